@@ -1,0 +1,89 @@
+"""The ``glue-lit`` command: a thin entry that answers what it can before anything heavy is imported."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from glue_lit import __version__
+from glue_lit.errors import GlueLitError, UsageError, did_you_mean
+
+_COMMANDS = {
+    "fit": "fine-tune a model on a task",
+    "validate": "score a checkpoint on the validation rows",
+    "test": "score or predict the test rows with a checkpoint",
+    "predict": "write a checkpoint's predictions",
+    "tasks": "list the tasks",
+    "show": "print random examples of a task",
+}
+
+
+def _help() -> str:
+    commands = "\n".join(f"  {name:<10}{what}" for name, what in _COMMANDS.items())
+    return f"""usage: glue-lit COMMAND [options]
+
+Fine-tune any Hugging Face encoder on the GLUE benchmark.
+
+commands:
+{commands}
+
+options:
+  --help     this text; `glue-lit COMMAND --help` for a command's options
+  --version  the version
+
+examples:
+  glue-lit fit --config configs/cola.yaml
+  glue-lit fit --config configs/cola.yaml --model.learning_rate 5e-5 --data.source GLUE_FOLDER
+  glue-lit validate --ckpt_path best
+  tensorboard --logdir lightning_logs"""
+
+
+def _command(name: str) -> Callable[[], None]:
+    if name == "tasks":
+        from glue_lit.commands.tasks import main
+    elif name == "show":
+        from glue_lit.commands.show import main
+    else:
+        from glue_lit.quiet import hush
+
+        hush()
+        from glue_lit.cli import main
+    return main
+
+
+def _run(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+    elif arguments[0] in ("-V", "--version", "version"):
+        print(f"glue-lit {__version__}")
+    elif arguments[0] not in _COMMANDS:
+        raise UsageError(
+            f"there is no command {arguments[0]!r}.{did_you_mean(arguments[0], _COMMANDS)} "
+            f"The commands are: {', '.join(_COMMANDS)}."
+        )
+    else:
+        _command(arguments[0])()
+
+
+def main() -> None:
+    """Run the command line in ``sys.argv``; exit with 2 for wrong usage, 1 for other errors, 130 for Ctrl-C."""
+    try:
+        _run(sys.argv[1:])
+    except BrokenPipeError:  # `glue-lit show | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("GLUE_LIT_DEBUG") == "1":
+            raise
+        message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)
+        print(f"glue-lit: error: {message}", file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, GlueLitError) else 1)
+
+
+def _unexpected(error: Exception) -> str:
+    text = " ".join(str(error).split())[:500]
+    return f"{type(error).__name__}: {text} (GLUE_LIT_DEBUG=1 shows where.)"
+
+
+if __name__ == "__main__":
+    main()

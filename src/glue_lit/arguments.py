@@ -1,0 +1,118 @@
+"""From what the user typed to a full command line: which run, which configuration, which checkpoint.
+
+`glue-lit validate --ckpt_path best` becomes `glue-lit validate --config RUN/config.yaml --ckpt_path
+RUN/checkpoints/best.ckpt`. It is done on the command line itself, before it is parsed: the run's
+configuration comes first, so that all the user says wins over it, and Lightning starts the other
+processes of a DDP run from the same line.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from glue_lit.configs import config_files, find_key
+from glue_lit.errors import RunError, UsageError
+from glue_lit.runs import LOGS, Run, newest_run, open_run, run_of
+from glue_lit.tasks import TASKS
+
+TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+
+
+def resolve_arguments(arguments: Sequence[str]) -> list[str]:
+    """Replace ``--run`` and a named ``--ckpt_path`` by the configuration and the file that they stand for.
+
+    Args:
+        arguments: The command and its flags, e.g. ``["validate", "--ckpt_path", "best"]``.
+
+    Raises:
+        UsageError: Something would be scored without a checkpoint, or a flag lacks its value.
+        RunError: There is no such run or checkpoint.
+    """
+    command, rest = arguments[0], list(arguments[1:])
+    if command not in TRAINER_COMMANDS or {"-h", "--help", "--print_config"} & {a.partition("=")[0] for a in rest}:
+        return list(arguments)
+    run_given, without_run = _take(rest, "--run")
+    wanted, others = _take(without_run, "--ckpt_path")
+    if wanted is None and command == "fit":
+        if run_given is not None:
+            raise UsageError(
+                "--run: `fit` continues a run with `--ckpt_path last` beside it; leave --run out for a new one."
+            )
+        return list(arguments)
+    if wanted is None and run_given is None:
+        raise UsageError(
+            f"`{command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, "
+            f"or `--run DIR`. Without one, an untrained model would be {_DONE[command]}."
+        )
+    run, file = _locate(command, wanted or "best", run_given, others)
+    configured = ["--config", str(run.config)] if run is not None else _from_checkpoint(file)
+    return [command, *configured, *others, "--ckpt_path", str(file)]
+
+
+_DONE = {"validate": "scored", "test": "scored", "predict": "asked"}
+
+
+def _take(arguments: list[str], flag: str) -> tuple[str | None, list[str]]:
+    """The last value of ``flag``, and the arguments without it."""
+    value, others, position = None, [], 0
+    while position < len(arguments):
+        argument = arguments[position]
+        name, equals, inline = argument.partition("=")
+        if name != flag:
+            others.append(argument)
+        elif equals:
+            value = inline
+        elif position + 1 == len(arguments) or arguments[position + 1].startswith("--"):
+            raise UsageError(f"{flag} needs a value.")
+        else:
+            position += 1
+            value = arguments[position]
+        position += 1
+    return value, others
+
+
+def _locate(command: str, wanted: str, run_given: str | None, others: list[str]) -> tuple[Run | None, Path]:
+    """The run and the checkpoint file that the user means."""
+    if wanted not in ("best", "last"):
+        file = Path(wanted)
+        if not file.is_file():
+            raise RunError(f"--ckpt_path: there is no file {wanted!r}. Allowed: best, last, or a .ckpt file.")
+        return (open_run(Path(run_given)) if run_given else run_of(file)), file
+    if run_given is not None:
+        run = open_run(Path(run_given))
+    else:
+        root = setting(others, "trainer.default_root_dir")
+        run = newest_run(Path(root or ".") / LOGS, _trained_as(setting(others, "data.task")))
+    return run, run.checkpoint(wanted)
+
+
+def _trained_as(task: str | None) -> str | None:
+    """The task whose runs can work on ``task``."""
+    spec = TASKS.get(task or "")
+    return (spec.trained_as or spec.name) if spec else None
+
+
+def setting(arguments: list[str], key: str) -> str | None:
+    """Value of a dotted key, as far as flags and then ``--config`` files give one."""
+    value, _ = _take(arguments, f"--{key}")
+    if value is not None:
+        return value
+    for file in reversed(config_files(arguments)):
+        found = find_key(file, key)
+        if found is not None and isinstance(found[1], str):
+            return found[1]
+    return None
+
+
+def _from_checkpoint(file: Path) -> list[str]:
+    """Flags for a checkpoint outside any run: what its own hyper-parameters say of the task, model and data."""
+    from glue_lit.checkpoints import read_checkpoint
+
+    saved = read_checkpoint(file)
+    flags: list[str] = []
+    for section, key, names in (
+        ("data", "datamodule_hyper_parameters", ("task", "source", "batch_size", "eval_batch_size", "max_length")),
+        ("model", "hyper_parameters", ("name_or_path", "revision", "attention")),
+    ):
+        values = saved.get(key) or {}
+        flags += [f"--{section}.{name}={values[name]}" for name in names if values.get(name) is not None]
+    return flags

@@ -1,0 +1,177 @@
+"""What happens beside training: a line for each epoch, the run's config, predictions on disk."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from glue_lit.console import say
+from glue_lit.data.batches import Batch
+from glue_lit.runs import claim_version, write_text
+from glue_lit.tasks import TaskSpec
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard's logger with a run directory that no other process has, and nothing in it but events."""
+
+    def _get_next_version(self) -> int:
+        return claim_version(Path(self.root_dir))
+
+    def save(self) -> None:
+        """Flush the event file; ``hparams.yaml`` is left out, since ``config.yaml`` says all of it."""
+        self.experiment.flush()
+
+
+class SaveConfig(SaveConfigCallback):
+    """Write ``config.yaml`` when a fit starts; evaluations leave the run as it is."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save all but the checkpoint that this fit was continued from: it is no setting."""
+        if stage == "fit":
+            self.config = self.config.clone()
+            self.config["ckpt_path"] = None
+            super().setup(trainer, pl_module, stage)
+
+
+class EpochLines(Callback):
+    """Print a line after each validation during a fit, and measure how fast training itself is.
+
+    Attributes:
+        seconds: Time in training steps, without validation and checkpoints.
+        examples: Examples trained on, on this device.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.examples = 0
+        self._since = 0.0
+        self._header: list[str] | None = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count the batch."""
+        now = time.perf_counter()
+        self.seconds += now - self._since
+        self._since = now
+        self.examples += len(batch["labels"])
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the epoch's line and start the clock again."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self._since = time.perf_counter()
+        if not trainer.is_global_zero:
+            return
+        loss = trainer.callback_metrics.get("train/loss")
+        scores: dict[str, float] = dict(pl_module.scores)  # type: ignore[arg-type]
+        cells = {
+            "epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
+            "step": str(trainer.global_step),
+            "train/loss": "-" if loss is None else f"{float(loss):.4f}",
+            **{name: f"{value:.4f}" for name, value in scores.items()},
+        }
+        width = {name: max(len(name), 8) for name in cells}
+        if self._header != list(cells):
+            self._header = list(cells)
+            self._print(trainer, "  ".join(name.rjust(width[name]) for name in cells))
+        self._print(trainer, "  ".join(cell.rjust(width[name]) for name, cell in cells.items()))
+
+    @staticmethod
+    def _print(trainer: Trainer, line: str) -> None:
+        bar = trainer.progress_bar_callback
+        if bar is not None and getattr(bar, "is_enabled", False):
+            bar.print(line)  # above the bar, not through it
+        else:
+            say(line)
+
+
+class PredictionWriter(Callback):
+    """Write what `test` and `predict` predict to ``<folder>/<split>.jsonl``, in the order of the rows.
+
+    Args:
+        folder: Where to; made when there is something to write.
+
+    Attributes:
+        written: The files, once written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.written: list[Path] = []
+        self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
+
+    def _add(self, trainer: Trainer, stage: str, logits: Tensor, batch: Batch, loader: int) -> None:
+        split = trainer.datamodule.splits_for(stage)[loader]  # type: ignore[attr-defined]
+        real = batch["idx"] >= 0
+        parts = (batch["idx"][real].cpu(), logits[real].detach().cpu(), batch["labels"][real].cpu())
+        self._seen.setdefault(split, []).append(parts)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep a batch of `test`."""
+        self._add(trainer, "test", outputs, batch, dataloader_idx)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep a batch of `predict`."""
+        self._add(trainer, "predict", outputs, batch, dataloader_idx)
+
+    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write the files."""
+        self._write(trainer, pl_module.task)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write the files."""
+        self._write(trainer, pl_module.task)
+
+    def _write(self, trainer: Trainer, task: TaskSpec) -> None:
+        for split, parts in self._seen.items():
+            idx, logits, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+            if trainer.world_size > 1:
+                gathered: list[Any] = [None] * trainer.world_size
+                torch.distributed.all_gather_object(gathered, (idx, logits, labels))
+                idx, logits, labels = (torch.cat(tensors) for tensors in zip(*gathered, strict=True))
+            if trainer.is_global_zero:
+                order = idx.argsort()
+                lines = prediction_lines(task, idx[order], logits[order], labels[order])
+                path = self.folder / f"{split}.jsonl"
+                write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+                self.written.append(path)
+        self._seen = {}
+
+
+def prediction_lines(task: TaskSpec, idx: Tensor, logits: Tensor, labels: Tensor) -> Iterator[dict[str, Any]]:
+    """One record an example: idx, label name and probabilities (or score), and the gold label if there is one.
+
+    Args:
+        task: Names the labels.
+        idx: Positions in the split, ``(n,)``.
+        logits: ``(n, labels)``, or ``(n, 1)`` for regression.
+        labels: ``(n,)``, -1 or NaN where unlabelled.
+    """
+    if task.is_regression:
+        for number, score, gold in zip(idx.tolist(), logits[:, 0].tolist(), labels.tolist(), strict=True):
+            yield {"idx": number, "score": score} | ({} if gold != gold else {"gold": round(gold, 6)})
+        return
+    for number, row, gold in zip(idx.tolist(), logits.double().softmax(dim=1).tolist(), labels.tolist(), strict=True):
+        best = max(range(len(row)), key=row.__getitem__)
+        known = {"gold": task.labels[gold]} if gold >= 0 else {}
+        yield {
+            "idx": number,
+            "label": task.labels[best],
+            "probabilities": dict(zip(task.labels, row, strict=True)),
+        } | known

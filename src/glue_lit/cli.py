@@ -1,0 +1,272 @@
+"""LightningCLI, plus which run a command is about and what it prints at the end."""
+
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from glue_lit import __version__
+from glue_lit.arguments import resolve_arguments
+from glue_lit.callbacks import EpochLines, PredictionWriter, RunLogger, SaveConfig
+from glue_lit.checkpoints import BestCheckpoint, LastCheckpoint, read_checkpoint
+from glue_lit.configs import check_config, config_files
+from glue_lit.console import print_scores, say
+from glue_lit.data.datamodule import GLUEDataModule, describe_source
+from glue_lit.errors import UsageError
+from glue_lit.model import SequenceClassifier
+from glue_lit.parse_errors import explain
+from glue_lit.quiet import quiet_loggers
+from glue_lit.runs import LOGS, Run, run_of, version_of, write_metrics
+
+# What differs from lightning.Trainer's own defaults: the notebook's five epochs, and a quiet screen.
+TRAINER_DEFAULTS = {
+    "max_epochs": 5,
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,  # all data are read and tokenised before training starts
+    "enable_model_summary": False,
+}
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are one message."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say what is wrong, without seventy lines of usage before it."""
+        raise UsageError(explain(self, message, sys.argv[1:])) from ex
+
+
+class GlueLitCLI(LightningCLI):
+    """The commands ``fit``, ``validate``, ``test`` and ``predict``."""
+
+    model: SequenceClassifier
+    datamodule: GLUEDataModule
+
+    def __init__(self) -> None:
+        self.best = BestCheckpoint()  # replaced by the configured one
+        self.epochs = EpochLines()
+        self.writer: PredictionWriter | None = None
+        super().__init__(
+            SequenceClassifier,
+            GLUEDataModule,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=42,
+            parser_kwargs={"default_env": True, "env_prefix": "GLUE_LIT", "prog": "glue-lit"},
+            parser_class=Parser,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    # ---------------------------------------------------------------- arguments
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add trainer, model and data; a model's architecture comes from a checkpoint, never from a flag."""
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
+        parser.add_class_arguments(
+            SequenceClassifier, "model", fail_untyped=False, sub_configs=True, skip={"architecture"}
+        )
+        parser.add_lightning_class_args(GLUEDataModule, "data")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the checkpoint's arguments, and let model and data agree on what they share."""
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+        parser.link_arguments("data.task", "model.task")
+        parser.link_arguments("model.name_or_path", "data.tokenizer")
+        parser.link_arguments("model.revision", "data.revision")
+        parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_defaults({"weights_only": True})  # a checkpoint is data: no code in it is run
+        if subcommand == "predict":
+            parser.set_defaults({"return_predictions": False})
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Find the run that is meant; Lightning starts the other DDP processes from ``sys.argv``, so set that."""
+        for file in config_files(sys.argv[1:]):
+            check_config(file)
+        sys.argv[1:] = resolve_arguments(sys.argv[1:])
+        super().parse_arguments(parser, args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the flags alone: Lightning would put the checkpoint's hyper-parameters over the user's."""
+
+    def _setting(self, key: str) -> Any:
+        return self.config[self.subcommand].get(key)
+
+    @property
+    def _checkpoint(self) -> Path | None:
+        path = self._setting("ckpt_path")
+        return Path(path) if path else None
+
+    def before_instantiate_classes(self) -> None:
+        """Stop where an untrained model would be scored, whichever way the arguments came in."""
+        if self._checkpoint is not None and not self._checkpoint.is_file():
+            raise UsageError(
+                f"ckpt_path: there is no file {str(self._checkpoint)!r}. Pass `--ckpt_path best` on the command line."
+            )
+        if self._checkpoint is None and self.subcommand != "fit":
+            raise UsageError(f"`{self.subcommand}` needs a checkpoint: `--ckpt_path best`.")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add our callbacks; a fit logs to its run directory, an evaluation logs nowhere."""
+        config = self.config_init[self.subcommand]
+        self.best = config["checkpoint"]
+        trainer = config["trainer"]
+        run = run_of(self._checkpoint) if self._checkpoint is not None else None
+        callbacks = list(trainer.get("callbacks") or [])
+        if self.subcommand != "fit":
+            kwargs["logger"] = False
+            if self.subcommand != "validate":
+                folder = run.predictions if run else self._checkpoint.absolute().parent / "predictions"  # type: ignore[union-attr]
+                self.writer = PredictionWriter(folder)
+                callbacks.append(self.writer)
+        else:
+            callbacks += [self.epochs, LastCheckpoint()]
+            if trainer.get("logger") in (None, True):
+                kwargs["logger"] = self._run_logger(run)
+        if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+            # Where there is no terminal to redraw a line of, the epochs' lines are the progress.
+            callbacks.append(TQDMProgressBar(refresh_rate=1 if sys.stderr.isatty() or sys.stdout.isatty() else 0))
+        try:
+            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+            raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+
+    def _run_logger(self, run: Run | None) -> RunLogger:
+        """The logger of a new run, or of the one that is continued."""
+        if run is not None and version_of(run.path) >= 0:
+            root, task, number = run.path.parent.parent, run.path.parent.name, version_of(run.path)
+            return RunLogger(root, task, number, default_hp_metric=False)
+        root = Path(self._setting("trainer.default_root_dir") or ".") / LOGS
+        return RunLogger(root, self._setting("data.task"), default_hp_metric=False)
+
+    # ---------------------------------------------------------------- commands
+
+    def _check(self) -> None:
+        """Read all data and the model before the trainer starts: what is wrong shows before anything is written."""
+        if self._checkpoint is not None:
+            read_checkpoint(self._checkpoint)
+        self.datamodule.load(str(self.subcommand))
+        if self._checkpoint is None:
+            self.model.configure_model()
+        if not self.trainer.is_global_zero:
+            return
+        task = self.datamodule.task
+        rows = ", ".join(
+            f"{name} {len(self.datamodule.dataset(name)):,}"
+            for name in self.datamodule.splits_for(str(self.subcommand))
+        )
+        say(f"{task.title} ({task.name}), {describe_source(self.datamodule.hparams['source'])}: {rows}")
+        if self._checkpoint is not None:
+            say(f"Checkpoint {_shown(self._checkpoint)}")
+        else:
+            count = sum(parameter.numel() for parameter in self.model.model.parameters()) / 1e6
+            place = f"{self.trainer.world_size} x {self.trainer.strategy.root_device.type}"
+            say(f"{self.model.hparams['name_or_path']}, {count:.1f} M parameters, on {place}")
+
+    before_fit = before_validate = before_test = before_predict = _check
+
+    def after_fit(self) -> None:
+        """Score the best checkpoint and write the final figures."""
+        trainer, task = self.trainer, self.datamodule.task
+        best = Path(self.best.best_model_path or ".")
+        if not best.is_file():  # fast_dev_run, or no validation
+            return
+        trainer.logger = None  # this is no point of the curves
+        trainer.validate(self.model, self.datamodule, ckpt_path=str(best), weights_only=True, verbose=False)
+        if not trainer.is_global_zero:
+            return
+        saved = read_checkpoint(best)
+        run = run_of(best)
+        speed = self.epochs.examples * trainer.world_size / self.epochs.seconds if self.epochs.seconds else None
+        if run is not None:
+            record = {
+                "task": task.name,
+                "source": self.datamodule.hparams["source"],
+                "model": self.model.hparams["name_or_path"],
+                "seed": self._setting("seed_everything"),
+                "monitor": self.best.monitor,
+                "metrics": self.model.scores,
+                "best": {
+                    "checkpoint": f"checkpoints/{best.name}",
+                    "epoch": saved["epoch"] + 1,
+                    "step": saved["global_step"],
+                },
+                "epochs": trainer.current_epoch,
+                "steps": trainer.global_step,
+                "train_samples_per_second": speed,
+                "versions": _versions(),
+            }
+            write_metrics(run.metrics, record)
+        print_scores(f"{task.name}: best checkpoint (epoch {saved['epoch'] + 1})", task, self.model.scores)
+        self._say_next(best)
+
+    def _say_next(self, best: Path) -> None:
+        root = self._setting("trainer.default_root_dir")
+        place = f" --trainer.default_root_dir {root}" if root else ""
+        say(f"Checkpoint  {_shown(best)}")
+        say(f"Score it    glue-lit validate --ckpt_path best{place}")
+        say(f"Curves      tensorboard --logdir {Path(root or '.') / LOGS}")
+        if self.datamodule.hparams["source"] == "demo":
+            say("These figures are of the demo corpus, not of GLUE. Real GLUE:")
+            say(f"            glue-lit fit --config configs/{self.datamodule.task.name}.yaml")
+
+    def after_validate(self) -> None:
+        """Print the metrics."""
+        self._print_scores()
+
+    def after_test(self) -> None:
+        """Print the metrics if there are labels, and where the predictions are."""
+        self._print_scores()
+        self._say_written()
+        if self.trainer.is_global_zero and not self.model.scores:
+            say("These rows have no labels, so there is nothing to score.")
+
+    def after_predict(self) -> None:
+        """Print where the predictions are."""
+        self._say_written()
+
+    def _print_scores(self) -> None:
+        if self.trainer.is_global_zero and self.model.scores:
+            print_scores(f"{self.datamodule.task.name}: {self.subcommand}", self.datamodule.task, self.model.scores)
+
+    def _say_written(self) -> None:
+        for path in self.writer.written if self.writer is not None else ():
+            say(f"Predictions {_shown(path)}")
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if "verbose" in kwargs:
+            kwargs["verbose"] = False  # our table takes the place of Lightning's
+        return kwargs
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    path, here = path.absolute(), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "lightning", "transformers", "datasets", "torchmetrics")
+    ours = {"python": platform.python_version(), "glue-lit": __version__}
+    return ours | {name: version(name) for name in names}
+
+
+def main() -> None:
+    """Run one of the trainer's commands on ``sys.argv``."""
+    quiet_loggers()
+    GlueLitCLI()

@@ -1,0 +1,77 @@
+"""Batches cut out of a `TokenStore`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from glue_lit.data.tokens import TokenStore
+
+Batch = dict[str, Tensor]
+
+
+class TokenDataset(Dataset[Batch]):
+    """Examples of a split; asked for many at once, it gives the padded batch.
+
+    Args:
+        store: The split's tokens.
+        examples: Positions in the store that this dataset shows, ``(n,)``; the others stay hidden.
+        tokenizer: Says how to pad.
+    """
+
+    def __init__(self, store: TokenStore, examples: Tensor, tokenizer: Any) -> None:
+        self.store = store
+        self.examples = examples
+        self.pad_id = int(tokenizer.pad_token_id)
+        self.pad_type = int(getattr(tokenizer, "pad_token_type_id", 0) or 0)
+        self.pad_left = tokenizer.padding_side == "left"
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any example has a label."""
+        return bool(self.store.labelled[self.examples].any())
+
+    def __getitem__(self, index: int) -> Batch:
+        """One example as a batch of one, without padding."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """The examples at ``indices``, padded to the longest of them.
+
+        A negative index is a filler (see `EvaluationSampler`): some example, with ``idx`` -1 and no label.
+
+        Returns:
+            ``input_ids``, ``attention_mask`` and, if the tokenizer gives them, ``token_type_ids``, all
+            ``(batch, length)`` int64; ``labels`` and ``idx`` (position in the split), ``(batch,)``.
+        """
+        wanted = torch.as_tensor(indices)
+        filler = wanted < 0
+        idx = self.examples[torch.where(filler, ~wanted, wanted)]
+        starts, lengths = self.store.offsets[idx], self.store.offsets[idx + 1] - self.store.offsets[idx]
+        longest = int(lengths.max())
+        column = torch.arange(longest)
+        if self.pad_left:
+            column = column - (longest - lengths)[:, None]
+        mask = (column >= 0) & (column < lengths[:, None])
+        source = (starts[:, None] + column).clamp(0, len(self.store.input_ids) - 1)
+        batch = {
+            "input_ids": torch.where(mask, self.store.input_ids[source].long(), self.pad_id),
+            "attention_mask": mask.long(),
+        }
+        if self.store.token_type_ids is not None:
+            batch["token_type_ids"] = torch.where(mask, self.store.token_type_ids[source].long(), self.pad_type)
+        labels = self.store.labels[idx]
+        unlabelled = float("nan") if labels.is_floating_point() else -1
+        batch["labels"] = labels.masked_fill(filler, unlabelled)
+        batch["idx"] = idx.masked_fill(filler, -1)
+        return batch
+
+
+def as_is(batch: Any) -> Any:
+    """Collate function for a dataset that already gives batches."""
+    return batch

@@ -1,0 +1,167 @@
+"""Where rows come from: the Hub, a folder in the official layout, or the demo corpus.
+
+All three give the same `Rows` for the same split. A split is opened first (cheap: is it there, what is
+its fingerprint) and read only if its tokens are not cached.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from glue_lit.data.tsv import Table, read_tsv
+from glue_lit.demo import CORPUS
+from glue_lit.errors import DataError, did_you_mean
+from glue_lit.tasks import SplitFile, TaskSpec
+
+Label = int | float | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The examples of one split; an example's ``idx`` is its position.
+
+    Attributes:
+        texts_a: First (or only) text of each example.
+        texts_b: Second text of each example, ``None`` for single-text tasks.
+        labels: Class number in the task's order or score; ``None`` where hidden.
+    """
+
+    texts_a: list[str]
+    texts_b: list[str] | None
+    labels: list[Label]
+
+    def __len__(self) -> int:
+        return len(self.texts_a)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split that exists, not read yet.
+
+    Attributes:
+        name: e.g. ``validation_matched``.
+        origin: File or Hub name, for messages.
+        fingerprint: Changes whenever the content does.
+        read: Reads the rows; raises `DataError` on the first bad one.
+    """
+
+    name: str
+    origin: str
+    fingerprint: str
+    read: Callable[[], Rows]
+
+
+def open_split(task: TaskSpec, source: str, split: str) -> Split:
+    """Find ``split`` of ``task`` in ``source`` (``hub``, ``demo`` or a folder).
+
+    Raises:
+        DataError: The task has no such split, or the source does not hold it.
+    """
+    if split not in task.files:
+        raise DataError(
+            f"Task {task.name} has no split {split!r}.{did_you_mean(split, task.files)} "
+            f"Its splits are: {', '.join(task.files)}."
+        )
+    if source == "hub":
+        from glue_lit.data.hub import open_hub_split  # datasets is slow to import, and only needed here
+
+        return open_hub_split(task, split)
+    return _open_file(task, CORPUS if source == "demo" else Path(source), split)
+
+
+def _open_file(task: TaskSpec, root: Path, split: str) -> Split:
+    file = task.files[split]
+    path = root / file.path
+    if not root.is_dir():
+        hint = did_you_mean(str(root), ("hub", "demo"))
+        raise DataError(f"data.source: there is no folder {str(root)!r}.{hint} Allowed: hub, demo, or a GLUE folder.")
+    if not path.parent.is_dir():
+        found = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) or "no folder"
+        raise DataError(
+            f"data.source: {root} has no folder {path.parent.name} for task {task.name}; it holds {found}. "
+            "The official layout is GLUE_FOLDER/<Task>/train.tsv."
+        )
+    if not path.is_file():
+        found = ", ".join(sorted(p.name for p in path.parent.glob("*.tsv"))) or "no TSV file"
+        raise DataError(
+            f"data.source: {path} is missing, so task {task.name} has no {split} split here; "
+            f"{path.parent} holds {found}."
+        )
+    try:
+        fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    return Split(split, str(path), fingerprint, lambda: _read_file(task, file, path, optional=split.startswith("test")))
+
+
+def _read_file(task: TaskSpec, file: SplitFile, path: Path, optional: bool) -> Rows:
+    """Rows of one official file; where ``optional``, the label column may be missing."""
+    table = read_tsv(path, has_header=isinstance(file.texts[0], str))
+    texts = [_position(table, column) for column in file.texts]
+    hidden = optional and isinstance(file.label, str) and file.label not in (table.header or [])
+    label = None if hidden or file.label is None else _position(table, file.label)
+    _check_widths(table, max([*texts, -1 if label is None else label]) + 1, file.skip_short)
+    columns = [[row[column] for row in table.rows] for column in texts]
+    labels: list[Label] = [None] * len(table.rows)
+    if label is not None:
+        parse = _score_parser(task) if task.is_regression else _class_parser(task)
+        labels = [parse(row[label], table, number) for number, row in enumerate(table.rows)]
+    return Rows(columns[0], columns[1] if len(columns) > 1 else None, labels)
+
+
+def _position(table: Table, column: str | int) -> int:
+    if isinstance(column, int):
+        return column
+    header = table.header or []
+    if column not in header:
+        raise DataError(
+            f"{table.path}, line 1: there is no column {column!r}.{did_you_mean(column, header)} "
+            f"The columns are: {', '.join(map(repr, header))}."
+        )
+    return header.index(column)
+
+
+def _check_widths(table: Table, width: int, skip_short: bool) -> None:
+    """Stop at the first row with fewer than ``width`` columns, or drop such rows."""
+    if skip_short:
+        table.rows[:] = [row for row in table.rows if len(row) >= width]
+        return
+    for number, row in enumerate(table.rows):
+        if len(row) < width:
+            raise DataError(
+                f"{table.path}, line {table.line(number)}: {len(row)} column(s), at least {width} are needed "
+                "(columns are separated by tabs)."
+            )
+
+
+def _class_parser(task: TaskSpec) -> Callable[[str, Table, int], Label]:
+    classes = {written: number for number, written in enumerate(task.file_labels)}
+
+    def parse(written: str, table: Table, row: int) -> Label:
+        if written not in classes:
+            raise DataError(
+                f"{table.path}, line {table.line(row)}: label {written!r} is not a label of task {task.name}. "
+                f"Allowed: {', '.join(task.file_labels)}."
+            )
+        return classes[written]
+
+    return parse
+
+
+def _score_parser(task: TaskSpec) -> Callable[[str, Table, int], Label]:
+    low, high = task.score_range or (float("-inf"), float("inf"))
+
+    def parse(written: str, table: Table, row: int) -> Label:
+        try:
+            score = float(written)
+        except ValueError:
+            score = float("nan")
+        if not low <= score <= high:  # false for nan too
+            raise DataError(
+                f"{table.path}, line {table.line(row)}: {written!r} is not a score of task {task.name}. "
+                f"Allowed: a number from {low:g} to {high:g}."
+            )
+        return score
+
+    return parse

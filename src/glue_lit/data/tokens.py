@@ -1,0 +1,147 @@
+"""Tokens of a split: flat arrays, made once and cached across processes.
+
+GLUE fits in memory (all of MNLI is about 15 M tokens, 60 MB), so there is no object per example: one
+array of ids, one of offsets, one of labels, and a batch is cut out of them by a vectorised gather.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from glue_lit.data.sources import Rows, Split
+from glue_lit.errors import DataError
+
+_LAYOUT = 1  # part of the cache key: raise it when the arrays change their meaning
+_CHUNK = 10_000  # rows per tokenizer call, which bounds the Python lists alive at a time
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """The tokenised examples of one split.
+
+    Attributes:
+        input_ids: ``(tokens,)`` int32, all examples one after the other.
+        offsets: ``(examples + 1,)`` int64; example ``i`` is ``input_ids[offsets[i]:offsets[i + 1]]``.
+        labels: ``(examples,)``: int64 with -1 for unlabelled, or float32 with NaN for unlabelled.
+        token_type_ids: ``(tokens,)`` uint8, if the tokenizer gives them.
+    """
+
+    input_ids: Tensor
+    offsets: Tensor
+    labels: Tensor
+    token_type_ids: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each example, ``(examples,)``."""
+        return self.offsets.diff()
+
+    @property
+    def labelled(self) -> Tensor:
+        """Which examples have a label, ``(examples,)`` bool."""
+        return ~self.labels.isnan() if self.labels.is_floating_point() else self.labels >= 0
+
+
+def cache_folder(chosen: str | None = None) -> Path:
+    """Folder of the token cache: ``chosen``, else ``$GLUE_LIT_CACHE``, else below ``$XDG_CACHE_HOME``."""
+    if chosen or (chosen := os.environ.get("GLUE_LIT_CACHE")):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glue-lit"
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """Hash of everything in a tokenizer that decides which ids it gives."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    state = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
+    for transient in ("truncation", "padding"):  # what the last call happened to set
+        state.pop(transient, None)
+    state["class"] = type(tokenizer).__name__
+    state["inputs"] = list(tokenizer.model_input_names)
+    state["sides"] = [tokenizer.padding_side, tokenizer.truncation_side]
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -> TokenStore:
+    """Tokenise every example (pairs as pairs), cutting at ``max_length`` tokens, longest text first."""
+    ids: list[np.ndarray] = []
+    types: list[np.ndarray] = []
+    lengths: list[np.ndarray] = []
+    for start in range(0, len(rows), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        texts = [rows.texts_a[part]] if rows.texts_b is None else [rows.texts_a[part], rows.texts_b[part]]
+        encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
+        lengths.append(np.fromiter(map(len, encoded["input_ids"]), dtype=np.int64))
+        ids.append(np.fromiter(chain.from_iterable(encoded["input_ids"]), dtype=np.int32))
+        if "token_type_ids" in encoded:
+            types.append(np.fromiter(chain.from_iterable(encoded["token_type_ids"]), dtype=np.uint8))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
+    hidden: float = float("nan") if is_regression else -1
+    labels = [hidden if label is None else label for label in rows.labels]
+    return TokenStore(
+        torch.from_numpy(np.concatenate(ids)),
+        torch.from_numpy(offsets),
+        torch.tensor(labels, dtype=torch.float32 if is_regression else torch.int64),
+        torch.from_numpy(np.concatenate(types)) if types else None,
+    )
+
+
+def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path) -> TokenStore:
+    """The split's tokens, from the cache if the same content, tokenizer and length were tokenised before.
+
+    A cache that cannot be written (read-only home, full disk) costs time, not the run.
+
+    Raises:
+        DataError: The split cannot be read.
+    """
+    key = json.dumps([_LAYOUT, split.name, split.fingerprint, tokenizer_fingerprint(tokenizer), max_length])
+    path = folder / f"{split.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
+    try:
+        return TokenStore(**load_file(path))
+    except (OSError, SafetensorError, TypeError):
+        pass  # not there, or cut short: made again below
+    store = tokenise(split.read(), tokenizer, max_length, is_regression)
+    with contextlib.suppress(OSError, SafetensorError):
+        _write(store, path)
+    return store
+
+
+def _write(store: TokenStore, path: Path) -> None:
+    """Write under a name of our own and rename: readers see the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    try:
+        save_file({key: value for key, value in vars(store).items() if value is not None}, name)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def spread(store: TokenStore, limit: int | None) -> Tensor:
+    """Positions of at most ``limit`` examples, spread evenly over the split, ``(examples,)`` int64.
+
+    Evenly, since a file sorted by label would give one class if cut at its start.
+
+    Raises:
+        DataError: ``limit`` is below 1.
+    """
+    if limit is None or limit >= len(store):
+        return torch.arange(len(store))
+    if limit < 1:
+        raise DataError(f"A limit of {limit} rows leaves nothing to work on; allowed: 1 or more, or null for all.")
+    return torch.arange(limit) * len(store) // limit

@@ -1,0 +1,34 @@
+"""Errors that are a message to the user: what we got, what is allowed, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class GlueLitError(ValueError):
+    """Base of every error that a user can act on; the command prints it without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(GlueLitError):
+    """A flag, a configuration key or a name that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class DataError(GlueLitError):
+    """A file, a split or a row that cannot be read as what the task needs."""
+
+
+class ModelError(GlueLitError):
+    """A model or a tokenizer that cannot be loaded, or does not fit the task."""
+
+
+class RunError(GlueLitError):
+    """A run directory or a checkpoint that is missing or does not fit."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """``" Did you mean 'x'?"`` for the choice nearest to ``word``, or ``""`` when none is near."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""

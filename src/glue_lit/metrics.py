@@ -1,0 +1,161 @@
+"""GLUE's metrics on torchmetrics, exact over devices, equal to scikit-learn and SciPy in degenerate cases.
+
+Every metric takes ``(preds, target)``: class numbers ``(batch,)`` int64, or scores ``(batch,)`` float.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics.utilities import dim_zero_cat
+
+from glue_lit.tasks import TaskSpec
+
+
+class _FromConfusion(MulticlassConfusionMatrix):
+    """Base of the classification metrics: exact counts, and the figure from them in float64."""
+
+    def compute(self) -> Tensor:
+        """The figure over all examples seen, a float64 scalar."""
+        return self.figure(super().compute().cpu().double())
+
+    @staticmethod
+    def figure(matrix: Tensor) -> Tensor:
+        """The figure of a confusion matrix ``(gold, predicted)``."""
+        raise NotImplementedError
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """The quotient, and 0 where scikit-learn says 0: nothing to divide by."""
+    return numerator / denominator if denominator > 0 else torch.zeros((), dtype=torch.float64)
+
+
+class Accuracy(_FromConfusion):
+    """Share of examples whose class is right, in 0 to 1 (torchmetrics' default is the mean over classes)."""
+
+    @staticmethod
+    def figure(matrix: Tensor) -> Tensor:
+        """Right ones over all."""
+        return _ratio(matrix.trace(), matrix.sum())
+
+
+class F1(_FromConfusion):
+    """Harmonic mean of precision and recall of class 1 (equivalent, duplicate), in 0 to 1."""
+
+    @staticmethod
+    def figure(matrix: Tensor) -> Tensor:
+        """Twice the true positives over gold plus predicted positives."""
+        return _ratio(2 * matrix[1, 1], matrix[1].sum() + matrix[:, 1].sum())
+
+
+class MatthewsCorrelation(_FromConfusion):
+    """Matthews correlation coefficient, in -1 to 1, for two or more classes.
+
+    The R_K of Gorodkin 2004 (https://doi.org/10.1016/j.compbiolchem.2004.09.006), and 0 where its
+    denominator is 0 (all examples, or all predictions, of one class), as scikit-learn has it.
+    torchmetrics' own gives about 0.03 of either sign there, enough to pick a collapsed checkpoint.
+    """
+
+    @staticmethod
+    def figure(matrix: Tensor) -> Tensor:
+        """Covariance of gold and predicted classes over the product of their spreads."""
+        gold, predicted, total = matrix.sum(dim=1), matrix.sum(dim=0), matrix.sum()
+        covariance = matrix.trace() * total - gold @ predicted
+        spread = (total**2 - predicted @ predicted) * (total**2 - gold @ gold)
+        return _ratio(covariance, spread.sqrt())
+
+
+class _Correlation(Metric):
+    """Base of the correlations: keeps every score, so that the result has no running sums to round.
+
+    Undefined (all predictions, or all gold scores, the same; fewer than two examples) is NaN, as in SciPy.
+    """
+
+    full_state_update = False
+    preds: list[Tensor]
+    target: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("preds", default=[], dist_reduce_fx="cat")
+        self.add_state("target", default=[], dist_reduce_fx="cat")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add predicted and gold scores, both ``(batch,)``."""
+        self.preds.append(preds.detach().float())
+        self.target.append(target.detach().float())
+
+    def _scores(self) -> tuple[Tensor, Tensor]:
+        return dim_zero_cat(self.preds).cpu().double(), dim_zero_cat(self.target).cpu().double()
+
+
+class PearsonCorrelation(_Correlation):
+    """Pearson's product-moment correlation, in -1 to 1."""
+
+    def compute(self) -> Tensor:
+        """The coefficient over all examples seen, a float64 scalar."""
+        return _pearson(*self._scores())
+
+
+class SpearmanCorrelation(_Correlation):
+    """Spearman's rank correlation, in -1 to 1; equal scores share their mean rank."""
+
+    def compute(self) -> Tensor:
+        """The coefficient over all examples seen, a float64 scalar."""
+        preds, target = self._scores()
+        return _pearson(_ranks(preds), _ranks(target))
+
+
+def _pearson(x: Tensor, y: Tensor) -> Tensor:
+    if len(x) < 2 or bool((x == x[0]).all()) or bool((y == y[0]).all()):
+        return torch.tensor(math.nan, dtype=torch.float64)
+    x, y = x - x.mean(), y - y.mean()
+    correlation: Tensor = ((x / x.norm()) @ (y / y.norm())).clamp(-1, 1)
+    return correlation
+
+
+def _ranks(x: Tensor) -> Tensor:
+    _, place, counts = torch.unique(x, return_inverse=True, return_counts=True)
+    ranks: Tensor = (counts.cumsum(0) - (counts - 1) / 2)[place].double()
+    return ranks
+
+
+METRICS: dict[str, Callable[[TaskSpec], Metric]] = {
+    "accuracy": lambda task: Accuracy(task.num_labels),
+    "f1": lambda task: F1(task.num_labels),
+    "matthews_correlation": lambda task: MatthewsCorrelation(task.num_labels),
+    "pearson": lambda task: PearsonCorrelation(),
+    "spearmanr": lambda task: SpearmanCorrelation(),
+}
+
+
+class TaskMetrics(torch.nn.Module):
+    """All metrics of a task, and the mean loss, over each labelled example exactly once.
+
+    Args:
+        task: Names the metrics.
+    """
+
+    def __init__(self, task: TaskSpec) -> None:
+        super().__init__()
+        # Groups would share states between metrics after the first update, which breaks lists being extended.
+        self.scores = MetricCollection({name: METRICS[name](task) for name in task.metrics}, compute_groups=False)
+        self.loss = MeanMetric(nan_strategy="disable")  # a diverged loss is to be seen
+
+    def update(self, preds: Tensor, target: Tensor, loss: Tensor) -> None:
+        """Add ``(batch,)`` predictions with their gold labels and their mean loss; an empty batch is fine."""
+        self.scores.update(preds, target)
+        # Weighted by examples: a plain mean over batches or devices counts those of a short batch more.
+        self.loss.update(torch.nan_to_num(loss) if len(preds) == 0 else loss, weight=len(preds))
+
+    def compute(self) -> dict[str, float]:
+        """The task's metrics by name, then ``loss``; a collective call under DDP."""
+        return {name: float(value) for name, value in (*self.scores.compute().items(), ("loss", self.loss.compute()))}
+
+    def reset(self) -> None:
+        """Forget all examples."""
+        self.scores.reset()
+        self.loss.reset()

@@ -1,0 +1,63 @@
+"""The optimizer and the learning-rate schedule of the recipe."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+
+Schedule = Literal["linear", "cosine", "constant"]
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Trainable parameters in two groups: matrices and embeddings decay, biases and norms don't.
+
+    As in BERT's own training (Devlin et al. 2019, and google-research/bert ``optimization.py``). Told apart
+    by their dimensions: every bias and every norm weight is a vector.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def build_adamw(
+    groups: Iterable[dict[str, object]], learning_rate: float, betas: tuple[float, float], eps: float, fused: bool
+) -> AdamW:
+    """AdamW (Loshchilov & Hutter 2019), in one fused kernel where ``fused`` is asked for and the device has it."""
+    groups = list(groups)
+    try:
+        return AdamW(groups, lr=learning_rate, betas=betas, eps=eps, fused=fused)
+    except RuntimeError:  # no fused kernel for this device
+        return AdamW(groups, lr=learning_rate, betas=betas, eps=eps)
+
+
+def warmup_steps(warmup: float, total: int) -> int:
+    """Steps of warm-up: ``warmup`` itself from 1 on, below 1 that fraction of ``total`` (rounded up)."""
+    return int(warmup) if warmup >= 1 else math.ceil(warmup * total)
+
+
+def schedule_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], float]:
+    """The factor on the learning rate at each step (from 0): up over ``warmup`` steps, then down to 0 at ``total``.
+
+    The same numbers as ``transformers.get_scheduler`` for linear, cosine (half a period) and
+    constant_with_warmup.
+    """
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return step / max(1, warmup)
+        if schedule == "constant":
+            return 1.0
+        left = max(0.0, (total - step) / max(1, total - warmup))
+        return left if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * (1.0 - left)))
+
+    return factor
+
+
+def supports_fused(device: torch.device, precision: str) -> bool:
+    """Whether AdamW's fused kernel fits; with fp16 loss scaling Lightning cannot clip gradients around it."""
+    return device.type in {"cpu", "cuda", "mps", "xpu"} and precision != "16-mixed"

@@ -1,0 +1,72 @@
+"""Parse errors in the user's terms: the flag or key and where it stands, what it got, what is allowed."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from glue_lit.configs import where_set
+from glue_lit.errors import did_you_mean
+
+
+def known_keys(parser: Any) -> list[str]:
+    """Every flag and configuration key of a parser and of its commands, dotted, without dashes."""
+    keys: set[str] = set()
+    for action in parser._actions:
+        keys.update(option.removeprefix("--") for option in action.option_strings if option.startswith("--"))
+        commands = action.choices if isinstance(action.choices, dict) else {}
+        for command in commands.values():
+            if hasattr(command, "_actions"):
+                keys.update(known_keys(command))
+    return sorted(key for key in keys if not key.endswith(("+", ".help")))
+
+
+def explain(parser: Any, message: str, arguments: Sequence[str]) -> str:
+    """Turn jsonargparse's message into one of ours; what is not recognised is passed on as one line.
+
+    Args:
+        parser: Knows the right names.
+        message: What jsonargparse would print.
+        arguments: The command line, to say where a setting was made.
+    """
+    help_hint = f"`glue-lit {arguments[0]} --help` lists all." if arguments else ""
+    if match := re.match(r"unrecognized arguments: (\S+)", message):
+        return _unknown_flag(parser, match[1], help_hint)
+    if match := re.search(r"does not accept option '([^']+)'", message):
+        near = did_you_mean(match[1], known_keys(parser))
+        return f"{where_set(arguments, match[1])}: there is no such key.{near} {help_hint}"
+    if match := re.match(r'Linked "([^"]+)" must be given via "([^"]+)"', message):
+        return f"{where_set(arguments, match[1])}: set {match[2]} instead, which stands for both."
+    if match := re.match(r"argument (\S+): expected one argument", message):
+        return f"{match[1]} needs a value."
+    if match := re.match(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL):
+        return _wrong_value(match[1], match[2], arguments)
+    return " ".join(message.split())
+
+
+def _unknown_flag(parser: Any, argument: str, help_hint: str) -> str:
+    if not argument.startswith("-"):
+        return f"got {argument!r}, which belongs to no flag; settings are given as `--data.task cola`. {help_hint}"
+    flag = argument.partition("=")[0]
+    near = did_you_mean(flag, (f"--{key}" for key in known_keys(parser)))
+    return f"{flag}: there is no such flag.{near} {help_hint}"
+
+
+def _wrong_value(key: str, detail: str, arguments: Sequence[str]) -> str:
+    where = where_set(arguments, key)
+    if match := re.match(r"Expected a (.+?)\. Got value: (.*)", detail, re.DOTALL):
+        return f"{where}: got {match[2].strip()!r}, allowed: {_readable(match[1])}."
+    if "Subtypes:" in detail:
+        value = re.search(r"Given value: (.*)", detail, re.DOTALL)
+        subtypes = re.search(r"Subtypes: \[(.*)\]\s*$", detail, re.MULTILINE)
+        if value and subtypes:
+            return f"{where}: got {value[1].strip()!r}, allowed: {_readable(subtypes[1])}."
+    return f"{where}: {' '.join(detail.split())}"
+
+
+def _readable(types: str) -> str:
+    """A type as people say it: ``int``, ``linear, cosine, constant``, ``int or null``."""
+    if match := re.fullmatch(r"(?:typing\.)?Literal\[(.*)\]", types):
+        return match[1].replace("'", "")
+    types = re.sub(r"<class '([^']+)'>", r"\1", types).replace("typing.", "")
+    types = types.replace("NoneType", "null").replace("bool", "true or false")
+    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", types).replace(", ", " or ")

@@ -1,0 +1,96 @@
+"""Names of models: the Hub, a folder, or a folder inside an installed package; and what to say if there is none."""
+
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from glue_lit.errors import ModelError
+
+_Loaded = TypeVar("_Loaded")
+_PACKAGE = "pkg:"
+
+
+def resolve(name_or_path: str) -> str:
+    """Turn ``pkg:PACKAGE/FOLDER`` into the folder it names; leave Hub names and folders as they are.
+
+    The package is located, not imported: its code does not run.
+
+    Raises:
+        ModelError: The package is not installed, has no such folder, or a path names no folder.
+    """
+    if name_or_path.startswith(_PACKAGE):
+        package, _, folder = name_or_path.removeprefix(_PACKAGE).partition("/")
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            raise ModelError(
+                f"model.name_or_path {name_or_path!r}: no package {package!r} is installed. "
+                f"Install it, e.g. `pip install {package.replace('_', '-')}`."
+            )
+        path = Path(spec.submodule_search_locations[0], folder)
+        if not path.is_dir():
+            raise ModelError(f"model.name_or_path {name_or_path!r}: the package has no folder {folder!r}.")
+        return str(path)
+    looks_like_path = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
+    path = Path(name_or_path).expanduser()
+    if looks_like_path and not path.is_dir():
+        raise ModelError(f"model.name_or_path: there is no folder {name_or_path!r}.")
+    return str(path) if looks_like_path else name_or_path
+
+
+def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options: Any) -> _Loaded:
+    """Call a ``from_pretrained``; whatever goes wrong becomes one `ModelError` with the name and the ways out.
+
+    Args:
+        what: What is loaded, for the message: ``model``, ``tokenizer``, ``configuration``.
+        loader: The ``from_pretrained`` to call.
+        name_or_path: As in `resolve`.
+        options: Passed on.
+    """
+    place = resolve(name_or_path)
+    try:
+        with quiet():
+            return loader(place, **options)
+    except Exception as error:  # OSError, ValueError, KeyError, ImportError, httpx's, safetensors' ...
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if len(reason) > 300:
+            reason = reason[:300] + " ..."
+        raise ModelError(
+            f"model.name_or_path: could not load the {what} of {name_or_path!r}. {_advice(place, error)} "
+            f"The library said: {reason}"
+        ) from error
+
+
+def _advice(place: str, error: Exception) -> str:
+    if "trust_remote_code" in str(error):
+        return "It runs code of its own; if you trust its author, pass `--model.trust_remote_code true`."
+    if Path(place).is_dir():
+        found = ", ".join(sorted(p.name for p in Path(place).iterdir())) or "nothing"
+        return f"The folder holds {found}; a model needs config.json, model.safetensors and tokenizer files."
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        return "HF_HUB_OFFLINE is set and it is not in the cache; pass a folder, or unset it."
+    return (
+        "Check the spelling (a name as on huggingface.co: distilbert-base-uncased) and the network, or pass a folder."
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' load report and bar: a new head is what fine-tuning is about, not a warning."""
+    from transformers.utils import logging as hf_logging
+
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity(logging.CRITICAL)
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()

@@ -1,0 +1,40 @@
+"""Warnings that a user of the command can do nothing about, by their words."""
+
+import logging
+import os
+import warnings
+
+_MESSAGES = (
+    r".*LeafSpec",
+    r".*The dirpath has changed",
+    r".*Metric .*Spearman",
+    r".*The number of training batches",
+    r".*Checkpoint directory .* exists",
+    r".*does not have many workers",
+    r".*recommended to use .*sync_dist=True",  # metrics are already the same on every device
+    r".*Found .* module\(s\) in eval mode",
+    r".*Trying to infer the `batch_size`",
+    r".*GPU available but not used",
+    r".*No device id is provided via `init_process_group`",
+    r".*isinstance\(treespec, LeafSpec\)",
+    r".*You are using a CUDA device .* Tensor Cores",
+    r".*lr_scheduler\.step\(\)",  # fires when a resumed run is already at its end
+    r".*You're resuming from a checkpoint that ended before the epoch ended",
+    r".*was configured with .*weights_only",
+)
+
+
+def hush() -> None:
+    """Filter those warnings, and set what libraries read when they are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # else a line for every retry without a network
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # else a warning after each fork
+    for message in _MESSAGES:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def quiet_loggers() -> None:
+    """Turn off Lightning's notes; to be called once it is imported, since importing it turns them on."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,161 @@
+"""Run directories: ``lightning_logs/<task>/version_N/`` with config, metrics, checkpoints and curves."""
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glue_lit.errors import RunError, did_you_mean
+
+LOGS = "lightning_logs"
+_PREFIX = "version_"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, by its directory."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The full configuration that it was started with."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """The final figures."""
+        return self.path / "metrics.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of ``best.ckpt`` and ``last.ckpt``."""
+        return self.path / "checkpoints"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of the files that ``test`` and ``predict`` write."""
+        return self.path / "predictions"
+
+    def checkpoint(self, name: str) -> Path:
+        """File of the checkpoint called ``best`` or ``last``.
+
+        Raises:
+            RunError: The run has none.
+        """
+        path = self.checkpoints / f"{name}.ckpt"
+        if path.is_file():
+            return path
+        found = ", ".join(sorted(p.name for p in self.checkpoints.glob("*.ckpt"))) or "none"
+        raise RunError(
+            f"Run {self.path} has no checkpoint {path.name}; it has {found}. The first is written at the end of "
+            "the first epoch. Name another run with `--run DIR`."
+        )
+
+
+def open_run(path: Path) -> Run:
+    """The run in a directory.
+
+    Raises:
+        RunError: It is not there or no run.
+    """
+    run = Run(path)
+    if not path.is_dir():
+        near = did_you_mean(str(path), (str(other.path) for other in find_runs(Path(LOGS))))
+        raise RunError(f"--run: there is no directory {str(path)!r}.{near} Runs are in {LOGS}/<task>/version_N.")
+    if not run.config.is_file():
+        raise RunError(f"--run: {path} is not a run, it has no config.yaml. Runs are in {LOGS}/<task>/version_N.")
+    return run
+
+
+def run_of(checkpoint: Path) -> Run | None:
+    """The run that a checkpoint file belongs to, if it lies in one."""
+    run = Run(checkpoint.absolute().parent.parent)
+    return run if checkpoint.parent.name == "checkpoints" and run.config.is_file() else None
+
+
+def find_runs(root: Path, task: str | None = None) -> list[Run]:
+    """Runs below ``root`` (of one task if named), the one started or continued last at the end."""
+    found = [Run(path.parent) for path in root.glob(f"{task or '*'}/{_PREFIX}*/config.yaml")]
+    return sorted(found, key=lambda run: (run.config.stat().st_mtime_ns, version_of(run.path)))
+
+
+def newest_run(root: Path, task: str | None = None) -> Run:
+    """The run below ``root`` that was started or continued last.
+
+    Raises:
+        RunError: There is none.
+    """
+    runs = find_runs(root, task)
+    if not runs:
+        of_task = f" of task {task}" if task else ""
+        others = sorted({run.path.parent.name for run in find_runs(root)})
+        have = f" There are runs of {', '.join(others)}." if others else ""
+        example = f"`glue-lit fit --config configs/{task or 'cola'}.yaml`"
+        raise RunError(
+            f"There is no run{of_task} in {root}.{have} Train one first, e.g. {example}, or name one: `--run DIR`."
+        )
+    return runs[-1]
+
+
+def version_of(path: Path) -> int:
+    """``N`` of a directory called ``version_N``; -1 for any other name."""
+    number = path.name.removeprefix(_PREFIX)
+    return int(number) if number.isdigit() else -1
+
+
+def claim_version(folder: Path) -> int:
+    """Make the next free ``version_N`` in ``folder`` and return ``N``; two processes never get the same.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        version = max((version_of(path) for path in folder.iterdir()), default=-1) + 1
+        while True:
+            try:
+                (folder / f"{_PREFIX}{version}").mkdir()
+                return version
+            except FileExistsError:
+                version += 1
+    except OSError as error:
+        raise RunError(
+            f"Cannot make a run directory in {folder} ({error.strerror}). "
+            "Choose another place with `--trainer.default_root_dir DIR`."
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        RunError: It cannot be written; an earlier file of that name is left as it was.
+    """
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except OSError as error:
+        raise RunError(f"Cannot write {path} ({error.strerror}).") from None
+    finally:
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+
+
+def write_metrics(path: Path, values: dict[str, Any]) -> None:
+    """Write ``metrics.json``; an undefined metric (NaN) becomes ``null``, which JSON has and NaN isn't in it."""
+    write_text(path, json.dumps(_plain(values), indent=2, ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
