@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from glue_lit.console import say
@@ -22,7 +23,8 @@ class RunLogger(TensorBoardLogger):
     """TensorBoard's logger with a run directory that no other process has, and nothing in it but events."""
 
     def _get_next_version(self) -> int:
-        return claim_version(Path(self.root_dir))
+        # The other ranks are told the first one's directory, and write nothing.
+        return claim_version(Path(self.root_dir)) if rank_zero_only.rank == 0 else -1
 
     def save(self) -> None:
         """Flush the event file; ``hparams.yaml`` is left out, since ``config.yaml`` says all of it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities import dim_zero_cat
 
@@ -123,6 +123,32 @@ def _ranks(x: Tensor) -> Tensor:
     return ranks
 
 
+class MeanLoss(Metric):
+    """Mean loss over examples; a diverged loss (NaN) shows.
+
+    torchmetrics' ``MeanMetric`` either leaves NaN out or, told not to, leaves out the weights (1.9).
+    """
+
+    full_state_update = False
+    total: Tensor
+    examples: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", default=torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("examples", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, examples: int) -> None:
+        """Add the mean loss of so many examples; of none it is undefined, and adds nothing."""
+        if examples:
+            self.total += loss.detach().float() * examples
+            self.examples += examples
+
+    def compute(self) -> Tensor:
+        """The mean over all examples seen, a float32 scalar; NaN if there were none."""
+        return self.total / self.examples
+
+
 METRICS: dict[str, Callable[[TaskSpec], Metric]] = {
     "accuracy": lambda task: Accuracy(task.num_labels),
     "f1": lambda task: F1(task.num_labels),
@@ -143,13 +169,12 @@ class TaskMetrics(torch.nn.Module):
         super().__init__()
         # Groups would share states between metrics after the first update, which breaks lists being extended.
         self.scores = MetricCollection({name: METRICS[name](task) for name in task.metrics}, compute_groups=False)
-        self.loss = MeanMetric(nan_strategy="disable")  # a diverged loss is to be seen
+        self.loss = MeanLoss()
 
     def update(self, preds: Tensor, target: Tensor, loss: Tensor) -> None:
         """Add ``(batch,)`` predictions with their gold labels and their mean loss; an empty batch is fine."""
         self.scores.update(preds, target)
-        # Weighted by examples: a plain mean over batches or devices counts those of a short batch more.
-        self.loss.update(torch.nan_to_num(loss) if len(preds) == 0 else loss, weight=len(preds))
+        self.loss.update(loss, len(preds))
 
     def compute(self) -> dict[str, float]:
         """The task's metrics by name, then ``loss``; a collective call under DDP."""
