@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from glue_lit.console import say
@@ -24,7 +24,7 @@ class RunLogger(TensorBoardLogger):
 
     def _get_next_version(self) -> int:
         # The other ranks are told the first one's directory, and write nothing.
-        return claim_version(Path(self.root_dir)) if rank_zero_only.rank == 0 else -1
+        return claim_version(Path(self.root_dir)) if getattr(rank_zero_only, "rank", 0) == 0 else -1
 
     def save(self) -> None:
         """Flush the event file; ``hparams.yaml`` is left out, since ``config.yaml`` says all of it."""

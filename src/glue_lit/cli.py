@@ -157,8 +157,7 @@ class GlueLitCLI(LightningCLI):
 
     def _check(self) -> None:
         """Read all data and the model before the trainer starts: what is wrong shows before anything is written."""
-        if self._checkpoint is not None:
-            read_checkpoint(self._checkpoint)
+        saved = read_checkpoint(self._checkpoint) if self._checkpoint is not None else None
         self.datamodule.load(str(self.subcommand))
         if self._checkpoint is None:
             self.model.configure_model()
@@ -172,6 +171,9 @@ class GlueLitCLI(LightningCLI):
         say(f"{task.title} ({task.name}), {describe_source(self.datamodule.hparams['source'])}: {rows}")
         if self._checkpoint is not None:
             say(f"Checkpoint {_shown(self._checkpoint)}")
+            limit = self.trainer.max_epochs or 0
+            if self.subcommand == "fit" and saved is not None and 0 < limit <= saved["epoch"] + 1:
+                say(f"It has finished all {limit} epochs; `--trainer.max_epochs N` with a larger N goes on.")
         else:
             count = sum(parameter.numel() for parameter in self.model.model.parameters()) / 1e6
             place = f"{self.trainer.world_size} x {self.trainer.strategy.root_device.type}"

@@ -1,0 +1,29 @@
+# make install     the environment, in .venv
+# make quickstart  fine-tune a small encoder on the demo corpus
+# make test        lint, types and tests
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: install quickstart test slow
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,quickstart]"
+	@touch $@
+
+quickstart: install
+	$(BIN)/glue-lit fit --config configs/quickstart.yaml
+	@echo
+	@echo "For the commands above, first:  source .venv/bin/activate"
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+
+slow: install
+	$(BIN)/python -m pytest -m slow
