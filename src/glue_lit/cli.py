@@ -159,8 +159,9 @@ class GlueLitCLI(LightningCLI):
         """Read all data and the model before the trainer starts: what is wrong shows before anything is written."""
         saved = read_checkpoint(self._checkpoint) if self._checkpoint is not None else None
         self.datamodule.load(str(self.subcommand))
-        if self._checkpoint is None:
-            self.model.configure_model()
+        if saved is not None:
+            self.model.use_architecture_of(saved)
+        self.model.configure_model()
         if not self.trainer.is_global_zero:
             return
         task = self.datamodule.task

@@ -79,25 +79,20 @@ class SequenceClassifier(LightningModule):
     # ---------------------------------------------------------------- the model
 
     def configure_model(self) -> None:
-        """Build the model: from a checkpoint's configuration if one is to be loaded, else pretrained.
+        """Build the model: from a checkpoint's configuration if there is one, else with pretrained weights.
 
         Raises:
             ModelError: It cannot be loaded, or a checkpoint's labels are not the task's.
         """
         if "model" in self._modules:
             return
-        architecture = self._architecture or self._architecture_to_restore()
-        self.model = self._pretrained() if architecture is None else self._from_architecture(architecture)
+        self.model = self._pretrained() if self._architecture is None else self._from_architecture(self._architecture)
         # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
         self.model.train()
 
-    def _architecture_to_restore(self) -> str | None:
-        """Configuration in the checkpoint that the trainer is about to load, if it is."""
-        path = self._trainer.ckpt_path if self._trainer is not None else None
-        if path is None:
-            return None
-        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return saved.get("hyper_parameters", {}).get("architecture")  # type: ignore[no-any-return]
+    def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
+        """Build the model as a checkpoint says, because its weights will be loaded: no Hub, no pretrained weights."""
+        self._architecture = checkpoint["hyper_parameters"]["architecture"]
 
     def _pretrained(self) -> Any:
         from transformers import AutoModelForSequenceClassification

@@ -30,6 +30,7 @@ def hush() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # else a line for every retry without a network
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Lightning's calls, not the user's
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # else a warning after each fork
     for message in _MESSAGES:
         warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,53 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from glue_lit.__main__ import main
+from glue_lit.data.sources import open_split
+from glue_lit.tasks import TASKS
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(sys, "argv", ["glue-lit", "show", *arguments])
+    main()
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_rows_are_the_tasks_own(task: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(monkeypatch, capsys, "--data.task", task, "--data.source", "demo", "-n", "3", "--seed", "1")
+    spec = TASKS[task]
+    rows = open_split(spec, "demo", next(iter(spec.files))).read()
+    assert f"3 of {len(rows):,} rows" in text
+    lines = [line.split("│")[1:-1] for line in text.splitlines() if line.startswith("│")]
+    assert len(lines) == 3
+    for cells in lines:
+        idx, first, *_, label = (cell.strip() for cell in cells)
+        assert first == rows.texts_a[int(idx)].strip()
+        gold = rows.labels[int(idx)]
+        expected = "(hidden)" if gold is None else f"{gold:g}" if spec.is_regression else spec.labels[int(gold)]
+        assert label == expected
+
+
+def test_a_seed_draws_the_same_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--data.source", "demo", "--seed", "3")
+    assert shown(monkeypatch, capsys, *arguments) == shown(monkeypatch, capsys, *arguments)
+    assert shown(monkeypatch, capsys, *arguments) != shown(monkeypatch, capsys, "--data.source", "demo", "--seed", "4")
+
+
+def test_text_is_shown_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # rich would take [bold red] for markup
+    (tmp_path / "CoLA").mkdir()
+    (tmp_path / "CoLA" / "train.tsv").write_text('x\t1\t\tThe [bold red]cat[/] sat, "so\n')
+    assert 'The [bold red]cat[/] sat, "so' in shown(monkeypatch, capsys, "--data.source", str(tmp_path))
+
+
+def test_task_and_source_from_a_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text("data:\n  task: rte\n  source: demo\n")
+    assert shown(monkeypatch, capsys, "--config", str(tmp_path / "c.yaml")).startswith("rte, train: 10 of ")

@@ -1,0 +1,376 @@
+"""The command as a user runs it: in this process where that is enough, in a new one where that is the point."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from glue_lit.__main__ import main
+from glue_lit.runs import find_runs
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory to run in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GLUE_LIT_DEBUG", raising=False)
+    return tmp_path
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Exit status of `glue-lit ARGUMENTS`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["glue-lit", *map(str, arguments)])
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def new_process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`glue-lit ARGUMENTS` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "glue_lit", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def tiny_fit(tiny_model: Path, task: str = "rte", **settings: object) -> list[object]:
+    """Arguments of a fit that takes a second."""
+    values: dict[str, object] = {
+        "data.task": task,
+        "data.source": "demo",
+        "model.name_or_path": tiny_model,
+        "model.learning_rate": 1e-3,
+        "data.train_limit": 40,
+        "data.validation_limit": 21,
+        "data.test_limit": 9,
+        "trainer.max_epochs": 2,
+        "trainer.accelerator": "cpu",
+        **{name.replace("__", "."): value for name, value in settings.items()},
+    }
+    return ["fit", *(f"--{name}={value}" for name, value in values.items())]
+
+
+SCORES = """
+import json, sys
+from glue_lit.quiet import hush
+hush()
+from glue_lit.cli import GlueLitCLI
+cli = GlueLitCLI()
+print("SCORES", json.dumps(cli.model.scores))
+"""
+
+
+def scores_in_new_process(*arguments: object) -> dict[str, float]:
+    """Every digit of what an evaluating command computes, in a process of its own."""
+    result = subprocess.run(
+        [sys.executable, "-c", SCORES, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.rsplit("SCORES ", 1)[1])  # type: ignore[no-any-return]
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+# ---------------------------------------------------------------- fit, then a new process
+
+
+def test_fit_then_everything_else(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model)) == 0
+    out, err = capsys.readouterr()
+    run = workplace / "lightning_logs" / "rte" / "version_0"
+    assert "Warning" not in out + err
+    assert "accuracy *" in out
+    assert "glue-lit validate --ckpt_path best" in out
+
+    events = next(name for name in files(run) if "tfevents" in name)
+    expected = {"config.yaml", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt", events}
+    assert files(run) == expected
+    assert files(workplace) == {f"lightning_logs/rte/version_0/{name}" for name in expected}
+
+    record = json.loads((run / "metrics.json").read_text())
+    assert record["monitor"] == "val/accuracy"
+    assert set(record["metrics"]) == {"val/accuracy", "val/loss"}
+    assert record["epochs"] == 2
+    assert record["steps"] == 6
+    assert record["train_samples_per_second"] > 0
+
+    # a new process, nothing else said: the same to the last digit
+    assert scores_in_new_process("validate", "--ckpt_path", "best") == record["metrics"]
+
+    assert command(monkeypatch, "test", "--ckpt_path", "best") == 0
+    out = capsys.readouterr().out
+    assert "nothing to score" in out
+    lines = [json.loads(line) for line in (run / "predictions" / "test.jsonl").read_text().splitlines()]
+    assert len(lines) == 9
+    assert [line["idx"] for line in lines] == sorted(line["idx"] for line in lines)
+    assert all(line["label"] == max(line["probabilities"], key=line["probabilities"].get) for line in lines)
+    assert all("gold" not in line for line in lines)
+
+    assert command(monkeypatch, "predict", "--run", run, "--data.predict_split", "validation") == 0
+    lines = [json.loads(line) for line in (run / "predictions" / "validation.jsonl").read_text().splitlines()]
+    right = sum(line["label"] == line["gold"] for line in lines)
+    assert right / len(lines) == record["metrics"]["val/accuracy"]
+
+
+def test_curves_of_every_metric_against_steps(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = tiny_fit(tiny_model, "mrpc", trainer__log_every_n_steps=1)
+    assert command(monkeypatch, *arguments) == 0
+    events = EventAccumulator(str(workplace / "lightning_logs" / "mrpc" / "version_0"))
+    events.Reload()
+    steps = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert steps["train/loss"] == list(range(6))
+    assert steps["train/learning_rate"] == list(range(6))
+    # one point an epoch: scoring the best checkpoint at the end must not add another
+    assert [len(steps[tag]) for tag in ("val/loss", "val/accuracy", "val/f1")] == [2, 2, 2]
+
+
+def test_fit_goes_on_in_place(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
+    assert command(monkeypatch, "fit", "--ckpt_path", "last", "--trainer.max_epochs", 3) == 0
+    run = workplace / "lightning_logs" / "rte" / "version_0"
+    assert [other.path for other in find_runs(Path("lightning_logs"))] == [Path("lightning_logs/rte/version_0")]
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 3
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["ckpt_path"] is None  # where it was continued from is no setting
+    assert saved["trainer"]["max_epochs"] == 3
+
+
+def test_a_finished_run_says_so(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
+    assert command(monkeypatch, "fit", "--ckpt_path", "last") == 0
+    assert "It has finished all 1 epochs; `--trainer.max_epochs N`" in capsys.readouterr().out
+
+
+def test_flags_win_over_the_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model)) == 0
+    with_flag = scores_in_new_process("validate", "--ckpt_path", "best", "--data.validation_limit", 200)
+    assert (with_flag["val/accuracy"] * 200) == pytest.approx(round(with_flag["val/accuracy"] * 200))
+    assert with_flag != scores_in_new_process("validate", "--ckpt_path", "best")
+
+
+def test_a_checkpoint_outside_any_run_brings_its_task_and_model(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, "stsb")) == 0
+    best = workplace / "lightning_logs" / "stsb" / "version_0" / "checkpoints" / "best.ckpt"
+    record = json.loads((best.parent.parent / "metrics.json").read_text())
+    best.rename(workplace / "handed_on.ckpt")
+    scores = scores_in_new_process("validate", "--ckpt_path", "handed_on.ckpt", "--data.validation_limit", 21)
+    assert scores == record["metrics"]
+
+
+def test_the_diagnostic_set_is_predicted_by_an_mnli_run(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, "mnli", trainer__max_epochs=1)) == 0
+    assert {"val_matched/accuracy", "val_mismatched/accuracy"} <= set(
+        json.loads((workplace / "lightning_logs/mnli/version_0/metrics.json").read_text())["metrics"]
+    )
+    assert command(monkeypatch, "test", "--data.task", "ax", "--ckpt_path", "best") == 0
+    assert "nothing to score" in capsys.readouterr().out
+    assert len((workplace / "lightning_logs/mnli/version_0/predictions/test.jsonl").read_text().splitlines()) == 9
+
+
+def test_two_processes(tiny_model: Path, workplace: Path) -> None:
+    settings = {"trainer__devices": 2, "trainer__strategy": "ddp", "data__validation_limit": 17}
+    result = new_process(*tiny_fit(tiny_model, "stsb", **settings))
+    assert result.returncode == 0, result.stderr
+    assert "Warning" not in result.stdout + result.stderr
+    assert [run.path.name for run in find_runs(workplace / "lightning_logs")] == ["version_0"]
+    assert not (workplace / "lightning_logs/stsb/version_1").exists()  # one directory for both
+    record = json.loads((workplace / "lightning_logs/stsb/version_0/metrics.json").read_text())
+    # 17 rows on two processes are 17 rows: the score is that of one process
+    alone = scores_in_new_process("validate", "--ckpt_path=best", "--trainer.devices=1", "--trainer.strategy=auto")
+    assert alone == pytest.approx(record["metrics"], abs=1e-5)
+    result = new_process("predict", "--ckpt_path", "best", "--data.predict_split", "validation")
+    assert result.returncode == 0, result.stderr
+    lines = (workplace / "lightning_logs/stsb/version_0/predictions/validation.jsonl").read_text().splitlines()
+    rows = [json.loads(line)["idx"] for line in lines]
+    assert len(rows) == 17
+    assert rows == sorted(set(rows))
+
+
+# ---------------------------------------------------------------- configuration
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configs_parse(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "fit", "--config", config, "--print_config") == 0
+    parsed = yaml.safe_load(capsys.readouterr().out)
+    wanted = yaml.safe_load(config.read_text())
+    for section, values in wanted.items():
+        for key, value in values.items() if isinstance(values, dict) else ():
+            assert parsed[section][key] == value
+
+
+def test_every_task_has_a_config() -> None:
+    from glue_lit import TASKS
+
+    assert set(TASKS) <= {path.stem for path in CONFIGS}
+
+
+def test_base_config_is_the_defaults(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(monkeypatch, "fit", "--config", REPOSITORY / "configs" / "base.yaml", "--print_config") == 0
+    written_out = capsys.readouterr().out
+    assert command(monkeypatch, "fit", "--print_config") == 0
+    assert written_out == capsys.readouterr().out
+
+
+def test_later_configs_flags_and_environment_win(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "one.yaml").write_text("data: {task: rte, batch_size: 8}\nmodel: {warmup: 0.1}\n")
+    (workplace / "two.yaml").write_text("data: {batch_size: 32}\n")
+    monkeypatch.setenv("GLUE_LIT_FIT__DATA__MAX_LENGTH", "99")
+    monkeypatch.setenv("GLUE_LIT_FIT__DATA__BATCH_SIZE", "4")
+    arguments = ["--config", "one.yaml", "--config", "two.yaml", "--model.warmup", "0.2", "--print_config"]
+    assert command(monkeypatch, "fit", *arguments) == 0
+    parsed = yaml.safe_load(capsys.readouterr().out)
+    assert (parsed["data"]["task"], parsed["data"]["batch_size"], parsed["data"]["max_length"]) == ("rte", 32, 99)
+    assert parsed["model"]["warmup"] == 0.2
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["fit", "--data.tsk", "cola"], 2, "--data.tsk: there is no such flag. Did you mean '--data.task'?"),
+        (
+            ["fit", "--data.max_len", "64"],
+            2,
+            "--data.max_len: there is no such flag. Did you mean '--data.max_length'?",
+        ),
+        (["fit", "--data.batch_size", "abc"], 2, "--data.batch_size: got 'abc', allowed: int."),
+        (["fit", "--data.max_length", "3.5"], 2, "--data.max_length: got '3.5', allowed: int or null."),
+        (["fit", "--data.batch_size", "0"], 2, "data.batch_size: got 0, allowed: 1 or more."),
+        (
+            ["fit", "--model.schedule", "linaer"],
+            2,
+            "--model.schedule: got 'linaer', allowed: linear, cosine, constant.",
+        ),
+        (["fit", "--model.learning_rate=-1"], 2, "model.learning_rate: got -1.0, allowed: a number from 0 up."),
+        (["fit", "--model.task", "cola"], 2, "--model.task: set data.task instead, which stands for both."),
+        (["fit", "cola"], 2, "got 'cola', which belongs to no flag; settings are given as `--data.task cola`."),
+        (["fit", "--data.task"], 2, "--data.task needs a value."),
+        (["fit", "--data.task", "colla"], 2, "there is no task 'colla'. Did you mean 'cola'? The tasks are: cola, "),
+        (
+            ["fit", "--data.task", "ax", "--data.source", "demo"],
+            2,
+            "ax has test rows only, so there is nothing to fit.",
+        ),
+        (["fit", "--trainer.accelerator", "abacus"], 2, "trainer: "),
+        (["fit", "--config", "nope.yaml"], 2, "--config: there is no file 'nope.yaml'."),
+        (
+            ["fit", "--config", "key.yaml"],
+            2,
+            "data.tsk (key.yaml, line 2): there is no such key. Did you mean 'data.task'?",
+        ),
+        (["fit", "--config", "type.yaml"], 2, "data.batch_size (type.yaml, line 3): got 'many', allowed: int."),
+        (["fit", "--data.source", "nowhere"], 1, "there is no folder 'nowhere'. Allowed: hub, demo, or a GLUE folder."),
+        (["fit", "--data.source", "hub"], 1, "data.source hub: could not load nyu-mll/glue (cola, train): "),
+        (
+            ["fit", "--data.source", "demo", "--model.name_or_path", "nobody/nothing"],
+            1,
+            "tokenizer of 'nobody/nothing'",
+        ),
+        (["fit", "--data.source", "demo", "--model.name_or_path", "./no"], 1, "there is no folder './no'."),
+        (
+            ["fit", "--data.source", "demo", "--model.name_or_path", "pkg:nobody/x"],
+            1,
+            "no package 'nobody' is installed",
+        ),
+        (["validate"], 2, "`validate` needs a checkpoint: `--ckpt_path best`"),
+        (["validate", "--config", "type.yaml"], 2, "`validate` needs a checkpoint: `--ckpt_path best`"),
+        (["test", "--data.task", "rte"], 2, "`test` needs a checkpoint"),
+        (["predict"], 2, "`predict` needs a checkpoint"),
+        (["validate", "--ckpt_path", "best"], 1, "There is no run in lightning_logs. Train one first"),
+        (
+            ["validate", "--ckpt_path", "no.ckpt"],
+            1,
+            "there is no file 'no.ckpt'. Allowed: best, last, or a .ckpt file.",
+        ),
+        (["validate", "--ckpt_path", "page.ckpt"], 1, "page.ckpt is not a readable checkpoint"),
+        (["validate", "--run", "no"], 1, "--run: there is no directory 'no'."),
+        (["show", "--data.taks", "cola"], 2, "Did you mean '--data.task'?"),
+        (["show", "--data.source", "demo", "-n", "0"], 2, "-n: got 0, allowed: 1 or more."),
+        (["show", "--data.source", "demo", "--split", "dev"], 1, "has no split 'dev'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_message_and_writes_nothing(
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    status: int,
+    message: str,
+) -> None:
+    (workplace / "key.yaml").write_text("data:\n  tsk: cola\n")
+    (workplace / "type.yaml").write_text("data:\n  task: cola\n  batch_size: many\n")
+    (workplace / "page.ckpt").write_text("<!doctype html><title>404</title>")
+    before = files(workplace)
+    assert command(monkeypatch, *arguments) == status
+    out, err = capsys.readouterr()
+    assert message in err
+    assert err.startswith("glue-lit: error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in out + err
+    assert files(workplace) == before
+    assert not (workplace / "lightning_logs").exists()
+
+
+def test_bad_data_stops_before_anything_is_written(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = workplace / "glue" / "CoLA"
+    folder.mkdir(parents=True)
+    (folder / "train.tsv").write_text("a\t1\t\tfine\nb\t2\t\tfine\n")
+    (folder / "dev.tsv").write_text("a\t1\t\tfine\n")
+    arguments = tiny_fit(tiny_model, "cola", data__source=workplace / "glue")
+    assert command(monkeypatch, *arguments) == 1
+    assert "train.tsv, line 2: label '2' is not a label of task cola. Allowed: 0, 1." in capsys.readouterr().err
+    assert not (workplace / "lightning_logs").exists()
+
+
+def test_a_variable_can_not_score_an_untrained_model(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GLUE_LIT_VALIDATE__MODEL__NAME_OR_PATH", str(tiny_model))
+    assert command(monkeypatch, "validate", "--data.source", "demo") == 2
+    assert "needs a checkpoint" in capsys.readouterr().err
+
+
+def test_a_run_without_a_checkpoint_yet(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = workplace / "lightning_logs" / "cola" / "version_0"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("data: {task: cola}\n")
+    assert command(monkeypatch, "validate", "--ckpt_path", "best") == 1
+    assert "has no checkpoint best.ckpt; it has none." in capsys.readouterr().err

@@ -1,0 +1,93 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+import glue_lit.__main__ as entry
+from glue_lit import __version__
+from glue_lit.errors import DataError
+
+HEAVY = {"torch", "transformers", "datasets", "lightning", "torchmetrics", "jsonargparse"}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Exit status of `glue-lit ARGUMENTS`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["glue-lit", *arguments])
+    try:
+        entry.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["vlidate"], ["tasks"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        f"sys.argv = ['glue-lit', *{arguments!r}]\n"
+        "from glue_lit.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('HEAVY', sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("HEAVY []\n")
+
+
+def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--help") == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text for name in ("fit", "validate", "test", "predict", "tasks", "show"))
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"glue-lit {__version__}\n"
+
+
+def test_misspelt_command_names_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "vlidate") == 2
+    assert "no command 'vlidate'. Did you mean 'validate'? The commands are: fit, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (DataError("file, line 3: bad"), 1, "glue-lit: error: file, line 3: bad\n"),
+        (OSError("disk\nfull"), 1, "glue-lit: error: OSError: disk full (GLUE_LIT_DEBUG=1 shows where.)\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_any_error_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    message: str,
+) -> None:
+    def fail(arguments: list[str]) -> None:
+        raise error
+
+    monkeypatch.delenv("GLUE_LIT_DEBUG", raising=False)
+    monkeypatch.setattr(entry, "_run", fail)
+    assert run(monkeypatch, "fit") == status
+    assert capsys.readouterr().err == message
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLUE_LIT_DEBUG", "1")
+    with pytest.raises(ValueError, match="no command"):
+        run(monkeypatch, "nothing")
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    # `glue-lit tasks | head -0`: the reader is gone before the first line is written
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "glue_lit", "tasks"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert result.stderr == ""

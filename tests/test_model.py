@@ -1,0 +1,228 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DistilBertConfig, DistilBertModel
+
+from glue_lit import GLUEDataModule, SequenceClassifier
+from glue_lit.errors import ModelError, UsageError
+from glue_lit.tasks import TASKS
+
+
+def quiet_trainer(**options: object) -> Trainer:
+    return Trainer(
+        **{  # type: ignore[arg-type]
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "max_epochs": 1,
+            **options,
+        }
+    )
+
+
+def data(tiny_model: Path, task: str = "cola", **options: object) -> GLUEDataModule:
+    limits = {"train_limit": 24, "validation_limit": 13, "test_limit": 7}
+    return GLUEDataModule(task, str(tiny_model), source="demo", **{**limits, **options})  # type: ignore[arg-type]
+
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec"),
+    pytest.mark.filterwarnings("ignore:.*number of training batches"),
+    pytest.mark.filterwarnings("ignore:.*lr_scheduler.step"),
+]
+
+
+def built(tiny_model: Path, **options: object) -> SequenceClassifier:
+    classifier = SequenceClassifier(name_or_path=str(tiny_model), **options)  # type: ignore[arg-type]
+    classifier.configure_model()
+    return classifier
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_head_and_config_fit_the_task(tiny_model: Path, task: str) -> None:
+    config = built(tiny_model, task=task).model.config
+    spec = TASKS[task]
+    assert config.num_labels == spec.num_labels
+    assert tuple(config.id2label.values()) == (spec.labels or ("score",))
+    assert config.label2id == {name: number for number, name in config.id2label.items()}
+
+
+def test_dropout_is_on_while_training(tiny_model: Path) -> None:
+    # from_pretrained gives the model in eval mode, and Lightning would keep it so
+    modes = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:  # type: ignore[no-untyped-def]
+            modes.append({module.training for module in pl_module.model.modules()})
+
+        def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0) -> None:  # type: ignore[no-untyped-def]
+            modes.append({module.training for module in pl_module.model.modules()})
+
+    trainer = quiet_trainer(callbacks=[Watch()], max_epochs=2)
+    trainer.fit(SequenceClassifier("cola", str(tiny_model)), data(tiny_model))
+    assert modes == [{True}, {True}, {False}] * 2
+
+
+def test_half_precision_weights_are_trained_in_float32(tiny_model: Path, tmp_path: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model, dtype=torch.float16)
+    model.save_pretrained(tmp_path)
+    assert {p.dtype for p in built(tmp_path).model.parameters()} == {torch.float32}
+
+
+def test_a_head_of_another_task_is_replaced(tiny_model: Path, tmp_path: Path) -> None:
+    AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=7).save_pretrained(tmp_path)
+    assert built(tmp_path, task="mnli").model.config.num_labels == 3
+
+
+def test_logits_equal_the_hugging_face_models(tiny_model: Path) -> None:
+    classifier = built(tiny_model, task="rte").eval()
+    batch = data(tiny_model, "rte").dataset("train").__getitems__(range(5))
+    with torch.no_grad():
+        expected = classifier.model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            token_type_ids=batch["token_type_ids"],
+            labels=batch["labels"],
+        )
+        logits = classifier(batch)
+    assert torch.equal(logits, expected.logits)
+    torch.testing.assert_close(classifier.loss(logits, batch["labels"]), expected.loss)
+
+
+def test_regression_loss_equals_hugging_faces(tiny_model: Path) -> None:
+    classifier = built(tiny_model, task="stsb").eval()
+    batch = data(tiny_model, "stsb").dataset("train").__getitems__(range(6))
+    with torch.no_grad():
+        inputs = {key: batch[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
+        expected = classifier.model(**inputs, labels=batch["labels"]).loss
+        torch.testing.assert_close(classifier.loss(classifier(batch), batch["labels"]), expected)
+
+
+def test_a_model_gets_only_what_its_forward_takes(tiny_model: Path, tmp_path: Path) -> None:
+    # DistilBERT's forward takes no token types, and would swallow them without a word
+    vocabulary = len(AutoTokenizer.from_pretrained(tiny_model))
+    config = DistilBertConfig(vocab_size=vocabulary, dim=16, hidden_dim=16, n_layers=1, n_heads=2)
+    DistilBertModel(config).save_pretrained(tmp_path)
+    classifier = built(tmp_path).eval()
+    batch = data(tiny_model).dataset("train").__getitems__([0, 1])
+    assert "token_type_ids" in batch
+    assert classifier._accepted == {"input_ids", "attention_mask"}
+    assert classifier(batch).shape == (2, 2)
+
+
+def test_gradients_are_clipped(tiny_model: Path) -> None:
+    norms = []
+
+    class Watch(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:  # type: ignore[no-untyped-def]
+            grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            norms.append(float(torch.stack([g.norm() for g in grads]).norm()))
+
+    # on_before_optimizer_step comes before clipping, so look at the gradients once the step is done
+    class After(Callback):
+        def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:  # type: ignore[no-untyped-def]
+            grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            if grads:
+                clipped.append(float(torch.stack([g.norm() for g in grads]).norm()))
+
+    clipped: list[float] = []
+    trainer = quiet_trainer(callbacks=[Watch(), After()], max_epochs=2)
+    trainer.fit(SequenceClassifier("cola", str(tiny_model), max_grad_norm=0.01), data(tiny_model))
+    assert min(norms) > 0.01
+    assert clipped
+    assert max(clipped) <= 0.01 * (1 + 1e-4)
+
+
+def test_training_twice_with_one_seed_gives_the_same_weights(tiny_model: Path) -> None:
+    def train() -> dict[str, torch.Tensor]:
+        seed_everything(7, verbose=False)
+        classifier = SequenceClassifier("rte", str(tiny_model), learning_rate=1e-3)
+        quiet_trainer().fit(classifier, data(tiny_model, "rte"))
+        return classifier.state_dict()
+
+    first, second = train(), train()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("task", ["stsb", "mnli"])
+def test_scores_are_over_each_example_once(tiny_model: Path, task: str) -> None:
+    # whatever the batch size, and with both of MNLI's splits by name
+    def scores(size: int) -> dict[str, float]:
+        seed_everything(1, verbose=False)
+        classifier = SequenceClassifier(task, str(tiny_model))
+        quiet_trainer().validate(classifier, data(tiny_model, task, eval_batch_size=size), verbose=False)
+        return classifier.scores
+
+    one, many = scores(1), scores(5)
+    assert (
+        set(one)
+        == {
+            "stsb": {"val/pearson", "val/spearmanr", "val/loss"},
+            "mnli": {"val_matched/accuracy", "val_matched/loss", "val_mismatched/accuracy", "val_mismatched/loss"},
+        }[task]
+    )
+    for name, value in one.items():
+        # an untrained model's scores lie within 0.01 of each other, so rounding shows in their correlation
+        correlation = name.endswith(("pearson", "spearmanr"))
+        assert value == pytest.approx(many[name], abs=1e-2 if correlation else 1e-6), name
+
+
+def test_a_checkpoint_needs_neither_hub_nor_base_weights(tiny_model: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    classifier, module = SequenceClassifier("rte", str(base)), data(tiny_model, "rte")
+    trainer = quiet_trainer()
+    trainer.fit(classifier, module)
+    trainer.save_checkpoint(tmp_path / "saved.ckpt")
+    shutil.rmtree(base)
+
+    loaded = SequenceClassifier.load_from_checkpoint(tmp_path / "saved.ckpt", weights_only=True)
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in classifier.state_dict().items())
+    assert loaded.model.config.label2id == {"entailment": 0, "not_entailment": 1}
+
+    fresh = SequenceClassifier("rte", str(base))  # through the trainer, as the command does it
+    fresh.use_architecture_of(torch.load(tmp_path / "saved.ckpt", weights_only=True))
+    quiet_trainer().validate(fresh, module, ckpt_path=str(tmp_path / "saved.ckpt"), weights_only=True, verbose=False)
+    quiet_trainer().validate(classifier, module, verbose=False)
+    assert fresh.scores == classifier.scores
+
+
+def test_a_checkpoint_of_other_labels_is_refused(tiny_model: Path) -> None:
+    architecture = built(tiny_model, task="rte").model.config.to_json_string(use_diff=False)
+    classifier = SequenceClassifier("wnli", str(tiny_model), architecture=architecture)
+    # the same two names in another order: predictions would be the wrong way round
+    with pytest.raises(ModelError, match="labels are entailment, not_entailment; task wnli has not_entailment, ent"):
+        classifier.configure_model()
+
+
+def test_hyper_parameters_are_plain_values(tiny_model: Path) -> None:
+    # checkpoints are read with weights_only, which knows no class of ours
+    values = dict(SequenceClassifier("cola", str(tiny_model)).hparams)
+    assert json.loads(json.dumps(values)) == values
+
+
+@pytest.mark.parametrize("flag", ["learning_rate", "weight_decay", "warmup", "max_grad_norm"])
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_numbers_out_of_range(flag: str, value: float) -> None:
+    with pytest.raises(UsageError, match=rf"model\.{flag}: got .*, allowed: a number from 0 up"):
+        SequenceClassifier(**{flag: value})  # type: ignore[arg-type]
+
+
+def test_unknown_model_says_what_to_do() -> None:
+    with pytest.raises(ModelError, match=r"could not load the model of 'no-such-model'\. HF_HUB_OFFLINE is set"):
+        SequenceClassifier("cola", "no-such-model").configure_model()
+
+
+def test_folder_without_a_model_lists_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(ModelError, match=r"The folder holds notes\.txt; a model needs config\.json"):
+        SequenceClassifier("cola", str(tmp_path)).configure_model()
