@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -210,6 +211,18 @@ def test_two_processes(tiny_model: Path, workplace: Path) -> None:
     rows = [json.loads(line)["idx"] for line in lines]
     assert len(rows) == 17
     assert rows == sorted(set(rows))
+
+
+def test_a_model_from_the_hubs_cache(tiny_model: Path, workplace: Path) -> None:
+    repository = workplace / "hub" / "models--somebody--tiny-bert"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    shutil.copytree(tiny_model, snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    arguments = tiny_fit(Path("somebody/tiny-bert"), trainer__max_epochs=1)
+    result = new_process(*arguments, HF_HUB_CACHE=str(workplace / "hub"), HF_HUB_OFFLINE="1")
+    assert result.returncode == 0, result.stderr
+    assert "somebody/tiny-bert, 0.0 M parameters" in result.stdout
 
 
 # ---------------------------------------------------------------- configuration

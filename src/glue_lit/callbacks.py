@@ -1,6 +1,7 @@
 """What happens beside training: a line for each epoch, the run's config, predictions on disk."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
@@ -40,6 +42,22 @@ class SaveConfig(SaveConfigCallback):
             self.config = self.config.clone()
             self.config["ckpt_path"] = None
             super().setup(trainer, pl_module, stage)
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's bar, counting epochs from 1 as our lines do, and shown only where a line can be redrawn."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=1 if sys.stdout.isatty() else 0)
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Name the epoch."""
+        super().on_train_epoch_start(trainer, *_)
+        self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """All but the run's number, which the last lines name with its path."""
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
 
 class EpochLines(Callback):

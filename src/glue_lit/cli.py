@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from glue_lit import __version__
 from glue_lit.arguments import resolve_arguments
-from glue_lit.callbacks import EpochLines, PredictionWriter, RunLogger, SaveConfig
+from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, RunLogger, SaveConfig
 from glue_lit.checkpoints import BestCheckpoint, LastCheckpoint, read_checkpoint
 from glue_lit.configs import check_config, config_files
 from glue_lit.console import print_scores, say
@@ -138,8 +138,7 @@ class GlueLitCLI(LightningCLI):
             if trainer.get("logger") in (None, True):
                 kwargs["logger"] = self._run_logger(run)
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
-            # Where there is no terminal to redraw a line of, the epochs' lines are the progress.
-            callbacks.append(TQDMProgressBar(refresh_rate=1 if sys.stderr.isatty() or sys.stdout.isatty() else 0))
+            callbacks.append(Bar())
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:

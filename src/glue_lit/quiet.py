@@ -19,7 +19,6 @@ _MESSAGES = (
     r".*isinstance\(treespec, LeafSpec\)",
     r".*You are using a CUDA device .* Tensor Cores",
     r".*lr_scheduler\.step\(\)",  # fires when a resumed run is already at its end
-    r".*You're resuming from a checkpoint that ended before the epoch ended",
     r".*callbacks used to create the checkpoint need to be provided",  # keeping checkpoints is for fits
     r".*was configured with .*weights_only",
 )
