@@ -10,7 +10,7 @@ LAYERS = (
     ("configs", "runs", "console", "quiet", "pretrained"),
     ("arguments", "checkpoints", "parse_errors", "metrics", "optim", "data"),
     ("model",),
-    ("callbacks",),
+    ("callbacks", "summary"),
     ("cli",),
     ("commands",),
     ("__main__",),

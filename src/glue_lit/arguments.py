@@ -43,7 +43,7 @@ def resolve_arguments(arguments: Sequence[str]) -> list[str]:
             f"`{command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, "
             f"or `--run DIR`. Without one, an untrained model would be {_DONE[command]}."
         )
-    run, file = _locate(command, wanted or "best", run_given, others)
+    run, file = _locate("best" if wanted is None else wanted, run_given, others)
     configured = ["--config", str(run.config)] if run is not None else _from_checkpoint(file)
     return [command, *configured, *others, "--ckpt_path", str(file)]
 
@@ -70,13 +70,13 @@ def _take(arguments: list[str], flag: str) -> tuple[str | None, list[str]]:
     return value, others
 
 
-def _locate(command: str, wanted: str, run_given: str | None, others: list[str]) -> tuple[Run | None, Path]:
+def _locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run | None, Path]:
     """The run and the checkpoint file that the user means."""
     if wanted not in ("best", "last"):
         file = Path(wanted)
         if not file.is_file():
             raise RunError(f"--ckpt_path: there is no file {wanted!r}. Allowed: best, last, or a .ckpt file.")
-        return (open_run(Path(run_given)) if run_given else run_of(file)), file
+        return (open_run(Path(run_given)) if run_given is not None else run_of(file)), file
     if run_given is not None:
         run = open_run(Path(run_given))
     else:
@@ -91,11 +91,14 @@ def _trained_as(task: str | None) -> str | None:
     return (spec.trained_as or spec.name) if spec else None
 
 
+_NULL = ("null", "~", "")
+
+
 def setting(arguments: list[str], key: str) -> str | None:
     """Value of a dotted key, as far as flags and then ``--config`` files give one."""
     value, _ = _take(arguments, f"--{key}")
     if value is not None:
-        return value
+        return None if value in _NULL else value
     for file in reversed(config_files(arguments)):
         found = find_key(file, key)
         if found is not None and isinstance(found[1], str):

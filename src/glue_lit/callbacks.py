@@ -108,6 +108,10 @@ class EpochLines(Callback):
             self._print(trainer, "  ".join(name.rjust(width[name]) for name in cells))
         self._print(trainer, "  ".join(cell.rjust(width[name]) for name, cell in cells.items()))
 
+    def samples_per_second(self, trainer: Trainer) -> float | None:
+        """Speed of training alone over all devices; ``None`` if there was none."""
+        return self.examples * trainer.world_size / self.seconds if self.seconds else None
+
     @staticmethod
     def _print(trainer: Trainer, line: str) -> None:
         bar = trainer.progress_bar_callback

@@ -1,8 +1,6 @@
 """LightningCLI, plus which run a command is about and what it prints at the end."""
 
-import platform
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,18 +9,18 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from glue_lit import __version__
 from glue_lit.arguments import resolve_arguments
 from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, RunLogger, SaveConfig
 from glue_lit.checkpoints import BestCheckpoint, LastCheckpoint, read_checkpoint
 from glue_lit.configs import check_config, config_files
 from glue_lit.console import print_scores, say
-from glue_lit.data.datamodule import GLUEDataModule, describe_source
+from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
 from glue_lit.model import SequenceClassifier
 from glue_lit.parse_errors import explain
 from glue_lit.quiet import quiet_loggers
 from glue_lit.runs import LOGS, Run, run_of, version_of, write_metrics
+from glue_lit.summary import run_record, say_data, say_model, say_next, shown
 
 # What differs from lightning.Trainer's own defaults: the notebook's five epochs, and a quiet screen.
 TRAINER_DEFAULTS = {
@@ -163,68 +161,35 @@ class GlueLitCLI(LightningCLI):
         self.model.configure_model()
         if not self.trainer.is_global_zero:
             return
-        task = self.datamodule.task
-        rows = ", ".join(
-            f"{name} {len(self.datamodule.dataset(name)):,}"
-            for name in self.datamodule.splits_for(str(self.subcommand))
-        )
-        say(f"{task.title} ({task.name}), {describe_source(self.datamodule.hparams['source'])}: {rows}")
-        if self._checkpoint is not None:
-            say(f"Checkpoint {_shown(self._checkpoint)}")
-            limit = self.trainer.max_epochs or 0
-            if self.subcommand == "fit" and saved is not None and 0 < limit <= saved["epoch"] + 1:
-                say(f"It has finished all {limit} epochs; `--trainer.max_epochs N` with a larger N goes on.")
-        else:
-            count = sum(parameter.numel() for parameter in self.model.model.parameters()) / 1e6
-            place = f"{self.trainer.world_size} x {self.trainer.strategy.root_device.type}"
-            say(f"{self.model.hparams['name_or_path']}, {count:.1f} M parameters, on {place}")
+        say_data(self.datamodule, str(self.subcommand))
+        if self._checkpoint is None or saved is None:
+            say_model(self.model, self.trainer)
+            return
+        say(f"Checkpoint {shown(self._checkpoint)}")
+        limit = self.trainer.max_epochs or 0
+        if self.subcommand == "fit" and 0 < limit <= saved["epoch"] + 1:
+            say(f"It has finished all {limit} epochs; `--trainer.max_epochs N` with a larger N goes on.")
 
     before_fit = before_validate = before_test = before_predict = _check
 
     def after_fit(self) -> None:
         """Score the best checkpoint and write the final figures."""
-        trainer, task = self.trainer, self.datamodule.task
         best = Path(self.best.best_model_path or ".")
         if not best.is_file():  # fast_dev_run, or no validation
             return
-        trainer.logger = None  # this is no point of the curves
-        trainer.validate(self.model, self.datamodule, ckpt_path=str(best), weights_only=True, verbose=False)
-        if not trainer.is_global_zero:
+        self.trainer.logger = None  # this is no point of the curves
+        self.trainer.validate(self.model, self.datamodule, ckpt_path=str(best), weights_only=True, verbose=False)
+        if not self.trainer.is_global_zero:
             return
         saved = read_checkpoint(best)
-        run = run_of(best)
-        speed = self.epochs.examples * trainer.world_size / self.epochs.seconds if self.epochs.seconds else None
-        if run is not None:
-            record = {
-                "task": task.name,
-                "source": self.datamodule.hparams["source"],
-                "model": self.model.hparams["name_or_path"],
-                "seed": self._setting("seed_everything"),
-                "monitor": self.best.monitor,
-                "metrics": self.model.scores,
-                "best": {
-                    "checkpoint": f"checkpoints/{best.name}",
-                    "epoch": saved["epoch"] + 1,
-                    "step": saved["global_step"],
-                },
-                "epochs": trainer.current_epoch,
-                "steps": trainer.global_step,
-                "train_samples_per_second": speed,
-                "versions": _versions(),
-            }
-            write_metrics(run.metrics, record)
-        print_scores(f"{task.name}: best checkpoint (epoch {saved['epoch'] + 1})", task, self.model.scores)
-        self._say_next(best)
-
-    def _say_next(self, best: Path) -> None:
-        root = self._setting("trainer.default_root_dir")
-        place = f" --trainer.default_root_dir {root}" if root else ""
-        say(f"Checkpoint  {_shown(best)}")
-        say(f"Score it    glue-lit validate --ckpt_path best{place}")
-        say(f"Curves      tensorboard --logdir {Path(root or '.') / LOGS}")
-        if self.datamodule.hparams["source"] == "demo":
-            say("These figures are of the demo corpus, not of GLUE. Real GLUE:")
-            say(f"            glue-lit fit --config configs/{self.datamodule.task.name}.yaml")
+        if (run := run_of(best)) is not None:
+            speed = self.epochs.samples_per_second(self.trainer)
+            record = run_record(self.trainer, self.model, self.datamodule, saved)
+            settings = {"seed": self._setting("seed_everything"), "monitor": self.best.monitor}
+            write_metrics(run.metrics, settings | record | {"train_samples_per_second": speed})
+        title = f"{self.datamodule.task.name}: best checkpoint (epoch {saved['epoch'] + 1})"
+        print_scores(title, self.datamodule.task, self.model.scores)
+        say_next(self.datamodule, best, self._setting("trainer.default_root_dir"))
 
     def after_validate(self) -> None:
         """Print the metrics."""
@@ -247,25 +212,13 @@ class GlueLitCLI(LightningCLI):
 
     def _say_written(self) -> None:
         for path in self.writer.written if self.writer is not None else ():
-            say(f"Predictions {_shown(path)}")
+            say(f"Predictions {shown(path)}")
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if "verbose" in kwargs:
             kwargs["verbose"] = False  # our table takes the place of Lightning's
         return kwargs
-
-
-def _shown(path: Path) -> str:
-    """A path as short as it can be said from here."""
-    path, here = path.absolute(), Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-
-
-def _versions() -> dict[str, str]:
-    names = ("torch", "lightning", "transformers", "datasets", "torchmetrics")
-    ours = {"python": platform.python_version(), "glue-lit": __version__}
-    return ours | {name: version(name) for name in names}
 
 
 def main() -> None:

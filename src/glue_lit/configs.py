@@ -55,7 +55,9 @@ def _compose(file: str) -> Any:
         raise UsageError(f"--config {file}: not YAML ({' '.join(str(error).split())}).") from None
 
 
-def _check_twice(file: str, node: Any, prefix: str = "") -> None:
+def _check_twice(file: str, node: Any, prefix: str = "", above: tuple[int, ...] = ()) -> None:
+    if id(node) in above:
+        raise UsageError(f"--config {file}, line {node.start_mark.line + 1}: {prefix[:-1]} contains itself.")
     seen: dict[str, int] = {}
     for key, value, line in _entries(node):
         if key in seen:
@@ -63,7 +65,7 @@ def _check_twice(file: str, node: Any, prefix: str = "") -> None:
                 f"--config {file}, line {line}: {prefix}{key} is given twice, first on line {seen[key]}; keep one."
             )
         seen[key] = line
-        _check_twice(file, value, f"{prefix}{key}.")
+        _check_twice(file, value, f"{prefix}{key}.", (*above, id(node)))
 
 
 def _entries(node: Any) -> Iterator[tuple[str, Any, int]]:
@@ -85,7 +87,8 @@ def find_key(file: str, dotted: str) -> tuple[int, Any] | None:
         if not found:
             return None
         node, line = found[-1]
-    return line, node.value if isinstance(node, yaml.ScalarNode) else None
+    is_text = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:null"
+    return line, node.value if is_text else None
 
 
 def where_set(arguments: Sequence[str], dotted: str) -> str:

@@ -106,6 +106,8 @@ class SpearmanCorrelation(_Correlation):
     def compute(self) -> Tensor:
         """The coefficient over all examples seen, a float64 scalar."""
         preds, target = self._scores()
+        if bool(preds.isnan().any()) or bool(target.isnan().any()):  # a NaN has no rank
+            return torch.tensor(math.nan, dtype=torch.float64)
         return _pearson(_ranks(preds), _ranks(target))
 
 

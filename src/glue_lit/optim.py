@@ -27,12 +27,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
 def build_adamw(
     groups: Iterable[dict[str, object]], learning_rate: float, betas: tuple[float, float], eps: float, fused: bool
 ) -> AdamW:
-    """AdamW (Loshchilov & Hutter 2019), in one fused kernel where ``fused`` is asked for and the device has it."""
-    groups = list(groups)
-    try:
-        return AdamW(groups, lr=learning_rate, betas=betas, eps=eps, fused=fused)
-    except RuntimeError:  # no fused kernel for this device
-        return AdamW(groups, lr=learning_rate, betas=betas, eps=eps)
+    """AdamW (Loshchilov & Hutter 2019); ``fused`` is one kernel for all parameters, see `supports_fused`."""
+    return AdamW(groups, lr=learning_rate, betas=betas, eps=eps, fused=fused or None)
 
 
 def warmup_steps(warmup: float, total: int) -> int:

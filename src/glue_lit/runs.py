@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,8 @@ def open_run(path: Path) -> Run:
 
 def run_of(checkpoint: Path) -> Run | None:
     """The run that a checkpoint file belongs to, if it lies in one."""
-    run = Run(checkpoint.absolute().parent.parent)
+    checkpoint = checkpoint.absolute()
+    run = Run(checkpoint.parent.parent)
     return run if checkpoint.parent.name == "checkpoints" and run.config.is_file() else None
 
 
@@ -103,8 +105,8 @@ def newest_run(root: Path, task: str | None = None) -> Run:
 
 def version_of(path: Path) -> int:
     """``N`` of a directory called ``version_N``; -1 for any other name."""
-    number = path.name.removeprefix(_PREFIX)
-    return int(number) if number.isdigit() else -1
+    match = re.fullmatch(_PREFIX + "([0-9]+)", path.name)
+    return int(match[1]) if match else -1
 
 
 def claim_version(folder: Path) -> int:
@@ -158,4 +160,6 @@ def write_metrics(path: Path, values: dict[str, Any]) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

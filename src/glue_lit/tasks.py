@@ -5,7 +5,7 @@ sizes; the official download for file names and columns; ``nyu-mll/glue`` for Hu
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from glue_lit.errors import UsageError, did_you_mean
 
@@ -61,7 +61,7 @@ class TaskSpec:
     monitored_split: str | None = "validation"
     file_labels: tuple[str, ...] = ("0", "1")
     score_range: tuple[float, float] | None = None
-    trained_as: str | None = field(default=None)
+    trained_as: str | None = None
 
     @property
     def is_regression(self) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -230,8 +229,3 @@ def _check_all_labelled(store: TokenStore, split: Split) -> None:
             f"{split.origin}: {len(hidden)} training row(s) have no label, the first is row {int(hidden[0])} "
             "(counted from 0). Label them or take them out."
         )
-
-
-def describe_source(source: str) -> str:
-    """How messages name a source: ``demo corpus``, ``Hub``, or the folder."""
-    return {"hub": "Hub", "demo": "demo corpus"}.get(source, str(Path(source)))

@@ -43,6 +43,8 @@ def rows_from_dataset(task: TaskSpec, data: Any, origin: str) -> Rows:
     missing = [column for column in (*task.text_columns, "label") if column not in data.column_names]
     if missing:
         raise DataError(f"{origin}: no column {missing[0]!r}; the columns are {', '.join(data.column_names)}.")
+    if len(data) == 0:
+        raise DataError(f"{origin}: the split is empty; at least one row is needed.")
     texts = [list(data[column]) for column in task.text_columns]
     # By name, not by number: another copy of the data may order its classes otherwise.
     names = getattr(data.features["label"], "names", None) or list(task.labels)

@@ -101,7 +101,10 @@ def _read_file(task: TaskSpec, file: SplitFile, path: Path, optional: bool) -> R
     texts = [_position(table, column) for column in file.texts]
     hidden = optional and isinstance(file.label, str) and file.label not in (table.header or [])
     label = None if hidden or file.label is None else _position(table, file.label)
-    _check_widths(table, max([*texts, -1 if label is None else label]) + 1, file.skip_short)
+    width = max([*texts, -1 if label is None else label]) + 1
+    if file.skip_short:
+        table = table.without_short_rows(width)
+    _check_widths(table, width)
     columns = [[row[column] for row in table.rows] for column in texts]
     labels: list[Label] = [None] * len(table.rows)
     if label is not None:
@@ -122,11 +125,8 @@ def _position(table: Table, column: str | int) -> int:
     return header.index(column)
 
 
-def _check_widths(table: Table, width: int, skip_short: bool) -> None:
-    """Stop at the first row with fewer than ``width`` columns, or drop such rows."""
-    if skip_short:
-        table.rows[:] = [row for row in table.rows if len(row) >= width]
-        return
+def _check_widths(table: Table, width: int) -> None:
+    """Stop at the first row with fewer than ``width`` columns."""
     for number, row in enumerate(table.rows):
         if len(row) < width:
             raise DataError(

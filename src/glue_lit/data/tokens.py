@@ -67,13 +67,16 @@ def cache_folder(chosen: str | None = None) -> Path:
 def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Hash of everything in a tokenizer that decides which ids it gives."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    state = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
+    if backend is not None:
+        state = json.loads(backend.to_str())
+    else:  # written in Python: what it does with a text is in its code and its settings
+        state = {"vocabulary": tokenizer.get_vocab(), "settings": tokenizer.init_kwargs}
     for transient in ("truncation", "padding"):  # what the last call happened to set
         state.pop(transient, None)
     state["class"] = type(tokenizer).__name__
     state["inputs"] = list(tokenizer.model_input_names)
     state["sides"] = [tokenizer.padding_side, tokenizer.truncation_side]
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -> TokenStore:

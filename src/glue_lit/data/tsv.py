@@ -1,5 +1,6 @@
 """The official TSV files: tab-separated, UTF-8, every other character (a quote too) is text."""
 
+import codecs
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,24 @@ class Table:
     path: Path
     header: list[str] | None
     rows: list[list[str]]
+    lines: list[int]
 
     def line(self, row: int) -> int:
         """Line of the file (from 1) that row number ``row`` (from 0) stands on."""
-        return row + (1 if self.header is None else 2)
+        return self.lines[row]
+
+    def without_short_rows(self, width: int) -> "Table":
+        """The table without rows of fewer than ``width`` fields.
+
+        Raises:
+            DataError: Nothing is left.
+        """
+        kept = [number for number, row in enumerate(self.rows) if len(row) >= width]
+        if not kept:
+            raise DataError(
+                f"{self.path}: no row has the {width} columns that are needed (columns are separated by tabs)."
+            )
+        return Table(self.path, self.header, [self.rows[n] for n in kept], [self.lines[n] for n in kept])
 
 
 def read_tsv(path: Path, has_header: bool) -> Table:
@@ -32,8 +47,9 @@ def read_tsv(path: Path, has_header: bool) -> Table:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    raw = raw.removeprefix(codecs.BOM_UTF8)  # MRPC's files start with one
     try:
-        text = raw.decode("utf-8-sig")  # MRPC's files start with a byte-order mark
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
@@ -47,4 +63,5 @@ def read_tsv(path: Path, has_header: bool) -> Table:
     header = rows.pop(0) if has_header and rows else None
     if not rows:
         raise DataError(f"{path}: the file is empty; at least one row is needed.")
-    return Table(path, header, rows)
+    first = 1 if header is None else 2
+    return Table(path, header, rows, list(range(first, first + len(rows))))

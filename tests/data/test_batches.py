@@ -1,0 +1,120 @@
+"""Batches against the tokenizer's own padding."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from glue_lit.data.batches import TokenDataset, as_is
+from glue_lit.data.sources import Rows
+from glue_lit.data.tokens import tokenise
+
+TEXTS = ["a", "some longer text", "", "the longest text of them all", "b c"]
+ROWS = Rows(TEXTS, list(reversed(TEXTS)), [0, 1, None, 1, 0])
+BATCHES = [[0], [3], [2, 0], [0, 1, 2, 3, 4], [4, 4, 1], [2, 2]]
+
+
+@pytest.fixture(params=["right", "left"])
+def tokenizer(request: pytest.FixtureRequest, tiny_model: Path) -> Any:
+    from transformers import BertTokenizerFast
+
+    return BertTokenizerFast.from_pretrained(tiny_model, padding_side=request.param)
+
+
+def dataset(tokenizer: Any, rows: Rows = ROWS, examples: list[int] | None = None, regression: bool = False) -> Any:
+    store = tokenise(rows, tokenizer, 40, regression)
+    return TokenDataset(store, torch.tensor(range(len(rows)) if examples is None else examples), tokenizer)
+
+
+@pytest.mark.parametrize("batch", BATCHES, ids=str)
+@pytest.mark.parametrize("rows", [ROWS, Rows(TEXTS, None, ROWS.labels)], ids=["pairs", "single"])
+def test_equals_the_tokenizers_padding(tokenizer: Any, rows: Rows, batch: list[int]) -> None:
+    texts = [[column[i] for i in batch] for column in (rows.texts_a, rows.texts_b) if column is not None]
+    expected = tokenizer(*texts, truncation=True, max_length=40, padding="longest", return_tensors="pt")
+    got = dataset(tokenizer, rows).__getitems__(batch)
+    for name in ("input_ids", "attention_mask", "token_type_ids"):
+        assert torch.equal(got[name], expected[name]), name
+        assert got[name].dtype == torch.int64
+    assert got.keys() == {*expected, "labels", "idx"}
+
+
+def test_padding_ids_other_than_zero(tokenizer: Any) -> None:
+    # RoBERTa pads with 1, XLNet gives padding a token type of its own: a literal 0 would be a word.
+    tokenizer.pad_token = "x"
+    tokenizer._pad_token_type_id = 3  # as such tokenizers do it themselves
+    expected = tokenizer.pad(tokenizer(TEXTS, ROWS.texts_b, truncation=True, max_length=40), return_tensors="pt")
+    got = dataset(tokenizer).__getitems__(range(5))
+    assert tokenizer.pad_token_id != 0
+    for name in ("input_ids", "attention_mask", "token_type_ids"):
+        assert torch.equal(got[name], expected[name]), name
+
+
+def test_a_tokenizer_without_token_types(tokenizer: Any) -> None:
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    got = dataset(tokenizer).__getitems__([0, 3])
+    assert got.keys() == {"input_ids", "attention_mask", "labels", "idx"}
+
+
+def test_one_example_is_a_batch_of_one_without_padding(tokenizer: Any) -> None:
+    got = dataset(tokenizer)[1]
+    assert got["input_ids"].tolist() == [tokenizer(TEXTS[1], TEXTS[3])["input_ids"]]
+    assert got["attention_mask"].all()
+    assert (got["labels"].tolist(), got["idx"].tolist()) == ([1], [1])
+
+
+def test_labels_and_places_follow_the_rows(tokenizer: Any) -> None:
+    got = dataset(tokenizer).__getitems__([3, 2, 0])
+    assert got["labels"].tolist() == [1, -1, 0]
+    assert got["idx"].tolist() == [3, 2, 0]
+
+
+def test_a_limited_dataset_shows_places_in_the_split(tokenizer: Any) -> None:
+    # Predictions are written by idx, so it must be the row's own place and not that among the chosen ones.
+    some = dataset(tokenizer, examples=[1, 3])
+    assert len(some) == 2
+    got = some.__getitems__([1, 0])
+    assert (got["idx"].tolist(), got["labels"].tolist()) == ([3, 1], [1, 1])
+    assert got["input_ids"].tolist()[0] == dataset(tokenizer)[3]["input_ids"].tolist()[0]
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_a_filler_has_no_place_and_no_label(tokenizer: Any, regression: bool) -> None:
+    rows = Rows(TEXTS, None, [2.5] * 5 if regression else [1] * 5)
+    got = dataset(tokenizer, rows, examples=[2, 4], regression=regression).__getitems__([-1])
+    assert got["idx"].tolist() == [-1]
+    if regression:
+        assert got["labels"].isnan().tolist() == [True]
+    else:
+        assert got["labels"].tolist() == [-1]
+    assert got["input_ids"].shape == got["attention_mask"].shape
+    assert got["attention_mask"].any()  # a real input: a model must be able to run on it
+
+
+def test_a_filler_beside_examples_changes_nothing_about_them(tokenizer: Any) -> None:
+    data = dataset(tokenizer)
+    got = data.__getitems__([3, -1, 1])
+    assert got["idx"].tolist() == [3, -1, 1]
+    assert got["labels"].tolist() == [1, -1, 1]
+    assert torch.equal(got["input_ids"][[0, 2]], data.__getitems__([3, 1])["input_ids"])
+
+
+def test_cutting_a_batch_leaves_the_store_alone(tokenizer: Any) -> None:
+    data = dataset(tokenizer)
+    before = data.store.labels.clone()
+    data.__getitems__([-1, 0])["labels"].fill_(7)
+    data.__getitems__([1])["input_ids"].zero_()
+    assert torch.equal(data.store.labels, before)
+    assert data[1]["input_ids"].any()
+
+
+@pytest.mark.parametrize(("examples", "labelled"), [([0, 1], True), ([2], False), ([2, 3], True)])
+def test_labelled_means_any_of_those_shown(tokenizer: Any, examples: list[int], labelled: bool) -> None:
+    assert dataset(tokenizer, examples=examples).labelled is labelled
+
+
+def test_a_loader_gives_the_batches_as_they_are(tokenizer: Any) -> None:
+    from torch.utils.data import DataLoader
+
+    loader = DataLoader(dataset(tokenizer), batch_size=2, collate_fn=as_is)
+    assert [batch["idx"].tolist() for batch in loader] == [[0, 1], [2, 3], [4]]

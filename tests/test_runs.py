@@ -1,0 +1,290 @@
+"""Run directories: found again, never shared, and never half written."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from glue_lit.errors import RunError
+from glue_lit.runs import (
+    LOGS,
+    Run,
+    claim_version,
+    find_runs,
+    newest_run,
+    open_run,
+    run_of,
+    version_of,
+    write_metrics,
+    write_text,
+)
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The log folder of the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return Path(LOGS)
+
+
+@pytest.fixture
+def make_run(logs: Path) -> MakeRun:
+    """Make a run as a fit leaves it; each one is newer than those before."""
+    made: list[Path] = []
+
+    def make(task: str, version: int, *checkpoints: str) -> Path:
+        folder = logs / task / f"version_{version}"
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "config.yaml").write_text(f"data:\n  task: {task}\n", encoding="utf-8")
+        made.append(folder)
+        os.utime(folder / "config.yaml", (1_000_000 + len(made), 1_000_000 + len(made)))
+        for name in checkpoints:
+            (folder / "checkpoints" / name).write_bytes(b"")
+        return folder
+
+    return make
+
+
+def test_where_a_run_keeps_its_files() -> None:
+    run = Run(Path("r"))
+    assert [run.config, run.metrics, run.checkpoints, run.predictions] == [
+        Path("r/config.yaml"),
+        Path("r/metrics.json"),
+        Path("r/checkpoints"),
+        Path("r/predictions"),
+    ]
+
+
+# ---------------------------------------------------------------- finding
+
+
+def test_runs_are_found_oldest_first(logs: Path, make_run: MakeRun) -> None:
+    made = [make_run("cola", 10), make_run("cola", 2), make_run("rte", 0)]
+    assert [run.path for run in find_runs(logs)] == made  # by time, where the name would put 2 before 10
+    assert [run.path for run in find_runs(logs, "cola")] == made[:2]
+    assert newest_run(logs).path == made[2]
+    assert newest_run(logs, "cola").path == made[1]
+
+
+def test_runs_of_the_same_moment_go_by_number(logs: Path, make_run: MakeRun) -> None:
+    for version in (9, 10, 2):
+        os.utime(make_run("cola", version) / "config.yaml", (5, 5))
+    assert [version_of(run.path) for run in find_runs(logs)] == [2, 9, 10]
+
+
+def test_a_continued_run_is_the_newest(logs: Path, make_run: MakeRun) -> None:
+    first, _ = make_run("cola", 0), make_run("cola", 1)
+    os.utime(first / "config.yaml", (2_000_000, 2_000_000))
+    assert newest_run(logs, "cola").path == first
+
+
+def test_a_folder_without_a_configuration_is_no_run(logs: Path, make_run: MakeRun) -> None:
+    real = make_run("cola", 0)
+    (logs / "cola/version_1/checkpoints").mkdir(parents=True)  # claimed by a fit that failed at once
+    (logs / "cola/backup").mkdir()
+    (logs / "cola/backup/config.yaml").write_text("", encoding="utf-8")
+    assert [run.path for run in find_runs(logs)] == [real]
+
+
+def test_tasks_whose_names_begin_alike_are_apart(logs: Path, make_run: MakeRun) -> None:
+    mnli, _ = make_run("mnli", 0), make_run("mnli-mm", 0)
+    assert newest_run(logs, "mnli").path == mnli
+
+
+def test_no_run_says_what_there_is(logs: Path, make_run: MakeRun) -> None:
+    with pytest.raises(RunError, match=re.escape(f"There is no run in {LOGS}. Train one first, e.g. `glue-lit fit ")):
+        newest_run(logs)
+    make_run("rte", 0)
+    make_run("cola", 0)
+    expected = (
+        f"There is no run of task sst2 in {LOGS}. There are runs of cola, rte. Train one first, "
+        "e.g. `glue-lit fit --config configs/sst2.yaml`, or name one: `--run DIR`."
+    )
+    with pytest.raises(RunError, match=re.escape(expected)):
+        newest_run(logs, "sst2")
+
+
+def test_open_run(logs: Path, make_run: MakeRun) -> None:
+    folder = make_run("cola", 3)
+    assert open_run(folder) == Run(folder)
+    typo = f"{LOGS}/cola/verson_3"
+    expected = f"--run: there is no directory '{typo}'. Did you mean '{folder}'? Runs are in {LOGS}/<task>/version_N."
+    with pytest.raises(RunError, match=re.escape(expected)):
+        open_run(Path(typo))
+    with pytest.raises(RunError, match=re.escape(f"--run: {LOGS}/cola is not a run, it has no config.yaml. Runs are")):
+        open_run(logs / "cola")
+
+
+def test_run_of_a_checkpoint(logs: Path, make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run("cola", 0, "best.ckpt")
+    assert run_of(folder / "checkpoints/best.ckpt") == Run(tmp_path / folder)
+    assert run_of(tmp_path / folder / "checkpoints/best.ckpt") == Run(tmp_path / folder)
+    assert run_of(folder / "best.ckpt") is None
+    (tmp_path / "checkpoints").mkdir()
+    assert run_of(tmp_path / "checkpoints/best.ckpt") is None  # no configuration beside that folder
+
+
+def test_run_of_a_checkpoint_in_the_working_directory(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / make_run("cola", 0, "best.ckpt")
+    monkeypatch.chdir(folder / "checkpoints")
+    assert run_of(Path("best.ckpt")) == Run(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("version_0", 0),
+        ("version_12", 12),
+        ("version_", -1),
+        ("version_x", -1),
+        ("version_1.bak", -1),
+        ("backup", -1),
+        ("version_-1", -1),
+        ("12", -1),
+        ("version_²", -1),
+    ],
+)
+def test_version_of_a_folder(name: str, version: int) -> None:
+    assert version_of(Path("logs", name)) == version
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def test_checkpoint_by_name(make_run: MakeRun) -> None:
+    folder = make_run("cola", 0, "best.ckpt", "last.ckpt")
+    assert Run(folder).checkpoint("best") == folder / "checkpoints/best.ckpt"
+    assert Run(folder).checkpoint("last") == folder / "checkpoints/last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("there", "found"), [((), "none"), (("last.ckpt",), "last.ckpt"), (("z.ckpt", "a.ckpt"), "a.ckpt, z.ckpt")]
+)
+def test_a_missing_checkpoint_says_what_there_is(make_run: MakeRun, there: tuple[str, ...], found: str) -> None:
+    folder = make_run("cola", 0, *there)
+    expected = f"Run {folder} has no checkpoint best.ckpt; it has {found}. The first is written at the end of the first"
+    with pytest.raises(RunError, match=re.escape(expected)):
+        Run(folder).checkpoint("best")
+
+
+# ---------------------------------------------------------------- claiming
+
+
+def test_versions_count_up(tmp_path: Path) -> None:
+    folder = tmp_path / "deep/down/cola"
+    assert [claim_version(folder) for _ in range(3)] == [0, 1, 2]
+    assert sorted(path.name for path in folder.iterdir()) == ["version_0", "version_1", "version_2"]
+
+
+def test_a_gap_is_not_filled(tmp_path: Path) -> None:
+    # A deleted run's number may still stand in someone's notes.
+    (tmp_path / "version_7").mkdir()
+    (tmp_path / "other").mkdir()
+    assert claim_version(tmp_path) == 8
+
+
+def test_no_two_claims_are_the_same(tmp_path: Path) -> None:
+    workers, each = 8, 5
+    barrier = Barrier(workers)
+
+    def claim(_: int) -> list[int]:
+        barrier.wait()
+        return [claim_version(tmp_path / "cola") for _ in range(each)]
+
+    with ThreadPoolExecutor(workers) as pool:
+        claimed = [version for versions in pool.map(claim, range(workers)) for version in versions]
+    assert sorted(claimed) == list(range(workers * each))
+
+
+def test_a_version_taken_in_the_meantime_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Another process made version_0 and version_1 between our look at the folder and our mkdir.
+    for version in range(2):
+        (tmp_path / f"version_{version}").mkdir()
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))
+    assert claim_version(tmp_path) == 2
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    folder = tmp_path / "file/cola"
+    expected = f"Cannot make a run directory in {folder} (Not a directory). Choose another place with `--trainer."
+    with pytest.raises(RunError, match=re.escape(expected)):
+        claim_version(folder)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def test_text_is_written_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "new/folder/text"
+    write_text(file, "naïve\nlines\r\n")
+    assert file.read_bytes() == "naïve\nlines\r\n".encode()
+    assert file.stat().st_mode & 0o777 == 0o644  # others may read it, as they may any file
+    write_text(file, "second")
+    assert file.read_text(encoding="utf-8") == "second"
+    assert [path.name for path in file.parent.iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize("step", ["replace", "chmod", "fdopen"])
+def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    file = tmp_path / "metrics.json"
+    file.write_text("old", encoding="utf-8")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        with pytest.raises(RunError, match=re.escape(f"Cannot write {file} (No space left on device).")):
+            write_text(file, "new")
+    assert file.read_text(encoding="utf-8") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(RunError, match=r"Cannot write .*file/metrics\.json \(.+\)\."):
+        write_text(tmp_path / "file/metrics.json", "x")
+
+
+def test_an_undefined_metric_is_null(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.json"
+    values = {
+        "val/pearson": math.nan,
+        "val/loss": math.inf,
+        "epoch": 3,
+        "task": "stsb",
+        "scores": {"a": -math.inf, "b": 0.5},
+        "label": "ü",
+        "none": None,
+    }
+    write_metrics(file, values)
+
+    def no_constant(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    text = file.read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=no_constant) == {
+        **values,
+        "val/pearson": None,
+        "val/loss": None,
+        "scores": {"a": None, "b": 0.5},
+    }
+    assert text.endswith("}\n")
+    assert "ü" in text
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-300, 0.8912345678901234])
+def test_figures_keep_all_their_digits(tmp_path: Path, value: float) -> None:
+    write_metrics(tmp_path / "m.json", {"x": value})
+    assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["x"] == value
