@@ -11,8 +11,8 @@ def main() -> None:
     """Print a line for each task."""
     parser = argparse.ArgumentParser("glue-lit tasks", description="List the tasks of GLUE.")
     parser.parse_args(sys.argv[2:])
-    columns = ("task", "inputs", "labels", "metrics", "train", "validation", "test")
-    print_table("GLUE tasks", columns, [_row(spec) for spec in TASKS.values()], right=columns[4:])
+    columns = ("task", "inputs", "labels", "metrics", "train / validation / test")
+    print_table("GLUE tasks", columns, [_row(spec) for spec in TASKS.values()])
     say("* picks the checkpoint. Sizes are those of the official download.")
 
 
@@ -28,4 +28,4 @@ def _row(task: TaskSpec) -> tuple[str, ...]:
         " + ".join(f"{file.rows:,}" for split, file in task.files.items() if split.startswith(kind)) or "-"
         for kind in ("train", "validation", "test")
     ]
-    return (task.name, ", ".join(task.text_columns), labels, metrics, *sizes)
+    return (task.name, ", ".join(task.text_columns), labels, metrics, " / ".join(sizes))
