@@ -22,7 +22,8 @@ def say(text: str) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
     """Print a table; every cell is shown as it is, columns named in ``right`` are right-aligned."""
-    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    several = any("\n" in cell for row in rows for cell in row)
+    table = Table(show_lines=several, title=escape(title), title_justify="left", title_style="bold")
     for column in columns:
         table.add_column(escape(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
