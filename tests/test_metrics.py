@@ -309,11 +309,15 @@ def test_a_diverged_loss_shows() -> None:
     assert values["matthews_correlation"] == 0.0
 
 
-def test_no_example_at_all_has_no_loss() -> None:
-    metrics = TaskMetrics(get_task("cola"))
-    none = torch.zeros(0, dtype=torch.int64)
-    metrics.update(none, none, torch.tensor(math.nan))
-    assert math.isnan(metrics.compute()["loss"])
+@pytest.mark.parametrize("name", ["cola", "mrpc", "stsb"])
+@pytest.mark.parametrize("batches", [0, 1])
+def test_no_example_at_all_is_no_score(name: str, batches: int) -> None:
+    # An accuracy of 0 over nothing would look like a score.
+    metrics = TaskMetrics(get_task(name))
+    none = torch.zeros(0, dtype=torch.float32 if get_task(name).is_regression else torch.int64)
+    for _ in range(batches):
+        metrics.update(none, none, torch.tensor(math.nan))
+    assert metrics.compute() == {}
 
 
 @pytest.mark.parametrize("name", ["mrpc", "stsb"])

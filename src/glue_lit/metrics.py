@@ -146,9 +146,9 @@ class MeanLoss(Metric):
             self.total += loss.detach().float() * examples
             self.examples += examples
 
-    def compute(self) -> Tensor:
-        """The mean over all examples seen, a float32 scalar; NaN if there were none."""
-        return self.total / self.examples
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """The mean over all examples seen, a float32 scalar (NaN if there were none), and their number."""
+        return self.total / self.examples, self.examples.clone()
 
 
 METRICS: dict[str, Callable[[TaskSpec], Metric]] = {
@@ -179,8 +179,11 @@ class TaskMetrics(torch.nn.Module):
         self.loss.update(loss, len(preds))
 
     def compute(self) -> dict[str, float]:
-        """The task's metrics by name, then ``loss``; a collective call under DDP."""
-        return {name: float(value) for name, value in (*self.scores.compute().items(), ("loss", self.loss.compute()))}
+        """The task's metrics by name, then ``loss``; nothing if no example had a label. Collective under DDP."""
+        loss, examples = self.loss.compute()
+        if not examples:
+            return {}
+        return {name: float(value) for name, value in self.scores.compute().items()} | {"loss": float(loss)}
 
     def reset(self) -> None:
         """Forget all examples."""

@@ -233,10 +233,9 @@ class SequenceClassifier(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of every test split that has labels."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        self._log_scores([s for s in self.task.test_splits if datamodule is None or datamodule.dataset(s).labelled])
+        self._log_scores(self.task.test_splits)
 
-    def _log_scores(self, splits: Any) -> None:
+    def _log_scores(self, splits: tuple[str, ...]) -> None:
         self.scores = {}
         for split in splits:
             values = self._metrics(split).compute()

@@ -108,11 +108,6 @@ def test_cutting_a_batch_leaves_the_store_alone(tokenizer: Any) -> None:
     assert data[1]["input_ids"].any()
 
 
-@pytest.mark.parametrize(("examples", "labelled"), [([0, 1], True), ([2], False), ([2, 3], True)])
-def test_labelled_means_any_of_those_shown(tokenizer: Any, examples: list[int], labelled: bool) -> None:
-    assert dataset(tokenizer, examples=examples).labelled is labelled
-
-
 def test_a_loader_gives_the_batches_as_they_are(tokenizer: Any) -> None:
     from torch.utils.data import DataLoader
 

@@ -31,11 +31,6 @@ class TokenDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.examples)
 
-    @property
-    def labelled(self) -> bool:
-        """Whether any example has a label."""
-        return bool(self.store.labelled[self.examples].any())
-
     def __getitem__(self, index: int) -> Batch:
         """One example as a batch of one, without padding."""
         return self.__getitems__([index])
