@@ -311,6 +311,7 @@ def test_a_diverged_loss_shows() -> None:
 
 @pytest.mark.parametrize("name", ["cola", "mrpc", "stsb"])
 @pytest.mark.parametrize("batches", [0, 1])
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
 def test_no_example_at_all_is_no_score(name: str, batches: int) -> None:
     # An accuracy of 0 over nothing would look like a score.
     metrics = TaskMetrics(get_task(name))
