@@ -164,6 +164,38 @@ def test_a_finished_run_says_so(
     assert "It has finished all 1 epochs; `--trainer.max_epochs N`" in capsys.readouterr().out
 
 
+def test_the_lowest_loss_is_the_best(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # without saying that lower is better, which a user forgets
+    arguments = tiny_fit(tiny_model, trainer__max_epochs=4, checkpoint__monitor="val/loss")
+    assert command(monkeypatch, *arguments) == 0
+    run = workplace / "lightning_logs" / "rte" / "version_0"
+    events = EventAccumulator(str(run))
+    events.Reload()
+    losses = [event.value for event in events.Scalars("val/loss")]
+    assert len(set(losses)) == 4
+    record = json.loads((run / "metrics.json").read_text())
+    assert record["metrics"]["val/loss"] == pytest.approx(min(losses))
+    assert record["best"]["epoch"] == losses.index(min(losses)) + 1
+
+
+def test_without_curves_it_is_a_run_all_the_same(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__logger="false", trainer__max_epochs=1)) == 0
+    run = "lightning_logs/rte/version_0"
+    names = ("config.yaml", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
+    assert files(workplace) == {f"{run}/{name}" for name in names}
+
+
+def test_a_fit_that_validates_nothing_says_so(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_steps=1)) == 0
+    out, err = capsys.readouterr()
+    assert "Nothing was validated, so there is no best checkpoint and no score." in out
+    assert "monitored key" not in out + err
+
+
 def test_flags_win_over_the_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model)) == 0
     with_flag = scores_in_new_process("validate", "--ckpt_path", "best", "--data.validation_limit", 200)
@@ -298,6 +330,11 @@ def test_later_configs_flags_and_environment_win(
             "ax has test rows only, so there is nothing to fit.",
         ),
         (["fit", "--trainer.accelerator", "abacus"], 2, "trainer: "),
+        (
+            ["fit", "--checkpoint.monitor", "val/los"],
+            2,
+            "'val/los' is not logged. Did you mean 'val/loss'? Allowed: val/matthews_correlation, val/loss, train/loss.",
+        ),
         (["fit", "--config", "nope.yaml"], 2, "--config: there is no file 'nope.yaml'."),
         (
             ["fit", "--config", "key.yaml"],

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 from torch import Tensor
 
 from glue_lit.console import say
@@ -22,7 +23,23 @@ from glue_lit.tasks import TaskSpec
 
 
 class RunLogger(TensorBoardLogger):
-    """TensorBoard's logger with a run directory that no other process has, and nothing in it but events."""
+    """TensorBoard's logger with a run directory that no other process has, and nothing in it but events.
+
+    Args:
+        root: Folder of all runs.
+        task: Folder of the task's runs in it.
+        version: The run's number; ``None`` for a new run.
+        curves: Whether to write an event file at all.
+    """
+
+    def __init__(self, root: str | Path, task: str, version: int | None = None, curves: bool = True) -> None:
+        super().__init__(root, task, version, default_hp_metric=False)
+        self._curves = curves
+
+    @property
+    def experiment(self) -> Any:
+        """The event file's writer, or one that writes nothing."""
+        return super().experiment if self._curves else DummyExperiment()
 
     def _get_next_version(self) -> int:
         # The other ranks are told the first one's directory, and write nothing.

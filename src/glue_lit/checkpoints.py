@@ -2,7 +2,7 @@
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -32,14 +32,14 @@ class BestCheckpoint(ModelCheckpoint):
 
     Args:
         monitor: Logged value to judge by; null for the task's own metric.
-        mode: max if higher is better, min if lower is (for val/loss).
+        mode: max if higher is better, min if lower is; null for min if it is a loss, else max.
     """
 
-    def __init__(self, monitor: str | None = None, mode: str = "max") -> None:
+    def __init__(self, monitor: str | None = None, mode: Literal["max", "min"] | None = None) -> None:
         super().__init__(
             filename="best",
             monitor=monitor,
-            mode=mode,
+            mode=mode or ("min" if monitor is not None and monitor.endswith("loss") else "max"),
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )

@@ -15,12 +15,13 @@ from glue_lit.checkpoints import BestCheckpoint, LastCheckpoint, read_checkpoint
 from glue_lit.configs import check_config, config_files
 from glue_lit.console import print_scores, say
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.errors import UsageError
+from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.model import SequenceClassifier
 from glue_lit.parse_errors import explain
 from glue_lit.quiet import quiet_loggers
 from glue_lit.runs import LOGS, Run, run_of, version_of, write_metrics
 from glue_lit.summary import run_record, say_data, say_model, say_next, shown
+from glue_lit.tasks import get_task, logged_names
 
 # What differs from lightning.Trainer's own defaults: the notebook's five epochs, and a quiet screen.
 TRAINER_DEFAULTS = {
@@ -117,6 +118,12 @@ class GlueLitCLI(LightningCLI):
             )
         if self._checkpoint is None and self.subcommand != "fit":
             raise UsageError(f"`{self.subcommand}` needs a checkpoint: `--ckpt_path best`.")
+        monitor, names = self._setting("checkpoint.monitor"), logged_names(get_task(self._setting("data.task")))
+        if self.subcommand == "fit" and monitor is not None and monitor not in names:
+            raise UsageError(
+                f"checkpoint.monitor: {monitor!r} is not logged.{did_you_mean(monitor, names)} "
+                f"Allowed: {', '.join(names)}."
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add our callbacks; a fit logs to its run directory, an evaluation logs nowhere."""
@@ -133,8 +140,8 @@ class GlueLitCLI(LightningCLI):
                 callbacks.append(self.writer)
         else:
             callbacks += [self.epochs, LastCheckpoint()]
-            if trainer.get("logger") in (None, True):
-                kwargs["logger"] = self._run_logger(run)
+            if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same
+                kwargs["logger"] = self._run_logger(run, curves=trainer.get("logger") is not False)
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(Bar())
         try:
@@ -142,13 +149,13 @@ class GlueLitCLI(LightningCLI):
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
 
-    def _run_logger(self, run: Run | None) -> RunLogger:
+    def _run_logger(self, run: Run | None, curves: bool) -> RunLogger:
         """The logger of a new run, or of the one that is continued."""
         if run is not None and version_of(run.path) >= 0:
             root, task, number = run.path.parent.parent, run.path.parent.name, version_of(run.path)
-            return RunLogger(root, task, number, default_hp_metric=False)
+            return RunLogger(root, task, number, curves)
         root = Path(self._setting("trainer.default_root_dir") or ".") / LOGS
-        return RunLogger(root, self._setting("data.task"), default_hp_metric=False)
+        return RunLogger(root, self._setting("data.task"), None, curves)
 
     # ---------------------------------------------------------------- commands
 
@@ -175,7 +182,9 @@ class GlueLitCLI(LightningCLI):
     def after_fit(self) -> None:
         """Score the best checkpoint and write the final figures."""
         best = Path(self.best.best_model_path or ".")
-        if not best.is_file():  # fast_dev_run, or no validation
+        if not best.is_file():
+            if self.trainer.is_global_zero and not self._setting("trainer.fast_dev_run"):
+                say("Nothing was validated, so there is no best checkpoint and no score.")
             return
         self.trainer.logger = None  # this is no point of the curves
         self.trainer.validate(self.model, self.datamodule, ckpt_path=str(best), weights_only=True, verbose=False)

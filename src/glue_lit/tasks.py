@@ -89,6 +89,12 @@ class TaskSpec:
         return f"{log_prefix(self.monitored_split or self.test_splits[0])}/{self.metrics[0]}"
 
 
+def logged_names(task: TaskSpec) -> tuple[str, ...]:
+    """Every value that a fit logs and a checkpoint can be picked by."""
+    scores = (*task.metrics, "loss")
+    return (*(f"{log_prefix(split)}/{name}" for split in task.validation_splits for name in scores), "train/loss")
+
+
 def log_prefix(split: str) -> str:
     """Prefix of a split's metrics in logs and results: ``validation_matched`` becomes ``val_matched``."""
     return split.replace("validation", "val", 1)
