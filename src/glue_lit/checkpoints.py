@@ -20,8 +20,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises a kind of its own for every way in which a file can be wrong
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RunError(f"{path} is not a readable checkpoint ({reason[:200]}).") from error
+        # torch's own words advise to load with weights_only=False, which would run whatever the file holds.
+        raise RunError(
+            f"{path} is not a readable checkpoint ({type(error).__name__}): it is cut short or no checkpoint at all, "
+            "or it holds more than tensors and plain values. Name another, e.g. `--ckpt_path last`."
+        ) from error
     if not isinstance(saved, dict) or "architecture" not in saved.get("hyper_parameters", {}):
         raise RunError(f"{path} is not a checkpoint of glue-lit: it does not say what model its weights are for.")
     return saved

@@ -269,3 +269,11 @@ def test_no_tokenizer_there(tmp_path: Path) -> None:
         ModelError, match=r"could not load the tokenizer of .*empty'\. The folder holds nothing; a model"
     ):
         module(tmp_path / "empty").dataset("train")
+
+
+def test_a_folder_without_tokenizer_files_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    # transformers gives a tokenizer all the same, to which every word is unknown
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tiny_model / name, tmp_path)
+    with pytest.raises(ModelError, match=r"has no vocabulary\. Its tokenizer files .* must lie beside config\.json"):
+        module(tiny_model, tokenizer=str(tmp_path)).dataset("train")

@@ -91,6 +91,12 @@ class GLUEDataModule(LightningDataModule):
             revision=self.hparams["revision"],
             trust_remote_code=self.hparams["trust_remote_code"],
         )
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+            # transformers makes one up for a folder without tokenizer files: every word would be unknown
+            raise ModelError(
+                f"model.name_or_path: {name!r} has no vocabulary. Its tokenizer files (tokenizer.json, or vocab.txt, "
+                "vocab.json, spiece.model ...) must lie beside config.json: `tokenizer.save_pretrained` writes them."
+            )
         if tokenizer.pad_token_id is None:
             raise ModelError(
                 f"model.name_or_path: the tokenizer of {name!r} has no padding token, so it is no encoder's."
