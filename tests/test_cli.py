@@ -196,6 +196,13 @@ def test_a_fit_that_validates_nothing_says_so(
     assert "monitored key" not in out + err
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "32-true"])
+def test_precisions(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    # fused AdamW and clipping, both on by default, do not go together in mixed precision
+    arguments = tiny_fit(tiny_model, trainer__max_epochs=1, trainer__precision=precision)
+    assert command(monkeypatch, *arguments) == 0
+
+
 def test_flags_win_over_the_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model)) == 0
     with_flag = scores_in_new_process("validate", "--ckpt_path", "best", "--data.validation_limit", 200)
@@ -223,7 +230,7 @@ def test_the_diagnostic_set_is_predicted_by_an_mnli_run(
     )
     assert command(monkeypatch, "test", "--data.task", "ax", "--ckpt_path", "best") == 0
     assert "nothing to score" in capsys.readouterr().out
-    assert len((workplace / "lightning_logs/mnli/version_0/predictions/test.jsonl").read_text().splitlines()) == 9
+    assert len((workplace / "lightning_logs/mnli/version_0/predictions/ax-test.jsonl").read_text().splitlines()) == 9
 
 
 def test_two_processes(tiny_model: Path, workplace: Path) -> None:
@@ -406,6 +413,14 @@ def test_bad_data_stops_before_anything_is_written(
     assert command(monkeypatch, *arguments) == 1
     assert "train.tsv, line 2: label '2' is not a label of task cola. Allowed: 0, 1." in capsys.readouterr().err
     assert not (workplace / "lightning_logs").exists()
+
+
+def test_a_misspelt_variable_is_not_ignored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GLUE_LIT_FIT__MODEL__LERNING_RATE", "1")
+    assert command(monkeypatch, "fit", "--print_config") == 2
+    assert "sets nothing. Did you mean 'GLUE_LIT_FIT__MODEL__LEARNING_RATE'?" in capsys.readouterr().err
 
 
 def test_a_variable_can_not_score_an_untrained_model(

@@ -143,13 +143,15 @@ class PredictionWriter(Callback):
 
     Args:
         folder: Where to; made when there is something to write.
+        prefix: Put before each file's name, where the rows are not of the run's own task.
 
     Attributes:
         written: The files, once written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prefix: str = "") -> None:
         self.folder = folder
+        self.prefix = prefix
         self.written: list[Path] = []
         self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
 
@@ -189,7 +191,7 @@ class PredictionWriter(Callback):
             if trainer.is_global_zero:
                 order = idx.argsort()
                 lines = prediction_lines(task, idx[order], logits[order], labels[order])
-                path = self.folder / f"{split}.jsonl"
+                path = self.folder / f"{self.prefix}{split}.jsonl"
                 write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
                 self.written.append(path)
         self._seen = {}

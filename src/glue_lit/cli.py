@@ -1,5 +1,6 @@
 """LightningCLI, plus which run a command is about and what it prints at the end."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +18,7 @@ from glue_lit.console import print_scores, say
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.model import SequenceClassifier
-from glue_lit.parse_errors import explain
+from glue_lit.parse_errors import check_environment, explain
 from glue_lit.quiet import quiet_loggers
 from glue_lit.runs import LOGS, Run, run_of, version_of, write_metrics
 from glue_lit.summary import run_record, say_data, say_model, say_next, shown
@@ -96,6 +97,7 @@ class GlueLitCLI(LightningCLI):
         """Find the run that is meant; Lightning starts the other DDP processes from ``sys.argv``, so set that."""
         for file in config_files(sys.argv[1:]):
             check_config(file)
+        check_environment(parser, sys.argv[1], os.environ)
         sys.argv[1:] = resolve_arguments(sys.argv[1:])
         super().parse_arguments(parser, args)
 
@@ -136,7 +138,10 @@ class GlueLitCLI(LightningCLI):
             kwargs["logger"] = False
             if self.subcommand != "validate":
                 folder = run.predictions if run else self._checkpoint.absolute().parent / "predictions"  # type: ignore[union-attr]
-                self.writer = PredictionWriter(folder)
+                task = self._setting("data.task")
+                self.writer = PredictionWriter(
+                    folder, "" if run is None or run.path.parent.name == task else f"{task}-"
+                )
                 callbacks.append(self.writer)
         else:
             callbacks += [self.epochs, LastCheckpoint()]
@@ -176,6 +181,9 @@ class GlueLitCLI(LightningCLI):
         limit = self.trainer.max_epochs or 0
         if self.subcommand == "fit" and 0 < limit <= saved["epoch"] + 1:
             say(f"It has finished all {limit} epochs; `--trainer.max_epochs N` with a larger N goes on.")
+        steps = self.trainer.max_steps
+        if self.subcommand == "fit" and 0 < steps <= saved["global_step"]:
+            say(f"It has done all {steps} steps; `--trainer.max_steps N` with a larger N goes on.")
 
     before_fit = before_validate = before_test = before_predict = _check
 

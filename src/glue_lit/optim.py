@@ -55,5 +55,5 @@ def schedule_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[in
 
 
 def supports_fused(device: torch.device, precision: str) -> bool:
-    """Whether AdamW's fused kernel fits; with fp16 loss scaling Lightning cannot clip gradients around it."""
-    return device.type in {"cpu", "cuda", "mps", "xpu"} and precision != "16-mixed"
+    """Whether AdamW's fused kernel fits; in mixed precision Lightning refuses to clip gradients beside it."""
+    return device.type in {"cpu", "cuda", "mps", "xpu"} and not precision.endswith("-mixed")

@@ -1,11 +1,11 @@
 """Parse errors in the user's terms: the flag or key and where it stands, what it got, what is allowed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glue_lit.configs import where_set
-from glue_lit.errors import did_you_mean
+from glue_lit.errors import UsageError, did_you_mean
 
 
 def known_keys(parser: Any) -> list[str]:
@@ -18,6 +18,19 @@ def known_keys(parser: Any) -> list[str]:
             if hasattr(command, "_actions"):
                 keys.update(known_keys(command))
     return sorted(key for key in keys if not key.endswith(("+", ".help")))
+
+
+def check_environment(parser: Any, command: str, environment: Mapping[str, str]) -> None:
+    """Stop at a variable that is meant for this command and sets nothing: a misspelt one would be ignored.
+
+    Raises:
+        UsageError: There is one; the message names the nearest right one.
+    """
+    prefix = f"GLUE_LIT_{command.upper()}__"
+    known = {prefix + key.upper().replace(".", "__") for key in known_keys(parser)}
+    for name in sorted(environment):
+        if name.startswith(prefix) and name not in known:
+            raise UsageError(f"{name}: this variable sets nothing.{did_you_mean(name, known)}")
 
 
 def explain(parser: Any, message: str, arguments: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ def open_hub_split(task: TaskSpec, split: str) -> Split:
     except Exception as error:  # datasets raises a dozen kinds, down to httpx's: none means more to the user
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
-            f"data.source hub: could not load {REPOSITORY} ({task.hub_name}, {split}): {reason} "
+            f"data.source hub: could not load {REPOSITORY} ({task.hub_name}, {split}): {reason}. "
             "Check the network (and HF_HUB_OFFLINE), or read the official files with "
             "`--data.source FOLDER`, or try `--data.source demo`."
         ) from error

@@ -70,9 +70,14 @@ def open_split(task: TaskSpec, source: str, split: str) -> Split:
     return _open_file(task, CORPUS if source == "demo" else Path(source), split)
 
 
+_LAYOUT = "The official layout is GLUE_FOLDER/<Task>/train.tsv."
+
+
 def _open_file(task: TaskSpec, root: Path, split: str) -> Split:
     file = task.files[split]
     path = root / file.path
+    if root.is_file():
+        raise DataError(f"data.source: {root} is a file. Allowed: hub, demo, or a GLUE folder (official layout).")
     if not root.is_dir():
         hint = did_you_mean(str(root), ("hub", "demo"))
         raise DataError(f"data.source: there is no folder {str(root)!r}.{hint} Allowed: hub, demo, or a GLUE folder.")
@@ -80,7 +85,7 @@ def _open_file(task: TaskSpec, root: Path, split: str) -> Split:
         found = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) or "no folder"
         raise DataError(
             f"data.source: {root} has no folder {path.parent.name} for task {task.name}; it holds {found}. "
-            "The official layout is GLUE_FOLDER/<Task>/train.tsv."
+            + (f"Pass {root.parent} instead." if (root / path.name).is_file() else _LAYOUT)
         )
     if not path.is_file():
         found = ", ".join(sorted(p.name for p in path.parent.glob("*.tsv"))) or "no TSV file"
