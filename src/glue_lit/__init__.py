@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from glue_lit.checkpoints import BestCheckpoint, LastCheckpoint
     from glue_lit.data.datamodule import GLUEDataModule
+    from glue_lit.keepers import BestCheckpoint, LastCheckpoint
     from glue_lit.model import SequenceClassifier
     from glue_lit.tasks import TASKS, TaskSpec, get_task
 
@@ -22,9 +22,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BestCheckpoint": "glue_lit.checkpoints",
+    "BestCheckpoint": "glue_lit.keepers",
     "GLUEDataModule": "glue_lit.data.datamodule",
-    "LastCheckpoint": "glue_lit.checkpoints",
+    "LastCheckpoint": "glue_lit.keepers",
     "SequenceClassifier": "glue_lit.model",
     "TASKS": "glue_lit.tasks",
     "TaskSpec": "glue_lit.tasks",

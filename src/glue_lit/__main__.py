@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from glue_lit import __version__
-from glue_lit.errors import GlueLitError, UsageError, did_you_mean
+from glue_lit.errors import DivergenceError, GlueLitError, Stopped, UsageError, did_you_mean
 
 _COMMANDS = {
     "fit": "fine-tune a model on a task",
@@ -65,18 +65,27 @@ def _run(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    """Run the command line in ``sys.argv``; exit with 2 for wrong usage, 1 for other errors, 130 for Ctrl-C."""
+    """Run the command line in ``sys.argv``.
+
+    Exits with 2 for wrong usage, 1 for other errors, 130 after Ctrl-C, and 75 when a signal stopped a run.
+    """
     try:
         _run(sys.argv[1:])
     except BrokenPipeError:  # `glue-lit show | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(130)
+    except Stopped as stopped:
+        sys.exit(stopped.exit_code)
     except Exception as error:
         if os.environ.get("GLUE_LIT_DEBUG") == "1":
             raise
-        message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)
-        print(f"glue-lit: error: {message}", file=sys.stderr)
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        if rank == 0 or not isinstance(error, DivergenceError):  # which all ranks raise
+            where = f" (rank {rank})" if rank else ""
+            message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)
+            lines = [f"glue-lit: error{where}: {message}", *getattr(error, "__notes__", [])]
+            print("\n".join(lines), file=sys.stderr, flush=True)
         sys.exit(error.exit_code if isinstance(error, GlueLitError) else 1)
 
 

@@ -6,12 +6,14 @@ configuration comes first, so that all the user says wins over it, and Lightning
 processes of a DDP run from the same line.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from glue_lit.configs import config_files, find_key
+from glue_lit.console import say
 from glue_lit.errors import RunError, UsageError
-from glue_lit.runs import LOGS, Run, newest_run, open_run, run_of
+from glue_lit.runs import LOGS, Run, newest_run, open_run, run_of, run_of_job
 from glue_lit.tasks import TASKS
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
@@ -37,13 +39,18 @@ def resolve_arguments(arguments: Sequence[str]) -> list[str]:
             raise UsageError(
                 "--run: `fit` continues a run with `--ckpt_path last` beside it; leave --run out for a new one."
             )
-        return list(arguments)
+        requeued = _requeued(others)
+        if requeued is None:
+            return list(arguments)
+        wanted, run_given = "last", str(requeued.path)
     if wanted is None and run_given is None:
         raise UsageError(
             f"`{command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, "
             f"or `--run DIR`. Without one, an untrained model would be {_DONE[command]}."
         )
     run, file = _locate("best" if wanted is None else wanted, run_given, others)
+    if command == "fit" and wanted == "last" and run is not None:
+        file = _readable(run, file)
     configured = ["--config", str(run.config)] if run is not None else _from_checkpoint(file)
     return [command, *configured, *others, "--ckpt_path", str(file)]
 
@@ -83,6 +90,35 @@ def _locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run 
         root = setting(others, "trainer.default_root_dir")
         run = newest_run(Path(root or ".") / LOGS, _trained_as(setting(others, "data.task")))
     return run, run.checkpoint(wanted)
+
+
+def _requeued(others: list[str]) -> Run | None:
+    """The run that this SLURM job had begun before it was requeued, to be continued by the same command."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
+        return None
+    run = run_of_job(Path(setting(others, "trainer.default_root_dir") or ".") / LOGS, job)
+    if run is not None:
+        say(f"SLURM has restarted job {job}: going on with {run.path}.")
+    return run
+
+
+def _readable(run: Run, last: Path) -> Path:
+    """The last checkpoint, or the best one where the last is not whole; the user is told."""
+    from glue_lit.checkpoints import read_checkpoint, unfinished
+
+    if unfinished(run.checkpoints):
+        say(f"The run ended while a checkpoint was being written; that one is left out. {last} is whole.")
+    try:
+        read_checkpoint(last)
+    except RunError as error:
+        best = run.checkpoints / "best.ckpt"
+        if not best.is_file():
+            raise
+        read_checkpoint(best)
+        say(f"{error} Going on from {best} instead.")
+        return best
+    return last
 
 
 def _trained_as(task: str | None) -> str | None:

@@ -8,46 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 from torch import Tensor
 
 from glue_lit.console import say
 from glue_lit.data.batches import Batch
-from glue_lit.runs import claim_version, write_text
+from glue_lit.runs import write_text
 from glue_lit.tasks import TaskSpec
-
-
-class RunLogger(TensorBoardLogger):
-    """TensorBoard's logger with a run directory that no other process has, and nothing in it but events.
-
-    Args:
-        root: Folder of all runs.
-        task: Folder of the task's runs in it.
-        version: The run's number; ``None`` for a new run.
-        curves: Whether to write an event file at all.
-    """
-
-    def __init__(self, root: str | Path, task: str, version: int | None = None, curves: bool = True) -> None:
-        super().__init__(root, task, version, default_hp_metric=False)
-        self._curves = curves
-
-    @property
-    def experiment(self) -> Any:
-        """The event file's writer, or one that writes nothing."""
-        return super().experiment if self._curves else DummyExperiment()
-
-    def _get_next_version(self) -> int:
-        # The other ranks are told the first one's directory, and write nothing.
-        return claim_version(Path(self.root_dir)) if getattr(rank_zero_only, "rank", 0) == 0 else -1
-
-    def save(self) -> None:
-        """Flush the event file; ``hparams.yaml`` is left out, since ``config.yaml`` says all of it."""
-        self.experiment.flush()
 
 
 class SaveConfig(SaveConfigCallback):
@@ -81,18 +50,39 @@ class EpochLines(Callback):
     """Print a line after each validation during a fit, and measure how fast training itself is.
 
     Attributes:
-        seconds: Time in training steps, without validation and checkpoints.
-        examples: Examples trained on, on this device.
+        seconds: Time in training steps, without validation and checkpoints, over all parts of a resumed fit.
+        examples: Examples trained on in that time, on this device.
+        wall_seconds: Time from the start of training, with all that belongs to it, over all parts.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.examples = 0
         self._since = 0.0
+        self._before = 0.0  # wall time of earlier parts
+        self._started: float | None = None
         self._header: list[str] | None = None
 
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds since training started, earlier parts included."""
+        return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The measurements so far."""
+        return {"seconds": self.seconds, "examples": self.examples, "wall_seconds": self.wall_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on measuring."""
+        self.seconds, self.examples = state_dict["seconds"], state_dict["examples"]
+        self._before = state_dict["wall_seconds"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clocks; a resumed fit may begin in the middle of an epoch."""
+        self._started = self._since = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock of the steps."""
         self._since = time.perf_counter()
 
     def on_train_batch_end(

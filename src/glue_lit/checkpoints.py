@@ -1,14 +1,67 @@
-"""Checkpoints: which are kept, and how one is opened."""
+"""Checkpoint files: written whole or not at all, and read as data, with a word on what is wrong with one."""
 
+import contextlib
+import os
+import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.fabric.plugins.io import TorchCheckpointIO
 
+from glue_lit import __version__
 from glue_lit.errors import RunError
+from glue_lit.tasks import TASKS, TaskSpec
+
+CHECKPOINT_FORMAT = 1  # raise it when an older version could not make sense of what is written
+_PART = ".part"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write beside the file, flush to the disk, then rename: there is the old checkpoint or the new one, whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` to ``path``.
+
+        Raises:
+            RunError: It cannot be written; the checkpoint that was there is kept.
+        """
+        path = Path(path)
+        part = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
+            with os.fdopen(handle, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(part, 0o644)
+            os.replace(part, path)
+            _sync_folder(path.parent)
+        except (OSError, RuntimeError) as error:  # torch has an error of its own for a write that failed
+            kept = f" The {path.name} that was there is kept." if path.is_file() else ""
+            reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())[:200]
+            raise RunError(f"Cannot write the checkpoint {path} ({reason}).{kept}") from error
+        finally:
+            if part is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(part)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename outlive a power cut, where the system offers it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """What is left of checkpoints whose writing was cut off; never taken for checkpoints."""
+    return sorted(folder.glob(f".*.ckpt.*{_PART}"))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -17,54 +70,88 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         RunError: The file is not a checkpoint of this program.
     """
+    if what := _no_checkpoint(path):
+        raise RunError(f"{path} {what}")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises a kind of its own for every way in which a file can be wrong
         # torch's own words advise to load with weights_only=False, which would run whatever the file holds.
-        raise RunError(
-            f"{path} is not a readable checkpoint ({type(error).__name__}): it is cut short or no checkpoint at all, "
-            "or it holds more than tensors and plain values. Name another, e.g. `--ckpt_path last`."
-        ) from error
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            what = (
+                "holds Python objects besides tensors and plain values. Loading them could run code, so it is refused."
+            )
+        else:
+            what = f"is damaged: it begins as a checkpoint, but cannot be read ({type(error).__name__})."
+        raise RunError(f"{path} is not a readable checkpoint: it {what}") from error
     if not isinstance(saved, dict) or "architecture" not in saved.get("hyper_parameters", {}):
-        raise RunError(f"{path} is not a checkpoint of glue-lit: it does not say what model its weights are for.")
+        raise RunError(f"{path} is not a checkpoint of glue-lit: {_whose(saved)}")
+    written = saved.get("glue_lit", {})
+    if written.get("format", 0) > CHECKPOINT_FORMAT:
+        raise RunError(
+            f"{path} was written by glue-lit {written.get('version')}; this is {__version__}, which cannot read it. "
+            "`pip install --upgrade glue-lit`."
+        )
     return saved
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """Keep the checkpoint that is best by one logged value, as ``best.ckpt``.
+def _no_checkpoint(path: Path) -> str:
+    """What a file is, if its first bytes tell that it is no checkpoint; else nothing."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(1024)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})."
+    if size == 0:
+        return "is empty, so it is no checkpoint."
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "is a web page, not a checkpoint: whatever downloaded it was answered with a page. Download it again."
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the checkpoint itself. `git lfs pull` fetches that."
+    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+        return f"is cut short: a checkpoint of which only the first {size:,} bytes are there. Copy it again."
+    if start[8:10] == b'{"':
+        return "holds weights alone (safetensors), no checkpoint. Pass their folder as --model.name_or_path to `fit`."
+    if not start.startswith((b"PK", b"\x80")):
+        return "is not a readable checkpoint: its first bytes are not those of a PyTorch file."
+    return ""
 
-    Args:
-        monitor: Logged value to judge by; null for the task's own metric.
-        mode: max if higher is better, min if lower is; null for min if it is a loss, else max.
+
+def _whose(saved: Any) -> str:
+    if isinstance(saved, dict) and "pytorch-lightning_version" in saved:
+        return "another Lightning program wrote it, and it does not say what model its weights are for."
+    if isinstance(saved, dict) and saved and all(isinstance(value, torch.Tensor) for value in saved.values()):
+        return "it holds weights alone. Pass the model's folder as --model.name_or_path to `fit`."
+    return "it does not say what model its weights are for."
+
+
+def check_task(path: Path, saved: dict[str, Any], task: TaskSpec) -> None:
+    """Stop where a checkpoint was trained for another task than it is used for.
+
+    Raises:
+        RunError: It was; the message says for which, and what would fit.
     """
-
-    def __init__(self, monitor: str | None = None, mode: Literal["max", "min"] | None = None) -> None:
-        super().__init__(
-            filename="best",
-            monitor=monitor,
-            mode=mode or ("min" if monitor is not None and monitor.endswith("loss") else "max"),
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        )
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the task's metric unless the user chose a value."""
-        if self.monitor is None:
-            self.monitor = str(pl_module.monitor)
-        super().setup(trainer, pl_module, stage)
+    trained = TASKS.get(saved["hyper_parameters"].get("task", ""))
+    if trained is None or (trained.trained_as or trained.name) == (task.trained_as or task.name):
+        return
+    if (trained.labels, trained.text_columns) == (task.labels, task.text_columns):
+        return  # other rows of the same question
+    raise RunError(
+        f"{path} was trained for task {trained.name} ({', '.join(trained.labels) or 'a score'}), not for {task.name} "
+        f"({', '.join(task.labels) or 'a score'}). Take a run of {task.name} (`--ckpt_path best --data.task "
+        f"{task.name}` finds the newest), or leave data.task out to use it for {trained.name}."
+    )
 
 
-class LastCheckpoint(ModelCheckpoint):
-    """Keep the state after the last epoch, and at an exception, as ``last.ckpt``.
+def check_model(path: Path, saved: dict[str, Any], name: str) -> None:
+    """Stop where a checkpoint's weights are of another model than the one that was asked for.
 
-    ``ModelCheckpoint(save_last=True)`` is not that: it writes only when the best was written too.
+    Raises:
+        RunError: They are.
     """
-
-    def __init__(self) -> None:
-        super().__init__(
-            filename="last",
-            every_n_epochs=1,
-            save_on_train_epoch_end=True,
-            save_on_exception=True,
-            enable_version_counter=False,
+    of = saved["hyper_parameters"].get("name_or_path")
+    if of not in (None, name):
+        raise RunError(
+            f"{path} holds weights of {of}, not of {name}. Leave model.name_or_path out: a checkpoint brings its "
+            "model and its tokenizer."
         )

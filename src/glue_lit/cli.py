@@ -1,28 +1,34 @@
 """LightningCLI, plus which run a command is about and what it prints at the end."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from glue_lit.arguments import resolve_arguments
-from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, RunLogger, SaveConfig
-from glue_lit.checkpoints import BestCheckpoint, LastCheckpoint, read_checkpoint
+from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, SaveConfig
+from glue_lit.checkpoints import check_model, check_task, read_checkpoint
 from glue_lit.configs import check_config, config_files
 from glue_lit.console import print_scores, say
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.errors import GlueLitError, RunError, Stopped, UsageError, did_you_mean
+from glue_lit.keepers import BestCheckpoint, LastCheckpoint
 from glue_lit.model import SequenceClassifier
 from glue_lit.parse_errors import check_environment, explain
 from glue_lit.quiet import quiet_loggers
-from glue_lit.runs import LOGS, Run, run_of, version_of, write_metrics
-from glue_lit.summary import run_record, say_data, say_model, say_next, shown
+from glue_lit.run_directory import RunDirectory, RunLogger
+from glue_lit.runs import LOGS, Run, run_of, write_metrics
+from glue_lit.signals import EvaluationSignals, StopRequest, requeue
+from glue_lit.summary import run_record, say_collapsed, say_data, say_model, say_next, say_skipped, shown
 from glue_lit.tasks import get_task, logged_names
+from glue_lit.watch import RankWatch, die_with_parent, is_lost_connection
 
 # What differs from lightning.Trainer's own defaults: the notebook's five epochs, and a quiet screen.
 TRAINER_DEFAULTS = {
@@ -52,7 +58,11 @@ class GlueLitCLI(LightningCLI):
 
     def __init__(self) -> None:
         self.best = BestCheckpoint()  # replaced by the configured one
+        self.last: LastCheckpoint | None = None
         self.epochs = EpochLines()
+        self.directory = RunDirectory()
+        self.stop = StopRequest()
+        self.watch = RankWatch()
         self.writer: PredictionWriter | None = None
         super().__init__(
             SequenceClassifier,
@@ -81,6 +91,12 @@ class GlueLitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the checkpoint's arguments, and let model and data agree on what they share."""
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+        parser.add_argument(
+            "--checkpoint_every",
+            type=PositiveInt | None,
+            default=None,
+            help="Write last.ckpt every so many optimizer steps too; null for the ends of epochs only.",
+        )
         parser.link_arguments("data.task", "model.task")
         parser.link_arguments("model.name_or_path", "data.tokenizer")
         parser.link_arguments("model.revision", "data.revision")
@@ -113,7 +129,15 @@ class GlueLitCLI(LightningCLI):
         return Path(path) if path else None
 
     def before_instantiate_classes(self) -> None:
-        """Stop where an untrained model would be scored, whichever way the arguments came in."""
+        """Stop where an untrained model would be scored, whichever way the arguments came in.
+
+        Folders are written down in full, so that the run can be used from any directory.
+        """
+        config = self.config[self.subcommand]
+        for key in ("data.source", "data.tokenizer", "model.name_or_path"):
+            folder = Path(config[key]).expanduser()
+            if config[key] not in ("hub", "demo") and folder.is_dir():
+                config[key] = str(folder.resolve())
         if self._checkpoint is not None and not self._checkpoint.is_file():
             raise UsageError(
                 f"ckpt_path: there is no file {str(self._checkpoint)!r}. Pass `--ckpt_path best` on the command line."
@@ -133,9 +157,10 @@ class GlueLitCLI(LightningCLI):
         self.best = config["checkpoint"]
         trainer = config["trainer"]
         run = run_of(self._checkpoint) if self._checkpoint is not None else None
-        callbacks = list(trainer.get("callbacks") or [])
+        callbacks = [*(trainer.get("callbacks") or []), self.watch]
         if self.subcommand != "fit":
             kwargs["logger"] = False
+            callbacks.append(EvaluationSignals(self.stop))
             if self.subcommand != "validate":
                 folder = run.predictions if run else self._checkpoint.absolute().parent / "predictions"  # type: ignore[union-attr]
                 task = self._setting("data.task")
@@ -144,7 +169,8 @@ class GlueLitCLI(LightningCLI):
                 )
                 callbacks.append(self.writer)
         else:
-            callbacks += [self.epochs, LastCheckpoint()]
+            self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
+            callbacks += [self.epochs, self.directory, self.last]
             if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same
                 kwargs["logger"] = self._run_logger(run, curves=trainer.get("logger") is not False)
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
@@ -156,9 +182,9 @@ class GlueLitCLI(LightningCLI):
 
     def _run_logger(self, run: Run | None, curves: bool) -> RunLogger:
         """The logger of a new run, or of the one that is continued."""
-        if run is not None and version_of(run.path) >= 0:
-            root, task, number = run.path.parent.parent, run.path.parent.name, version_of(run.path)
-            return RunLogger(root, task, number, curves)
+        if run is not None:
+            path = run.path.absolute()
+            return RunLogger(path.parent.parent, path.parent.name, path.name, curves)
         root = Path(self._setting("trainer.default_root_dir") or ".") / LOGS
         return RunLogger(root, self._setting("data.task"), None, curves)
 
@@ -166,10 +192,14 @@ class GlueLitCLI(LightningCLI):
 
     def _check(self) -> None:
         """Read all data and the model before the trainer starts: what is wrong shows before anything is written."""
-        saved = read_checkpoint(self._checkpoint) if self._checkpoint is not None else None
-        self.datamodule.load(str(self.subcommand))
-        if saved is not None:
+        saved = None
+        if self._checkpoint is not None:
+            saved = read_checkpoint(self._checkpoint)
+            check_task(self._checkpoint, saved, self.datamodule.task)
+            check_model(self._checkpoint, saved, self.model.hparams["name_or_path"])
+            self.datamodule.use_checkpoint(saved)
             self.model.use_architecture_of(saved)
+        self.datamodule.load(str(self.subcommand))
         self.model.configure_model()
         if not self.trainer.is_global_zero:
             return
@@ -200,12 +230,13 @@ class GlueLitCLI(LightningCLI):
             return
         saved = read_checkpoint(best)
         if (run := run_of(best)) is not None:
-            speed = self.epochs.samples_per_second(self.trainer)
-            record = run_record(self.trainer, self.model, self.datamodule, saved)
+            record = run_record(run, self.trainer, self.model, self.datamodule, saved, self.epochs)
             settings = {"seed": self._setting("seed_everything"), "monitor": self.best.monitor}
-            write_metrics(run.metrics, settings | record | {"train_samples_per_second": speed})
+            write_metrics(run.metrics, settings | record)
         title = f"{self.datamodule.task.name}: best checkpoint (epoch {saved['epoch'] + 1})"
         print_scores(title, self.datamodule.task, self.model.scores)
+        say_collapsed(self.model)
+        say_skipped(self.model)
         say_next(self.datamodule, best, self._setting("trainer.default_root_dir"))
 
     def after_validate(self) -> None:
@@ -226,6 +257,7 @@ class GlueLitCLI(LightningCLI):
     def _print_scores(self) -> None:
         if self.trainer.is_global_zero and self.model.scores:
             print_scores(f"{self.datamodule.task.name}: {self.subcommand}", self.datamodule.task, self.model.scores)
+            say_collapsed(self.model)
 
     def _say_written(self) -> None:
         for path in self.writer.written if self.writer is not None else ():
@@ -237,8 +269,61 @@ class GlueLitCLI(LightningCLI):
             kwargs["verbose"] = False  # our table takes the place of Lightning's
         return kwargs
 
+    # ---------------------------------------------------------------- ends that are none
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it, and when it is stopped or fails, say how to go on."""
+        try:
+            with self.stop.listening():
+                super()._run_subcommand(subcommand)
+        except Stopped as stopped:
+            if self.trainer.is_global_zero:
+                self._say_stopped(stopped)
+            raise
+        except GlueLitError as error:
+            self._add_way_on(error)
+            raise
+        except Exception as error:
+            dead = self.watch.explain() if is_lost_connection(error) else None
+            if dead is not None:
+                lost = RunError(dead)
+                self._add_way_on(lost)
+                raise lost from error
+            self._add_way_on(error)
+            raise
+        finally:
+            self.watch.close()
+            self.directory.release()
+
+    def _way_on(self) -> str | None:
+        """The command that continues this fit, if it has a checkpoint."""
+        if self.last is None or self.last.saved_at is None:
+            return None
+        return f"glue-lit fit --run {shown(self.last.path.parent.parent)} --ckpt_path last"
+
+    def _add_way_on(self, error: Exception) -> None:
+        if (command := self._way_on()) is not None and self.last is not None:
+            error.add_note(f"The last checkpoint is of step {self.last.saved_at}. Go on from it: {command}")
+
+    def _say_stopped(self, stopped: Stopped) -> None:
+        if self.subcommand != "fit":
+            return
+        name = signal.Signals(stopped.signum).name
+        say("")
+        say(f"Stopped by {'Ctrl-C' if stopped.signum == signal.SIGINT else name}.")
+        if (command := self._way_on()) is None:
+            say("Nothing was trained yet, so there is nothing to go on from; start again.")
+            return
+        if self.best.best_model_score is not None:
+            say(f"Best so far {self.best.monitor} {float(self.best.best_model_score):.4f}")
+        say(f"Checkpoint  {shown(self.last.path)}, step {self.last.saved_at}")  # type: ignore[union-attr]
+        say(f"Go on       {command}")
+        if name == "SIGUSR1" and requeue():
+            say("SLURM will run this job again, and it will go on.")
+
 
 def main() -> None:
     """Run one of the trainer's commands on ``sys.argv``."""
     quiet_loggers()
+    die_with_parent()
     GlueLitCLI()

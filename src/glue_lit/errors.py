@@ -1,6 +1,7 @@
 """Errors that are a message to the user: what we got, what is allowed, what to do."""
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -26,6 +27,27 @@ class ModelError(GlueLitError):
 
 class RunError(GlueLitError):
     """A run directory or a checkpoint that is missing or does not fit."""
+
+
+class DivergenceError(RunError):
+    """Training whose loss or gradient is no longer a number; every device raises it at the same step."""
+
+
+class Stopped(BaseException):
+    """A run that was asked to stop by a signal; no error, so no ``except Exception`` may keep it.
+
+    Args:
+        signum: The signal.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C, else 75 (``EX_TEMPFAIL`` of sysexits.h): run it again, it will go on."""
+        return 130 if self.signum == signal.SIGINT else 75
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

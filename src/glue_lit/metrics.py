@@ -129,26 +129,48 @@ class MeanLoss(Metric):
     """Mean loss over examples; a diverged loss (NaN) shows.
 
     torchmetrics' ``MeanMetric`` either leaves NaN out or, told not to, leaves out the weights (1.9).
+    The batches' losses are kept and added up at the end in float64, so that neither their number nor how they
+    were spread over devices shows in the sum.
     """
 
     full_state_update = False
-    total: Tensor
-    examples: Tensor
+    totals: list[Tensor]
+    examples: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("total", default=torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("examples", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("totals", default=[], dist_reduce_fx="cat")
+        self.add_state("examples", default=[], dist_reduce_fx="cat")
 
     def update(self, loss: Tensor, examples: int) -> None:
         """Add the mean loss of so many examples; of none it is undefined, and adds nothing."""
-        if examples:
-            self.total += loss.detach().float() * examples
-            self.examples += examples
+        total = loss.detach().float() * examples if examples else torch.zeros((), device=loss.device)
+        self.totals.append(total)
+        self.examples.append(torch.tensor(examples, device=loss.device))
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """The mean over all examples seen, a float32 scalar (NaN if there were none), and their number."""
-        return self.total / self.examples, self.examples.clone()
+        """The mean over all examples seen, a float64 scalar (NaN if there were none), and their number."""
+        examples = dim_zero_cat(self.examples).cpu().sum()
+        return dim_zero_cat(self.totals).cpu().double().sum() / examples, examples
+
+
+class PredictedClasses(Metric):
+    """How often each class was predicted, ``(labels,)``: a model that knows one class only shows."""
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        self.add_state("counts", default=torch.zeros(labels, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor) -> None:
+        """Add predicted classes ``(batch,)``."""
+        self.counts += torch.bincount(preds, minlength=len(self.counts))
+
+    def compute(self) -> Tensor:
+        """The counts over all examples seen."""
+        return self.counts.clone()
 
 
 METRICS: dict[str, Callable[[TaskSpec], Metric]] = {
@@ -172,11 +194,19 @@ class TaskMetrics(torch.nn.Module):
         # Groups would share states between metrics after the first update, which breaks lists being extended.
         self.scores = MetricCollection({name: METRICS[name](task) for name in task.metrics}, compute_groups=False)
         self.loss = MeanLoss()
+        self.predicted = PredictedClasses(task.num_labels)
+        self.labels = task.labels
 
     def update(self, preds: Tensor, target: Tensor, loss: Tensor) -> None:
         """Add ``(batch,)`` predictions with their gold labels and their mean loss; an empty batch is fine."""
         self.scores.update(preds, target)
         self.loss.update(loss, len(preds))
+        if self.labels:
+            self.predicted.update(preds)
+
+    def predictions(self) -> dict[str, int]:
+        """How many examples were given each label, by name; nothing for regression. Collective under DDP."""
+        return dict(zip(self.labels, self.predicted.compute().tolist(), strict=True)) if self.labels else {}
 
     def compute(self) -> dict[str, float]:
         """The task's metrics by name, then ``loss``; nothing if no example had a label. Collective under DDP."""
@@ -189,3 +219,4 @@ class TaskMetrics(torch.nn.Module):
         """Forget all examples."""
         self.scores.reset()
         self.loss.reset()
+        self.predicted.reset()

@@ -1,7 +1,7 @@
 """`SequenceClassifier`: a Hugging Face encoder with a classification head, trained on one task."""
 
 import inspect
-import json
+import os
 from functools import cached_property
 from typing import Any
 
@@ -10,14 +10,27 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from glue_lit import pretrained
+from glue_lit import __version__
+from glue_lit.building import build_from_architecture, build_pretrained
+from glue_lit.checkpoints import CHECKPOINT_FORMAT
 from glue_lit.data.batches import Batch
-from glue_lit.errors import ModelError, UsageError
+from glue_lit.divergence import DivergenceGuard, NonFinite
+from glue_lit.errors import UsageError
 from glue_lit.metrics import TaskMetrics
-from glue_lit.optim import Schedule, build_adamw, parameter_groups, schedule_factor, supports_fused, warmup_steps
+from glue_lit.optim import (
+    Schedule,
+    build_adamw,
+    parameter_groups,
+    schedule_factor,
+    set_anew,
+    supports_fused,
+    warmup_steps,
+)
+from glue_lit.resume import Position, batch_seed
 from glue_lit.tasks import get_task, log_prefix
 
 
@@ -36,6 +49,7 @@ class SequenceClassifier(LightningModule):
         warmup: Length of the warm-up: below 1 a fraction of all steps, from 1 on a number of steps.
         max_grad_norm: Gradients with a larger L2 norm are scaled down to it; 0 turns that off.
             trainer.gradient_clip_val, if given, takes its place.
+        non_finite: What to do at a step whose loss or gradient is not finite: stop, or skip it.
         adam_beta1: Decay of AdamW's mean of gradients.
         adam_beta2: Decay of AdamW's mean of squared gradients.
         adam_eps: AdamW's epsilon.
@@ -57,6 +71,7 @@ class SequenceClassifier(LightningModule):
         schedule: Schedule = "linear",
         warmup: float = 0.0,
         max_grad_norm: float = 1.0,
+        non_finite: NonFinite = "stop",
         adam_beta1: float = 0.9,
         adam_beta2: float = 0.999,
         adam_eps: float = 1e-8,
@@ -75,6 +90,10 @@ class SequenceClassifier(LightningModule):
         splits = (*self.task.validation_splits, *self.task.test_splits)
         self.metrics = nn.ModuleDict({split: TaskMetrics(self.task) for split in splits})
         self.scores: dict[str, float] = {}  # of the last evaluation, in float64
+        self.predicted: dict[str, dict[str, int]] = {}  # by split: how many examples were given each label
+        self.guard = DivergenceGuard(non_finite)
+        self._position = Position()
+        self._seed = 0
 
     # ---------------------------------------------------------------- the model
 
@@ -86,7 +105,10 @@ class SequenceClassifier(LightningModule):
         """
         if "model" in self._modules:
             return
-        self.model = self._pretrained() if self._architecture is None else self._from_architecture(self._architecture)
+        if self._architecture is None:
+            self.model = build_pretrained(self.task, self.hparams)
+        else:
+            self.model = build_from_architecture(self.task, self.hparams, self._architecture)
         # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
         self.model.train()
 
@@ -94,46 +116,22 @@ class SequenceClassifier(LightningModule):
         """Build the model as a checkpoint says, because its weights will be loaded: no Hub, no pretrained weights."""
         self._architecture = checkpoint["hyper_parameters"]["architecture"]
 
-    def _pretrained(self) -> Any:
-        from transformers import AutoModelForSequenceClassification
-
-        names = self.task.labels or ("score",)
-        return pretrained.load(
-            "model",
-            AutoModelForSequenceClassification.from_pretrained,
-            self.hparams["name_or_path"],
-            id2label=dict(enumerate(names)),
-            label2id={name: number for number, name in enumerate(names)},
-            problem_type="regression" if self.task.is_regression else "single_label_classification",
-            dtype=torch.float32,  # else a checkpoint stored in half precision is trained in it
-            ignore_mismatched_sizes=True,  # the head of another task
-            revision=self.hparams["revision"],
-            trust_remote_code=self.hparams["trust_remote_code"],
-            **({"attn_implementation": self.hparams["attention"]} if self.hparams["attention"] else {}),
-        )
-
-    def _from_architecture(self, architecture: str) -> Any:
-        from transformers import AutoConfig, AutoModelForSequenceClassification
-
-        values = json.loads(architecture)
-        labels = tuple(name for _, name in sorted(values["id2label"].items(), key=lambda item: int(item[0])))
-        if labels != (self.task.labels or ("score",)):
-            raise ModelError(
-                f"The checkpoint's labels are {', '.join(labels)}; task {self.task.name} has "
-                f"{', '.join(self.task.labels) or 'a score'}. Take a run of this task, or another data.task."
-            )
-        config = AutoConfig.for_model(values.pop("model_type"), **values)
-        attention = {"attn_implementation": self.hparams["attention"]} if self.hparams["attention"] else {}
-        with pretrained.quiet():
-            return AutoModelForSequenceClassification.from_config(
-                config, dtype=torch.float32, trust_remote_code=self.hparams["trust_remote_code"], **attention
-            )
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the configuration with the weights, so that loading needs no Hub and no pretrained weights."""
         hyper_parameters = dict(checkpoint.get("hyper_parameters", {}))
         hyper_parameters["architecture"] = self.model.config.to_json_string(use_diff=False)
         checkpoint["hyper_parameters"] = hyper_parameters
+        checkpoint["glue_lit"] = {
+            "format": CHECKPOINT_FORMAT,
+            "version": __version__,
+            "skipped_steps": self.guard.skipped,
+        }
+        if self.trainer.state.fn == "fit":
+            self._position.write(self.trainer, checkpoint["loops"]["fit_loop"])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.guard.skipped = checkpoint.get("glue_lit", {}).get("skipped_steps", 0)
 
     @property
     def monitor(self) -> str:
@@ -162,30 +160,49 @@ class SequenceClassifier(LightningModule):
         return F.cross_entropy(logits, labels)
 
     def on_train_start(self) -> None:
-        """Give each device its own dropout: all start from one seed, and would draw the same masks."""
-        if self.global_rank > 0:
-            torch.manual_seed(torch.initial_seed() + self.global_rank)
+        """Go on exactly where the checkpoint stands, if the fit continues from one."""
+        self._position.begin(self.trainer)
+        self._seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, LambdaLR):  # a new learning rate is meant, not the checkpoint's
+                set_anew(config.scheduler.optimizer, config.scheduler, **self._adamw)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Draw the batch's dropout masks from its place in the training, so that a resumed fit draws the same."""
+        self._position.begin_batch(self.trainer)
+        torch.manual_seed(batch_seed(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         loss = self.loss(self(batch), batch["labels"])
+        self.guard.add(batch["idx"], loss)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["labels"]))
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         return loss
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW and a schedule that moves every step."""
-        hp = self.hparams
+        hp, adamw = self.hparams, self._adamw
         total = int(self.trainer.estimated_stepping_batches)
         optimizer = build_adamw(
-            parameter_groups(self.model, hp["weight_decay"]),
-            hp["learning_rate"],
-            (hp["adam_beta1"], hp["adam_beta2"]),
-            hp["adam_eps"],
+            parameter_groups(self.model, adamw["weight_decay"]),
+            adamw["lr"],
+            adamw["betas"],
+            adamw["eps"],
             fused=supports_fused(self.device, str(self.trainer.precision)),
         )
         scheduler = LambdaLR(optimizer, schedule_factor(hp["schedule"], warmup_steps(hp["warmup"], total), total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def _adamw(self) -> dict[str, Any]:
+        hp = self.hparams
+        return {
+            "lr": hp["learning_rate"],
+            "betas": (hp["adam_beta1"], hp["adam_beta2"]),
+            "eps": hp["adam_eps"],
+            "weight_decay": hp["weight_decay"],
+        }
 
     def configure_gradient_clipping(
         self,
@@ -193,10 +210,29 @@ class SequenceClassifier(LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by the trainer's own value if it has one, else by `max_grad_norm`."""
+        """Clip by the trainer's own value if it has one, else by `max_grad_norm`; stop at what is not finite."""
+        parameters = [p for p in self.parameters() if p.grad is not None]
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips such steps itself
+        if not scaled and not self.guard.passes(norm, self.global_step, optimizer.param_groups[0]["lr"]):
+            optimizer.zero_grad()  # without gradients, the step changes nothing
+            return
         limit = self.hparams["max_grad_norm"] if gradient_clip_val is None else gradient_clip_val
-        if limit:
-            self.clip_gradients(optimizer, limit, gradient_clip_algorithm or "norm")
+        if limit and gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
+        elif limit:
+            clip_grads_with_norm_(parameters, limit, norm)
+        self._position.is_updating = True
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take the step."""
+        super().optimizer_step(*args, **kwargs)
+        self._position.is_updating = False
+
+    @property
+    def is_between_steps(self) -> bool:
+        """Whether the weights are whole: no optimizer step is in progress, and none broke off."""
+        return not self._position.is_updating
 
     # ---------------------------------------------------------------- evaluation
 
@@ -227,20 +263,31 @@ class SequenceClassifier(LightningModule):
         assert isinstance(metrics, TaskMetrics)
         return metrics
 
+    def on_validation_epoch_start(self) -> None:
+        """Begin with empty metrics, also if an earlier evaluation broke off."""
+        self._position.is_validated = False
+        self._reset_metrics()
+
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of every validation split."""
         self._log_scores(self.task.validation_splits)
+        self._position.is_validated = True
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of every test split that has labels."""
         self._log_scores(self.task.test_splits)
 
     def _log_scores(self, splits: tuple[str, ...]) -> None:
-        self.scores = {}
+        self.scores, self.predicted = {}, {}
         for split in splits:
             values = self._metrics(split).compute()
             self.scores |= {f"{log_prefix(split)}/{name}": value for name, value in values.items()}
-        for split in self.metrics:
-            self._metrics(split).reset()
+            if values:
+                self.predicted |= {split: self._metrics(split).predictions()}
+        self._reset_metrics()
         for name, value in self.scores.items():  # already the same on every device
             self.log(name, value, prog_bar=name == self.monitor)
+
+    def _reset_metrics(self) -> None:
+        for split in self.metrics:
+            self._metrics(split).reset()

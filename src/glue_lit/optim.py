@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 Schedule = Literal["linear", "cosine", "constant"]
 
@@ -55,5 +56,22 @@ def schedule_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[in
 
 
 def supports_fused(device: torch.device, precision: str) -> bool:
-    """Whether AdamW's fused kernel fits; in mixed precision Lightning refuses to clip gradients beside it."""
-    return device.type in {"cpu", "cuda", "mps", "xpu"} and not precision.endswith("-mixed")
+    """Whether AdamW's fused kernel fits; with float16's loss scaling it would see gradients that are still scaled."""
+    return device.type in {"cpu", "cuda", "mps", "xpu"} and precision != "16-mixed"
+
+
+def set_anew(optimizer: Optimizer, scheduler: LambdaLR, **settings: Any) -> None:
+    """Put the recipe's settings back in after a checkpoint was loaded, which brings those of its own time.
+
+    Args:
+        optimizer: AdamW over `parameter_groups`.
+        scheduler: Its schedule, which stands at the right step.
+        settings: ``lr``, ``betas``, ``eps`` and ``weight_decay``.
+    """
+    factor = scheduler.lr_lambdas[0](scheduler.last_epoch)
+    for number, group in enumerate(optimizer.param_groups):
+        group.update(settings)
+        group["initial_lr"], group["lr"] = settings["lr"], settings["lr"] * factor
+        if number > 0:
+            group["weight_decay"] = 0.0
+    scheduler.base_lrs = [settings["lr"]] * len(optimizer.param_groups)

@@ -41,6 +41,11 @@ class Run:
         """Folder of the files that ``test`` and ``predict`` write."""
         return self.path / "predictions"
 
+    @property
+    def job(self) -> Path:
+        """Number of the SLURM job that trained it last, which continues it when it is run again."""
+        return self.path / "slurm_job"
+
     def checkpoint(self, name: str) -> Path:
         """File of the checkpoint called ``best`` or ``last``.
 
@@ -51,9 +56,11 @@ class Run:
         if path.is_file():
             return path
         found = ", ".join(sorted(p.name for p in self.checkpoints.glob("*.ckpt"))) or "none"
+        others = [run for run in find_runs(self.path.parent.parent) if (run.checkpoints / path.name).is_file()]
+        other = f" The newest run that has one is `--run {others[-1].path}`." if others else ""
         raise RunError(
             f"Run {self.path} has no checkpoint {path.name}; it has {found}. The first is written at the end of "
-            "the first epoch. Name another run with `--run DIR`."
+            f"the first epoch.{other or ' Name another run with `--run DIR`.'}"
         )
 
 
@@ -101,6 +108,46 @@ def newest_run(root: Path, task: str | None = None) -> Run:
             f"There is no run{of_task} in {root}.{have} Train one first, e.g. {example}, or name one: `--run DIR`."
         )
     return runs[-1]
+
+
+def run_of_job(root: Path, job: str) -> Run | None:
+    """The run below ``root`` that a SLURM job trained, if it has a checkpoint to go on from."""
+    for run in reversed(find_runs(root)):
+        try:
+            if run.job.read_text(encoding="utf-8").strip() == job and (run.checkpoints / "last.ckpt").is_file():
+                return run
+        except (OSError, UnicodeDecodeError):
+            continue
+    return None
+
+
+def lock_run(run: Run) -> int | None:
+    """Keep other fits out of a run directory until the returned handle is closed or this process ends.
+
+    ``None`` where the system has no such locks.
+
+    Raises:
+        RunError: Another process is training this run.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    handle = None
+    try:
+        handle = os.open(run.path, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return handle
+    except BlockingIOError:
+        os.close(handle)  # type: ignore[arg-type]
+        raise RunError(
+            f"Run {run.path} is being trained by another process. Wait for it, or start a run of its own "
+            "(leave `--ckpt_path` out)."
+        ) from None
+    except OSError:  # a file system without locks
+        if handle is not None:
+            os.close(handle)
+        return None
 
 
 def version_of(path: Path) -> int:

@@ -1,23 +1,24 @@
 """What a run says when it starts and when it ends, and the record it leaves."""
 
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch import Trainer
 
-from glue_lit import __version__
+from glue_lit import provenance
+from glue_lit.callbacks import EpochLines
 from glue_lit.console import say
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.model import SequenceClassifier
-from glue_lit.runs import LOGS
+from glue_lit.runs import LOGS, Run
 
 
 def say_data(data: GLUEDataModule, stage: str) -> None:
     """Which task, from where, how many rows."""
     rows = ", ".join(f"{name} {len(data.dataset(name)):,}" for name in data.splits_for(stage))
-    source = {"hub": "Hub", "demo": "demo corpus"}.get(data.hparams["source"], data.hparams["source"])
+    known = {"hub": "Hub", "demo": "demo corpus"}
+    source = known.get(data.hparams["source"]) or shown(Path(data.hparams["source"]))
     say(f"{data.task.title} ({data.task.name}), {source}: {rows}")
 
 
@@ -25,7 +26,8 @@ def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
     """Which pretrained model, how large, on what."""
     count = sum(parameter.numel() for parameter in model.model.parameters()) / 1e6
     place = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
-    say(f"{model.hparams['name_or_path']}, {count:.1f} M parameters, on {place}")
+    name = model.hparams["name_or_path"]
+    say(f"{shown(Path(name)) if Path(name).is_absolute() else name}, {count:.1f} M parameters, on {place}")
 
 
 def say_next(data: GLUEDataModule, best: Path, default_root_dir: str | None) -> None:
@@ -39,27 +41,59 @@ def say_next(data: GLUEDataModule, best: Path, default_root_dir: str | None) -> 
         say(f"            glue-lit fit --config configs/{data.task.name}.yaml")
 
 
+def say_collapsed(model: SequenceClassifier) -> None:
+    """Say so if the model gives all rows one label: its accuracy can look fine."""
+    for split, counts in model.predicted.items():
+        given = [label for label, count in counts.items() if count]
+        rows = sum(counts.values())
+        if len(given) == 1 and rows > 1:
+            say(
+                f"The model has collapsed: it gives all {rows:,} rows of {split} the label {given[0]}. "
+                "A lower --model.learning_rate, --model.warmup 0.1 or another seed usually helps."
+            )
+
+
+def say_skipped(model: SequenceClassifier) -> None:
+    """Say how many optimizer steps were left out, if any were."""
+    if model.guard.skipped:
+        say(f"{model.guard.skipped} optimizer steps were left out, since their gradient was not finite.")
+
+
 def run_record(
-    trainer: Trainer, model: SequenceClassifier, data: GLUEDataModule, best: dict[str, Any]
+    run: Run,
+    trainer: Trainer,
+    model: SequenceClassifier,
+    data: GLUEDataModule,
+    best: dict[str, Any],
+    epochs: EpochLines,
 ) -> dict[str, Any]:
-    """What ``metrics.json`` says of a finished fit.
+    """What ``metrics.json`` says of a finished fit: the scores, and all that it takes to get them again.
 
     Args:
+        run: Its directory.
         trainer: After the fit.
         model: With the scores of the best checkpoint.
         data: What it was trained on.
         best: The best checkpoint's content.
+        epochs: Knows how long it took.
     """
-    versions = {name: version(name) for name in ("torch", "lightning", "transformers", "datasets", "torchmetrics")}
     return {
         "task": data.task.name,
         "source": data.hparams["source"],
         "model": model.hparams["name_or_path"],
         "metrics": model.scores,
+        "predicted": model.predicted,
         "best": {"checkpoint": "checkpoints/best.ckpt", "epoch": best["epoch"] + 1, "step": best["global_step"]},
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
-        "versions": {"python": platform.python_version(), "glue-lit": __version__} | versions,
+        "skipped_steps": model.guard.skipped,
+        "train_samples_per_second": epochs.samples_per_second(trainer),
+        "wall_seconds": epochs.wall_seconds,
+        "device": provenance.device(trainer),
+        "versions": provenance.versions(),
+        "git": provenance.git_revision(),
+        "data": provenance.data_fingerprint(data, "fit"),
+        "config": yaml.safe_load(run.config.read_text(encoding="utf-8")),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from glue_lit.data.tokens import TokenStore
 
@@ -70,3 +70,14 @@ class TokenDataset(Dataset[Batch]):
 def as_is(batch: Any) -> Any:
     """Collate function for a dataset that already gives batches."""
     return batch
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A loader that Lightning takes for one that can go on in the middle of an epoch: its sampler can."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: where it stands follows from the trainer's position (see `glue_lit.resume`)."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing to load."""

@@ -1,25 +1,22 @@
 """`GLUEDataModule`: loading, tokenization and collation for any task."""
 
+import json
 import os
 from functools import cached_property
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from glue_lit import pretrained
-from glue_lit.data.batches import Batch, TokenDataset, as_is
+from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
 from glue_lit.data.sources import Split, open_split
+from glue_lit.data.tokenizers import load_config, load_tokenizer, longest_input, pack, unpack
 from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread
-from glue_lit.errors import DataError, ModelError, UsageError
+from glue_lit.errors import DataError, RunError, UsageError
 from glue_lit.tasks import get_task
-
-# Their position numbers start after the padding id, so the table holds that many positions less.
-_POSITIONS_AFTER_PADDING = {
-    "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta",
-    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
-}  # fmt: skip
 
 
 class GLUEDataModule(LightningDataModule):
@@ -77,52 +74,71 @@ class GLUEDataModule(LightningDataModule):
                 raise UsageError(f"data.{flag}: got {value}, allowed: {least} or more.")
         self._datasets: dict[str, TokenDataset] = {}
         self._splits: dict[str, Split] = {}
+        self._checkpoint: dict[str, Any] = {}
+        self._batches_before: dict[str, Any] | None = None
 
     @cached_property
     def tokenizer(self) -> Any:
         """The Hugging Face tokenizer (a fast one wherever there is one)."""
-        from transformers import AutoTokenizer
-
-        name = self.hparams["tokenizer"]
-        tokenizer = pretrained.load(
-            "tokenizer",
-            AutoTokenizer.from_pretrained,
-            name,
-            revision=self.hparams["revision"],
-            trust_remote_code=self.hparams["trust_remote_code"],
-        )
-        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-            # transformers makes one up for a folder without tokenizer files: every word would be unknown
-            raise ModelError(
-                f"model.name_or_path: {name!r} has no vocabulary. Its tokenizer files (tokenizer.json, or vocab.txt, "
-                "vocab.json, spiece.model ...) must lie beside config.json: `tokenizer.save_pretrained` writes them."
-            )
-        if tokenizer.pad_token_id is None:
-            raise ModelError(
-                f"model.name_or_path: the tokenizer of {name!r} has no padding token, so it is no encoder's."
-            )
-        return tokenizer
+        if files := self._checkpoint.get(type(self).__qualname__, {}).get("tokenizer"):
+            return unpack(files)
+        return load_tokenizer(*self._named)
 
     @cached_property
     def max_length(self) -> int:
         """Longest input in tokens: the least of what the user, the tokenizer and the model allow."""
-        from transformers import AutoConfig
+        architecture = self._checkpoint.get("hyper_parameters", {}).get("architecture")
+        config = json.loads(architecture) if architecture else load_config(*self._named)
+        return longest_input(self.tokenizer, config, self.hparams["max_length"])
 
-        name = self.hparams["tokenizer"]
-        config = pretrained.load(
-            "configuration",
-            AutoConfig.from_pretrained,
-            name,
-            revision=self.hparams["revision"],
-            trust_remote_code=self.hparams["trust_remote_code"],
-        )
-        # The tokenizer's own limit alone is not enough: it can be 1e30, which truncates nothing.
-        limits = [self.hparams["max_length"], self.tokenizer.model_max_length]
-        positions = getattr(config, "max_position_embeddings", None)
-        if isinstance(positions, int) and positions > 0:  # -1: relative positions, no limit
-            offset = self.tokenizer.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
-            limits.append(positions - offset)
-        return int(min(limit for limit in limits if limit is not None))
+    @property
+    def _named(self) -> tuple[str, str, bool]:
+        return self.hparams["tokenizer"], self.hparams["revision"], self.hparams["trust_remote_code"]
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the tokenizer out of a checkpoint, whose weights it belongs to: no Hub, no model folder."""
+        self._checkpoint = checkpoint
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tokenizer, and what decides which examples a training batch holds."""
+        return {"tokenizer": self._tokenizer_files, "batches": self._batches()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep what the checkpoint's batches were made from, for `check_same_batches`."""
+        self._batches_before = state_dict.get("batches")
+
+    @cached_property
+    def _tokenizer_files(self) -> dict[str, Tensor]:
+        return pack(self.tokenizer)
+
+    def _batches(self) -> dict[str, Any]:
+        trainer = self.trainer
+        return {
+            "data.batch_size": self.hparams["batch_size"],
+            "data.train_limit": self.hparams["train_limit"],
+            "the seed of the order": self._order_seed,
+            "training rows": len(self.dataset("train")) if "train" in self._datasets else None,
+            "devices": self._place()[1],
+            "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches if trainer is not None else 1,
+        }
+
+    def check_same_batches(self) -> None:
+        """Stop where a fit would go on in the middle of an epoch with other batches than it began it with.
+
+        Raises:
+            RunError: One of the settings that decide it has changed.
+        """
+        now = self._batches()
+        for name, before in (self._batches_before or now).items():
+            if now[name] != before:
+                raise RunError(
+                    f"The checkpoint stands in the middle of an epoch that was begun with {name} {before}; now it is "
+                    f"{now[name]}. Go on with {before}, or from a checkpoint at the end of an epoch."
+                )
+
+    # ---------------------------------------------------------------- rows
 
     def split(self, name: str) -> Split:
         """The split called ``name`` in the chosen source, not read yet."""
@@ -186,12 +202,14 @@ class GLUEDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the training split in a new random order each epoch."""
-        rank, world = self._place()
-        seed = self.hparams["seed"]
-        if seed is None:  # seed_everything leaves its seed here, for child processes too
-            seed = int(os.environ.get("PL_GLOBAL_SEED", 42))
         dataset = self.dataset("train")
-        return self._loader(dataset, ShuffledSampler(len(dataset), seed, rank, world), self.hparams["batch_size"])
+        sampler = ShuffledSampler(len(dataset), self._order_seed, *self._place())
+        return self._loader(dataset, sampler, self.hparams["batch_size"])
+
+    @property
+    def _order_seed(self) -> int:
+        seed = self.hparams["seed"]  # seed_everything leaves its seed here, for child processes too
+        return int(os.environ.get("PL_GLOBAL_SEED", 42)) if seed is None else int(seed)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each validation split."""
@@ -213,7 +231,7 @@ class GLUEDataModule(LightningDataModule):
     def _loader(self, dataset: TokenDataset, sampler: DistributedSampler[Any], batch_size: int) -> DataLoader[Batch]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         workers = self.hparams["num_workers"]
-        return DataLoader(
+        return ResumableLoader(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
@@ -221,6 +239,7 @@ class GLUEDataModule(LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=on_gpu,
+            generator=torch.Generator(),  # else every pass over the data takes a number from the model's
         )
 
     def _place(self) -> tuple[int, int]:

@@ -25,14 +25,25 @@ class ShuffledSampler(DistributedSampler[Any]):
 
     def __init__(self, examples: int, seed: int, rank: int = 0, world: int = 1) -> None:
         super().__init__(range(examples), num_replicas=world, rank=rank, shuffle=True, seed=seed)  # type: ignore[arg-type]
+        self._begun = (0, 0)
+
+    def start_at(self, epoch: int, done: int) -> None:
+        """Go on in the middle of an epoch: leave out the first ``done`` of this device's examples, once."""
+        self.epoch = epoch
+        self._begun = (epoch, done)
 
     def __iter__(self) -> Iterator[int]:
+        epoch, done = self._begun
+        return iter(self._order()[done if epoch == self.epoch else 0 :])
+
+    def _order(self) -> list[int]:
         examples = len(self.dataset)  # type: ignore[arg-type]
         # One generator for each (seed, epoch): seed + epoch would give seed 1's first epoch to seed 0's second.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(examples, generator=generator)
         order = order[torch.arange(self.total_size) % examples]
-        return iter(order[self.rank :: self.num_replicas].tolist())
+        mine: list[int] = order[self.rank :: self.num_replicas].tolist()
+        return mine
 
 
 class EvaluationSampler(DistributedSampler[Any]):

@@ -1,0 +1,89 @@
+"""The tokenizer: loaded by name, or out of a checkpoint, which carries its own."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glue_lit import pretrained
+from glue_lit.errors import ModelError
+
+# Their position numbers start after the padding id, so the table holds that many positions less.
+_POSITIONS_AFTER_PADDING = {
+    "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+
+
+def load_tokenizer(name: str, revision: str, trust_remote_code: bool) -> Any:
+    """The Hugging Face tokenizer of a model (a fast one wherever there is one).
+
+    Raises:
+        ModelError: There is none, it knows no words, or it cannot pad.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = pretrained.load(
+        "tokenizer", AutoTokenizer.from_pretrained, name, revision=revision, trust_remote_code=trust_remote_code
+    )
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        # transformers makes one up for a folder without tokenizer files: every word would be unknown
+        raise ModelError(
+            f"model.name_or_path: {name!r} has no vocabulary. Its tokenizer files (tokenizer.json, or vocab.txt, "
+            "vocab.json, spiece.model ...) must lie beside config.json: `tokenizer.save_pretrained` writes them."
+        )
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"model.name_or_path: the tokenizer of {name!r} has no padding token, so it is no encoder's.")
+    return tokenizer
+
+
+def load_config(name: str, revision: str, trust_remote_code: bool) -> dict[str, Any]:
+    """A model's configuration as plain values."""
+    from transformers import AutoConfig
+
+    config = pretrained.load(
+        "configuration", AutoConfig.from_pretrained, name, revision=revision, trust_remote_code=trust_remote_code
+    )
+    values: dict[str, Any] = config.to_dict()
+    return values | {"model_type": config.model_type}
+
+
+def longest_input(tokenizer: Any, config: Mapping[str, Any], wanted: int | None) -> int:
+    """Longest input in tokens: the least of what the user, the tokenizer and the model allow."""
+    # The tokenizer's own limit alone is not enough: it can be 1e30, which truncates nothing.
+    limits = [wanted, tokenizer.model_max_length]
+    positions = config.get("max_position_embeddings")
+    if isinstance(positions, int) and positions > 0:  # -1: relative positions, no limit
+        offset = tokenizer.pad_token_id + 1 if config["model_type"] in _POSITIONS_AFTER_PADDING else 0
+        limits.append(positions - offset)
+    return int(min(limit for limit in limits if limit is not None))
+
+
+def pack(tokenizer: Any) -> dict[str, Tensor]:
+    """A tokenizer's files by name, ``(bytes,)`` uint8 each; none if it brings code, which is not carried on."""
+    if "auto_map" in tokenizer.init_kwargs:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+    return {name: torch.frombuffer(bytearray(content), dtype=torch.uint8) for name, content in files.items() if content}
+
+
+def unpack(files: Mapping[str, Tensor]) -> Any:
+    """The tokenizer that `pack` put into files; no code is run, and no file is written outside a folder of its own.
+
+    Raises:
+        ModelError: The files are not those of a tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            data = content.numpy().tobytes()
+            if Path(name).name != name or name.endswith(".py") or (name.endswith(".json") and b'"auto_map"' in data):
+                raise ModelError(f"The checkpoint's tokenizer has a file {name!r}, which is not data. It is not used.")
+            Path(folder, name).write_bytes(data)
+        return pretrained.load("checkpoint's tokenizer", AutoTokenizer.from_pretrained, folder)

@@ -1,0 +1,63 @@
+"""Where a figure comes from: code, data, machine, versions."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from glue_lit import __version__
+from glue_lit.data.datamodule import GLUEDataModule
+
+_LIBRARIES = ("torch", "lightning", "transformers", "tokenizers", "datasets", "torchmetrics", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this program, and of the libraries that a score can depend on."""
+    return {"python": platform.python_version(), "glue-lit": __version__} | {name: version(name) for name in _LIBRARIES}
+
+
+def git_revision() -> dict[str, Any] | None:
+    """Commit of the working directory and whether files differ from it; ``None`` outside a repository."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "changed_files": None if changes is None else len(changes.splitlines())}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def device(trainer: Trainer) -> dict[str, Any]:
+    """What the run computed on."""
+    root = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(root) if root.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "type": root.type,
+        "name": name,
+        "processes": trainer.world_size,
+        "threads": torch.get_num_threads(),
+        "precision": str(trainer.precision),
+        "host": platform.node(),
+    }
+
+
+def data_fingerprint(data: GLUEDataModule, stage: str) -> dict[str, Any]:
+    """Source of the rows, and of each split its file, the hash of its content, and how many rows were used."""
+    splits = {
+        name: {
+            "origin": data.split(name).origin,
+            "fingerprint": data.split(name).fingerprint,
+            "rows": len(data.dataset(name)),
+        }
+        for name in data.splits_for(stage)
+    }
+    return {"source": data.hparams["source"], "max_length": data.max_length, "splits": splits}

@@ -1,0 +1,130 @@
+"""What a fit does to its run directory: claim it, keep others out, write its curves without a doubled point."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
+
+from glue_lit.checkpoints import unfinished
+from glue_lit.errors import RunError
+from glue_lit.runs import Run, claim_version, lock_run
+
+_EVENTS = "events.out.tfevents.*"
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard's logger with a run directory that no other process has, and nothing in it but events.
+
+    Args:
+        root: Folder of all runs.
+        task: Folder of the task's runs in it.
+        version: The run's directory in it; ``None`` for a new run.
+        curves: Whether to write an event file at all.
+    """
+
+    def __init__(self, root: str | Path, task: str, version: int | str | None = None, curves: bool = True) -> None:
+        super().__init__(root, task, version, default_hp_metric=False)
+        self._curves = curves
+
+    @property
+    def experiment(self) -> Any:
+        """The event file's writer, or one that writes nothing."""
+        return super().experiment if self._curves else DummyExperiment()
+
+    def _get_next_version(self) -> int:
+        # The other ranks are told the first one's directory, and write nothing.
+        return claim_version(Path(self.root_dir)) if getattr(rank_zero_only, "rank", 0) == 0 else -1
+
+    def save(self) -> None:
+        """Flush the event file; ``hparams.yaml`` is left out, since ``config.yaml`` says all of it."""
+        self.experiment.flush()
+
+
+class RunDirectory(Callback):
+    """Keep a run directory in order while a fit writes to it.
+
+    It is locked against a second fit; the disk must have room for the checkpoints; and when a fit goes on
+    from a checkpoint, curves are cut back to what they were when that was written.
+    """
+
+    def __init__(self) -> None:
+        self._lock: int | None = None
+        self._trainer: Trainer | None = None
+        self._curves: dict[str, int] | None = None  # size of each event file, as the checkpoint has it
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Claim the directory.
+
+        Raises:
+            RunError: Another fit is writing to it, or the disk has no room.
+        """
+        self._trainer = trainer
+        if stage != "fit" or not trainer.is_global_zero or trainer.log_dir is None or self._lock is not None:
+            return
+        run = Run(Path(trainer.log_dir))
+        with contextlib.suppress(OSError):
+            run.path.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_run(run)
+        for part in unfinished(run.checkpoints):
+            part.unlink(missing_ok=True)
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            _check_room(run, pl_module)
+        if job := os.environ.get("SLURM_JOB_ID"):
+            run.job.write_text(job + "\n", encoding="utf-8")
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the curves have come."""
+        if self._trainer is None or not self._trainer.is_global_zero or self._trainer.log_dir is None:
+            return {}
+        for logger in self._trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.save()
+        return {"curves": {path.name: path.stat().st_size for path in Path(self._trainer.log_dir).glob(_EVENTS)}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it until the fit starts."""
+        self._curves = state_dict.get("curves")
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take out of the curves what was written after the checkpoint: it comes again."""
+        if self._curves is None or not trainer.is_global_zero or trainer.log_dir is None:
+            return
+        for path in Path(trainer.log_dir).glob(_EVENTS):
+            size = self._curves.get(path.name, 0)
+            if size == 0:
+                path.unlink()
+            elif path.stat().st_size > size:
+                os.truncate(path, size)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The final figures of an earlier end are those of this run no more."""
+        if trainer.is_global_zero and trainer.log_dir is not None and self._curves is not None:
+            Run(Path(trainer.log_dir)).metrics.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _check_room(run: Run, module: LightningModule) -> None:
+    """Stop before training where the checkpoints cannot fit on the disk."""
+    weights = sum(p.numel() * p.element_size() for p in module.parameters())
+    moments = 2 * sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
+    kept = sum(not (run.checkpoints / name).is_file() for name in ("best.ckpt", "last.ckpt"))
+    needed = (kept + 1) * (weights + moments)  # and one that is being written
+    free = shutil.disk_usage(run.path).free
+    if free < needed:
+        if not any(run.path.iterdir()):
+            run.path.rmdir()
+        raise RunError(
+            f"The disk of {run.path.parent} has {free / 1e9:.2f} GB left; best.ckpt, last.ckpt and one being written "
+            f"take {needed / 1e9:.2f} GB. Make room, or choose another place with `--trainer.default_root_dir DIR`."
+        )

@@ -1,0 +1,128 @@
+"""Signals that ask a run to stop: Ctrl-C, SIGTERM, and SLURM's warning that its time is up."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+
+from glue_lit.errors import Stopped
+
+_MINUTES = 5  # how long one process may wait for another to agree; a lost one is noticed much earlier
+
+
+class StopRequest:
+    """Whether a signal has asked the run to stop, and since when all of its processes agree on it.
+
+    While training, a signal is noted, and the run stops between two batches, on every device after the same
+    one. At any other time, and at the second Ctrl-C, it ends what is being done by raising `Stopped`.
+    """
+
+    def __init__(self) -> None:
+        self._signum = 0
+        self._is_listening = False
+        self._is_training = False
+        self._group: Any = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Receive the signals; what received them before does so again at the end."""
+        before = {signum: signal.getsignal(signum) for signum in self._signals()}
+        self._is_listening = True
+        self._install()
+        try:
+            yield
+        finally:
+            self._is_listening = self._is_training = False
+            if threading.current_thread() is threading.main_thread():
+                for signum, handler in before.items():
+                    signal.signal(signum, handler)
+
+    @staticmethod
+    def _signals() -> list[int]:
+        # SLURM sends SIGUSR1 ahead of its time limit, if told to by `sbatch --signal=USR1@120`.
+        warning = [signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ and hasattr(signal, "SIGUSR1") else []
+        return [signal.SIGINT, signal.SIGTERM, *warning]
+
+    def _install(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for signum in self._signals():
+                signal.signal(signum, self._receive)
+
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if self._is_training and not (signum == signal.SIGINT == self._signum):
+            self._signum = self._signum or signum
+            return
+        raise Stopped(signum)
+
+    def begin(self, trainer: Any) -> None:
+        """Training begins on every process: note signals from now on.
+
+        Lightning has put handlers of its own in the place of ours; with several processes, its SIGTERM
+        handler waits for the others inside the handler, for good if they are waiting elsewhere.
+        """
+        if not self._is_listening:
+            return
+        if trainer.world_size > 1 and torch.distributed.is_initialized():
+            self._group = torch.distributed.new_group(backend="gloo", timeout=timedelta(minutes=_MINUTES))
+            # Lightning would ask the same before each batch, with a transfer that waits for the GPU.
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+        self._install()
+        self._is_training = True
+
+    def end(self) -> None:
+        """Training has ended."""
+        self._is_training = False
+
+    def agreed(self, trainer: Any) -> int:
+        """The signal that any process has received, 0 for none; every process has to ask at the same point."""
+        if self._group is None:
+            return self._signum
+        flag = torch.tensor([self._signum])
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=self._group)
+        return int(flag)
+
+    def take_back(self) -> None:
+        """Receive signals again after Lightning has begun to, where it is not for training."""
+        if self._is_listening:
+            self._install()
+
+
+class EvaluationSignals(Callback):
+    """Let a signal end an evaluation at once.
+
+    Args:
+        stop: Receives the signals.
+    """
+
+    def __init__(self, stop: StopRequest) -> None:
+        self.stop = stop
+
+    def on_validation_start(self, *_: Any) -> None:
+        """Receive signals during `validate`."""
+        self.stop.take_back()
+
+    def on_test_start(self, *_: Any) -> None:
+        """Receive signals during `test`."""
+        self.stop.take_back()
+
+    def on_predict_start(self, *_: Any) -> None:
+        """Receive signals during `predict`."""
+        self.stop.take_back()
+
+
+def requeue() -> bool:
+    """Ask SLURM to run this job again; whether it will."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    try:
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

@@ -1,0 +1,150 @@
+"""A fit that goes on from a checkpoint, wherever it was cut, ends as one that was never cut."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers.logger import Logger
+
+from glue_lit import BestCheckpoint, GLUEDataModule, SequenceClassifier
+from glue_lit.quiet import hush
+
+SEED = 5
+
+
+class CutError(RuntimeError):
+    """What the tests cut a fit with."""
+
+
+class History(Logger):
+    """Keep every logged point."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points: list[tuple[int, str, float]] = []
+
+    name = "history"
+    version = 0
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.points += [(int(step or 0), key, float(value)) for key, value in metrics.items() if key != "epoch"]
+
+
+class SaveAndCut(Callback):
+    """At the nth call of a hook write a checkpoint, and end the fit there."""
+
+    def __init__(self, hook: str, count: int, path: Path) -> None:
+        self.left = count
+
+        def act(trainer: Trainer, *_: Any, **__: Any) -> None:
+            self.left -= 1
+            if self.left == 0:
+                trainer.save_checkpoint(path)
+                raise CutError
+
+        setattr(self, hook, act)
+
+
+class Fit:
+    """Everything of one fit on the demo corpus: 37 rows in batches of 4, so 10 an epoch."""
+
+    def __init__(self, folder: Path, tiny_model: Path, *callbacks: Callback, workers: int = 0, **settings: Any) -> None:
+        self.data = GLUEDataModule(
+            task="cola", source="demo", tokenizer=str(tiny_model), batch_size=4, train_limit=37, validation_limit=13,
+            num_workers=workers,
+        )  # fmt: skip
+        self.model = SequenceClassifier(
+            task="cola", name_or_path=str(tiny_model), learning_rate=1e-3, warmup=0.2, schedule="cosine"
+        )
+        self.history = History()
+        self.best = BestCheckpoint()
+        self.best.dirpath = str(folder)
+        options: dict[str, Any] = {"max_epochs": 3} | settings
+        self.trainer = Trainer(
+            accelerator="cpu", logger=self.history, callbacks=[*callbacks, self.best], log_every_n_steps=1,
+            num_sanity_val_steps=0, enable_progress_bar=False, enable_model_summary=False, **options,
+        )  # fmt: skip
+
+    def run(self, checkpoint: Path | None = None) -> "Fit":
+        torch.manual_seed(SEED)
+        self.trainer.fit(self.model, self.data, ckpt_path=checkpoint, weights_only=True)
+        return self
+
+
+@pytest.fixture(autouse=True)
+def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    hush()
+    monkeypatch.setenv("PL_GLOBAL_SEED", str(SEED))
+
+
+@pytest.fixture(scope="module")
+def references() -> dict[str, Fit]:
+    return {}
+
+
+def reference(references: dict[str, Fit], tmp_path: Path, tiny_model: Path, **settings: Any) -> Fit:
+    key = repr(sorted(settings.items()))
+    if key not in references:
+        references[key] = Fit(tmp_path / "reference", tiny_model, **settings).run()
+    return references[key]
+
+
+def assert_same(whole: Fit, first: Fit, second: Fit, hook: str) -> None:
+    ours, theirs = second.model.state_dict(), whole.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    states = [fit.trainer.optimizers[0].state_dict()["state"] for fit in (second, whole)]
+    assert all(torch.equal(states[0][p]["exp_avg_sq"], states[1][p]["exp_avg_sq"]) for p in states[1])
+    assert second.trainer.global_step == whole.trainer.global_step
+    assert second.trainer.current_epoch == whole.trainer.current_epoch
+    assert second.best.best_model_score == whole.best.best_model_score
+    assert Path(second.best.best_model_path).name == Path(whole.best.best_model_path).name
+    # what the first part logged after its checkpoint is cut out of the curves, so only the rest may come again
+    again = {(step, name) for step, name, _ in second.history.points}
+    kept = [point for point in first.history.points if point[:2] not in again]
+    got = kept + second.history.points
+    if hook == "on_train_batch_end":  # Lightning logs the batch after this hook; `LastCheckpoint` writes later
+        step = second.history.points[0][0] - 1
+        got = [point for point in whole.history.points if point[0] == step and point not in got] + got
+    assert sorted(got) == sorted(whole.history.points)
+
+
+CUTS = [
+    *(("on_train_batch_end", n) for n in (1, 2, 5, 9, 10, 11, 19, 20, 21, 30)),
+    *(("on_train_batch_start", n) for n in (1, 2, 6, 10, 11, 12, 30)),
+    *(("on_before_backward", n) for n in (3, 10, 12)),
+    *(("on_train_epoch_start", n) for n in (2, 3)),
+    *(("on_train_epoch_end", n) for n in (1, 2, 3)),
+    *(("on_validation_start", n) for n in (1, 3)),
+    *(("on_validation_batch_end", n) for n in (1, 2, 4, 6)),
+    *(("on_validation_end", n) for n in (1, 2, 3)),
+]
+RECIPES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "accumulation": {"accumulate_grad_batches": 3},
+    "steps": {"max_steps": 25, "max_epochs": -1},
+    "validation-within-epochs": {"val_check_interval": 5},
+    "validation-now-and-then": {"check_val_every_n_epoch": 2},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(("hook", "count"), CUTS, ids=lambda value: str(value))
+def test_goes_on_exactly(
+    references: dict[str, Fit], tmp_path: Path, tiny_model: Path, recipe: str, hook: str, count: int
+) -> None:
+    settings = RECIPES[recipe]
+    path = tmp_path / "cut.ckpt"
+    first = Fit(tmp_path / "run", tiny_model, SaveAndCut(hook, count, path), **settings)
+    try:
+        first.run()
+    except CutError:
+        pass
+    else:
+        pytest.skip("this recipe does not get so far")
+    second = Fit(tmp_path / "run", tiny_model, **settings).run(path)
+    assert_same(reference(references, tmp_path, tiny_model, **settings), first, second, hook)
