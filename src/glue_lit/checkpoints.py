@@ -113,7 +113,7 @@ def _no_checkpoint(path: Path) -> str:
     if start[8:10] == b'{"':
         return "holds weights alone (safetensors), no checkpoint. Pass their folder as --model.name_or_path to `fit`."
     if not start.startswith((b"PK", b"\x80")):
-        return "is not a readable checkpoint: its first bytes are not those of a PyTorch file."
+        return "is not a readable checkpoint: it does not begin as a file of PyTorch's does."
     return ""
 
 

@@ -129,29 +129,35 @@ class MeanLoss(Metric):
     """Mean loss over examples; a diverged loss (NaN) shows.
 
     torchmetrics' ``MeanMetric`` either leaves NaN out or, told not to, leaves out the weights (1.9).
-    The batches' losses are kept and added up at the end in float64, so that neither their number nor how they
-    were spread over devices shows in the sum.
+    Added up with the rounding errors kept beside the sum (Knuth's TwoSum; float64 does not exist on every
+    device), so that how the examples were dealt out over batches and devices does not show.
     """
 
     full_state_update = False
-    totals: list[Tensor]
-    examples: list[Tensor]
+    total: Tensor
+    rest: Tensor
+    examples: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("totals", default=[], dist_reduce_fx="cat")
-        self.add_state("examples", default=[], dist_reduce_fx="cat")
+        self.add_state("total", default=torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("rest", default=torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("examples", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, examples: int) -> None:
         """Add the mean loss of so many examples; of none it is undefined, and adds nothing."""
-        total = loss.detach().float() * examples if examples else torch.zeros((), device=loss.device)
-        self.totals.append(total)
-        self.examples.append(torch.tensor(examples, device=loss.device))
+        if examples:
+            new = loss.detach().float() * examples
+            total = self.total + new
+            part = total - self.total
+            self.rest = self.rest + (self.total - (total - part)) + (new - part)
+            self.total = total
+            self.examples += examples
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """The mean over all examples seen, a float64 scalar (NaN if there were none), and their number."""
-        examples = dim_zero_cat(self.examples).cpu().sum()
-        return dim_zero_cat(self.totals).cpu().double().sum() / examples, examples
+        total = self.total.cpu().double() + self.rest.cpu().double()
+        return total / self.examples.cpu(), self.examples.clone()
 
 
 class PredictedClasses(Metric):

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def _git(*arguments: str) -> str | None:
 def device(trainer: Trainer) -> dict[str, Any]:
     """What the run computed on."""
     root = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(root) if root.type == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(root) if root.type == "cuda" else _processor()
     return {
         "type": root.type,
         "name": name,
@@ -48,6 +49,15 @@ def device(trainer: Trainer) -> dict[str, Any]:
         "precision": str(trainer.precision),
         "host": platform.node(),
     }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def data_fingerprint(data: GLUEDataModule, stage: str) -> dict[str, Any]:

@@ -65,9 +65,9 @@ class RunDirectory(Callback):
             RunError: Another fit is writing to it, or the disk has no room.
         """
         self._trainer = trainer
-        if stage != "fit" or not trainer.is_global_zero or trainer.log_dir is None or self._lock is not None:
+        run = _run(trainer)
+        if stage != "fit" or run is None or self._lock is not None:
             return
-        run = Run(Path(trainer.log_dir))
         with contextlib.suppress(OSError):
             run.path.mkdir(parents=True, exist_ok=True)
         self._lock = lock_run(run)
@@ -80,12 +80,12 @@ class RunDirectory(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """How far the curves have come."""
-        if self._trainer is None or not self._trainer.is_global_zero or self._trainer.log_dir is None:
+        if self._trainer is None or (run := _run(self._trainer)) is None:
             return {}
         for logger in self._trainer.loggers:
             if isinstance(logger, RunLogger):
                 logger.save()
-        return {"curves": {path.name: path.stat().st_size for path in Path(self._trainer.log_dir).glob(_EVENTS)}}
+        return {"curves": {path.name: path.stat().st_size for path in run.path.glob(_EVENTS)}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep it until the fit starts."""
@@ -93,9 +93,9 @@ class RunDirectory(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take out of the curves what was written after the checkpoint: it comes again."""
-        if self._curves is None or not trainer.is_global_zero or trainer.log_dir is None:
+        if self._curves is None or (run := _run(trainer)) is None:
             return
-        for path in Path(trainer.log_dir).glob(_EVENTS):
+        for path in run.path.glob(_EVENTS):
             size = self._curves.get(path.name, 0)
             if size == 0:
                 path.unlink()
@@ -104,14 +104,24 @@ class RunDirectory(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The final figures of an earlier end are those of this run no more."""
-        if trainer.is_global_zero and trainer.log_dir is not None and self._curves is not None:
-            Run(Path(trainer.log_dir)).metrics.unlink(missing_ok=True)
+        if self._curves is not None and (run := _run(trainer)) is not None:
+            run.metrics.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Let others in."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _run(trainer: Trainer) -> Run | None:
+    """The run directory, on the process that writes to it. (``trainer.log_dir`` would wait for the others.)"""
+    if not trainer.is_global_zero:
+        return None
+    for logger in trainer.loggers:
+        if isinstance(logger, RunLogger):
+            return Run(Path(logger.log_dir))
+    return None
 
 
 def _check_room(run: Run, module: LightningModule) -> None:
