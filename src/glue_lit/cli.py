@@ -18,7 +18,7 @@ from glue_lit.checkpoints import check_model, check_task, read_checkpoint
 from glue_lit.configs import check_config, config_files
 from glue_lit.console import print_scores, say
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.errors import GlueLitError, RunError, Stopped, UsageError, did_you_mean
+from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
 from glue_lit.model import SequenceClassifier
 from glue_lit.parse_errors import check_environment, explain
@@ -273,26 +273,27 @@ class GlueLitCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run it, and when it is stopped or fails, say how to go on."""
+        self.watch.advice = self._advice
+        failed = True
         try:
             with self.stop.listening():
                 super()._run_subcommand(subcommand)
+            failed = False
         except Stopped as stopped:
+            failed = False
             if self.trainer.is_global_zero:
                 self._say_stopped(stopped)
             raise
-        except GlueLitError as error:
-            self._add_way_on(error)
-            raise
         except Exception as error:
             dead = self.watch.explain() if is_lost_connection(error) else None
-            if dead is not None:
-                lost = RunError(dead)
-                self._add_way_on(lost)
-                raise lost from error
-            self._add_way_on(error)
-            raise
+            shown_error = error if dead is None else RunError(dead)
+            if (advice := self._advice()) is not None:
+                shown_error.add_note(advice)
+            if dead is None:
+                raise
+            raise shown_error from error
         finally:
-            self.watch.close()
+            self.watch.close(failed)
             self.directory.release()
 
     def _way_on(self) -> str | None:
@@ -301,9 +302,9 @@ class GlueLitCLI(LightningCLI):
             return None
         return f"glue-lit fit --run {shown(self.last.path.parent.parent)} --ckpt_path last"
 
-    def _add_way_on(self, error: Exception) -> None:
-        if (command := self._way_on()) is not None and self.last is not None:
-            error.add_note(f"The last checkpoint is of step {self.last.saved_at}. Go on from it: {command}")
+    def _advice(self) -> str | None:
+        command = self._way_on()
+        return command and f"The last checkpoint is of step {self.last.saved_at}. Go on from it: {command}"  # type: ignore[union-attr]
 
     def _say_stopped(self, stopped: Stopped) -> None:
         if self.subcommand != "fit":

@@ -38,8 +38,15 @@ def print_scores(title: str, task: TaskSpec, scores: Mapping[str, float]) -> Non
         for name in (*task.metrics, "loss"):
             key = f"{log_prefix(split)}/{name}"
             if key in scores:
-                shown = "undefined" if math.isnan(scores[key]) else f"{scores[key]:.6f}"
-                rows.append((split, name + (" *" if key == task.monitor else ""), shown))
+                rows.append((split, name + (" *" if key == task.monitor else ""), _figure(name, scores[key])))
     print_table(title, ("split", "metric", "value"), rows, right=("value",))
     if any(row[2] == "undefined" for row in rows):
         say("A correlation is undefined where all predictions (or all gold scores) are the same.")
+    if any(row[2] == "nan" for row in rows):
+        say("A loss that is not a number (nan): the model has diverged.")
+
+
+def _figure(name: str, value: float) -> str:
+    if math.isnan(value):
+        return "nan" if name == "loss" else "undefined"
+    return f"{value:.6f}"

@@ -11,7 +11,7 @@ from glue_lit.callbacks import EpochLines
 from glue_lit.console import say
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.model import SequenceClassifier
-from glue_lit.runs import LOGS, Run
+from glue_lit.runs import LOGS, Run, find_runs
 
 
 def say_data(data: GLUEDataModule, stage: str) -> None:
@@ -32,10 +32,12 @@ def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
 
 def say_next(data: GLUEDataModule, best: Path, default_root_dir: str | None) -> None:
     """Where the checkpoint is, and the commands that a user wants next."""
+    run, logs = best.parent.parent, Path(default_root_dir or ".") / LOGS
+    newest = [other.path.absolute() for other in find_runs(logs)[-1:]] == [run.absolute()]
     place = f" --trainer.default_root_dir {default_root_dir}" if default_root_dir else ""
     say(f"Checkpoint  {shown(best)}")
-    say(f"Score it    glue-lit validate --ckpt_path best{place}")
-    say(f"Curves      tensorboard --logdir {Path(default_root_dir or '.') / LOGS}")
+    say(f"Score it    glue-lit validate {f'--ckpt_path best{place}' if newest else f'--run {shown(run)}'}")
+    say(f"Curves      tensorboard --logdir {logs if newest else shown(run)}")
     if data.hparams["source"] == "demo":
         say("These figures are of the demo corpus, not of GLUE. Real GLUE:")
         say(f"            glue-lit fit --config configs/{data.task.name}.yaml")

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 _EVERY = 1.0  # seconds between two looks
-_SILENT = 40  # looks without a sign of life after which a process counts as dead
+_SILENT = 30  # looks without a sign of life after which a process counts as dead
 _LEFT = 15.0  # seconds for this process to end by itself once another is dead
 _PARENT = "GLUE_LIT_PARENT"
 
@@ -33,8 +34,15 @@ def _watch_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _thread(name: str, work: Callable[[], None]) -> None:
-    threading.Thread(target=work, name=f"glue-lit-{name}", daemon=True).start()
+def _end_soon() -> None:
+    time.sleep(_LEFT)
+    os._exit(1)
+
+
+def _thread(name: str, work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, name=f"glue-lit-{name}", daemon=True)
+    thread.start()
+    return thread
 
 
 class RankWatch(Callback):
@@ -43,52 +51,71 @@ class RankWatch(Callback):
     A process that this one started is seen to end at once; for any other there is a sign of life in the
     store through which the processes found each other. Where the transport notices a death itself (gloo
     does, NCCL waits for half an hour), `explain` gives the reason for its error.
+
+    Attributes:
+        dead: What has happened, once something has.
+        advice: Gives a line to print after it, if there is something to say.
     """
 
     def __init__(self) -> None:
         self.dead: str | None = None
+        self.advice: Callable[[], str | None] = lambda: None
         self._is_over = threading.Event()
-        self._is_started = False
+        self._threads: list[threading.Thread] = []
+        self._started: list[Any] = []  # processes of other ranks
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start watching, once there are processes to watch."""
-        if trainer.world_size == 1 or self._is_started:
+        if trainer.world_size == 1 or self._threads:
             return
-        self._is_started = True
-        started = list(getattr(trainer.strategy.launcher, "procs", []))
+        self._started = list(getattr(trainer.strategy.launcher, "procs", []))
         for thread in threading.enumerate():  # Lightning's own kills this process without a word
             if thread.name == "child-process-observer":
                 thread._child_processes = []  # type: ignore[attr-defined]
-        if started:
-            _thread("children", lambda: self._watch_children(started))
-        _thread("ranks", lambda: self._watch_ranks(trainer.global_rank, trainer.world_size))
+        rank, world = trainer.global_rank, trainer.world_size
+        self._threads = [
+            _thread("children", self._watch_children),
+            _thread("ranks", lambda: self._watch_ranks(rank, world)),
+        ]
 
-    def close(self) -> None:
-        """The run is over: others may end."""
+    def close(self, failed: bool) -> None:
+        """The run is over: others may end, and so does what connects them.
+
+        Args:
+            failed: It ended by an error, so the others may be gone and must not be waited for.
+        """
         self._is_over.set()
+        if not self._threads:
+            return
+        if failed:
+            _thread("end", _end_soon)
+        for thread in self._threads:
+            thread.join(2 * _EVERY)
+        if torch.distributed.is_initialized() and not (failed and torch.distributed.get_backend() == "nccl"):
+            torch.distributed.destroy_process_group()  # else its threads can end this process with an abort
 
     def explain(self, seconds: float = 5.0) -> str | None:
         """Which process died, if one did; waits a little to find out."""
         until = time.monotonic() + seconds
-        while self._is_started and self.dead is None and time.monotonic() < until:
+        while self._threads and self.dead is None and time.monotonic() < until:
             time.sleep(0.1)
         return self.dead
 
-    def _found(self, what: str, others: tuple[Any, ...] = ()) -> None:
+    def _found(self, what: str) -> None:
         self.dead = self.dead or what
         if self._is_over.wait(_LEFT):  # it failed by itself, as it should
             return
-        print(f"glue-lit: error: {self.dead}", file=sys.stderr, flush=True)
-        for process in others:
+        lines = [f"glue-lit: error: {self.dead}", self.advice()]
+        print("\n".join(line for line in lines if line), file=sys.stderr, flush=True)
+        for process in self._started:
             process.kill()
         os._exit(1)
 
-    def _watch_children(self, processes: list[Any]) -> None:
+    def _watch_children(self) -> None:
         while not self._is_over.wait(_EVERY / 4):
-            for number, process in enumerate(processes):
+            for number, process in enumerate(self._started):
                 if process.poll() not in (None, 0):
-                    others = tuple(other for other in processes if other is not process)
-                    return self._found(f"rank {number + 1} {_how(process)}. Its own message, if any, is above.", others)
+                    return self._found(f"rank {number + 1} {_how(process)}.")
         return None
 
     def _watch_ranks(self, rank: int, world: int) -> None:
@@ -136,4 +163,4 @@ def _how(process: Any) -> str:
         except ValueError:
             name = f"signal {-status}"
         return f"(pid {process.pid}) was killed by {name}"
-    return f"(pid {process.pid}) ended with exit status {status}"
+    return f"(pid {process.pid}) ended with exit status {status}; its own message is above"
