@@ -372,7 +372,7 @@ def test_later_configs_flags_and_environment_win(
             1,
             "there is no file 'no.ckpt'. Allowed: best, last, or a .ckpt file.",
         ),
-        (["validate", "--ckpt_path", "page.ckpt"], 1, "page.ckpt is not a readable checkpoint ("),
+        (["validate", "--ckpt_path", "page.ckpt"], 1, "page.ckpt is a web page, not a checkpoint"),
         (["validate", "--run", "no"], 1, "--run: there is no directory 'no'."),
         (["show", "--data.taks", "cola"], 2, "Did you mean '--data.task'?"),
         (["show", "--data.source", "demo", "-n", "0"], 2, "-n: got 0, allowed: 1 or more."),

@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers.logger import Logger
 
-from glue_lit import BestCheckpoint, GLUEDataModule, SequenceClassifier
+from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
+from glue_lit.errors import RunError
 from glue_lit.quiet import hush
+from glue_lit.resume import batch_seed
 
 SEED = 5
 
@@ -149,3 +152,116 @@ def test_goes_on_exactly(
         pytest.skip("this recipe does not get so far")
     second = Fit(tmp_path / "run", tiny_model, **settings).run(path)
     assert_same(reference(references, tmp_path, tiny_model, **settings), first, second, hook)
+
+
+class Fault(Callback):
+    """Raise at the nth batch, in its backward pass."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def on_before_backward(self, *_: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise CutError
+
+
+@pytest.mark.parametrize(("count", "batches"), [(2, 1), (9, 8), (11, 10), (12, 11)])
+def test_an_exception_leaves_the_state_after_the_last_step(
+    references: dict[str, Fit], tmp_path: Path, tiny_model: Path, count: int, batches: int
+) -> None:
+    last = LastCheckpoint()
+    last.dirpath = str(tmp_path / "run")
+    first = Fit(tmp_path / "run", tiny_model, Fault(count), last)
+    with pytest.raises(CutError):
+        first.run()
+    assert last.saved_at == batches
+    second = Fit(tmp_path / "run", tiny_model).run(last.path)
+    assert_same(reference(references, tmp_path, tiny_model), first, second, "exception")
+
+
+def test_an_exception_before_the_first_step_leaves_nothing(tmp_path: Path, tiny_model: Path) -> None:
+    last = LastCheckpoint()
+    last.dirpath = str(tmp_path / "run")
+    with pytest.raises(CutError):
+        Fit(tmp_path / "run", tiny_model, Fault(1), last).run()
+    assert not last.path.exists()
+
+
+def test_a_checkpoint_every_few_steps(tmp_path: Path, tiny_model: Path) -> None:
+    last = LastCheckpoint(every=4)
+    last.dirpath = str(tmp_path / "run")
+    saved: list[int] = []
+
+    class Count(Callback):
+        def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+            saved.append(trainer.global_step)
+
+    Fit(tmp_path / "run", tiny_model, Count(), last, max_epochs=2, limit_val_batches=0).run()
+    # every 4 steps, and at the ends of epochs; the best one too, which without validation is each epoch's
+    assert sorted(set(saved)) == [4, 8, 10, 12, 16, 20]
+
+
+@pytest.mark.parametrize("count", [3, 13])
+def test_worker_processes_go_on_exactly_too(
+    references: dict[str, Fit], tmp_path: Path, tiny_model: Path, count: int
+) -> None:
+    path = tmp_path / "cut.ckpt"
+    first = Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_batch_start", count, path), workers=1)
+    with pytest.raises(CutError):
+        first.run()
+    second = Fit(tmp_path / "run", tiny_model, workers=1).run(path)
+    assert_same(reference(references, tmp_path, tiny_model), first, second, "workers")
+
+
+def test_the_same_seed_gives_the_same_weights_twice_and_another_one_others(
+    references: dict[str, Fit], tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = reference(references, tmp_path, tiny_model).model.state_dict()
+    again = Fit(tmp_path / "again", tiny_model).run().model.state_dict()
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "6")
+    other = Fit(tmp_path / "other", tiny_model).run().model.state_dict()
+    assert not all(torch.equal(other[name], whole[name]) for name in whole)
+
+
+def test_a_new_learning_rate_counts(tmp_path: Path, tiny_model: Path) -> None:
+    # a scheduler's state brings the old one along
+    path = tmp_path / "cut.ckpt"
+    with pytest.raises(CutError):
+        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run()
+    second = Fit(tmp_path / "run", tiny_model)
+    second.model.hparams["learning_rate"] = 1e-5
+    second.model.hparams["weight_decay"] = 0.3
+    second.run(path)
+    rates = {step: value for step, name, value in second.history.points if name == "train/learning_rate"}
+    factor = 0.5 * (1 + np.cos(np.pi * (15 - 6) / 24))
+    assert rates[15] == pytest.approx(1e-5 * factor, rel=1e-6)
+    assert [group["weight_decay"] for group in second.trainer.optimizers[0].param_groups] == [0.3, 0.0]
+
+
+def test_other_batches_in_the_middle_of_an_epoch_are_refused(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "cut.ckpt"
+    with pytest.raises(CutError):
+        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_batch_start", 4, path)).run()
+    second = Fit(tmp_path / "run", tiny_model)
+    second.data.hparams["batch_size"] = 8
+    with pytest.raises(RunError, match=r"begun with data.batch_size 4; now it is 8. Go on with 4, or from a checkp"):
+        second.run(path)
+
+
+def test_other_batches_after_an_epoch_are_fine(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "cut.ckpt"
+    with pytest.raises(CutError):
+        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run()
+    second = Fit(tmp_path / "run", tiny_model)
+    second.data.hparams["batch_size"] = 8
+    second.run(path)
+    assert second.trainer.global_step == 10 + 2 * 5
+
+
+def test_every_batch_of_every_device_has_its_own_seed() -> None:
+    places = [(s, e, b, r) for s in range(3) for e in range(4) for b in range(50) for r in range(3)]
+    seeds = {batch_seed(*place) for place in places}
+    assert len(seeds) == len(places)
+    assert batch_seed(42, 1, 2, 3) == 7947200846218324290  # the same on every machine and in every version

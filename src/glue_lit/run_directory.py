@@ -132,9 +132,13 @@ def _check_room(run: Run, module: LightningModule) -> None:
     needed = (kept + 1) * (weights + moments)  # and one that is being written
     free = shutil.disk_usage(run.path).free
     if free < needed:
-        if not any(run.path.iterdir()):
-            run.path.rmdir()
+        if not run.config.is_file():  # it was made for this fit
+            shutil.rmtree(run.path, ignore_errors=True)
         raise RunError(
-            f"The disk of {run.path.parent} has {free / 1e9:.2f} GB left; best.ckpt, last.ckpt and one being written "
-            f"take {needed / 1e9:.2f} GB. Make room, or choose another place with `--trainer.default_root_dir DIR`."
+            f"The disk of {run.path.parent} has {_size(free)} left; best.ckpt, last.ckpt and one being written "
+            f"take {_size(needed)}. Make room, or choose another place with `--trainer.default_root_dir DIR`."
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
