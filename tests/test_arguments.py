@@ -12,6 +12,14 @@ from glue_lit.arguments import TRAINER_COMMANDS, resolve_arguments, setting
 from glue_lit.errors import RunError, UsageError
 
 MakeRun = Callable[..., str]
+CHECKPOINT = {"hyper_parameters": {"architecture": "{}"}, "glue_lit": {"format": 1}, "weight": torch.ones(500)}
+
+
+@pytest.fixture(autouse=True)
+def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are no SLURM job, whoever runs them."""
+    for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -27,7 +35,7 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
         made.append(folder)
         os.utime(folder / "config.yaml", (1_000_000 + len(made), 1_000_000 + len(made)))
         for name in checkpoints:
-            (folder / f"checkpoints/{name}.ckpt").write_bytes(b"")
+            torch.save(CHECKPOINT, folder / f"checkpoints/{name}.ckpt")
         return str(folder)
 
     return make
@@ -172,7 +180,7 @@ def test_a_file_outside_a_run_says_itself_what_it_is(tmp_path: Path, monkeypatch
 def test_a_file_that_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text.ckpt").write_text("not a checkpoint", encoding="utf-8")
-    with pytest.raises(RunError, match=r"text\.ckpt is not a readable checkpoint \("):
+    with pytest.raises(RunError, match=r"text\.ckpt is not a readable checkpoint: it does not begin as"):
         resolve_arguments(["test", "--ckpt_path", "text.ckpt"])
     torch.save({"hyper_parameters": {"lr": 1}}, "other.ckpt")
     with pytest.raises(RunError, match=r"other\.ckpt is not a checkpoint of glue-lit: it does not say what model"):
@@ -204,6 +212,98 @@ def test_a_run_that_is_not_there(make_run: MakeRun) -> None:
         resolve_arguments(["validate", "--run", "lightning_logs/cola/version_9"])
     with pytest.raises(RunError, match=r"--run: lightning_logs/cola is not a run, it has no config\.yaml"):
         resolve_arguments(["validate", "--run=lightning_logs/cola"])
+
+
+# ---------------------------------------------------------------- going on after a bad end
+
+
+def cut(run: str, name: str) -> None:
+    os.truncate(Path(run, f"checkpoints/{name}.ckpt"), 1000)
+
+
+def test_a_last_one_that_is_cut_short_gives_way_to_the_best(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run("cola")
+    cut(run, "last")
+    assert resolve_arguments(["fit", "--ckpt_path", "last"]) == full("fit", run, "best")
+    checkpoints = f"{run}/checkpoints"
+    told = capsys.readouterr().out
+    assert told.startswith(f"{checkpoints}/last.ckpt is cut short: a checkpoint of which only the first 1,000 bytes")
+    assert told.endswith(f" Going on from {checkpoints}/best.ckpt instead.\n")
+
+
+@pytest.mark.parametrize("best", ["cut", "none"])
+def test_no_checkpoint_to_go_on_from(make_run: MakeRun, best: str) -> None:
+    run = make_run("cola", 0, ("best", "last") if best == "cut" else ("last",))
+    for name in ("best", "last") if best == "cut" else ("last",):
+        cut(run, name)
+    with pytest.raises(RunError, match=r"(best|last)\.ckpt is cut short"):
+        resolve_arguments(["fit", "--ckpt_path", "last"])
+
+
+def test_scoring_the_last_one_takes_no_other(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run("cola")
+    cut(run, "last")  # the command says so when it reads it
+    assert resolve_arguments(["test", "--ckpt_path", "last"]) == full("test", run, "last")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_checkpoint_that_was_being_written_is_told_of(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run("cola")
+    Path(run, "checkpoints/.last.ckpt.a1b2.part").write_bytes(b"PK")
+    assert resolve_arguments(["fit", "--ckpt_path", "last"]) == full("fit", run, "last")
+    expected = "The run ended while a checkpoint was being written; that one is left out."
+    assert capsys.readouterr().out == f"{expected} {run}/checkpoints/last.ckpt is whole.\n"
+
+
+@pytest.mark.parametrize("others", [["--config", "cola.yaml"], []], ids=["with-a-file", "without"])
+def test_a_requeued_job_goes_on_with_its_run(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], others: list[str]
+) -> None:
+    run = make_run("cola")
+    make_run("cola", 1)  # of another job, and newer
+    Path("cola.yaml").write_text("data:\n  task: cola\n", encoding="utf-8")
+    Path(run, "slurm_job").write_text("4711\n", encoding="utf-8")
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert resolve_arguments(["fit", *others]) == full("fit", run, "last", *others)
+    assert capsys.readouterr().out == f"SLURM has restarted job 4711: going on with {run}.\n"
+
+
+@pytest.mark.parametrize(
+    ("job", "restarts", "checkpoints"),
+    [
+        ("4711", "0", ("best", "last")),
+        ("4711", None, ("best", "last")),
+        ("4712", "1", ("best", "last")),
+        (None, "1", ("best", "last")),
+        ("4711", "1", ("best",)),
+    ],
+    ids=["first-time", "no-count", "another-job", "no-job", "nothing-to-go-on-from"],
+)
+def test_any_other_job_starts_a_run_of_its_own(
+    make_run: MakeRun,
+    monkeypatch: pytest.MonkeyPatch,
+    job: str | None,
+    restarts: str | None,
+    checkpoints: tuple[str, ...],
+) -> None:
+    Path(make_run("cola", 0, checkpoints), "slurm_job").write_text("4711\n", encoding="utf-8")
+    for name, value in (("SLURM_JOB_ID", job), ("SLURM_RESTART_COUNT", restarts)):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert resolve_arguments(["fit", "--data.task", "cola"]) == ["fit", "--data.task", "cola"]
+
+
+def test_a_requeued_job_finds_its_run_below_another_root(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run("cola", 0, root="out")
+    Path(run, "slurm_job").write_text("4711\n", encoding="utf-8")
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    others = ["--trainer.default_root_dir=out"]
+    assert resolve_arguments(["fit", *others]) == full("fit", run, "last", *others)
+    assert resolve_arguments(["fit"]) == ["fit"]
 
 
 # ---------------------------------------------------------------- without a checkpoint

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -133,6 +134,8 @@ def check(folder: Path, tiny_model: Path, whole: Path, devices: int, fault: str)
         assert first.returncode == STATUS[what], first.stderr
     else:
         assert first.returncode == (75 if what == "SIGTERM" else 1), first.stderr
+    if rank == "1" and what == "SIGKILL":
+        assert re.search(r"error: rank 1 \(pid \d+\) was killed by SIGKILL", first.stderr)
     assert "Traceback" not in first.stderr
     assert not processes_of(folder)
     second = go_on(folder, tiny_model, devices)
@@ -196,3 +199,35 @@ def test_killed_again_and_again_at_random_moments(tmp_path: Path, tiny_model: Pa
     result = glue_lit(tmp_path, *command)
     assert result.returncode == 0, result.stderr
     assert_same(tmp_path / RUN, whole(1))
+
+
+def test_a_process_that_dies_ends_the_other_by_name(tmp_path: Path, tiny_model: Path) -> None:
+    result = glue_lit(tmp_path, *fit(tiny_model, 2), fault="training:9:SIGKILL:1")
+    assert result.returncode == 1
+    assert re.search(r"error: rank 1 \(pid \d+\) was killed by SIGKILL", result.stderr)
+    assert "Go on from it: glue-lit fit --run lightning_logs/stsb/version_0 --ckpt_path last" in result.stderr
+    assert not processes_of(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_process_that_hangs_ends_the_other_within_a_minute(tmp_path: Path, tiny_model: Path, rank: str) -> None:
+    # a stopped process keeps its connections: nothing but the missing sign of life gives it away
+    errors = tmp_path / "errors"
+    with errors.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), *fit(tiny_model, 2)],
+            cwd=tmp_path,
+            env={**os.environ, "FAULT": f"training:9:SIGSTOP:{rank}", "OMP_NUM_THREADS": "1"},
+            stderr=file,
+            stdout=subprocess.DEVNULL,
+        )
+    try:
+        until = time.monotonic() + 100  # start-up included
+        while f"error: rank {rank} " not in errors.read_text() and time.monotonic() < until:
+            time.sleep(0.5)
+        assert re.search(rf"error: rank {rank} .*has died", errors.read_text())
+        assert len(processes_of(tmp_path)) == (rank == "0")  # a stopped parent is nobody's to end
+    finally:
+        process.kill()
+        process.wait()

@@ -4,6 +4,8 @@ import json
 import math
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,9 +19,11 @@ from glue_lit.runs import (
     Run,
     claim_version,
     find_runs,
+    lock_run,
     newest_run,
     open_run,
     run_of,
+    run_of_job,
     version_of,
     write_metrics,
     write_text,
@@ -175,6 +179,98 @@ def test_a_missing_checkpoint_says_what_there_is(make_run: MakeRun, there: tuple
     expected = f"Run {folder} has no checkpoint best.ckpt; it has {found}. The first is written at the end of the first"
     with pytest.raises(RunError, match=re.escape(expected)):
         Run(folder).checkpoint("best")
+
+
+def test_a_missing_checkpoint_names_the_newest_run_that_has_one(make_run: MakeRun) -> None:
+    make_run("cola", 0, "best.ckpt")
+    newest = make_run("cola", 1, "best.ckpt", "last.ckpt")
+    make_run("cola", 2, "last.ckpt")
+    folder = make_run("cola", 3)
+    with pytest.raises(RunError, match=re.escape(f"The newest run that has one is `--run {newest}`.")):
+        Run(folder).checkpoint("best")
+    with pytest.raises(RunError, match=r"it has none\. .* Name another run with `--run DIR`\."):
+        Run(folder).checkpoint("z")
+
+
+# ---------------------------------------------------------------- the run of a job
+
+
+def test_the_run_of_a_job_is_its_newest_with_a_last_checkpoint(logs: Path, make_run: MakeRun) -> None:
+    def of_job(version: int, job: str, *checkpoints: str) -> Path:
+        folder = make_run("cola", version, *checkpoints)
+        (folder / "slurm_job").write_text(job, encoding="utf-8")
+        return folder
+
+    of_job(0, "4711\n", "last.ckpt")
+    wanted = of_job(1, "4711\n", "last.ckpt")
+    of_job(2, "4711\n", "best.ckpt")  # nothing to go on from
+    of_job(3, "47110\n", "last.ckpt")
+    make_run("cola", 4, "last.ckpt")  # of no job
+    (make_run("cola", 5, "last.ckpt") / "slurm_job").write_bytes(b"\xff")
+    assert run_of_job(logs, "4711") == Run(wanted)
+    assert run_of_job(logs, "471") is None
+    assert run_of_job(logs / "nowhere", "4711") is None
+
+
+# ---------------------------------------------------------------- locking
+
+
+def test_a_run_has_one_fit_at_a_time(make_run: MakeRun) -> None:
+    run, other = Run(make_run("cola", 0)), Run(make_run("cola", 1))
+    handle = lock_run(run)
+    assert handle is not None
+    expected = f"Run {run.path} is being trained by another process. Wait for it, or start a run of its own (leave"
+    with pytest.raises(RunError, match=re.escape(expected)):
+        lock_run(run)
+    elsewhere = lock_run(other)
+    assert elsewhere is not None
+    os.close(handle)
+    again = lock_run(run)
+    assert again is not None
+    os.close(again)
+    os.close(elsewhere)
+
+
+def test_a_refused_fit_leaves_no_open_handle(make_run: MakeRun) -> None:
+    run = Run(make_run("cola", 0))
+    handle = lock_run(run)
+    assert handle is not None
+    before = sorted(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else []
+    with pytest.raises(RunError, match="is being trained"):
+        lock_run(run)
+    assert before == (sorted(os.listdir("/proc/self/fd")) if before else [])
+    os.close(handle)
+
+
+def test_a_killed_fit_lets_others_in(make_run: MakeRun) -> None:
+    run = Run(make_run("cola", 0))
+    program = (
+        "import sys, time; from pathlib import Path; from glue_lit.runs import Run, lock_run; "
+        "lock_run(Run(Path(sys.argv[1]))); print('locked', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(run.path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"locked\n"
+            with pytest.raises(RunError, match="is being trained by another process"):
+                lock_run(run)
+        finally:
+            process.kill()
+            process.wait()
+    handle = lock_run(run)
+    assert handle is not None
+    os.close(handle)
+
+
+def test_a_file_system_without_locks_locks_nothing(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def fail(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    assert lock_run(Run(make_run("cola", 0))) is None
+    assert lock_run(Run(Path("nowhere"))) is None
 
 
 # ---------------------------------------------------------------- claiming

@@ -1,0 +1,141 @@
+"""The tokenizer in a checkpoint: the same ids come out of it, and nothing that could run code goes in."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from glue_lit.data.tokenizers import load_tokenizer, pack, unpack
+from glue_lit.data.tokens import tokenizer_fingerprint
+from glue_lit.errors import ModelError
+
+TEXTS = ["The cat sat.", "Ünïcode \U0001f600 [SEP] x", "", "a quick brown fox jumps over the lazy dog"]
+
+
+def packed(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+@pytest.fixture
+def tokenizer(tiny_model: Path) -> Any:
+    return load_tokenizer(str(tiny_model), "main", False)
+
+
+def byte_level(folder: Path) -> Any:
+    """A tokenizer of RoBERTa's kind, trained on a sentence."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import RobertaTokenizerFast
+
+    trained = ByteLevelBPETokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    words = ["the cat sat on the mat"]
+    trained.train_from_iterator(words, vocab_size=300, special_tokens=special, show_progress=False)
+    RobertaTokenizerFast(tokenizer_object=trained._tokenizer, model_max_length=40).save_pretrained(folder)
+    return load_tokenizer(str(folder), "main", False)
+
+
+def assert_alike(first: Any, second: Any) -> None:
+    assert tokenizer_fingerprint(second) == tokenizer_fingerprint(first)
+    for texts in ([TEXTS], [TEXTS, TEXTS[::-1]]):
+        assert (
+            second(*texts, truncation=True, max_length=24)["input_ids"]
+            == (first(*texts, truncation=True, max_length=24)["input_ids"])
+        )
+    assert second.pad_token_id == first.pad_token_id
+    assert second.model_max_length == first.model_max_length
+    assert second.model_input_names == first.model_input_names
+
+
+def test_a_tokenizer_comes_out_as_it_went_in(tokenizer: Any) -> None:
+    assert_alike(tokenizer, unpack(pack(tokenizer)))
+
+
+def test_one_of_another_kind_does_too(tmp_path: Path) -> None:
+    tokenizer = byte_level(tmp_path)
+    assert_alike(tokenizer, unpack(pack(tokenizer)))
+
+
+def test_added_words_and_settings_are_kept(tokenizer: Any, tmp_path: Path) -> None:
+    tokenizer.add_tokens(["quick", "[NEW]"])
+    tokenizer.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "truncation_side": "left"}))
+    tokenizer = load_tokenizer(str(tmp_path), "main", False)
+    again = unpack(pack(tokenizer))
+    assert_alike(tokenizer, again)
+    assert again.convert_tokens_to_ids("quick") == len(tokenizer) - 2
+    assert again.truncation_side == "left"
+
+
+def test_using_it_does_not_change_what_is_packed(tokenizer: Any) -> None:
+    before = tokenizer_fingerprint(unpack(pack(tokenizer)))
+    tokenizer(TEXTS, truncation=True, max_length=8, padding=True)
+    assert tokenizer_fingerprint(unpack(pack(tokenizer))) == before
+
+
+def test_it_survives_a_checkpoint(tokenizer: Any, tmp_path: Path) -> None:
+    torch.save(pack(tokenizer), tmp_path / "x.ckpt")
+    assert_alike(tokenizer, unpack(torch.load(tmp_path / "x.ckpt", weights_only=True)))
+
+
+# ---------------------------------------------------------------- nothing that could run
+
+
+def test_a_tokenizer_with_code_is_not_packed(tokenizer: Any) -> None:
+    tokenizer.init_kwargs["auto_map"] = {"AutoTokenizer": ["some/repo--code.Tokenizer", None]}
+    assert pack(tokenizer) == {}
+
+
+@pytest.mark.parametrize("name", ["../x.json", "a/b.json", "/tmp/x.json", ".", "vocab.txt/", "code.py", "__init__.py"])
+def test_names_that_are_no_data_files_are_refused(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    expected = f"The checkpoint's tokenizer has a file {name!r}, which is not data. It is not used."
+    with pytest.raises(ModelError, match=re.escape(expected)):
+        unpack({name: packed(b"import os"), **pack(tokenizer)})
+    assert list(tmp_path.iterdir()) == []  # neither beside the folder for it, nor the folder
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "config.json"])
+def test_a_pointer_to_code_is_refused(tokenizer: Any, file: str) -> None:
+    settings = json.dumps({"auto_map": {"AutoTokenizer": ["some/repo--code.Tokenizer", None]}})
+    with pytest.raises(ModelError, match=re.escape(f"has a file {file!r}, which is not data. It is not used.")):
+        unpack({**pack(tokenizer), file: packed(settings.encode())})
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"version": "1.0"}'])
+def test_files_that_are_no_tokenizer(tokenizer: Any, content: bytes) -> None:
+    with pytest.raises(ModelError, match="could not load the checkpoint's tokenizer"):
+        unpack({**pack(tokenizer), "tokenizer.json": packed(content)})
+
+
+# ---------------------------------------------------------------- loading
+
+
+def test_a_tokenizer_that_cannot_pad(tokenizer: Any, tmp_path: Path) -> None:
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"the tokenizer of '.*' has no padding token, so it is no encoder's\."):
+        load_tokenizer(str(tmp_path), "main", False)
+
+
+def test_a_name_that_the_hub_is_needed_for() -> None:
+    with pytest.raises(ModelError, match=r"could not load the tokenizer of 'no-such-model'\. HF_HUB_OFFLINE is set"):
+        load_tokenizer("no-such-model", "main", False)
+
+
+def test_code_of_a_tokenizer_is_not_run_unasked(tokenizer: Any, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    del settings["tokenizer_class"]
+    settings["auto_map"] = {"AutoTokenizer": ["code.Tokenizer", None]}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"It runs code of its own; if you trust its author, pass `--model\.trust_rem"):
+        load_tokenizer(str(tmp_path), "main", False)
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,292 @@
+"""Checkpoint files: wrong ones are told apart and never run, and writing one leaves the old one or the new one."""
+
+import errno
+import os
+import pickle
+import re
+import resource
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from glue_lit.checkpoints import (
+    CHECKPOINT_FORMAT,
+    AtomicCheckpointIO,
+    check_model,
+    check_task,
+    read_checkpoint,
+    unfinished,
+)
+from glue_lit.errors import RunError
+from glue_lit.tasks import get_task
+
+
+def content(**other: Any) -> dict[str, Any]:
+    """The least that makes a checkpoint one of this program."""
+    return {
+        "state_dict": {"weight": torch.arange(2048.0)},
+        "hyper_parameters": {"architecture": "{}", "task": "cola", "name_or_path": "some/model"},
+        "glue_lit": {"format": CHECKPOINT_FORMAT, "version": "0.1.0"},
+        **other,
+    }
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A good checkpoint."""
+    path = tmp_path / "some.ckpt"
+    torch.save(content(), path)
+    return path
+
+
+class Touch:
+    """What, when unpickled in the usual way, makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_a_good_one_is_read_whole(file: Path) -> None:
+    saved = read_checkpoint(file)
+    assert torch.equal(saved["state_dict"]["weight"], torch.arange(2048.0))
+    assert saved["hyper_parameters"]["task"] == "cola"
+
+
+def test_one_of_before_the_format_had_a_number(file: Path) -> None:
+    saved = content()
+    del saved["glue_lit"]
+    torch.save(saved, file)
+    assert "glue_lit" not in read_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"", "is empty, so it is no checkpoint."),
+        (b"<!DOCTYPE html><title>404</title>", "is a web page, not a checkpoint: whatever downloaded it was answered"),
+        (b"\n  <html><body>Sign in</body></html>", "is a web page, not a checkpoint"),
+        (b'<?xml version="1.0"?><Error>AccessDenied</Error>', "is a web page, not a checkpoint"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n", "is a Git LFS pointer, not the"),
+        (b"hello", "is not a readable checkpoint: it does not begin as a file of PyTorch's does."),
+        (bytes(5000), "is not a readable checkpoint: it does not begin as a file of PyTorch's does."),
+        (b"PK\x03\x04" + bytes(5000), "is cut short: a checkpoint of which only the first 5,004 bytes are there."),
+    ],
+    ids=["empty", "page", "page-after-blanks", "xml", "lfs", "text", "zeros", "zeros-after-the-first-bytes"],
+)
+def test_what_is_no_checkpoint_is_named(file: Path, start: bytes, message: str) -> None:
+    file.write_bytes(start)
+    with pytest.raises(RunError, match=re.escape(f"{file} {message}")):
+        read_checkpoint(file)
+
+
+def test_one_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no\.ckpt cannot be read \(No such file or directory\)\."):
+        read_checkpoint(tmp_path / "no.ckpt")
+    with pytest.raises(RunError, match=r"cannot be read \(Is a directory\)\."):
+        read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0.001, 0.1, 0.5, 0.9, 0.99, 0.9999])
+def test_one_that_is_cut_short(file: Path, kept: float) -> None:
+    size = int(file.stat().st_size * kept)
+    os.truncate(file, size)
+    with pytest.raises(RunError, match=f"is cut short: a checkpoint of which only the first {size:,} bytes are there"):
+        read_checkpoint(file)
+
+
+def test_one_with_damage_in_the_middle(file: Path) -> None:
+    whole = file.read_bytes()
+    start = whole.index(b"hyper_parameters")  # within the part that says what tensors there are
+    file.write_bytes(whole[:start] + b"\xff" * 32 + whole[start + 32 :])
+    with pytest.raises(RunError, match=r"is not a readable checkpoint: it is damaged: it begins as a checkpoint, but"):
+        read_checkpoint(file)
+
+
+@pytest.mark.parametrize("kind", ["zip", "pickle"])
+def test_code_in_one_is_not_run(file: Path, tmp_path: Path, kind: str) -> None:
+    trace = tmp_path / "ran"
+    evil = content(callbacks=Touch(trace))
+    if kind == "zip":
+        torch.save(evil, file)
+    else:
+        file.write_bytes(pickle.dumps({"hyper_parameters": {"architecture": "{}"}, "callbacks": Touch(trace)}))
+    with pytest.raises(RunError, match=r"holds Python objects besides tensors .* could run code, so it is refused\."):
+        read_checkpoint(file)
+    assert not trace.exists()
+    if kind == "zip":  # it is no dud
+        torch.load(file, weights_only=False)
+        assert trace.is_dir()
+
+
+def test_safetensors_are_weights_alone(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file({"weight": torch.ones(3)}, file)
+    with pytest.raises(RunError, match=r"holds weights alone \(safetensors\), no checkpoint\. Pass their folder as"):
+        read_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    ("saved", "whose"),
+    [
+        ({"weight": torch.ones(3)}, "it holds weights alone. Pass the model's folder as --model.name_or_path to `fit`"),
+        ({"state_dict": {}, "pytorch-lightning_version": "2.6", "hyper_parameters": {"lr": 1}}, "another Lightning pr"),
+        ({"state_dict": {}, "pytorch-lightning_version": "2.6"}, "another Lightning program wrote it, and it does not"),
+        ({"step": 3}, "it does not say what model its weights are for."),
+        ([1, 2], "it does not say what model its weights are for."),
+        (torch.ones(3), "it does not say what model its weights are for."),
+    ],
+    ids=["state-dict", "lightning", "lightning-without-hyper-parameters", "other-dict", "list", "tensor"],
+)
+def test_one_of_another_program(file: Path, saved: object, whose: str) -> None:
+    torch.save(saved, file)
+    with pytest.raises(RunError, match=re.escape(f"{file} is not a checkpoint of glue-lit: {whose}")):
+        read_checkpoint(file)
+
+
+def test_one_of_a_newer_version(file: Path) -> None:
+    torch.save(content(glue_lit={"format": CHECKPOINT_FORMAT + 1, "version": "9.1"}), file)
+    with pytest.raises(RunError, match=r"was written by glue-lit 9\.1; this is .*, which cannot read it\. `pip"):
+        read_checkpoint(file)
+
+
+# ---------------------------------------------------------------- what it is used for
+
+
+def trained_for(task: str) -> dict[str, Any]:
+    return {"hyper_parameters": {"task": task}}
+
+
+@pytest.mark.parametrize(
+    ("trained", "used"),
+    [("cola", "cola"), ("stsb", "stsb"), ("mnli", "ax"), ("ax", "mnli"), ("mnli", "mnli-mm"), ("mnli-mm", "ax")],
+)
+def test_a_task_that_fits(trained: str, used: str) -> None:
+    check_task(Path("x.ckpt"), trained_for(trained), get_task(used))
+
+
+@pytest.mark.parametrize(
+    ("trained", "used"), [("cola", "rte"), ("qnli", "rte"), ("rte", "wnli"), ("mrpc", "stsb"), ("mnli", "rte")]
+)
+def test_a_task_that_does_not_fit(trained: str, used: str) -> None:
+    labels = ", ".join(get_task(used).labels) or "a score"
+    expected = (
+        f"x.ckpt was trained for task {trained} ({', '.join(get_task(trained).labels)}), not for {used} ({labels}). "
+        f"Take a run of {used} (`--ckpt_path best --data.task {used}` finds the newest), or leave data.task out"
+    )
+    with pytest.raises(RunError, match=re.escape(expected)):
+        check_task(Path("x.ckpt"), trained_for(trained), get_task(used))
+
+
+def test_a_task_that_is_not_known_is_not_compared() -> None:
+    check_task(Path("x.ckpt"), trained_for("boolq"), get_task("rte"))
+    check_task(Path("x.ckpt"), {"hyper_parameters": {}}, get_task("rte"))
+
+
+def test_another_model_is_refused() -> None:
+    check_model(Path("x.ckpt"), content(), "some/model")
+    check_model(Path("x.ckpt"), {"hyper_parameters": {}}, "any/model")
+    with pytest.raises(RunError, match=r"x\.ckpt holds weights of some/model, not of other/model\. Leave model\.name"):
+        check_model(Path("x.ckpt"), content(), "other/model")
+
+
+# ---------------------------------------------------------------- writing
+
+
+def test_it_is_written_whole_over_the_old_one(file: Path) -> None:
+    AtomicCheckpointIO().save_checkpoint(content(epoch=7), file)
+    assert read_checkpoint(file)["epoch"] == 7
+    assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+
+
+def test_a_folder_is_made_for_it(tmp_path: Path) -> None:
+    AtomicCheckpointIO().save_checkpoint(content(), str(tmp_path / "new/folder/last.ckpt"))
+    assert read_checkpoint(tmp_path / "new/folder/last.ckpt")
+
+
+def half(_: object, to: Any) -> None:
+    to.write(b"PK\x03\x04" + bytes(1000))
+    raise RuntimeError("[enforce fail at inline_container.cc:672]\n . unexpected pos 704 vs 598")
+
+
+def no_room(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("owner", [torch, os], ids=lambda owner: str(owner.__name__))
+def test_a_full_disk_leaves_the_old_one(file: Path, monkeypatch: pytest.MonkeyPatch, owner: Any) -> None:
+    before = file.read_bytes()
+    monkeypatch.setattr(owner, "save" if owner is torch else "fsync", no_room)
+    expected = f"Cannot write the checkpoint {file} (No space left on device). The some.ckpt that was there is kept."
+    with pytest.raises(RunError, match=re.escape(expected)):
+        AtomicCheckpointIO().save_checkpoint(content(epoch=7), file)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
+
+
+def test_a_failure_half_way_leaves_the_old_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = file.read_bytes()
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(
+        RunError, match=r"some\.ckpt \(\[enforce fail .*\] \. unexpected pos .*\)\. The some\.ckpt that"
+    ):
+        AtomicCheckpointIO().save_checkpoint(content(epoch=7), file)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
+
+
+@pytest.mark.parametrize("room", [10, 5_000, 8_000])
+def test_a_system_that_takes_no_more_bytes(file: Path, room: int) -> None:
+    before = file.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    message = ""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        AtomicCheckpointIO().save_checkpoint(content(epoch=7), file)
+    except RunError as error:
+        message = str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "The some.ckpt that was there is kept." in message
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
+
+
+def test_a_failure_at_the_first_one_promises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "save", no_room)
+    with pytest.raises(RunError, match=r"last\.ckpt \(No space left on device\)\.$"):
+        AtomicCheckpointIO().save_checkpoint(content(), tmp_path / "last.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(
+        RunError, match=r"Cannot write the checkpoint .*file/last\.ckpt \((Not a directory|File exists)"
+    ):
+        AtomicCheckpointIO().save_checkpoint(content(), tmp_path / "file/last.ckpt")
+
+
+def test_an_error_of_another_kind_leaves_the_old_one_too(file: Path) -> None:
+    before = file.read_bytes()
+    with pytest.raises(Exception, match="pickle"):
+        AtomicCheckpointIO().save_checkpoint({"function": lambda: None}, file)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
+
+
+def test_what_an_end_half_way_leaves_is_found(tmp_path: Path) -> None:
+    for name in ("last.ckpt", ".last.ckpt.x1.part", ".best.ckpt.y2.part", ".config.yaml.z3", "epoch=1.ckpt"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in unfinished(tmp_path)] == [".best.ckpt.y2.part", ".last.ckpt.x1.part"]
+    assert unfinished(tmp_path / "nowhere") == []
