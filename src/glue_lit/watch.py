@@ -63,6 +63,7 @@ class RankWatch(Callback):
         self._is_over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._started: list[Any] = []  # processes of other ranks
+        self._answered: float | None = None  # when rank 0's store did last
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start watching, once there are processes to watch."""
@@ -116,6 +117,8 @@ class RankWatch(Callback):
             for number, process in enumerate(self._started):
                 if process.poll() not in (None, 0):
                     return self._found(f"rank {number + 1} {_how(process)}.")
+            if self._answered is not None and time.monotonic() - self._answered > _SILENT * _EVERY:
+                return self._found(f"rank 0 has died or hangs: its store has not answered for {_SILENT} s.")
         return None
 
     def _watch_ranks(self, rank: int, world: int) -> None:
@@ -127,24 +130,25 @@ class RankWatch(Callback):
             store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=timedelta(seconds=20))
         except (KeyError, RuntimeError):
             return  # found each other in another way, e.g. through MPI
-        me = f"pid {os.getpid()} on {socket.gethostname()}"
         try:
-            store.set(f"glue-lit/{rank}/who", me)
+            self._answered = time.monotonic()
+            store.set(f"glue-lit/{rank}/who", f"pid {os.getpid()} on {socket.gethostname()}")
+            store.set(f"glue-lit/{rank}/alive", "0")
             while not self._is_over.wait(_EVERY):
                 beats += 1
                 store.set(f"glue-lit/{rank}/alive", str(beats))
-                if not store.check([f"glue-lit/{following}/alive"]):
-                    continue
-                now = store.get(f"glue-lit/{following}/alive")
+                alive = f"glue-lit/{following}/alive"
+                now = store.get(alive) if store.check([alive]) else seen
                 quiet = quiet + 1 if now == seen else 0
                 seen = now
-                if now == b"over":
-                    continue
-                if quiet > _SILENT:
-                    who = store.get(f"glue-lit/{following}/who").decode()
+                if quiet > _SILENT and now != b"over":
+                    who = store.get(f"glue-lit/{following}/who").decode() if now else "never seen"
                     return self._found(f"rank {following} ({who}) has died or hangs: no sign of life for {quiet} s.")
+                self._answered = time.monotonic()
+            self._answered = None
             store.set(f"glue-lit/{rank}/alive", "over")
         except RuntimeError:  # the store is in rank 0's process
+            self._answered = None
             if not self._is_over.wait(5) and rank:
                 self._found("rank 0 has died: its store cannot be reached.")
 
