@@ -21,11 +21,11 @@ _PARENT = "GLUE_LIT_PARENT"
 
 def die_with_parent() -> None:
     """In a process that Lightning started for another device: end as soon as the one that started it does."""
-    parent = os.environ.get(_PARENT)
-    if parent is None:
+    parent = os.getppid()
+    if os.environ.get("LOCAL_RANK", "0") == "0":
         os.environ[_PARENT] = str(os.getpid())  # for the processes that this one starts
-    elif int(parent) != os.getpid() and os.environ.get("LOCAL_RANK", "0") != "0":
-        _thread("parent", lambda: _watch_parent(int(parent)))
+    elif os.environ.get(_PARENT) == str(parent):  # and no other launcher
+        _thread("parent", lambda: _watch_parent(parent))
 
 
 def _watch_parent(parent: int) -> None:
