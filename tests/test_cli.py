@@ -1,18 +1,21 @@
 """The command as a user runs it: in this process where that is enough, in a new one where that is the point."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from glue_lit.__main__ import main
-from glue_lit.runs import find_runs
+from glue_lit.runs import find_runs, lock_run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
@@ -112,6 +115,16 @@ def test_fit_then_everything_else(
     assert record["epochs"] == 2
     assert record["steps"] == 6
     assert record["train_samples_per_second"] > 0
+    assert record["wall_seconds"] > 0
+    assert record["seed"] == record["config"]["seed_everything"] == 42
+    assert record["config"] == yaml.safe_load((run / "config.yaml").read_text())
+    assert record["device"]["type"] == "cpu"
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["git"] is None
+    assert sum(record["predicted"]["validation"].values()) == 21
+    train = record["data"]["splits"]["train"]
+    assert train["rows"] == 40
+    assert train["fingerprint"] == hashlib.sha256(Path(train["origin"]).read_bytes()).hexdigest()
 
     # a new process, nothing else said: the same to the last digit
     assert scores_in_new_process("validate", "--ckpt_path", "best") == record["metrics"]
@@ -219,6 +232,88 @@ def test_a_checkpoint_outside_any_run_brings_its_task_and_model(
     best.rename(workplace / "handed_on.ckpt")
     scores = scores_in_new_process("validate", "--ckpt_path", "handed_on.ckpt", "--data.validation_limit", 21)
     assert scores == record["metrics"]
+
+
+def test_a_run_is_used_without_its_model_and_under_another_name(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tiny_model, workplace / "model")
+    assert command(monkeypatch, *tiny_fit(Path("model"), trainer__max_epochs=1)) == 0
+    shutil.rmtree(workplace / "model")
+    (workplace / "kept").mkdir()
+    run = (workplace / "lightning_logs/rte/version_0").rename(workplace / "kept" / "first try")
+    record = json.loads((run / "metrics.json").read_text())
+    monkeypatch.chdir(workplace / "kept")  # what the run was given as relative paths is found from anywhere
+    assert scores_in_new_process("validate", "--run", "first try") == record["metrics"]
+    assert command(monkeypatch, "fit", "--run", "first try", "--ckpt_path", "last", "--trainer.max_epochs", 2) == 0
+    assert "glue-lit validate --run 'first try'" in capsys.readouterr().out
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 2
+    assert not (workplace / "kept" / "lightning_logs").exists()
+
+
+def test_a_moved_run_does_not_forget_its_best(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # trained with a learning rate that makes all that follows worse
+    arguments = tiny_fit(tiny_model, "stsb", checkpoint__monitor="val/loss", trainer__max_epochs=2)
+    assert command(monkeypatch, *arguments) == 0
+    run = (workplace / "lightning_logs/stsb/version_0").rename(workplace / "moved")
+    best = json.loads((run / "metrics.json").read_text())["best"]
+    worse = ["--trainer.max_epochs", 4, "--model.learning_rate", 10]
+    assert command(monkeypatch, "fit", "--run", run, "--ckpt_path", "last", *worse) == 0
+    assert json.loads((run / "metrics.json").read_text())["best"] == best
+
+
+def test_a_run_in_training_is_not_trained_twice(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
+    lock = lock_run(find_runs(Path("lightning_logs"))[0])
+    assert lock is not None
+    before = (workplace / "lightning_logs/rte/version_0/checkpoints/last.ckpt").read_bytes()
+    assert command(monkeypatch, "fit", "--ckpt_path", "last", "--trainer.max_epochs", 2) == 1
+    assert "version_0 is being trained by another process." in capsys.readouterr().err
+    assert (workplace / "lightning_logs/rte/version_0/checkpoints/last.ckpt").read_bytes() == before
+    os.close(lock)
+
+
+@pytest.mark.parametrize("settings", [{}, {"trainer__accumulate_grad_batches": 2}])
+def test_divergence_stops_with_a_message_and_keeps_the_last_checkpoint(
+    tiny_model: Path,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, object],
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1, **settings)) == 0
+    last = workplace / "lightning_logs/rte/version_0/checkpoints/last.ckpt"
+    before = last.read_bytes()
+    diverging = ["--trainer.max_epochs", 3, "--model.learning_rate", 1e30, "--model.max_grad_norm", 0]
+    assert command(monkeypatch, "fit", "--ckpt_path", "last", *diverging) == 1
+    err = capsys.readouterr().err
+    assert re.search(r"Training diverged at step \d+: the loss is \S+, the gradient's norm \S+, at learning rate", err)
+    assert "Examples of the batch (idx in train): " in err
+    assert last.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data.task", "wnli"], "was trained for task rte (entailment, not_entailment), not for wnli"),
+        (["--data.task", "cola"], "was trained for task rte (entailment, not_entailment), not for cola"),
+        (["--model.name_or_path", "other/model"], "holds weights of "),
+    ],
+)
+def test_a_checkpoint_of_something_else(
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
+    assert command(monkeypatch, "validate", "--run", "lightning_logs/rte/version_0", *arguments) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_the_diagnostic_set_is_predicted_by_an_mnli_run(

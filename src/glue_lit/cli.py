@@ -1,6 +1,7 @@
 """LightningCLI, plus which run a command is about and what it prints at the end."""
 
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -300,7 +301,7 @@ class GlueLitCLI(LightningCLI):
         """The command that continues this fit, if it has a checkpoint."""
         if self.last is None or self.last.saved_at is None:
             return None
-        return f"glue-lit fit --run {shown(self.last.path.parent.parent)} --ckpt_path last"
+        return f"glue-lit fit --run {shlex.quote(shown(self.last.path.parent.parent))} --ckpt_path last"
 
     def _advice(self) -> str | None:
         command = self._way_on()

@@ -1,5 +1,6 @@
 """What a run says when it starts and when it ends, and the record it leaves."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def say_next(data: GLUEDataModule, best: Path, default_root_dir: str | None) -> 
     newest = [other.path.absolute() for other in find_runs(logs)[-1:]] == [run.absolute()]
     place = f" --trainer.default_root_dir {default_root_dir}" if default_root_dir else ""
     say(f"Checkpoint  {shown(best)}")
-    say(f"Score it    glue-lit validate {f'--ckpt_path best{place}' if newest else f'--run {shown(run)}'}")
-    say(f"Curves      tensorboard --logdir {logs if newest else shown(run)}")
+    say(f"Score it    glue-lit validate {f'--ckpt_path best{place}' if newest else f'--run {shlex.quote(shown(run))}'}")
+    say(f"Curves      tensorboard --logdir {logs if newest else shlex.quote(shown(run))}")
     if data.hparams["source"] == "demo":
         say("These figures are of the demo corpus, not of GLUE. Real GLUE:")
         say(f"            glue-lit fit --config configs/{data.task.name}.yaml")
