@@ -27,7 +27,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, session_cache: Path) -> Non
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
     for name in list(os.environ):
-        if name.startswith("GLUE_LIT_FIT__"):
+        if name.startswith(("GLUE_LIT_FIT__", "SLURM_")):
             monkeypatch.delenv(name)
 
 

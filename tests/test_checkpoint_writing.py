@@ -124,3 +124,16 @@ def test_what_an_end_half_way_leaves_is_found(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in unfinished(tmp_path)] == [".best.ckpt.y2.part", ".last.ckpt.x1.part"]
     assert unfinished(tmp_path / "nowhere") == []
+
+
+def test_a_write_that_breaks_off_says_why(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    message = ""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        AtomicCheckpointIO().save_checkpoint({"a": torch.ones(100_000)}, tmp_path / "x.ckpt")
+    except RunError as error:
+        message = str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "x.ckpt (File too large)" in message

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from glue_lit.checkpoints import CHECKPOINT_FORMAT, check_model, check_task, read_checkpoint
+from glue_lit.checkpoints import CHECKPOINT_FORMAT, check_model, check_task, check_undamaged, read_checkpoint
 from glue_lit.errors import RunError
 from glue_lit.tasks import get_task
 
@@ -187,3 +187,29 @@ def test_another_model_is_refused() -> None:
     check_model(Path("x.ckpt"), {"hyper_parameters": {}}, "any/model")
     with pytest.raises(RunError, match=r"x\.ckpt holds weights of some/model, not of other/model\. Leave model\.name"):
         check_model(Path("x.ckpt"), content(), "other/model")
+
+
+def test_changed_weights_do_not_pass(file: Path) -> None:
+    check_undamaged(file)
+    data = file.read_bytes()
+    at = data.index(torch.arange(2048.0).numpy().tobytes()[400:464])
+    file.write_bytes(data[:at] + b"\xff" * 64 + data[at + 64 :])
+    with pytest.raises(RunError, match="is damaged: its content is not what was written"):
+        check_undamaged(file)
+
+
+def test_a_damaged_pickle_is_not_taken_for_one_with_code(file: Path) -> None:
+    data = file.read_bytes()
+    at = data.index(b"\x80\x02}")
+    file.write_bytes(data[: at + 3] + b"\xff" * 16 + data[at + 19 :])
+    with pytest.raises(RunError, match="it is damaged"):
+        read_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    "odd", [{"hyper_parameters": None}, {"hyper_parameters": 3}, {"glue_lit": None}, {"glue_lit": {"format": "2"}}]
+)
+def test_parts_that_are_not_what_they_should_be(file: Path, odd: dict[str, Any]) -> None:
+    torch.save(content(**odd), file)
+    with pytest.raises(RunError, match="is not a checkpoint of glue-lit"):
+        read_checkpoint(file)

@@ -251,6 +251,21 @@ def test_a_run_is_used_without_its_model_and_under_another_name(
     assert not (workplace / "kept" / "lightning_logs").exists()
 
 
+def test_a_fit_goes_on_outside_its_run_from_a_checkpoint_alone(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
+    shutil.copy(workplace / "lightning_logs/rte/version_0/checkpoints/last.ckpt", workplace / "handed_on.ckpt")
+    shutil.rmtree(workplace / "lightning_logs")
+    # a worse second epoch: still the best one of this run, whose best.ckpt is not there
+    arguments = ["--model.learning_rate", 0, "--trainer.max_epochs", 2, "--trainer.accelerator", "cpu"]
+    assert command(monkeypatch, "fit", "--ckpt_path", "handed_on.ckpt", *arguments) == 0
+    run = workplace / "lightning_logs/rte/version_0"
+    record = json.loads((run / "metrics.json").read_text())
+    assert record["data"]["splits"]["train"]["rows"] == 40  # limits come with the checkpoint
+    assert (run / "checkpoints/best.ckpt").is_file()
+
+
 def test_a_moved_run_does_not_forget_its_best(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,3 +208,32 @@ def test_a_fit_without_faults_is_the_same_under_both_policies(tiny_model: Path) 
         assert model.guard.skipped == 0
         weights.append(copy_of(model))
     assert are_same(*weights)
+
+
+def test_the_loss_named_is_the_one_that_is_no_number(tiny_model: Path) -> None:
+    with pytest.raises(DivergenceError, match="the loss is nan"):
+        fit(tiny_model, Watch(nan_loss, 3), "stop", accumulate_grad_batches=3)
+
+
+def infinite_loss(model: SequenceClassifier) -> None:
+    """Make the next loss overflow, but not its gradient."""
+    whole = model.loss
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        model.loss = whole  # type: ignore[method-assign]
+        return whole(logits, labels) + math.inf
+
+    model.loss = loss  # type: ignore[method-assign]
+
+
+def test_a_loss_that_overflows_alone_stops_too(tiny_model: Path) -> None:
+    with pytest.raises(DivergenceError, match="the loss is inf"):
+        fit(tiny_model, Watch(infinite_loss, 3), "stop")
+
+
+def test_with_loss_scaling_only_the_loss_counts() -> None:
+    guard = DivergenceGuard("stop")
+    assert added(guard, [1]).passes(None, 0, RATE)
+    with pytest.raises(DivergenceError, match=re.escape("the loss is nan, at learning rate")):
+        added(guard, [2], loss=math.nan).passes(None, 1, RATE)
+    assert guard._examples == []

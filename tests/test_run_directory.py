@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.errors import RunError
@@ -219,3 +220,24 @@ def test_without_a_run_logger_there_is_nothing_to_keep(tmp_path: Path) -> None:
     assert directory.state_dict() == {}
     directory.setup(trainer, SequenceClassifier("cola", "none"), "fit")
     assert directory.state_dict() == {}
+
+
+def test_the_file_of_a_fit_that_goes_on_is_one_of_its_own(tiny_model: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.ckpt"
+    first = Fit(tiny_model, tmp_path, None, SaveAfter(4, saved)).start()
+    old = event_files(first.run)
+    Fit(tiny_model, tmp_path, "version_0").start(saved)
+    (new,) = event_files(first.run) - old
+    header = next(iter(LegacyEventFileLoader(str(first.run.path / new)).Load()))
+    assert header.file_version == "brain.Event:2"
+
+
+def test_a_refused_fit_leaves_no_trace(tiny_model: Path, tmp_path: Path) -> None:
+    first = Fit(tiny_model, tmp_path, max_steps=1).start()
+    before = event_files(first.run)
+    lock = lock_run(first.run)
+    assert lock is not None
+    with pytest.raises(RunError, match="is being trained by another process"):
+        Fit(tiny_model, tmp_path, "version_0").start()
+    os.close(lock)
+    assert event_files(first.run) == before

@@ -384,3 +384,15 @@ def test_an_undefined_metric_is_null(tmp_path: Path) -> None:
 def test_figures_keep_all_their_digits(tmp_path: Path, value: float) -> None:
     write_metrics(tmp_path / "m.json", {"x": value})
     assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["x"] == value
+
+
+def test_the_run_that_is_named_instead_is_of_the_same_task(tmp_path: Path) -> None:
+    for task, version, names in (("rte", 0, ("best.ckpt",)), ("cola", 0, ())):
+        folder = tmp_path / task / f"version_{version}"
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "config.yaml").write_text("{}", encoding="utf-8")
+        for name in names:
+            (folder / "checkpoints" / name).touch()
+    with pytest.raises(RunError) as error:
+        Run(tmp_path / "cola" / "version_0").checkpoint("best")
+    assert "rte" not in str(error.value)

@@ -81,7 +81,7 @@ def main() -> None:
         if os.environ.get("GLUE_LIT_DEBUG") == "1":
             raise
         rank = int(os.environ.get("LOCAL_RANK", "0"))
-        if rank == 0 or not isinstance(error, DivergenceError):  # which all ranks raise
+        if rank == 0 or not (isinstance(error, DivergenceError) and error.everywhere):  # one message is enough
             where = f" (rank {rank})" if rank else ""
             message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)
             lines = [f"glue-lit: error{where}: {message}", *getattr(error, "__notes__", [])]

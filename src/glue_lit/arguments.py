@@ -105,17 +105,19 @@ def _requeued(others: list[str]) -> Run | None:
 
 def _readable(run: Run, last: Path) -> Path:
     """The last checkpoint, or the best one where the last is not whole; the user is told."""
-    from glue_lit.checkpoints import read_checkpoint, unfinished
+    from glue_lit.checkpoints import check_undamaged, read_checkpoint, unfinished
 
     if unfinished(run.checkpoints):
-        say(f"The run ended while a checkpoint was being written; that one is left out. {last} is whole.")
+        say("The run ended while a checkpoint was being written; that one is left out.")
     try:
         read_checkpoint(last)
+        check_undamaged(last)
     except RunError as error:
         best = run.checkpoints / "best.ckpt"
         if not best.is_file():
             raise
         read_checkpoint(best)
+        check_undamaged(best)
         say(f"{error} Going on from {best} instead.")
         return best
     return last
@@ -142,6 +144,17 @@ def setting(arguments: list[str], key: str) -> str | None:
     return None
 
 
+# Not whether code may be run, nor what belongs to the machine.
+_OF_DATA = (
+    "task", "source", "batch_size", "eval_batch_size", "max_length", "train_limit", "validation_limit", "test_limit",
+    "seed",
+)  # fmt: skip
+_OF_MODEL = (
+    "name_or_path", "revision", "attention", "learning_rate", "weight_decay", "schedule", "warmup", "max_grad_norm",
+    "non_finite", "adam_beta1", "adam_beta2", "adam_eps",
+)  # fmt: skip
+
+
 def _from_checkpoint(file: Path) -> list[str]:
     """Flags for a checkpoint outside any run: what its own hyper-parameters say of the task, model and data."""
     from glue_lit.checkpoints import read_checkpoint
@@ -149,8 +162,8 @@ def _from_checkpoint(file: Path) -> list[str]:
     saved = read_checkpoint(file)
     flags: list[str] = []
     for section, key, names in (
-        ("data", "datamodule_hyper_parameters", ("task", "source", "batch_size", "eval_batch_size", "max_length")),
-        ("model", "hyper_parameters", ("name_or_path", "revision", "attention")),
+        ("data", "datamodule_hyper_parameters", _OF_DATA),
+        ("model", "hyper_parameters", _OF_MODEL),
     ):
         values = saved.get(key) or {}
         flags += [f"--{section}.{name}={values[name]}" for name in names if values.get(name) is not None]

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             _sync_folder(path.parent)
         except (OSError, RuntimeError) as error:  # torch has an error of its own for a write that failed
             kept = f" The {path.name} that was there is kept." if path.is_file() else ""
-            reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())[:200]
+            cause = error if isinstance(error, OSError) else error.__context__
+            reason = cause.strerror if isinstance(cause, OSError) else " ".join(str(error).split())[:200]
             raise RunError(f"Cannot write the checkpoint {path} ({reason}).{kept}") from error
         finally:
             if part is not None:
@@ -73,25 +76,47 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if what := _no_checkpoint(path):
         raise RunError(f"{path} {what}")
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of what it raises an error for as well
+            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises a kind of its own for every way in which a file can be wrong
         # torch's own words advise to load with weights_only=False, which would run whatever the file holds.
-        if "weights_only" in str(error) or "Unsupported" in str(error):
-            what = (
-                "holds Python objects besides tensors and plain values. Loading them could run code, so it is refused."
-            )
+        if re.search(
+            r"(?i)unsupported (global|class|type)|not an allowed global|trying to (call|instantiate)", str(error)
+        ):
+            what = "holds Python objects besides tensors and plain values. Loading could run code, so it is refused."
         else:
             what = f"is damaged: it begins as a checkpoint, but cannot be read ({type(error).__name__})."
         raise RunError(f"{path} is not a readable checkpoint: it {what}") from error
-    if not isinstance(saved, dict) or "architecture" not in saved.get("hyper_parameters", {}):
+    settings = saved.get("hyper_parameters") if isinstance(saved, dict) else None
+    if not isinstance(settings, dict) or not isinstance(settings.get("architecture"), str):
         raise RunError(f"{path} is not a checkpoint of glue-lit: {_whose(saved)}")
-    written = saved.get("glue_lit", {})
-    if written.get("format", 0) > CHECKPOINT_FORMAT:
+    written = saved.get("glue_lit", {"format": 0})
+    form = written.get("format") if isinstance(written, dict) else None
+    if not isinstance(form, int):
+        raise RunError(f"{path} is not a checkpoint of glue-lit: it does not say in which format it is.")
+    if form > CHECKPOINT_FORMAT:
         raise RunError(
             f"{path} was written by glue-lit {written.get('version')}; this is {__version__}, which cannot read it. "
             "`pip install --upgrade glue-lit`."
         )
-    return saved
+    content: dict[str, Any] = saved
+    return content
+
+
+def check_undamaged(path: Path) -> None:
+    """Compare every part of a checkpoint with its checksum; torch itself loads changed weights without a word.
+
+    Raises:
+        RunError: They differ.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        damaged = str(error)
+    if damaged is not None:
+        raise RunError(f"{path} is damaged: its content is not what was written ({damaged}). Copy it again.")
 
 
 def _no_checkpoint(path: Path) -> str:
@@ -104,8 +129,11 @@ def _no_checkpoint(path: Path) -> str:
         return f"cannot be read ({error.strerror})."
     if size == 0:
         return "is empty, so it is no checkpoint."
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return "is a web page, not a checkpoint: whatever downloaded it was answered with a page. Download it again."
+    if text.startswith((b"{", b"[")):
+        return "is a JSON text, not a checkpoint: perhaps the error message of a server. Download it again."
     if start.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the checkpoint itself. `git lfs pull` fetches that."
     if start.startswith(b"PK") and not zipfile.is_zipfile(path):

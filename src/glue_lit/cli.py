@@ -15,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from glue_lit.arguments import resolve_arguments
 from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, SaveConfig
-from glue_lit.checkpoints import check_model, check_task, read_checkpoint
+from glue_lit.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
 from glue_lit.configs import check_config, config_files
 from glue_lit.console import print_scores, say
 from glue_lit.data.datamodule import GLUEDataModule
@@ -196,6 +196,8 @@ class GlueLitCLI(LightningCLI):
         saved = None
         if self._checkpoint is not None:
             saved = read_checkpoint(self._checkpoint)
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                check_undamaged(self._checkpoint)
             check_task(self._checkpoint, saved, self.datamodule.task)
             check_model(self._checkpoint, saved, self.model.hparams["name_or_path"])
             self.datamodule.use_checkpoint(saved)

@@ -13,7 +13,7 @@ _SHOWN = 64  # examples named in a message
 
 
 class DivergenceGuard:
-    """Watch every optimizer step, and stop or leave it out if its gradient is not finite.
+    """Watch every optimizer step, and stop or leave it out if its loss or its gradient is not finite.
 
     Args:
         policy: ``stop`` raises before the weights are touched; ``skip`` leaves the step out and counts it.
@@ -26,44 +26,58 @@ class DivergenceGuard:
         self.policy = policy
         self.skipped = 0
         self._examples: list[Tensor] = []
-        self._loss = torch.zeros(())
+        self._losses: list[Tensor] = []
 
     def add(self, examples: Tensor, loss: Tensor) -> None:
         """Note a batch that the next step will be made from: its examples' ``idx`` ``(batch,)`` and its loss."""
         self._examples.append(examples)
-        self._loss = loss.detach()
+        self._losses.append(loss.detach())
 
-    def passes(self, norm: Tensor, step: int, learning_rate: float) -> bool:
-        """Whether the step may be taken. The answer is the same on every device, since gradients are.
+    def passes(self, norm: Tensor | None, step: int, learning_rate: float) -> bool:
+        """Whether the step may be taken.
+
+        Every device gives the same answer, since all have the same gradient. A loss that is not finite has a
+        gradient that is not either, but for an overflow of the loss alone: that one stops the device that
+        has it, whatever the policy, if there are others.
 
         Args:
-            norm: L2 norm of the whole gradient, a scalar.
+            norm: L2 norm of the whole gradient, a scalar; ``None`` with float16's loss scaling, which leaves
+                out steps with an overflowing gradient by itself.
             step: Number of the step, from 0.
             learning_rate: The highest of this step.
 
         Raises:
             DivergenceError: It may not, and the policy is to stop.
         """
-        examples, self._examples = self._examples, []
-        if math.isfinite(norm):
+        examples, losses = self._examples, self._losses
+        self._examples, self._losses = [], []
+        of_gradient = norm is not None and not math.isfinite(norm)
+        bad = [loss for loss in losses if not math.isfinite(loss)]
+        if not of_gradient and not bad:
             return True
-        if self.policy == "skip":
+        everywhere = of_gradient or not _is_distributed()
+        if self.policy == "skip" and everywhere:
             self.skipped += 1
             return False
-        idx = sorted(_everywhere(torch.cat(examples).tolist()))
+        idx = torch.cat(examples).tolist()
+        idx = sorted(_of_all_devices(idx) if everywhere else idx)
         named = ", ".join(map(str, idx[:_SHOWN])) + (f" and {len(idx) - _SHOWN} more" if len(idx) > _SHOWN else "")
+        gradient = "" if norm is None else f", the gradient's norm {float(norm):g}"
         raise DivergenceError(
-            f"Training diverged at step {step}: the loss is {float(self._loss):g}, "
-            f"the gradient's norm {float(norm):g}, at learning rate {learning_rate:g}. "
-            f"Examples of the batch (idx in train): {named}. "
+            f"Training diverged at step {step}: the loss is {float((bad or losses)[-1]):g}{gradient}, "
+            f"at learning rate {learning_rate:g}. Examples of the batch (idx in train): {named}. "
             "Try a lower --model.learning_rate or a longer --model.warmup, look at these examples, "
-            "or leave such steps out with --model.non_finite skip."
+            "or leave such steps out with --model.non_finite skip.",
+            everywhere,
         )
 
 
-def _everywhere(values: list[int]) -> list[int]:
-    """The values of all devices."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _of_all_devices(values: list[int]) -> list[int]:
+    if not _is_distributed():
         return values
     gathered: list[list[int]] = [[] for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather_object(gathered, values)

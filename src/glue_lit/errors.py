@@ -30,7 +30,16 @@ class RunError(GlueLitError):
 
 
 class DivergenceError(RunError):
-    """Training whose loss or gradient is no longer a number; every device raises it at the same step."""
+    """Training whose loss or gradient is no longer a number.
+
+    Args:
+        message: For the user.
+        everywhere: Whether every device raises it at the same step.
+    """
+
+    def __init__(self, message: str, everywhere: bool = True) -> None:
+        super().__init__(message)
+        self.everywhere = everywhere
 
 
 class Stopped(BaseException):

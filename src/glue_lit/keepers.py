@@ -52,6 +52,8 @@ class BestCheckpoint(ModelCheckpoint):
         def moved(path: str) -> str:
             return str(here / Path(path).name) if path else path
 
+        if not Path(moved(state_dict.get("best_model_path", ""))).is_file():
+            return  # a checkpoint that was taken out of its run: the best of this one is yet to come
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
         super().load_state_dict(
             state_dict

@@ -214,7 +214,7 @@ class SequenceClassifier(LightningModule):
         parameters = [p for p in self.parameters() if p.grad is not None]
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips such steps itself
-        if not scaled and not self.guard.passes(norm, self.global_step, optimizer.param_groups[0]["lr"]):
+        if not self.guard.passes(None if scaled else norm, self.global_step, optimizer.param_groups[0]["lr"]):
             optimizer.zero_grad()  # without gradients, the step changes nothing
             return
         limit = self.hparams["max_grad_norm"] if gradient_clip_val is None else gradient_clip_val

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[att
 
 from glue_lit.checkpoints import unfinished
 from glue_lit.errors import RunError
-from glue_lit.runs import Run, claim_version, lock_run
+from glue_lit.runs import Run, claim_version, lock_run, write_text
 
 _EVENTS = "events.out.tfevents.*"
 
@@ -31,11 +31,16 @@ class RunLogger(TensorBoardLogger):
     def __init__(self, root: str | Path, task: str, version: int | str | None = None, curves: bool = True) -> None:
         super().__init__(root, task, version, default_hp_metric=False)
         self._curves = curves
+        self._is_open = False
 
     @property
     def experiment(self) -> Any:
         """The event file's writer, or one that writes nothing."""
-        return super().experiment if self._curves else DummyExperiment()
+        return super().experiment if self._curves and self._is_open else DummyExperiment()
+
+    def open(self) -> None:
+        """Begin to write; before, the run directory may turn out to be another's."""
+        self._is_open = True
 
     def _get_next_version(self) -> int:
         # The other ranks are told the first one's directory, and write nothing.
@@ -76,7 +81,7 @@ class RunDirectory(Callback):
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             _check_room(run, pl_module)
         if job := os.environ.get("SLURM_JOB_ID"):
-            run.job.write_text(job + "\n", encoding="utf-8")
+            write_text(run.job, job + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         """How far the curves have come."""
@@ -93,14 +98,17 @@ class RunDirectory(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take out of the curves what was written after the checkpoint: it comes again."""
-        if self._curves is None or (run := _run(trainer)) is None:
-            return
-        for path in run.path.glob(_EVENTS):
-            size = self._curves.get(path.name, 0)
-            if size == 0:
-                path.unlink()
-            elif path.stat().st_size > size:
-                os.truncate(path, size)
+        run = _run(trainer)
+        if run is not None and self._curves is not None:
+            for path in run.path.glob(_EVENTS):
+                size = self._curves.get(path.name, 0)
+                if size == 0:
+                    path.unlink()
+                elif path.stat().st_size > size:
+                    os.truncate(path, size)
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.open()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The final figures of an earlier end are those of this run no more."""

@@ -56,7 +56,11 @@ class Run:
         if path.is_file():
             return path
         found = ", ".join(sorted(p.name for p in self.checkpoints.glob("*.ckpt"))) or "none"
-        others = [run for run in find_runs(self.path.parent.parent) if (run.checkpoints / path.name).is_file()]
+        others = [
+            run
+            for run in find_runs(self.path.parent.parent, self.path.parent.name)
+            if (run.checkpoints / path.name).is_file()
+        ]
         other = f" The newest run that has one is `--run {others[-1].path}`." if others else ""
         raise RunError(
             f"Run {self.path} has no checkpoint {path.name}; it has {found}. The first is written at the end of "

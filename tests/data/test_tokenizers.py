@@ -110,7 +110,9 @@ def test_a_pointer_to_code_is_refused(tokenizer: Any, file: str) -> None:
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"version": "1.0"}'])
 def test_files_that_are_no_tokenizer(tokenizer: Any, content: bytes) -> None:
-    with pytest.raises(ModelError, match="could not load the checkpoint's tokenizer"):
+    with pytest.raises(
+        ModelError, match="The checkpoint's tokenizer (cannot be read|has a file 'tokenizer.json', which is not data)"
+    ):
         unpack({**pack(tokenizer), "tokenizer.json": packed(content)})
 
 
@@ -139,3 +141,22 @@ def test_code_of_a_tokenizer_is_not_run_unasked(tokenizer: Any, tmp_path: Path) 
     with pytest.raises(ModelError, match=r"It runs code of its own; if you trust its author, pass `--model\.trust_rem"):
         load_tokenizer(str(tmp_path), "main", False)
     assert not (tmp_path / "ran").exists()
+
+
+def test_code_under_an_escaped_name_is_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = pack(load_tokenizer(str(tiny_model), "main", False))
+    settings = json.loads(files["tokenizer_config.json"].numpy().tobytes())
+    del settings["tokenizer_class"]
+    settings["auto_map"] = {"AutoTokenizer": ["some/repo--code.Evil", None]}
+    text = json.dumps(settings).replace("auto_map", "\\u0061uto_map").encode()
+    asked: list[object] = []
+    monkeypatch.setattr("builtins.input", lambda *words: asked.append(words) or "n")
+    with pytest.raises(ModelError, match="which is not data"):
+        unpack({**files, "tokenizer_config.json": torch.frombuffer(bytearray(text), dtype=torch.uint8)})
+    assert asked == []
+
+
+@pytest.mark.parametrize("name", ["..", "", "a\0b", "code.PY"])
+def test_odd_names_are_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="which is not data"):
+        unpack({name: torch.zeros(3, dtype=torch.uint8)})

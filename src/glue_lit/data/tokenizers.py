@@ -1,5 +1,7 @@
 """The tokenizer: loaded by name, or out of a checkpoint, which carries its own."""
 
+import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,7 +85,25 @@ def unpack(files: Mapping[str, Tensor]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             data = content.numpy().tobytes()
-            if Path(name).name != name or name.endswith(".py") or (name.endswith(".json") and b'"auto_map"' in data):
+            if not _is_data(name, data):
                 raise ModelError(f"The checkpoint's tokenizer has a file {name!r}, which is not data. It is not used.")
             Path(folder, name).write_bytes(data)
-        return pretrained.load("checkpoint's tokenizer", AutoTokenizer.from_pretrained, folder)
+        try:
+            with pretrained.quiet():
+                return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        except Exception as error:  # whatever transformers raises
+            reason = " ".join(str(error).replace(folder, "").split())[:300]
+            raise ModelError(f"The checkpoint's tokenizer cannot be read: {reason}") from error
+
+
+def _is_data(name: str, content: bytes) -> bool:
+    """Whether a file is a plain file of its folder without code, and no JSON that names code to be fetched."""
+    if not re.fullmatch(r"[\w.+-]+", name) or name.strip(".") == "" or name.lower().endswith(".py"):
+        return False
+    if not name.lower().endswith(".json"):
+        return True
+    try:
+        values = json.loads(content)
+    except ValueError:
+        return False
+    return not (isinstance(values, dict) and "auto_map" in values)
