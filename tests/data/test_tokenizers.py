@@ -111,7 +111,7 @@ def test_a_pointer_to_code_is_refused(tokenizer: Any, file: str) -> None:
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"version": "1.0"}'])
 def test_files_that_are_no_tokenizer(tokenizer: Any, content: bytes) -> None:
     with pytest.raises(
-        ModelError, match="The checkpoint's tokenizer (cannot be read|has a file 'tokenizer.json', which is not data)"
+        ModelError, match=r"The checkpoint's tokenizer (cannot be read|has a file 'tokenizer.json', which is not data)"
     ):
         unpack({**pack(tokenizer), "tokenizer.json": packed(content)})
 
