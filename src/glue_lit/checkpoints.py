@@ -81,9 +81,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises a kind of its own for every way in which a file can be wrong
         # torch's own words advise to load with weights_only=False, which would run whatever the file holds.
-        if re.search(
-            r"(?i)unsupported (global|class|type)|not an allowed global|trying to (call|instantiate)", str(error)
-        ):
+        code = r"(?i)unsupported (global|class|type)|not an allowed global|trying to (call|instantiate)"
+        if re.search(code, str(error)) or not zipfile.is_zipfile(path):  # a bare pickle
             what = "holds Python objects besides tensors and plain values. Loading could run code, so it is refused."
         else:
             what = f"is damaged: it begins as a checkpoint, but cannot be read ({type(error).__name__})."
