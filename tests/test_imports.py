@@ -23,7 +23,7 @@ LAYERS = (
     ("resume",),
     ("model",),
     ("callbacks", "keepers", "provenance", "run_directory"),
-    ("summary",),
+    ("summary", "parsing"),
     ("cli",),
     ("commands",),
     ("__main__",),

@@ -1,13 +1,10 @@
 """LightningCLI, plus which run a command is about and what it prints at the end."""
 
 import os
-import shlex
-import signal
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -22,33 +19,25 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
 from glue_lit.model import SequenceClassifier
-from glue_lit.parse_errors import check_environment, explain
+from glue_lit.parse_errors import check_environment
+from glue_lit.parsing import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
 from glue_lit.quiet import quiet_loggers
 from glue_lit.run_directory import RunDirectory, RunLogger
 from glue_lit.runs import LOGS, Run, run_of, write_metrics
-from glue_lit.signals import EvaluationSignals, StopRequest, requeue
-from glue_lit.summary import run_record, say_collapsed, say_data, say_model, say_next, say_skipped, shown
+from glue_lit.signals import EvaluationSignals, StopRequest
+from glue_lit.summary import (
+    advice,
+    run_record,
+    say_collapsed,
+    say_data,
+    say_model,
+    say_next,
+    say_skipped,
+    say_stopped,
+    shown,
+)
 from glue_lit.tasks import get_task, logged_names
 from glue_lit.watch import RankWatch, die_with_parent, is_lost_connection
-
-# What differs from lightning.Trainer's own defaults: the notebook's five epochs, and a quiet screen.
-TRAINER_DEFAULTS = {
-    "max_epochs": 5,
-    "log_every_n_steps": 10,
-    "num_sanity_val_steps": 0,  # all data are read and tokenised before training starts
-    "enable_model_summary": False,
-}
-
-
-class Parser(LightningArgumentParser):
-    """A parser whose errors are one message."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say what is wrong, without seventy lines of usage before it."""
-        raise UsageError(explain(self, message, sys.argv[1:])) from ex
 
 
 class GlueLitCLI(LightningCLI):
@@ -81,27 +70,12 @@ class GlueLitCLI(LightningCLI):
     # ---------------------------------------------------------------- arguments
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add trainer, model and data; a model's architecture comes from a checkpoint, never from a flag."""
-        parser.add_lightning_class_args(Trainer, "trainer")
-        parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
-        parser.add_class_arguments(
-            SequenceClassifier, "model", fail_untyped=False, sub_configs=True, skip={"architecture"}
-        )
-        parser.add_lightning_class_args(GLUEDataModule, "data")
+        """Add trainer, model and data."""
+        add_trainer_model_and_data(parser)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the checkpoint's arguments, and let model and data agree on what they share."""
-        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
-        parser.add_argument(
-            "--checkpoint_every",
-            type=PositiveInt | None,
-            default=None,
-            help="Write last.ckpt every so many optimizer steps too; null for the ends of epochs only.",
-        )
-        parser.link_arguments("data.task", "model.task")
-        parser.link_arguments("model.name_or_path", "data.tokenizer")
-        parser.link_arguments("model.revision", "data.revision")
-        parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
+        """Add the rest."""
+        add_checkpoints(parser)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
@@ -274,6 +248,9 @@ class GlueLitCLI(LightningCLI):
 
     # ---------------------------------------------------------------- ends that are none
 
+    def _advice(self) -> str | None:
+        return advice(self.last)
+
     def _run_subcommand(self, subcommand: str) -> None:
         """Run it, and when it is stopped or fails, say how to go on."""
         self.watch.advice = self._advice
@@ -285,45 +262,19 @@ class GlueLitCLI(LightningCLI):
         except Stopped as stopped:
             failed = False
             if self.trainer.is_global_zero:
-                self._say_stopped(stopped)
+                say_stopped(stopped, self.last, self.best)
             raise
         except Exception as error:
             dead = self.watch.explain() if is_lost_connection(error) else None
             shown_error = error if dead is None else RunError(dead)
-            if (advice := self._advice()) is not None:
-                shown_error.add_note(advice)
+            if (line := self._advice()) is not None:
+                shown_error.add_note(line)
             if dead is None:
                 raise
             raise shown_error from error
         finally:
             self.watch.close(failed)
             self.directory.release()
-
-    def _way_on(self) -> str | None:
-        """The command that continues this fit, if it has a checkpoint."""
-        if self.last is None or self.last.saved_at is None:
-            return None
-        return f"glue-lit fit --run {shlex.quote(shown(self.last.path.parent.parent))} --ckpt_path last"
-
-    def _advice(self) -> str | None:
-        command = self._way_on()
-        return command and f"The last checkpoint is of step {self.last.saved_at}. Go on from it: {command}"  # type: ignore[union-attr]
-
-    def _say_stopped(self, stopped: Stopped) -> None:
-        if self.subcommand != "fit":
-            return
-        name = signal.Signals(stopped.signum).name
-        say("")
-        say(f"Stopped by {'Ctrl-C' if stopped.signum == signal.SIGINT else name}.")
-        if (command := self._way_on()) is None:
-            say("Nothing was trained yet, so there is nothing to go on from; start again.")
-            return
-        if self.best.best_model_score is not None:
-            say(f"Best so far {self.best.monitor} {float(self.best.best_model_score):.4f}")
-        say(f"Checkpoint  {shown(self.last.path)}, step {self.last.saved_at}")  # type: ignore[union-attr]
-        say(f"Go on       {command}")
-        if name == "SIGUSR1" and requeue():
-            say("SLURM will run this job again, and it will go on.")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What a run says when it starts and when it ends, and the record it leaves."""
 
 import shlex
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from glue_lit import provenance
 from glue_lit.callbacks import EpochLines
 from glue_lit.console import say
 from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.errors import Stopped
+from glue_lit.keepers import BestCheckpoint, LastCheckpoint
 from glue_lit.model import SequenceClassifier
 from glue_lit.runs import LOGS, Run, find_runs
+from glue_lit.signals import requeue
 
 
 def say_data(data: GLUEDataModule, stage: str) -> None:
@@ -60,6 +64,35 @@ def say_skipped(model: SequenceClassifier) -> None:
     """Say how many optimizer steps were left out, if any were."""
     if model.guard.skipped:
         say(f"{model.guard.skipped} optimizer steps were left out, since their gradient was not finite.")
+
+
+def advice(last: LastCheckpoint | None) -> str | None:
+    """How to go on after an error, if this fit has left a checkpoint."""
+    if last is None or last.saved_at is None:
+        return None
+    return f"The last checkpoint is of step {last.saved_at}. Go on from it: {_way_on(last)}"
+
+
+def _way_on(last: LastCheckpoint) -> str:
+    return f"glue-lit fit --run {shlex.quote(shown(last.path.parent.parent))} --ckpt_path last"
+
+
+def say_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheckpoint) -> None:
+    """What a fit leaves that a signal has stopped, and how to go on; of other commands, nothing is left."""
+    if last is None:
+        return
+    name = signal.Signals(stopped.signum).name
+    say("")
+    say(f"Stopped by {'Ctrl-C' if stopped.signum == signal.SIGINT else name}.")
+    if last.saved_at is None:
+        say("Nothing was trained yet, so there is nothing to go on from; start again.")
+        return
+    if best.best_model_score is not None:
+        say(f"Best so far {best.monitor} {float(best.best_model_score):.4f}")
+    say(f"Checkpoint  {shown(last.path)}, step {last.saved_at}")
+    say(f"Go on       {_way_on(last)}")
+    if name == "SIGUSR1" and requeue():
+        say("SLURM will run this job again, and it will go on.")
 
 
 def run_record(

@@ -1,0 +1,56 @@
+"""The parser of the trainer's commands: which settings there are, and which of them are one."""
+
+import sys
+from typing import Any, NoReturn
+
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.errors import UsageError
+from glue_lit.keepers import BestCheckpoint
+from glue_lit.model import SequenceClassifier
+from glue_lit.parse_errors import explain
+
+# What differs from lightning.Trainer's own defaults: the notebook's five epochs, and a quiet screen.
+TRAINER_DEFAULTS = {
+    "max_epochs": 5,
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,  # all data are read and tokenised before training starts
+    "enable_model_summary": False,
+}
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are one message."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say what is wrong, without seventy lines of usage before it."""
+        raise UsageError(explain(self, message, sys.argv[1:])) from ex
+
+
+def add_trainer_model_and_data(parser: LightningArgumentParser) -> None:
+    """Add their settings; a model's architecture comes from a checkpoint, never from a flag."""
+    parser.add_lightning_class_args(Trainer, "trainer")
+    parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
+    parser.add_class_arguments(SequenceClassifier, "model", fail_untyped=False, sub_configs=True, skip={"architecture"})
+    parser.add_lightning_class_args(GLUEDataModule, "data")
+
+
+def add_checkpoints(parser: LightningArgumentParser) -> None:
+    """Add what checkpoints are kept, and let model and data agree on what they share."""
+    parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+    parser.add_argument(
+        "--checkpoint_every",
+        type=PositiveInt | None,
+        default=None,
+        help="Write last.ckpt every so many optimizer steps too; null for the ends of epochs only.",
+    )
+    parser.link_arguments("data.task", "model.task")
+    parser.link_arguments("model.name_or_path", "data.tokenizer")
+    parser.link_arguments("model.revision", "data.revision")
+    parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
