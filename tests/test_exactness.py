@@ -27,7 +27,7 @@ TASKS = ("cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "mnli-mm", "qnli", "rte"
 TRAINABLE = TASKS[:-1]
 MATCHED = "validation_matched"
 # (rows, evaluation batch): fewer rows than processes, a last batch that is short, a batch larger than a share
-SIZES = ((1, 4), (2, 5), (7, 1), (13, 4), (17, 1), (17, 4), (17, 5))
+SIZES = ((1, 4), (2, 5), (7, 1), (13, 5), (17, 1), (17, 4))
 FEW_SIZES = ((2, 4), (7, 1), (17, 5))
 THOROUGH = ("cola", "mrpc", "stsb", "mnli")  # each metric, and two validation splits; the others take FEW_SIZES
 UNLABELLED = ("cola", "stsb", "mnli", "ax")
@@ -422,7 +422,8 @@ def assert_close(got: dict[str, float], expected: dict[str, float], loss: float 
     for name, value in expected.items():
         ending = name.rpartition("/")[2]
         allowed = {"loss": loss, "pearson": 1e-5, "spearmanr": 1e-5}.get(ending, 1e-6)
-        assert got[name] == pytest.approx(value, abs=allowed, nan_ok=True), name
+        relative = 1e-6 if ending == "loss" else 0.0  # float32, and no upper bound
+        assert got[name] == pytest.approx(value, abs=allowed, rel=relative, nan_ok=True), name
 
 
 def assert_same_lines(got: Lines, expected: Lines) -> None:
@@ -540,9 +541,8 @@ def test_every_process_finds_the_same_and_the_first_writes(found: dict[str, dict
 def test_batch_sizes_do_not_show(found: dict[str, dict[str, Record]], task: str) -> None:
     for world in WORLDS:
         for command in ("validate", "test"):
-            first, *others = (found[f"{world}-0"][f"{command} {task} 17 {batch}"] for batch in (1, 4, 5))
-            for other in others:
-                assert_close(other["scores"], first["scores"], loss=1e-5)
+            first, other = (found[f"{world}-0"][f"{command} {task} 17 {batch}"] for batch in (1, 4))
+            assert_close(other["scores"], first["scores"], loss=1e-5)
 
 
 @pytest.mark.parametrize("world", WORLDS)
