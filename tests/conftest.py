@@ -7,6 +7,8 @@ from pathlib import Path
 # huggingface_hub and tokenizers read these once, when they are imported: before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Models of a few thousand weights are slower on several threads; torch reads this at its import.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

@@ -136,8 +136,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize(("hook", "count"), CUTS, ids=lambda value: str(value))
+# all of them by hand, and in every run those that are different in kind
+QUICK = {("on_train_batch_end", 10), ("on_train_batch_start", 6), ("on_train_batch_start", 11), ("on_before_backward", 12),
+         ("on_train_epoch_end", 2), ("on_validation_batch_end", 2), ("on_validation_end", 1)}  # fmt: skip
+CASES = [
+    pytest.param(recipe, *cut, id=f"{recipe}-{cut[0]}-{cut[1]}", marks=() if cut in QUICK else pytest.mark.slow)
+    for recipe in RECIPES
+    for cut in CUTS
+]
+
+
+@pytest.mark.parametrize(("recipe", "hook", "count"), CASES)
 def test_goes_on_exactly(
     references: dict[str, Fit], tmp_path: Path, tiny_model: Path, recipe: str, hook: str, count: int
 ) -> None:
