@@ -20,7 +20,7 @@ LAYERS = (
         "signals",
         "watch",
     ),
-    ("resume",),
+    ("resume", "scoring"),
     ("model",),
     ("callbacks", "keepers", "provenance", "run_directory"),
     ("summary", "parsing"),

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -20,7 +20,6 @@ from glue_lit.checkpoints import CHECKPOINT_FORMAT
 from glue_lit.data.batches import Batch
 from glue_lit.divergence import DivergenceGuard, NonFinite
 from glue_lit.errors import UsageError
-from glue_lit.metrics import TaskMetrics
 from glue_lit.optim import (
     Schedule,
     build_adamw,
@@ -31,7 +30,8 @@ from glue_lit.optim import (
     warmup_steps,
 )
 from glue_lit.resume import Position, batch_seed
-from glue_lit.tasks import get_task, log_prefix
+from glue_lit.scoring import SplitMetrics
+from glue_lit.tasks import get_task
 
 
 class SequenceClassifier(LightningModule):
@@ -87,8 +87,7 @@ class SequenceClassifier(LightningModule):
             if not 0 <= self.hparams[flag] < float("inf"):
                 raise UsageError(f"model.{flag}: got {self.hparams[flag]}, allowed: a number from 0 up.")
         self._architecture = architecture
-        splits = (*self.task.validation_splits, *self.task.test_splits)
-        self.metrics = nn.ModuleDict({split: TaskMetrics(self.task) for split in splits})
+        self.metrics = SplitMetrics(self.task)
         self.scores: dict[str, float] = {}  # of the last evaluation, in float64
         self.predicted: dict[str, dict[str, int]] = {}  # by split: how many examples were given each label
         self.guard = DivergenceGuard(non_finite)
@@ -251,22 +250,13 @@ class SequenceClassifier(LightningModule):
 
     def _score(self, split: str, batch: Batch) -> Tensor:
         logits: Tensor = self(batch)
-        labels = batch["labels"]
-        known = ~labels.isnan() if self.task.is_regression else labels >= 0
-        seen, gold = logits[known], labels[known]
-        preds = seen[:, 0] if self.task.is_regression else seen.argmax(dim=1)
-        self._metrics(split).update(preds, gold, self.loss(seen, gold))
+        self.metrics.add(split, logits, batch["labels"], self.loss)
         return logits
-
-    def _metrics(self, split: str) -> TaskMetrics:
-        metrics = self.metrics[split]
-        assert isinstance(metrics, TaskMetrics)
-        return metrics
 
     def on_validation_epoch_start(self) -> None:
         """Begin with empty metrics, also if an earlier evaluation broke off."""
         self._position.is_validated = False
-        self._reset_metrics()
+        self.metrics.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of every validation split."""
@@ -278,16 +268,6 @@ class SequenceClassifier(LightningModule):
         self._log_scores(self.task.test_splits)
 
     def _log_scores(self, splits: tuple[str, ...]) -> None:
-        self.scores, self.predicted = {}, {}
-        for split in splits:
-            values = self._metrics(split).compute()
-            self.scores |= {f"{log_prefix(split)}/{name}": value for name, value in values.items()}
-            if values:
-                self.predicted |= {split: self._metrics(split).predictions()}
-        self._reset_metrics()
+        self.scores, self.predicted = self.metrics.compute(splits)
         for name, value in self.scores.items():  # already the same on every device
             self.log(name, value, prog_bar=name == self.monitor)
-
-    def _reset_metrics(self) -> None:
-        for split in self.metrics:
-            self._metrics(split).reset()

@@ -1,0 +1,62 @@
+"""From logits to the logged scores of every evaluation split of a task."""
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor, nn
+
+from glue_lit.metrics import TaskMetrics
+from glue_lit.tasks import TaskSpec, log_prefix
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class SplitMetrics(nn.ModuleDict):
+    """The task's metrics, for each of its validation and test splits.
+
+    Args:
+        task: Names the splits and the metrics.
+    """
+
+    def __init__(self, task: TaskSpec) -> None:
+        super().__init__({split: TaskMetrics(task) for split in (*task.validation_splits, *task.test_splits)})
+        self.task = task
+
+    def of(self, split: str) -> TaskMetrics:
+        """The metrics of one split."""
+        metrics = self[split]
+        assert isinstance(metrics, TaskMetrics)
+        return metrics
+
+    def add(self, split: str, logits: Tensor, labels: Tensor, loss: Loss) -> None:
+        """Add a batch to a split, as far as it is labelled.
+
+        Args:
+            split: The batch's.
+            logits: ``(batch, labels)``, or ``(batch, 1)`` for regression.
+            labels: ``(batch,)``, -1 or NaN where unlabelled.
+            loss: Gives the mean loss of logits and labels that are all known.
+        """
+        known = ~labels.isnan() if self.task.is_regression else labels >= 0
+        seen, gold = logits[known], labels[known]
+        preds = seen[:, 0] if self.task.is_regression else seen.argmax(dim=1)
+        self.of(split).update(preds, gold, loss(seen, gold))
+
+    def compute(self, splits: Iterable[str]) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
+        """Scores by their logged names, and by split how many examples were given each label; then begin anew.
+
+        A split without labels has neither. Collective under DDP.
+        """
+        scores: dict[str, float] = {}
+        predicted: dict[str, dict[str, int]] = {}
+        for split in splits:
+            values = self.of(split).compute()
+            scores |= {f"{log_prefix(split)}/{name}": value for name, value in values.items()}
+            if values:
+                predicted[split] = self.of(split).predictions()
+        self.reset()
+        return scores, predicted
+
+    def reset(self) -> None:
+        """Forget all examples."""
+        for split in self:
+            self.of(split).reset()
