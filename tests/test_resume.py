@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.loggers.logger import Logger
 
 from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
@@ -274,3 +274,19 @@ def test_every_batch_of_every_device_has_its_own_seed() -> None:
     seeds = {batch_seed(*place) for place in places}
     assert len(seeds) == len(places)
     assert batch_seed(42, 1, 2, 3) == 7947200846218324290  # the same on every machine and in every version
+
+
+def test_an_early_end_stays_the_end(tmp_path: Path, tiny_model: Path) -> None:
+    # killed between the last checkpoint and the final scores, it would train an epoch more
+    def fit() -> tuple[Fit, LastCheckpoint]:
+        last = LastCheckpoint()
+        last.dirpath = str(tmp_path / "run")
+        early = EarlyStopping("val/loss", mode="max", patience=0, min_delta=10.0)
+        return Fit(tmp_path / "run", tiny_model, early, last, max_epochs=6), last
+
+    first, last = fit()
+    first.run()
+    assert first.trainer.current_epoch == 2
+    second, _ = fit()
+    second.run(last.path)
+    assert (second.trainer.current_epoch, second.trainer.global_step) == (2, 20)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from glue_lit.checkpoints import AtomicCheckpointIO
 from glue_lit.errors import DivergenceError, Stopped
@@ -99,6 +99,9 @@ class LastCheckpoint(ModelCheckpoint):
         """From now on a signal is a request."""
         super().on_train_start(trainer, pl_module)
         self.stop.begin(trainer)
+        # It may have been killed after its early end, before the final scores: training is over all the same.
+        if any(isinstance(other, EarlyStopping) and other.stopped_epoch for other in trainer.callbacks):  # type: ignore[attr-defined]
+            trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on a signal ends the program at once."""
