@@ -39,7 +39,7 @@ def resolve_arguments(arguments: Sequence[str]) -> list[str]:
             raise UsageError(
                 "--run: `fit` continues a run with `--ckpt_path last` beside it; leave --run out for a new one."
             )
-        requeued = _requeued(others)
+        requeued = _requeued(list(arguments), others)
         if requeued is None:
             return list(arguments)
         wanted, run_given = "last", str(requeued.path)
@@ -92,12 +92,12 @@ def _locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run 
     return run, run.checkpoint(wanted)
 
 
-def _requeued(others: list[str]) -> Run | None:
+def _requeued(command: list[str], others: list[str]) -> Run | None:
     """The run that this SLURM job had begun before it was requeued, to be continued by the same command."""
     job = os.environ.get("SLURM_JOB_ID")
     if not job or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
         return None
-    run = run_of_job(Path(setting(others, "trainer.default_root_dir") or ".") / LOGS, job)
+    run = run_of_job(Path(setting(others, "trainer.default_root_dir") or ".") / LOGS, job, command)
     if run is not None:
         say(f"SLURM has restarted job {job}: going on with {run.path}.")
     return run

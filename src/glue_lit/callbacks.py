@@ -62,6 +62,11 @@ class EpochLines(Callback):
         self._before = 0.0  # wall time of earlier parts
         self._started: float | None = None
         self._header: list[str] | None = None
+        self._is_fit = True
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Note what is being done: scoring a checkpoint loads its measurements too."""
+        self._is_fit = stage == "fit"
 
     @property
     def wall_seconds(self) -> float:
@@ -73,7 +78,9 @@ class EpochLines(Callback):
         return {"seconds": self.seconds, "examples": self.examples, "wall_seconds": self.wall_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on measuring."""
+        """Go on measuring, where training goes on."""
+        if not self._is_fit:
+            return
         self.seconds, self.examples = state_dict["seconds"], state_dict["examples"]
         self._before = state_dict["wall_seconds"]
 

@@ -22,6 +22,7 @@ from glue_lit.model import SequenceClassifier
 from glue_lit.parse_errors import check_environment
 from glue_lit.parsing import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
 from glue_lit.quiet import quiet_loggers
+from glue_lit.resume import is_within_epoch
 from glue_lit.run_directory import RunDirectory, RunLogger
 from glue_lit.runs import LOGS, Run, run_of, write_metrics
 from glue_lit.signals import EvaluationSignals, StopRequest
@@ -89,6 +90,7 @@ class GlueLitCLI(LightningCLI):
         for file in config_files(sys.argv[1:]):
             check_config(file)
         check_environment(parser, sys.argv[1], os.environ)
+        self.directory.command = sys.argv[1:]
         sys.argv[1:] = resolve_arguments(sys.argv[1:])
         super().parse_arguments(parser, args)
 
@@ -132,10 +134,9 @@ class GlueLitCLI(LightningCLI):
         self.best = config["checkpoint"]
         trainer = config["trainer"]
         run = run_of(self._checkpoint) if self._checkpoint is not None else None
-        callbacks = [*(trainer.get("callbacks") or []), self.watch]
+        callbacks = [*(trainer.get("callbacks") or []), self.watch, EvaluationSignals(self.stop)]
         if self.subcommand != "fit":
             kwargs["logger"] = False
-            callbacks.append(EvaluationSignals(self.stop))
             if self.subcommand != "validate":
                 folder = run.predictions if run else self._checkpoint.absolute().parent / "predictions"  # type: ignore[union-attr]
                 task = self._setting("data.task")
@@ -177,6 +178,10 @@ class GlueLitCLI(LightningCLI):
             self.datamodule.use_checkpoint(saved)
             self.model.use_architecture_of(saved)
         self.datamodule.load(str(self.subcommand))
+        if saved is not None and self.subcommand == "fit" and is_within_epoch(saved["loops"]["fit_loop"]):
+            self.datamodule.trainer = self.trainer
+            self.datamodule.load_state_dict(saved.get(GLUEDataModule.__qualname__, {}))
+            self.datamodule.check_same_batches()
         self.model.configure_model()
         if not self.trainer.is_global_zero:
             return
@@ -186,7 +191,8 @@ class GlueLitCLI(LightningCLI):
             return
         say(f"Checkpoint {shown(self._checkpoint)}")
         limit = self.trainer.max_epochs or 0
-        if self.subcommand == "fit" and 0 < limit <= saved["epoch"] + 1:
+        loops = saved["loops"]["fit_loop"]
+        if self.subcommand == "fit" and 0 < limit <= loops["epoch_progress"]["current"]["processed"]:
             say(f"It has finished all {limit} epochs; `--trainer.max_epochs N` with a larger N goes on.")
         steps = self.trainer.max_steps
         if self.subcommand == "fit" and 0 < steps <= saved["global_step"]:
@@ -260,7 +266,8 @@ class GlueLitCLI(LightningCLI):
                 super()._run_subcommand(subcommand)
             failed = False
         except Stopped as stopped:
-            failed = False
+            failed = not stopped.agreed
+            self.watch.close(failed)
             if self.trainer.is_global_zero:
                 say_stopped(stopped, self.last, self.best)
             raise

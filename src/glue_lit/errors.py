@@ -47,11 +47,13 @@ class Stopped(BaseException):
 
     Args:
         signum: The signal.
+        agreed: Whether all processes of the run stop at the same point.
     """
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, agreed: bool = False) -> None:
         super().__init__(signum)
         self.signum = signum
+        self.agreed = agreed
 
     @property
     def exit_code(self) -> int:

@@ -8,7 +8,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from glue_lit.checkpoints import AtomicCheckpointIO
-from glue_lit.errors import DivergenceError, Stopped
+from glue_lit.console import say
+from glue_lit.errors import RunError, Stopped
 from glue_lit.signals import StopRequest
 
 
@@ -83,6 +84,7 @@ class LastCheckpoint(ModelCheckpoint):
         self.every = every
         self.stop = stop or StopRequest()
         self.saved_at: int | None = None
+        self._has_begun = False
 
     @property
     def path(self) -> Path:
@@ -100,8 +102,10 @@ class LastCheckpoint(ModelCheckpoint):
         super().on_train_start(trainer, pl_module)
         self.stop.begin(trainer)
         # It may have been killed after its early end, before the final scores: training is over all the same.
-        if any(isinstance(other, EarlyStopping) and other.stopped_epoch for other in trainer.callbacks):  # type: ignore[attr-defined]
+        if any(isinstance(other, EarlyStopping) and _has_stopped(other) for other in trainer.callbacks):  # type: ignore[attr-defined]
             trainer.should_stop = True
+            if trainer.is_global_zero:
+                say("EarlyStopping had ended this run; take it out of trainer.callbacks to train on.")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on a signal ends the program at once."""
@@ -114,11 +118,12 @@ class LastCheckpoint(ModelCheckpoint):
         """
         signum = self.stop.agreed(trainer)
         step = trainer.global_step
+        self._has_begun = True
         is_due = self.every is not None and step > 0 and step % self.every == 0
         if (is_due or signum) and step not in (0, self.saved_at):
             self._save(trainer)
         if signum:
-            raise Stopped(signum)
+            raise Stopped(signum, agreed=True)
 
     def on_validation_batch_end(
         self,
@@ -134,18 +139,19 @@ class LastCheckpoint(ModelCheckpoint):
             return
         if signum := self.stop.agreed(trainer):
             self._save(trainer)
-            raise Stopped(signum)
+            raise Stopped(signum, agreed=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it; then stop if asked to."""
         self._save(trainer)
         if signum := self.stop.agreed(trainer):
-            raise Stopped(signum)
+            raise Stopped(signum, agreed=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write the state after the last optimizer step, as far as there is one and this process has it."""
         self.stop.end()
-        if isinstance(exception, Stopped | DivergenceError) or trainer.state.fn != "fit":
+        # Before its first batch, a fit has nothing that the file does not have; an error of ours is no accident.
+        if not self._has_begun or isinstance(exception, Stopped | RunError) or trainer.state.fn != "fit":
             return
         if trainer.global_step in (0, self.saved_at) or not getattr(pl_module, "is_between_steps", True):
             return
@@ -176,3 +182,8 @@ def _all_have(trainer: Trainer, batch_idx: int, dataloader_idx: int) -> bool:
 
 def _is_trial(trainer: Trainer) -> bool:
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+
+
+def _has_stopped(early: EarlyStopping) -> bool:
+    reason = getattr(early, "stopping_reason", None)
+    return bool(early.stopped_epoch) or (reason is not None and reason.value > 0)

@@ -129,8 +129,9 @@ class SequenceClassifier(LightningModule):
             self._position.write(self.trainer, checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting."""
-        self.guard.skipped = checkpoint.get("glue_lit", {}).get("skipped_steps", 0)
+        """Go on counting, where training goes on."""
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            self.guard.skipped = checkpoint.get("glue_lit", {}).get("skipped_steps", 0)
 
     @property
     def monitor(self) -> str:
@@ -162,7 +163,8 @@ class SequenceClassifier(LightningModule):
         """Go on exactly where the checkpoint stands, if the fit continues from one."""
         self._position.begin(self.trainer)
         self._seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
-        for config in self.trainer.lr_scheduler_configs:
+        own = type(self).configure_optimizers is SequenceClassifier.configure_optimizers
+        for config in self.trainer.lr_scheduler_configs if own else ():
             if isinstance(config.scheduler, LambdaLR):  # a new learning rate is meant, not the checkpoint's
                 set_anew(config.scheduler.optimizer, config.scheduler, **self._adamw)
 

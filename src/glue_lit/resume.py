@@ -106,7 +106,7 @@ class Position:
                 part._restarting = False
         sampler = getattr(trainer.train_dataloader, "sampler", None)
         if isinstance(sampler, ShuffledSampler):
-            if done:
+            if done and trainer.datamodule is not None:
                 trainer.datamodule.check_same_batches()
             sampler.start_at(epoch, done * trainer.train_dataloader.batch_size)
             if epoch or done:
@@ -139,7 +139,9 @@ class Position:
         if not is_within_epoch(loops):
             set_after_epoch(loops)
         elif trainer.validating:
-            if not self.is_validated:
+            if not progress.is_last_batch and progress.current.ready % trainer.accumulate_grad_batches:
+                self._write_boundary(loops)  # gradients that no step has used yet are not kept
+            elif not self.is_validated:
                 set_before_validation(loops)
         elif progress.current.ready > progress.current.started:  # the next batch has been fetched, no more
             self._note(trainer, progress.current.started, progress.total.started)

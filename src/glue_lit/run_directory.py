@@ -1,6 +1,7 @@
 """What a fit does to its run directory: claim it, keep others out, write its curves without a doubled point."""
 
 import contextlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -59,6 +60,7 @@ class RunDirectory(Callback):
     """
 
     def __init__(self) -> None:
+        self.command: list[str] = []  # as the user gave it
         self._lock: int | None = None
         self._trainer: Trainer | None = None
         self._curves: dict[str, int] | None = None  # size of each event file, as the checkpoint has it
@@ -81,7 +83,7 @@ class RunDirectory(Callback):
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             _check_room(run, pl_module)
         if job := os.environ.get("SLURM_JOB_ID"):
-            write_text(run.job, job + "\n")
+            write_text(run.job, json.dumps({"job": job, "command": self.command}) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         """How far the curves have come."""
@@ -99,6 +101,8 @@ class RunDirectory(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take out of the curves what was written after the checkpoint: it comes again."""
         run = _run(trainer)
+        if run is not None and trainer.ckpt_path is not None:
+            _make_last(run, Path(trainer.ckpt_path))
         if run is not None and self._curves is not None:
             for path in run.path.glob(_EVENTS):
                 size = self._curves.get(path.name, 0)
@@ -130,6 +134,19 @@ def _run(trainer: Trainer) -> Run | None:
         if isinstance(logger, RunLogger):
             return Run(Path(logger.log_dir))
     return None
+
+
+def _make_last(run: Run, source: Path) -> None:
+    """Put the checkpoint that a fit goes on from in the place of a later one: that future will not be."""
+    last = run.checkpoints / "last.ckpt"
+    if last.is_file() and source.is_file() and not source.samefile(last):
+        part = last.with_name(f".{last.name}.{os.getpid()}.part")
+        try:
+            shutil.copyfile(source, part)
+            os.replace(part, last)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise RunError(f"Cannot write {last} ({error.strerror}).") from error
 
 
 def _check_room(run: Run, module: LightningModule) -> None:

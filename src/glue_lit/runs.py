@@ -114,13 +114,17 @@ def newest_run(root: Path, task: str | None = None) -> Run:
     return runs[-1]
 
 
-def run_of_job(root: Path, job: str) -> Run | None:
-    """The run below ``root`` that a SLURM job trained, if it has a checkpoint to go on from."""
+def run_of_job(root: Path, job: str, command: list[str]) -> Run | None:
+    """The run below ``root`` that a SLURM job began with a command, if it has a checkpoint to go on from.
+
+    By the command too, since one job can train several runs.
+    """
+    begun = {"job": job, "command": command}
     for run in reversed(find_runs(root)):
         try:
-            if run.job.read_text(encoding="utf-8").strip() == job and (run.checkpoints / "last.ckpt").is_file():
+            if json.loads(run.job.read_text(encoding="utf-8")) == begun and (run.checkpoints / "last.ckpt").is_file():
                 return run
-        except (OSError, UnicodeDecodeError):
+        except (OSError, ValueError):
             continue
     return None
 

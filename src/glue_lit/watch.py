@@ -63,7 +63,7 @@ class RankWatch(Callback):
         self._is_over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._started: list[Any] = []  # processes of other ranks
-        self._answered: float | None = None  # when rank 0's store did last
+        self._unanswered: int | None = None  # looks since rank 0's store answered last
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start watching, once there are processes to watch."""
@@ -117,7 +117,10 @@ class RankWatch(Callback):
             for number, process in enumerate(self._started):
                 if process.poll() not in (None, 0):
                     return self._found(f"rank {number + 1} {_how(process)}.")
-            if self._answered is not None and time.monotonic() - self._answered > _SILENT * _EVERY:
+            if self._unanswered is None:
+                continue
+            self._unanswered += 1  # looks, not seconds, which pass while this process is suspended
+            if self._unanswered > 4 * _SILENT:
                 return self._found(f"rank 0 has died or hangs: its store has not answered for {_SILENT} s.")
         return None
 
@@ -131,7 +134,7 @@ class RankWatch(Callback):
         except (KeyError, RuntimeError):
             return  # found each other in another way, e.g. through MPI
         try:
-            self._answered = time.monotonic()
+            self._unanswered = 0
             store.set(f"glue-lit/{rank}/who", f"pid {os.getpid()} on {socket.gethostname()}")
             store.set(f"glue-lit/{rank}/alive", "0")
             while not self._is_over.wait(_EVERY):
@@ -144,11 +147,11 @@ class RankWatch(Callback):
                 if quiet > _SILENT and now != b"over":
                     who = store.get(f"glue-lit/{following}/who").decode() if now else "never seen"
                     return self._found(f"rank {following} ({who}) has died or hangs: no sign of life for {quiet} s.")
-                self._answered = time.monotonic()
-            self._answered = None
+                self._unanswered = 0
+            self._unanswered = None
             store.set(f"glue-lit/{rank}/alive", "over")
         except RuntimeError:  # the store is in rank 0's process
-            self._answered = None
+            self._unanswered = None
             if not self._is_over.wait(5) and rank:
                 self._found("rank 0 has died: its store cannot be reached.")
 

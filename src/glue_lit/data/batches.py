@@ -1,5 +1,6 @@
 """Batches cut out of a `TokenStore`."""
 
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,6 +71,13 @@ class TokenDataset(Dataset[Batch]):
 def as_is(batch: Any) -> Any:
     """Collate function for a dataset that already gives batches."""
     return batch
+
+
+def leave_signals(worker: int) -> None:
+    """Let the process that trains decide when its workers end: Ctrl-C and SIGTERM reach the whole group."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 class ResumableLoader(DataLoader[Batch]):

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is
+from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is, leave_signals
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
 from glue_lit.data.sources import Split, open_split
 from glue_lit.data.tokenizers import load_config, load_tokenizer, longest_input, pack, unpack
@@ -99,7 +99,13 @@ class GLUEDataModule(LightningDataModule):
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the tokenizer out of a checkpoint, whose weights it belongs to: no Hub, no model folder."""
-        self._checkpoint = checkpoint
+        own = checkpoint.get(type(self).__qualname__) or {}
+        files = {name: content.clone() for name, content in (own.get("tokenizer") or {}).items()}
+        architecture = checkpoint["hyper_parameters"]["architecture"]
+        self._checkpoint = {  # and no more of it, since the rest is mapped from the file
+            type(self).__qualname__: {"tokenizer": files},
+            "hyper_parameters": {"architecture": architecture},
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """The tokenizer, and what decides which examples a training batch holds."""
@@ -239,6 +245,7 @@ class GLUEDataModule(LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=on_gpu,
+            worker_init_fn=leave_signals,
             generator=torch.Generator(),  # else every pass over the data takes a number from the model's
         )
 
