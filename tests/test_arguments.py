@@ -1,5 +1,6 @@
 """From what the user typed to a full command line: every way to name a run and a checkpoint."""
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -258,6 +259,12 @@ def test_a_checkpoint_that_was_being_written_is_told_of(make_run: MakeRun, capsy
     assert capsys.readouterr().out == f"{expected}\n"
 
 
+def begun(run: str, *command: str) -> None:
+    """Mark a run as one that SLURM's job 4711 began."""
+    text = json.dumps({"job": "4711", "command": command})
+    Path(run, "slurm_job").write_text(text, encoding="utf-8")
+
+
 @pytest.mark.parametrize("others", [["--config", "cola.yaml"], []], ids=["with-a-file", "without"])
 def test_a_requeued_job_goes_on_with_its_run(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], others: list[str]
@@ -265,7 +272,8 @@ def test_a_requeued_job_goes_on_with_its_run(
     run = make_run("cola")
     make_run("cola", 1)  # of another job, and newer
     Path("cola.yaml").write_text("data:\n  task: cola\n", encoding="utf-8")
-    Path(run, "slurm_job").write_text("4711\n", encoding="utf-8")
+    begun(run, "fit", *others)
+    begun(make_run("cola", 2), "fit", *others, "--seed_everything", "1")  # a second run of the same job
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert resolve_arguments(["fit", *others]) == full("fit", run, "last", *others)
@@ -290,7 +298,7 @@ def test_any_other_job_starts_a_run_of_its_own(
     restarts: str | None,
     checkpoints: tuple[str, ...],
 ) -> None:
-    Path(make_run("cola", 0, checkpoints), "slurm_job").write_text("4711\n", encoding="utf-8")
+    begun(make_run("cola", 0, checkpoints), "fit", "--data.task", "cola")
     for name, value in (("SLURM_JOB_ID", job), ("SLURM_RESTART_COUNT", restarts)):
         if value is not None:
             monkeypatch.setenv(name, value)
@@ -299,10 +307,10 @@ def test_any_other_job_starts_a_run_of_its_own(
 
 def test_a_requeued_job_finds_its_run_below_another_root(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run("cola", 0, root="out")
-    Path(run, "slurm_job").write_text("4711\n", encoding="utf-8")
+    others = ["--trainer.default_root_dir=out"]
+    begun(run, "fit", *others)
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
-    others = ["--trainer.default_root_dir=out"]
     assert resolve_arguments(["fit", *others]) == full("fit", run, "last", *others)
     assert resolve_arguments(["fit"]) == ["fit"]
 

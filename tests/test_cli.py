@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from glue_lit.__main__ import main
+from glue_lit.model import SequenceClassifier
 from glue_lit.runs import find_runs, lock_run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -277,6 +281,49 @@ def test_a_moved_run_does_not_forget_its_best(
     worse = ["--trainer.max_epochs", 4, "--model.learning_rate", 10]
     assert command(monkeypatch, "fit", "--run", run, "--ckpt_path", "last", *worse) == 0
     assert json.loads((run / "metrics.json").read_text())["best"] == best
+
+
+def test_a_refused_fit_leaves_the_run_as_it_was(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # stopped in the middle of its last epoch, which is not over therefore
+    original = SequenceClassifier.training_step
+
+    def stopping(self: SequenceClassifier, batch: Any, batch_idx: int) -> Any:
+        if self.global_step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(SequenceClassifier, "training_step", stopping)
+    assert command(monkeypatch, *tiny_fit(tiny_model)) == 75
+    monkeypatch.undo()
+    monkeypatch.chdir(workplace)
+    run = workplace / "lightning_logs/rte/version_0"
+    before = {name: (run / name).read_bytes() for name in files(run)}
+    capsys.readouterr()
+    assert command(monkeypatch, "fit", "--ckpt_path", "last", "--data.batch_size", 8) == 1
+    assert "begun with data.batch_size 16; now it is 8." in capsys.readouterr().err
+    assert {name: (run / name).read_bytes() for name in files(run)} == before
+    assert command(monkeypatch, "fit", "--ckpt_path", "last") == 0
+    assert "has finished all" not in capsys.readouterr().out
+    assert json.loads((run / "metrics.json").read_text())["steps"] == 6
+
+
+def test_what_was_measured_after_the_best_epoch_counts(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # scoring best.ckpt loads it, and its counts with it
+    original = SequenceClassifier.loss
+
+    def spoilt(self: SequenceClassifier, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        loss = original(self, logits, labels)
+        return loss * math.nan if self.training and self.global_step >= 3 else loss
+
+    monkeypatch.setattr(SequenceClassifier, "loss", spoilt)
+    assert command(monkeypatch, *tiny_fit(tiny_model, model__non_finite="skip")) == 0
+    record = json.loads((workplace / "lightning_logs/rte/version_0/metrics.json").read_text())
+    assert record["best"]["epoch"] == 1
+    assert record["skipped_steps"] == 3
 
 
 def test_a_run_in_training_is_not_trained_twice(

@@ -132,6 +132,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "accumulation": {"accumulate_grad_batches": 3},
     "steps": {"max_steps": 25, "max_epochs": -1},
     "validation-within-epochs": {"val_check_interval": 5},
+    "validation-within-accumulation": {"val_check_interval": 6, "accumulate_grad_batches": 4},
     "validation-now-and-then": {"check_val_every_n_epoch": 2},
 }
 

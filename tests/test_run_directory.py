@@ -1,5 +1,6 @@
 """A fit and its run directory: room for checkpoints, one fit at a time, and curves without a doubled point."""
 
+import json
 import os
 import re
 import shutil
@@ -169,9 +170,11 @@ def test_the_job_that_trains_it_is_noted(
     if job is not None:
         monkeypatch.setenv("SLURM_JOB_ID", job)
     fit = Fit(tiny_model, tmp_path, max_steps=1)
+    fit.directory.command = ["fit", "--data.task", "cola"]
     fit.directory.setup(fit.trainer, fit.model, "fit")
     fit.directory.release()
-    assert (fit.run.job.read_text(encoding="utf-8").strip() if fit.run.job.exists() else None) == job
+    noted = json.loads(fit.run.job.read_text(encoding="utf-8")) if fit.run.job.exists() else None
+    assert noted == (job and {"job": job, "command": ["fit", "--data.task", "cola"]})
 
 
 # ---------------------------------------------------------------- curves

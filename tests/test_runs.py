@@ -196,20 +196,22 @@ def test_a_missing_checkpoint_names_the_newest_run_that_has_one(make_run: MakeRu
 
 
 def test_the_run_of_a_job_is_its_newest_with_a_last_checkpoint(logs: Path, make_run: MakeRun) -> None:
-    def of_job(version: int, job: str, *checkpoints: str) -> Path:
+    def of_job(version: int, job: str, *checkpoints: str, command: tuple[str, ...] = ("fit",)) -> Path:
         folder = make_run("cola", version, *checkpoints)
-        (folder / "slurm_job").write_text(job, encoding="utf-8")
+        (folder / "slurm_job").write_text(json.dumps({"job": job, "command": command}), encoding="utf-8")
         return folder
 
-    of_job(0, "4711\n", "last.ckpt")
-    wanted = of_job(1, "4711\n", "last.ckpt")
-    of_job(2, "4711\n", "best.ckpt")  # nothing to go on from
-    of_job(3, "47110\n", "last.ckpt")
+    of_job(0, "4711", "last.ckpt")
+    wanted = of_job(1, "4711", "last.ckpt")
+    of_job(2, "4711", "best.ckpt")  # nothing to go on from
+    of_job(3, "47110", "last.ckpt")
     make_run("cola", 4, "last.ckpt")  # of no job
     (make_run("cola", 5, "last.ckpt") / "slurm_job").write_bytes(b"\xff")
-    assert run_of_job(logs, "4711") == Run(wanted)
-    assert run_of_job(logs, "471") is None
-    assert run_of_job(logs / "nowhere", "4711") is None
+    other = of_job(6, "4711", "last.ckpt", command=("fit", "--seed_everything", "1"))
+    assert run_of_job(logs, "4711", ["fit"]) == Run(wanted)
+    assert run_of_job(logs, "4711", ["fit", "--seed_everything", "1"]) == Run(other)
+    assert run_of_job(logs, "471", ["fit"]) is None
+    assert run_of_job(logs / "nowhere", "4711", ["fit"]) is None
 
 
 # ---------------------------------------------------------------- locking

@@ -138,7 +138,7 @@ def test_a_job_that_slurm_runs_again_goes_on(tmp_path: Path, tiny_model: Path) -
     assert "Stopped by SIGUSR1." in first.stdout
     assert "SLURM will run this job again, and it will go on." in first.stdout
     assert (tmp_path / "bin" / "calls").read_text() == "requeue 7\n"
-    second = run(SLURM_RESTART_COUNT="1")
+    second = run(SLURM_RESTART_COUNT="1")  # by the same command; the job may have others
     assert second.returncode == 0, second.stderr
     assert "SLURM has restarted job 7: going on with lightning_logs/rte/version_0." in second.stdout
     assert [path.name for path in (tmp_path / "lightning_logs" / "rte").iterdir()] == ["version_0"]
