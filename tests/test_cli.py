@@ -67,6 +67,7 @@ def tiny_fit(tiny_model: Path, task: str = "rte", **settings: object) -> list[ob
         "data.test_limit": 9,
         "trainer.max_epochs": 2,
         "trainer.accelerator": "cpu",
+        "trainer.precision": "32-true",  # whatever this processor is fastest in
         **{name.replace("__", "."): value for name, value in settings.items()},
     }
     return ["fit", *(f"--{name}={value}" for name, value in values.items())]

@@ -69,7 +69,7 @@ def fit(tiny_model: Path, devices: int) -> list[str]:
     """Three epochs of 12 steps (6 on two devices), two batches each; a checkpoint every 5; 4 batches a validation."""
     settings = {
         "data.task": "stsb", "data.source": "demo", "data.train_limit": 93, "data.batch_size": 4,
-        "data.validation_limit": 15, "model.name_or_path": tiny_model, "model.learning_rate": 1e-3,
+        "data.validation_limit": 15, "data.eval_batch_size": 4, "model.name_or_path": tiny_model, "model.learning_rate": 1e-3,
         "trainer.accelerator": "cpu", "trainer.max_epochs": 3, "trainer.log_every_n_steps": 1,
         "trainer.accumulate_grad_batches": 2, "checkpoint_every": 5,
     }  # fmt: skip

@@ -146,8 +146,8 @@ def setting(arguments: list[str], key: str) -> str | None:
 
 # Not whether code may be run, nor what belongs to the machine.
 _OF_DATA = (
-    "task", "source", "batch_size", "eval_batch_size", "max_length", "train_limit", "validation_limit", "test_limit",
-    "seed",
+    "task", "source", "batch_size", "group_by_length", "tokens_per_batch", "eval_batch_size", "max_length",
+    "train_limit", "validation_limit", "test_limit", "seed",
 )  # fmt: skip
 _OF_MODEL = (
     "name_or_path", "revision", "attention", "learning_rate", "weight_decay", "schedule", "warmup", "max_grad_norm",
@@ -167,4 +167,5 @@ def _from_checkpoint(file: Path) -> list[str]:
     ):
         values = saved.get(key) or {}
         flags += [f"--{section}.{name}={values[name]}" for name in names if values.get(name) is not None]
-    return flags
+    precision = saved["glue_lit"].get("precision") if "glue_lit" in saved else None
+    return flags if precision is None else [*flags, f"--trainer.precision={precision}"]

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from glue_lit import pretrained
 from glue_lit.errors import ModelError
@@ -55,6 +57,33 @@ def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architec
         return AutoModelForSequenceClassification.from_config(
             config, dtype=torch.float32, trust_remote_code=hparams["trust_remote_code"], **_attention(hparams)
         )
+
+
+class Float32Linear(nn.Linear):
+    """A linear layer that computes in float32, whatever the precision around it.
+
+    In bfloat16 a score between 2 and 4 can only be a multiple of 1/64: equal scores that are not equal.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``input`` ``(..., in)`` to float32 ``(..., out)``."""
+        with torch.autocast(input.device.type, enabled=False):
+            return F.linear(input.float(), self.weight.float(), None if self.bias is None else self.bias.float())
+
+
+def score_in_float32(model: Any) -> None:
+    """Let the layer that gives the logits compute them in float32; the model is changed in place."""
+    places = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if type(child) is nn.Linear and child.out_features == model.config.num_labels
+    ]
+    if places:
+        parent, name, layer = places[-1]
+        head = Float32Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+        head.weight, head.bias = layer.weight, layer.bias
+        setattr(parent, name, head.train(layer.training))
 
 
 def _attention(hparams: Mapping[str, Any]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from glue_lit.console import print_scores, say
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
+from glue_lit.machine import fast_precision, keep_freed_memory
 from glue_lit.model import SequenceClassifier
 from glue_lit.parse_errors import check_environment
 from glue_lit.parsing import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
@@ -115,6 +116,8 @@ class GlueLitCLI(LightningCLI):
             folder = Path(config[key]).expanduser()
             if config[key] not in ("hub", "demo") and folder.is_dir():
                 config[key] = str(folder.resolve())
+        if config["trainer.precision"] is None and not config.get("trainer.plugins"):
+            config["trainer.precision"] = fast_precision(config["trainer.accelerator"])
         if self._checkpoint is not None and not self._checkpoint.is_file():
             raise UsageError(
                 f"ckpt_path: there is no file {str(self._checkpoint)!r}. Pass `--ckpt_path best` on the command line."
@@ -288,4 +291,5 @@ def main() -> None:
     """Run one of the trainer's commands on ``sys.argv``."""
     quiet_loggers()
     die_with_parent()
+    keep_freed_memory()
     GlueLitCLI()

@@ -135,8 +135,8 @@ class LastCheckpoint(ModelCheckpoint):
         dataloader_idx: int = 0,
     ) -> None:
         """Stop in the middle of a validation if asked to; it will be done again from its start."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking or not _all_have(trainer, batch_idx, dataloader_idx):
-            return
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return  # every device has as many batches as the others (see `EvaluationSampler`)
         if signum := self.stop.agreed(trainer):
             self._save(trainer)
             raise Stopped(signum, agreed=True)
@@ -169,15 +169,6 @@ class LastCheckpoint(ModelCheckpoint):
         if not _is_trial(trainer):
             trainer.save_checkpoint(self.path)
             self.saved_at = trainer.global_step
-
-
-def _all_have(trainer: Trainer, batch_idx: int, dataloader_idx: int) -> bool:
-    """Whether every device has this validation batch, so that all can be asked at it."""
-    loaders: Any = trainer.val_dataloaders
-    loader = (loaders if isinstance(loaders, list) else [loaders])[dataloader_idx]
-    examples = len(loader.dataset) // trainer.world_size
-    limit = trainer.num_val_batches[dataloader_idx]
-    return bool(batch_idx < min(examples // loader.batch_size, limit))
 
 
 def _is_trial(trainer: Trainer) -> bool:

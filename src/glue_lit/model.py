@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from glue_lit import __version__
-from glue_lit.building import build_from_architecture, build_pretrained
+from glue_lit.building import build_from_architecture, build_pretrained, score_in_float32
 from glue_lit.checkpoints import CHECKPOINT_FORMAT
 from glue_lit.data.batches import Batch
 from glue_lit.divergence import DivergenceGuard, NonFinite
@@ -23,6 +23,7 @@ from glue_lit.errors import UsageError
 from glue_lit.optim import (
     Schedule,
     build_adamw,
+    clip_with_norm,
     parameter_groups,
     schedule_factor,
     set_anew,
@@ -30,6 +31,7 @@ from glue_lit.optim import (
     warmup_steps,
 )
 from glue_lit.resume import Position, batch_seed
+from glue_lit.rows import decay_with, fit_moments, rows_of, train_rows, trained_rows
 from glue_lit.scoring import SplitMetrics
 from glue_lit.tasks import get_task
 
@@ -93,6 +95,7 @@ class SequenceClassifier(LightningModule):
         self.guard = DivergenceGuard(non_finite)
         self._position = Position()
         self._seed = 0
+        self._tokens_before: Tensor | None = None
 
     # ---------------------------------------------------------------- the model
 
@@ -102,18 +105,32 @@ class SequenceClassifier(LightningModule):
         Raises:
             ModelError: It cannot be loaded, or a checkpoint's labels are not the task's.
         """
+        self._build()
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            self._train_rows_in_use(self._trainer)
+
+    def _build(self) -> None:
         if "model" in self._modules:
             return
         if self._architecture is None:
             self.model = build_pretrained(self.task, self.hparams)
         else:
             self.model = build_from_architecture(self.task, self.hparams, self._architecture)
+        score_in_float32(self.model)
         # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
         self.model.train()
+
+    def _train_rows_in_use(self, trainer: Any) -> None:
+        """Leave out what no training batch can touch, where data and optimizer are ours."""
+        if self._optimizer_is_ours and hasattr(trainer.datamodule, "training_tokens"):
+            tokens = trainer.datamodule.training_tokens()
+            # Rows in use before the checkpoint go on moving by their moments.
+            train_rows(self.model, tokens if self._tokens_before is None else torch.cat([tokens, self._tokens_before]))
 
     def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
         """Build the model as a checkpoint says, because its weights will be loaded: no Hub, no pretrained weights."""
         self._architecture = checkpoint["hyper_parameters"]["architecture"]
+        self._tokens_before = rows_of(checkpoint)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the configuration with the weights, so that loading needs no Hub and no pretrained weights."""
@@ -123,8 +140,11 @@ class SequenceClassifier(LightningModule):
         checkpoint["glue_lit"] = {
             "format": CHECKPOINT_FORMAT,
             "version": __version__,
+            "precision": str(self.trainer.precision),
             "skipped_steps": self.guard.skipped,
         }
+        if (table := trained_rows(self)) is not None:
+            checkpoint["glue_lit"]["rows"] = table.tokens.cpu()
         if self.trainer.state.fn == "fit":
             self._position.write(self.trainer, checkpoint["loops"]["fit_loop"])
 
@@ -132,6 +152,8 @@ class SequenceClassifier(LightningModule):
         """Go on counting, where training goes on."""
         if self._trainer is not None and self._trainer.state.fn == "fit":
             self.guard.skipped = checkpoint.get("glue_lit", {}).get("skipped_steps", 0)
+            if self._optimizer_is_ours:
+                fit_moments(self, checkpoint)
 
     @property
     def monitor(self) -> str:
@@ -146,7 +168,7 @@ class SequenceClassifier(LightningModule):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits ``(batch, labels)`` in float32, or scores ``(batch, 1)`` for regression."""
-        self.configure_model()
+        self._build()
         output = self.model(**{key: value for key, value in batch.items() if key in self._accepted})
         logits: Tensor = output.logits
         return logits.float()
@@ -163,22 +185,26 @@ class SequenceClassifier(LightningModule):
         """Go on exactly where the checkpoint stands, if the fit continues from one."""
         self._position.begin(self.trainer)
         self._seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
-        own = type(self).configure_optimizers is SequenceClassifier.configure_optimizers
-        for config in self.trainer.lr_scheduler_configs if own else ():
+        for config in self.trainer.lr_scheduler_configs if self._optimizer_is_ours else ():
             if isinstance(config.scheduler, LambdaLR):  # a new learning rate is meant, not the checkpoint's
                 set_anew(config.scheduler.optimizer, config.scheduler, **self._adamw)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draw the batch's dropout masks from its place in the training, so that a resumed fit draws the same."""
         self._position.begin_batch(self.trainer)
-        torch.manual_seed(batch_seed(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
+        seed = batch_seed(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # the same as torch.manual_seed, without a tour of all devices
+        else:
+            torch.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         loss = self.loss(self(batch), batch["labels"])
         self.guard.add(batch["idx"], loss)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["labels"]))
-        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        if self.trainer._logger_connector.should_update_logs:
+            self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -192,8 +218,14 @@ class SequenceClassifier(LightningModule):
             adamw["eps"],
             fused=supports_fused(self.device, str(self.trainer.precision)),
         )
+        if (table := trained_rows(self.model)) is not None:
+            decay_with(optimizer, table)
         scheduler = LambdaLR(optimizer, schedule_factor(hp["schedule"], warmup_steps(hp["warmup"], total), total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def _optimizer_is_ours(self) -> bool:
+        return type(self).configure_optimizers is SequenceClassifier.configure_optimizers
 
     @property
     def _adamw(self) -> dict[str, Any]:
@@ -222,7 +254,7 @@ class SequenceClassifier(LightningModule):
         if limit and gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
         elif limit:
-            clip_grads_with_norm_(parameters, limit, norm)
+            clip_with_norm(optimizer, parameters, norm, limit)
         self._position.is_updating = True
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

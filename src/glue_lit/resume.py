@@ -108,7 +108,7 @@ class Position:
         if isinstance(sampler, ShuffledSampler):
             if done and trainer.datamodule is not None:
                 trainer.datamodule.check_same_batches()
-            sampler.start_at(epoch, done * trainer.train_dataloader.batch_size)
+            sampler.start_at(epoch, done)
             if epoch or done:
                 iter(loop._data_fetcher)  # with workers, the first batches are already on their way
 

@@ -30,9 +30,16 @@ def say_data(data: GLUEDataModule, stage: str) -> None:
 def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
     """Which pretrained model, how large, on what."""
     count = sum(parameter.numel() for parameter in model.model.parameters()) / 1e6
-    place = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
+    place = f"{trainer.world_size} x {trainer.strategy.root_device.type}, {_precision(trainer)}"
     name = model.hparams["name_or_path"]
     say(f"{shown(Path(name)) if Path(name).is_absolute() else name}, {count:.1f} M parameters, on {place}")
+
+
+def _precision(trainer: Trainer) -> str:
+    """The precision in words: what a user compares scores by."""
+    return {"32-true": "float32", "bf16-mixed": "bfloat16 with float32 weights"}.get(
+        str(trainer.precision), str(trainer.precision)
+    )
 
 
 def say_next(data: GLUEDataModule, best: Path, default_root_dir: str | None) -> None:

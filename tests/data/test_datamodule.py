@@ -161,15 +161,44 @@ def test_limits_belong_to_their_splits(tiny_model: Path) -> None:
     assert data.dataset("train").examples.tolist() == [whole * i // 10 for i in range(10)]
 
 
-def test_evaluation_batches_are_as_large_as_training_batches_unless_told(tiny_model: Path) -> None:
-    assert module(tiny_model, batch_size=5).val_dataloader()[0].batch_size == 5
-    assert module(tiny_model, batch_size=5, eval_batch_size=9).val_dataloader()[0].batch_size == 9
+def test_evaluation_batches_are_filled_with_tokens_unless_told(tiny_model: Path) -> None:
+    batches = list(module(tiny_model, batch_size=5).val_dataloader()[0])
+    sizes = [batch["input_ids"].numel() for batch in batches]
+    assert len(sizes) > 1
+    assert max(sizes) <= 8192 < 1.2 * sorted(sizes)[1]
+    batches = list(module(tiny_model, validation_limit=9, batch_size=5, eval_batch_size=4).val_dataloader()[0])
+    assert sorted(len(batch["idx"]) for batch in batches) == [1, 4, 4]
 
 
-def test_evaluation_keeps_the_files_order(tiny_model: Path) -> None:
-    data = module(tiny_model, task="wnli")
+def test_evaluation_has_every_row_once(tiny_model: Path) -> None:
+    data = module(tiny_model, task="wnli", eval_batch_size=4, validation_limit=9)
     seen = torch.cat([batch["idx"] for batch in data.val_dataloader()[0]])
-    assert seen.tolist() == list(range(len(seen)))
+    assert sorted(seen.tolist()) == data.dataset("validation").examples.tolist()
+
+
+def test_a_training_batch_can_be_filled_with_tokens(tiny_model: Path) -> None:
+    batches = list(module(tiny_model, train_limit=60, tokens_per_batch=200).train_dataloader())
+    assert max(batch["input_ids"].numel() for batch in batches) <= 200
+    assert sorted(torch.cat([batch["idx"] for batch in batches]).tolist()) == sorted(
+        module(tiny_model, train_limit=60).dataset("train").examples.tolist()
+    )
+
+
+def test_length_groups_can_be_turned_off(tiny_model: Path) -> None:
+    def padding(**options: Any) -> float:
+        batches = list(module(tiny_model, train_limit=400, batch_size=8, **options).train_dataloader())
+        masks = [batch["attention_mask"] for batch in batches]
+        return 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+
+    assert padding() < 0.1 < padding(group_by_length=False)
+
+
+def test_training_tokens_are_those_of_the_split_and_padding(tiny_model: Path) -> None:
+    data = module(tiny_model)
+    tokens = data.training_tokens()
+    seen = {token for batch in data.train_dataloader() for token in batch["input_ids"].flatten().tolist()}
+    assert seen | {data.tokenizer.pad_token_id} <= set(tokens.tolist())
+    assert len(tokens) == len(set(tokens.tolist())) < len(data.tokenizer)
 
 
 def test_the_seed_decides_the_training_order(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,72 +1,194 @@
-"""Who sees which example: all exactly once in evaluation, the same order on any number of devices in training."""
+"""Who sees which example: all exactly once in evaluation, the same steps on any number of devices in training."""
 
 import pytest
+import torch
+from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
+from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler, fill
 
 SIZES = [*range(1, 11), 103]
 WORLDS = range(1, 5)
 
 
+def lengths(examples: int, seed: int = 0) -> Tensor:
+    """Lengths as in CoLA: most are short, a few are long."""
+    generator = torch.Generator().manual_seed(seed)
+    return (5 + 6 * torch.randn(examples, generator=generator).exp()).long().clamp(max=60)
+
+
+def padding(batches: list[list[int]], of: Tensor) -> float:
+    """Share of padding in batches that are padded to their longest example."""
+    padded = sum(int(of[batch].max()) * len(batch) for batch in batches)
+    return 1 - sum(int(of[batch].sum()) for batch in batches) / padded
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+@pytest.mark.parametrize("size", [None, 1, 4])
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("examples", SIZES)
-def test_evaluation_covers_every_row_once(examples: int, world: int) -> None:
-    shares = [list(EvaluationSampler(examples, rank, world)) for rank in range(world)]
-    seen = [row for share in shares for row in share if row >= 0]
+def test_evaluation_covers_every_row_once(examples: int, world: int, size: int | None) -> None:
+    samplers = [EvaluationSampler(lengths(examples), rank, world, size, tokens=100) for rank in range(world)]
+    shares = [list(sampler) for sampler in samplers]
+    seen = [row for share in shares for batch in share for row in batch if row >= 0]
     assert sorted(seen) == list(range(examples))
-    for rank, share in enumerate(shares):
-        # A filler only where there is nothing else, and exactly one: every device must make a step.
-        assert share == (list(range(rank, examples, world)) if rank < examples else [-1])
-        assert len(EvaluationSampler(examples, rank, world)) == len(share) >= 1
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    # Every device makes as many steps; a filler stands only where there is nothing else, and alone.
+    assert {len(share) for share in shares} == {len(sampler) for sampler in samplers} == {len(shares[0])}
+    assert all(batch == [-1] or min(batch) >= 0 for share in shares for batch in share)
+    assert sum(batch == [-1] for share in shares for batch in share) < world
+    assert all(len(batch) <= (size or examples) for share in shares for batch in share)
 
 
 def test_evaluation_is_the_same_in_every_epoch() -> None:
-    sampler = EvaluationSampler(7, 0, 2)
+    sampler = EvaluationSampler(lengths(70), 0, 2)
     first = list(sampler)
     sampler.set_epoch(5)
     assert list(sampler) == first
 
 
-def order(examples: int, seed: int = 0, epoch: int = 0, rank: int = 0, world: int = 1) -> list[int]:
-    sampler = ShuffledSampler(examples, seed, rank, world)
+@pytest.mark.parametrize("world", [1, 3])
+def test_evaluation_batches_hold_as_many_tokens_as_they_may(world: int) -> None:
+    of = lengths(10_000)
+    batches = [batch for rank in range(world) for batch in EvaluationSampler(of, rank, world, tokens=300)]
+    sizes = [int(of[batch].max()) * len(batch) for batch in batches]
+    assert max(sizes) <= 300
+    assert sum(size < 200 for size in sizes) <= 2 * world  # the longest, and the last of each device
+    assert padding(batches, of) < 0.02
+
+
+def test_the_first_evaluation_batches_stand_for_all() -> None:
+    # `--trainer.limit_val_batches 0.1` on sorted batches would score the longest rows alone.
+    of = lengths(2000)
+    batches = list(EvaluationSampler(of, batch_size=10))
+    first = torch.cat([of[batch] for batch in batches[:40]]).double().mean()
+    assert abs(first - of.double().mean()) < 2
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 60, 10_000])
+def test_filling(tokens: int) -> None:
+    of = lengths(50).sort(descending=True).values
+    sizes = fill(of, tokens)
+    assert sum(sizes) == 50
+    steps = torch.split(of, sizes)
+    assert all(len(step) == 1 or int(step[0]) * len(step) <= tokens for step in steps)
+    # none could take the next one too
+    assert all(int(step[0]) * (len(step) + 1) > tokens for step in steps[:-1])
+
+
+# ---------------------------------------------------------------- training
+
+
+def order(
+    examples: int, seed: int = 0, epoch: int = 0, rank: int = 0, world: int = 1, size: int = 4, **options: object
+) -> list[list[int]]:
+    sampler = ShuffledSampler(lengths(examples), size, seed, rank, world, **options)  # type: ignore[arg-type]
     sampler.set_epoch(epoch)
-    rows = list(sampler)
-    assert len(sampler) == len(rows)
-    return rows
+    batches = list(sampler)
+    assert len(sampler) == len(batches)
+    return batches
 
 
+def flat(batches: list[list[int]]) -> list[int]:
+    return [row for batch in batches for row in batch]
+
+
+KINDS = [{}, {"grouped": False}, {"tokens": 90}]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("examples", SIZES)
-def test_training_sees_a_permutation(examples: int) -> None:
-    assert sorted(order(examples)) == list(range(examples))
+def test_training_sees_a_permutation(examples: int, kind: dict[str, object]) -> None:
+    batches = order(examples, **kind)  # type: ignore[arg-type]
+    assert sorted(flat(batches)) == list(range(examples))
+    if "tokens" not in kind:
+        assert [len(batch) for batch in batches[:-1]] == [4] * (len(batches) - 1)
 
 
-def test_training_order_is_shuffled_and_reproducible() -> None:
-    assert order(1000) != list(range(1000))
-    assert order(1000, seed=3, epoch=2) == order(1000, seed=3, epoch=2)
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_order_is_shuffled_and_reproducible(kind: dict[str, object]) -> None:
+    first = order(1000, **kind)  # type: ignore[arg-type]
+    assert flat(first) != list(range(1000))
+    assert order(1000, seed=3, epoch=2, **kind) == order(1000, seed=3, epoch=2, **kind)  # type: ignore[arg-type]
 
 
-def test_every_epoch_and_every_seed_has_its_own_order() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_epoch_and_every_seed_has_its_own_batches(kind: dict[str, object]) -> None:
     # Also along the diagonals: with seed + epoch, seed 1 would begin with seed 0's second epoch.
-    orders = {tuple(order(100, seed, epoch)) for seed in range(5) for epoch in range(5)}
-    assert len(orders) == 25
+    seen = {
+        frozenset(map(frozenset, order(100, seed, epoch, **kind)))  # type: ignore[arg-type]
+        for seed in range(5)
+        for epoch in range(5)
+    }
+    assert len(seen) == 25
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("examples", SIZES)
-def test_devices_share_the_order_of_one(examples: int, world: int) -> None:
-    shares = [order(examples, 7, 3, rank, world) for rank in range(world)]
+def test_devices_share_the_steps_of_one(examples: int, world: int, kind: dict[str, object]) -> None:
+    shares = [order(examples, 7, 3, rank, world, **kind) for rank in range(world)]  # type: ignore[arg-type]
     assert len({len(share) for share in shares}) == 1  # a device with one step less would leave the others waiting
-    dealt = [row for step in zip(*shares, strict=True) for row in step]
-    single = order(examples, 7, 3)
-    assert dealt[:examples] == single
-    filling = dealt[examples:]
-    assert len(filling) < world
-    assert filling == [single[position % examples] for position in range(len(filling))]
+    sizes = [{len(batch) for batch in step} for step in zip(*shares, strict=True)]
+    assert all(len(step) == 1 for step in sizes)
+    dealt = [row for share in shares for row in flat(share)]
+    assert set(dealt) == set(range(examples))
+    assert len(dealt) - examples == -examples % world  # filled up, no more than that
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_a_step_is_the_same_on_any_number_of_devices(world: int, kind: dict[str, object]) -> None:
+    single = order(240, 7, 3, size=12, **kind)  # type: ignore[arg-type]
+    shares = [order(240, 7, 3, rank, world, size=12 // world, **kind) for rank in range(world)]  # type: ignore[arg-type]
+    together = [sorted(flat(list(step))) for step in zip(*shares, strict=True)]
+    assert together == [sorted(batch) for batch in single]
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_grouping_takes_padding_away(world: int) -> None:
+    of = lengths(8000)
+    for size, most in ((16, 0.035), (32, 0.035)):
+        grouped = [b for rank in range(world) for b in order(8000, rank=rank, world=world, size=size)]
+        random = [b for rank in range(world) for b in order(8000, rank=rank, world=world, size=size, grouped=False)]
+        assert padding(grouped, of) < most
+        assert padding(random, of) > 0.4
+
+
+def test_batches_of_one_epoch_come_in_random_order_of_length() -> None:
+    of = lengths(8000)
+    means = torch.tensor([of[batch].double().mean() for batch in order(8000, size=16)])
+    place = torch.arange(len(means), dtype=torch.float64)
+    assert abs(torch.corrcoef(torch.stack([means, place]))[0, 1]) < 0.15
+
+
+def test_token_batches_are_full_and_as_many_in_every_epoch() -> None:
+    of = lengths(3000)
+    counts = set()
+    for epoch in range(4):
+        batches = order(3000, epoch=epoch, tokens=256)
+        sizes = [int(of[batch].max()) * len(batch) for batch in batches]
+        assert max(sizes) <= 256
+        assert padding(batches, of) < 0.03
+        counts.add(len(batches))
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_start_in_the_middle_of_an_epoch(rank: int, kind: dict[str, object]) -> None:
+    sampler = ShuffledSampler(lengths(103), 4, 1, rank, 2, **kind)  # type: ignore[arg-type]
+    sampler.set_epoch(2)
+    whole = list(sampler)
+    sampler.start_at(2, 5)
+    assert list(sampler) == whole[5:]
+    assert len(sampler) == len(whole)  # of the epoch, as Lightning counts
+    sampler.set_epoch(3)
+    assert len(list(sampler)) == len(whole)  # the next one is whole again
 
 
 def test_lightning_leaves_them_alone() -> None:
     # It replaces any sampler that is no DistributedSampler, by one that scores rows twice.
-    assert isinstance(EvaluationSampler(3), DistributedSampler)
-    assert isinstance(ShuffledSampler(3, 0), DistributedSampler)
+    assert isinstance(EvaluationSampler(lengths(3)), DistributedSampler)
+    assert isinstance(ShuffledSampler(lengths(3), 2, 0), DistributedSampler)

@@ -32,9 +32,14 @@ class TokenDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, index: int) -> Batch:
-        """One example as a batch of one, without padding."""
-        return self.__getitems__([index])
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each example, ``(examples,)``."""
+        return self.store.lengths[self.examples]
+
+    def __getitem__(self, indices: int | Sequence[int]) -> Batch:
+        """The same for whoever does not ask for many at once; one example is a batch of one."""
+        return self.__getitems__([indices] if isinstance(indices, int) else indices)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The examples at ``indices``, padded to the longest of them.
@@ -69,7 +74,7 @@ class TokenDataset(Dataset[Batch]):
 
 
 def as_is(batch: Any) -> Any:
-    """Collate function for a dataset that already gives batches."""
+    """What turns an item into tensors, for a dataset whose items are batches."""
     return batch
 
 

@@ -32,7 +32,10 @@ class GLUEDataModule(LightningDataModule):
         source: Where the rows come from: ``hub``, ``demo``, or a folder in the layout of the official
             download (GLUE_FOLDER/CoLA/train.tsv and so on).
         batch_size: Examples per training step and device.
-        eval_batch_size: Examples per evaluation step and device; null for the same as batch_size.
+        group_by_length: Put training examples of about the same length into a batch, which pads less.
+        tokens_per_batch: Fill training batches up to so many tokens (padding included) in place of batch_size
+            examples.
+        eval_batch_size: Examples per evaluation step and device; null for as many as fit 8192 tokens.
         max_length: Longest input in tokens, longer ones are cut; never more than the model takes,
             which null stands for.
         train_limit: Use only so many training examples, spread evenly over the split, for quick trials.
@@ -52,6 +55,8 @@ class GLUEDataModule(LightningDataModule):
         tokenizer: str = "distilbert-base-uncased",
         source: str = "hub",
         batch_size: int = 16,
+        group_by_length: bool = True,
+        tokens_per_batch: int | None = None,
         eval_batch_size: int | None = None,
         max_length: int | None = None,
         train_limit: int | None = None,
@@ -67,8 +72,10 @@ class GLUEDataModule(LightningDataModule):
         super().__init__()
         self.save_hyperparameters()
         self.task = get_task(task)
-        for flag, least in (("batch_size", 1), ("eval_batch_size", 1), ("max_length", 4), ("train_limit", 1),
-                            ("validation_limit", 1), ("test_limit", 1), ("num_workers", 0)):  # fmt: skip
+        least_allowed = {"max_length": 4, "num_workers": 0} | dict.fromkeys(
+            ("batch_size", "tokens_per_batch", "eval_batch_size", "train_limit", "validation_limit", "test_limit"), 1
+        )
+        for flag, least in least_allowed.items():
             value = self.hparams[flag]
             if value is not None and value < least:
                 raise UsageError(f"data.{flag}: got {value}, allowed: {least} or more.")
@@ -123,6 +130,8 @@ class GLUEDataModule(LightningDataModule):
         trainer = self.trainer
         return {
             "data.batch_size": self.hparams["batch_size"],
+            "data.group_by_length": self.hparams["group_by_length"],
+            "data.tokens_per_batch": self.hparams["tokens_per_batch"],
             "data.train_limit": self.hparams["train_limit"],
             "the seed of the order": self._order_seed,
             "training rows": len(self.dataset("train")) if "train" in self._datasets else None,
@@ -170,6 +179,13 @@ class GLUEDataModule(LightningDataModule):
             self._datasets[name] = TokenDataset(store, spread(store, limit), self.tokenizer)
         return self._datasets[name]
 
+    def training_tokens(self) -> Tensor:
+        """Every token that a training batch can hold, padding included, ``(tokens,)`` int64, each once."""
+        dataset = self.dataset("train")
+        padding = torch.tensor([dataset.pad_id], dtype=torch.int32)
+        tokens: Tensor = torch.unique(torch.cat([dataset.store.input_ids, padding]))
+        return tokens.long()
+
     def splits_for(self, stage: str) -> tuple[str, ...]:
         """Names of the splits that ``fit``, ``validate``, ``test`` or ``predict`` needs.
 
@@ -208,9 +224,16 @@ class GLUEDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the training split in a new random order each epoch."""
-        dataset = self.dataset("train")
-        sampler = ShuffledSampler(len(dataset), self._order_seed, *self._place())
-        return self._loader(dataset, sampler, self.hparams["batch_size"])
+        dataset, hp = self.dataset("train"), self.hparams
+        sampler = ShuffledSampler(
+            dataset.lengths,
+            hp["batch_size"],
+            self._order_seed,
+            *self._place(),
+            grouped=hp["group_by_length"],
+            tokens=hp["tokens_per_batch"],
+        )
+        return self._loader(dataset, sampler)
 
     @property
     def _order_seed(self) -> int:
@@ -231,15 +254,15 @@ class GLUEDataModule(LightningDataModule):
 
     def _evaluation_loader(self, name: str) -> DataLoader[Batch]:
         dataset = self.dataset(name)
-        size = self.hparams["eval_batch_size"] or self.hparams["batch_size"]
-        return self._loader(dataset, EvaluationSampler(len(dataset), *self._place()), size)
+        sampler = EvaluationSampler(dataset.lengths, *self._place(), batch_size=self.hparams["eval_batch_size"])
+        return self._loader(dataset, sampler)
 
-    def _loader(self, dataset: TokenDataset, sampler: DistributedSampler[Any], batch_size: int) -> DataLoader[Batch]:
+    def _loader(self, dataset: TokenDataset, sampler: DistributedSampler[Any]) -> DataLoader[Batch]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         workers = self.hparams["num_workers"]
         return ResumableLoader(
             dataset,
-            batch_size=batch_size,
+            batch_size=None,  # the sampler gives whole batches
             sampler=sampler,
             collate_fn=as_is,
             num_workers=workers,
