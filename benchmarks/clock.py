@@ -19,6 +19,7 @@ class StepClock(Callback):
     """Times of step ends, and seconds in forward, backward and optimizer (clipping included) of each step."""
 
     def __init__(self) -> None:
+        self.begins: list[float] = []  # of each epoch's first step
         self.ends: list[float] = []
         self.tokens: list[int] = []
         self.real: list[int] = []
@@ -52,6 +53,11 @@ class StepClock(Callback):
 
         trainer.optimizers[0].register_step_post_hook(stepped)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Note where an epoch's steps begin: what comes before is a checkpoint, which the other side does not write."""
+        if batch_idx == 0:
+            self.begins.append(time.perf_counter())
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -65,6 +71,7 @@ class StepClock(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it all down."""
         record = {
+            "begins": self.begins,
             "ends": self.ends,
             "tokens": self.tokens,
             "real": self.real,
@@ -72,3 +79,12 @@ class StepClock(Callback):
             "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
         Path(os.environ["BENCHMARK_CLOCK"]).write_text(json.dumps(record))
+
+
+class FirstStep(Callback):
+    """The time at which the first training step begins."""
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Write it down, once."""
+        if trainer.global_step == 0:
+            Path(os.environ["BENCHMARK_CLOCK"]).write_text(json.dumps({"first_step_at": time.time()}))

@@ -33,13 +33,9 @@ TASKS = {
     "sst2": ("SST-2", ["sentence"], "label", "accuracy", ["0", "1"]),
     "mrpc": ("MRPC", ["#1 String", "#2 String"], "Quality", "accuracy", ["0", "1"]),
     "stsb": ("STS-B", ["sentence1", "sentence2"], "score", "pearson", None),
+    "qnli": ("QNLI", ["question", "sentence"], "label", "accuracy", ["entailment", "not_entailment"]),
     "rte": ("RTE", ["sentence1", "sentence2"], "label", "accuracy", ["entailment", "not_entailment"]),
 }
-
-
-# What a user who knows the Trainer's flags would add to the notebook's recipe. (Fused AdamW is its default now.)
-BEST_FLAGS = {"bf16": True, "bf16_full_eval": False, "optim": "adamw_torch_fused",
-              "train_sampling_strategy": "group_by_length"}  # fmt: skip
 
 
 def read(glue_dir: Path, task: str, split: str) -> Dataset:
@@ -103,8 +99,6 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, object]:
                 report_to="none",
                 disable_tqdm=True,
                 use_cpu=not torch.cuda.is_available(),
-                max_steps=options.max_steps,
-                **(BEST_FLAGS if options.best_flags else {}),
             ),
             train_dataset=train,
             eval_dataset=dev,
@@ -139,8 +133,6 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--max_steps", type=int, default=-1)
-    parser.add_argument("--best_flags", action="store_true", help="bf16, fused AdamW, length-grouped batches")
     parser.add_argument("--learning_rate", type=float, default=2e-5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--output", type=Path)

@@ -24,7 +24,7 @@ LAYERS = (
     ),
     ("resume", "scoring"),
     ("model",),
-    ("callbacks", "keepers", "provenance", "run_directory"),
+    ("callbacks", "speed", "keepers", "provenance", "run_directory"),
     ("summary", "parsing"),
     ("cli",),
     ("commands",),

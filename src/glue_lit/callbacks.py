@@ -18,6 +18,8 @@ from glue_lit.data.batches import Batch
 from glue_lit.runs import write_text
 from glue_lit.tasks import TaskSpec
 
+_REDRAW = 0.2  # seconds between two states of the progress bar
+
 
 class SaveConfig(SaveConfigCallback):
     """Write ``config.yaml`` when a fit starts; evaluations leave the run as it is."""
@@ -35,6 +37,15 @@ class Bar(TQDMProgressBar):
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=1 if sys.stdout.isatty() else 0)
+        self._drawn = 0.0
+
+    def _should_update(self, current: int, total: int) -> bool:
+        """Not at every step: drawing waits for the device to know the loss."""
+        now = time.monotonic()
+        if current < total and now - self._drawn < _REDRAW:
+            return False
+        self._drawn = now
+        return bool(super()._should_update(current, total))
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Name the epoch."""
@@ -47,66 +58,14 @@ class Bar(TQDMProgressBar):
 
 
 class EpochLines(Callback):
-    """Print a line after each validation during a fit, and measure how fast training itself is.
-
-    Attributes:
-        seconds: Time in training steps, without validation and checkpoints, over all parts of a resumed fit.
-        examples: Examples trained on in that time, on this device.
-        wall_seconds: Time from the start of training, with all that belongs to it, over all parts.
-    """
+    """Print a line after each validation during a fit."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self.examples = 0
-        self._since = 0.0
-        self._before = 0.0  # wall time of earlier parts
-        self._started: float | None = None
         self._header: list[str] | None = None
-        self._is_fit = True
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Note what is being done: scoring a checkpoint loads its measurements too."""
-        self._is_fit = stage == "fit"
-
-    @property
-    def wall_seconds(self) -> float:
-        """Seconds since training started, earlier parts included."""
-        return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The measurements so far."""
-        return {"seconds": self.seconds, "examples": self.examples, "wall_seconds": self.wall_seconds}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on measuring, where training goes on."""
-        if not self._is_fit:
-            return
-        self.seconds, self.examples = state_dict["seconds"], state_dict["examples"]
-        self._before = state_dict["wall_seconds"]
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clocks; a resumed fit may begin in the middle of an epoch."""
-        self._started = self._since = time.perf_counter()
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of the steps."""
-        self._since = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Count the batch."""
-        now = time.perf_counter()
-        self.seconds += now - self._since
-        self._since = now
-        self.examples += len(batch["labels"])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the epoch's line and start the clock again."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
-            return
-        self._since = time.perf_counter()
-        if not trainer.is_global_zero:
+        """Print the epoch's line."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking or not trainer.is_global_zero:
             return
         loss = trainer.callback_metrics.get("train/loss")
         scores: dict[str, float] = dict(pl_module.scores)  # type: ignore[arg-type]
@@ -121,10 +80,6 @@ class EpochLines(Callback):
             self._header = list(cells)
             self._print(trainer, "  ".join(name.rjust(width[name]) for name in cells))
         self._print(trainer, "  ".join(cell.rjust(width[name]) for name, cell in cells.items()))
-
-    def samples_per_second(self, trainer: Trainer) -> float | None:
-        """Speed of training alone over all devices; ``None`` if there was none."""
-        return self.examples * trainer.world_size / self.seconds if self.seconds else None
 
     @staticmethod
     def _print(trainer: Trainer, line: str) -> None:

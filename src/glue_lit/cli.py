@@ -27,6 +27,7 @@ from glue_lit.resume import is_within_epoch
 from glue_lit.run_directory import RunDirectory, RunLogger
 from glue_lit.runs import LOGS, Run, run_of, write_metrics
 from glue_lit.signals import EvaluationSignals, StopRequest
+from glue_lit.speed import TrainingSpeed
 from glue_lit.summary import (
     advice,
     run_record,
@@ -35,6 +36,7 @@ from glue_lit.summary import (
     say_model,
     say_next,
     say_skipped,
+    say_speed,
     say_stopped,
     shown,
 )
@@ -51,7 +53,7 @@ class GlueLitCLI(LightningCLI):
     def __init__(self) -> None:
         self.best = BestCheckpoint()  # replaced by the configured one
         self.last: LastCheckpoint | None = None
-        self.epochs = EpochLines()
+        self.speed = TrainingSpeed()
         self.directory = RunDirectory()
         self.stop = StopRequest()
         self.watch = RankWatch()
@@ -149,7 +151,7 @@ class GlueLitCLI(LightningCLI):
                 callbacks.append(self.writer)
         else:
             self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
-            callbacks += [self.epochs, self.directory, self.last]
+            callbacks += [self.speed, EpochLines(), self.directory, self.last]
             if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same
                 kwargs["logger"] = self._run_logger(run, curves=trainer.get("logger") is not False)
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
@@ -216,13 +218,14 @@ class GlueLitCLI(LightningCLI):
             return
         saved = read_checkpoint(best)
         if (run := run_of(best)) is not None:
-            record = run_record(run, self.trainer, self.model, self.datamodule, saved, self.epochs)
+            record = run_record(run, self.trainer, self.model, self.datamodule, saved, self.speed)
             settings = {"seed": self._setting("seed_everything"), "monitor": self.best.monitor}
             write_metrics(run.metrics, settings | record)
         title = f"{self.datamodule.task.name}: best checkpoint (epoch {saved['epoch'] + 1})"
         print_scores(title, self.datamodule.task, self.model.scores)
         say_collapsed(self.model)
         say_skipped(self.model)
+        say_speed(self.speed, self.trainer)
         say_next(self.datamodule, best, self._setting("trainer.default_root_dir"))
 
     def after_validate(self) -> None:

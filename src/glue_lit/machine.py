@@ -21,7 +21,7 @@ def fast_precision(accelerator: str) -> str:
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     if accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available()):
-        found = torch.cpu.get_capabilities()
+        found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch 2.10
         return "bf16-mixed" if any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16")) else "32-true"
     return "32-true"
 

@@ -57,13 +57,13 @@ class TrainedRows(nn.Embedding):
         return torch.where((place >= 0)[..., None], trained, F.embedding(input, self.weight))
 
     def table(self) -> Tensor:
-        """All rows as they are now, ``(all rows, width)``."""
-        return self.weight.detach().index_copy(0, self.tokens, self.rows.detach())
+        """All rows as they are now, ``(all rows, width)``: the fixed table itself, brought up to date."""
+        return self.weight.detach().index_copy_(0, self.tokens, self.rows.detach())
 
     def plain(self) -> nn.Embedding:
         """The embedding that this one stands for, as it is now."""
         rows, width = self.weight.shape
-        embedding = nn.Embedding(rows, width, padding_idx=self.padding_idx, _weight=self.table())
+        embedding = nn.Embedding(rows, width, padding_idx=self.padding_idx, _weight=self.table(), _freeze=False)
         return embedding.train(self.training)
 
     @torch.no_grad()

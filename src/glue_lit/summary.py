@@ -9,7 +9,6 @@ import yaml
 from lightning.pytorch import Trainer
 
 from glue_lit import provenance
-from glue_lit.callbacks import EpochLines
 from glue_lit.console import say
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import Stopped
@@ -17,6 +16,7 @@ from glue_lit.keepers import BestCheckpoint, LastCheckpoint
 from glue_lit.model import SequenceClassifier
 from glue_lit.runs import LOGS, Run, find_runs
 from glue_lit.signals import requeue
+from glue_lit.speed import TrainingSpeed
 
 
 def say_data(data: GLUEDataModule, stage: str) -> None:
@@ -73,6 +73,13 @@ def say_skipped(model: SequenceClassifier) -> None:
         say(f"{model.guard.skipped} optimizer steps were left out, since their gradient was not finite.")
 
 
+def say_speed(speed: TrainingSpeed, trainer: Trainer) -> None:
+    """How fast training was, without start-up and evaluation."""
+    samples, tokens, padding = speed.record(trainer).values()
+    if samples is not None and tokens is not None and padding is not None:
+        say(f"Speed       {samples:,.0f} samples/s, {tokens:,.0f} tokens/s, {padding:.1%} padding")
+
+
 def advice(last: LastCheckpoint | None) -> str | None:
     """How to go on after an error, if this fit has left a checkpoint."""
     if last is None or last.saved_at is None:
@@ -108,7 +115,7 @@ def run_record(
     model: SequenceClassifier,
     data: GLUEDataModule,
     best: dict[str, Any],
-    epochs: EpochLines,
+    speed: TrainingSpeed,
 ) -> dict[str, Any]:
     """What ``metrics.json`` says of a finished fit: the scores, and all that it takes to get them again.
 
@@ -118,7 +125,7 @@ def run_record(
         model: With the scores of the best checkpoint.
         data: What it was trained on.
         best: The best checkpoint's content.
-        epochs: Knows how long it took.
+        speed: Knows how long it took.
     """
     return {
         "task": data.task.name,
@@ -130,8 +137,8 @@ def run_record(
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "skipped_steps": model.guard.skipped,
-        "train_samples_per_second": epochs.samples_per_second(trainer),
-        "wall_seconds": epochs.wall_seconds,
+        **speed.record(trainer),
+        "wall_seconds": speed.wall_seconds,
         "device": provenance.device(trainer),
         "versions": provenance.versions(),
         "git": provenance.git_revision(),

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,6 +25,7 @@ from glue_lit.data.sources import Rows, Split
 from glue_lit.errors import DataError
 
 _LAYOUT = 1  # part of the cache key: raise it when the arrays change their meaning
+_COMPARED = 100  # rows that decide whether the direct way gives what the tokenizer's call gives
 _CHUNK = 10_000  # rows per tokenizer call, which bounds the Python lists alive at a time
 
 
@@ -67,12 +69,13 @@ def cache_folder(chosen: str | None = None) -> Path:
 def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Hash of everything in a tokenizer that decides which ids it gives."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
+    state: dict[str, Any]
     if backend is not None:
-        state = json.loads(backend.to_str())
+        backend.no_truncation()  # transient: every call sets these two
+        backend.no_padding()
+        state = {"backend": backend.to_str()}
     else:  # written in Python: what it does with a text is in its code and its settings
         state = {"vocabulary": tokenizer.get_vocab(), "settings": tokenizer.init_kwargs}
-    for transient in ("truncation", "padding"):  # what the last call happened to set
-        state.pop(transient, None)
     state["class"] = type(tokenizer).__name__
     state["inputs"] = list(tokenizer.model_input_names)
     state["sides"] = [tokenizer.padding_side, tokenizer.truncation_side]
@@ -84,14 +87,13 @@ def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
     lengths: list[np.ndarray] = []
+    encode = _fastest(rows, tokenizer, max_length)
     for start in range(0, len(rows), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        texts = [rows.texts_a[part]] if rows.texts_b is None else [rows.texts_a[part], rows.texts_b[part]]
-        encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
-        lengths.append(np.fromiter(map(len, encoded["input_ids"]), dtype=np.int64))
-        ids.append(np.fromiter(chain.from_iterable(encoded["input_ids"]), dtype=np.int32))
-        if "token_type_ids" in encoded:
-            types.append(np.fromiter(chain.from_iterable(encoded["token_type_ids"]), dtype=np.uint8))
+        found, found_types = encode(slice(start, start + _CHUNK))
+        lengths.append(np.fromiter(map(len, found), dtype=np.int64))
+        ids.append(np.fromiter(chain.from_iterable(found), dtype=np.int32))
+        if found_types is not None:
+            types.append(np.fromiter(chain.from_iterable(found_types), dtype=np.uint8))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
     hidden: float = float("nan") if is_regression else -1
     labels = [hidden if label is None else label for label in rows.labels]
@@ -101,6 +103,39 @@ def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -
         torch.tensor(labels, dtype=torch.float32 if is_regression else torch.int64),
         torch.from_numpy(np.concatenate(types)) if types else None,
     )
+
+
+_Lists = list[list[int]]
+_Encode = Callable[[slice], tuple[_Lists, _Lists | None]]  # some rows to their ids and token types
+
+
+def _fastest(rows: Rows, tokenizer: Any, max_length: int) -> _Encode:
+    """How to tokenise ``rows``: as the tokenizer's own call does it, in half the time where that is possible.
+
+    The call turns everything that the Rust tokenizer finds into Python objects, offsets and masks too. What
+    it leaves out is asked for directly, if that gives the same for the first rows.
+    """
+
+    def texts(part: slice) -> list[list[str]]:
+        return [rows.texts_a[part]] if rows.texts_b is None else [rows.texts_a[part], rows.texts_b[part]]
+
+    def call(part: slice) -> tuple[_Lists, _Lists | None]:
+        encoded = tokenizer(*texts(part), truncation=True, max_length=max_length, return_attention_mask=False)
+        return encoded["input_ids"], encoded.get("token_type_ids")
+
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    has_types = "token_type_ids" in tokenizer.model_input_names
+
+    def direct(part: slice) -> tuple[_Lists, _Lists | None]:
+        inputs = rows.texts_a[part] if rows.texts_b is None else list(zip(*texts(part), strict=True))
+        encodings = backend.encode_batch_fast(inputs)
+        return [e.ids for e in encodings], [e.type_ids for e in encodings] if has_types else None
+
+    if not hasattr(backend, "encode_batch_fast"):
+        return call
+    sample = slice(0, _COMPARED)
+    expected = call(sample)  # which leaves the backend set up for the same truncation
+    return direct if direct(sample) == expected else call
 
 
 def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path) -> TokenStore:
