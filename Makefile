@@ -1,11 +1,12 @@
 # make install     the environment, in .venv
 # make quickstart  fine-tune a small encoder on the demo corpus
 # make test        lint, types and tests
+# make bench       speed against the Hugging Face Trainer; GLUE_DIR=FOLDER names the official files
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install quickstart test slow
+.PHONY: install quickstart test slow bench
 
 install: $(INSTALLED)
 
@@ -27,3 +28,6 @@ test: install
 
 slow: install
 	$(BIN)/python -m pytest -n 2 -m slow
+
+bench: install
+	$(BIN)/python -m benchmarks --glue_dir $(or $(GLUE_DIR),$(error make bench GLUE_DIR=FOLDER with the official GLUE files))

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
 
 
 class StepClock(Callback):
-    """Times of step ends, and seconds in forward, backward and optimizer (clipping included) of each step."""
+    """Times of step ends, and seconds in forward, backward and optimizer (clipping and zeroing included) of each step."""
 
     def __init__(self) -> None:
         self.begins: list[float] = []  # of each epoch's first step
@@ -34,8 +35,7 @@ class StepClock(Callback):
             result = function(*args, **kwargs)
             end = time.perf_counter()
             self._now[part] = self._now.get(part, 0.0) + end - start
-            if part == "optimizer":
-                self._clipped = end
+            self._clipped = end
             return result
 
         return timed
@@ -47,6 +47,7 @@ class StepClock(Callback):
         model.loss = self._timed("forward", model.loss)
         trainer.strategy.backward = self._timed("backward", trainer.strategy.backward)  # type: ignore[method-assign]
         model.configure_gradient_clipping = self._timed("optimizer", model.configure_gradient_clipping)
+        Optimizer.zero_grad = self._timed("optimizer", Optimizer.zero_grad)  # type: ignore[method-assign]
 
         def stepped(*_: Any) -> None:
             self._now["optimizer"] += time.perf_counter() - self._clipped

@@ -226,3 +226,56 @@ def test_folder_without_a_model_lists_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(ModelError, match=r"The folder holds notes\.txt; a model needs config\.json"):
         SequenceClassifier("cola", str(tmp_path)).configure_model()
+
+
+@pytest.mark.parametrize("task", ["cola", "stsb"])
+def test_scores_are_float32_in_bfloat16_too(tiny_model: Path, task: str) -> None:
+    # In bfloat16 a score between 2 and 4 is a multiple of 1/64: rows would tie that do not.
+    classifier = built(tiny_model, task=task).eval()
+    batch = next(iter(data(tiny_model, task).train_dataloader()))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = classifier(batch)
+        bare = classifier.model.classifier
+        rounded = torch.nn.functional.linear(torch.ones(1, bare.in_features), bare.weight, bare.bias)
+    assert rounded.dtype is torch.bfloat16  # which the layer would give if it were left alone
+    assert logits.dtype is torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float())
+
+
+def test_the_layer_of_the_scores_stays_what_it_is(tiny_model: Path) -> None:
+    classifier = built(tiny_model)
+    assert isinstance(classifier.model.classifier, torch.nn.Linear)
+    plain = AutoModelForSequenceClassification.from_pretrained(tiny_model)
+    assert list(classifier.model.state_dict()) == list(plain.state_dict())
+
+
+def test_only_rows_in_use_are_trained(tiny_model: Path) -> None:
+    shapes, tables = [], []
+
+    class Watch(Callback):
+        def on_train_end(self, trainer, pl_module) -> None:  # type: ignore[no-untyped-def]
+            states = trainer.optimizers[0].state.values()
+            shapes.extend(tuple(state["exp_avg"].shape) for state in states)
+
+        def on_train_batch_end(self, trainer, pl_module, *_: object) -> None:  # type: ignore[no-untyped-def]
+            tables.append(id(pl_module.model.get_input_embeddings()))
+
+    classifier, module = SequenceClassifier("cola", str(tiny_model), weight_decay=0.5), data(tiny_model)
+    quiet_trainer(callbacks=[Watch()]).fit(classifier, module)
+    assert len(set(tables)) == 1
+    assert (len(module.training_tokens()), 32) in shapes
+    before = AutoModelForSequenceClassification.from_pretrained(tiny_model).get_input_embeddings().weight
+    after = classifier.state_dict()["model.bert.embeddings.word_embeddings.weight"]
+    seen = torch.cat([batch["input_ids"].flatten() for batch in module.train_dataloader()]).unique()
+    moved = (after - before).abs().amax(dim=1) > 1e-6
+    assert moved[seen[seen != module.tokenizer.pad_token_id]].all()
+
+
+def test_an_optimizer_of_the_users_sees_the_whole_table(tiny_model: Path) -> None:
+    class Own(SequenceClassifier):
+        def configure_optimizers(self):  # type: ignore[no-untyped-def]
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    classifier = Own("cola", str(tiny_model))
+    quiet_trainer().fit(classifier, data(tiny_model))
+    assert type(classifier.model.get_input_embeddings()) is torch.nn.Embedding

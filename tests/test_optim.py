@@ -5,11 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import get_total_norm
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoModelForSequenceClassification, get_scheduler
 
-from glue_lit.optim import Schedule, build_adamw, parameter_groups, schedule_factor, supports_fused, warmup_steps
+from glue_lit.optim import (
+    Schedule,
+    build_adamw,
+    clip_with_norm,
+    parameter_groups,
+    schedule_factor,
+    supports_fused,
+    warmup_steps,
+)
 
 
 @pytest.mark.parametrize(("warmup", "total"), [(0, 50), (1, 50), (5, 50), (6, 101), (50, 50), (10, 11), (0, 1), (3, 2)])
@@ -133,3 +142,36 @@ def test_the_fused_kernel_takes_the_same_step(fused: bool) -> None:
 )
 def test_fused_fits(device: str, precision: str, fits: bool) -> None:
     assert supports_fused(torch.device(device), precision) is fits
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("limit", [0.5, 1.0, 1e6])
+def test_clipping_is_that_of_torch(fused: bool, limit: float) -> None:
+    torch.manual_seed(0)
+    weights, results = [torch.randn(7, 5), torch.randn(9)], []
+    gradients = [[5 * torch.randn_like(w) / (step + 1) for w in weights] for step in range(4)]
+    for ours in (True, False):
+        parameters = [nn.Parameter(w.clone()) for w in weights]
+        optimizer = build_adamw([{"params": parameters, "weight_decay": 0.1}], 0.1, (0.9, 0.99), 1e-8, fused=fused)
+        for step in gradients:
+            for parameter, gradient in zip(parameters, step, strict=True):
+                parameter.grad = gradient.clone()
+            if ours:
+                norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+                clip_with_norm(optimizer, parameters, norm, limit)
+            else:
+                torch.nn.utils.clip_grad_norm_(parameters, limit)
+            optimizer.step()
+        results.append(parameters)
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_a_gradient_within_the_limit_is_not_touched() -> None:
+    parameter = nn.Parameter(torch.ones(3))
+    optimizer = build_adamw([{"params": [parameter], "weight_decay": 0.0}], 0.1, (0.9, 0.99), 1e-8, fused=True)
+    for norm, scaled in ((4.0, True), (0.5, False)):  # and what the step before needed is forgotten
+        parameter.grad = torch.ones(3)
+        clip_with_norm(optimizer, [parameter], torch.tensor(norm), 1.0)
+        optimizer.step()
+        assert torch.equal(parameter.grad, torch.ones(3)) is not scaled

@@ -67,7 +67,7 @@ class EpochLines(Callback):
         """Print the epoch's line."""
         if trainer.state.fn != "fit" or trainer.sanity_checking or not trainer.is_global_zero:
             return
-        loss = trainer.callback_metrics.get("train/loss")
+        loss: Any = pl_module.last_loss
         scores: dict[str, float] = dict(pl_module.scores)  # type: ignore[arg-type]
         cells = {
             "epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}",

@@ -92,6 +92,7 @@ class SequenceClassifier(LightningModule):
         self.metrics = SplitMetrics(self.task)
         self.scores: dict[str, float] = {}  # of the last evaluation, in float64
         self.predicted: dict[str, dict[str, int]] = {}  # by split: how many examples were given each label
+        self.last_loss: Tensor | None = None  # of the last training batch, a scalar
         self.guard = DivergenceGuard(non_finite)
         self._position = Position()
         self._seed = 0
@@ -202,8 +203,9 @@ class SequenceClassifier(LightningModule):
         """Loss of one batch."""
         loss = self.loss(self(batch), batch["labels"])
         self.guard.add(batch["idx"], loss)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["labels"]))
-        if self.trainer._logger_connector.should_update_logs:
+        self.last_loss = loss.detach()
+        if self.trainer._logger_connector.should_update_logs:  # else logging costs more than it is worth
+            self.log("train/loss", self.last_loss, prog_bar=True, batch_size=len(batch["labels"]))
             self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
@@ -257,9 +259,10 @@ class SequenceClassifier(LightningModule):
             clip_with_norm(optimizer, parameters, norm, limit)
         self._position.is_updating = True
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take the step."""
-        super().optimizer_step(*args, **kwargs)
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """Take the step, and free the gradients: Lightning would keep them until the next forward pass is through."""
+        super().optimizer_step(epoch, batch_idx, optimizer, *args, **kwargs)
+        optimizer.zero_grad()
         self._position.is_updating = False
 
     @property

@@ -52,6 +52,28 @@ def test_equals_the_tokenizer_row_by_row(tokenizer: Any, rows: Rows, max_length:
         assert store.lengths[number] == len(expected["input_ids"][0]) <= max_length
 
 
+@pytest.mark.parametrize("rows", [SINGLE, PAIRS], ids=["single", "pairs"])
+def test_the_direct_way_gives_the_same_beyond_the_rows_it_was_compared_on(
+    tokenizer: Any, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = tokenise(rows, tokenizer, 12, is_regression=False)
+    monkeypatch.setattr(tokens, "_COMPARED", 1)
+    monkeypatch.setattr(tokens, "_CHUNK", 3)
+    found = tokenise(rows, tokenizer, 12, is_regression=False)
+    assert all(torch.equal(getattr(found, name), value) for name, value in vars(expected).items() if name != "labels")
+
+
+def test_a_tokenizer_that_does_more_in_its_call_is_called(tokenizer: Any) -> None:
+    class Shouting(type(tokenizer)):  # type: ignore[misc]
+        def __call__(self, *texts: Any, **options: Any) -> Any:
+            return super().__call__(*([text + "!" for text in part] for part in texts), **options)
+
+    tokenizer.__class__ = Shouting
+    store = tokenise(SINGLE, tokenizer, 64, is_regression=False)
+    assert example(store, 0) == tokenizer([SHORT])["input_ids"][0]
+    assert tokenizer.decode(example(store, 0)).count("!") == 1
+
+
 def test_the_second_text_of_a_pair_has_its_own_type(tokenizer: Any) -> None:
     # One text given as two (or two joined into one) would pass every shape check and train a worse model.
     store = tokenise(Rows(["ab"], ["c"], [0]), tokenizer, 64, is_regression=False)

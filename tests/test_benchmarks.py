@@ -1,0 +1,61 @@
+"""The benchmarks' own arithmetic, on figures made up here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.__main__ import draw, markdown
+from benchmarks.speed import PARTS, rows
+
+
+def rounds(**sides: dict[str, list[float]]) -> dict[str, list[dict[str, float]]]:
+    return {
+        name: [dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)]
+        for name, values in sides.items()
+    }
+
+
+@pytest.fixture
+def found() -> dict[str, Any]:
+    training = {
+        "rounds": rounds(
+            hf={"samples_per_second": [50.0, 40.0, 60.0], "peak_rss": [2.0**30] * 3},
+            ours={"samples_per_second": [100.0, 150.0, 200.0], "peak_rss": [2.0**29] * 3, "outside": [0.1, 0.2, 0.03]},
+            peak={"flops_per_second": [1e11, 2e11, 4e11]},
+        ),
+        "flops_per_sample": 1e8,
+    }
+    start = {"rounds": rounds(hf={"seconds": [4.0, 6.0, 5.0]}, ours={"seconds": [2.0, 2.5, 3.0]})}
+    return {"sst2": training, "start": start}
+
+
+def test_ratios_are_of_medians_and_above_one_where_we_are_better(found: dict[str, Any]) -> None:
+    table = {row["what"]: row for row in rows(found)}
+    assert table["SST-2, batch 32: training, samples/s"]["ratio"] == 3.0
+    assert table["SST-2, batch 32: peak memory, MiB"]["ratio"] == 2.0
+    assert table["command to first step, s"]["ratio"] == 2.0
+    # of each round its own peak: 0.1, 0.075, 0.05
+    assert table["SST-2, batch 32: share of the bf16 product"]["ratio"] == pytest.approx(0.075)
+    assert table["SST-2, batch 32: outside forward, backward, optimizer"]["ratio"] == 0.1
+
+
+def test_table_and_chart(found: dict[str, Any], tmp_path: Path) -> None:
+    lines = markdown(rows(found)).splitlines()
+    expected = "| SST-2, batch 32: training, samples/s | 50 (40 to 60) | 150 (100 to 200) | 3.00 x | 2.3 x |"
+    assert lines[2] == expected
+    assert all(line.count("|") == 6 for line in lines)
+    draw(rows(found), tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 5_000
+
+
+def test_what_is_kept_is_what_the_table_was_made_from() -> None:
+    kept = Path(__file__).parents[1] / "benchmarks" / "speed.json"
+    record = json.loads(kept.read_text())
+    assert set(record["measured"]) == set(PARTS)
+    assert record["repeats"] >= 5
+    assert json.loads(json.dumps(rows(record["measured"]))) == record["table"]
+    results = kept.with_name("RESULTS.md").read_text()
+    for line in markdown(record["table"]).splitlines():
+        assert line in results
