@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 
 class StepClock(Callback):
-    """Times of step ends, and seconds in forward, backward and optimizer (clipping and zeroing included) of each step."""
+    """Times of steps, and seconds in forward, backward and optimizer (clipping and zeroing included) of each."""
 
     def __init__(self) -> None:
         self.begins: list[float] = []  # of each epoch's first step

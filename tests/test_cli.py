@@ -228,6 +228,50 @@ def test_flags_win_over_the_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatc
     assert with_flag != scores_in_new_process("validate", "--ckpt_path", "best")
 
 
+@pytest.mark.parametrize(("found", "said"), [("bf16-mixed", "bfloat16 with float32 weights"), ("32-true", "float32")])
+def test_the_precision_is_chosen_said_and_kept(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    found: str, said: str,
+) -> None:  # fmt: skip
+    asked = []
+    monkeypatch.setattr("glue_lit.cli.fast_precision", lambda accelerator: asked.append(accelerator) or found)
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__precision="null", trainer__max_epochs=1)) == 0
+    assert f"M parameters, on 1 x cpu, {said}\n" in capsys.readouterr().out
+    assert asked == ["cpu"]
+    run = workplace / "lightning_logs/rte/version_0"
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["precision"] == found
+    # Evaluated on whatever machine, and wherever the checkpoint lies, it is scored as it was trained.
+    metrics = json.loads((run / "metrics.json").read_text())["metrics"]
+    assert scores_in_new_process("validate", "--ckpt_path", "best") == metrics
+    shutil.copy(run / "checkpoints/best.ckpt", workplace / "handed_on.ckpt")
+    limit = ("--data.validation_limit", 21)
+    assert scores_in_new_process("validate", "--ckpt_path", "handed_on.ckpt", *limit) == metrics
+
+
+def test_a_run_that_names_no_precision_was_trained_in_float32(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
+    run = workplace / "lightning_logs/rte/version_0"
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("precision: 32-true", "precision: null"))
+    monkeypatch.setattr("glue_lit.cli.fast_precision", lambda accelerator: "no such precision")
+    assert command(monkeypatch, "validate", "--ckpt_path", "best") == 0
+
+
+def test_a_fit_ends_with_its_speed(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
+    record = json.loads((workplace / "lightning_logs/rte/version_0/metrics.json").read_text())
+    assert record["train_tokens_per_second"] > record["train_samples_per_second"] > 0
+    assert 0 < record["train_padding"] < 1
+    assert (
+        f"Speed       {record['train_samples_per_second']:,.0f} samples/s, "
+        f"{record['train_tokens_per_second']:,.0f} tokens/s, {record['train_padding']:.1%} padding\n"
+    ) in capsys.readouterr().out
+
+
 def test_a_checkpoint_outside_any_run_brings_its_task_and_model(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ LAYERS = (
         "data",
         "building",
         "divergence",
+        "dropout",
         "signals",
         "watch",
     ),

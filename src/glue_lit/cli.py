@@ -119,7 +119,9 @@ class GlueLitCLI(LightningCLI):
             if config[key] not in ("hub", "demo") and folder.is_dir():
                 config[key] = str(folder.resolve())
         if config["trainer.precision"] is None and not config.get("trainer.plugins"):
-            config["trainer.precision"] = fast_precision(config["trainer.accelerator"])
+            # A run whose files name no precision was trained in the Trainer's own default.
+            fast = fast_precision(config["trainer.accelerator"]) if self._checkpoint is None else "32-true"
+            config["trainer.precision"] = fast
         if self._checkpoint is not None and not self._checkpoint.is_file():
             raise UsageError(
                 f"ckpt_path: there is no file {str(self._checkpoint)!r}. Pass `--ckpt_path best` on the command line."

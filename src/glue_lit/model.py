@@ -19,6 +19,7 @@ from glue_lit.building import build_from_architecture, build_pretrained, score_i
 from glue_lit.checkpoints import CHECKPOINT_FORMAT
 from glue_lit.data.batches import Batch
 from glue_lit.divergence import DivergenceGuard, NonFinite
+from glue_lit.dropout import cheapen_dropout
 from glue_lit.errors import UsageError
 from glue_lit.optim import (
     Schedule,
@@ -118,6 +119,7 @@ class SequenceClassifier(LightningModule):
         else:
             self.model = build_from_architecture(self.task, self.hparams, self._architecture)
         score_in_float32(self.model)
+        cheapen_dropout(self.model)
         # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
         self.model.train()
 

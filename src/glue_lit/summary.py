@@ -98,12 +98,13 @@ def say_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheckpo
     name = signal.Signals(stopped.signum).name
     say("")
     say(f"Stopped by {'Ctrl-C' if stopped.signum == signal.SIGINT else name}.")
-    if last.saved_at is None:
+    if last.saved_at is None and not last.path.is_file():
         say("Nothing was trained yet, so there is nothing to go on from; start again.")
         return
     if best.best_model_score is not None:
         say(f"Best so far {best.monitor} {float(best.best_model_score):.4f}")
-    say(f"Checkpoint  {shown(last.path)}, step {last.saved_at}")
+    step = "as it was: nothing was trained since" if last.saved_at is None else f"step {last.saved_at}"
+    say(f"Checkpoint  {shown(last.path)}, {step}")
     say(f"Go on       {_way_on(last)}")
     if name == "SIGUSR1" and requeue():
         say("SLURM will run this job again, and it will go on.")
