@@ -42,7 +42,7 @@ class Bar(TQDMProgressBar):
     def _should_update(self, current: int, total: int) -> bool:
         """Not at every step: drawing waits for the device to know the loss."""
         now = time.monotonic()
-        if current < total and now - self._drawn < _REDRAW:
+        if current != total and now - self._drawn < _REDRAW:  # total is not known right after a resume
             return False
         self._drawn = now
         return bool(super()._should_update(current, total))
