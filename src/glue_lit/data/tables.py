@@ -1,0 +1,291 @@
+"""Tables of the user's own, read row by row: CSV, TSV, JSON Lines and Parquet.
+
+Nothing is held but the row at hand, so a file may be larger than the memory.
+"""
+
+import codecs
+import csv
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from glue_lit.errors import DataError, did_you_mean
+
+Value = str | int | float | bool | None
+_LONGEST_FIELD = 100_000_000  # characters; Python's own limit of 131,072 is less than some documents
+_LOOKED_AT = 100  # rows of a JSONL file whose keys are its columns
+
+
+class Table(ABC):
+    """A file with named columns.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        columns: Names of the columns, in the file's order.
+    """
+
+    unit = "line"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.columns = self._read_columns()
+
+    def place(self, number: int) -> str:
+        """What a message calls a row: ``reviews.csv, line 12``."""
+        return f"{self.path}, {self.unit} {number}"
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+        """The number of each row (a line from 1, in Parquet a row from 1) and its values of some columns.
+
+        CSV and TSV hold text; numbers, truth values and ``None`` come from JSONL and Parquet only.
+
+        Raises:
+            DataError: There is no such column, or the file is not what its name says (naming the line).
+        """
+        for column in columns:
+            if column not in self.columns:
+                raise DataError(
+                    f"{self.path}: there is no column {column!r}.{did_you_mean(column, self.columns)} "
+                    f"The columns are: {', '.join(map(repr, self.columns))}."
+                )
+            if self.columns.count(column) > 1:
+                raise DataError(f"{self.path}: {self.columns.count(column)} columns are called {column!r}.")
+        return self._rows(columns)
+
+    @abstractmethod
+    def _read_columns(self) -> tuple[str, ...]: ...
+
+    @abstractmethod
+    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]: ...
+
+    def _empty(self) -> DataError:
+        return DataError(f"{self.path}: the file is empty; a table with at least one row is needed.")
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 file with their numbers (from 1), ends of lines included, a byte order mark left out.
+
+    Raises:
+        DataError: It cannot be read, or is not UTF-8 text (naming the line).
+    """
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                yield (
+                    number,
+                    text_of(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, f"{path}, line {number}"),
+                )
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def text_of(raw: bytes, place: str) -> str:
+    """Decode UTF-8.
+
+    Raises:
+        DataError: It is none, or holds a NUL, which no text does.
+    """
+    if b"\0" in raw:
+        raise DataError(
+            f"{place}: there is a NUL byte, so this is not UTF-8 text (UTF-16?). "
+            "Convert the file, e.g. `iconv -f utf-16 -t utf-8`."
+        )
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{place}: byte 0x{raw[error.start]:02x} is not UTF-8. Convert the file, e.g. `iconv -f latin1 -t utf-8`."
+        ) from None
+
+
+class _Separated(Table):
+    """CSV as RFC 4180 has it (quotes, line breaks within them); TSV as GLUE has it, where a quote is text."""
+
+    def _read_columns(self) -> tuple[str, ...]:
+        first = next(lines_of(self.path), None)
+        if first is None:
+            raise self._empty()
+        self._quotes = self.path.suffix.lower() != ".tsv"
+        self._separator = _separator(first[1]) if self._quotes else "\t"
+        try:
+            return tuple(next(self._reader()))
+        except csv.Error as error:
+            raise self._not_csv(1, error) from None
+
+    def _reader(self) -> Any:
+        csv.field_size_limit(_LONGEST_FIELD)
+        lines = (line for _, line in lines_of(self.path))
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._quotes else csv.QUOTE_NONE
+        return csv.reader(lines, delimiter=self._separator, quoting=quoting, strict=True)
+
+    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+        picks = [self.columns.index(column) for column in columns]
+        reader, width, found = self._reader(), len(self.columns), 0
+        next(reader)
+        line = reader.line_num + 1
+        try:
+            for row in reader:
+                if row:  # else an empty line
+                    if len(row) != width:
+                        raise DataError(
+                            f"{self.place(line)}: {len(row)} columns, the header has {width}. {self._hint()}"
+                        )
+                    found += 1
+                    yield line, tuple(row[pick] for pick in picks)
+                line = reader.line_num + 1  # a row may go over several lines
+        except csv.Error as error:
+            raise self._not_csv(line, error) from None
+        if not found:
+            raise DataError(f"{self.path}: there is a header and no row; at least one row is needed.")
+
+    def _hint(self) -> str:
+        if self._quotes:
+            return f'A text with {self._separator!r} is quoted, and quotes in it are doubled: "a, ""b""".'
+        return "Columns are separated by tabs, so a text cannot hold one."
+
+    def _not_csv(self, line: int, error: csv.Error) -> DataError:
+        what = str(error)
+        if "unexpected end" in what:
+            what = "a quote is opened and never closed"
+        elif "new-line character" in what:
+            what = "a line ends with a lone carriage return; save the file with usual line ends"
+        return DataError(f"{self.place(line)}: not CSV: {what}.")
+
+
+def _separator(header: str) -> str:
+    """A comma; a semicolon or tab where the header has no comma, as spreadsheets of many countries write CSV."""
+    return next((s for s in (";", "\t") if s in header and "," not in header), ",")
+
+
+class _JsonLines(Table):
+    """An object a line; the columns are the keys of the first hundred."""
+
+    def _read_columns(self) -> tuple[str, ...]:
+        first = [values for _, values in islice(self._objects(), _LOOKED_AT)]
+        if not first:
+            raise self._empty()
+        return tuple(dict.fromkeys(key for values in first for key in values))
+
+    def _objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, line in lines_of(self.path):
+            if line.strip():
+                yield number, json_object(line, self.place(number))
+
+    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+        for number, values in self._objects():
+            yield number, tuple(plain(values.get(column), column, self.place(number)) for column in columns)
+
+
+def json_object(line: str, place: str) -> dict[str, Any]:
+    """The JSON object on a line.
+
+    Raises:
+        DataError: There is none.
+    """
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{place}: not JSON ({error.msg} at character {error.pos + 1}).") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{place}: not JSON that can be read ({error}).") from None
+    except RecursionError:
+        raise DataError(f"{place}: not JSON that can be read (nested too deeply).") from None
+    if not isinstance(values, dict):
+        raise DataError(
+            f"{place}: a JSON {_KINDS.get(type(values), 'value')}, where an object is needed on each line: "
+            '{"text": "...", "label": "..."}.'
+        )
+    return values
+
+
+_KINDS: dict[type, str] = {list: "list", str: "string", int: "number", float: "number"}
+
+
+def plain(value: Any, column: str, place: str) -> Value:
+    """A text, number, truth value or nothing.
+
+    Raises:
+        DataError: It is something else, or a number that is none (NaN).
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else value  # which is how pandas writes a missing value
+    raise DataError(
+        f"{place}: column {column!r} holds a {type(value).__name__}; a text or a number is needed. "
+        "An example has one label: several at once are not supported."
+    )
+
+
+class _Parquet(Table):
+    """Read by row groups."""
+
+    unit = "row"
+
+    def _open(self) -> Any:
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            return pyarrow.parquet.ParquetFile(self.path)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(f"{self.path}: not a Parquet file that can be read ({_first_line(error)}).") from None
+
+    def _read_columns(self) -> tuple[str, ...]:
+        with self._open() as file:
+            if file.metadata.num_rows == 0:
+                raise self._empty()
+            return tuple(file.schema_arrow.names)
+
+    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+        import pyarrow
+
+        number = 0
+        with self._open() as file:
+            try:
+                for batch in file.iter_batches(columns=list(dict.fromkeys(columns))):
+                    values = [batch.column(column).to_pylist() for column in columns]
+                    for row in zip(*values, strict=True):
+                        number += 1
+                        place = self.place(number)
+                        yield number, tuple(plain(v, c, place) for c, v in zip(columns, row, strict=True))
+            except (pyarrow.ArrowException, OSError) as error:
+                raise DataError(f"{self.path}: damaged after row {number} ({_first_line(error)}).") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+FORMATS: dict[str, type[Table]] = {
+    ".csv": _Separated,
+    ".tsv": _Separated,
+    ".jsonl": _JsonLines,
+    ".ndjson": _JsonLines,
+    ".parquet": _Parquet,
+}
+
+
+def open_table(path: Path) -> Table:
+    """Open a file by its suffix: .csv, .tsv, .jsonl (.ndjson) or .parquet.
+
+    A CSV file is separated by commas, or by semicolons or tabs if its header has no comma; fields may be
+    quoted. In a TSV file, as in GLUE's own, quotes are text.
+
+    Raises:
+        DataError: There is no such file, its suffix is none of these, or it is empty or unreadable.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file.")
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise DataError(
+            f"{path}: its name ends with {path.suffix!r}, which says not what it is. Allowed: {', '.join(FORMATS)}."
+        )
+    return form(path)
