@@ -641,3 +641,86 @@ def test_a_run_without_a_checkpoint_yet(
     (run / "config.yaml").write_text("data: {task: cola}\n")
     assert command(monkeypatch, "validate", "--ckpt_path", "best") == 1
     assert "has no checkpoint best.ckpt; it has none." in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- a task of the user's own
+
+
+def own_fit(tiny_model: Path, **settings: object) -> list[object]:
+    """A fit on a CSV file with 60 rows, 12 of them held out."""
+    lines = [f'{n},"row, {"good" if n % 3 else "bad"} {n}",{"yes" if n % 3 else "no"},{n / 4}' for n in range(60)]
+    Path("reviews.csv").write_text("\ufeffid,text,sentiment,stars\r\n" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
+    own = {
+        "data__source": "reviews.csv", "data__custom__text": "text", "data__custom__label": "sentiment",
+        "data__custom__validation_fraction": 0.2,
+    }  # fmt: skip
+    return tiny_fit(tiny_model, "reviews", **own | settings)
+
+
+def test_a_task_of_ones_own_from_a_file(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, *own_fit(tiny_model, data__custom__class_weights="balanced")) == 0
+    out, err = capsys.readouterr()
+    assert "Warning" not in out + err
+    assert "reviews.csv: train 40, validation 12" in out  # of 48, for train_limit
+    assert "one of no, yes; metrics: accuracy, f1" in out
+    assert "20% of the training rows are held out, stratified by label" in out
+    run = workplace / "lightning_logs" / "reviews" / "version_0"
+    custom = yaml.safe_load((run / "config.yaml").read_text())["data"]["custom"]
+    assert (custom["kind"], custom["labels"], custom["metrics"]) == (
+        "classification",
+        ["no", "yes"],
+        ["accuracy", "f1"],
+    )
+    assert custom["class_weights"] == pytest.approx([1.5, 0.75])
+    record = json.loads((run / "metrics.json").read_text())["metrics"]
+    assert set(record) == {"val/accuracy", "val/f1", "val/loss"}
+
+    monkeypatch.chdir(workplace.parent)  # from anywhere, and from the checkpoint alone
+    assert scores_in_new_process("validate", "--run", run) == record
+    outside = shutil.copy(run / "checkpoints" / "best.ckpt", workplace.parent / "outside.ckpt")
+    assert scores_in_new_process("validate", "--ckpt_path", outside) == record
+    monkeypatch.chdir(workplace)
+    assert command(monkeypatch, "predict", "--ckpt_path=best", "--data.predict_split=validation") == 0
+    lines = [json.loads(line) for line in (run / "predictions" / "validation.jsonl").read_text().splitlines()]
+    assert [line["idx"] for line in lines] == list(range(12))
+    assert {line["gold"] for line in lines} == {"no", "yes"}
+    assert set(lines[0]["probabilities"]) == {"no", "yes"}
+    assert command(monkeypatch, "fit", "--ckpt_path=last", "--trainer.max_epochs=3") == 0
+    assert "Epoch" not in capsys.readouterr().err
+    assert command(monkeypatch, "test", "--ckpt_path=best", "--data.custom.test_file=reviews.csv") == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_scores_of_ones_own(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = own_fit(tiny_model, data__custom__label="stars", trainer__max_epochs=1)
+    assert command(monkeypatch, *arguments) == 0
+    run = workplace / "lightning_logs" / "reviews" / "version_0"
+    record = json.loads((run / "metrics.json").read_text())
+    assert set(record["metrics"]) == {"val/pearson", "val/spearmanr", "val/loss"}
+    assert record["monitor"] == "val/pearson"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data__custom__text": "null"}, "For a task of your own, name its columns"),
+        ({"data__custom__text": "txt"}, "no column 'txt'. Did you mean 'text'?"),
+        ({"data__custom__lable": "id"}, "there is no such flag. Did you mean '--data.custom.label'?"),
+        ({"data__custom__kind": "multilabel"}, "got 'multilabel', allowed: "),
+        ({"data__task": "cola"}, "'cola' is a task of GLUE"),
+        ({"checkpoint__monitor": "val/f2"}, "'val/f2' is not logged. Did you mean 'val/f1'?"),
+    ],
+)
+def test_what_is_wrong_with_ones_own_task(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    settings: dict[str, object], message: str,
+) -> None:  # fmt: skip
+    arguments = own_fit(tiny_model, **settings)
+    before = files(workplace)
+    assert command(monkeypatch, *arguments) in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert files(workplace) == before

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DistilBertConfig, DistilBertModel
 
 from glue_lit import GLUEDataModule, SequenceClassifier
+from glue_lit.custom import CustomTask
 from glue_lit.errors import ModelError, UsageError
 from glue_lit.tasks import TASKS
 
@@ -281,3 +282,18 @@ def test_an_optimizer_of_the_users_sees_the_whole_table(tiny_model: Path) -> Non
     classifier = Own("cola", str(tiny_model))
     quiet_trainer().fit(classifier, data(tiny_model))
     assert type(classifier.model.get_input_embeddings()) is torch.nn.Embedding
+
+
+def test_class_weights_weigh_examples_whatever_they_share_a_batch_with(tiny_model: Path) -> None:
+    settings = CustomTask(
+        text="text", kind="classification", labels=["a", "b", "c"], metrics=["accuracy"], class_weights=[0.5, 1.0, 3.0]
+    ).settings()
+    model = SequenceClassifier("reviews", str(tiny_model), custom=settings)
+    torch.manual_seed(0)
+    logits, labels = torch.randn(12, 3), torch.tensor([0, 1, 2] * 4)
+    each = torch.nn.functional.cross_entropy(logits, labels, reduction="none") * torch.tensor([0.5, 1, 3])[labels]
+    weights = torch.tensor(model.task.class_weights)
+    torch.testing.assert_close(model.loss(logits, labels, weights), each.mean())
+    halves = [model.loss(logits[half], labels[half], weights) for half in (slice(0, 6), slice(6, 12))]
+    torch.testing.assert_close(sum(halves) / 2, each.mean())
+    torch.testing.assert_close(model.loss(logits, labels), torch.nn.functional.cross_entropy(logits, labels))

@@ -6,6 +6,7 @@ configuration comes first, so that all the user says wins over it, and Lightning
 processes of a DDP run from the same line.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,7 +127,7 @@ def _readable(run: Run, last: Path) -> Path:
 def _trained_as(task: str | None) -> str | None:
     """The task whose runs can work on ``task``."""
     spec = TASKS.get(task or "")
-    return (spec.trained_as or spec.name) if spec else None
+    return (spec.trained_as or spec.name) if spec else task
 
 
 _NULL = ("null", "~", "")
@@ -167,5 +168,9 @@ def _from_checkpoint(file: Path) -> list[str]:
     ):
         values = saved.get(key) or {}
         flags += [f"--{section}.{name}={values[name]}" for name in names if values.get(name) is not None]
+    custom = (saved.get("hyper_parameters") or {}).get("custom") or {}
+    for name, value in custom.items():
+        if value is not None:
+            flags.append(f"--data.custom.{name}={value if isinstance(value, str) else json.dumps(value)}")
     precision = saved["glue_lit"].get("precision") if "glue_lit" in saved else None
     return flags if precision is None else [*flags, f"--trainer.precision={precision}"]

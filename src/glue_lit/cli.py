@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -15,6 +16,8 @@ from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, SaveConfig
 from glue_lit.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
 from glue_lit.configs import check_config, config_files
 from glue_lit.console import print_scores, say
+from glue_lit.custom import custom_of, task_of
+from glue_lit.data.custom import complete_task
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
@@ -40,8 +43,10 @@ from glue_lit.summary import (
     say_stopped,
     shown,
 )
-from glue_lit.tasks import get_task, logged_names
+from glue_lit.tasks import logged_names
 from glue_lit.watch import RankWatch, die_with_parent, is_lost_connection
+
+_PATHS = ("data.source", "data.custom.validation_file", "data.custom.test_file", "data.tokenizer", "model.name_or_path")
 
 
 class GlueLitCLI(LightningCLI):
@@ -114,10 +119,14 @@ class GlueLitCLI(LightningCLI):
         Folders are written down in full, so that the run can be used from any directory.
         """
         config = self.config[self.subcommand]
-        for key in ("data.source", "data.tokenizer", "model.name_or_path"):
-            folder = Path(config[key]).expanduser()
-            if config[key] not in ("hub", "demo") and folder.is_dir():
-                config[key] = str(folder.resolve())
+        for key in _PATHS:
+            if config[key] not in ("hub", "demo", None) and (path := Path(config[key]).expanduser()).exists():
+                config[key] = str(path.resolve())
+        custom = custom_of(config["data.custom"].as_dict())
+        if custom.text_columns:
+            custom = complete_task(config["data.task"], custom, config["data.source"])
+            config["model.custom"] = custom.settings()
+            config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
         if config["trainer.precision"] is None and not config.get("trainer.plugins"):
             # A run whose files name no precision was trained in the Trainer's own default.
             fast = fast_precision(config["trainer.accelerator"]) if self._checkpoint is None else "32-true"
@@ -128,7 +137,7 @@ class GlueLitCLI(LightningCLI):
             )
         if self._checkpoint is None and self.subcommand != "fit":
             raise UsageError(f"`{self.subcommand}` needs a checkpoint: `--ckpt_path best`.")
-        monitor, names = self._setting("checkpoint.monitor"), logged_names(get_task(self._setting("data.task")))
+        monitor, names = self._setting("checkpoint.monitor"), logged_names(task_of(config["data.task"], custom))
         if self.subcommand == "fit" and monitor is not None and monitor not in names:
             raise UsageError(
                 f"checkpoint.monitor: {monitor!r} is not logged.{did_you_mean(monitor, names)} "

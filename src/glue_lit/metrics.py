@@ -51,6 +51,17 @@ class F1(_FromConfusion):
         return _ratio(2 * matrix[1, 1], matrix[1].sum() + matrix[:, 1].sum())
 
 
+class MacroF1(_FromConfusion):
+    """Mean over the classes of each one's F1, in 0 to 1; a class that neither occurs nor is predicted is left out."""
+
+    @staticmethod
+    def figure(matrix: Tensor) -> Tensor:
+        """As scikit-learn has it when the labels are those that occur."""
+        both = matrix.sum(dim=0) + matrix.sum(dim=1)
+        seen = both > 0
+        return (2 * matrix.diagonal()[seen] / both[seen]).mean() if seen.any() else _ratio(both.sum(), both.sum())
+
+
 class MatthewsCorrelation(_FromConfusion):
     """Matthews correlation coefficient, in -1 to 1, for two or more classes.
 
@@ -182,6 +193,7 @@ class PredictedClasses(Metric):
 METRICS: dict[str, Callable[[TaskSpec], Metric]] = {
     "accuracy": lambda task: Accuracy(task.num_labels),
     "f1": lambda task: F1(task.num_labels),
+    "macro_f1": lambda task: MacroF1(task.num_labels),
     "matthews_correlation": lambda task: MatthewsCorrelation(task.num_labels),
     "pearson": lambda task: PearsonCorrelation(),
     "spearmanr": lambda task: SpearmanCorrelation(),

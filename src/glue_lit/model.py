@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from glue_lit import __version__
 from glue_lit.building import build_from_architecture, build_pretrained, score_in_float32
 from glue_lit.checkpoints import CHECKPOINT_FORMAT
+from glue_lit.custom import custom_of, task_of
 from glue_lit.data.batches import Batch
 from glue_lit.divergence import DivergenceGuard, NonFinite
 from glue_lit.dropout import cheapen_dropout
@@ -34,7 +35,6 @@ from glue_lit.optim import (
 from glue_lit.resume import Position, batch_seed
 from glue_lit.rows import decay_with, fit_moments, rows_of, train_rows, trained_rows
 from glue_lit.scoring import SplitMetrics
-from glue_lit.tasks import get_task
 
 
 class SequenceClassifier(LightningModule):
@@ -59,6 +59,7 @@ class SequenceClassifier(LightningModule):
         attention: Attention implementation (sdpa, eager, flash_attention_2 ...); null for transformers' choice.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run code that comes with the model. Only for authors you trust.
+        custom: What a task of your own is, as the data module has found it (``data.custom.settings()``).
         architecture: The model's configuration as JSON, if its weights come from a checkpoint (set by
             `load_from_checkpoint`).
     """
@@ -81,11 +82,12 @@ class SequenceClassifier(LightningModule):
         attention: str | None = None,
         revision: str = "main",
         trust_remote_code: bool = False,
+        custom: dict[str, Any] | None = None,
         architecture: str | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["architecture"])
-        self.task = get_task(task)
+        self.task = task_of(task, custom_of(custom))
         for flag in ("learning_rate", "weight_decay", "warmup", "max_grad_norm"):
             if not 0 <= self.hparams[flag] < float("inf"):
                 raise UsageError(f"model.{flag}: got {self.hparams[flag]}, allowed: a number from 0 up.")
@@ -93,6 +95,7 @@ class SequenceClassifier(LightningModule):
         self.metrics = SplitMetrics(self.task)
         self.scores: dict[str, float] = {}  # of the last evaluation, in float64
         self.predicted: dict[str, dict[str, int]] = {}  # by split: how many examples were given each label
+        self._class_weights = torch.tensor(self.task.class_weights) if self.task.class_weights else None
         self.last_loss: Tensor | None = None  # of the last training batch, a scalar
         self.guard = DivergenceGuard(non_finite)
         self._position = Position()
@@ -178,11 +181,17 @@ class SequenceClassifier(LightningModule):
 
     # ---------------------------------------------------------------- training
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy, or mean squared error for regression; ``labels`` is ``(batch,)``, all known."""
+    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy, or mean squared error for regression; ``labels`` is ``(batch,)``, all known.
+
+        Each example counts by the weight of its class, ``(labels,)``, if there are weights.
+        """
         if self.task.is_regression:
             return F.mse_loss(logits[:, 0], labels)
-        return F.cross_entropy(logits, labels)
+        if weights is None:
+            return F.cross_entropy(logits, labels)
+        # Not torch's own mean, which divides by the batch's weights: rare classes would weigh less where they meet.
+        return F.cross_entropy(logits, labels, weights.to(logits.device), reduction="sum") / len(labels)
 
     def on_train_start(self) -> None:
         """Go on exactly where the checkpoint stands, if the fit continues from one."""
@@ -203,7 +212,7 @@ class SequenceClassifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        loss = self.loss(self(batch), batch["labels"])
+        loss = self.loss(self(batch), batch["labels"], self._class_weights)
         self.guard.add(batch["idx"], loss)
         self.last_loss = loss.detach()
         if self.trainer._logger_connector.should_update_logs:  # else logging costs more than it is worth

@@ -7,6 +7,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
+from glue_lit.custom import custom_of
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
 from glue_lit.keepers import BestCheckpoint
@@ -51,6 +52,13 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
         help="Write last.ckpt every so many optimizer steps too; null for the ends of epochs only.",
     )
     parser.link_arguments("data.task", "model.task")
+    parser.link_arguments("data.custom", "model.custom", compute_fn=_settings)
     parser.link_arguments("model.name_or_path", "data.tokenizer")
     parser.link_arguments("model.revision", "data.revision")
     parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
+
+
+def _settings(custom: Any) -> dict[str, Any] | None:
+    """The settings of a task of the user's own as plain values; nothing if there is none."""
+    values = custom.as_dict() if hasattr(custom, "as_dict") else custom_of(custom).settings()
+    return values if custom_of(values).text_columns else None

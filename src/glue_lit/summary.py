@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 
 from glue_lit import provenance
 from glue_lit.console import say
+from glue_lit.data.custom import says
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import Stopped
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
@@ -25,6 +26,8 @@ def say_data(data: GLUEDataModule, stage: str) -> None:
     known = {"hub": "Hub", "demo": "demo corpus"}
     source = known.get(data.hparams["source"]) or shown(Path(data.hparams["source"]))
     say(f"{data.task.title} ({data.task.name}), {source}: {rows}")
+    for line in says(data.custom, data.hparams["source"]) if data.custom.text_columns and stage == "fit" else ():
+        say(line)
 
 
 def say_model(model: SequenceClassifier, trainer: Trainer) -> None:

@@ -1,4 +1,4 @@
-"""What a GLUE task is: one `TaskSpec` for each, and nothing else in the package knows more.
+"""What a task is: a `TaskSpec`, one for each of GLUE's, and nothing else in the package knows more.
 
 Sources: Wang et al. 2019, "GLUE" (https://arxiv.org/abs/1804.07461), table 1, for tasks, metrics and
 sizes; the official download for file names and columns; ``nyu-mll/glue`` for Hub columns and label order.
@@ -32,7 +32,7 @@ class SplitFile:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One task, as data.
+    """One task, as data; of GLUE's in `TASKS`, or made from the user's settings (`custom.task_of`).
 
     Attributes:
         name: The name that ``data.task`` takes.
@@ -48,6 +48,7 @@ class TaskSpec:
         submission: File name that the leaderboard takes, for each test split.
         score_range: Lowest and highest score of a regression task.
         trained_as: The task whose runs predict this one, where it has no training data of its own.
+        class_weights: Factors on the training loss of each label; none are all 1.
     """
 
     name: str
@@ -62,6 +63,7 @@ class TaskSpec:
     file_labels: tuple[str, ...] = ("0", "1")
     score_range: tuple[float, float] | None = None
     trained_as: str | None = None
+    class_weights: tuple[float, ...] = ()
 
     @property
     def is_regression(self) -> bool:

@@ -4,13 +4,19 @@ import argparse
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
+
 from glue_lit.arguments import setting
+from glue_lit.configs import check_config
 from glue_lit.console import print_table
+from glue_lit.custom import CustomTask, custom_of, task_of
 from glue_lit.data.sources import Label, Rows, open_split
 from glue_lit.errors import UsageError, did_you_mean
-from glue_lit.tasks import TaskSpec, get_task
+from glue_lit.tasks import TaskSpec
 
 
 class _Parser(argparse.ArgumentParser):
@@ -23,9 +29,11 @@ class _Parser(argparse.ArgumentParser):
 
 def _options(arguments: Sequence[str]) -> Any:
     parser = _Parser("glue-lit show", description="Print random examples of a task.", allow_abbrev=False)
-    parser.add_argument("--config", action="append", default=[], help="take data.task and data.source from a YAML file")
+    parser.add_argument("--config", action="append", default=[], help="take the data.* settings from a YAML file")
     parser.add_argument("--data.task", dest="task", help="task to show; `glue-lit tasks` lists them")
-    parser.add_argument("--data.source", dest="source", help="hub (default), demo, or a GLUE folder")
+    parser.add_argument("--data.source", dest="source", help="hub (default), demo, a GLUE folder, or data of your own")
+    parser.add_argument("--data.custom.text", dest="text", nargs="+", help="text column(s), for data of your own")
+    parser.add_argument("--data.custom.label", dest="label", help="label column, for data of your own")
     parser.add_argument("--split", help="split to show (default: train, or the first that the task has)")
     parser.add_argument("-n", type=int, default=10, help="number of examples (default: 10)")
     parser.add_argument("--seed", type=int, help="draw the same examples again")
@@ -35,16 +43,42 @@ def _options(arguments: Sequence[str]) -> Any:
 def main() -> None:
     """Print the examples."""
     options = _options(sys.argv[2:])
-    task = get_task(options.task or setting(sys.argv[2:], "data.task") or "cola")
+    name = options.task or setting(sys.argv[2:], "data.task") or "cola"
     source = options.source or setting(sys.argv[2:], "data.source") or "hub"
-    split = options.split or next(iter(task.files))
-    rows = open_split(task, source, split).read()
+    custom = _custom(options)
+    if custom.text_columns:
+        from glue_lit.data.custom import complete_task, open_custom_split
+
+        custom = complete_task(name, custom, source)
+        task = task_of(name, custom)
+        rows = open_custom_split(task, custom, source, split := options.split or "train").read()
+    else:
+        task = task_of(name, custom)
+        rows = open_split(task, source, split := options.split or next(iter(task.files))).read()
     if options.n < 1:
         raise UsageError(f"-n: got {options.n}, allowed: 1 or more.")
     picks = random.Random(options.seed).sample(range(len(rows)), min(options.n, len(rows)))
     columns = ("idx", *task.text_columns, "label")
     table = [(str(pick), *_texts(rows, pick), _label(task, rows.labels[pick])) for pick in picks]
     print_table(f"{task.name}, {split}: {len(picks)} of {len(rows):,} rows", columns, table, right=("idx",))
+
+
+def _custom(options: Any) -> CustomTask:
+    """The columns of a task of the user's own, from flags and then files."""
+    values: dict[str, Any] = {}
+    for file in options.config:
+        check_config(file)
+        data = yaml.safe_load(Path(file).read_text(encoding="utf-8")).get("data")
+        values |= (data.get("custom") if isinstance(data, dict) else None) or {}
+    values |= {key: value for key in ("text", "label") if (value := getattr(options, key)) is not None}
+    try:
+        return custom_of(values)
+    except TypeError:
+        known = [field.name for field in fields(CustomTask)]
+        wrong = next(key for key in values if key not in known)
+        raise UsageError(
+            f"data.custom.{wrong}: there is no such key.{did_you_mean(wrong, known)} The keys are: {', '.join(known)}."
+        ) from None
 
 
 def _texts(rows: Rows, pick: int) -> tuple[str, ...]:

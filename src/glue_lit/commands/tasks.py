@@ -14,6 +14,7 @@ def main() -> None:
     columns = ("task", "inputs", "labels", "metrics", "train\nvalidation\ntest")
     print_table("GLUE tasks", columns, [_row(spec) for spec in TASKS.values()])
     say("* picks the checkpoint. Sizes are those of the official download.")
+    say("A task of your own, on your own file: see configs/custom.yaml")
 
 
 def _row(task: TaskSpec) -> tuple[str, ...]:

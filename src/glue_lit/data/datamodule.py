@@ -10,27 +10,29 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
+from glue_lit.custom import NO_TASK, CustomTask, custom_of, task_of
 from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is, leave_signals
+from glue_lit.data.custom import complete_task, open_custom_split
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
 from glue_lit.data.sources import Split, open_split
 from glue_lit.data.tokenizers import load_config, load_tokenizer, longest_input, pack, unpack
 from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread
 from glue_lit.errors import DataError, RunError, UsageError
-from glue_lit.tasks import get_task
 
 
 class GLUEDataModule(LightningDataModule):
-    """Rows, tokens and batches of one GLUE task.
+    """Rows, tokens and batches of one task.
 
     Batches hold ``input_ids``, ``attention_mask`` and, where the tokenizer gives them, ``token_type_ids``,
     all ``(batch, length)`` and padded to the longest of the batch; ``labels`` ``(batch,)``, -1 (NaN for
     regression) where unlabelled; ``idx`` ``(batch,)``, the example's position in its split.
 
     Args:
-        task: Task to load; `glue-lit tasks` lists them.
+        task: Task to load; `glue-lit tasks` lists them. Any other name is that of a task of your own (data.custom).
         tokenizer: Hub name or folder of the tokenizer (the command takes the model's).
         source: Where the rows come from: ``hub``, ``demo``, or a folder in the layout of the official
-            download (GLUE_FOLDER/CoLA/train.tsv and so on).
+            download (GLUE_FOLDER/CoLA/train.tsv and so on). For a task of your own: a file, a folder with
+            train, validation and test files, or the name of a data set on the Hub (name:configuration).
         batch_size: Examples per training step and device.
         group_by_length: Put training examples of about the same length into a batch, which pads less.
         tokens_per_batch: Fill training batches up to so many tokens (padding included) in place of batch_size
@@ -47,6 +49,7 @@ class GLUEDataModule(LightningDataModule):
         seed: Decides the order of training examples; null for that of seed_everything.
         revision: Branch, tag or commit of the tokenizer on the Hub.
         trust_remote_code: Run code that comes with the tokenizer. Only for authors you trust.
+        custom: What a task of your own is.
     """
 
     def __init__(
@@ -68,10 +71,15 @@ class GLUEDataModule(LightningDataModule):
         seed: int | None = None,
         revision: str = "main",
         trust_remote_code: bool = False,
+        custom: CustomTask = NO_TASK,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
-        self.task = get_task(task)
+        self.save_hyperparameters(ignore=["custom"])
+        self.custom = custom_of(custom)
+        if self.custom.text_columns:
+            self.custom = complete_task(task, self.custom, source)
+        self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})
+        self.task = task_of(task, self.custom)
         least_allowed = {"max_length": 4, "num_workers": 0} | dict.fromkeys(
             ("batch_size", "tokens_per_batch", "eval_batch_size", "train_limit", "validation_limit", "test_limit"), 1
         )
@@ -158,7 +166,11 @@ class GLUEDataModule(LightningDataModule):
     def split(self, name: str) -> Split:
         """The split called ``name`` in the chosen source, not read yet."""
         if name not in self._splits:
-            self._splits[name] = open_split(self.task, self.hparams["source"], name)
+            source = self.hparams["source"]
+            if self.custom.text_columns:
+                self._splits[name] = open_custom_split(self.task, self.custom, source, name)
+            else:
+                self._splits[name] = open_split(self.task, source, name)
         return self._splits[name]
 
     def dataset(self, name: str) -> TokenDataset:

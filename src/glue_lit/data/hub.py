@@ -1,9 +1,12 @@
-"""GLUE from the Hugging Face Hub, or from what ``datasets`` has cached of it."""
+"""GLUE, or a data set of the user's choice, from the Hugging Face Hub, or from what ``datasets`` has cached of it."""
 
 import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from glue_lit.data.sources import Label, Rows, Split
+from glue_lit.data.tables import SPLIT_NAMES, Table, Value, plain
 from glue_lit.errors import DataError
 from glue_lit.tasks import TaskSpec
 
@@ -16,22 +19,88 @@ def open_hub_split(task: TaskSpec, split: str) -> Split:
     Raises:
         DataError: The Hub cannot be reached and the split is not cached.
     """
+    data = _load(
+        f"{REPOSITORY} ({task.hub_name}, {split})",
+        "read the official files with `--data.source FOLDER`, or try `--data.source demo`",
+        REPOSITORY,
+        task.hub_name,
+        split=split,
+    )
+    origin = f"{REPOSITORY}/{task.hub_name}:{split}"
+    return Split(split, origin, data._fingerprint, lambda: rows_from_dataset(task, data, origin))
+
+
+def _load(what: str, advice: str, *args: Any, **options: Any) -> Any:
+    """``datasets.load_dataset``, quietly; whatever goes wrong becomes one `DataError`."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import datasets
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     try:
-        data = datasets.load_dataset(REPOSITORY, task.hub_name, split=split)
+        return datasets.load_dataset(*args, **options)
     except Exception as error:  # datasets raises a dozen kinds, down to httpx's: none means more to the user
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
-            f"data.source hub: could not load {REPOSITORY} ({task.hub_name}, {split}): {reason}. "
-            "Check the network (and HF_HUB_OFFLINE), or read the official files with "
-            "`--data.source FOLDER`, or try `--data.source demo`."
+            f"data.source hub: could not load {what}: {reason}. Check the network (and HF_HUB_OFFLINE), or {advice}."
         ) from error
-    origin = f"{REPOSITORY}/{task.hub_name}:{split}"
-    return Split(split, origin, data._fingerprint, lambda: rows_from_dataset(task, data, origin))
+
+
+class HubTable(Table):
+    """A split of a data set as `datasets` has it; class numbers become the names that the data set gives them.
+
+    Args:
+        data: A ``datasets.Dataset``.
+        origin: Its name, for messages.
+    """
+
+    unit = "row"
+
+    def __init__(self, data: Any, origin: str) -> None:
+        self.data = data
+        super().__init__(Path(origin))
+
+    def fingerprint(self) -> str:
+        """That of `datasets`."""
+        return str(self.data._fingerprint)
+
+    def _read_columns(self) -> tuple[str, ...]:
+        if len(self.data) == 0:
+            raise self._empty()
+        return tuple(self.data.column_names)
+
+    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+        names = {column: getattr(self.data.features[column], "names", None) for column in columns}
+        picked = self.data.select_columns(list(dict.fromkeys(columns)))
+        for number, row in enumerate(picked, start=1):
+            place = self.place(number)
+            yield number, tuple(plain(_named(row[c], names[c]), c, place) for c in columns)
+
+
+def _named(value: Any, names: Sequence[str] | None) -> Any:
+    """The name of a class; ``None`` for -1, which marks a hidden label."""
+    if names is None or value is None:
+        return value
+    return names[value] if 0 <= value < len(names) else None
+
+
+def hub_tables(source: str) -> dict[str, Table]:
+    """The splits of a data set on the Hub, ``owner/name`` or ``owner/name:configuration``, by their usual names.
+
+    Raises:
+        DataError: It cannot be loaded, or has no split called train.
+    """
+    name, _, configuration = source.partition(":")
+    found = _load(source, "pass a file or folder", name, configuration or None)
+    tables = {
+        split: HubTable(found[there], f"{source}:{there}")
+        for split, names in SPLIT_NAMES.items()
+        for there in names
+        if there in found
+    }
+    if not tables:
+        raise DataError(f"data.source: {source} has no train, validation or test split, but {', '.join(found)}.")
+    return dict(tables)
 
 
 def rows_from_dataset(task: TaskSpec, data: Any, origin: str) -> Rows:

@@ -5,6 +5,7 @@ Nothing is held but the row at hand, so a file may be larger than the memory.
 
 import codecs
 import csv
+import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
@@ -16,6 +17,8 @@ from typing import Any, Literal
 from glue_lit.errors import DataError, did_you_mean
 
 Value = str | int | float | bool | None
+# What the splits are called, in files and on the Hub.
+SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 _LONGEST_FIELD = 100_000_000  # characters; Python's own limit of 131,072 is less than some documents
 _LOOKED_AT = 100  # rows of a JSONL file whose keys are its columns
 
@@ -57,6 +60,18 @@ class Table(ABC):
             if self.columns.count(column) > 1:
                 raise DataError(f"{self.path}: {self.columns.count(column)} columns are called {column!r}.")
         return self._rows(columns)
+
+    def fingerprint(self) -> str:
+        """Changes whenever the content does.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror}).") from None
 
     @abstractmethod
     def _read_columns(self) -> tuple[str, ...]: ...

@@ -1,0 +1,200 @@
+"""Data of the user's own: a file, a folder of files or a Hub data set, as splits of a task."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from glue_lit.custom import CustomTask, check_name
+from glue_lit.data.labels import Labelled, class_numbers, complete, label_of, numbers
+from glue_lit.data.sources import Rows, Split
+from glue_lit.data.tables import FORMATS, SPLIT_NAMES, Table, Value, open_table
+from glue_lit.errors import DataError, UsageError
+from glue_lit.tasks import TaskSpec
+
+
+def find_tables(source: str, custom: CustomTask) -> dict[str, Table]:
+    """The tables of a source: ``train``, and ``validation`` and ``test`` where there are any.
+
+    Raises:
+        DataError: There are none, or two for one split.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        tables = {"train": open_table(path)}
+    elif path.is_dir():
+        tables = {split: open_table(file) for split, file in _files(path).items()}
+    elif source in ("hub", "demo") or path.suffix.lower() in FORMATS or source.startswith((".", "/", "~")):
+        raise DataError(
+            f"data.source: there is no file or folder {source!r}. A task of your own takes a file "
+            f"({', '.join(FORMATS)}), a folder with train, validation and test files, or a data set on the Hub."
+        )
+    else:
+        from glue_lit.data.hub import hub_tables  # datasets is slow to import, and only needed here
+
+        tables = hub_tables(source)
+    for split, file in (("validation", custom.validation_file), ("test", custom.test_file)):
+        if file is not None:
+            tables[split] = open_table(Path(file).expanduser())
+    return tables
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The file of each split in a folder."""
+    found: dict[str, Path] = {}
+    there = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS)
+    for split, names in SPLIT_NAMES.items():
+        files = [path for path in there if path.stem.lower() in names]
+        if len(files) > 1:
+            raise DataError(f"data.source: {files[0]} and {files[1]} are both the {split} rows; keep one of them.")
+        if files:
+            found[split] = files[0]
+    if not found:
+        there_are = ", ".join(path.name for path in sorted(folder.iterdir())[:20]) or "nothing"
+        raise DataError(
+            f"data.source: {folder} has no train, validation (dev) or test file; it holds {there_are}. "
+            f"Allowed are names as train.csv, with {', '.join(FORMATS)}; or pass one file."
+        )
+    return found
+
+
+def complete_task(name: str, custom: CustomTask, source: str) -> CustomTask:
+    """Read from the data what the user has not said: kind, labels, metrics, weights.
+
+    Raises:
+        DataError: The data are not what the settings say, or nothing can be made of them.
+        UsageError: The settings contradict themselves.
+    """
+    check_name(name)
+    if len(custom.text_columns) > 2 or len({*custom.text_columns, custom.label}) <= len(custom.text_columns):
+        raise UsageError(
+            f"data.custom: text is {', '.join(custom.text_columns)} and label {custom.label}. "
+            "Allowed: one or two text columns, and a label column that is none of them."
+        )
+    if not 0 < custom.validation_fraction < 1:
+        raise UsageError(
+            f"data.custom.validation_fraction: got {custom.validation_fraction}, allowed: above 0, below 1."
+        )
+    if custom.is_complete:
+        return custom
+    return complete(custom, _training_labels(custom, source))
+
+
+def _training_labels(custom: CustomTask, source: str) -> Labelled:
+    """The labels that training will see, with their places."""
+    tables = find_tables(source, custom)
+    table = _table(tables, "train", source)
+    rows = [(number, label_of(value)) for number, (value,) in table.rows([custom.label])]
+    places, labels = [number for number, _ in rows], [label for _, label in rows]
+    unlabelled = [place for place, label in zip(places, labels, strict=True) if label is None]
+    if unlabelled:
+        raise DataError(
+            f"{table.place(unlabelled[0])}: no label in column {custom.label!r}, as in {len(unlabelled)} training "
+            "row(s). Label them or take them out."
+        )
+    return Labelled([label for label in labels if label is not None], places, table.place)
+
+
+def _table(tables: dict[str, Table], split: str, source: str) -> Table:
+    if split not in tables:
+        where = f"give `--data.custom.{split}_file FILE`" if split != "train" else "training needs a train file"
+        raise DataError(f"data.source: {source} has no {split} rows; {where}.")
+    return tables[split]
+
+
+def open_custom_split(task: TaskSpec, custom: CustomTask, source: str, split: str) -> Split:
+    """Find a split of the user's own task; where there are no validation rows, a part of the training rows.
+
+    Raises:
+        DataError: There is no such split.
+    """
+    tables = find_tables(source, custom)
+    held_out = "validation" not in tables and split in ("train", "validation")
+    table = _table(tables, "train" if held_out else split, source)
+    part = f"{split}, {custom.validation_fraction}, {custom.split_seed}" if held_out else ""
+    meaning = [custom.text_columns, custom.label, custom.kind, custom.labels, part]
+    fingerprint = hashlib.sha256((table.fingerprint() + json.dumps(meaning)).encode()).hexdigest()
+
+    def read() -> Rows:
+        rows = _read(task, custom, table, needs_labels=split == "train" or held_out)
+        if not held_out:
+            return rows
+        aside = held_out_rows(rows.labels, custom)
+        return _take(rows, aside if split == "validation" else ~aside)
+
+    return Split(split, f"{table.path}{' (held out)' if held_out and split == 'validation' else ''}", fingerprint, read)
+
+
+def says(custom: CustomTask, source: str) -> Iterator[str]:
+    """What was read from the data, a line each."""
+    columns = " and ".join(custom.text_columns)
+    if custom.kind == "regression":
+        yield f"{columns} -> {custom.label}, a number (regression); metrics: {', '.join(custom.metrics or ())}"
+    else:
+        names = custom.label_names or custom.labels or []
+        listed = ", ".join(names[:10]) + (f" ... ({len(names)} labels)" if len(names) > 10 else "")
+        yield f"{columns} -> {custom.label}, one of {listed}; metrics: {', '.join(custom.metrics or ())}"
+    if "validation" not in find_tables(source, custom):
+        how = "at random" if custom.kind == "regression" else "stratified by label"
+        yield (
+            f"No validation rows are given: {custom.validation_fraction:.0%} of the training rows are held out, {how} "
+            f"(data.custom.split_seed {custom.split_seed})"
+        )
+
+
+def held_out_rows(labels: list[int | float | None], custom: CustomTask) -> np.ndarray:
+    """Which training rows are held out for validation, ``(rows,)`` bool.
+
+    Of each class the same share, to the nearest row and at least one of two; the draw is the same for the
+    same labels, fraction and seed.
+
+    Raises:
+        DataError: There are too few rows.
+    """
+    generator = np.random.Generator(np.random.PCG64(custom.split_seed))
+    order = generator.permutation(len(labels))
+    aside = np.zeros(len(labels), dtype=bool)
+    groups = np.zeros(len(labels)) if custom.kind == "regression" else np.asarray(labels)
+    for group in np.unique(groups):
+        members = order[groups[order] == group]
+        count = round(len(members) * custom.validation_fraction)
+        aside[members[: min(max(count, 1), len(members) - 1)]] = True
+    if not aside.any():
+        raise DataError(
+            f"data.source: {len(labels)} training row(s) are too few to hold some out for validation. "
+            "Give `--data.custom.validation_file FILE`, or more rows."
+        )
+    return aside
+
+
+def _take(rows: Rows, mask: np.ndarray) -> Rows:
+    def picked(values: list) -> list:  # type: ignore[type-arg]
+        return [value for value, kept in zip(values, mask, strict=True) if kept]
+
+    return Rows(picked(rows.texts_a), None if rows.texts_b is None else picked(rows.texts_b), picked(rows.labels))
+
+
+def _read(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) -> Rows:
+    """All rows of a table; a label may be missing, column and all, where none is needed."""
+    has_labels = needs_labels or custom.label in table.columns
+    columns = [*task.text_columns, *([custom.label] if has_labels else [])]
+    texts: list[list[str]] = [[] for _ in task.text_columns]
+    labels: list[str | None] = []
+    places: list[int] = []
+    for number, values in table.rows(columns):
+        for column, name, value in zip(texts, task.text_columns, values, strict=False):
+            column.append(_text(value, name, table, number))
+        labels.append(label_of(values[-1]) if has_labels else None)
+        places.append(number)
+    labelled = Labelled(labels, places, table.place)
+    parsed = numbers(labelled) if task.is_regression else class_numbers(labelled, list(task.file_labels))
+    return Rows(texts[0], texts[1] if len(texts) > 1 else None, parsed)
+
+
+def _text(value: Value, column: str, table: Table, number: int) -> str:
+    if isinstance(value, str) and value.strip():
+        return value
+    what = "is empty" if value is None or isinstance(value, str) else f"is {value!r}, not a text"
+    raise DataError(f"{table.place(number)}: column {column!r} {what}. Write something, or take the row out.")
