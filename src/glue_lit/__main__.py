@@ -12,7 +12,7 @@ _COMMANDS = {
     "fit": "fine-tune a model on a task",
     "validate": "score a checkpoint on the validation rows",
     "test": "score or predict the test rows with a checkpoint",
-    "predict": "write a checkpoint's predictions",
+    "predict": "predict a split, a file, a text or standard input with a checkpoint",
     "tasks": "list the tasks",
     "show": "print random examples of a task",
 }
@@ -50,11 +50,20 @@ def _command(name: str) -> Callable[[], None]:
         # Millions of objects are made here and none is garbage: looking for it takes a quarter of the time.
         gc.disable()
         try:
-            from glue_lit.cli import main
+            if name == "predict" and _own_predict(sys.argv[2:]):
+                from glue_lit.commands.predict import main
+            else:
+                from glue_lit.cli import main
         finally:
             gc.freeze()  # nor will they be looked at later
             gc.enable()
     return main
+
+
+def _own_predict(arguments: list[str]) -> bool:
+    """Whether `predict` is asked for something else than a split of the run's data as it is."""
+    own = ("--text", "--text_pair", "--file", "--calibrate", "--help", "-h")
+    return any(argument.partition("=")[0] in own for argument in arguments)
 
 
 def _run(arguments: list[str]) -> None:

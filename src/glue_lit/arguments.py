@@ -49,7 +49,7 @@ def resolve_arguments(arguments: Sequence[str]) -> list[str]:
             f"`{command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, "
             f"or `--run DIR`. Without one, an untrained model would be {_DONE[command]}."
         )
-    run, file = _locate("best" if wanted is None else wanted, run_given, others)
+    run, file = locate("best" if wanted is None else wanted, run_given, others)
     if command == "fit" and wanted == "last" and run is not None:
         file = _readable(run, file)
     configured = ["--config", str(run.config)] if run is not None else _from_checkpoint(file)
@@ -78,8 +78,17 @@ def _take(arguments: list[str], flag: str) -> tuple[str | None, list[str]]:
     return value, others
 
 
-def _locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run | None, Path]:
-    """The run and the checkpoint file that the user means."""
+def locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run | None, Path]:
+    """The run and the checkpoint file that the user means.
+
+    Args:
+        wanted: ``best``, ``last`` or a file.
+        run_given: Value of ``--run``.
+        others: The other arguments, which may say where runs are and of which task.
+
+    Raises:
+        RunError: There is no such run or checkpoint.
+    """
     if wanted not in ("best", "last"):
         file = Path(wanted)
         if not file.is_file():

@@ -5,9 +5,11 @@ import math
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from glue_lit.errors import RunError, did_you_mean
 
@@ -186,18 +188,19 @@ def claim_version(folder: Path) -> int:
         ) from None
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[str]]:
+    """A text file to write into, which takes its name at the end, if all went well; else what was there is left.
 
     Raises:
-        RunError: It cannot be written; an earlier file of that name is left as it was.
+        RunError: It cannot be written.
     """
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+            yield file
         os.chmod(part, 0o644)
         os.replace(part, path)
     except OSError as error:
@@ -205,6 +208,16 @@ def write_text(path: Path, text: str) -> None:
     finally:
         if part is not None:
             Path(part).unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        RunError: It cannot be written; an earlier file of that name is left as it was.
+    """
+    with whole_file(path) as file:
+        file.write(text)
 
 
 def write_metrics(path: Path, values: dict[str, Any]) -> None:

@@ -1,16 +1,16 @@
 """``glue-lit show``: random examples of a task, as the notebook's ``show_random_elements`` prints them."""
 
-import argparse
 import random
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
 from glue_lit.arguments import setting
+from glue_lit.commands.flags import Flags
 from glue_lit.configs import check_config
 from glue_lit.console import print_table
 from glue_lit.custom import CustomTask, custom_of, task_of
@@ -19,16 +19,8 @@ from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.tasks import TaskSpec
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0].partition("=")[0]
-        flags = [option for action in self._actions for option in action.option_strings]
-        hint = did_you_mean(unknown, flags) if unknown != message.split(" ")[0] else ""
-        raise UsageError(f"show: {message}.{hint} The flags are: {', '.join(flags)}.")
-
-
 def _options(arguments: Sequence[str]) -> Any:
-    parser = _Parser("glue-lit show", description="Print random examples of a task.", allow_abbrev=False)
+    parser = Flags("glue-lit show", description="Print random examples of a task.", allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[], help="take the data.* settings from a YAML file")
     parser.add_argument("--data.task", dest="task", help="task to show; `glue-lit tasks` lists them")
     parser.add_argument("--data.source", dest="source", help="hub (default), demo, a GLUE folder, or data of your own")

@@ -1,0 +1,22 @@
+"""The parser of the commands that are not the trainer's: an error is one message."""
+
+import argparse
+from typing import NoReturn
+
+from glue_lit.errors import UsageError, did_you_mean
+
+
+class Flags(argparse.ArgumentParser):
+    """``argparse`` with our errors; named as ``glue-lit COMMAND``."""
+
+    def error(self, message: str) -> NoReturn:
+        """Name the nearest flag in place of printing the usage.
+
+        Raises:
+            UsageError: Always.
+        """
+        command = self.prog.removeprefix("glue-lit ")
+        unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0].partition("=")[0]
+        flags = [option for action in self._actions for option in action.option_strings]
+        hint = did_you_mean(unknown, flags) if unknown != message.split(" ")[0] else ""
+        raise UsageError(f"{command}: {message}.{hint} The flags are: {', '.join(flags)}.")

@@ -1,0 +1,190 @@
+"""``glue-lit predict`` of texts, files and standard input, and with calibrated probabilities."""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from glue_lit.arguments import locate
+from glue_lit.callbacks import prediction_lines
+from glue_lit.commands.calibrated import calibration_of, rewrite
+from glue_lit.commands.flags import Flags
+from glue_lit.console import print_table, say
+from glue_lit.data.inputs import Texts, as_they_come, file_texts, in_chunks, rows_of, stdin_texts
+from glue_lit.data.sources import Rows
+from glue_lit.errors import UsageError
+from glue_lit.inference import Predictor
+from glue_lit.machine import keep_freed_memory
+from glue_lit.quiet import quiet_loggers
+from glue_lit.runs import Run, whole_file
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of this command; those of a split are the trainer's."""
+    flags = Flags(
+        "glue-lit predict",
+        description="Predict texts or files with a checkpoint, or a split of its data (see further below).",
+        allow_abbrev=False,
+    )
+    flags.add_argument("--text", help="predict one text and print the result")
+    flags.add_argument("--text_pair", help="its second text, for tasks on pairs")
+    flags.add_argument(
+        "--file", help="predict a .csv, .tsv, .jsonl, .parquet or .txt file; - for standard input, line by line"
+    )
+    flags.add_argument("--columns", nargs="+", help="text column(s) of the file (default: those of the task)")
+    flags.add_argument("--output", help="file for the predictions, - for standard output (default: in the run)")
+    flags.add_argument("--json", action="store_true", help="print JSON for --text, as is done where no one looks on")
+    flags.add_argument("--calibrate", action="store_true", help="scale probabilities by a temperature (dev split)")
+    flags.add_argument("--devices", type=int, default=1, help="number of GPUs, or of groups of processor threads")
+    flags.add_argument("--run", help="run directory (default: the newest run)")
+    flags.add_argument("--ckpt_path", default="best", help="best (default), last, or a .ckpt file")
+    return flags
+
+
+def main() -> None:
+    """Predict."""
+    quiet_loggers()
+    keep_freed_memory()
+    arguments = sys.argv[2:]
+    if {"-h", "--help"} & set(arguments):
+        _help()
+        return
+    options, others = parser().parse_known_args(arguments)
+    run, checkpoint = locate(options.ckpt_path, options.run, others)
+    if options.text is None and options.file is None:
+        if options.text_pair is not None:
+            raise UsageError("--text_pair: the first text is missing, `--text TEXT`.")
+        if given := [f"--{name}" for name in ("columns", "output", "json") if getattr(options, name)]:
+            raise UsageError(f"{given[0]} goes with --text or --file; a split is written into the run.")
+        _predict_split(others, run, checkpoint)
+        return
+    known = ("--data.task", "--trainer.default_root_dir")  # which say where the newest run is looked for
+    if wrong := [a for a in others if a.startswith("-") and a.partition("=")[0] not in known]:
+        raise UsageError(f"predict: {wrong[0]} does not go with --text or --file. `glue-lit predict --help` lists all.")
+    if options.text is not None and options.file is not None:
+        raise UsageError("--text and --file: give one of them.")
+    if options.columns and options.text is not None:
+        raise UsageError("--columns: a file has columns, --text has none.")
+    predictor = Predictor(checkpoint, options.devices)
+    temperature = calibration_of(run, checkpoint, predictor.task).temperature if options.calibrate else 1.0
+    if options.text is not None:
+        _predict_text(predictor, options, temperature)
+    else:
+        _predict_file(predictor, options, temperature, run, checkpoint)
+
+
+def _help() -> None:
+    """Both halves: texts and files, then the trainer's settings for a split."""
+    from glue_lit import cli
+
+    parser().print_help()
+    print("\nWithout --text and --file, a split of the run's data (data.predict_split) is predicted:\n", flush=True)
+    cli.main()
+
+
+def _predict_split(arguments: list[str], run: Run | None, checkpoint: Path) -> None:
+    """Let the trainer's command predict, then put calibrated probabilities in the place of its own."""
+    from glue_lit.checkpoints import read_checkpoint
+    from glue_lit.custom import custom_of, task_of
+
+    settings = read_checkpoint(checkpoint)["hyper_parameters"]
+    task = task_of(settings["task"], custom_of(settings.get("custom")))
+    calibration = calibration_of(run, checkpoint, task)
+    named = ["--run", str(run.path)] if run is not None else []
+    folder = run.predictions if run is not None else checkpoint.parent / "predictions"
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.jsonl")}
+    command = [sys.executable, "-m", "glue_lit", "predict", *arguments, *named, "--ckpt_path", str(checkpoint)]
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    for path in sorted(folder.glob("*.jsonl")):
+        if path.stat().st_mtime_ns != before.get(path):
+            rewrite(path, calibration.temperature)
+            say(f"Calibrated  {path}")
+
+
+def _predict_text(predictor: Predictor, options: Any, temperature: float) -> None:
+    task = predictor.task
+    texts = (options.text,) if options.text_pair is None else (options.text, options.text_pair)
+    if len(texts) != len(task.text_columns):
+        raise UsageError(
+            f"--text: task {task.name} takes {' and '.join(task.text_columns)}: "
+            + ("pass the second text as `--text_pair TEXT`." if len(texts) == 1 else "leave --text_pair out.")
+        )
+    line = next(_predicted(predictor, [[texts]], temperature))[0]
+    del line["idx"]
+    if options.json or not sys.stdout.isatty():
+        print(json.dumps(line, ensure_ascii=False))
+    elif task.is_regression:
+        say(f"score {line['score']:.4f}")
+    else:
+        ranked = sorted(line["probabilities"].items(), key=lambda item: -item[1])
+        print_table(task.name, ("label", "probability"), [(n, f"{p:.4f}") for n, p in ranked], right=("probability",))
+
+
+def _predict_file(predictor: Predictor, options: Any, temperature: float, run: Run | None, checkpoint: Path) -> None:
+    task, columns = predictor.task, tuple(options.columns or predictor.task.text_columns)
+    if len(columns) != len(task.text_columns):
+        raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.text_columns)}.")
+    if options.file == "-":
+        chunks: Iterable[list[Texts]] = as_they_come(stdin_texts(columns, task))
+        output = options.output or "-"
+    else:
+        chunks = in_chunks(file_texts(Path(options.file), columns, task))
+        folder = run.predictions if run is not None else checkpoint.parent / "predictions"
+        output = options.output or str(folder / f"{Path(options.file).name}.jsonl")
+    found = _predicted(predictor, chunks, temperature)
+    if output == "-":
+        _write(found, sys.stdout)
+        return
+    with whole_file(Path(output)) as file:
+        count = _write(found, file)
+    say(f"Predictions {output} ({count:,} rows)")
+
+
+def _predicted(
+    predictor: Predictor, chunks: Iterable[Sequence[Texts]], temperature: float
+) -> Iterator[list[dict[str, Any]]]:
+    """The records of each chunk, numbered throughout."""
+    start = 0
+    for logits, count in predictor.logits(_with_count(chunks)):
+        idx = torch.arange(start, start + count)
+        hidden = torch.full((count,), float("nan") if predictor.task.is_regression else -1)
+        scaled = logits if predictor.task.is_regression else logits / temperature
+        yield list(prediction_lines(predictor.task, idx, scaled, hidden))
+        start += count
+
+
+def _with_count(chunks: Iterable[Sequence[Texts]]) -> Iterator[tuple[Rows, int]]:
+    for chunk in chunks:
+        yield rows_of(chunk), len(chunk)
+
+
+def _write(found: Iterable[list[dict[str, Any]]], file: IO[str]) -> int:
+    """Write records as JSON lines, a chunk at once; returns their number."""
+    count = 0
+    with _bar() as advance:
+        for lines in found:
+            file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+            file.flush()
+            count += len(lines)
+            advance(count)
+    return count
+
+
+@contextmanager
+def _bar() -> Iterator[Any]:
+    """A line on standard error that counts rows, where someone looks on."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.completed:,.0f} rows"), TextColumn("{task.speed:,.0f} rows/s"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task("", total=None)
+        yield lambda count: progress.update(bar, completed=count)

@@ -1,0 +1,115 @@
+"""Texts in, logits out: a checkpoint at work without a trainer, in order, on one or more devices."""
+
+import copy
+import queue
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from glue_lit.checkpoints import check_undamaged, read_checkpoint
+from glue_lit.data.batches import TokenDataset
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.sampling import EvaluationSampler
+from glue_lit.data.sources import Rows
+from glue_lit.data.tokenizers import longest_input, unpack
+from glue_lit.data.tokens import tokenise
+from glue_lit.errors import RunError, UsageError
+from glue_lit.model import SequenceClassifier
+from glue_lit.tasks import TaskSpec
+
+_Kept = TypeVar("_Kept")
+_HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "bf16-true": torch.bfloat16, "16-true": torch.float16}
+
+
+class Predictor:
+    """A trained classifier that gives the logits of texts. The checkpoint is all it needs.
+
+    Args:
+        checkpoint: The file.
+        devices: Number of devices to share the work; on a processor, of groups of threads.
+        precision: As the Trainer has it; ``None`` for that of the training.
+
+    Attributes:
+        task: What the classifier was trained for.
+
+    Raises:
+        RunError: The checkpoint cannot be read.
+        UsageError: There are not so many devices.
+    """
+
+    task: TaskSpec
+
+    def __init__(self, checkpoint: Path, devices: int = 1, precision: str | None = None) -> None:
+        saved = read_checkpoint(checkpoint)
+        check_undamaged(checkpoint)
+        hyper = saved["hyper_parameters"]
+        files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
+        if not files:
+            raise RunError(f"{checkpoint} holds no tokenizer, so texts cannot be read with it.")
+        classifier = SequenceClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+        classifier.eval()
+        self.task = classifier.task
+        self._tokenizer = unpack({name: content.clone() for name, content in files.items()})
+        wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
+        architecture = classifier.model.config.to_dict() | {"model_type": classifier.model.config.model_type}
+        self._max_length = longest_input(self._tokenizer, architecture, wanted)
+        precision = precision or (saved.get("glue_lit") or {}).get("precision") or "32-true"
+        self._autocast = _HALF.get(precision) if precision.endswith("-mixed") else None
+        if precision.endswith("16-true"):
+            classifier.to(_HALF[precision])
+        del saved, hyper
+        self._replicas = _replicas(classifier, devices)
+
+    def logits(self, chunks: Iterable[tuple[Rows, _Kept]]) -> Iterator[tuple[Tensor, _Kept]]:
+        """Logits ``(rows, labels)`` in float32 of each chunk of rows, with what was handed in beside it.
+
+        Within a chunk, rows of about the same length go into a batch of about 8192 tokens; the order of the
+        result is that of the rows. No more than a chunk is held.
+        """
+        free: queue.SimpleQueue[SequenceClassifier] = queue.SimpleQueue()
+        for replica in self._replicas:
+            free.put(replica)
+        with ThreadPoolExecutor(len(self._replicas)) as pool:
+            for rows, kept in chunks:
+                yield self._of_rows(rows, free, pool), kept
+
+    def _of_rows(self, rows: Rows, free: "queue.SimpleQueue[SequenceClassifier]", pool: ThreadPoolExecutor) -> Tensor:
+        store = tokenise(rows, self._tokenizer, self._max_length, self.task.is_regression)
+        dataset = TokenDataset(store, torch.arange(len(store)), self._tokenizer)
+        found = torch.empty(len(rows), self.task.num_labels)
+
+        def work(places: list[int]) -> None:
+            replica = free.get()
+            try:
+                found[places] = self._of_batch(replica, dataset[places]).cpu()
+            finally:
+                free.put(replica)
+
+        list(pool.map(work, EvaluationSampler(dataset.lengths)))
+        return found
+
+    def _of_batch(self, replica: SequenceClassifier, batch: dict[str, Tensor]) -> Tensor:
+        device = replica.device
+        half = self._autocast
+        cast: Any = nullcontext() if half is None else torch.autocast(device.type, half)
+        with torch.inference_mode(), cast:
+            logits: Tensor = replica({key: value.to(device, non_blocking=True) for key, value in batch.items()})
+        return logits
+
+
+def _replicas(classifier: SequenceClassifier, devices: int) -> list[SequenceClassifier]:
+    """The classifier on each device; processors share one, and their threads."""
+    if not torch.cuda.is_available():
+        most = torch.get_num_threads()
+        if not 1 <= devices <= most:
+            raise UsageError(f"--devices: got {devices}, allowed: 1 to {most} (threads of this machine).")
+        torch.set_num_threads(most // devices)
+        return [classifier] * devices
+    if not 1 <= devices <= torch.cuda.device_count():
+        raise UsageError(f"--devices: got {devices}, allowed: 1 to {torch.cuda.device_count()} GPUs.")
+    return [copy.deepcopy(classifier).to(f"cuda:{number}") for number in range(devices)]

@@ -1,0 +1,224 @@
+"""`glue-lit predict` of texts, files and standard input, against what the trainer's own `predict` writes."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glue_lit.__main__ import main
+from glue_lit.data.sources import open_split
+from glue_lit.runs import Run
+from glue_lit.tasks import get_task
+
+
+def glue_lit(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["glue-lit", *map(str, arguments)])
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """A run of a task on pairs, of one on single texts, and of a regression; their dev splits predicted."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for task in ("mnli", "sst2", "stsb"):
+            settings = {
+                "data.task": task, "data.source": "demo", "model.name_or_path": tiny_model, "trainer.max_epochs": 1,
+                "model.learning_rate": 3e-3, "data.train_limit": 64, "data.validation_limit": 50, "trainer.accelerator": "cpu",
+                "trainer.precision": "32-true",
+            }  # fmt: skip
+            assert glue_lit(patch, "fit", *(f"--{key}={value}" for key, value in settings.items())) == 0
+            split = get_task(task).monitored_split
+            predict = ("predict", "--ckpt_path=best", f"--data.predict_split={split}", f"--data.task={task}")
+            assert glue_lit(patch, *predict, "--data.validation_limit=null") == 0
+    return {task: Run(root / "lightning_logs" / task / "version_0") for task in ("mnli", "sst2", "stsb")}
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def same(found: Sequence[dict[str, Any]], expected: Sequence[dict[str, Any]]) -> None:
+    assert len(found) == len(expected) > 0
+    for one, other in zip(found, expected, strict=True):
+        assert one["idx"] == other["idx"]
+        if "score" in other:
+            assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+        else:
+            assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("task", ["mnli", "sst2", "stsb"])
+def test_a_file_is_predicted_as_the_split_is(
+    trained: dict[str, Run], task: str, devices: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("torch.set_num_threads", lambda number: None)
+    monkeypatch.setattr("glue_lit.data.inputs.CHUNK", 20)
+    spec, run = get_task(task), trained[task]
+    split = str(spec.monitored_split)
+    rows = open_split(spec, "demo", split).read()
+    path = tmp_path / "rows.jsonl"
+    texts = [rows.texts_a] if rows.texts_b is None else [rows.texts_a, rows.texts_b]
+    path.write_text(
+        "".join(json.dumps(dict(zip(spec.text_columns, row, strict=True))) + "\n" for row in zip(*texts, strict=True))
+    )
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, "--file", path, "--devices", devices) == 0
+    written = run.predictions / "rows.jsonl.jsonl"
+    assert f"{written} ({len(rows):,} rows)" in capsys.readouterr().out.replace("\n", "")
+    same(lines_of(written), lines_of(run.predictions / f"{split}.jsonl"))
+
+
+def test_one_text(trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained["mnli"]
+    rows = open_split(get_task("mnli"), "demo", "validation_matched").read()
+    assert rows.texts_b is not None
+    pair = ("--text", rows.texts_a[3], "--text_pair", rows.texts_b[3])
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, *pair) == 0
+    found = json.loads(capsys.readouterr().out)
+    same([found | {"idx": 3}], lines_of(run.predictions / "validation_matched.jsonl")[3:4])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, *pair) == 0
+    table = capsys.readouterr().out
+    assert f"{found['probabilities'][found['label']]:.4f}" in table
+    assert table.index(found["label"]) == min(table.index(name) for name in found["probabilities"])
+
+
+def test_standard_input_line_by_line(trained: dict[str, Run]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glue_lit", "predict", "--ckpt_path", trained["sst2"].checkpoint("best"), "--file", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    answers = []
+    for line in ("a fine film", '{"sentence": "a fine film"}', "<b>dull</b>"):
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        answers.append(json.loads(process.stdout.readline()))  # comes before the next line is written
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    assert [answer["idx"] for answer in answers] == [0, 1, 2]
+    assert answers[0]["probabilities"] == answers[1]["probabilities"]
+    process.stdout.close()
+
+
+def test_whoever_stops_reading_is_no_error(trained: dict[str, Run]) -> None:
+    command = (
+        f"yes 'a fine film' | {sys.executable} -m glue_lit predict --run {trained['sst2'].path} --file - | head -3"
+    )
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=True)
+    assert len(result.stdout.splitlines()) == 3
+    assert result.stderr == ""
+
+
+WRONG = [
+    (["--text", "a", "--text_pair", "b"], "sst2", "task sst2 takes sentence: leave --text_pair out"),
+    (["--text", "a"], "mnli", "takes premise and hypothesis: pass the second text as `--text_pair TEXT`"),
+    (["--text_pair", "a"], "mnli", "the first text is missing"),
+    (["--text", "a", "--file", "b.csv"], "sst2", "give one of them"),
+    (["--text", "a", "--columns", "x"], "sst2", "--text has none"),
+    (["--text", "a", "--devices", "0"], "sst2", "--devices: got 0, allowed: 1 to"),
+    (["--text", "a", "--data.source", "x"], "sst2", "--data.source does not go with --text"),
+    (["--file", "no.csv"], "sst2", "no.csv: there is no such file"),
+    (["--file", "rows.xlsx"], "sst2", "Allowed: .csv"),
+    (["--file", "rows.csv"], "sst2", "no column 'sentence'. The columns are: 'text'"),
+    (["--file", "rows.csv", "--columns", "text", "label"], "sst2", "--columns: got 2, task sst2 takes sentence"),
+    (["--file", "bad.jsonl", "--columns", "text"], "sst2", "bad.jsonl, line 5001: not JSON"),
+    (["--calibrate", "--text", "a", "--text_pair", "b"], "stsb", "task stsb has no probabilities"),
+    (["--calibrate", "--output", "x"], "sst2", "--output goes with --text or --file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "task", "message"), WRONG)
+def test_what_is_wrong_is_said(
+    trained: dict[str, Run], flags: list[str], task: str, message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text("text,label\na,b\n")
+    Path("rows.xlsx").write_text("PK")
+    Path("bad.jsonl").write_text('{"text": "a"}\n' * 5000 + "{\n")
+    before = set(trained[task].path.rglob("*"))
+    assert glue_lit(monkeypatch, "predict", "--run", trained[task].path, *flags) in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert set(trained[task].path.rglob("*")) == before
+
+
+def test_an_earlier_file_stays_where_a_new_one_fails(
+    trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out.jsonl").write_text("before")
+    (tmp_path / "rows.txt").write_bytes(b"good\n" * 5000 + b"\xff\n")
+    arguments = (
+        "predict",
+        "--run",
+        trained["sst2"].path,
+        "--file",
+        tmp_path / "rows.txt",
+        "--output",
+        tmp_path / "out.jsonl",
+    )
+    assert glue_lit(monkeypatch, *arguments) == 1
+    assert (tmp_path / "out.jsonl").read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "rows.txt"]
+
+
+def test_calibrated(
+    trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained["mnli"]
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, "--calibrate", "--data.predict_split=test_matched") == 0
+    said = capsys.readouterr().err
+    record = json.loads((run.path / "calibration.json").read_text())
+    assert f"temperature {record['temperature']:.4f}" in said
+    assert f"{record['ece_before']:.4f} before, {record['ece_after']:.4f} after" in said
+    assert record["rows"] == 50  # the run's own limit
+    scaled = lines_of(run.predictions / "test_matched.jsonl")
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, "--data.predict_split=test_matched") == 0
+    for one, other in zip(lines_of(run.predictions / "test_matched.jsonl"), scaled, strict=True):
+        powers = {name: p ** (1 / record["temperature"]) for name, p in one["probabilities"].items()}
+        expected = {name: power / sum(powers.values()) for name, power in powers.items()}
+        assert other["probabilities"] == pytest.approx(expected, abs=1e-6)
+        assert other["label"] == one["label"]
+    (run.path / "calibration.json").write_text(json.dumps(record | {"checkpoint": "of others", "temperature": 9.0}))
+    pair = ("--text", "a", "--text_pair", "b")
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, "--calibrate", *pair) == 0  # fitted anew
+    assert json.loads((run.path / "calibration.json").read_text()) == record
+
+
+def test_help_has_both_halves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert glue_lit(monkeypatch, "predict", "--help") == 0
+    text = capsys.readouterr().out
+    assert "--text_pair" in text
+    assert "--data.predict_split" in text
+
+
+@pytest.mark.slow
+def test_a_million_lines_in_bounded_memory(trained: dict[str, Run]) -> None:
+    used = []
+    for count in (50_000, 1_000_000):
+        command = (
+            f"yes good | head -{count} | {sys.executable} -m glue_lit predict --run {trained['sst2'].path} --file -"
+        )
+        process = subprocess.Popen(["bash", "-c", command + " | wc -l"], stdout=subprocess.PIPE, text=True)
+        out, _ = process.communicate(timeout=1200)
+        assert int(out) == count
+        used.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)  # the most of any child so far, KiB
+    assert used[1] < used[0] + 50_000
+    assert os.name == "posix"

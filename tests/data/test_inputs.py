@@ -1,0 +1,108 @@
+import io
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from glue_lit.data.inputs import as_they_come, file_texts, in_chunks, line_texts, rows_of, stdin_texts
+from glue_lit.errors import DataError
+from glue_lit.tasks import get_task
+
+SINGLE, PAIR = get_task("cola"), get_task("rte")
+
+
+@pytest.mark.parametrize(
+    ("line", "texts"),
+    [
+        ("plain text\n", ("plain text",)),
+        ("crlf\r\n", ("crlf",)),
+        ("\n", ("",)),
+        ("a\ttab is text", ("a\ttab is text",)),
+        ('{"sentence": "object", "other": 1}', ("object",)),
+        ('  {"sentence": "=SUM(A1) <b>"}', ("=SUM(A1) <b>",)),
+        ('"quoted"', ('"quoted"',)),
+    ],
+)
+def test_a_line_is_a_text_or_an_object(line: str, texts: tuple[str, ...]) -> None:
+    assert line_texts(line, ("sentence",), SINGLE, "line 1") == texts
+
+
+def test_pairs() -> None:
+    columns = ("sentence1", "sentence2")
+    assert line_texts("a\tb\n", columns, PAIR, "line 1") == ("a", "b")
+    assert line_texts('{"sentence2": "b", "sentence1": "a"}', columns, PAIR, "line 1") == ("a", "b")
+    for line, message in (
+        ("a", "line 1: 1 text(s), task rte takes 2"),
+        ("a\tb\tc", "line 1: 3 text(s), task rte takes 2"),
+        ('{"sentence1": "a"}', "line 1: there is no 'sentence2'"),
+        ('{"sentence1": "a", "sentence2": 5}', "line 1: 'sentence2' is 5, not a text"),
+        ('{"sentence1": ', "line 1: not JSON"),
+    ):
+        with pytest.raises(DataError, match=re.escape(message)):
+            line_texts(line, columns, PAIR, "line 1")
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfone\r\ntwo\x85\n\xff\n")))
+    texts = stdin_texts(("sentence",), SINGLE)
+    assert next(texts) == ("one",)
+    with pytest.raises(DataError, match="standard input, line 2: byte 0x85 is not UTF-8"):
+        next(texts)
+
+
+def test_a_plain_file_and_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n\nthree", encoding="utf-8")
+    assert list(file_texts(tmp_path / "a.txt", ("sentence",), SINGLE)) == [("one",), ("",), ("three",)]
+    (tmp_path / "a.csv").write_text('id,text\n1,"a, b"\n2,\n', encoding="utf-8")
+    assert list(file_texts(tmp_path / "a.csv", ("text",), SINGLE)) == [("a, b",), ("",)]
+    with pytest.raises(DataError, match="no such file"):
+        list(file_texts(tmp_path / "b.txt", ("sentence",), SINGLE))
+
+
+def failing(count: int) -> Iterator[tuple[str, ...]]:
+    for number in range(count):
+        yield (str(number),)
+    raise DataError("line 6: bad")
+
+
+def test_what_was_read_before_an_error_comes_before_it() -> None:
+    chunks = in_chunks(failing(5), size=2)
+    assert [next(chunks) for _ in range(3)] == [[("0",), ("1",)], [("2",), ("3",)], [("4",)]]
+    with pytest.raises(DataError, match="line 6"):
+        next(chunks)
+    assert list(in_chunks([], size=2)) == []
+
+
+def test_everything_comes_in_order_from_a_fast_source() -> None:
+    texts = [(str(number),) for number in range(10_000)]
+    chunks = list(as_they_come(iter(texts), size=64))
+    assert [text for chunk in chunks for text in chunk] == texts
+    assert max(map(len, chunks)) <= 64
+    with pytest.raises(DataError, match="line 6"):
+        list(as_they_come(failing(5)))
+
+
+def test_a_slow_writer_gets_each_answer_at_once() -> None:
+    reading, writing = os.pipe()
+    source = os.fdopen(reading, "r")
+    chunks = as_they_come((line.rstrip(),) for line in source)
+    for word in ("one", "two"):  # the second is written only after the first has come through
+        os.write(writing, f"{word}\n".encode())
+        found: list[list[tuple[str, ...]]] = []
+        waiter = threading.Thread(target=lambda into=found: into.append(next(chunks)))
+        waiter.start()
+        waiter.join(timeout=20)
+        assert found == [[(word,)]]
+    os.close(writing)
+    assert list(chunks) == []
+    source.close()
+
+
+def test_rows() -> None:
+    assert rows_of([("a",), ("b",)]).texts_b is None
+    pairs = rows_of([("a", "b")])
+    assert (pairs.texts_a, pairs.texts_b, pairs.labels) == (["a"], ["b"], [None])
