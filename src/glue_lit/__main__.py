@@ -13,6 +13,7 @@ _COMMANDS = {
     "validate": "score a checkpoint on the validation rows",
     "test": "score or predict the test rows with a checkpoint",
     "predict": "predict a split, a file, a text or standard input with a checkpoint",
+    "submit": "write or check the zip for the GLUE leaderboard",
     "tasks": "list the tasks",
     "show": "print random examples of a task",
 }
@@ -41,6 +42,8 @@ examples:
 def _command(name: str) -> Callable[[], None]:
     if name == "tasks":
         from glue_lit.commands.tasks import main
+    elif name == "submit":
+        from glue_lit.commands.submit import main
     elif name == "show":
         from glue_lit.commands.show import main
     else:

@@ -1,5 +1,6 @@
 """Run directories: ``lightning_logs/<task>/version_N/`` with config, metrics, checkpoints and curves."""
 
+import io
 import json
 import math
 import os
@@ -189,8 +190,8 @@ def claim_version(folder: Path) -> int:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
-    """A text file to write into, which takes its name at the end, if all went well; else what was there is left.
+def whole_binary(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write into, which takes its name at the end, if all went well; else what was there is left.
 
     Raises:
         RunError: It cannot be written.
@@ -199,7 +200,7 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with os.fdopen(handle, "wb") as file:
             yield file
         os.chmod(part, 0o644)
         os.replace(part, path)
@@ -208,6 +209,13 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
     finally:
         if part is not None:
             Path(part).unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[str]]:
+    """The same for UTF-8 text with LF line ends."""
+    with whole_binary(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="\n") as text:
+        yield text
 
 
 def write_text(path: Path, text: str) -> None:

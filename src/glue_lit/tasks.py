@@ -1,7 +1,8 @@
 """What a task is: a `TaskSpec`, one for each of GLUE's, and nothing else in the package knows more.
 
 Sources: Wang et al. 2019, "GLUE" (https://arxiv.org/abs/1804.07461), table 1, for tasks, metrics and
-sizes; the official download for file names and columns; ``nyu-mll/glue`` for Hub columns and label order.
+sizes; the official download for file names and columns, and for the commonest labels (MNLI's three classes and
+QNLI's two lie within some ten rows of each other); ``nyu-mll/glue`` for Hub columns and label order.
 """
 
 from collections.abc import Mapping
@@ -48,6 +49,7 @@ class TaskSpec:
         submission: File name that the leaderboard takes, for each test split.
         score_range: Lowest and highest score of a regression task.
         trained_as: The task whose runs predict this one, where it has no training data of its own.
+        most_common: The label that most training rows have, as the official files write it, or the mean score.
         class_weights: Factors on the training loss of each label; none are all 1.
     """
 
@@ -63,6 +65,7 @@ class TaskSpec:
     file_labels: tuple[str, ...] = ("0", "1")
     score_range: tuple[float, float] | None = None
     trained_as: str | None = None
+    most_common: str = ""
     class_weights: tuple[float, ...] = ()
 
     @property
@@ -138,6 +141,7 @@ _MNLI = TaskSpec(
         "test_mismatched": SplitFile("MNLI/test_mismatched.tsv", _SENTENCES, "gold_label", 9_847),
     },
     submission={"test_matched": "MNLI-m.tsv", "test_mismatched": "MNLI-mm.tsv"},
+    most_common="contradiction",
 )
 
 _ALL = (
@@ -154,6 +158,7 @@ _ALL = (
             "test": SplitFile("CoLA/test.tsv", ("sentence",), "label", 1_063),
         },
         submission={"test": "CoLA.tsv"},
+        most_common="1",
     ),
     TaskSpec(
         name="sst2",
@@ -164,6 +169,7 @@ _ALL = (
         metrics=("accuracy",),
         files=_files("SST-2", ("sentence",), "label", 67_349, 872, 1_821),
         submission={"test": "SST-2.tsv"},
+        most_common="1",
     ),
     TaskSpec(
         name="mrpc",
@@ -174,6 +180,7 @@ _ALL = (
         metrics=("accuracy", "f1"),
         files=_files("MRPC", _MRPC, "Quality", 3_668, 408, 1_725),
         submission={"test": "MRPC.tsv"},
+        most_common="1",
     ),
     TaskSpec(
         name="qqp",
@@ -184,6 +191,7 @@ _ALL = (
         metrics=("accuracy", "f1"),
         files=_files("QQP", _QQP, "is_duplicate", 363_846, 40_430, 390_965, short=True),
         submission={"test": "QQP.tsv"},
+        most_common="0",
     ),
     TaskSpec(
         name="stsb",
@@ -195,6 +203,7 @@ _ALL = (
         metrics=("pearson", "spearmanr"),
         files=_files("STS-B", _SENTENCES, "score", 5_749, 1_500, 1_379),
         submission={"test": "STS-B.tsv"},
+        most_common="2.701",
         score_range=(0.0, 5.0),
     ),
     _MNLI,
@@ -209,6 +218,7 @@ _ALL = (
         metrics=("accuracy",),
         files=_files("QNLI", _QNLI, "label", 104_743, 5_463, 5_463),
         submission={"test": "QNLI.tsv"},
+        most_common="not_entailment",
     ),
     TaskSpec(
         name="rte",
@@ -220,6 +230,7 @@ _ALL = (
         metrics=("accuracy",),
         files=_files("RTE", _SENTENCES, "label", 2_490, 277, 3_000),
         submission={"test": "RTE.tsv"},
+        most_common="entailment",
     ),
     TaskSpec(
         name="wnli",
@@ -230,6 +241,7 @@ _ALL = (
         metrics=("accuracy",),
         files=_files("WNLI", _SENTENCES, "label", 635, 71, 146),
         submission={"test": "WNLI.tsv"},
+        most_common="0",
     ),
     TaskSpec(
         name="ax",
@@ -242,6 +254,7 @@ _ALL = (
         monitored_split=None,
         files={"test": SplitFile("AX/AX.tsv", _SENTENCES, "label", 1_104)},
         submission={"test": "AX.tsv"},
+        most_common="contradiction",
         trained_as="mnli",
     ),
 )
