@@ -13,6 +13,7 @@ _COMMANDS = {
     "validate": "score a checkpoint on the validation rows",
     "test": "score or predict the test rows with a checkpoint",
     "predict": "predict a split, a file, a text or standard input with a checkpoint",
+    "export": "write a run's model for others: a folder, ONNX, the Hub",
     "submit": "write or check the zip for the GLUE leaderboard",
     "tasks": "list the tasks",
     "show": "print random examples of a task",
@@ -53,7 +54,9 @@ def _command(name: str) -> Callable[[], None]:
         # Millions of objects are made here and none is garbage: looking for it takes a quarter of the time.
         gc.disable()
         try:
-            if name == "predict" and _own_predict(sys.argv[2:]):
+            if name == "export":
+                from glue_lit.commands.export import main
+            elif name == "predict" and _own_predict(sys.argv[2:]):
                 from glue_lit.commands.predict import main
             else:
                 from glue_lit.cli import main

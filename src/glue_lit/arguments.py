@@ -45,9 +45,12 @@ def resolve_arguments(arguments: Sequence[str]) -> list[str]:
             return list(arguments)
         wanted, run_given = "last", str(requeued.path)
     if wanted is None and run_given is None:
+        if setting(others, "model.name_or_path") is not None:
+            return list(arguments)  # a model that was fine-tuned elsewhere; whether it was is seen when it is loaded
         raise UsageError(
             f"`{command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, "
-            f"or `--run DIR`. Without one, an untrained model would be {_DONE[command]}."
+            f"or `--run DIR`. Without one, an untrained model would be {_DONE[command]}. A model that was fine-tuned "
+            "elsewhere: `--model.name_or_path MODEL`."
         )
     run, file = locate("best" if wanted is None else wanted, run_given, others)
     if command == "fit" and wanted == "last" and run is not None:

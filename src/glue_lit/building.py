@@ -10,19 +10,31 @@ from torch import Tensor, nn
 
 from glue_lit import pretrained
 from glue_lit.errors import ModelError
+from glue_lit.heads import check_trained, head_of, label_order, renew, reorder
 from glue_lit.tasks import TaskSpec
 
 
-def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any]) -> Any:
-    """A model with pretrained weights and a new head for the task's labels.
+def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained: bool = False) -> tuple[Any, bool]:
+    """A model with pretrained weights, and whether its head is trained already.
+
+    The head of a model that was fine-tuned on the same labels is kept, its outputs put into the task's order by
+    their names; any other is new.
+
+    Args:
+        task: Names the labels.
+        hparams: Those of `SequenceClassifier`.
+        must_be_trained: Stop where the head is new.
 
     Raises:
-        ModelError: It cannot be loaded.
+        ModelError: It cannot be loaded, or its head is new and must not be.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     names = task.labels or ("score",)
-    return pretrained.load(
+    where = {"revision": hparams["revision"], "trust_remote_code": hparams["trust_remote_code"]}
+    config = pretrained.load("model", AutoConfig.from_pretrained, hparams["name_or_path"], **where)
+    labels = dict(config.id2label)
+    model, loaded = pretrained.load(
         "model",
         AutoModelForSequenceClassification.from_pretrained,
         hparams["name_or_path"],
@@ -31,10 +43,27 @@ def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any]) -> Any:
         problem_type="regression" if task.is_regression else "single_label_classification",
         dtype=torch.float32,  # else a checkpoint stored in half precision is trained in it
         ignore_mismatched_sizes=True,  # the head of another task
-        revision=hparams["revision"],
-        trust_remote_code=hparams["trust_remote_code"],
+        output_loading_info=True,
+        **where,
         **_attention(hparams),
     )
+    weight = _head_weight(model)
+    has_head = weight is not None and weight not in loaded["missing_keys"]
+    if must_be_trained:
+        check_trained(hparams["name_or_path"], labels, task, has_head)
+    order = label_order(labels, task) if has_head else None
+    if order is not None:
+        reorder(model, order)
+    elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # of as many labels, and others
+        renew(model)
+    return model, order is not None
+
+
+def _head_weight(model: Any) -> str | None:
+    """The name of the head's matrix among the parameters."""
+    found = head_of(model)
+    weight = found[2].weight if found is not None else None
+    return next((name for name, parameter in model.named_parameters() if parameter is weight), None)
 
 
 def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architecture: str) -> Any:
@@ -73,14 +102,9 @@ class Float32Linear(nn.Linear):
 
 def score_in_float32(model: Any) -> None:
     """Let the layer that gives the logits compute them in float32; the model is changed in place."""
-    places = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if type(child) is nn.Linear and child.out_features == model.config.num_labels
-    ]
-    if places:
-        parent, name, layer = places[-1]
+    found = head_of(model)
+    if found is not None and type(found[2]) is nn.Linear:
+        parent, name, layer = found
         head = Float32Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
         head.weight, head.bias = layer.weight, layer.bias
         setattr(parent, name, head.train(layer.training))

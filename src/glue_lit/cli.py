@@ -113,6 +113,10 @@ class GlueLitCLI(LightningCLI):
         path = self._setting("ckpt_path")
         return Path(path) if path else None
 
+    @property
+    def _is_new_fit(self) -> bool:
+        return self.subcommand == "fit" and self._checkpoint is None
+
     def before_instantiate_classes(self) -> None:
         """Stop where an untrained model would be scored, whichever way the arguments came in.
 
@@ -129,14 +133,12 @@ class GlueLitCLI(LightningCLI):
             config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
         if config["trainer.precision"] is None and not config.get("trainer.plugins"):
             # A run whose files name no precision was trained in the Trainer's own default.
-            fast = fast_precision(config["trainer.accelerator"]) if self._checkpoint is None else "32-true"
+            fast = fast_precision(config["trainer.accelerator"]) if self._is_new_fit else "32-true"
             config["trainer.precision"] = fast
         if self._checkpoint is not None and not self._checkpoint.is_file():
             raise UsageError(
                 f"ckpt_path: there is no file {str(self._checkpoint)!r}. Pass `--ckpt_path best` on the command line."
             )
-        if self._checkpoint is None and self.subcommand != "fit":
-            raise UsageError(f"`{self.subcommand}` needs a checkpoint: `--ckpt_path best`.")
         monitor, names = self._setting("checkpoint.monitor"), logged_names(task_of(config["data.task"], custom))
         if self.subcommand == "fit" and monitor is not None and monitor not in names:
             raise UsageError(
@@ -154,11 +156,7 @@ class GlueLitCLI(LightningCLI):
         if self.subcommand != "fit":
             kwargs["logger"] = False
             if self.subcommand != "validate":
-                folder = run.predictions if run else self._checkpoint.absolute().parent / "predictions"  # type: ignore[union-attr]
-                task = self._setting("data.task")
-                self.writer = PredictionWriter(
-                    folder, "" if run is None or run.path.parent.name == task else f"{task}-"
-                )
+                self.writer = PredictionWriter(*self._place_of_predictions(run))
                 callbacks.append(self.writer)
         else:
             self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
@@ -171,6 +169,15 @@ class GlueLitCLI(LightningCLI):
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+
+    def _place_of_predictions(self, run: Run | None) -> tuple[Path, str]:
+        """Folder, and what precedes the names of files on other rows than the run's own."""
+        task = self._setting("data.task")
+        if run is not None:
+            return run.predictions, "" if run.path.parent.name == task else f"{task}-"
+        if self._checkpoint is not None:
+            return self._checkpoint.absolute().parent / "predictions", ""
+        return Path(self._setting("trainer.default_root_dir") or ".") / "predictions", f"{task}-"
 
     def _run_logger(self, run: Run | None, curves: bool) -> RunLogger:
         """The logger of a new run, or of the one that is continued."""
@@ -193,6 +200,7 @@ class GlueLitCLI(LightningCLI):
             check_model(self._checkpoint, saved, self.model.hparams["name_or_path"])
             self.datamodule.use_checkpoint(saved)
             self.model.use_architecture_of(saved)
+        self.model.must_be_trained = saved is None and self.subcommand != "fit"
         self.datamodule.load(str(self.subcommand))
         if saved is not None and self.subcommand == "fit" and is_within_epoch(saved["loops"]["fit_loop"]):
             self.datamodule.trainer = self.trainer

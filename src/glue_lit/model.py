@@ -92,6 +92,8 @@ class SequenceClassifier(LightningModule):
             if not 0 <= self.hparams[flag] < float("inf"):
                 raise UsageError(f"model.{flag}: got {self.hparams[flag]}, allowed: a number from 0 up.")
         self._architecture = architecture
+        self.must_be_trained = False  # whether to stop where the pretrained model's head is not one of this task
+        self.has_trained_head = False  # whether it was one, once the model is built from pretrained weights
         self.metrics = SplitMetrics(self.task)
         self.scores: dict[str, float] = {}  # of the last evaluation, in float64
         self.predicted: dict[str, dict[str, int]] = {}  # by split: how many examples were given each label
@@ -118,7 +120,7 @@ class SequenceClassifier(LightningModule):
         if "model" in self._modules:
             return
         if self._architecture is None:
-            self.model = build_pretrained(self.task, self.hparams)
+            self.model, self.has_trained_head = build_pretrained(self.task, self.hparams, self.must_be_trained)
         else:
             self.model = build_from_architecture(self.task, self.hparams, self._architecture)
         score_in_float32(self.model)
@@ -181,17 +183,19 @@ class SequenceClassifier(LightningModule):
 
     # ---------------------------------------------------------------- training
 
-    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy, or mean squared error for regression; ``labels`` is ``(batch,)``, all known.
-
-        Each example counts by the weight of its class, ``(labels,)``, if there are weights.
-        """
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy, or mean squared error for regression; ``labels`` is ``(batch,)``, all known."""
         if self.task.is_regression:
             return F.mse_loss(logits[:, 0], labels)
-        if weights is None:
-            return F.cross_entropy(logits, labels)
+        return F.cross_entropy(logits, labels)
+
+    def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss that is minimised: `loss`, or with each example's counted by the weight of its class."""
+        if self._class_weights is None:
+            return self.loss(logits, labels)
         # Not torch's own mean, which divides by the batch's weights: rare classes would weigh less where they meet.
-        return F.cross_entropy(logits, labels, weights.to(logits.device), reduction="sum") / len(labels)
+        weights = self._class_weights.to(logits.device)
+        return F.cross_entropy(logits, labels, weights, reduction="sum") / len(labels)
 
     def on_train_start(self) -> None:
         """Go on exactly where the checkpoint stands, if the fit continues from one."""
@@ -212,7 +216,7 @@ class SequenceClassifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        loss = self.loss(self(batch), batch["labels"], self._class_weights)
+        loss = self.training_loss(self(batch), batch["labels"])
         self.guard.add(batch["idx"], loss)
         self.last_loss = loss.detach()
         if self.trainer._logger_connector.should_update_logs:  # else logging costs more than it is worth

@@ -35,7 +35,8 @@ def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
     count = sum(parameter.numel() for parameter in model.model.parameters()) / 1e6
     place = f"{trainer.world_size} x {trainer.strategy.root_device.type}, {_precision(trainer)}"
     name = model.hparams["name_or_path"]
-    say(f"{shown(Path(name)) if Path(name).is_absolute() else name}, {count:.1f} M parameters, on {place}")
+    head = ", head kept (its labels are the task's)" if model.has_trained_head else ""
+    say(f"{shown(Path(name)) if Path(name).is_absolute() else name}, {count:.1f} M parameters{head}, on {place}")
 
 
 def _precision(trainer: Trainer) -> str:

@@ -1,0 +1,166 @@
+"""A checkpoint as a Hugging Face folder, which others load without glue-lit."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glue_lit import pretrained
+from glue_lit.checkpoints import check_undamaged, read_checkpoint
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.tokenizers import longest_input, unpack
+from glue_lit.errors import DataError, GlueLitError, RunError, UsageError
+from glue_lit.metrics import TaskMetrics
+from glue_lit.model import SequenceClassifier
+from glue_lit.runs import Run
+from glue_lit.tasks import TaskSpec
+
+Logits = Callable[[Mapping[str, Tensor]], Tensor]  # a batch to its logits ``(batch, labels)``
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint holds, ready to be handed on.
+
+    Attributes:
+        classifier: In evaluation mode, in float32.
+        tokenizer: Its own, which cuts at ``max_length`` if asked to.
+        max_length: Longest input in tokens.
+        saved: The checkpoint's content.
+        record: ``metrics.json`` of its run, if there is one.
+    """
+
+    classifier: SequenceClassifier
+    tokenizer: Any
+    max_length: int
+    saved: dict[str, Any]
+    record: dict[str, Any] | None
+
+    @property
+    def task(self) -> TaskSpec:
+        """What it was trained for."""
+        return self.classifier.task
+
+
+def load_trained(checkpoint: Path, run: Run | None) -> Trained:
+    """Read a checkpoint.
+
+    Raises:
+        RunError: It cannot be read, or holds no tokenizer.
+    """
+    saved = read_checkpoint(checkpoint)
+    check_undamaged(checkpoint)
+    files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
+    if not files:
+        raise RunError(f"{checkpoint} holds no tokenizer, and without one nobody could use the model.")
+    classifier = SequenceClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+    config = classifier.model.config
+    tokenizer = unpack({name: content.clone() for name, content in files.items()})
+    wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
+    max_length = longest_input(tokenizer, config.to_dict() | {"model_type": config.model_type}, wanted)
+    tokenizer.model_max_length = max_length
+    record = None
+    if run is not None:
+        with suppress(OSError, ValueError):
+            record = json.loads(run.metrics.read_text(encoding="utf-8"))
+    return Trained(classifier, tokenizer, max_length, saved, record)
+
+
+def plain_model(classifier: SequenceClassifier) -> Any:
+    """The Hugging Face model to be handed on, without what only training needs."""
+    return classifier.model
+
+
+def write_model(trained: Trained, folder: Path) -> None:
+    """Write configuration, weights (safetensors) and tokenizer; no path of this machine is among them."""
+    model = plain_model(trained.classifier)
+    model.config._name_or_path = ""
+    with pretrained.quiet():
+        model.save_pretrained(folder)
+        write_tokenizer(trained, folder)
+
+
+def write_tokenizer(trained: Trained, folder: Path) -> None:
+    """Write the tokenizer's files."""
+    trained.tokenizer.name_or_path = ""
+    trained.tokenizer.init_kwargs.pop("name_or_path", None)
+    trained.tokenizer.save_pretrained(folder)
+
+
+def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str, float]]:
+    """Metrics of several ways to compute the logits, on the validation rows of the run's own data.
+
+    Raises:
+        DataError: The rows cannot be read, or have no labels.
+    """
+    own = set(GLUEDataModule.__init__.__code__.co_varnames)
+    settings = {k: v for k, v in (trained.saved.get("datamodule_hyper_parameters") or {}).items() if k in own}
+    data = GLUEDataModule(**settings | {"custom": trained.classifier.hparams.get("custom") or {}})
+    data.use_checkpoint(trained.saved)
+    if trained.task.monitored_split is None:
+        raise DataError(f"task {trained.task.name} has no validation rows")
+    split = trained.task.monitored_split
+    data.dataset(split)
+    metrics = {name: TaskMetrics(trained.task) for name in logits}
+    for batch in data._evaluation_loader(split):
+        for name, compute in logits.items():
+            found = compute({key: batch[key] for key in batch if key not in ("labels", "idx")})
+            known = ~batch["labels"].isnan() if trained.task.is_regression else batch["labels"] >= 0
+            preds = found[known][:, 0] if trained.task.is_regression else found[known].argmax(dim=1)
+            loss = trained.classifier.loss(found[known], batch["labels"][known])
+            metrics[name].update(preds, batch["labels"][known], loss)
+    return {name: metric.compute() for name, metric in metrics.items()}
+
+
+def torch_logits(trained: Trained) -> Logits:
+    """The logits of the model itself."""
+
+    def compute(batch: Mapping[str, Tensor]) -> Tensor:
+        with torch.inference_mode():
+            found: Tensor = trained.classifier(dict(batch))
+        return found
+
+    return compute
+
+
+@contextmanager
+def whole_folder(path: Path, overwrite: bool) -> Any:
+    """A folder to write into, which takes its name at the end, if all went well; else what was there is left.
+
+    Raises:
+        UsageError: There is something at ``path`` that may not be replaced.
+        RunError: It cannot be written.
+    """
+    if path.is_file():
+        raise UsageError(f"--output: {path} is a file; name a folder.")
+    taken = path.is_dir() and any(path.iterdir())
+    if taken and not overwrite:
+        raise UsageError(f"--output: {path} is not empty. Name another folder, or say `--overwrite`.")
+    if taken and not (path / "config.json").is_file():
+        raise UsageError(f"--overwrite: {path} is no exported model (no config.json), so it is left as it is.")
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        part.chmod(0o755)
+        yield part
+        if path.is_dir():
+            shutil.rmtree(path)
+        part.rename(path)
+    except GlueLitError:
+        raise
+    except Exception as error:  # safetensors has errors of its own for a full disk
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        if not isinstance(error, OSError) and "No space left" not in reason and "os error" not in reason:
+            raise
+        raise RunError(f"Cannot write {path} ({reason}). What was there is kept.") from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,126 @@
+"""The model card of an export: what the model does, how well, and how it came about."""
+
+import html
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from glue_lit.tasks import TaskSpec
+
+_RECIPE = {
+    "model": ("learning_rate", "weight_decay", "schedule", "warmup", "max_grad_norm"),
+    "data": ("batch_size", "group_by_length", "max_length"),
+}
+_LIMITS = """It was fitted to one data set, and its figures hold for texts like those. The validation rows picked the
+checkpoint, so new rows will score a little lower. It learned whatever biases the data and the base model have;
+look at its mistakes on your own rows before you rely on it."""
+
+
+def model_card(
+    task: TaskSpec, max_length: int, record: Mapping[str, Any] | None, notes: Mapping[str, str], is_onnx: bool = False
+) -> str:
+    """The card as Markdown with the front matter that the Hub reads.
+
+    Args:
+        task: What the model was trained for.
+        max_length: Longest input in tokens.
+        record: The run's ``metrics.json``; ``None`` for a checkpoint outside any run.
+        notes: Further figures of the export, by name.
+        is_onnx: Whether the weights are in ``model.onnx``.
+    """
+    record = record or {}
+    front = yaml.safe_dump(_front_matter(task, record), sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n" + "\n".join(_body(task, max_length, record, notes, is_onnx)) + "\n"
+
+
+def _front_matter(task: TaskSpec, record: Mapping[str, Any]) -> dict[str, Any]:
+    front: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["glue-lit", "text-classification"],
+    }
+    scores = {name: value for name, value in (record.get("metrics") or {}).items() if value is not None}
+    if scores:
+        data = {"name": task.title, "type": "glue" if task.hub_name else task.name}
+        metrics = [{"type": n.partition("/")[2], "name": n, "value": v} for n, v in scores.items()]
+        result = {"task": {"type": "text-classification"}, "dataset": data, "metrics": metrics}
+        front["model-index"] = [{"name": f"{_base(record)} on {task.name}", "results": [result]}]
+    return front
+
+
+def _base(record: Mapping[str, Any]) -> str:
+    """The name of the base model; of a folder, its last part alone."""
+    name = str(record.get("model") or "encoder")
+    return Path(name).name if Path(name).is_absolute() else name
+
+
+def plain(text: object) -> str:
+    """Text that Markdown and HTML show as it is, on one line."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
+
+
+def _body(
+    task: TaskSpec, max_length: int, record: Mapping[str, Any], notes: Mapping[str, str], is_onnx: bool
+) -> Iterator[str]:
+    yield f"# {plain(_base(record))} on {plain(task.name)}"
+    what = "a number" if task.is_regression else f"one of {', '.join(map(plain, task.labels))}"
+    yield f"{plain(task.title)}: {' and '.join(map(plain, task.text_columns))} to {what}."
+    yield _usage(task, max_length, is_onnx)
+    if record.get("metrics"):
+        yield "## Scores\n| split and metric | value |\n|---|---|"
+        yield from (f"| {plain(name)} | {_figure(value)} |" for name, value in record["metrics"].items())
+        yield ""
+    if notes:
+        yield from (
+            "## This export\n| what | figure |\n|---|---|",
+            *(f"| {plain(k)} | {plain(v)} |" for k, v in notes.items()),
+            "",
+        )
+    yield from _origin(record)
+    yield f"\n## Limits\n{_LIMITS}"
+
+
+def _usage(task: TaskSpec, max_length: int, is_onnx: bool) -> str:
+    """Code that loads the folder."""
+    pair = len(task.text_columns) > 1
+    if is_onnx:
+        return (
+            "\n```python\nfrom onnxruntime import InferenceSession\nfrom transformers import AutoTokenizer\n\n"
+            'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")\n'
+            'session = InferenceSession("THIS_FOLDER/model.onnx")\n'
+            f'inputs = tokenizer(["..."]{", [" + chr(34) + "..." + chr(34) + "]" if pair else ""}, truncation=True, '
+            'padding=True, return_tensors="np")\n'
+            "names = {given.name for given in session.get_inputs()}\n"
+            "(logits,) = session.run(None, {name: inputs[name] for name in names})\n```\n"
+        )
+    given = '{"text": "...", "text_pair": "..."}' if pair else '"..."'
+    return (
+        '\n```python\nfrom transformers import pipeline\n\nclassify = pipeline("text-classification", "THIS_FOLDER")\n'
+        f"classify({given}, truncation=True)  # inputs of more than {max_length} tokens are cut\n```\n"
+    )
+
+
+def _figure(value: Any) -> str:
+    return "undefined" if value is None else f"{value:.6f}"
+
+
+def _origin(record: Mapping[str, Any]) -> Iterator[str]:
+    """Recipe, data and versions, as far as the run tells."""
+    config = record.get("config") or {}
+    recipe = {key: (config.get(part) or {}).get(key) for part, keys in _RECIPE.items() for key in keys}
+    recipe |= {"epochs": record.get("epochs"), "steps": record.get("steps"), "seed": record.get("seed")}
+    recipe["precision"] = (record.get("device") or {}).get("precision")
+    if record:
+        yield "## Recipe\n| setting | value |\n|---|---|"
+        yield f"| base model | {plain(_base(record))} |"
+        yield from (f"| {plain(key)} | {plain(value)} |" for key, value in recipe.items() if value is not None)
+        yield "\n## Data\n| split | from | rows | fingerprint (SHA-256, or of datasets) |\n|---|---|---|---|"
+    for name, split in ((record.get("data") or {}).get("splits") or {}).items():
+        origin = plain(Path(split["origin"]).name)
+        yield f"| {plain(name)} | {origin} | {split['rows']:,} | {plain(split['fingerprint'])} |"
+    if record.get("versions"):
+        yield "\n## Made with"
+        yield ", ".join(f"{plain(name)} {plain(version)}" for name, version in record["versions"].items())

@@ -1,0 +1,136 @@
+"""A trained classifier as ONNX, checked against PyTorch."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from glue_lit.errors import ModelError
+from glue_lit.exporting import Logits, Trained, plain_model
+
+NAME = "model.onnx"
+_SHAPES = ((1, 4), (2, 7), (5, 32), (3, 61))  # batch and length of the inputs that both sides are given
+_ALLOWED = 1e-4  # largest difference between two logits
+
+
+class _Logits(nn.Module):
+    """A model with positional inputs that gives its logits alone."""
+
+    def __init__(self, model: Any, names: list[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = names
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        logits: Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        return logits
+
+
+def require() -> None:
+    """Stop where the packages are not installed.
+
+    Raises:
+        ModelError: One is missing.
+    """
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise ModelError(f"--format onnx needs {', '.join(missing)}: `pip install 'glue-lit[onnx]'`.")
+
+
+def write_onnx(trained: Trained, path: Path) -> float:
+    """Write the model with free batch and length; returns the largest difference to PyTorch's logits.
+
+    Raises:
+        ModelError: It cannot be exported, or differs.
+    """
+    names = [name for name in trained.tokenizer.model_input_names if name in trained.classifier._accepted]
+    module = _Logits(plain_model(trained.classifier), names).eval()
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=trained.max_length)
+    shapes = (tuple({0: batch, 1: length} for _ in names),)
+    example = tuple(torch.ones(2, 7, dtype=torch.long) for _ in names)
+    loud = logging.getLogger("torch.onnx"), logging.getLogger("onnxscript")
+    levels = [logger.level for logger in loud]
+    try:
+        for logger in loud:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of deprecated names within the exporter
+            torch.onnx.export(
+                module, example, str(path), input_names=names, output_names=["logits"], dynamo=True,
+                dynamic_shapes=shapes, external_data=False, verbose=False,
+            )  # fmt: skip
+    except Exception as error:  # the exporter's own kinds, for operators that ONNX does not have
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"--format onnx: this architecture cannot be exported. PyTorch said: {reason}") from error
+    finally:
+        for logger, level in zip(loud, levels, strict=True):
+            logger.setLevel(level)
+    _forget_places(path)
+    return _compare(module, path, names, len(trained.tokenizer), trained.max_length)
+
+
+def _forget_places(path: Path) -> None:
+    """Take out where in which file of this machine each operator was traced."""
+    import onnx
+
+    model = onnx.load(path)
+    graphs = [model.graph, *model.functions]
+    for graph in graphs:
+        for part in (*graph.node, *getattr(graph, "value_info", ()), graph):
+            del part.metadata_props[:]
+    onnx.save(model, path)
+
+
+def _compare(module: nn.Module, path: Path, names: list[str], words: int, max_length: int) -> float:
+    """The largest difference over some inputs of other shapes, half of them padded."""
+    compute = onnx_logits(path)
+    generator = torch.Generator().manual_seed(0)
+    largest = 0.0
+    for rows, length in _SHAPES:
+        length = min(length, max_length)
+        ids = torch.randint(0, words, (rows, length), generator=generator)
+        mask = torch.ones_like(ids)
+        mask[: rows // 2, (length + 1) // 2 :] = 0
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+        with torch.inference_mode():
+            expected = module(*(inputs[name] for name in names))
+        largest = max(largest, float((compute(inputs) - expected).abs().max()))
+    if not largest <= _ALLOWED:
+        raise ModelError(
+            f"--format onnx: the export's logits differ from PyTorch's by {largest:.2g}, so it is not kept."
+        )
+    return largest
+
+
+def onnx_logits(path: Path) -> Logits:
+    """The logits of an ONNX file on the processor."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    wanted = [given.name for given in session.get_inputs()]
+
+    def compute(batch: Mapping[str, Tensor]) -> Tensor:
+        (found,) = session.run(None, {name: batch[name].numpy() for name in wanted})
+        return torch.from_numpy(found)
+
+    return compute
+
+
+def quantize(path: Path) -> None:
+    """Put weights in 8 bits in the place of those in 32 (dynamic quantisation: activations are scaled as they come)."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    root, small = logging.getLogger(), path.with_suffix(".int8")
+    level = root.level
+    try:
+        root.setLevel(logging.ERROR)  # it advises a pre-processing that the exporter has done
+        quantize_dynamic(str(path), str(small), weight_type=QuantType.QInt8)
+    finally:
+        root.setLevel(level)
+    small.replace(path)
