@@ -725,3 +725,76 @@ def test_what_is_wrong_with_ones_own_task(
     assert message in error
     assert len(error.splitlines()) == 1
     assert files(workplace) == before
+
+
+# ---------------------------------------------------------------- from another task's run
+
+
+def test_a_fit_from_another_tasks_run(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = shutil.copytree(tiny_model, workplace / "model")
+    assert command(monkeypatch, *tiny_fit(model, "mnli", trainer__max_epochs=1)) == 0
+    origin = workplace / "lightning_logs" / "mnli" / "version_0"
+    shutil.rmtree(model)  # the run is all it takes
+    weights = torch.load(origin / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    arguments = [a for a in tiny_fit(model, "rte", model__learning_rate=1e-30) if "name_or_path" not in str(a)]
+    monkeypatch.chdir(workplace)
+    assert (
+        command(monkeypatch, *arguments, "--model.init_from=lightning_logs/mnli/version_0", "--model.weight_decay=0")
+        == 0
+    )
+    assert "Encoder of lightning_logs/mnli/version_0, new head" in capsys.readouterr().out
+    run = workplace / "lightning_logs" / "rte" / "version_0"
+    started = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    for name, value in started.items():
+        if not name.startswith("model.classifier"):
+            torch.testing.assert_close(value, weights[name], atol=1e-6, rtol=0)
+    assert started["model.classifier.weight"].shape[0] == 2
+    record = json.loads((run / "metrics.json").read_text())
+    assert record["init_from"] == str(origin)
+    shutil.rmtree(origin)  # from here on the new run stands alone
+    assert scores_in_new_process("validate", "--run", run) == record["metrics"]
+    assert command(monkeypatch, "fit", "--run", run, "--ckpt_path=last", "--trainer.max_epochs=3") == 0
+    loaded = SequenceClassifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert loaded.task.name == "rte"
+
+
+def test_the_head_of_a_run_is_kept_by_name(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # wnli numbers the labels the other way round
+    assert command(monkeypatch, *tiny_fit(tiny_model, "rte", trainer__max_epochs=1)) == 0
+    best = workplace / "lightning_logs" / "rte" / "version_0"
+    weights = torch.load(best / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    classifier = SequenceClassifier("wnli", str(tiny_model), init_from=str(best))
+    classifier.configure_model()
+    assert classifier.has_trained_head
+    torch.testing.assert_close(classifier.model.classifier.weight, weights["model.classifier.weight"].flip(0))
+    torch.testing.assert_close(classifier.model.classifier.bias, weights["model.classifier.bias"].flip(0))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model.init_from=lightning_logs/rte/version_7"], "Did you mean 'lightning_logs/rte/version_"),
+        (["--model.init_from=empty"], "is neither a run directory"),
+        (["--model.init_from=text.ckpt"], "text.ckpt is not a readable checkpoint"),
+        (["--model.init_from=lightning_logs/rte/version_1"], "has no checkpoint best.ckpt"),
+        (["--model.init_from=lightning_logs/rte/version_0", "--model.name_or_path=other"], "not of other. Leave"),
+    ],
+)
+def test_what_is_wrong_with_a_run_to_start_from(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    flags: list[str], message: str,
+) -> None:  # fmt: skip
+    assert command(monkeypatch, *tiny_fit(tiny_model, "rte", trainer__max_epochs=1)) == 0
+    shutil.copytree("lightning_logs/rte/version_0", "lightning_logs/rte/version_1")
+    shutil.rmtree("lightning_logs/rte/version_1/checkpoints")
+    Path("empty").mkdir()
+    Path("text.ckpt").write_text("no checkpoint")
+    capsys.readouterr()
+    before = files(workplace)
+    assert command(monkeypatch, "fit", "--data.task=stsb", "--data.source=demo", *flags) in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert files(workplace) == before

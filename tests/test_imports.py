@@ -20,6 +20,7 @@ LAYERS = (
         "data",
         "building",
         "heads",
+        "layers",
         "divergence",
         "dropout",
         "signals",

@@ -63,8 +63,9 @@ class Fit:
             num_workers=workers, eval_batch_size=4,
         )  # fmt: skip
         self.model = SequenceClassifier(
-            task="cola", name_or_path=str(tiny_model), learning_rate=1e-3, warmup=0.2, schedule="cosine"
-        )
+            task="cola", name_or_path=str(tiny_model), learning_rate=1e-3, warmup=0.2, schedule="cosine",
+            **settings.pop("model", {}),
+        )  # fmt: skip
         self.history = History()
         self.best = BestCheckpoint()
         self.best.dirpath = str(folder)
@@ -128,6 +129,8 @@ CUTS = [
     *(("on_validation_end", n) for n in (1, 2, 3)),
 ]
 RECIPES: dict[str, dict[str, Any]] = {
+    "layers": {"model": {"layer_decay": 0.8}},
+    "frozen": {"model": {"freeze": 1}},
     "plain": {},
     "accumulation": {"accumulate_grad_batches": 3},
     "steps": {"max_steps": 25, "max_epochs": -1},

@@ -175,7 +175,7 @@ def test_moments_follow_their_rows(before: Tensor | None) -> None:
     for network in (second, whole):
         network.load_state_dict(first.state_dict())
     assert (rows_of(checkpoint) is None) == (before is None)
-    fit_moments(second, checkpoint)
+    fit_moments(second, [p for group in parameter_groups(second, 0.0) for p in group["params"]], checkpoint)
     table = trained_rows(second)
     assert table is not None
     moments = checkpoint["optimizer_states"][0]["state"]  # type: ignore[index]

@@ -88,6 +88,43 @@ def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architec
         )
 
 
+def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[str, Any]) -> tuple[Any, bool]:
+    """A model with the encoder of a checkpoint, and whether its head is that of the checkpoint, too.
+
+    As in RoBERTa's recipe for RTE, MRPC and STS-B, which start from MNLI (Liu et al. 2019, section 5.1). The head is
+    kept where the labels are the task's, in the task's order by their names.
+
+    Args:
+        task: Names the labels.
+        hparams: Those of `SequenceClassifier`.
+        saved: The checkpoint's content.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    values = json.loads(saved["hyper_parameters"]["architecture"])
+    order = label_order(values["id2label"], task)
+    names = task.labels or ("score",)
+    values |= {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: number for number, name in enumerate(names)},
+        "problem_type": "regression" if task.is_regression else "single_label_classification",
+    }
+    config = AutoConfig.for_model(values.pop("model_type"), **values)
+    with pretrained.quiet():
+        model = AutoModelForSequenceClassification.from_config(
+            config, dtype=torch.float32, trust_remote_code=hparams["trust_remote_code"], **_attention(hparams)
+        )
+    fresh = model.state_dict()
+    weights = {name.removeprefix("model."): value for name, value in saved["state_dict"].items()}
+    fitting = {name: value for name, value in weights.items() if name in fresh and value.shape == fresh[name].shape}
+    model.load_state_dict(fitting, strict=False)
+    if order is not None:
+        reorder(model, order)
+    else:
+        renew(model)
+    return model, order is not None
+
+
 class Float32Linear(nn.Linear):
     """A linear layer that computes in float32, whatever the precision around it.
 

@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from glue_lit.arguments import resolve_arguments
+from glue_lit.arguments import resolve_arguments, setting
 from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, SaveConfig
 from glue_lit.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
 from glue_lit.configs import check_config, config_files
@@ -28,7 +28,7 @@ from glue_lit.parsing import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trai
 from glue_lit.quiet import quiet_loggers
 from glue_lit.resume import is_within_epoch
 from glue_lit.run_directory import RunDirectory, RunLogger
-from glue_lit.runs import LOGS, Run, run_of, write_metrics
+from glue_lit.runs import LOGS, Run, best_of, run_of, write_metrics
 from glue_lit.signals import EvaluationSignals, StopRequest
 from glue_lit.speed import TrainingSpeed
 from glue_lit.summary import (
@@ -46,7 +46,14 @@ from glue_lit.summary import (
 from glue_lit.tasks import logged_names
 from glue_lit.watch import RankWatch, die_with_parent, is_lost_connection
 
-_PATHS = ("data.source", "data.custom.validation_file", "data.custom.test_file", "data.tokenizer", "model.name_or_path")
+_PATHS = (
+    "data.source",
+    "data.custom.validation_file",
+    "data.custom.test_file",
+    "data.tokenizer",
+    "model.name_or_path",
+    "model.init_from",
+)
 
 
 class GlueLitCLI(LightningCLI):
@@ -63,6 +70,7 @@ class GlueLitCLI(LightningCLI):
         self.stop = StopRequest()
         self.watch = RankWatch()
         self.writer: PredictionWriter | None = None
+        self.origin: dict[str, Any] | None = None  # the checkpoint whose encoder a new fit starts from
         super().__init__(
             SequenceClassifier,
             GLUEDataModule,
@@ -126,6 +134,8 @@ class GlueLitCLI(LightningCLI):
         for key in _PATHS:
             if config[key] not in ("hub", "demo", None) and (path := Path(config[key]).expanduser()).exists():
                 config[key] = str(path.resolve())
+        if config["model.init_from"] is not None and self._is_new_fit:
+            self._start_from_run(config)
         custom = custom_of(config["data.custom"].as_dict())
         if custom.text_columns:
             custom = complete_task(config["data.task"], custom, config["data.source"])
@@ -145,6 +155,25 @@ class GlueLitCLI(LightningCLI):
                 f"checkpoint.monitor: {monitor!r} is not logged.{did_you_mean(monitor, names)} "
                 f"Allowed: {', '.join(names)}."
             )
+
+    def _start_from_run(self, config: Any) -> None:
+        """Take the model's name from the run whose encoder is taken, and keep its tokenizer at hand.
+
+        Raises:
+            UsageError: Another model was asked for as well.
+        """
+        file = best_of(config["model.init_from"])
+        self.origin = read_checkpoint(file)
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            check_undamaged(file)
+        name = self.origin["hyper_parameters"]["name_or_path"]
+        asked = setting(sys.argv[1:], "model.name_or_path")
+        if asked is not None and config["model.name_or_path"] != name:
+            raise UsageError(
+                f"model.init_from: {config['model.init_from']} is a run of {name}, not of {asked}. Leave "
+                "model.name_or_path out: the run brings its model and tokenizer."
+            )
+        config["model.name_or_path"] = config["data.tokenizer"] = name
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add our callbacks; a fit logs to its run directory, an evaluation logs nowhere."""
@@ -200,6 +229,8 @@ class GlueLitCLI(LightningCLI):
             check_model(self._checkpoint, saved, self.model.hparams["name_or_path"])
             self.datamodule.use_checkpoint(saved)
             self.model.use_architecture_of(saved)
+        elif self.origin is not None:
+            self.datamodule.use_checkpoint(self.origin)
         self.model.must_be_trained = saved is None and self.subcommand != "fit"
         self.datamodule.load(str(self.subcommand))
         if saved is not None and self.subcommand == "fit" and is_within_epoch(saved["loops"]["fit_loop"]):

@@ -15,13 +15,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from glue_lit import __version__
-from glue_lit.building import build_from_architecture, build_pretrained, score_in_float32
-from glue_lit.checkpoints import CHECKPOINT_FORMAT
+from glue_lit.building import build_from_architecture, build_from_run, build_pretrained, score_in_float32
+from glue_lit.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
 from glue_lit.custom import custom_of, task_of
 from glue_lit.data.batches import Batch
 from glue_lit.divergence import DivergenceGuard, NonFinite
 from glue_lit.dropout import cheapen_dropout
 from glue_lit.errors import UsageError
+from glue_lit.layers import freeze_layers, layered_groups
 from glue_lit.optim import (
     Schedule,
     build_adamw,
@@ -34,6 +35,7 @@ from glue_lit.optim import (
 )
 from glue_lit.resume import Position, batch_seed
 from glue_lit.rows import decay_with, fit_moments, rows_of, train_rows, trained_rows
+from glue_lit.runs import best_of
 from glue_lit.scoring import SplitMetrics
 
 
@@ -46,6 +48,8 @@ class SequenceClassifier(LightningModule):
     Args:
         task: Task to train on; `glue-lit tasks` lists them.
         name_or_path: Model name on the Hub, a folder, or pkg:PACKAGE/FOLDER inside an installed package.
+        init_from: Run directory or checkpoint whose encoder (and head, if its labels are the same) training starts
+            from, in place of the pretrained weights: mnli before rte, mrpc or stsb.
         learning_rate: Highest learning rate.
         weight_decay: Decay of matrices and embeddings (AdamW); biases and norms never decay.
         schedule: How the learning rate falls after warm-up: linear or cosine to 0, or constant.
@@ -56,6 +60,9 @@ class SequenceClassifier(LightningModule):
         adam_beta1: Decay of AdamW's mean of gradients.
         adam_beta2: Decay of AdamW's mean of squared gradients.
         adam_eps: AdamW's epsilon.
+        freeze: Leave the embeddings (0) and so many of the first layers as they are; null trains everything.
+        layer_decay: Learning rate of each layer as a fraction of that of the layer above it; the head and what
+            follows the layers have learning_rate itself, the embeddings the lowest.
         attention: Attention implementation (sdpa, eager, flash_attention_2 ...); null for transformers' choice.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run code that comes with the model. Only for authors you trust.
@@ -79,9 +86,12 @@ class SequenceClassifier(LightningModule):
         adam_beta1: float = 0.9,
         adam_beta2: float = 0.999,
         adam_eps: float = 1e-8,
+        freeze: int | None = None,
+        layer_decay: float = 1.0,
         attention: str | None = None,
         revision: str = "main",
         trust_remote_code: bool = False,
+        init_from: str | None = None,
         custom: dict[str, Any] | None = None,
         architecture: str | None = None,
     ) -> None:
@@ -91,6 +101,8 @@ class SequenceClassifier(LightningModule):
         for flag in ("learning_rate", "weight_decay", "warmup", "max_grad_norm"):
             if not 0 <= self.hparams[flag] < float("inf"):
                 raise UsageError(f"model.{flag}: got {self.hparams[flag]}, allowed: a number from 0 up.")
+        if not 0 < layer_decay <= 1:
+            raise UsageError(f"model.layer_decay: got {layer_decay}, allowed: above 0, up to 1 (no decay).")
         self._architecture = architecture
         self.must_be_trained = False  # whether to stop where the pretrained model's head is not one of this task
         self.has_trained_head = False  # whether it was one, once the model is built from pretrained weights
@@ -119,10 +131,15 @@ class SequenceClassifier(LightningModule):
     def _build(self) -> None:
         if "model" in self._modules:
             return
-        if self._architecture is None:
+        if self._architecture is None and self.hparams["init_from"] is not None:
+            saved = read_checkpoint(best_of(self.hparams["init_from"]))
+            self.model, self.has_trained_head = build_from_run(self.task, self.hparams, saved)
+        elif self._architecture is None:
             self.model, self.has_trained_head = build_pretrained(self.task, self.hparams, self.must_be_trained)
         else:
             self.model = build_from_architecture(self.task, self.hparams, self._architecture)
+        if self.hparams["freeze"] is not None:
+            freeze_layers(self.model, self.hparams["freeze"])
         score_in_float32(self.model)
         cheapen_dropout(self.model)
         # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
@@ -161,7 +178,8 @@ class SequenceClassifier(LightningModule):
         if self._trainer is not None and self._trainer.state.fn == "fit":
             self.guard.skipped = checkpoint.get("glue_lit", {}).get("skipped_steps", 0)
             if self._optimizer_is_ours:
-                fit_moments(self, checkpoint)
+                parameters = [p for group in self._parameter_groups() for p in group["params"]]
+                fit_moments(self, parameters, checkpoint)
 
     @property
     def monitor(self) -> str:
@@ -229,7 +247,7 @@ class SequenceClassifier(LightningModule):
         hp, adamw = self.hparams, self._adamw
         total = int(self.trainer.estimated_stepping_batches)
         optimizer = build_adamw(
-            parameter_groups(self.model, adamw["weight_decay"]),
+            self._parameter_groups(),
             adamw["lr"],
             adamw["betas"],
             adamw["eps"],
@@ -239,6 +257,10 @@ class SequenceClassifier(LightningModule):
             decay_with(optimizer, table)
         scheduler = LambdaLR(optimizer, schedule_factor(hp["schedule"], warmup_steps(hp["warmup"], total), total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        groups = parameter_groups(self.model, self.hparams["weight_decay"])
+        return layered_groups(groups, self.model, self.hparams["learning_rate"], self.hparams["layer_decay"])
 
     @property
     def _optimizer_is_ours(self) -> bool:

@@ -89,9 +89,9 @@ def set_anew(optimizer: Optimizer, scheduler: LambdaLR, **settings: Any) -> None
         settings: ``lr``, ``betas``, ``eps`` and ``weight_decay``.
     """
     factor = scheduler.lr_lambdas[0](scheduler.last_epoch)
-    for number, group in enumerate(optimizer.param_groups):
-        group.update(settings)
-        group["initial_lr"], group["lr"] = settings["lr"], settings["lr"] * factor
-        if number > 0:
-            group["weight_decay"] = 0.0
-    scheduler.base_lrs = [settings["lr"]] * len(optimizer.param_groups)
+    for group in optimizer.param_groups:
+        rate = settings["lr"] * group.get("lr_scale", 1.0)
+        decays = all(parameter.ndim >= 2 for parameter in group["params"])
+        group.update(settings | {"weight_decay": settings["weight_decay"] if decays else 0.0})
+        group["initial_lr"], group["lr"] = rate, rate * factor
+    scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]

@@ -5,6 +5,7 @@ Such rows are most of the table (of BERT's 30,522, CoLA uses 5,584), and the tab
 its gradient, norm and two moments cost more than the layers do.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -150,16 +151,16 @@ def rows_of(checkpoint: dict[str, Any]) -> Tensor | None:
     return None if tokens is None else tokens.clone()
 
 
-def fit_moments(model: nn.Module, checkpoint: dict[str, Any]) -> None:
+def fit_moments(model: nn.Module, parameters: Sequence[Tensor], checkpoint: dict[str, Any]) -> None:
     """Give AdamW's moments in a checkpoint the rows in use now; a row that was not in use has moments of 0.
 
     Args:
-        model: As it is trained now, with `optim.parameter_groups` in its optimizer.
+        model: As it is trained now.
+        parameters: Those of the optimizer, in its order.
         checkpoint: Its ``optimizer_states`` are changed in place.
     """
     table, before = trained_rows(model), rows_of(checkpoint)
-    trained = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    number = next((n for n, p in enumerate(trained) if table is not None and p is table.rows), None)
+    number = next((n for n, p in enumerate(parameters) if table is not None and p is table.rows), None)
     if table is None or number is None:
         return
     for state in checkpoint.get("optimizer_states", ()):

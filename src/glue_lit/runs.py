@@ -86,6 +86,24 @@ def open_run(path: Path) -> Run:
     return run
 
 
+def best_of(name: str) -> Path:
+    """The best checkpoint of the run in a directory, or the checkpoint file itself.
+
+    Raises:
+        RunError: There is none.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    run = Run(path)
+    if not run.config.is_file():
+        near = did_you_mean(name, (str(other.path) for other in find_runs(Path(LOGS))))
+        raise RunError(
+            f"model.init_from: {name!r} is neither a run directory ({LOGS}/<task>/version_N) nor a checkpoint.{near}"
+        )
+    return run.checkpoint("best")
+
+
 def run_of(checkpoint: Path) -> Run | None:
     """The run that a checkpoint file belongs to, if it lies in one."""
     checkpoint = checkpoint.absolute()

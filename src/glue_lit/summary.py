@@ -32,11 +32,17 @@ def say_data(data: GLUEDataModule, stage: str) -> None:
 
 def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
     """Which pretrained model, how large, on what."""
-    count = sum(parameter.numel() for parameter in model.model.parameters()) / 1e6
+    sizes = [(parameter.numel() / 1e6, parameter.requires_grad) for parameter in model.model.parameters()]
+    count, trained = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
+    of_them = f" ({trained:.1f} M trained)" if model.hparams["freeze"] is not None else ""
     place = f"{trainer.world_size} x {trainer.strategy.root_device.type}, {_precision(trainer)}"
     name = model.hparams["name_or_path"]
-    head = ", head kept (its labels are the task's)" if model.has_trained_head else ""
-    say(f"{shown(Path(name)) if Path(name).is_absolute() else name}, {count:.1f} M parameters{head}, on {place}")
+    origin = model.hparams["init_from"]
+    if origin is not None:
+        say(f"Encoder of {shown(Path(origin))}, {'and its head' if model.has_trained_head else 'new head'}")
+    head = ", head kept (its labels are the task's)" if model.has_trained_head and origin is None else ""
+    name = shown(Path(name)) if Path(name).is_absolute() else name
+    say(f"{name}, {count:.1f} M parameters{of_them}{head}, on {place}")
 
 
 def _precision(trainer: Trainer) -> str:
@@ -136,6 +142,7 @@ def run_record(
         "task": data.task.name,
         "source": data.hparams["source"],
         "model": model.hparams["name_or_path"],
+        "init_from": model.hparams["init_from"],
         "metrics": model.scores,
         "predicted": model.predicted,
         "best": {"checkpoint": "checkpoints/best.ckpt", "epoch": best["epoch"] + 1, "step": best["global_step"]},
