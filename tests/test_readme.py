@@ -68,3 +68,33 @@ def test_task_table_is_complete() -> None:
             assert ", ".join(labels) in row
             first = TASKS[name].metrics[0].split("_")[0]
             assert first in row.lower()
+
+
+def test_from_a_file_to_a_pipeline(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The section on a task of one's own, line by line, and then what a colleague does with the folder."""
+    section = README.partition("## A task of your own\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.partition("```bash\n")[2].partition("```")[0].splitlines() if line]
+    assert len(lines) == 7
+    for folder in ("configs", "examples"):
+        (tmp_path / folder).symlink_to(REPOSITORY / folder)
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        words = shlex.split(line)
+        if words[1] == "fit":
+            words += ["--model.name_or_path", str(tiny_model), "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+        monkeypatch.setattr(sys, "argv", words)
+        main()
+    found = capsys.readouterr().out
+    assert "reviews: validate" in found
+    code = (
+        "import sys; sys.modules['glue_lit'] = None\n"
+        "from transformers import pipeline\n"
+        "print('FOUND', pipeline('text-classification', 'my-model')('The coffee was a joy.', truncation=True))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    label = re.search(r'\{"label": "(\w+)", "probabilities"', found)
+    assert label is not None
+    assert f"'label': '{label[1]}'" in result.stdout
