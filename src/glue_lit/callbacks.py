@@ -15,6 +15,7 @@ from torch import Tensor
 
 from glue_lit.console import say
 from glue_lit.data.batches import Batch
+from glue_lit.predictions import write_record
 from glue_lit.runs import write_text
 from glue_lit.tasks import TaskSpec
 
@@ -145,8 +146,18 @@ class PredictionWriter(Callback):
                 lines = prediction_lines(task, idx[order], logits[order], labels[order])
                 path = self.folder / f"{self.prefix}{split}.jsonl"
                 write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+                _write_origin(path, trainer, task, split, len(idx))
                 self.written.append(path)
         self._seen = {}
+
+
+def _write_origin(path: Path, trainer: Any, task: TaskSpec, split: str, rows: int) -> None:
+    data, checkpoint = trainer.datamodule, trainer.ckpt_path
+    opened = data.split(split)
+    write_record(
+        path, data.hparams["source"], rows, Path(checkpoint) if checkpoint else None,
+        task=task.name, split=split, origin=opened.origin, fingerprint=opened.fingerprint,
+    )  # fmt: skip
 
 
 def prediction_lines(task: TaskSpec, idx: Tensor, logits: Tensor, labels: Tensor) -> Iterator[dict[str, Any]]:

@@ -203,7 +203,7 @@ class GlueLitCLI(LightningCLI):
         """Folder, and what precedes the names of files on other rows than the run's own."""
         task = self._setting("data.task")
         if run is not None:
-            return run.predictions, "" if run.path.parent.name == task else f"{task}-"
+            return run.predictions, run.prefix(task)
         if self._checkpoint is not None:
             return self._checkpoint.absolute().parent / "predictions", ""
         return Path(self._setting("trainer.default_root_dir") or ".") / "predictions", f"{task}-"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from glue_lit.configs import find_key
 from glue_lit.errors import RunError, did_you_mean
 
 LOGS = "lightning_logs"
@@ -49,6 +50,15 @@ class Run:
         """Number of the SLURM job that trained it last, which continues it when it is run again."""
         return self.path / "slurm_job"
 
+    def setting(self, key: str) -> str | None:
+        """A text of its configuration by dotted key, e.g. ``data.task``."""
+        found = find_key(str(self.config), key)
+        return found[1] if found is not None and isinstance(found[1], str) else None
+
+    def prefix(self, task: str) -> str:
+        """What precedes the names of files with predictions of ``task``: its name, if it is not the run's own."""
+        return "" if self.setting("data.task") == task else f"{task}-"
+
     def checkpoint(self, name: str) -> Path:
         """File of the checkpoint called ``best`` or ``last``.
 
@@ -71,8 +81,12 @@ class Run:
         )
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: Path, flag: str = "--run") -> Run:
     """The run in a directory.
+
+    Args:
+        path: The directory.
+        flag: What named it, for messages.
 
     Raises:
         RunError: It is not there or no run.
@@ -80,9 +94,9 @@ def open_run(path: Path) -> Run:
     run = Run(path)
     if not path.is_dir():
         near = did_you_mean(str(path), (str(other.path) for other in find_runs(Path(LOGS))))
-        raise RunError(f"--run: there is no directory {str(path)!r}.{near} Runs are in {LOGS}/<task>/version_N.")
+        raise RunError(f"{flag}: there is no directory {str(path)!r}.{near} Runs are in {LOGS}/<task>/version_N.")
     if not run.config.is_file():
-        raise RunError(f"--run: {path} is not a run, it has no config.yaml. Runs are in {LOGS}/<task>/version_N.")
+        raise RunError(f"{flag}: {path} is not a run, it has no config.yaml. Runs are in {LOGS}/<task>/version_N.")
     return run
 
 

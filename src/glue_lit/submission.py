@@ -1,26 +1,21 @@
-"""The zip that the GLUE server takes: its files, written and checked.
+"""The files that the GLUE server takes, and their lines from predictions.
 
 The format is that of the benchmark's own instructions (https://gluebenchmark.com/faq): one TSV file for each
 test set, a header, the row's position and the predicted label as the training file writes it, except that
 CoLA, SST-2, MRPC, QQP and WNLI take numbers and the inference tasks names.
 """
 
-import io
 import json
 import math
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from glue_lit.errors import DataError, did_you_mean
-from glue_lit.runs import whole_binary
+from glue_lit.errors import DataError
 from glue_lit.tasks import TASKS, TaskSpec
 
 HEADER = "index\tprediction"
-_SHOWN = 5  # problems of one file that are told one by one
-_LARGEST = 100 << 20  # bytes of one file, unpacked: QQP's has 4 MB
-_DATE = (1980, 1, 1, 0, 0, 0)  # the same predictions give the same zip
 
 
 @dataclass(frozen=True)
@@ -60,155 +55,62 @@ def _entries() -> Iterator[Entry]:
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _entries()}
 
 
+def family(task: TaskSpec) -> str:
+    """The task whose runs predict the files of ``task``: one name for all tasks with the same files."""
+    return ENTRIES[next(iter(task.submission.values()))].trained_as
+
+
 def entry_text(entry: Entry, predictions: Path) -> str:
     """The file of an entry, from the predictions that `test` wrote; labels go by name.
 
     Raises:
         DataError: The predictions are not those of the official test rows (naming file and line).
     """
-    written = dict(zip(entry.task.labels, entry.task.file_labels, strict=True))
-    low, high = entry.task.score_range or (-math.inf, math.inf)
     lines = [HEADER]
-    with predictions.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line)
-                score = record["score"] if entry.task.is_regression else 0.0
-                label = f"{min(max(score, low), high):.3f}" if entry.task.is_regression else written[record["label"]]
-                if record["idx"] != number - 1 or not math.isfinite(score):
-                    raise ValueError
-            except (ValueError, KeyError, TypeError):
-                allowed = "a score" if entry.task.is_regression else f"one of {', '.join(written)}"
+    try:
+        with predictions.open("rb") as file:
+            count = sum(1 for _ in file)
+            if count != entry.rows:
                 raise DataError(
-                    f"{predictions}, line {number}: a prediction with idx {number - 1} and {allowed} is needed, got "
-                    f"{line.strip()[:100]!r}. Delete the file, and it is made anew."
-                ) from None
-            lines.append(f"{number - 1}\t{label}")
-    if len(lines) - 1 != entry.rows:
-        raise DataError(
-            f"{predictions}: {len(lines) - 1:,} rows, {entry.name} has {entry.rows:,}. Predict the official test rows "
-            "(`--data.source hub` or a GLUE folder, no data.test_limit)."
-        )
+                    f"{predictions}: {count:,} rows, {entry.name} needs {entry.rows:,}. The rows are not all those of "
+                    "the official test file. Delete it, and `submit` makes it anew."
+                )
+            file.seek(0)
+            for row, line in enumerate(file):
+                try:
+                    lines.append(f"{row}\t{_prediction(entry.task, json.loads(line.decode('utf-8')), row)}")
+                except (ValueError, RecursionError) as error:
+                    what = str(error) if type(error) is ValueError else "not a JSON object in UTF-8"
+                    raise DataError(
+                        f"{predictions}, line {row + 1}: {what}. Delete the file, and `submit` makes it anew."
+                    ) from None
+    except OSError as error:
+        raise DataError(f"{predictions}: cannot be read ({error.strerror}).") from None
     return "\n".join(lines) + "\n"
 
 
-def filled_text(entry: Entry) -> str:
-    """The file of an entry without a run: the commonest training label on every row."""
-    return "\n".join([HEADER, *(f"{row}\t{entry.task.most_common}" for row in range(entry.rows))]) + "\n"
-
-
-def write_zip(path: Path, texts: Mapping[str, str]) -> None:
-    """Write the zip whole or not at all, after the same check as `check_zip`.
+def _prediction(task: TaskSpec, record: Any, row: int) -> str:
+    """A record's label or score as the server wants it.
 
     Raises:
-        DataError: It would not be a submission.
-        RunError: It cannot be written.
+        ValueError: The record is of another row, or predicts nothing that the task has.
     """
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ENTRIES:
-            if name in texts:
-                archive.writestr(zipfile.ZipInfo(name, _DATE), texts[name], zipfile.ZIP_DEFLATED)
-    if problems := check_zip(content):
-        raise DataError("The submission would not be right:\n" + "\n".join(problems))
-    with whole_binary(path) as file:
-        file.write(content.getvalue())
-
-
-def check_zip(file: Path | io.BytesIO) -> list[str]:
-    """What is wrong with a submission, a line each; nothing if it is right.
-
-    Raises:
-        DataError: The file cannot be read, or is no zip.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            problems = _wrong_names([member.filename for member in members])
-            for member in members:
-                if (entry := ENTRIES.get(member.filename)) is not None:
-                    problems += _shortened(entry.name, _wrong_content(entry, archive, member))
-            return problems
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}).") from None
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{file}: not a zip file ({error}).") from None
-
-
-def _wrong_names(names: list[str]) -> list[str]:
-    problems = []
-    for name in dict.fromkeys(names):
-        if names.count(name) > 1:
-            problems.append(f"{name}: there are {names.count(name)} files of this name")
-        if name not in ENTRIES:
-            inside = Path(name).name in ENTRIES and "/" in name
-            hint = " It must not lie in a folder." if inside else did_you_mean(name, ENTRIES)
-            problems.append(f"{name}: no file of a submission.{hint}")
-    missing = [name for name in ENTRIES if name not in names]
-    return problems + [f"{name}: missing" for name in missing]
-
-
-def _wrong_content(entry: Entry, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[str]:
-    """What is wrong with one file."""
-    if member.flag_bits & 1:
-        yield "is encrypted"
-        return
-    if member.file_size > _LARGEST:
-        yield f"has {member.file_size:,} bytes, more than any file of a submission"
-        return
-    try:
-        raw = archive.read(member)
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError) as error:
-        yield f"is damaged ({error})"
-        return
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        yield f"line {raw.count(10, 0, error.start) + 1}: not UTF-8"
-        return
-    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-    if lines[0] != HEADER:
-        start = "a byte order mark" if lines[0].startswith("\ufeff") else repr(lines[0][:50])
-        yield f"line 1: {HEADER!r} is needed, got {start}"
-    yield from _wrong_rows(entry, lines[1:])
-
-
-def _wrong_rows(entry: Entry, lines: list[str]) -> Iterator[str]:
-    seen: dict[int, int] = {}
-    for number, line in enumerate(lines, start=2):
-        cells = line.split("\t")
-        if len(cells) != 2:
-            yield f"line {number}: {len(cells)} columns, 2 are needed (separated by a tab): {line[:50]!r}"
-            continue
-        index, label = cells
-        if not (index.isascii() and index.isdigit()):
-            yield f"line {number}: index {index[:50]!r} is no number from 0 up"
-        elif int(index) in seen:
-            yield f"line {number}: index {int(index)} is there twice, first on line {seen[int(index)]}"
-        else:
-            seen[int(index)] = number
-            if int(index) != number - 2:
-                yield f"line {number}: index {int(index)}, {number - 2} is needed here"
-        if wrong := _wrong_label(entry.task, label):
-            yield f"line {number}: {wrong}"
-    if len(lines) != entry.rows:
-        yield f"{len(lines):,} rows, {entry.rows:,} are needed"
-
-
-def _wrong_label(task: TaskSpec, label: str) -> str:
+    if not isinstance(record, dict):
+        raise ValueError(f"{str(record)[:50]!r} is no prediction")
+    idx = record.get("idx")
+    if type(idx) is not int or idx != row:
+        raise ValueError(f"idx {str(idx)[:50]} where {row} is needed: a row is missing, doubled or out of order")
     if not task.is_regression:
-        if label in task.file_labels:
-            return ""
-        return f"prediction {label[:50]!r}, allowed: {', '.join(task.file_labels)}"
+        if record.get("label") not in task.labels:
+            raise ValueError(f"label {str(record.get('label'))[:50]!r}, allowed: {', '.join(task.labels)}")
+        return task.file_labels[task.labels.index(record["label"])]
+    score = record.get("score")
     low, high = task.score_range or (-math.inf, math.inf)
-    try:
-        right = low <= float(label) <= high
-    except ValueError:
-        right = False
-    return "" if right else f"prediction {label[:50]!r}, allowed: a number from {low:g} to {high:g}"
+    if isinstance(score, bool) or not isinstance(score, int | float) or score != score:
+        raise ValueError(f"score {str(score)[:50]}, a number is needed")
+    return f"{min(max(score, low), high) + 0.0:.3f}"  # no minus before a zero
 
 
-def _shortened(name: str, problems: Iterator[str]) -> list[str]:
-    found = list(problems)
-    more = [f"{name}: and {len(found) - _SHOWN:,} more"] if len(found) > _SHOWN else []
-    return [f"{name}: {problem}" for problem in found[:_SHOWN]] + more
+def filled_text(entry: Entry) -> str:
+    """The file of an entry without a run: the commonest training label, or the mean score, on every row."""
+    return "\n".join([HEADER, *(f"{row}\t{entry.task.most_common}" for row in range(entry.rows))]) + "\n"

@@ -1,16 +1,22 @@
 """``glue-lit submit``: from runs to the zip that the GLUE server takes, and a check of any such zip."""
 
+import os
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from glue_lit.commands.flags import Flags
-from glue_lit.configs import find_key
 from glue_lit.console import print_table, say
-from glue_lit.errors import DataError, RunError, UsageError
-from glue_lit.runs import LOGS, Run, find_runs, open_run
-from glue_lit.submission import ENTRIES, Entry, check_zip, entry_text, filled_text, write_zip
+from glue_lit.errors import DataError, RunError, Stopped, UsageError
+from glue_lit.predictions import checkpoint_fingerprint, read_record
+from glue_lit.runs import LOGS, Run, find_runs, lock_run, open_run
+from glue_lit.submission import ENTRIES, Entry, entry_text, family, filled_text
+from glue_lit.submission_zip import check_zip, write_zip
 from glue_lit.tasks import TASKS
 
 
@@ -27,12 +33,16 @@ def _options() -> Any:
     flags.add_argument(
         "--reuse",
         action="store_true",
-        help="take test predictions that lie in the runs, where newer than the checkpoint",
+        help="take predictions in the runs that `test` did not write, too, where newer than the checkpoint",
     )
     flags.add_argument("--check", type=Path, metavar="ZIP", help="say what is wrong with a zip, and write nothing")
     flags.add_argument("--data.source", dest="source", help="where the test rows are (default: as in the run)")
     flags.add_argument("--trainer.default_root_dir", dest="root", default=".", help="where lightning_logs lies")
-    return flags.parse_args(sys.argv[2:])
+    options = flags.parse_args(sys.argv[2:])
+    given = [name for name, value in vars(options).items() if name != "check" and value != flags.get_default(name)]
+    if options.check is not None and (options.runs or [name for name in given if name != "runs"]):
+        raise UsageError("--check only looks at a zip: leave the runs and the other flags out.")
+    return options
 
 
 def main() -> None:
@@ -41,24 +51,25 @@ def main() -> None:
     if options.check is not None:
         _check(options.check)
         return
+    _check_output(options.output)
+    if options.source == "demo":
+        raise UsageError("--data.source: the test rows of the demo corpus are not GLUE's. Allowed: hub, a GLUE folder.")
     runs = _named(options.runs) if options.runs else _newest(Path(options.root) / LOGS)
-    missing = [entry for entry in ENTRIES.values() if entry.trained_as not in runs]
-    if missing and options.fill_missing is None:
-        tasks = ", ".join(dict.fromkeys(entry.trained_as for entry in missing))
-        raise RunError(
-            f"There is no run of {tasks}, so {', '.join(entry.name for entry in missing)} would be missing, and the "
-            "server takes all files only. Train them (`glue-lit fit --config configs/TASK.yaml`), or say "
-            "`--fill_missing majority` to fill them with the commonest label."
-        )
+    if options.fill_missing is None:
+        _check_complete(runs)
+    for task, run in runs.items():
+        say(f"{task:<5} {run.path}")
+    anew = _to_predict(runs, options.source, options.reuse)
+    for (task, name), why in anew.items():
+        _predict(name, runs[task], why, options.source)
     texts, rows = {}, []
     for entry in ENTRIES.values():
-        if entry in missing:
+        if (used := runs.get(entry.trained_as)) is not None:
+            texts[entry.name] = entry_text(entry, _predictions(entry, used))
+            origin = str(used.path)
+        else:
             texts[entry.name] = filled_text(entry)
             origin = f"filled with {entry.task.most_common!r}, no run"
-        else:
-            run = runs[entry.trained_as]
-            texts[entry.name] = entry_text(entry, _predictions(entry, run, options.source, options.reuse))
-            origin = str(run.path)
         rows.append((entry.name, f"{entry.rows:,}", origin))
     write_zip(options.output, texts)
     print_table("Submission", ("file", "rows", "from"), rows, right=("rows",))
@@ -66,68 +77,167 @@ def main() -> None:
 
 
 def _check(path: Path) -> None:
-    problems = check_zip(path)
-    for problem in problems:
-        say(problem)
-    if problems:
-        raise DataError(f"{path} is no submission that the server takes: {len(problems)} problem(s), see above.")
+    found = check_zip(path)
+    for findings in found:
+        for message in findings.messages:
+            say(message)
+    if count := sum(findings.count for findings in found):
+        raise DataError(f"{path} is no submission that the server takes: {count:,} problem(s), see above.")
+    rows = [(f.name, f"{ENTRIES[f.name].rows:,}", f.predicted) for f in found]
+    print_table(str(path), ("file", "rows", "predictions"), rows, right=("rows",))
     say(f"{path} is right: {len(ENTRIES)} files, {sum(entry.rows for entry in ENTRIES.values()):,} rows.")
 
 
-def _task_of(run: Run) -> str:
-    """The task of a run, by the name that the entries know it by."""
-    found = find_key(str(run.config), "data.task")
-    spec = TASKS.get(str(found[1])) if found is not None else None
-    if spec is None:
-        raise UsageError(f"{run.path} is a run of {found[1] if found else 'no task'}, which is none of GLUE's tasks.")
-    return next((entry.trained_as for entry in ENTRIES.values() if entry.name in spec.submission.values()), spec.name)
+def _check_output(path: Path) -> None:
+    """Stop before hours of predicting where the zip could not be written."""
+    if path.suffix.lower() != ".zip" or path.is_dir():
+        raise UsageError(f"--output: got {str(path)!r}, allowed: the name of a file that ends in .zip.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise RunError(f"--output: nothing can be written in {folder}. Choose another place.")
 
 
-def _named(paths: list[Path]) -> dict[str, Run]:
+def _check_complete(runs: dict[str, Run]) -> None:
+    missing = [entry for entry in ENTRIES.values() if entry.trained_as not in runs]
+    if missing:
+        tasks = ", ".join(dict.fromkeys(entry.trained_as for entry in missing))
+        raise RunError(
+            f"There is no run of {tasks}, so {', '.join(entry.name for entry in missing)} would be missing, and the "
+            "server takes all files only. Train them (`glue-lit fit --config configs/TASK.yaml`), or say "
+            "`--fill_missing majority` to fill them with the commonest label."
+        )
+
+
+def _named(paths: Sequence[Path]) -> dict[str, Run]:
     runs: dict[str, Run] = {}
     for path in paths:
-        run = open_run(path)
-        task = _task_of(run)
-        if task in runs:
+        if path.is_file() and path.suffix.lower() == ".zip":
+            raise UsageError(f"submit: {path} is no run directory. To check a zip: `--check {path}`.")
+        run = open_run(path, "submit")
+        spec = TASKS.get(run.setting("data.task") or "")
+        if spec is None:
+            name = run.setting("data.task") or "no task"
+            raise UsageError(f"{run.path} is a run of {name}, which is none of GLUE's tasks.")
+        if (task := family(spec)) in runs:
             raise UsageError(f"{runs[task].path} and {run.path} are both of task {task}; name one of them.")
+        if _is_in_training(run):
+            raise RunError(f"{run.path} is being trained by another process. Wait for it, or name another run.")
         runs[task] = run
     return runs
 
 
 def _newest(logs: Path) -> dict[str, Run]:
-    """The newest run of each task of GLUE that has a checkpoint."""
-    runs = {}
-    for run in find_runs(logs):
-        if run.path.parent.name in TASKS and (run.checkpoints / "best.ckpt").is_file():
-            runs[_task_of(run)] = run
-    return runs
-
-
-def _predictions(entry: Entry, run: Run, source: str | None, reuse: bool) -> Path:
-    """The file with the predictions of an entry, made anew unless it may be reused.
-
-    A file says not which rows it is about: those of the demo corpus, say, that `test` was tried on.
-    """
-    own = find_key(str(run.config), "data.task")
-    same = own is not None and entry.name in TASKS[str(own[1])].submission.values()
-    path = run.predictions / (f"{entry.split}.jsonl" if same else f"{entry.task.name}-{entry.split}.jsonl")
-    best = run.checkpoint("best")
-    if reuse and path.is_file() and path.stat().st_mtime_ns > best.stat().st_mtime_ns:
-        return path
-    trained_on = find_key(str(run.config), "data.source")
-    if source is None and trained_on is not None and trained_on[1] == "demo":
-        raise UsageError(
-            f"{run.path} was trained on the demo corpus, whose test rows are not GLUE's. Say where those are: "
-            "`--data.source hub`, or a GLUE folder."
+    """The newest run of each task of GLUE that has something to predict with."""
+    runs: dict[str, Run] = {}
+    for run in reversed(find_runs(logs)):
+        spec = TASKS.get(run.path.parent.name)
+        if spec is None or family(spec) in runs:
+            continue
+        if not (run.checkpoints / "best.ckpt").is_file():
+            say(f"{run.path} has no best checkpoint, so it is left out.")
+        elif _is_in_training(run):
+            say(f"{run.path} is being trained, so it is left out.")
+        else:
+            runs[family(spec)] = run
+    if not runs:
+        raise RunError(
+            f"There is no run of a GLUE task with a checkpoint in {logs}. Train one first, e.g. `glue-lit fit --config "
+            "configs/cola.yaml`, name runs, or say where lightning_logs lies: `--trainer.default_root_dir DIR`."
         )
-    say(f"Predicting {entry.name} with {run.path}")
-    task = [] if same else [f"--data.task={entry.task.name}"]
+    return {entry.trained_as: runs[entry.trained_as] for entry in ENTRIES.values() if entry.trained_as in runs}
+
+
+def _is_in_training(run: Run) -> bool:
+    try:
+        lock = lock_run(run)
+    except RunError:
+        return True
+    if lock is not None:
+        os.close(lock)
+    return False
+
+
+def _predictions(entry: Entry, run: Run) -> Path:
+    """The file that `test` writes with a run for an entry."""
+    own = TASKS[run.setting("data.task") or entry.task.name]
+    task = own if entry.name in own.submission.values() else entry.task
+    return run.predictions / f"{run.prefix(task.name)}{entry.split}.jsonl"
+
+
+def _to_predict(runs: dict[str, Run], source: str | None, reuse: bool) -> dict[tuple[str, str], str]:
+    """What has to be predicted, and why: run (by its task) and task; both of MNLI's files are made at once."""
+    anew: dict[tuple[str, str], str] = {}
+    for entry in ENTRIES.values():
+        if (run := runs.get(entry.trained_as)) is not None and (why := _why_anew(entry, run, reuse)):
+            anew.setdefault((entry.trained_as, entry.task.name), why)
+            run.checkpoint("best")  # says what there is, where it is missing
+            if source is None and run.setting("data.source") == "demo":
+                raise UsageError(
+                    f"{run.path} was trained on the demo corpus, whose test rows are not GLUE's. Say where those are: "
+                    "`--data.source hub`, or a GLUE folder."
+                )
+    return anew
+
+
+def _why_anew(entry: Entry, run: Run, reuse: bool) -> str:
+    """Why the predictions that lie in a run cannot be taken; empty if they can."""
+    path, best = _predictions(entry, run), run.checkpoints / "best.ckpt"
+    if not path.is_file():
+        return "there are none"
+    record = read_record(path)
+    if record is None:
+        newer = not best.is_file() or path.stat().st_mtime_ns > best.stat().st_mtime_ns
+        return "" if reuse and newer else f"{path.name} does not say what it is of" if newer else "they are older"
+    if record["changed"]:
+        if reuse:
+            return ""
+        raise RunError(
+            f"{path} was changed after `test` wrote it. `--reuse` takes it as it is; delete it, and it is made anew."
+        )
+    if record.get("source") == "demo":
+        return "they are of the demo corpus"
+    if record.get("rows") != entry.rows:
+        return f"they are of {record.get('rows')} rows"
+    other = best.is_file() and record.get("checkpoint_fingerprint") != checkpoint_fingerprint(best)
+    return "they are of another checkpoint" if other else ""
+
+
+def _predict(task: str, run: Run, why: str, source: str | None) -> None:
+    """Predict all test rows of a task with a run's best checkpoint, in a process of its own."""
+    say(f"Predicting {task} with {run.path} ({why})")
+    own = TASKS[run.setting("data.task") or task]
+    other = [] if family(TASKS[task]) == task and own.files == TASKS[task].files else [f"--data.task={task}"]
     rows = [] if source is None else [f"--data.source={source}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "glue_lit", "test", "--run", str(run.path), "--data.test_limit=null", *task, *rows],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    every = ["--data.test_limit=null", "--trainer.limit_test_batches=null"]
+    with _stopping_children():
+        done = subprocess.run(
+            [sys.executable, "-m", "glue_lit", "test", "--run", str(run.path), *every, *other, *rows],
+            stderr=subprocess.PIPE, text=True, errors="replace", check=False,
+        )  # fmt: skip
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("glue-lit: error")] or ["nothing was said"]
-        raise RunError(f"{entry.name} cannot be predicted. {said[-1].removeprefix('glue-lit: error: ')}")
-    return path
+        raise RunError(f"{task} cannot be predicted with {run.path}. {_said(done.returncode, done.stderr)}")
+    sys.stderr.write(done.stderr)
+
+
+def _said(status: int, errors: str) -> str:
+    """What a process says that failed."""
+    if said := re.findall(r"^glue-lit: error(?: \(rank \d+\))?: (.*)$", errors, re.MULTILINE):
+        return str(said[-1])
+    if status < 0:
+        return f"Its process was ended by {signal.Signals(-status).name}; SIGKILL often means that memory ran out."
+    last = "".join(errors.strip().splitlines()[-1:])
+    return f"Its process ended with status {status}{f': {last[:300]}' if last else '.'}"
+
+
+@contextmanager
+def _stopping_children() -> Iterator[None]:
+    """End the process that is waited for when this one is asked to end."""
+
+    def stop(number: int, _: Any) -> NoReturn:
+        raise Stopped(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
