@@ -185,6 +185,8 @@ def _why_anew(entry: Entry, run: Run, reuse: bool) -> str:
     if not path.is_file():
         return "there are none"
     record = read_record(path)
+    if record is None and run.setting("data.source") == "demo":
+        return "they may be of the demo corpus"
     if record is None:
         newer = not best.is_file() or path.stat().st_mtime_ns > best.stat().st_mtime_ns
         return "" if reuse and newer else f"{path.name} does not say what it is of" if newer else "they are older"
@@ -206,7 +208,7 @@ def _predict(task: str, run: Run, why: str, source: str | None) -> None:
     """Predict all test rows of a task with a run's best checkpoint, in a process of its own."""
     say(f"Predicting {task} with {run.path} ({why})")
     own = TASKS[run.setting("data.task") or task]
-    other = [] if family(TASKS[task]) == task and own.files == TASKS[task].files else [f"--data.task={task}"]
+    other = [] if own.submission == TASKS[task].submission else [f"--data.task={task}"]
     rows = [] if source is None else [f"--data.source={source}"]
     every = ["--data.test_limit=null", "--trainer.limit_test_batches=null"]
     with _stopping_children():
