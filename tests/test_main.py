@@ -21,7 +21,10 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return 0
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["vlidate"], ["tasks"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["vlidate"], ["tasks"], ["submit", "--check", "no.zip"], ["submit", "no_run"]],
+)
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys\n"

@@ -2,10 +2,12 @@
 
 import csv
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from glue_lit.data.sources import open_split
 from glue_lit.errors import UsageError
 from glue_lit.tasks import TASKS, TaskSpec, get_task, log_prefix
 
@@ -157,3 +159,16 @@ def test_sizes_are_those_of_the_real_files(glue_dir: Path, task: TaskSpec, split
     with path.open(encoding="utf-8-sig", newline="") as stream:
         rows = sum(1 for _ in csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
     assert rows - isinstance(file.texts[0], str) == file.rows
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_most_common_is_counted_in_the_real_training_rows(glue_dir: Path, name: str) -> None:
+    task = get_task(name)
+    file = task.files.get("train")
+    if file is None or not (glue_dir / file.path).is_file():
+        pytest.skip(f"{name} has no training rows in GLUE_DIR")
+    labels = open_split(task, str(glue_dir), "train").read().labels
+    if task.is_regression:
+        assert task.most_common == f"{sum(float(score or 0) for score in labels) / len(labels):.3f}"
+    else:
+        assert task.most_common == task.file_labels[Counter(int(label or 0) for label in labels).most_common(1)[0][0]]
