@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -398,3 +399,20 @@ def test_the_run_that_is_named_instead_is_of_the_same_task(tmp_path: Path) -> No
     with pytest.raises(RunError) as error:
         Run(tmp_path / "cola" / "version_0").checkpoint("best")
     assert "rte" not in str(error.value)
+
+
+def test_a_pipe_is_written_to_and_a_link_goes_on_leading_to_its_file(tmp_path: Path) -> None:
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target"
+    os.mkfifo(pipe)
+    found: list[str] = []
+    reader = threading.Thread(target=lambda: found.append(pipe.read_text()), daemon=True)
+    reader.start()
+    write_text(pipe, "through")
+    reader.join(timeout=20)
+    assert found == ["through"]
+    assert pipe.is_fifo()
+    target.write_text("old")
+    link.symlink_to("target")
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"

@@ -68,8 +68,8 @@ def _command(name: str) -> Callable[[], None]:
 
 def _own_predict(arguments: list[str]) -> bool:
     """Whether `predict` is asked for something else than a split of the run's data as it is."""
-    own = ("--text", "--text_pair", "--file", "--calibrate", "--help", "-h")
-    return any(argument.partition("=")[0] in own for argument in arguments)
+    own = ("--text", "--text_pair", "--file", "--columns", "--output", "--json", "--devices", "--calibrate")
+    return any(argument.partition("=")[0] in (*own, "--help", "-h") for argument in arguments)
 
 
 def _run(arguments: list[str]) -> None:

@@ -5,6 +5,7 @@ import queue
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ class Predictor:
         task: What the classifier was trained for.
 
     Raises:
-        RunError: The checkpoint cannot be read.
+        RunError: The checkpoint cannot be read, or gives no numbers.
         UsageError: There are not so many devices.
     """
 
@@ -47,7 +48,6 @@ class Predictor:
     def __init__(self, checkpoint: Path, devices: int = 1, precision: str | None = None) -> None:
         saved = read_checkpoint(checkpoint)
         check_undamaged(checkpoint)
-        hyper = saved["hyper_parameters"]
         files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
         if not files:
             raise RunError(f"{checkpoint} holds no tokenizer, so texts cannot be read with it.")
@@ -62,7 +62,8 @@ class Predictor:
         self._autocast = _HALF.get(precision) if precision.endswith("-mixed") else None
         if precision.endswith("16-true"):
             classifier.to(_HALF[precision])
-        del saved, hyper
+        del saved
+        self._checkpoint = checkpoint
         self._replicas = _replicas(classifier, devices)
 
     def logits(self, chunks: Iterable[tuple[Rows, _Kept]]) -> Iterator[tuple[Tensor, _Kept]]:
@@ -71,17 +72,16 @@ class Predictor:
         Within a chunk, rows of about the same length go into a batch of about 8192 tokens; the order of the
         result is that of the rows. No more than a chunk is held.
         """
+        for rows, kept in chunks:
+            store = tokenise(rows, self._tokenizer, self._max_length, self.task.is_regression)
+            yield self.of_dataset(TokenDataset(store, torch.arange(len(store)), self._tokenizer)), kept
+
+    def of_dataset(self, dataset: TokenDataset) -> Tensor:
+        """Logits ``(examples, labels)`` in float32 of tokenised examples, in their order."""
+        found = torch.empty(len(dataset), self.task.num_labels)
         free: queue.SimpleQueue[SequenceClassifier] = queue.SimpleQueue()
         for replica in self._replicas:
             free.put(replica)
-        with ThreadPoolExecutor(len(self._replicas)) as pool:
-            for rows, kept in chunks:
-                yield self._of_rows(rows, free, pool), kept
-
-    def _of_rows(self, rows: Rows, free: "queue.SimpleQueue[SequenceClassifier]", pool: ThreadPoolExecutor) -> Tensor:
-        store = tokenise(rows, self._tokenizer, self._max_length, self.task.is_regression)
-        dataset = TokenDataset(store, torch.arange(len(store)), self._tokenizer)
-        found = torch.empty(len(rows), self.task.num_labels)
 
         def work(places: list[int]) -> None:
             replica = free.get()
@@ -90,8 +90,23 @@ class Predictor:
             finally:
                 free.put(replica)
 
-        list(pool.map(work, EvaluationSampler(dataset.lengths)))
+        for _ in self._map(work, EvaluationSampler(dataset.lengths)):
+            pass
+        if not found.isfinite().all():
+            raise RunError(
+                f"{self._checkpoint} gives outputs that are no numbers (NaN): its training has diverged. "
+                "Take another checkpoint."
+            )
         return found
+
+    @property
+    def _map(self) -> Any:
+        # In a thread of its own, the C library would keep a second store of freed memory.
+        return map if len(self._replicas) == 1 else self._pool.map
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(len(self._replicas))
 
     def _of_batch(self, replica: SequenceClassifier, batch: dict[str, Tensor]) -> Tensor:
         device = replica.device
@@ -107,7 +122,7 @@ def _replicas(classifier: SequenceClassifier, devices: int) -> list[SequenceClas
     if not torch.cuda.is_available():
         most = torch.get_num_threads()
         if not 1 <= devices <= most:
-            raise UsageError(f"--devices: got {devices}, allowed: 1 to {most} (threads of this machine).")
+            raise UsageError(f"--devices: got {devices}, allowed: 1 to {most} (PyTorch's threads here).")
         torch.set_num_threads(most // devices)
         return [classifier] * devices
     if not 1 <= devices <= torch.cuda.device_count():

@@ -225,17 +225,24 @@ def claim_version(folder: Path) -> int:
 def whole_binary(path: Path) -> Iterator[IO[bytes]]:
     """A file to write into, which takes its name at the end, if all went well; else what was there is left.
 
+    A device or a pipe (``/dev/null``) is written to as it is, and a link goes on leading to its file.
+
     Raises:
         RunError: It cannot be written.
     """
     part = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with path.open("wb") as file:
+                yield file
+            return
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         with os.fdopen(handle, "wb") as file:
             yield file
         os.chmod(part, 0o644)
-        os.replace(part, path)
+        os.replace(part, target)
     except OSError as error:
         raise RunError(f"Cannot write {path} ({error.strerror}).") from None
     finally:

@@ -1,8 +1,9 @@
 """`glue-lit predict` of texts, files and standard input, against what the trainer's own `predict` writes."""
 
+import contextlib
 import json
 import os
-import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from glue_lit.__main__ import main
 from glue_lit.data.sources import open_split
@@ -130,7 +132,16 @@ WRONG = [
     (["--text", "a"], "mnli", "takes premise and hypothesis: pass the second text as `--text_pair TEXT`"),
     (["--text_pair", "a"], "mnli", "the first text is missing"),
     (["--text", "a", "--file", "b.csv"], "sst2", "give one of them"),
-    (["--text", "a", "--columns", "x"], "sst2", "--text has none"),
+    (["--text", "a", "--columns", "x"], "sst2", "--columns goes with --file"),
+    (["--text", "a", "--output", "x"], "sst2", "--output goes with --file"),
+    (["--text", "--fine"], "sst2", "--text needs a value; one that begins with a dash is written --text=VALUE"),
+    (["--text", "caf\udce9"], "sst2", "--text: not UTF-8"),
+    (["--text", "two", "words"], "sst2", "got 'words', which belongs to no flag"),
+    (["--file", "rows.csv", "more.csv"], "sst2", "got 'more.csv', which belongs to no flag. One file at a time"),
+    (["--file", "rows.csv", "--text_pair", "a"], "sst2", "the flag goes with --text"),
+    (["--file", "rows.csv", "--columns", "text", "--output", "./rows.csv"], "sst2", "./rows.csv is the file that is read"),
+    (["--file", "rows.csv", "--columns", "text", "--output", "."], "sst2", "--output: . is a folder"),
+    (["--file", "surrogate.jsonl", "--columns", "text"], "sst2", "surrogate.jsonl, line 1: column 'text' holds half"),
     (["--text", "a", "--devices", "0"], "sst2", "--devices: got 0, allowed: 1 to"),
     (["--text", "a", "--data.source", "x"], "sst2", "--data.source does not go with --text"),
     (["--file", "no.csv"], "sst2", "no.csv: there is no such file"),
@@ -140,6 +151,10 @@ WRONG = [
     (["--file", "bad.jsonl", "--columns", "text"], "sst2", "bad.jsonl, line 5001: not JSON"),
     (["--calibrate", "--text", "a", "--text_pair", "b"], "stsb", "task stsb has no probabilities"),
     (["--calibrate", "--output", "x"], "sst2", "--output goes with --text or --file"),
+    (["--output", "x"], "sst2", "--output goes with --text or --file"),
+    (["--columns", "x"], "sst2", "--columns goes with --text or --file"),
+    (["--json"], "sst2", "--json goes with --text or --file"),
+    (["--devices", "2", "--calibrate"], "sst2", "for a split it is `--trainer.devices`"),
 ]  # fmt: skip
 
 
@@ -151,6 +166,7 @@ def test_what_is_wrong_is_said(
     monkeypatch.chdir(tmp_path)
     Path("rows.csv").write_text("text,label\na,b\n")
     Path("rows.xlsx").write_text("PK")
+    Path("surrogate.jsonl").write_text('{"text": "\\ud800"}\n')
     Path("bad.jsonl").write_text('{"text": "a"}\n' * 5000 + "{\n")
     before = set(trained[task].path.rglob("*"))
     assert glue_lit(monkeypatch, "predict", "--run", trained[task].path, *flags) in (1, 2)
@@ -158,6 +174,7 @@ def test_what_is_wrong_is_said(
     assert message in error
     assert len(error.splitlines()) == 1
     assert set(trained[task].path.rglob("*")) == before
+    assert Path("rows.csv").read_text() == "text,label\na,b\n"
 
 
 def test_an_earlier_file_stays_where_a_new_one_fails(
@@ -202,6 +219,91 @@ def test_calibrated(
     assert json.loads((run.path / "calibration.json").read_text()) == record
 
 
+def test_fitting_a_temperature_leaves_predictions_alone(
+    trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained["sst2"]
+    own = (run.predictions / "validation.jsonl").read_bytes()
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, "--calibrate", "--text", "fine") == 0
+    assert (run.predictions / "validation.jsonl").read_bytes() == own
+    record = json.loads((run.path / "calibration.json").read_text())
+    gold = [line for line in lines_of(run.predictions / "validation.jsonl") if "gold" in line][:]
+    assert record["rows"] == 50 < len(gold)
+    for temperature in (0, -1.5, float("nan"), "hot", None):  # whoever wrote that, it is not used
+        (run.path / "calibration.json").write_text(json.dumps(record | {"temperature": temperature}))
+        assert glue_lit(monkeypatch, "predict", "--run", run.path, "--calibrate", "--text", "fine") == 0
+        assert json.loads((run.path / "calibration.json").read_text()) == record
+    capsys.readouterr()
+    validation = ("--calibrate", "--data.predict_split=validation", "--data.validation_limit=null")
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, *validation) == 0
+    assert "on the rows that the temperature was fitted on" in capsys.readouterr().out
+    (run.predictions / "validation.jsonl").write_bytes(own)  # which other tests compare with
+
+
+def test_dev_rows_that_cannot_be_read_are_said(
+    trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained["sst2"]
+    (run.path / "calibration.json").unlink(missing_ok=True)
+    config = run.config.read_text()
+    run.config.write_text(config.replace("source: demo", "source: /nowhere"))
+    try:
+        assert glue_lit(monkeypatch, "predict", "--run", run.path, "--calibrate", "--text", "fine") == 1
+    finally:
+        run.config.write_text(config)
+    error = capsys.readouterr().err
+    assert "--calibrate: the dev rows cannot be read. data.source: there is no folder '/nowhere'" in error
+    assert not (run.path / "calibration.json").exists()
+
+
+def test_a_model_that_gives_no_numbers_is_no_prediction(
+    trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = torch.load(trained["sst2"].checkpoint("best"), weights_only=True)
+    saved["state_dict"]["model.classifier.bias"].fill_(float("nan"))
+    torch.save(saved, tmp_path / "nan.ckpt")
+    assert glue_lit(monkeypatch, "predict", "--ckpt_path", tmp_path / "nan.ckpt", "--text", "a") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "nan.ckpt gives outputs that are no numbers (NaN)" in err
+
+
+@pytest.mark.parametrize("way", ["ctrl-c", "reader gone"])
+def test_ending_while_standard_input_is_open(trained: dict[str, Run], way: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path, "--file", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write("one\n")
+    process.stdin.flush()
+    assert process.stdout.readline()
+    if way == "ctrl-c":
+        process.send_signal(signal.SIGINT)
+    else:
+        process.stdout.close()
+        process.stdin.write("two\n")
+        process.stdin.flush()
+    assert process.wait(timeout=60) == (130 if way == "ctrl-c" else 0)
+    assert process.stderr.read() == ""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        pipe.close()
+
+
+def test_standard_output_that_is_full_is_said(
+    trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert glue_lit(monkeypatch, "predict", "--run", trained["sst2"].path, "--text", "a") == 1
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert "Cannot write to standard output (No space left on device)." in capsys.readouterr().err
+
+
 def test_help_has_both_halves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert glue_lit(monkeypatch, "predict", "--help") == 0
     text = capsys.readouterr().out
@@ -210,15 +312,23 @@ def test_help_has_both_halves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 @pytest.mark.slow
-def test_a_million_lines_in_bounded_memory(trained: dict[str, Run]) -> None:
+def test_a_million_lines_in_bounded_memory(trained: dict[str, Run], tmp_path: Path) -> None:
     used = []
     for count in (50_000, 1_000_000):
-        command = (
-            f"yes good | head -{count} | {sys.executable} -m glue_lit predict --run {trained['sst2'].path} --file -"
-        )
-        process = subprocess.Popen(["bash", "-c", command + " | wc -l"], stdout=subprocess.PIPE, text=True)
-        out, _ = process.communicate(timeout=1200)
-        assert int(out) == count
-        used.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)  # the most of any child so far, KiB
+        lines = subprocess.Popen(["bash", "-c", f"yes good | head -{count}"], stdout=subprocess.PIPE)
+        answers = tmp_path / "answers.jsonl"
+        with answers.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path, "--file", "-"],
+                stdin=lines.stdout, stdout=file,
+            )  # fmt: skip
+            _, status, usage = os.wait4(process.pid, 0)  # of this process alone
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        assert lines.wait() == 0
+        assert lines.stdout is not None
+        lines.stdout.close()
+        with answers.open("rb") as file:
+            assert sum(1 for _ in file) == count
+        used.append(usage.ru_maxrss)  # KiB
     assert used[1] < used[0] + 50_000
-    assert os.name == "posix"

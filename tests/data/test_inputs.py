@@ -1,9 +1,8 @@
-import io
+import itertools
 import os
 import re
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,15 +39,15 @@ def test_pairs() -> None:
         ("a\tb\tc", "line 1: 3 text(s), task rte takes 2"),
         ('{"sentence1": "a"}', "line 1: there is no 'sentence2'"),
         ('{"sentence1": "a", "sentence2": 5}', "line 1: 'sentence2' is 5, not a text"),
-        ('{"sentence1": ', "line 1: not JSON"),
+        ('{"sentence1": ', "A line that begins with { is taken for JSON."),
+        ('{"sentence1": "a", "sentence2": "\\ud800"}', "line 1: column 'sentence2' holds half of a surrogate pair"),
     ):
         with pytest.raises(DataError, match=re.escape(message)):
             line_texts(line, columns, PAIR, "line 1")
 
 
-def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfone\r\ntwo\x85\n\xff\n")))
-    texts = stdin_texts(("sentence",), SINGLE)
+def test_standard_input() -> None:
+    texts = stdin_texts([b"\xef\xbb\xbfone\r\n", b"two\x85\n", b"\xff\n"], ("sentence",), SINGLE)
     assert next(texts) == ("one",)
     with pytest.raises(DataError, match="standard input, line 2: byte 0x85 is not UTF-8"):
         next(texts)
@@ -59,8 +58,19 @@ def test_a_plain_file_and_a_table(tmp_path: Path) -> None:
     assert list(file_texts(tmp_path / "a.txt", ("sentence",), SINGLE)) == [("one",), ("",), ("three",)]
     (tmp_path / "a.csv").write_text('id,text\n1,"a, b"\n2,\n', encoding="utf-8")
     assert list(file_texts(tmp_path / "a.csv", ("text",), SINGLE)) == [("a, b",), ("",)]
-    with pytest.raises(DataError, match="no such file"):
-        list(file_texts(tmp_path / "b.txt", ("sentence",), SINGLE))
+    (tmp_path / "c.txt").write_text('{sic} fine\n{"sentence": "is text here"}\n', encoding="utf-8")
+    assert list(file_texts(tmp_path / "c.txt", ("sentence",), SINGLE)) == [
+        ("{sic} fine",), ('{"sentence": "is text here"}',)
+    ]  # fmt: skip
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    for name, message in (
+        ("b.txt", "no such file"),
+        ("folder.csv", "a folder or a pipe"),
+        ("a.xlsx", r"\.parquet, \.txt"),
+    ):
+        with pytest.raises(DataError, match=message):
+            list(file_texts(tmp_path / name, ("sentence",), SINGLE))
 
 
 def failing(count: int) -> Iterator[tuple[str, ...]]:
@@ -75,6 +85,28 @@ def test_what_was_read_before_an_error_comes_before_it() -> None:
     with pytest.raises(DataError, match="line 6"):
         next(chunks)
     assert list(in_chunks([], size=2)) == []
+
+
+@pytest.mark.parametrize("chunked", [in_chunks, as_they_come])
+def test_long_texts_make_short_chunks(chunked: Callable[..., Iterator[list[tuple[str, ...]]]]) -> None:
+    texts = [("x" * 60, "y" * 60)] * 10
+    chunks = list(chunked(iter(texts), size=8, characters=300))
+    assert [text for chunk in chunks for text in chunk] == texts
+    assert max(sum(len(part) for text in chunk for part in text) for chunk in chunks) <= 300 + 120
+
+
+def test_a_reader_does_not_run_ahead_of_whoever_works() -> None:
+    read = []
+
+    def endless() -> Iterator[tuple[str, ...]]:
+        for number in itertools.count():
+            read.append(number)
+            yield ("text",)
+
+    chunks = as_they_come(endless(), size=16)
+    seen = sum(len(next(chunks)) for _ in range(3))
+    threading.Event().wait(0.2)
+    assert len(read) <= seen + 16 + 1
 
 
 def test_everything_comes_in_order_from_a_fast_source() -> None:

@@ -2,28 +2,41 @@
 
 import hashlib
 import json
-import subprocess
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glue_lit.calibration import Array, Calibration, calibrate, log_softmax
-from glue_lit.errors import RunError, UsageError
+from glue_lit.checkpoints import read_checkpoint
+from glue_lit.configs import find_key
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.errors import GlueLitError, RunError, UsageError
+from glue_lit.inference import Predictor
 from glue_lit.runs import Run, whole_file, write_metrics
 from glue_lit.tasks import TaskSpec
 
 _FILE = "calibration.json"
 
 
-def calibration_of(run: Run | None, checkpoint: Path, task: TaskSpec) -> Calibration:
+def calibration_of(
+    run: Run | None, checkpoint: Path, task: TaskSpec, predictor: Predictor | None = None
+) -> Calibration:
     """The calibration of a checkpoint, fitted unless its run has one that is of the same weights; said.
+
+    Args:
+        run: Keeps it; without one, the checkpoint's folder does.
+        checkpoint: The file.
+        task: What it was trained for.
+        predictor: The checkpoint at work, if it is already.
 
     Raises:
         UsageError: The task has no probabilities, or nothing to fit them on.
-        RunError: The dev rows cannot be predicted.
+        RunError: The dev rows cannot be read.
     """
     if task.is_regression or task.monitored_split is None:
         raise UsageError(
@@ -34,7 +47,7 @@ def calibration_of(run: Run | None, checkpoint: Path, task: TaskSpec) -> Calibra
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     calibration = _kept(place, digest)
     if calibration is None:
-        calibration = calibrate(*_dev_predictions(run, checkpoint, task))
+        calibration = calibrate(*_dev_logits(run, checkpoint, predictor or Predictor(checkpoint)))
         write_metrics(place, {"checkpoint": digest, "split": task.monitored_split} | asdict(calibration))
     print(
         f"Fitted on {calibration.rows:,} rows of {task.monitored_split}: temperature {calibration.temperature:.4f}, "
@@ -50,30 +63,33 @@ def _kept(place: Path, digest: str) -> Calibration | None:
         if values.pop("checkpoint") != digest:
             return None
         values.pop("split")
-        return Calibration(**values)
+        kept = Calibration(**values)
+        return kept if all(math.isfinite(value) for value in values.values()) and kept.temperature > 0 else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def _dev_predictions(run: Run | None, checkpoint: Path, task: TaskSpec) -> tuple[Array, Any]:
-    """Logarithms of the probabilities, which differ from the logits by a constant a row, and gold labels."""
-    folder = run.predictions if run is not None else checkpoint.parent / "predictions"
-    named = ["--run", str(run.path)] if run is not None else []
-    done = subprocess.run(
-        [sys.executable, "-m", "glue_lit", "predict", *named, "--ckpt_path", str(checkpoint),
-         f"--data.predict_split={task.monitored_split}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["nothing was said"]
-        reason = said[-1].removeprefix("glue-lit: error: ")
-        raise RunError(f"--calibrate: the dev rows cannot be predicted. {reason}")
-    lines = _read(folder / f"{task.monitored_split}.jsonl")
-    known = [line for line in lines if "gold" in line]
-    if not known:
-        raise UsageError(f"--calibrate: {task.monitored_split} has no labels to fit a temperature on.")
-    gold = np.array([task.labels.index(line["gold"]) for line in known])
-    return _logarithms(known), gold
+def _dev_logits(run: Run | None, checkpoint: Path, predictor: Predictor) -> tuple[Array, NDArray[np.int64]]:
+    """Logits and gold labels of the dev rows that have one, from the data that the run names."""
+    saved, split = read_checkpoint(checkpoint), str(predictor.task.monitored_split)
+    settings = dict(saved.get("datamodule_hyper_parameters") or {})
+    if not settings:
+        raise RunError(f"--calibrate: {checkpoint} does not say which data it was trained on.")
+    named = find_key(str(run.config), "data.source") if run is not None else None
+    if named is not None and isinstance(named[1], str):
+        settings["source"] = named[1]  # which a user can change, where the data have moved
+    try:
+        data = GLUEDataModule(**settings)
+        data.use_checkpoint(saved)
+        dataset = data.dataset(split)
+    except GlueLitError as error:
+        where = f" The run's data.source is in {run.config}." if run is not None else ""
+        raise RunError(f"--calibrate: the dev rows cannot be read. {error}{where}") from error
+    gold = dataset.store.labels[dataset.examples]
+    known = gold >= 0
+    if not known.any():
+        raise UsageError(f"--calibrate: {split} has no labels to fit a temperature on.")
+    return predictor.of_dataset(dataset)[known].double().numpy(), gold[known].numpy()
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

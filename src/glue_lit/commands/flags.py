@@ -1,6 +1,7 @@
 """The parser of the commands that are not the trainer's: an error is one message."""
 
 import argparse
+import re
 from typing import NoReturn
 
 from glue_lit.errors import UsageError, did_you_mean
@@ -15,6 +16,8 @@ class Flags(argparse.ArgumentParser):
         Raises:
             UsageError: Always.
         """
+        if match := re.match(r"argument (\S+): expected one argument", message):
+            raise UsageError(f"{match[1]} needs a value; one that begins with a dash is written {match[1]}=VALUE.")
         command = self.prog.removeprefix("glue-lit ")
         unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0].partition("=")[0]
         flags = [option for action in self._actions for option in action.option_strings]

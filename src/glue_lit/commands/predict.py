@@ -18,9 +18,10 @@ from glue_lit.callbacks import prediction_lines
 from glue_lit.commands.calibrated import calibration_of, rewrite
 from glue_lit.commands.flags import Flags
 from glue_lit.console import print_table, say
-from glue_lit.data.inputs import Texts, as_they_come, file_texts, in_chunks, rows_of, stdin_texts
+from glue_lit.data.inputs import Texts, as_they_come, file_texts, in_chunks, rows_of, standard_input, stdin_texts
 from glue_lit.data.sources import Rows
-from glue_lit.errors import UsageError
+from glue_lit.data.tables import is_text
+from glue_lit.errors import RunError, UsageError
 from glue_lit.inference import Predictor
 from glue_lit.machine import keep_freed_memory
 from glue_lit.quiet import quiet_loggers
@@ -43,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--output", help="file for the predictions, - for standard output (default: in the run)")
     flags.add_argument("--json", action="store_true", help="print JSON for --text, as is done where no one looks on")
     flags.add_argument("--calibrate", action="store_true", help="scale probabilities by a temperature (dev split)")
-    flags.add_argument("--devices", type=int, default=1, help="number of GPUs, or of groups of processor threads")
+    flags.add_argument("--devices", type=int, help="number of GPUs, or of groups of processor threads (default: 1)")
     flags.add_argument("--run", help="run directory (default: the newest run)")
     flags.add_argument("--ckpt_path", default="best", help="best (default), last, or a .ckpt file")
     return flags
@@ -58,27 +59,59 @@ def main() -> None:
         _help()
         return
     options, others = parser().parse_known_args(arguments)
+    is_split = options.text is None and options.file is None
+    if is_split:
+        _check_split(options)
+    else:
+        _check_own(options, others)
     run, checkpoint = locate(options.ckpt_path, options.run, others)
-    if options.text is None and options.file is None:
-        if options.text_pair is not None:
-            raise UsageError("--text_pair: the first text is missing, `--text TEXT`.")
-        if given := [f"--{name}" for name in ("columns", "output", "json") if getattr(options, name)]:
-            raise UsageError(f"{given[0]} goes with --text or --file; a split is written into the run.")
+    if is_split:
         _predict_split(others, run, checkpoint)
         return
-    known = ("--data.task", "--trainer.default_root_dir")  # which say where the newest run is looked for
-    if wrong := [a for a in others if a.startswith("-") and a.partition("=")[0] not in known]:
-        raise UsageError(f"predict: {wrong[0]} does not go with --text or --file. `glue-lit predict --help` lists all.")
-    if options.text is not None and options.file is not None:
-        raise UsageError("--text and --file: give one of them.")
-    if options.columns and options.text is not None:
-        raise UsageError("--columns: a file has columns, --text has none.")
-    predictor = Predictor(checkpoint, options.devices)
-    temperature = calibration_of(run, checkpoint, predictor.task).temperature if options.calibrate else 1.0
+    predictor = Predictor(checkpoint, 1 if options.devices is None else options.devices)
+    calibration = calibration_of(run, checkpoint, predictor.task, predictor) if options.calibrate else None
+    temperature = 1.0 if calibration is None else calibration.temperature
     if options.text is not None:
         _predict_text(predictor, options, temperature)
     else:
         _predict_file(predictor, options, temperature, run, checkpoint)
+
+
+def _check_split(options: Any) -> None:
+    """Stop at flags that a split does not have: they would be ignored."""
+    if options.text_pair is not None:
+        raise UsageError("--text_pair: the first text is missing, `--text TEXT`.")
+    if options.devices is not None:
+        raise UsageError("--devices goes with --text or --file; for a split it is `--trainer.devices`.")
+    if given := [f"--{name}" for name in ("columns", "output", "json") if getattr(options, name)]:
+        raise UsageError(f"{given[0]} goes with --text or --file; a split is written into the run.")
+
+
+def _check_own(options: Any, others: list[str]) -> None:
+    """Stop at what does not go with a text or a file."""
+    of_runs = Flags("glue-lit predict", allow_abbrev=False, add_help=False)
+    of_runs.add_argument("--data.task")  # these two say where the newest run is looked for
+    of_runs.add_argument("--trainer.default_root_dir")
+    _, wrong = of_runs.parse_known_args(others)
+    if wrong and wrong[0].startswith("-"):
+        raise UsageError(f"predict: {wrong[0]} does not go with --text or --file. `glue-lit predict --help` lists all.")
+    if wrong:
+        raise UsageError(f"predict: got {wrong[0]!r}, which belongs to no flag. One file at a time; quote a text.")
+    if options.text is not None and options.file is not None:
+        raise UsageError("--text and --file: give one of them.")
+    if options.text is None and options.text_pair is not None:
+        raise UsageError("--text_pair: a file holds both texts; the flag goes with --text.")
+    if options.text is not None and (given := [f"--{n}" for n in ("columns", "output") if getattr(options, n)]):
+        raise UsageError(f"{given[0]} goes with --file: a text has no columns, and its result is printed.")
+    if not all(is_text(text) for text in (options.text or "", options.text_pair or "")):
+        raise UsageError("--text: not UTF-8 text. Convert it, or set a UTF-8 locale.")
+    if options.file is None or options.output in (None, "-"):
+        return
+    output = Path(options.output)
+    if output.is_dir():
+        raise UsageError(f"--output: {options.output} is a folder. Allowed: a file, or - for standard output.")
+    if output.exists() and Path(options.file).exists() and output.samefile(options.file):
+        raise UsageError(f"--output: {options.output} is the file that is read; it would be replaced.")
 
 
 def _help() -> None:
@@ -109,6 +142,8 @@ def _predict_split(arguments: list[str], run: Run | None, checkpoint: Path) -> N
         if path.stat().st_mtime_ns != before.get(path):
             rewrite(path, calibration.temperature)
             say(f"Calibrated  {path}")
+            if path.stem == task.monitored_split:
+                say("            on the rows that the temperature was fitted on: new ones look less well calibrated")
 
 
 def _predict_text(predictor: Predictor, options: Any, temperature: float) -> None:
@@ -122,7 +157,8 @@ def _predict_text(predictor: Predictor, options: Any, temperature: float) -> Non
     line = next(_predicted(predictor, [[texts]], temperature))[0]
     del line["idx"]
     if options.json or not sys.stdout.isatty():
-        print(json.dumps(line, ensure_ascii=False))
+        with _standard_output() as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
     elif task.is_regression:
         say(f"score {line['score']:.4f}")
     else:
@@ -135,7 +171,7 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
     if len(columns) != len(task.text_columns):
         raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.text_columns)}.")
     if options.file == "-":
-        chunks: Iterable[list[Texts]] = as_they_come(stdin_texts(columns, task))
+        chunks: Iterable[list[Texts]] = as_they_come(stdin_texts(standard_input(), columns, task))
         output = options.output or "-"
     else:
         chunks = in_chunks(file_texts(Path(options.file), columns, task))
@@ -143,7 +179,8 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
         output = options.output or str(folder / f"{Path(options.file).name}.jsonl")
     found = _predicted(predictor, chunks, temperature)
     if output == "-":
-        _write(found, sys.stdout)
+        with _standard_output() as file:
+            _write(found, file)
         return
     with whole_file(Path(output)) as file:
         count = _write(found, file)
@@ -171,7 +208,7 @@ def _with_count(chunks: Iterable[Sequence[Texts]]) -> Iterator[tuple[Rows, int]]
 def _write(found: Iterable[list[dict[str, Any]]], file: IO[str]) -> int:
     """Write records as JSON lines, a chunk at once; returns their number."""
     count = 0
-    with _bar() as advance:
+    with _bar(hidden=file.isatty()) as advance:
         for lines in found:
             file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
             file.flush()
@@ -181,10 +218,22 @@ def _write(found: Iterable[list[dict[str, Any]]], file: IO[str]) -> int:
 
 
 @contextmanager
-def _bar() -> Iterator[Any]:
-    """A line on standard error that counts rows, where someone looks on."""
+def _standard_output() -> Iterator[IO[str]]:
+    """Standard output; whoever stops reading is left to the caller, a full disk is said."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise RunError(f"Cannot write to standard output ({error.strerror}).") from None
+
+
+@contextmanager
+def _bar(hidden: bool) -> Iterator[Any]:
+    """A line on standard error that counts rows, where someone looks on and the rows themselves do not show."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.completed:,.0f} rows"), TextColumn("{task.speed:,.0f} rows/s"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    with Progress(*columns, console=console, disable=hidden or not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("", total=None)
         yield lambda count: progress.update(bar, completed=count)

@@ -1,18 +1,17 @@
 """Texts to be predicted, in chunks: from a table of the user's, a plain file, or standard input line by line."""
 
-import queue
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from glue_lit.data.sources import Rows
-from glue_lit.data.tables import Value, json_object, lines_of, open_table, plain, text_of
+from glue_lit.data.tables import FORMATS, Value, json_object, lines_of, open_table, plain, text_of
 from glue_lit.errors import DataError
 from glue_lit.tasks import TaskSpec
 
 Texts = tuple[str, ...]
 CHUNK = 4096  # rows: enough to find some of the same length, and little to hold
+CHARACTERS = 1 << 22  # of a chunk, for rows that are documents: a tokenizer takes some 30 bytes for each
 
 
 def file_texts(path: Path, columns: Sequence[str], task: TaskSpec) -> Iterator[Texts]:
@@ -21,20 +20,37 @@ def file_texts(path: Path, columns: Sequence[str], task: TaskSpec) -> Iterator[T
     Raises:
         DataError: A column is missing, or a row has no text (naming the line).
     """
-    if path.suffix.lower() == ".txt":
-        if not path.is_file():
-            raise DataError(f"{path}: there is no such file.")
+    suffix = path.suffix.lower()
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: not a file, but a folder or a pipe. A pipe is read with `--file -`.")
+    if path.is_file() and suffix not in (".txt", *FORMATS):
+        raise DataError(f"{path}: its name ends with {suffix!r}. Allowed: {', '.join((*FORMATS, '.txt'))}.")
+    if path.is_file() and suffix == ".txt":
         for number, line in lines_of(path):
-            yield line_texts(line, columns, task, f"{path}, line {number}")
+            yield plain_texts(line, columns, task, f"{path}, line {number}")
         return
     table = open_table(path)
     for number, values in table.rows(columns):
         yield _texts(values, columns, table.place(number))
 
 
-def stdin_texts(columns: Sequence[str], task: TaskSpec) -> Iterator[Texts]:
+def standard_input() -> Iterator[bytes]:
+    """Lines of standard input, read past ``sys.stdin``.
+
+    Python ends with an abort where a thread still waits for a line of ``sys.stdin`` itself.
+
+    Raises:
+        DataError: It is closed, or cannot be read.
+    """
+    try:
+        yield from open(0, "rb", closefd=False)  # noqa: SIM115
+    except OSError as error:
+        raise DataError(f"Standard input cannot be read ({error.strerror}).") from None
+
+
+def stdin_texts(lines: Iterable[bytes], columns: Sequence[str], task: TaskSpec) -> Iterator[Texts]:
     """The one or two texts of each line of standard input, an object (JSONL) or plain text."""
-    for number, raw in enumerate(sys.stdin.buffer, start=1):
+    for number, raw in enumerate(lines, start=1):
         place = f"standard input, line {number}"
         yield line_texts(
             text_of(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw, place), columns, task, place
@@ -47,15 +63,27 @@ def line_texts(line: str, columns: Sequence[str], task: TaskSpec, place: str) ->
     Raises:
         DataError: A text is missing, or there are more than the task has.
     """
-    line = line.rstrip("\r\n")
     if line.lstrip().startswith("{"):
-        values = json_object(line, place)
+        try:
+            values = json_object(line, place)
+        except DataError as error:
+            raise DataError(f"{error} A line that begins with {{ is taken for JSON.") from None
         return _texts([plain(values.get(column), column, place) for column in columns], columns, place)
+    return plain_texts(line, columns, task, place)
+
+
+def plain_texts(line: str, columns: Sequence[str], task: TaskSpec, place: str) -> Texts:
+    """The texts of one line of plain text, pairs separated by a tab.
+
+    Raises:
+        DataError: A text is missing, or there are more than the task has.
+    """
+    line = line.rstrip("\r\n")
     texts = tuple(line.split("\t")) if len(columns) == 2 else (line,)
     if len(texts) != len(columns):
         raise DataError(
             f"{place}: {len(texts)} text(s), task {task.name} takes {len(columns)}: two on a line, with a tab between "
-            f"them, or a JSON object with {' and '.join(map(repr, columns))}."
+            f"them, or JSON (standard input, .jsonl) with {' and '.join(map(repr, columns))}."
         )
     return texts
 
@@ -69,15 +97,17 @@ def _texts(values: Sequence[Value], columns: Sequence[str], place: str) -> Texts
     return tuple(str(value) for value in values)
 
 
-def in_chunks(texts: Iterable[Texts], size: int = CHUNK) -> Iterator[list[Texts]]:
-    """As many at a time as ``size``; what was read before an error comes before it."""
+def in_chunks(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARACTERS) -> Iterator[list[Texts]]:
+    """As many at a time as ``size``, or as have ``characters``; what was read before an error comes before it."""
     chunk: list[Texts] = []
+    held = 0
     try:
         for text in texts:
             chunk.append(text)
-            if len(chunk) == size:
+            held += sum(map(len, text))
+            if len(chunk) == size or held >= characters:
                 yield chunk
-                chunk = []
+                chunk, held = [], 0
     except DataError:
         if chunk:
             yield chunk
@@ -86,31 +116,46 @@ def in_chunks(texts: Iterable[Texts], size: int = CHUNK) -> Iterator[list[Texts]
         yield chunk
 
 
-def as_they_come(texts: Iterable[Texts], size: int = CHUNK) -> Iterator[list[Texts]]:
-    """Chunks of what is there, one text or ``size``: whoever writes slowly into a pipe gets each answer at once."""
-    waiting: queue.Queue[Texts | BaseException | None] = queue.Queue(maxsize=2 * size)
+def as_they_come(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARACTERS) -> Iterator[list[Texts]]:
+    """Chunks of what is there, one text or many: whoever writes slowly into a pipe gets each answer at once."""
+    waiting: list[Texts] = []
+    held = 0
+    ended: list[BaseException | None] = []
+    changed = threading.Condition()
+
+    def has_room() -> bool:
+        return len(waiting) < size and held < characters
+
+    def has_news() -> bool:
+        return bool(waiting or ended)
 
     def read() -> None:
+        nonlocal held
+        error = None
         try:
             for text in texts:
-                waiting.put(text)
-            waiting.put(None)
-        except BaseException as error:
-            waiting.put(error)
+                with changed:
+                    changed.wait_for(has_room)
+                    waiting.append(text)
+                    held += sum(map(len, text))
+                    changed.notify()
+        except BaseException as raised:
+            error = raised
+        with changed:
+            ended.append(error)
+            changed.notify()
 
     threading.Thread(target=read, daemon=True).start()
     while True:
-        chunk, item = [], waiting.get()
-        while isinstance(item, tuple):
-            chunk.append(item)
-            if len(chunk) == size or waiting.empty():
-                break
-            item = waiting.get()
+        with changed:
+            changed.wait_for(has_news)
+            chunk, waiting, held = waiting, [], 0
+            changed.notify()
         if chunk:
             yield chunk
-        if isinstance(item, BaseException):
-            raise item
-        if item is None:
+        elif ended[0] is not None:
+            raise ended[0]
+        else:
             return
 
 

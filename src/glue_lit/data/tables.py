@@ -226,8 +226,12 @@ def plain(value: Any, column: str, place: str) -> Value:
     """A text, number, truth value or nothing.
 
     Raises:
-        DataError: It is something else, or a number that is none (NaN).
+        DataError: It is something else, or a text with half a character.
     """
+    if isinstance(value, str) and not is_text(value):
+        raise DataError(
+            f"{place}: column {column!r} holds half of a surrogate pair (\\ud800 to \\udfff), no character."
+        )
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
@@ -236,6 +240,14 @@ def plain(value: Any, column: str, place: str) -> Value:
         f"{place}: column {column!r} holds a {type(value).__name__}; a text or a number is needed. "
         "An example has one label: several at once are not supported."
     )
+
+
+def is_text(value: str) -> bool:
+    """Whether a string can be written as UTF-8, which half of a surrogate pair cannot."""
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 class _Parquet(Table):
