@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -266,6 +267,23 @@ def test_a_model_that_gives_no_numbers_is_no_prediction(
     out, err = capsys.readouterr()
     assert out == ""
     assert "nan.ckpt gives outputs that are no numbers (NaN)" in err
+
+
+def test_a_bar_on_a_terminal(trained: dict[str, Run], tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("one\n" * 50)
+    master, terminal = pty.openpty()
+    command = [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path]
+    paths = ["--file", tmp_path / "rows.txt", "--output", tmp_path / "out.jsonl"]
+    with subprocess.Popen([*command, *paths], stdout=terminal, stderr=terminal) as process:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # that is how the end of a terminal reads
+            while read := os.read(master, 4096):
+                shown += read
+        os.close(master)
+    assert process.returncode == 0, shown.decode()
+    assert b"50 rows" in shown
+    assert len(lines_of(tmp_path / "out.jsonl")) == 50
 
 
 @pytest.mark.parametrize("way", ["ctrl-c", "reader gone"])

@@ -11,7 +11,8 @@ from typing import IO, Any
 
 import torch
 from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from glue_lit.arguments import locate
 from glue_lit.callbacks import prediction_lines
@@ -233,7 +234,15 @@ def _standard_output() -> Iterator[IO[str]]:
 def _bar(hidden: bool) -> Iterator[Any]:
     """A line on standard error that counts rows, where someone looks on and the rows themselves do not show."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.completed:,.0f} rows"), TextColumn("{task.speed:,.0f} rows/s"), TimeElapsedColumn())
+    columns = (TextColumn("{task.completed:,.0f} rows"), _Speed(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=hidden or not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("", total=None)
         yield lambda count: progress.update(bar, completed=count)
+
+
+class _Speed(ProgressColumn):
+    """Rows a second, as soon as there is something to measure."""
+
+    def render(self, task: Task) -> Text:
+        """The speed of ``task``."""
+        return Text(f"{task.speed:,.0f} rows/s" if task.speed is not None else "")
