@@ -18,6 +18,7 @@ LAYERS = (
         "optim",
         "rows",
         "data",
+        "adapters",
         "building",
         "heads",
         "layers",

@@ -130,6 +130,7 @@ CUTS = [
 ]
 RECIPES: dict[str, dict[str, Any]] = {
     "layers": {"model": {"layer_decay": 0.8}},
+    "lora": {"model": {"peft": {"peft_type": "LORA", "r": 4, "lora_dropout": 0.1}}},
     "frozen": {"model": {"freeze": 1}},
     "plain": {},
     "accumulation": {"accumulate_grad_batches": 3},

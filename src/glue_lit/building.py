@@ -2,20 +2,35 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glue_lit import pretrained
+from glue_lit.adapters import add_adapters, merged
 from glue_lit.errors import ModelError
 from glue_lit.heads import check_trained, head_of, label_order, renew, reorder
 from glue_lit.tasks import TaskSpec
 
 
-def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained: bool = False) -> tuple[Any, bool]:
-    """A model with pretrained weights, and whether its head is trained already.
+class Built(NamedTuple):
+    """A model to be trained.
+
+    Attributes:
+        model: The Hugging Face model.
+        has_trained_head: Whether its head is one of this task.
+        new: Names of the parameters that there were no weights for.
+    """
+
+    model: Any
+    has_trained_head: bool
+    new: frozenset[str] = frozenset()
+
+
+def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained: bool = False) -> Built:
+    """A model with pretrained weights.
 
     The head of a model that was fine-tuned on the same labels is kept, its outputs put into the task's order by
     their names; any other is new.
@@ -56,7 +71,7 @@ def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained
         reorder(model, order)
     elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # of as many labels, and others
         renew(model)
-    return model, order is not None
+    return Built(model, order is not None, frozenset(loaded["missing_keys"]))
 
 
 def _head_weight(model: Any) -> str | None:
@@ -72,8 +87,6 @@ def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architec
     Raises:
         ModelError: Its labels are not the task's.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
     values = json.loads(architecture)
     labels = tuple(name for _, name in sorted(values["id2label"].items(), key=lambda item: int(item[0])))
     if labels != (task.labels or ("score",)):
@@ -81,6 +94,14 @@ def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architec
             f"The checkpoint's labels are {', '.join(labels)}; task {task.name} has "
             f"{', '.join(task.labels) or 'a score'}. Take a run of this task, or another data.task."
         )
+    return _empty(values, hparams)
+
+
+def _empty(values: dict[str, Any], hparams: Mapping[str, Any]) -> Any:
+    """A model with random weights, from the values of its configuration."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    values = dict(values)
     config = AutoConfig.for_model(values.pop("model_type"), **values)
     with pretrained.quiet():
         return AutoModelForSequenceClassification.from_config(
@@ -88,8 +109,8 @@ def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architec
         )
 
 
-def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[str, Any]) -> tuple[Any, bool]:
-    """A model with the encoder of a checkpoint, and whether its head is that of the checkpoint, too.
+def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[str, Any]) -> Built:
+    """A model with the encoder of a checkpoint, adapters merged into it.
 
     As in RoBERTa's recipe for RTE, MRPC and STS-B, which start from MNLI (Liu et al. 2019, section 5.1). The head is
     kept where the labels are the task's, in the task's order by their names.
@@ -99,8 +120,6 @@ def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[st
         hparams: Those of `SequenceClassifier`.
         saved: The checkpoint's content.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
     values = json.loads(saved["hyper_parameters"]["architecture"])
     order = label_order(values["id2label"], task)
     names = task.labels or ("score",)
@@ -109,20 +128,29 @@ def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[st
         "label2id": {name: number for number, name in enumerate(names)},
         "problem_type": "regression" if task.is_regression else "single_label_classification",
     }
-    config = AutoConfig.for_model(values.pop("model_type"), **values)
-    with pretrained.quiet():
-        model = AutoModelForSequenceClassification.from_config(
-            config, dtype=torch.float32, trust_remote_code=hparams["trust_remote_code"], **_attention(hparams)
-        )
+    model = _empty(values, hparams)
     fresh = model.state_dict()
-    weights = {name.removeprefix("model."): value for name, value in saved["state_dict"].items()}
+    weights = _whole_weights(saved, hparams)
     fitting = {name: value for name, value in weights.items() if name in fresh and value.shape == fresh[name].shape}
     model.load_state_dict(fitting, strict=False)
     if order is not None:
         reorder(model, order)
     else:
         renew(model)
-    return model, order is not None
+    return Built(model, order is not None)
+
+
+def _whole_weights(saved: Mapping[str, Any], hparams: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights in a checkpoint by the model's own names, with adapters merged."""
+    weights = {name.removeprefix("model."): value for name, value in saved["state_dict"].items()}
+    of_run = saved["hyper_parameters"]
+    if of_run.get("peft") is None:
+        return weights
+    model = _empty(json.loads(of_run["architecture"]), hparams)
+    add_adapters(model, of_run["peft"])
+    model.load_state_dict(weights)
+    merged_weights: dict[str, Tensor] = merged(model).state_dict()
+    return merged_weights
 
 
 class Float32Linear(nn.Linear):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from glue_lit import pretrained
+from glue_lit.adapters import merged
 from glue_lit.checkpoints import check_undamaged, read_checkpoint
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.tokenizers import longest_input, unpack
@@ -74,8 +75,8 @@ def load_trained(checkpoint: Path, run: Run | None) -> Trained:
 
 
 def plain_model(classifier: SequenceClassifier) -> Any:
-    """The Hugging Face model to be handed on, without what only training needs."""
-    return classifier.model
+    """The Hugging Face model to be handed on: adapters are merged into its weights."""
+    return merged(classifier.model)
 
 
 def write_model(trained: Trained, folder: Path) -> None:
@@ -151,6 +152,8 @@ def whole_folder(path: Path, overwrite: bool) -> Any:
         part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         part.chmod(0o755)
         yield part
+        for file in part.rglob("*"):
+            file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors lets nobody else read what it writes
         if path.is_dir():
             shutil.rmtree(path)
         part.rename(path)

@@ -15,7 +15,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from glue_lit import __version__
-from glue_lit.building import build_from_architecture, build_from_run, build_pretrained, score_in_float32
+from glue_lit.adapters import PeftMethod, add_adapters, plain_settings, same_method
+from glue_lit.building import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
 from glue_lit.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
 from glue_lit.custom import custom_of, task_of
 from glue_lit.data.batches import Batch
@@ -63,6 +64,8 @@ class SequenceClassifier(LightningModule):
         freeze: Leave the embeddings (0) and so many of the first layers as they are; null trains everything.
         layer_decay: Learning rate of each layer as a fraction of that of the layer above it; the head and what
             follows the layers have learning_rate itself, the embeddings the lowest.
+        peft: Train adapters and the head in place of the encoder: peft.LoraConfig (its settings as
+            --model.peft.init_args.r 16), peft.IA3Config and others of the package peft.
         attention: Attention implementation (sdpa, eager, flash_attention_2 ...); null for transformers' choice.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run code that comes with the model. Only for authors you trust.
@@ -92,11 +95,19 @@ class SequenceClassifier(LightningModule):
         revision: str = "main",
         trust_remote_code: bool = False,
         init_from: str | None = None,
+        peft: PeftMethod | None = None,
         custom: dict[str, Any] | None = None,
         architecture: str | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["architecture"])
+        self.save_hyperparameters(ignore=["architecture", "peft"])
+        # A checkpoint has them as plain values.
+        self.save_hyperparameters({"peft": peft if peft is None or isinstance(peft, dict) else plain_settings(peft)})
+        if peft is not None and freeze is not None:
+            raise UsageError(
+                "model.freeze and model.peft: give one of them. With adapters the encoder's own weights stay as they "
+                "are; model.peft.init_args.layers_to_transform says which layers have adapters."
+            )
         self.task = task_of(task, custom_of(custom))
         for flag in ("learning_rate", "weight_decay", "warmup", "max_grad_norm"):
             if not 0 <= self.hparams[flag] < float("inf"):
@@ -131,17 +142,20 @@ class SequenceClassifier(LightningModule):
     def _build(self) -> None:
         if "model" in self._modules:
             return
-        if self._architecture is None and self.hparams["init_from"] is not None:
+        if self._architecture is not None:
+            built = Built(build_from_architecture(self.task, self.hparams, self._architecture), False)
+        elif self.hparams["init_from"] is not None:
             saved = read_checkpoint(best_of(self.hparams["init_from"]))
-            self.model, self.has_trained_head = build_from_run(self.task, self.hparams, saved)
-        elif self._architecture is None:
-            self.model, self.has_trained_head = build_pretrained(self.task, self.hparams, self.must_be_trained)
+            built = build_from_run(self.task, self.hparams, saved)
         else:
-            self.model = build_from_architecture(self.task, self.hparams, self._architecture)
+            built = build_pretrained(self.task, self.hparams, self.must_be_trained)
+        self.model, self.has_trained_head = built.model, built.has_trained_head
         if self.hparams["freeze"] is not None:
             freeze_layers(self.model, self.hparams["freeze"])
         score_in_float32(self.model)
         cheapen_dropout(self.model)
+        if self.hparams["peft"] is not None:
+            self.hparams["peft"] = add_adapters(self.model, self.hparams["peft"], built.new)
         # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
         self.model.train()
 
@@ -155,6 +169,7 @@ class SequenceClassifier(LightningModule):
     def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
         """Build the model as a checkpoint says, because its weights will be loaded: no Hub, no pretrained weights."""
         self._architecture = checkpoint["hyper_parameters"]["architecture"]
+        self.hparams["peft"] = same_method(self.hparams["peft"], checkpoint["hyper_parameters"].get("peft"))
         self._tokens_before = rows_of(checkpoint)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import yaml
 from glue_lit.tasks import TaskSpec
 
 _RECIPE = {
-    "model": ("learning_rate", "weight_decay", "schedule", "warmup", "max_grad_norm"),
+    "model": ("learning_rate", "weight_decay", "schedule", "warmup", "max_grad_norm", "freeze", "layer_decay"),
     "data": ("batch_size", "group_by_length", "max_length"),
 }
 _LIMITS = """It was fitted to one data set, and its figures hold for texts like those. The validation rows picked the
@@ -107,11 +107,21 @@ def _figure(value: Any) -> str:
     return "undefined" if value is None else f"{value:.6f}"
 
 
+def _adapters(peft: Any) -> dict[str, str]:
+    """The method of peft and those of its settings that say something."""
+    if not isinstance(peft, Mapping):
+        return {}
+    settings = (peft.get("init_args") or {}).items()
+    said = [f"{k} {v}" for k, v in settings if v not in (None, False, "none", {}) and not isinstance(v, Mapping)]
+    return {"adapters, merged into the weights": f"{peft.get('class_path')}: {', '.join(said)}"}
+
+
 def _origin(record: Mapping[str, Any]) -> Iterator[str]:
     """Recipe, data and versions, as far as the run tells."""
     config = record.get("config") or {}
     recipe = {key: (config.get(part) or {}).get(key) for part, keys in _RECIPE.items() for key in keys}
     recipe |= {"epochs": record.get("epochs"), "steps": record.get("steps"), "seed": record.get("seed")}
+    recipe |= _adapters((config.get("model") or {}).get("peft"))
     recipe["precision"] = (record.get("device") or {}).get("precision")
     if record:
         yield "## Recipe\n| setting | value |\n|---|---|"

@@ -65,15 +65,44 @@ def _unknown_flag(parser: Any, argument: str, help_hint: str) -> str:
 
 
 def _wrong_value(key: str, detail: str, arguments: Sequence[str]) -> str:
-    where = where_set(arguments, key)
+    where = where_set(arguments, _nested(key, detail, arguments))
+    if said := _wrong_class(key, detail, arguments):
+        return f"{where}: {said}"
     if match := re.match(r"Expected a (.+?)\. Got value: (.*)", detail, re.DOTALL):
         return f"{where}: got {match[2].strip()!r}, allowed: {_readable(match[1])}."
     if "Subtypes:" in detail:
         value = re.search(r"Given value: (.*)", detail, re.DOTALL)
         subtypes = re.search(r"Subtypes: \[(.*)\]\s*$", detail, re.MULTILINE)
         if value and subtypes:
-            return f"{where}: got {value[1].strip()!r}, allowed: {_readable(subtypes[1])}."
+            how = " A class is named with its package: PACKAGE.CLASS." if "dot import path" in detail else ""
+            return f"{where}: got {value[1].strip()!r}, allowed: {_readable(subtypes[1])}.{how}"
     return f"{where}: {' '.join(detail.split())}"
+
+
+def _nested(key: str, detail: str, arguments: Sequence[str]) -> str:
+    """The key of a class's own setting, where the value of one is wrong on the command line."""
+    found = re.search(r"NestedArg\(key='([^']+)'", detail)
+    names = (f"{key}.init_args.{found[1]}", f"{key}.{found[1]}") if found else ()
+    flags = {argument.partition("=")[0] for argument in arguments}
+    return next((name for name in names if f"--{name}" in flags), key)
+
+
+def _wrong_class(key: str, detail: str, arguments: Sequence[str]) -> str:
+    """What is wrong with a class that is named in a setting, or with one of its own settings; else nothing."""
+    command = f"glue-lit {arguments[0] if arguments else 'fit'}"
+    if match := re.search(r"- Option '([^']+)' is not accepted", detail):
+        return f"the class has no setting {match[1]}. `{command} --{key}.help CLASS` lists all."
+    if match := re.search(r"Problem with given class_path '([^']+)':\s*([^\n]+)", detail):
+        package = match[1].partition(".")[0]
+        missing = f" `pip install {package}` if that is what it is called." if "No module named" in match[2] else ""
+        return f"there is no class {match[1]} ({match[2]}).{missing}"
+    if match := re.search(r"- Import path (\S+) does not correspond to a subclass of (\w+)", detail):
+        if match[1].endswith(f".{match[2]}"):
+            return f"which class? Say so first: `--{key}.class_path PACKAGE.CLASS`."
+        return f"{match[1]} is no {match[2]}."
+    if match := re.search(r"- (\w+): (got .*, allowed: .*)", detail):
+        return match[2]
+    return ""
 
 
 def _readable(types: str) -> str:

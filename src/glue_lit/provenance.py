@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ _LIBRARIES = ("torch", "lightning", "transformers", "tokenizers", "datasets", "t
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this program, and of the libraries that a score can depend on."""
-    return {"python": platform.python_version(), "glue-lit": __version__} | {name: version(name) for name in _LIBRARIES}
+    used = (*_LIBRARIES, *(name for name in ("peft",) if name in sys.modules))
+    return {"python": platform.python_version(), "glue-lit": __version__} | {name: version(name) for name in used}
 
 
 def git_revision() -> dict[str, Any] | None:

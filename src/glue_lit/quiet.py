@@ -21,6 +21,7 @@ _MESSAGES = (
     r".*lr_scheduler\.step\(\)",  # fires when a resumed run is already at its end
     r".*callbacks used to create the checkpoint need to be provided",  # keeping checkpoints is for fits
     r".*could not find the monitored key",  # names are checked; this is a fit that validated nothing, and we say so
+    r".*`loftq_config` specified but will be ignored",  # peft's own default
     r".*was configured with .*weights_only",
 )
 

@@ -112,6 +112,14 @@ def trained_rows(model: nn.Module) -> TrainedRows | None:
     return next((module for module in model.modules() if isinstance(module, TrainedRows)), None)
 
 
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """How many weights a model has, and how many of them are trained; a `TrainedRows` counts as what it stands for."""
+    table = trained_rows(model)
+    doubled, others = (table.rows.numel(), table.weight.numel() - table.rows.numel()) if table is not None else (0, 0)
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, _ in sizes) - doubled, sum(size for size, is_trained in sizes if is_trained) + others
+
+
 def _token_embedding(model: Any) -> tuple[nn.Module, str, nn.Embedding] | None:
     """The module that holds the token embedding, its name there, and itself; nothing if it is an unusual one."""
     try:

@@ -15,6 +15,7 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import Stopped
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
 from glue_lit.model import SequenceClassifier
+from glue_lit.rows import parameter_counts
 from glue_lit.runs import LOGS, Run, find_runs
 from glue_lit.signals import requeue
 from glue_lit.speed import TrainingSpeed
@@ -32,9 +33,8 @@ def say_data(data: GLUEDataModule, stage: str) -> None:
 
 def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
     """Which pretrained model, how large, on what."""
-    sizes = [(parameter.numel() / 1e6, parameter.requires_grad) for parameter in model.model.parameters()]
-    count, trained = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
-    of_them = f" ({trained:.1f} M trained)" if model.hparams["freeze"] is not None else ""
+    count, trained = parameter_counts(model)
+    of_them = f" ({_millions(trained)} trained)" if trained < count else ""
     place = f"{trainer.world_size} x {trainer.strategy.root_device.type}, {_precision(trainer)}"
     name = model.hparams["name_or_path"]
     origin = model.hparams["init_from"]
@@ -42,7 +42,11 @@ def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
         say(f"Encoder of {shown(Path(origin))}, {'and its head' if model.has_trained_head else 'new head'}")
     head = ", head kept (its labels are the task's)" if model.has_trained_head and origin is None else ""
     name = shown(Path(name)) if Path(name).is_absolute() else name
-    say(f"{name}, {count:.1f} M parameters{of_them}{head}, on {place}")
+    say(f"{name}, {_millions(count)} parameters{of_them}{head}, on {place}")
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e6:.3f} M"
 
 
 def _precision(trainer: Trainer) -> str:
@@ -143,6 +147,7 @@ def run_record(
         "source": data.hparams["source"],
         "model": model.hparams["name_or_path"],
         "init_from": model.hparams["init_from"],
+        "parameters": dict(zip(("total", "trained"), parameter_counts(model), strict=True)),
         "metrics": model.scores,
         "predicted": model.predicted,
         "best": {"checkpoint": "checkpoints/best.ckpt", "epoch": best["epoch"] + 1, "step": best["global_step"]},
