@@ -15,6 +15,8 @@ _COMMANDS = {
     "predict": "predict a split, a file, a text or standard input with a checkpoint",
     "export": "write a run's model for others: a folder, ONNX, the Hub",
     "submit": "write or check the zip for the GLUE leaderboard",
+    "tune": "search hyperparameters: many short trainings, then the best settings",
+    "suite": "train all tasks over several seeds: means, spreads, the GLUE average",
     "tasks": "list the tasks",
     "show": "print random examples of a task",
 }
@@ -47,6 +49,10 @@ def _command(name: str) -> Callable[[], None]:
         from glue_lit.commands.submit import main
     elif name == "show":
         from glue_lit.commands.show import main
+    elif name == "tune":
+        from glue_lit.commands.tune import main
+    elif name == "suite":
+        from glue_lit.commands.suite import main
     else:
         from glue_lit.quiet import hush
 

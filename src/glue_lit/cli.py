@@ -20,6 +20,7 @@ from glue_lit.custom import custom_of, task_of
 from glue_lit.data.custom import complete_task
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
+from glue_lit.job_progress import JobProgress, end_with_driver, job_folder
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
 from glue_lit.machine import fast_precision, keep_freed_memory
 from glue_lit.model import SequenceClassifier
@@ -190,6 +191,8 @@ class GlueLitCLI(LightningCLI):
         else:
             self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
             callbacks += [self.speed, EpochLines(), self.directory, self.last]
+            if (folder := job_folder()) is not None:
+                callbacks.append(JobProgress(folder, self.best.monitor))
             if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same
                 kwargs["logger"] = self._run_logger(run, curves=trainer.get("logger") is not False)
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
@@ -344,5 +347,6 @@ def main() -> None:
     """Run one of the trainer's commands on ``sys.argv``."""
     quiet_loggers()
     die_with_parent()
+    end_with_driver()
     keep_freed_memory()
     GlueLitCLI()

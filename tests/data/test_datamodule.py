@@ -246,7 +246,6 @@ def test_the_diagnostic_set_is_only_tested(tiny_model: Path, stage: str) -> None
         ("batch_size", -8, 1),
         ("eval_batch_size", 0, 1),
         ("max_length", 3, 4),
-        ("train_limit", 0, 1),
         ("validation_limit", 0, 1),
         ("test_limit", -1, 1),
         ("num_workers", -1, 0),
@@ -257,6 +256,13 @@ def test_ranges(tiny_model: Path, setting: str, value: int, least: int) -> None:
     with pytest.raises(UsageError, match=re.escape(expected)):
         module(tiny_model, **{setting: value})
     module(tiny_model, **{setting: least})
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.5, float("nan")])
+def test_a_limit_is_a_number_of_rows_or_a_share(tiny_model: Path, limit: float) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"data.train_limit: got {limit}, allowed: a number of rows, or")):
+        module(tiny_model, train_limit=limit)
+    assert len(module(tiny_model, train_limit=0.1).dataset("train")) * 10 == len(module(tiny_model).dataset("train"))
 
 
 def test_unknown_task(tiny_model: Path) -> None:

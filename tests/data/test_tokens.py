@@ -330,3 +330,10 @@ def test_no_limit_or_a_large_one_takes_all(limit: int | None) -> None:
 def test_a_limit_must_leave_something(limit: int) -> None:
     with pytest.raises(DataError, match=rf"A limit of {limit} rows leaves nothing to work on; allowed: 1 or more"):
         spread(store_of(10), limit)
+
+
+def test_a_limit_below_one_is_a_share() -> None:
+    assert spread(store_of(50), 0.1).tolist() == [0, 10, 20, 30, 40]
+    assert spread(store_of(50), 5.0).tolist() == [0, 10, 20, 30, 40]
+    with pytest.raises(DataError, match="leaves nothing"):
+        spread(store_of(3), 0.1)

@@ -40,7 +40,8 @@ class GLUEDataModule(LightningDataModule):
         eval_batch_size: Examples per evaluation step and device; null for as many as fit 8192 tokens.
         max_length: Longest input in tokens, longer ones are cut; never more than the model takes,
             which null stands for.
-        train_limit: Use only so many training examples, spread evenly over the split, for quick trials.
+        train_limit: Use only so many training examples, spread evenly over the split, for quick trials; below 1 it
+            is the share of them.
         validation_limit: The same for validation.
         test_limit: The same for test and predict.
         predict_split: What `predict` predicts: test (every test split of the task), or a split by name.
@@ -62,7 +63,7 @@ class GLUEDataModule(LightningDataModule):
         tokens_per_batch: int | None = None,
         eval_batch_size: int | None = None,
         max_length: int | None = None,
-        train_limit: int | None = None,
+        train_limit: int | float | None = None,
         validation_limit: int | None = None,
         test_limit: int | None = None,
         predict_split: str = "test",
@@ -81,12 +82,16 @@ class GLUEDataModule(LightningDataModule):
         self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})
         self.task = task_of(task, self.custom)
         least_allowed = {"max_length": 4, "num_workers": 0} | dict.fromkeys(
-            ("batch_size", "tokens_per_batch", "eval_batch_size", "train_limit", "validation_limit", "test_limit"), 1
+            ("batch_size", "tokens_per_batch", "eval_batch_size", "validation_limit", "test_limit"), 1
         )
         for flag, least in least_allowed.items():
             value = self.hparams[flag]
             if value is not None and value < least:
                 raise UsageError(f"data.{flag}: got {value}, allowed: {least} or more.")
+        if train_limit is not None and not (0 < train_limit < 1 or (train_limit >= 1 and train_limit % 1 == 0)):
+            raise UsageError(
+                f"data.train_limit: got {train_limit}, allowed: a number of rows, or above 0 and below 1 for a share."
+            )
         self._datasets: dict[str, TokenDataset] = {}
         self._splits: dict[str, Split] = {}
         self._checkpoint: dict[str, Any] = {}

@@ -170,14 +170,16 @@ def _write(store: TokenStore, path: Path) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def spread(store: TokenStore, limit: int | None) -> Tensor:
-    """Positions of at most ``limit`` examples, spread evenly over the split, ``(examples,)`` int64.
+def spread(store: TokenStore, limit: float | None) -> Tensor:
+    """Positions of at most ``limit`` examples (below 1: of that share), spread evenly, ``(examples,)`` int64.
 
     Evenly, since a file sorted by label would give one class if cut at its start.
 
     Raises:
-        DataError: ``limit`` is below 1.
+        DataError: ``limit`` leaves no example.
     """
+    if limit is not None:
+        limit = round(limit * len(store)) if 0 < limit < 1 else int(limit)
     if limit is None or limit >= len(store):
         return torch.arange(len(store))
     if limit < 1:

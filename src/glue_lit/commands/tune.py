@@ -1,0 +1,252 @@
+"""``glue-lit tune``: search hyperparameters, then say which settings are best."""
+
+import csv
+import os
+import statistics
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from glue_lit.console import print_table, say
+from glue_lit.custom import custom_of, task_of
+from glue_lit.errors import RunError, Stopped, UsageError
+from glue_lit.runs import LOGS, whole_file, write_text
+
+try:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+except ImportError:
+    raise UsageError("`glue-lit tune` needs Optuna: `pip install 'glue-lit[tune]'`.") from None
+
+from glue_lit.engine.driver import Driver
+from glue_lit.engine.job import Job, Outcome, Progress, claim
+from glue_lit.engine.pictures import draw
+from glue_lit.engine.plan import Fixed
+from glue_lit.engine.search import Search, number_of
+from glue_lit.engine.settings import Engine, full_configuration, open_executor, parse
+from glue_lit.engine.space import DEFAULT_SPACE, as_yaml, distributions, dotted
+from glue_lit.engine.view import Board, duration
+
+
+class Tune:
+    """What is searched, and how long.
+
+    Args:
+        trials: How many settings are tried.
+        space: For each setting its type and range, e.g. {model.learning_rate: {type: float, low: 1e-5, high: 1e-4,
+            log: true}}; null for learning rate, batch size and epochs.
+        train_fraction: Share of the training rows that trials train on; null for all.
+        name: Of the search, a folder in lightning_logs/tune; null for the task's. The same name goes on with it.
+        refit: Train on all rows with the best settings, with so many seeds (1, 2, ...).
+        sampler: Chooses what to try next; null for optuna.samplers.TPESampler.
+        pruner: Gives up trials that do not look good; null for optuna.pruners.MedianPruner,
+            optuna.pruners.NopPruner for none.
+        storage: URL of a database that several drivers share (postgresql+psycopg://...); null for a file.
+        seed: Of the sampler.
+        keep_checkpoints: Keep those of all trials, not only the best one's.
+    """
+
+    def __init__(
+        self,
+        trials: int = 10,
+        space: dict[str, Any] | None = None,
+        train_fraction: float | None = None,
+        name: str | None = None,
+        refit: int = 0,
+        sampler: BaseSampler | None = None,
+        pruner: BasePruner | None = None,
+        storage: str | None = None,
+        seed: int = 0,
+        keep_checkpoints: bool = False,
+    ) -> None:
+        for flag, value, least in (("trials", trials, 1), ("refit", refit, 0), ("seed", seed, 0)):
+            if value < least:
+                raise UsageError(f"--tune.{flag}: got {value}, allowed: {least} or more.")
+        if train_fraction is not None and not 0 < train_fraction <= 1:
+            raise UsageError(f"--tune.train_fraction: got {train_fraction}, allowed: above 0, up to 1.")
+        if name is not None and (not name or Path(name).name != name):
+            raise UsageError(f"--tune.name: got {name!r}, allowed: the name of a folder, without /.")
+        self.trials, self.refit, self.seed, self.name = trials, refit, seed, name
+        self.space = DEFAULT_SPACE if space is None else space
+        self.train_fraction = train_fraction
+        self.sampler, self.pruner, self.storage, self.keep_checkpoints = sampler, pruner, storage, keep_checkpoints
+
+
+def main() -> None:
+    """Search, and say what was found."""
+    tune, engine, arguments = parse("tune", Tune, sys.argv[2:])
+    text = full_configuration(arguments)
+    settings = yaml.safe_load(text)
+    space = distributions(tune.space, dotted(settings))
+    monitor, higher = _judged_by(settings)
+    root = Path(settings["trainer"].get("default_root_dir") or ".")
+    folder = (root / LOGS / "tune" / (tune.name or settings["data"]["task"])).absolute()
+    lock = claim(folder, "the search")
+    try:
+        _write_base(folder / "base.yaml", text)
+        extra = () if tune.train_fraction in (None, 1) else ("--data.train_limit", str(tune.train_fraction))
+        search = Search(
+            folder, folder / "base.yaml", space, tune.trials, monitor, higher, extra,
+            tune.sampler, tune.pruner, tune.storage, tune.seed, tune.keep_checkpoints,
+        )  # fmt: skip
+        _search(search, engine)
+        if search.best is not None and tune.refit:
+            _refit(search, tune.refit, engine)
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _judged_by(settings: dict[str, Any]) -> tuple[str, bool]:
+    """The value that trials are judged by, and whether a higher one is better."""
+    checkpoint = settings.get("checkpoint") or {}
+    monitor = checkpoint.get("monitor")
+    if monitor is None:
+        task = task_of(settings["data"]["task"], custom_of(settings["data"].get("custom")))
+        monitor = task.monitor
+    if monitor.startswith("train/"):
+        raise UsageError(f"checkpoint.monitor: {monitor} says nothing about new rows; trials need a validation value.")
+    mode = checkpoint.get("mode") or ("min" if monitor.endswith("loss") else "max")
+    return str(monitor), mode == "max"
+
+
+def _write_base(path: Path, text: str) -> None:
+    """Keep what all trials begin with; an earlier one stays, to be compared with."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _search(search: Search, engine: Engine) -> None:
+    """Run the trials that are left, and write what was found whatever happens."""
+    queue = _Told(search)
+    try:
+        with Board(("trial", *_short(search.space), search.monitor), queue.row, queue.summary) as board:
+            queue.say = board.event
+            left = search.trials - sum(trial.state.is_finished() for trial in search.all())
+            board.event(f"Search {search.folder}: {max(0, left)} of {search.trials} trials to run, {search.monitor}")
+            Driver(queue, open_executor(engine), board, engine.patience).work()
+    except Stopped:
+        _write(search)
+        say("The same command goes on with the search.")
+        raise
+    except RunError:
+        _write(search)
+        raise
+    _write(search)
+    _say_best(search)
+
+
+class _Told:
+    """A search whose events are told to the user."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.say = say
+
+    def next(self) -> Job | None:
+        return self.search.next()
+
+    def report(self, job: Job, progress: Progress) -> bool:
+        return self.search.report(job, progress)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        self.search.ended(job, outcome)
+        if outcome.state == "stopped":
+            return
+        trial = self.search.all()[int(job.name)]
+        state = trial.state.name.lower().replace("fail", "failed")
+        value = "" if trial.value is None else f" {trial.value:.4f}"
+        best = self.search.best
+        so_far = f"; best {best.value:.4f} (trial {best.number})" if best is not None else ""
+        error = f": {self.search.error_of(trial)}" if self.search.error_of(trial) else ""
+        params = ", ".join(f"{key.rpartition('.')[2]} {number_of(v)}" for key, v in trial.params.items())
+        self.say(f"trial {trial.number} {state}{value}{error} ({params}){so_far}")
+
+    def row(self, job: Job, progress: Progress) -> tuple[str, ...]:
+        params = self.search.all()[int(job.name)].params
+        last = f"{progress.values[-1][1]:.4f}" if progress.values else ""
+        return (job.name, *(number_of(params.get(key, "")) for key in self.search.space), last)
+
+    def summary(self) -> str:
+        done = sum(trial.state.is_finished() for trial in self.search.all())
+        best = self.search.best
+        return f"{done} of {self.search.trials} trials" + (
+            f", best {self.search.monitor} {best.value:.4f}" if best else ""
+        )
+
+
+def _short(keys: Sequence[str] | dict[str, Any]) -> tuple[str, ...]:
+    return tuple(key.rpartition(".")[2] for key in keys)
+
+
+def _write(search: Search) -> None:
+    """The table of trials, the best settings and the pictures."""
+    with whole_file(search.folder / "trials.csv") as file:
+        columns = ["trial", "state", search.monitor, *search.space, "seconds", "error", "run"]
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        for trial in search.all():
+            job = search.job(trial)
+            last = max(trial.intermediate_values.items(), default=(0, None))[1]
+            value = trial.value if trial.value is not None else last
+            seconds = round(trial.duration.total_seconds(), 1) if trial.duration is not None else ""
+            run = job.run.path.relative_to(search.folder) if job.run is not None else ""
+            params = [trial.params.get(key, "") for key in search.space]
+            table.writerow(
+                [trial.number, trial.state.name.lower(), value, *params, seconds, search.error_of(trial), run]
+            )
+    if search.best is None:
+        return
+    best = search.best
+    header = (
+        f"# The best of {len(search.all())} trials (number {best.number}): {search.monitor} {best.value:.6f}\n"
+        "# glue-lit fit --config configs/TASK.yaml --config THIS_FILE\n"
+    )
+    write_text(search.folder / "best.yaml", header + as_yaml(best.params))
+    with suppress(ImportError):  # pictures need more packages, and are no reason to fail
+        draw(search)
+
+
+def _say_best(search: Search) -> None:
+    done = sorted(
+        (t for t in search.all() if t.value is not None),
+        key=lambda t: float(t.value or 0),
+        reverse=search.higher_is_better,
+    )
+    if not done:
+        say(f"No trial has finished; {search.folder / 'trials.csv'} says why.")
+        return
+    rows = [
+        (str(t.number), f"{t.value:.4f}", *(number_of(t.params.get(key, "")) for key in search.space),
+         duration(t.duration.total_seconds() if t.duration is not None else None))
+        for t in done[:5]
+    ]  # fmt: skip
+    print_table("Best trials", ("trial", search.monitor, *_short(search.space), "time"), rows)
+    say(f"Best        {search.folder / 'best.yaml'}")
+    say(f"All         {search.folder / 'trials.csv'}, study.db (`optuna-dashboard sqlite:///study.db`), pictures.html")
+
+
+def _refit(search: Search, seeds: int, engine: Engine) -> None:
+    """Train on all rows with the best settings."""
+    base, best = str(search.base), search.folder / "best.yaml"
+    jobs = [
+        Job(
+            f"seed {seed}", search.folder / "refit" / f"seed_{seed}",
+            ("--config", base, "--config", str(best), "--seed_everything", str(seed),
+             "--trainer.enable_progress_bar", "false"),
+        )
+        for seed in range(1, seeds + 1)
+    ]  # fmt: skip
+    queue = Fixed(jobs)
+    with Board(("refit",), lambda job, progress: (job.name,), queue.summary) as board:
+        queue.say = board.event
+        Driver(queue, open_executor(engine), board, engine.patience).work()
+    values = [job.result["metrics"][search.monitor] for job in jobs if job.result is not None]
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    if values:
+        say(f"On all rows {search.monitor} {statistics.fmean(values):.4f}{spread} ({len(values)} seeds)")
+        say(f"Runs        {search.folder / 'refit'}")

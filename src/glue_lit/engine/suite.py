@@ -1,0 +1,114 @@
+"""A suite as jobs: tasks x seeds x models, the longest first, those that start from another one after it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glue_lit.engine.job import Job
+from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.runs import LOGS
+from glue_lit.tasks import get_task
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job of a suite.
+
+    Attributes:
+        job: The training.
+        model: Its model, as the user named it; empty for that of the configuration.
+        task: Its task.
+        seed: Its seed.
+        start: Name of the job whose encoder it starts from, if any.
+    """
+
+    job: Job
+    model: str
+    task: str
+    seed: int
+    start: str | None = None
+
+
+def plan(
+    folder: Path,
+    tasks: Sequence[str],
+    seeds: Sequence[int],
+    models: Sequence[str],
+    init_from: Mapping[str, str],
+    arguments: Sequence[str],
+    recipes: str | None,
+) -> list[Planned]:
+    """All trainings of a suite, in the order in which they are begun.
+
+    Args:
+        folder: The suite's own.
+        tasks: Names of the tasks.
+        seeds: Seeds of each.
+        models: Names of the models; none for that of the configuration.
+        init_from: By task the task whose encoder it starts from, of the same model and seed.
+        arguments: Those of `fit` for all.
+        recipes: File of each task's recipe, with ``{task}`` and ``{model}`` in its name; left out where there is none.
+
+    Raises:
+        UsageError: A task is none, or starts from one that is not in the suite.
+    """
+    _check(tasks, init_from)
+    found = []
+    for model in models or ("",):
+        of_model = model.rstrip("/").rpartition("/")[2]
+        for task in sorted(tasks, key=lambda name: -_cost(name, tasks, init_from)):
+            for seed in seeds:
+                name = " ".join(part for part in (of_model, task, f"seed {seed}") if part)
+                place = folder / (of_model or "model") / task / f"seed_{seed}"
+                start = None if (first := init_from.get(task)) is None else _name(of_model, first, seed)
+                flags = [*_recipe(recipes, task, of_model), *arguments, "--data.task", task]
+                flags += ["--model.name_or_path", model] if model and start is None else []
+                flags += ["--model.init_from", str(_run(folder, of_model, str(first), seed))] if start else []
+                flags += ["--seed_everything", str(seed), "--trainer.enable_progress_bar", "false"]
+                found.append(Planned(Job(name, place, tuple(flags)), model, task, seed, start))
+    return found
+
+
+def _name(model: str, task: str, seed: int) -> str:
+    return " ".join(part for part in (model, task, f"seed {seed}") if part)
+
+
+def _run(folder: Path, model: str, task: str, seed: int) -> Path:
+    """The run that a job's process will make: the first below its folder."""
+    return folder / (model or "model") / task / f"seed_{seed}" / LOGS / task / "version_0"
+
+
+def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
+    if not tasks:
+        raise UsageError("suite.tasks: it is empty; name at least one task.")
+    for task in tasks:
+        spec = get_task(task)
+        if spec.trained_as is not None or spec.monitored_split is None:
+            raise UsageError(f"suite.tasks: {task} has no training rows; {spec.trained_as} is what is trained for it.")
+    for task, first in init_from.items():
+        for name in (task, first):
+            if name not in tasks:
+                near = did_you_mean(name, tasks)
+                raise UsageError(f"suite.init_from: {name!r} is not in suite.tasks ({', '.join(tasks)}).{near}")
+        if _depth(task, init_from) > len(tasks):
+            raise UsageError(f"suite.init_from: {task} starts from itself.")
+
+
+def _depth(task: str, init_from: Mapping[str, str]) -> int:
+    depth = 0
+    while task in init_from and depth <= len(init_from):
+        task, depth = init_from[task], depth + 1
+    return depth if task not in init_from else len(init_from) + 10_000
+
+
+def _cost(task: str, tasks: Sequence[str], init_from: Mapping[str, str]) -> int:
+    """Training rows of a task and of those that wait for it: what begins late ends late."""
+    waiting = [other for other in tasks if init_from.get(other) == task]
+    return get_task(task).files["train"].rows + max((_cost(other, tasks, init_from) for other in waiting), default=0)
+
+
+def _recipe(pattern: str | None, task: str, model: str) -> list[str]:
+    if pattern is None:
+        return []
+    path = Path(pattern.replace("{task}", task).replace("{model}", model))
+    return ["--config", str(path.resolve())] if path.is_file() else []
