@@ -126,8 +126,9 @@ def _show(jobs: list[Planned], root: Path) -> None:
     """Print the plan, with times as far as earlier runs tell."""
     speeds = _speeds(root)
     rows, total = [], 0.0
+    times = {(p.model, p.task): _estimate(p, speeds) for p in {(p.model, p.task): p for p in jobs}.values()}
     for planned in jobs:
-        seconds = _estimate(planned, speeds)
+        seconds = times[planned.model, planned.task]
         done = planned.job.result is not None
         total += 0.0 if done or seconds is None else seconds
         time = "done" if done else duration(seconds)

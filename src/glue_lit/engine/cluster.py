@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import subprocess
 import time
 from typing import Any
@@ -48,8 +49,9 @@ class RayCluster:
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             try:
+                _reach(address)
                 ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise UsageError(f"--engine.address: there is no Ray cluster at {address!r} ({reason}).") from error
         resources = ray.cluster_resources()
@@ -105,6 +107,13 @@ class RayCluster:
             time.sleep(0.1)
         if self._is_ours:
             self._ray.shutdown()
+
+
+def _reach(address: str | None) -> None:
+    """Fail at once where nobody listens at an address: Ray itself tries for minutes, and then ends the process."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.rpartition("/")[2], int(port)), timeout=10).close()
 
 
 def train(job: Job, threads: int, directory: str) -> int:

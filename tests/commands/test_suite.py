@@ -1,0 +1,105 @@
+"""`glue-lit suite` with real trainings of a tiny model, each in a process of its own."""
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SUITE = """
+suite:
+  tasks: [mnli, rte]
+  seeds: [1, 2]
+  init_from: {rte: mnli}
+engine:
+  gpus_per_job: 0
+  cpus_per_job: 1
+data:
+  source: demo
+  train_limit: 64
+  validation_limit: 40
+trainer:
+  max_epochs: 1
+  accelerator: cpu
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    path = tmp_path_factory.mktemp("suite")
+    (path / "suite.yaml").write_text(f"{SUITE}model:\n  name_or_path: {tiny_model}\n")
+    (path / "recipes").mkdir()
+    (path / "recipes" / "rte.yaml").write_text("model:\n  learning_rate: 3.0e-3\ndata:\n  train_limit: 32\n")
+    return path
+
+
+def suite(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "glue_lit", "suite", "--config", "suite.yaml", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_from_a_plan_to_results(folder: Path) -> None:
+    planned = suite(folder, "--suite.dry_run=true")
+    assert planned.returncode == 0, planned.stderr
+    assert "4 trainings" in planned.stdout
+    assert not (folder / "lightning_logs").exists()
+
+    done = suite(folder, "--suite.recipes=recipes/{task}.yaml", "--engine.slots=2")
+    assert done.returncode == 0, done.stderr
+    place = folder / "lightning_logs" / "suite" / "glue"
+    records = {(r["task"], r["seed"]): r for r in map(json.loads, (p.read_text() for p in place.rglob("metrics.json")))}
+    assert sorted(records) == [("mnli", 1), ("mnli", 2), ("rte", 1), ("rte", 2)]
+    for seed in (1, 2):
+        assert records["rte", seed]["init_from"].endswith(f"mnli/seed_{seed}/lightning_logs/mnli/version_0")
+        settings = records["rte", seed]["config"]
+        assert settings["model"]["learning_rate"] == 3e-3  # the recipe's
+        assert settings["data"]["train_limit"] == 64  # that of all, which is said later
+    # a start is released the moment its source has finished
+    lines = done.stdout.splitlines()
+    order = [line.partition(" finished")[0] for line in lines if " finished: " in line]
+    assert order.index("mnli seed 1") < order.index("rte seed 1")
+
+    result = json.loads((place / "results.json").read_text())["models"]
+    (found,) = result.values()
+    accuracies = [records["rte", seed]["metrics"]["val/accuracy"] for seed in (1, 2)]
+    (rte,) = found["tasks"]["rte"]
+    assert rte["mean"] == pytest.approx(100 * statistics.fmean(accuracies))
+    assert rte["deviation"] == pytest.approx(100 * statistics.stdev(accuracies))
+    assert found["average"] is None
+    assert "No GLUE average: cola, sst2, mrpc, qqp, stsb, qnli, wnli not complete." in done.stdout
+    with (place / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["task"] for row in rows] == ["mnli", "mnli", "rte"]
+    assert f"{rte['mean']:.2f} ± {rte['deviation']:.2f}" in (place / "results.md").read_text()
+    assert not list(place.rglob("last.ckpt"))
+    assert len(list(place.rglob("best.ckpt"))) == 4
+
+    again = suite(folder, "--suite.recipes=recipes/{task}.yaml")
+    assert again.returncode == 0
+    assert "0 of 4 trainings to run" in again.stdout
+    planned = suite(folder, "--suite.recipes=recipes/{task}.yaml", "--suite.dry_run=true", "--suite.seeds=[1,2,3]")
+    assert "6 trainings, about" in planned.stdout  # from the speed of those that are done
+
+    other = suite(folder, "--suite.recipes=recipes/{task}.yaml", "--model.learning_rate=1e-3")
+    assert other.returncode == 1
+    assert "holds a training with other settings" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--suite.seeds=[1,1]",), "--suite.seeds: got [1, 1], allowed: one or more different numbers"),
+        (("--suite.name=a/b",), "--suite.name: got 'a/b', allowed"),
+        (("--suite.majority=[stsb]",), "--suite.majority: stsb has scores"),
+        (("--suite.tasks=[colla]",), "Did you mean 'cola'?"),
+        (("--suite.taskss=[cola]",), "--suite.taskss: there is no such flag. Did you mean '--suite.tasks'?"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments: tuple[str, ...], message: str, folder: Path) -> None:
+    done = suite(folder, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1

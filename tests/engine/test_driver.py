@@ -1,0 +1,174 @@
+"""The loop, with an executor and a queue that are played."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from glue_lit.engine import driver as module
+from glue_lit.engine.driver import Driver
+from glue_lit.engine.job import Job, Progress
+from glue_lit.engine.plan import Fixed
+from glue_lit.errors import RunError, Stopped
+
+
+class Played:
+    """Jobs that take so many turns each, and then end with a status."""
+
+    def __init__(self, slots: int, turns: int = 2, status: Callable[[Job], int] = lambda job: 0) -> None:
+        self.slots, self.turns, self.status = slots, turns, status
+        self.left: dict[str, tuple[Job, int]] = {}
+        self.stopped: list[str] = []
+        self.most = 0
+        self.closed = False
+
+    @property
+    def free(self) -> int:
+        return self.slots - len(self.left)
+
+    def start(self, job: Job) -> None:
+        assert self.free > 0
+        self.left[job.name] = (job, self.turns)
+        self.most = max(self.most, len(self.left))
+
+    def ended(self) -> list[tuple[Job, int]]:
+        over = [job for job, turns in self.left.values() if turns == 0]
+        self.left = {job.name: (job, turns - 1) for job, turns in self.left.values() if turns > 0}
+        for job in over:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            if self.status(job) == 0:
+                run = job.folder / "lightning_logs" / "cola" / "version_0"
+                run.mkdir(parents=True)
+                (run / "config.yaml").touch()
+                (run / "metrics.json").write_text('{"metrics": {"val/accuracy": 0.5}, "monitor": "val/accuracy"}')
+        return [(job, 75 if job.name in self.stopped else self.status(job)) for job in over]
+
+    def stop(self, job: Job) -> None:
+        self.stopped.append(job.name)
+
+    def close(self) -> None:
+        self.closed = True
+        self.left = {}
+
+
+class Quiet:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.shown: list[list[tuple[Job, Progress]]] = []
+
+    def show(self, running: list[tuple[Job, Progress]]) -> None:
+        self.shown.append(running)
+
+    def event(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_EVERY", 0.001)
+
+
+def jobs_in(folder: Path, *names: str) -> list[Job]:
+    return [Job(name, folder / name, ("--data.task", "cola")) for name in names]
+
+
+def test_all_slots_are_kept_busy(tmp_path: Path) -> None:
+    queue, executor, view = Fixed(jobs_in(tmp_path, *"abcde")), Played(2), Quiet()
+    queue.say = view.event
+    Driver(queue, executor, view).work()
+    assert executor.most == 2
+    assert executor.closed
+    assert {name: outcome.state for name, outcome in queue.outcomes.items()} == dict.fromkeys("abcde", "finished")
+    assert view.said[0] == "a finished: val/accuracy 0.5000 in ?"
+    assert queue.summary() == "5 done, 0 running, 0 waiting, 0 failed"
+    again = Fixed(jobs_in(tmp_path, *"abcde"))
+    assert again.next() is None  # none runs twice
+    with pytest.raises(RunError, match="holds a training with other settings"):
+        Fixed([Job("a", tmp_path / "a", ("--data.task", "rte"))])
+
+
+def test_a_job_waits_for_the_one_that_it_needs(tmp_path: Path) -> None:
+    order = []
+
+    class Noting(Played):
+        def start(self, job: Job) -> None:
+            order.append((job.name, set(self.left)))
+            super().start(job)
+
+    queue = Fixed(jobs_in(tmp_path, *"abc"), {"a": "c"})
+    Driver(queue, Noting(3), Quiet()).work()
+    assert [name for name, _ in order] == ["b", "c", "a"]
+    assert "c" not in order[2][1]
+
+
+def test_what_needs_a_failed_one_is_left_out(tmp_path: Path) -> None:
+    queue = Fixed(jobs_in(tmp_path, *"abcd"), {"b": "a", "c": "b"})
+    Driver(queue, Played(1, status=lambda job: int(job.name == "a")), Quiet()).work()
+    assert {name: outcome.state for name, outcome in queue.outcomes.items()} == {
+        "a": "failed", "b": "failed", "c": "failed", "d": "finished"
+    }  # fmt: skip
+    assert queue.outcomes["c"].error == "b, which it starts from, has failed"
+    assert jobs_in(tmp_path, "a")[0].outcome is not None
+
+
+def test_the_same_failure_three_times_ends_it(tmp_path: Path) -> None:
+    def failing(error: Callable[[str], str]) -> Fixed:
+        jobs = jobs_in(tmp_path / error("0"), *"123456")
+        for job in jobs:
+            job.folder.mkdir(parents=True)
+            job.output.write_text(f"glue-lit: error: {error(job.name)}\n")
+        return Fixed(jobs)
+
+    queue, executor = failing(lambda n: f"there is no /data/{n}"), Played(1, status=lambda job: 1)
+    with pytest.raises(RunError, match="3 trainings in a row failed in the same way") as error:
+        Driver(queue, executor, Quiet()).work()
+    assert "there is no /data/3" in str(error.value)
+    assert len(queue.outcomes) == 3
+    assert executor.closed
+    queue = failing(lambda n: "odd" if int(n) % 2 else "even")  # not the same each time
+    Driver(queue, Played(1, status=lambda job: 1), Quiet()).work()
+    assert len(queue.outcomes) == 6
+    queue = failing(lambda n: f"broken {n}")  # with one that is well in between
+    Driver(queue, Played(1, status=lambda job: int(job.name not in "36")), Quiet()).work()
+    assert len(queue.outcomes) == 6
+
+
+class Judging(Fixed):
+    """Gives up whatever reports a value below 0.5."""
+
+    def report(self, job: Job, progress: Progress) -> bool:
+        return progress.values[-1][1] < 0.5
+
+
+def test_a_job_that_is_given_up_is_stopped_once(tmp_path: Path) -> None:
+    jobs = jobs_in(tmp_path, "good", "bad")
+    for job in jobs:
+        job.folder.mkdir()
+
+    class Reporting(Played):
+        def ended(self) -> list[tuple[Job, int]]:
+            for job, _ in self.left.values():
+                value = 0.9 if job.name == "good" else 0.1
+                (job.folder / "progress.json").write_text(f'{{"step": 1, "steps": 9, "values": [[1, {value}]]}}')
+            return super().ended()
+
+    queue, executor = Judging(jobs), Reporting(2, turns=4, status=lambda job: 0 if job.name == "good" else 75)
+    Driver(queue, executor, Quiet()).work()
+    assert executor.stopped == ["bad"]
+    assert {name: outcome.state for name, outcome in queue.outcomes.items()} == {"good": "finished", "bad": "pruned"}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_jobs_write_their_checkpoints(tmp_path: Path, signum: signal.Signals) -> None:
+    queue, executor, view = Fixed(jobs_in(tmp_path, *"ab")), Played(1, turns=10**6), Quiet()
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signum)).start()
+    with pytest.raises(Stopped) as stopped:
+        Driver(queue, executor, view).work()
+    assert stopped.value.signum == signum
+    assert executor.closed
+    assert not queue.outcomes  # neither has ended: both go on later
+    assert queue.waiting == 2
+    assert "write their checkpoints first" in view.said[-1]

@@ -1,0 +1,106 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from glue_lit.engine.job import Job, Outcome, Progress, claim
+from glue_lit.errors import RunError
+
+
+def job_in(folder: Path, metrics: str | None = None, checkpoint: bool = False) -> Job:
+    """A job whose run has begun."""
+    run = folder / "lightning_logs" / "cola" / "version_0"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text("data: {task: cola}")
+    if metrics is not None:
+        (run / "metrics.json").write_text(metrics)
+    if checkpoint:
+        (run / "checkpoints" / "last.ckpt").touch()
+    return Job("1", folder, ("--data.task", "cola"))
+
+
+def test_a_job_begins_or_goes_on(tmp_path: Path) -> None:
+    new = Job("1", tmp_path / "new", ("--data.task", "cola"))
+    start = [sys.executable, "-m", "glue_lit", "fit"]
+    assert new.command() == [*start, "--data.task", "cola", "--trainer.default_root_dir", str(tmp_path / "new")]
+    begun = job_in(tmp_path / "begun", checkpoint=True)
+    run = tmp_path / "begun" / "lightning_logs" / "cola" / "version_0"
+    begun.ask_to_stop()
+    assert begun.is_to_stop
+    assert begun.command() == [*start, "--run", str(run), "--ckpt_path", "last"]
+    assert not begun.is_to_stop
+    bare = job_in(tmp_path / "bare")  # killed before its first checkpoint: nothing to go on from
+    (tmp_path / "bare" / "progress.json").write_text('{"step": 3, "steps": 9, "values": []}')
+    assert bare.command()[4:6] == ["--data.task", "cola"]
+    assert bare.run is None
+    assert bare.progress() == Progress()
+
+
+def test_progress_as_the_process_says(tmp_path: Path) -> None:
+    job = Job("1", tmp_path, ())
+    assert job.progress() == Progress()
+    assert job.progress().share == 0
+    (tmp_path / "progress.json").write_text(json.dumps({"step": 3, "steps": 12, "values": [[1, 0.5], [2, None]]}))
+    assert job.progress() == Progress(3, 12, ((1, 0.5),))
+    assert job.progress().share == 0.25
+    for damaged in (
+        "",
+        "{",
+        "[]",
+        '{"step": 1}',
+        '{"step": "x", "steps": 1, "values": []}',
+        '{"step":1,"steps":2,"values":3}',
+    ):
+        (tmp_path / "progress.json").write_text(damaged)
+        assert job.progress() == Progress()
+
+
+def test_how_a_job_has_ended(tmp_path: Path) -> None:
+    done = job_in(tmp_path / "done", '{"metrics": {"val/accuracy": 1.0}}')
+    assert done.ended(0) == done.outcome == Outcome("finished")
+    assert done.result == {"metrics": {"val/accuracy": 1.0}}
+    job = job_in(tmp_path / "job", '{"metr')
+    assert job.outcome is None
+    assert [job.ended(code).state for code in (75, 130, -15)] == ["stopped"] * 3
+    assert "memory runs out" in job.ended(-9).error
+    assert "without a score" in job.ended(0).error
+    job.output.write_text("Epoch 1\nglue-lit: error (rank 1): data.source: there is no /a/b.\n  a note\n")
+    assert job.ended(1) == Outcome("failed", "data.source: there is no /a/b.")
+    job.output.write_text("Segmentation fault\n\n")
+    assert job.ended(1).error == "Segmentation fault"
+    job.keep(Outcome("failed", "why"))
+    assert job.outcome == Outcome("failed", "why")
+    job.command()
+    assert job.outcome is None
+
+
+def test_errors_of_one_kind() -> None:
+    one, other = (Outcome("failed", f"CUDA out of memory: {n} MiB in /tmp/{n}/x") for n in (12, 345))
+    assert one.kind == other.kind
+    assert one.kind != Outcome("failed", "another").kind
+
+
+def test_checkpoints_that_nobody_needs(tmp_path: Path) -> None:
+    job = job_in(tmp_path, checkpoint=True)
+    checkpoints = tmp_path / "lightning_logs" / "cola" / "version_0" / "checkpoints"
+    (checkpoints / "best.ckpt").touch()
+    job.thin_out(keep_best=True)
+    assert [path.name for path in checkpoints.iterdir()] == ["best.ckpt"]
+    job.thin_out(keep_best=False)
+    assert not list(checkpoints.iterdir())
+
+
+def test_two_drivers_are_told(tmp_path: Path) -> None:
+    handle = claim(tmp_path / "search", "the search")
+    with pytest.raises(RunError, match="Another process is working on the search"):
+        claim(tmp_path / "search", "the search")
+    assert handle is not None
+    os.close(handle)
+    again = claim(tmp_path / "search", "the search")
+    assert again is not None
+    os.close(again)
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="Cannot make"):
+        claim(tmp_path / "file" / "search", "the search")
