@@ -157,7 +157,7 @@ class _Told:
         self.search.ended(job, outcome)
         if outcome.state == "stopped":
             return
-        trial = self.search.all()[int(job.name)]
+        trial = self.search.trial(int(job.name))
         state = trial.state.name.lower().replace("fail", "failed")
         value = "" if trial.value is None else f" {trial.value:.4f}"
         best = self.search.best
@@ -167,7 +167,7 @@ class _Told:
         self.say(f"trial {trial.number} {state}{value}{error} ({params}){so_far}")
 
     def row(self, job: Job, progress: Progress) -> tuple[str, ...]:
-        params = self.search.all()[int(job.name)].params
+        params = self.search.trial(int(job.name)).params
         last = f"{progress.values[-1][1]:.4f}" if progress.values else ""
         return (job.name, *(number_of(params.get(key, "")) for key in self.search.space), last)
 

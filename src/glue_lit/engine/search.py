@@ -1,6 +1,9 @@
 """A search as a queue: an Optuna study says what to try, and is told what came of it."""
 
 import math
+import random
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from glue_lit.errors import RunError, UsageError
 from glue_lit.runs import write_text
 
 _STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
+_ATTEMPTS = 8  # to make the tables of a database
 _HOME, _ERROR, _SETTINGS = "glue_lit_folder", "glue_lit_error", "glue_lit_settings"
 
 
@@ -120,7 +124,7 @@ class Search:
         elif len(self.study.get_trials(deepcopy=False)) < self.trials:
             trial = self.study.ask(fixed_distributions=self.space)
             trial.set_user_attr(_HOME, str(self.folder))
-            frozen = self.study.get_trials(deepcopy=False)[trial.number]
+            frozen = self.trial(trial.number)
         else:
             return None
         job = self.job(frozen)
@@ -129,8 +133,8 @@ class Search:
 
     def report(self, job: Job, progress: Progress) -> bool:
         """Tell the study the values so far; whether the pruner gives the trial up."""
-        trial = Trial(self.study, self._frozen(job)._trial_id)
-        known = self._frozen(job).intermediate_values
+        trial = Trial(self.study, self.trial(int(job.name))._trial_id)
+        known = self.trial(int(job.name)).intermediate_values
         for number, value in progress.values:
             if number not in known and math.isfinite(value):
                 trial.report(value, number)
@@ -146,7 +150,7 @@ class Search:
             if value is None:
                 outcome = Outcome("failed", f"{self.monitor} is undefined: the model gives all rows the same")
         if outcome.state == "failed":
-            trial = Trial(self.study, self._frozen(job)._trial_id)
+            trial = Trial(self.study, self.trial(int(job.name))._trial_id)
             trial.set_user_attr(_ERROR, outcome.error)
         self.study.tell(number, value, state=_STATES[outcome.state])
         self._thin_out(job, outcome)
@@ -162,8 +166,9 @@ class Search:
         if best is not None:
             self.job(best).thin_out(keep_best=True)
 
-    def _frozen(self, job: Job) -> FrozenTrial:
-        return self.study.get_trials(deepcopy=False)[int(job.name)]
+    def trial(self, number: int) -> FrozenTrial:
+        """The trial with a number; not always at that place of the list, where several drivers add to it."""
+        return next(trial for trial in self.study.get_trials(deepcopy=False) if trial.number == number)
 
     # ---------------------------------------------------------------- results
 
@@ -186,21 +191,27 @@ class Search:
 def _open(folder: Path, higher_is_better: bool, storage: str | None) -> Study:
     """The study of a folder, made if there is none."""
     url = storage or f"sqlite:///{(folder / 'study.db').absolute()}"
-    try:
-        return optuna.create_study(
-            study_name=folder.name,
-            storage=url,
-            direction="maximize" if higher_is_better else "minimize",
-            load_if_exists=True,
-        )
-    except ImportError as error:
-        raise UsageError(
-            f"--tune.storage: {error.name or error} is not installed; for PostgreSQL "
-            "`pip install 'glue-lit[postgres]'`."
-        ) from None
-    except Exception as error:  # SQLAlchemy has a kind for everything that a database can say
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"The search's database {_without_password(url)} cannot be used: {reason}") from error
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            return optuna.create_study(
+                study_name=folder.name,
+                storage=url,
+                direction="maximize" if higher_is_better else "minimize",
+                load_if_exists=True,
+            )
+        except ImportError as error:
+            raise UsageError(
+                f"--tune.storage: {error.name or error} is not installed; for PostgreSQL "
+                "`pip install 'glue-lit[postgres]'`."
+            ) from None
+        except Exception as error:  # SQLAlchemy has a kind for everything that a database can say
+            # Two drivers that begin at once both make the tables, and one of them fails.
+            if attempts_left and re.search(r"already exists|duplicate key|UniqueViolation", str(error)):
+                time.sleep(random.uniform(0.2, 1.0))
+                continue
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(f"The search's database {_without_password(url)} cannot be used: {reason}") from error
+    raise AssertionError("unreachable")
 
 
 def _without_password(url: str) -> str:

@@ -1,0 +1,109 @@
+"""Several drivers on one search, which a PostgreSQL server keeps."""
+
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # connections that SQLAlchemy closes when it is collected
+]
+
+DRIVER = """
+import json, sys
+from pathlib import Path
+from optuna.distributions import FloatDistribution
+from glue_lit.engine.job import Outcome
+from glue_lit.engine.search import Search
+
+folder = Path(sys.argv[1])
+folder.mkdir(parents=True)
+(folder / "base.yaml").write_text("data: {task: cola}")
+search = Search(folder, folder / "base.yaml", {"model.learning_rate": FloatDistribution(1e-6, 1e-2, log=True)}, 12,
+                "val/accuracy", True, storage=sys.argv[2])
+begun = []
+while (job := search.next()) is not None:
+    begun.append(int(job.name))
+    if sys.argv[3] == "stay" and len(begun) == 2:  # as if killed in the middle of its second trial
+        break
+    run = job.folder / "lightning_logs" / "cola" / "version_0"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").touch()
+    (run / "metrics.json").write_text('{"metrics": {"val/accuracy": 0.5}}')
+    search.ended(job, Outcome("finished"))
+print(json.dumps(begun))
+"""
+
+
+def binaries() -> Path | None:
+    """Where the server's programs are; installed if this machine lets us."""
+    for attempt in (False, True):
+        if attempt and os.geteuid() == 0 and shutil.which("apt-get"):
+            install = ["apt-get", "install", "-y", "--no-install-recommends", "postgresql"]
+            subprocess.run(install, capture_output=True, timeout=300, check=False)
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if found:
+            return found[-1].parent
+        if (other := shutil.which("initdb")) is not None:
+            return Path(other).parent
+    return None
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    programs = binaries()
+    if programs is None:
+        pytest.skip("PostgreSQL is neither here nor to be installed (no apt-get, or not root)")
+    pytest.importorskip("psycopg", reason="pip install 'glue-lit[postgres]'")
+    folder = tmp_path_factory.mktemp("postgres")
+    prefix: list[str] = []
+    if os.geteuid() == 0:  # the server refuses to run as root
+        user = next((entry for entry in pwd.getpwall() if entry.pw_name in ("postgres", "nobody")), None)
+        if user is None:
+            pytest.skip("there is no user that PostgreSQL could run as")
+        for path in (folder, *folder.parents):
+            if str(path).startswith(str(tmp_path_factory.getbasetemp().parent)):
+                path.chmod(0o755)
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        prefix = ["runuser", "-u", user.pw_name, "--"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = folder / "data"
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    for command in (
+        [programs / "initdb", "-D", data, "-A", "trust", "-U", "me"],
+        [programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start"],
+    ):
+        done = subprocess.run([*prefix, *map(str, command)], capture_output=True, text=True, cwd=folder, check=False)
+        assert done.returncode == 0, done.stderr
+    yield f"postgresql+psycopg://me@127.0.0.1:{port}/postgres"
+    subprocess.run([*prefix, str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"], check=False,
+                   capture_output=True, cwd=folder)  # fmt: skip
+
+
+def test_two_drivers_share_the_trials(server: str, tmp_path: Path) -> None:
+    drivers = [
+        subprocess.Popen(
+            [sys.executable, "-c", DRIVER, tmp_path / place / "shared", server, end], stdout=subprocess.PIPE, text=True
+        )
+        for place, end in (("one", "go"), ("two", "go"), ("three", "stay"))
+    ]
+    begun = [json.loads(driver.communicate(timeout=120)[0]) for driver in drivers]
+    assert all(driver.returncode == 0 for driver in drivers)
+    together = [number for numbers in begun for number in numbers]
+    assert sorted(together) == list(range(len(together)))  # none twice
+    assert 12 <= len(together) <= 14  # two can see the last free place at once
+    study = optuna.load_study(study_name="shared", storage=server)
+    states = [trial.state.name for trial in study.get_trials()]
+    assert states.count("RUNNING") == 1  # its own driver's, to go on with: no other has taken it
+    assert states.count("COMPLETE") == len(together) - 1
