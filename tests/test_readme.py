@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from glue_lit.__main__ import main
+from glue_lit.engine.settings import parse
 from glue_lit.tasks import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -30,6 +31,22 @@ def test_fit_commands_parse(line: str, monkeypatch: pytest.MonkeyPatch, capsys: 
     with pytest.raises(SystemExit) as stop:
         main()
     assert not stop.value.code, capsys.readouterr().err
+
+
+MANY = [line for line in LINES if line.startswith(("glue-lit tune ", "glue-lit suite "))]
+
+
+@pytest.mark.parametrize("line", MANY)
+def test_commands_of_many_trainings_parse(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glue_lit.commands.suite import Suite
+    from glue_lit.commands.tune import Tune
+
+    monkeypatch.chdir(REPOSITORY)
+    command, *arguments = shlex.split(line)[1:]
+    own, engine, rest = parse(command, {"tune": Tune, "suite": Suite}[command], arguments)
+    assert own is not None
+    assert engine.patience == 3
+    assert not [word for word in rest if word.startswith((f"--{command}", "--engine"))]
 
 
 def test_python_example(tiny_model: Path, tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
     Raises:
         UsageError: Something is wrong with them.
     """
-    parser = _Parser(prog=f"glue-lit {command}", allow_abbrev=False)
+    also = "All other flags and configuration keys are those of `glue-lit fit`, for every training."
+    parser = _Parser(prog=f"glue-lit {command}", description=also, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="Configuration file; several, the later one wins.")
     parser.add_class_arguments(settings, command)
     parser.add_class_arguments(Engine, _ENGINE)
