@@ -22,6 +22,7 @@ LAYERS = (
         "building",
         "heads",
         "layers",
+        "losses",
         "divergence",
         "dropout",
         "signals",

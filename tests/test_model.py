@@ -213,7 +213,7 @@ def test_hyper_parameters_are_plain_values(tiny_model: Path) -> None:
     assert json.loads(json.dumps(values)) == values
 
 
-@pytest.mark.parametrize("flag", ["learning_rate", "weight_decay", "warmup", "max_grad_norm"])
+@pytest.mark.parametrize("flag", ["learning_rate", "weight_decay", "warmup", "max_grad_norm", "r_drop"])
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
 def test_numbers_out_of_range(flag: str, value: float) -> None:
     with pytest.raises(UsageError, match=rf"model\.{flag}: got .*, allowed: a number from 0 up"):
@@ -296,3 +296,30 @@ def test_class_weights_weigh_examples_whatever_they_share_a_batch_with(tiny_mode
     halves = [model.training_loss(logits[half], labels[half]) for half in (slice(0, 6), slice(6, 12))]
     torch.testing.assert_close(sum(halves) / 2, each.mean())
     torch.testing.assert_close(model.loss(logits, labels), torch.nn.functional.cross_entropy(logits, labels))
+
+
+@pytest.mark.parametrize("task", ["cola", "stsb"])
+def test_r_drop_takes_two_passes_with_masks_of_their_own(tiny_model: Path, task: str) -> None:
+    def loss(**settings: float) -> float:
+        """Of the first batch."""
+        classifier = SequenceClassifier(task, str(tiny_model), **settings)  # type: ignore[arg-type]
+        seed_everything(7)
+        quiet_trainer(max_steps=1).fit(classifier, data(tiny_model, task))
+        assert classifier.last_loss is not None
+        return float(classifier.last_loss)
+
+    plain = loss(dropout=0.0)
+    assert loss(dropout=0.0, r_drop=5.0) == pytest.approx(plain)  # both passes are the same
+    assert loss(dropout=0.5, r_drop=5.0) > loss(dropout=0.5, r_drop=1e-9)
+    assert loss(dropout=0.0, label_smoothing=0.5) != plain or task == "stsb"
+
+
+def test_dropout_is_the_one_that_is_asked_for(tiny_model: Path) -> None:
+    def rates(**settings: float) -> set[float]:
+        return {m.p for m in built(tiny_model, **settings).model.modules() if isinstance(m, torch.nn.Dropout)}
+
+    assert rates() == {0.1}
+    assert rates(dropout=0.3) == {0.3}
+    for flag in ("dropout", "label_smoothing"):
+        with pytest.raises(UsageError, match=rf"model\.{flag}: got 1\.0, allowed: from 0 up, below 1"):
+            SequenceClassifier("cola", str(tiny_model), **{flag: 1.0})  # type: ignore[arg-type]

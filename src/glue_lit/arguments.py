@@ -164,7 +164,8 @@ _OF_DATA = (
 )  # fmt: skip
 _OF_MODEL = (
     "name_or_path", "revision", "attention", "learning_rate", "weight_decay", "schedule", "warmup", "max_grad_norm",
-    "non_finite", "freeze", "layer_decay", "adam_beta1", "adam_beta2", "adam_eps",
+    "non_finite", "label_smoothing", "r_drop", "dropout", "freeze", "layer_decay", "adam_beta1", "adam_beta2",
+    "adam_eps",
 )  # fmt: skip
 
 

@@ -24,6 +24,16 @@ class CheapDropout(nn.Dropout):
         return input * (kept.to(input.dtype) * (_LEVELS / (_LEVELS - dropped)))
 
 
+def set_dropout(model: nn.Module, rate: float) -> None:
+    """Set the rate of every dropout of a model, which is changed in place, and of those inside its attention."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        for name in ("dropout_prob", "attention_dropout"):  # attention that drops out by a number of its own
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, rate)
+
+
 def cheapen_dropout(model: nn.Module) -> None:
     """Put `CheapDropout` in the place of every ``nn.Dropout`` of a model, which is changed in place."""
     for parent in list(model.modules()):

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -21,9 +20,11 @@ from glue_lit.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
 from glue_lit.custom import custom_of, task_of
 from glue_lit.data.batches import Batch
 from glue_lit.divergence import DivergenceGuard, NonFinite
-from glue_lit.dropout import cheapen_dropout
+from glue_lit.dropout import cheapen_dropout, set_dropout
 from glue_lit.errors import UsageError
 from glue_lit.layers import freeze_layers, layered_groups
+from glue_lit.losses import r_drop as r_drop_penalty
+from glue_lit.losses import task_loss, twice, weighted_loss
 from glue_lit.optim import (
     Schedule,
     build_adamw,
@@ -61,6 +62,9 @@ class SequenceClassifier(LightningModule):
         adam_beta1: Decay of AdamW's mean of gradients.
         adam_beta2: Decay of AdamW's mean of squared gradients.
         adam_eps: AdamW's epsilon.
+        label_smoothing: Share of the probability that training spreads over all labels; 0 for none.
+        r_drop: Weight of the difference between two passes with other dropout masks (R-Drop); 0 for one pass.
+        dropout: Rate of dropout on hidden states, attention and head; null for the model's own.
         freeze: Leave the embeddings (0) and so many of the first layers as they are; null trains everything.
         layer_decay: Learning rate of each layer as a fraction of that of the layer above it; the head and what
             follows the layers have learning_rate itself, the embeddings the lowest.
@@ -89,6 +93,9 @@ class SequenceClassifier(LightningModule):
         adam_beta1: float = 0.9,
         adam_beta2: float = 0.999,
         adam_eps: float = 1e-8,
+        label_smoothing: float = 0.0,
+        r_drop: float = 0.0,
+        dropout: float | None = None,
         freeze: int | None = None,
         layer_decay: float = 1.0,
         attention: str | None = None,
@@ -109,9 +116,12 @@ class SequenceClassifier(LightningModule):
                 "are; model.peft.init_args.layers_to_transform says which layers have adapters."
             )
         self.task = task_of(task, custom_of(custom))
-        for flag in ("learning_rate", "weight_decay", "warmup", "max_grad_norm"):
+        for flag in ("learning_rate", "weight_decay", "warmup", "max_grad_norm", "r_drop"):
             if not 0 <= self.hparams[flag] < float("inf"):
                 raise UsageError(f"model.{flag}: got {self.hparams[flag]}, allowed: a number from 0 up.")
+        for flag, value in (("label_smoothing", label_smoothing), ("dropout", dropout or 0.0)):
+            if not 0 <= value < 1:
+                raise UsageError(f"model.{flag}: got {value}, allowed: from 0 up, below 1.")
         if not 0 < layer_decay <= 1:
             raise UsageError(f"model.layer_decay: got {layer_decay}, allowed: above 0, up to 1 (no decay).")
         self._architecture = architecture
@@ -153,6 +163,8 @@ class SequenceClassifier(LightningModule):
         if self.hparams["freeze"] is not None:
             freeze_layers(self.model, self.hparams["freeze"])
         score_in_float32(self.model)
+        if self.hparams["dropout"] is not None:
+            set_dropout(self.model, self.hparams["dropout"])
         cheapen_dropout(self.model)
         if self.hparams["peft"] is not None:
             self.hparams["peft"] = add_adapters(self.model, self.hparams["peft"], built.new)
@@ -218,17 +230,13 @@ class SequenceClassifier(LightningModule):
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy, or mean squared error for regression; ``labels`` is ``(batch,)``, all known."""
-        if self.task.is_regression:
-            return F.mse_loss(logits[:, 0], labels)
-        return F.cross_entropy(logits, labels)
+        return task_loss(logits, labels, self.task.is_regression)
 
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss that is minimised: `loss`, or with each example's counted by the weight of its class."""
-        if self._class_weights is None:
+        """The loss that is minimised: `loss`, with class weights and smoothed labels where there are any."""
+        if self.task.is_regression:
             return self.loss(logits, labels)
-        # Not torch's own mean, which divides by the batch's weights: rare classes would weigh less where they meet.
-        weights = self._class_weights.to(logits.device)
-        return F.cross_entropy(logits, labels, weights, reduction="sum") / len(labels)
+        return weighted_loss(logits, labels, self._class_weights, self.hparams["label_smoothing"])
 
     def on_train_start(self) -> None:
         """Go on exactly where the checkpoint stands, if the fit continues from one."""
@@ -249,7 +257,12 @@ class SequenceClassifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        loss = self.training_loss(self(batch), batch["labels"])
+        if alpha := self.hparams["r_drop"]:
+            logits, again = self(twice(batch)).chunk(2)
+            loss = (self.training_loss(logits, batch["labels"]) + self.training_loss(again, batch["labels"])) / 2
+            loss = loss + alpha * r_drop_penalty(logits, again, self.task.is_regression)
+        else:
+            loss = self.training_loss(self(batch), batch["labels"])
         self.guard.add(batch["idx"], loss)
         self.last_loss = loss.detach()
         if self.trainer._logger_connector.should_update_logs:  # else logging costs more than it is worth
