@@ -88,6 +88,22 @@ def test_from_a_plan_to_results(folder: Path) -> None:
     assert "holds a training with other settings" in other.stderr
 
 
+def test_four_at_once_fill_a_cold_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLUE_LIT_CACHE", str(tmp_path / "cache"))
+    settings = ("--suite.tasks=[cola]", "--suite.init_from={}", "--suite.name=cold", "--suite.seeds=[1,2,3,4]")
+    done = suite(folder, *settings, "--engine.slots=4")
+    assert done.returncode == 0, done.stderr
+    outputs = (folder / "lightning_logs" / "suite" / "cold").rglob("metrics.json")
+    records = [json.loads(path.read_text()) for path in outputs]
+    assert sorted(record["seed"] for record in records) == [1, 2, 3, 4]
+    assert len({json.dumps(record["data"]["splits"], sort_keys=True) for record in records}) == 1
+    stored = sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    again = suite(folder, *settings[:-1], "--suite.seeds=[1,2,3,4,5]")  # reads what they have left
+    assert again.returncode == 0, again.stderr
+    assert sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()) == stored
+    assert not [name for name in stored if name.startswith(".") or "tmp" in name or "part" in name]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
