@@ -125,7 +125,7 @@ def test_killed_and_begun_again(folder: Path, tiny_model: Path) -> None:
         "--tune.name=killed",
         "--tune.trials=3",
         "--engine.slots=2",
-        "--trainer.max_epochs=9",
+        "--trainer.max_epochs=30",
         "--data.train_limit=100",
     )
     search = folder / "lightning_logs" / "tune" / "killed"
@@ -133,6 +133,7 @@ def test_killed_and_begun_again(folder: Path, tiny_model: Path) -> None:
         command(tiny_model, *arguments), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as driver:
         wait_for(lambda: list(search.rglob("last.ckpt")))  # some way into the first trials
+        driver.send_signal(signal.SIGSTOP)  # so that it cannot come to its end meanwhile
         second = tune(folder, tiny_model, *arguments)
         assert second.returncode == 1
         assert "Another process is working on the search" in second.stderr

@@ -128,7 +128,9 @@ def _search(search: Search, engine: Engine) -> None:
             queue.say = board.event
             left = search.trials - sum(trial.state.is_finished() for trial in search.all())
             board.event(f"Search {search.folder}: {max(0, left)} of {search.trials} trials to run, {search.monitor}")
-            Driver(queue, open_executor(engine), board, engine.patience).work()
+            executor = open_executor(engine)
+            queue.slots = executor.free
+            Driver(queue, executor, board, engine.patience).work()
     except Stopped:
         _write(search)
         say("The same command goes on with the search.")
@@ -146,6 +148,7 @@ class _Told:
     def __init__(self, search: Search) -> None:
         self.search = search
         self.say = say
+        self.slots = 1
 
     def next(self) -> Job | None:
         return self.search.next()
@@ -174,9 +177,13 @@ class _Told:
     def summary(self) -> str:
         done = sum(trial.state.is_finished() for trial in self.search.all())
         best = self.search.best
-        return f"{done} of {self.search.trials} trials" + (
-            f", best {self.search.monitor} {best.value:.4f}" if best else ""
-        )
+        said = [f"{done} of {self.search.trials} trials"]
+        said += [f"best {self.search.monitor} {best.value:.4f}"] if best is not None else []
+        times = [t.duration.total_seconds() for t in self.search.all() if t.duration is not None]
+        if times:
+            left = statistics.fmean(times) * (self.search.trials - done) / self.slots
+            said.append(f"about {duration(left)} left")
+        return ", ".join(said)
 
 
 def _short(keys: Sequence[str] | dict[str, Any]) -> tuple[str, ...]:
@@ -213,12 +220,12 @@ def _write(search: Search) -> None:
 
 def _say_best(search: Search) -> None:
     done = sorted(
-        (t for t in search.all() if t.value is not None),
+        (t for t in search.all() if t.state.name == "COMPLETE"),
         key=lambda t: float(t.value or 0),
         reverse=search.higher_is_better,
     )
     if not done:
-        say(f"No trial has finished; {search.folder / 'trials.csv'} says why.")
+        say(f"No trial has come to its end; see {search.folder / 'trials.csv'}.")
         return
     rows = [
         (str(t.number), f"{t.value:.4f}", *(number_of(t.params.get(key, "")) for key in search.space),

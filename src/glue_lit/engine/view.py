@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from glue_lit.engine.job import Job, Progress
 
@@ -54,13 +55,13 @@ class Board:
         if not self._console.is_terminal or now - self._shown < _EVERY:
             return
         self._shown = now
-        table = Table(title=escape(self._summary()), title_justify="left", title_style="bold")
+        table = Table()
         for column in (*self._columns, "done", "left"):
             table.add_column(escape(column), justify="right" if column in ("done", "left") else "left")
         for job, progress in running:
             cells = (*self._row(job, progress), f"{progress.share:.0%}", duration(self._left(job, progress, now)))
             table.add_row(*(escape(cell) for cell in cells))
-        self._live.update(table, refresh=True)
+        self._live.update(Group(Text(self._summary(), style="bold"), table), refresh=True)
 
     def _left(self, job: Job, progress: Progress, now: float) -> float | None:
         since, share = self._started[job.name]
