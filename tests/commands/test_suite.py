@@ -88,6 +88,7 @@ def test_from_a_plan_to_results(folder: Path) -> None:
     assert "holds a training with other settings" in other.stderr
 
 
+@pytest.mark.slow
 def test_four_at_once_fill_a_cold_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLUE_LIT_CACHE", str(tmp_path / "cache"))
     settings = ("--suite.tasks=[cola]", "--suite.init_from={}", "--suite.name=cold", "--suite.seeds=[1,2,3,4]")
