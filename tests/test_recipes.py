@@ -358,6 +358,20 @@ def test_its_tokenizer_goes_into_a_checkpoint(name: str, tmp_path: Path) -> None
     assert tokenizer.unk_token_id not in expected["input_ids"][0]
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_rate_of_dropout_is_that_of_all_its_dropouts(name: str, tmp_path: Path) -> None:
+    folder = str(small_model(name, tmp_path))
+    for rate in (0.0, 0.25):
+        classifier = SequenceClassifier("rte", folder, dropout=rate)
+        classifier.configure_model()
+        modules = dict(classifier.model.named_modules())
+        assert {module.p for module in modules.values() if isinstance(module, torch.nn.Dropout)} == {rate}
+        assert not any("drop" in name and isinstance(module, torch.nn.Identity) for name, module in modules.items())
+        inputs = {"input_ids": torch.arange(5, 45).view(2, 20), "attention_mask": torch.ones(2, 20, dtype=torch.int64)}
+        with torch.no_grad():
+            assert torch.equal(classifier(inputs), classifier(inputs)) is (rate == 0)
+
+
 def test_the_tokenizer_of_deberta_v3_is_a_sentencepiece_model(tmp_path: Path) -> None:
     """On the Hub it has no tokenizer.json, only spm.model."""
     from sentencepiece import sentencepiece_model_pb2
