@@ -780,6 +780,10 @@ def test_the_head_of_a_run_is_kept_by_name(tiny_model: Path, workplace: Path, mo
         (["--model.init_from=text.ckpt"], "text.ckpt is not a readable checkpoint"),
         (["--model.init_from=lightning_logs/rte/version_1"], "has no checkpoint best.ckpt"),
         (["--model.init_from=lightning_logs/rte/version_0", "--model.name_or_path=other"], "not of other. Leave"),
+        (
+            ["--config=recipe.yaml", "--model.init_from=lightning_logs/rte/version_0"],
+            "Leave model.name_or_path (recipe.yaml, line 2) out, or pass `--model.name_or_path /",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_run_to_start_from(
@@ -791,6 +795,7 @@ def test_what_is_wrong_with_a_run_to_start_from(
     shutil.rmtree("lightning_logs/rte/version_1/checkpoints")
     Path("empty").mkdir()
     Path("text.ckpt").write_text("no checkpoint")
+    Path("recipe.yaml").write_text("model:\n  name_or_path: other\n")
     capsys.readouterr()
     before = files(workplace)
     assert command(monkeypatch, "fit", "--data.task=stsb", "--data.source=demo", *flags) in (1, 2)

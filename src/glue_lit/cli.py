@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from glue_lit.arguments import resolve_arguments, setting
 from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, SaveConfig
 from glue_lit.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
-from glue_lit.configs import check_config, config_files
+from glue_lit.configs import check_config, config_files, where_set
 from glue_lit.console import print_scores, say
 from glue_lit.custom import custom_of, task_of
 from glue_lit.data.custom import complete_task
@@ -172,7 +172,8 @@ class GlueLitCLI(LightningCLI):
         if asked is not None and config["model.name_or_path"] != name:
             raise UsageError(
                 f"model.init_from: {config['model.init_from']} is a run of {name}, not of {asked}. Leave "
-                "model.name_or_path out: the run brings its model and tokenizer."
+                f"{where_set(sys.argv[1:], 'model.name_or_path')} out, or pass `--model.name_or_path {name}`: the run "
+                "brings its model and tokenizer."
             )
         config["model.name_or_path"] = config["data.tokenizer"] = name
 

@@ -26,7 +26,9 @@ class CheapDropout(nn.Dropout):
 
 def set_dropout(model: nn.Module, rate: float) -> None:
     """Set the rate of every dropout of a model, which is changed in place, and of those inside its attention."""
-    for module in model.modules():
+    for module in list(model.modules()):
+        if isinstance(getattr(module, "out_drop", None), nn.Identity):  # ModernBERT's, where its rate was 0
+            module.out_drop = nn.Dropout(rate).train(module.training)
         if isinstance(module, nn.Dropout):
             module.p = rate
         for name in ("dropout_prob", "attention_dropout"):  # attention that drops out by a number of its own

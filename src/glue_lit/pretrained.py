@@ -68,6 +68,8 @@ def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options
 def _advice(place: str, error: Exception) -> str:
     if "trust_remote_code" in str(error):
         return "It runs code of its own; if you trust its author, pass `--model.trust_remote_code true`."
+    if "attention implementation" in str(error):
+        return "Leave model.attention out, or pass `--model.attention eager`, which every architecture has."
     if Path(place).is_dir():
         found = ", ".join(sorted(p.name for p in Path(place).iterdir())) or "nothing"
         return f"The folder holds {found}; a model needs config.json, model.safetensors and tokenizer files."

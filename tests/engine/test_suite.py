@@ -33,7 +33,8 @@ def test_a_start_is_of_the_same_seed_and_model(tmp_path: Path) -> None:
     arguments = list(rte.job.arguments)
     start = Path(arguments[arguments.index("--model.init_from") + 1])
     assert start == mnli.job.folder / "lightning_logs" / "mnli" / "version_0"
-    assert "--model.name_or_path" not in arguments  # the run brings it
+    # The same as the run's, whatever a recipe calls it.
+    assert arguments[arguments.index("--model.name_or_path") + 1] == "a/one"
     assert arguments[arguments.index("--seed_everything") + 1] == "2"
     assert "a/one" in mnli.job.arguments
 
@@ -41,7 +42,7 @@ def test_a_start_is_of_the_same_seed_and_model(tmp_path: Path) -> None:
 def test_recipes_come_before_the_settings_of_all(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "rte.yaml").write_text("data: {task: rte}")
-    jobs = planned(tmp_path, models=["a/one"], recipes=str(tmp_path / "{model}" / "{task}.yaml"))
+    jobs = planned(tmp_path, models=["a/One"], recipes=str(tmp_path / "{model}" / "{task}.yaml"))
     arguments = {p.task: list(p.job.arguments) for p in jobs}
     assert arguments["rte"][:3] == ["--config", str(tmp_path / "one" / "rte.yaml"), "--a=1"]
     assert arguments["cola"][0] == "--a=1"

@@ -34,8 +34,8 @@ class Suite:
         seeds: Seeds of each.
         models: Names of the models; null for that of the configuration.
         init_from: By task the task whose encoder it starts from, e.g. {rte: mnli}.
-        recipes: File with each task's recipe, {task} and {model} standing for their names; tasks without one have
-            the settings of all.
+        recipes: File with each task's recipe, {task} and {model} standing for their names, the model's in lower case
+            and without its owner; tasks without one have the settings of all.
         name: Of the suite, a folder in lightning_logs/suite. The same name goes on with it.
         majority: Tasks that are not trained, but given the commonest label, as WNLI is in most papers.
         left_out: Tasks that do not count in the average.

@@ -47,7 +47,8 @@ def plan(
         models: Names of the models; none for that of the configuration.
         init_from: By task the task whose encoder it starts from, of the same model and seed.
         arguments: Those of `fit` for all.
-        recipes: File of each task's recipe, with ``{task}`` and ``{model}`` in its name; left out where there is none.
+        recipes: File of each task's recipe, with ``{task}`` and ``{model}`` (in lower case) in its name; left out where
+            there is none.
 
     Raises:
         UsageError: A task is none, or starts from one that is not in the suite.
@@ -62,7 +63,7 @@ def plan(
                 place = folder / (of_model or "model") / task / f"seed_{seed}"
                 start = None if (first := init_from.get(task)) is None else _name(of_model, first, seed)
                 flags = [*_recipe(recipes, task, of_model), *arguments, "--data.task", task]
-                flags += ["--model.name_or_path", model] if model and start is None else []
+                flags += ["--model.name_or_path", model] if model else []
                 flags += ["--model.init_from", str(_run(folder, of_model, str(first), seed))] if start else []
                 flags += ["--seed_everything", str(seed), "--trainer.enable_progress_bar", "false"]
                 found.append(Planned(Job(name, place, tuple(flags)), model, task, seed, start))
@@ -110,5 +111,5 @@ def _cost(task: str, tasks: Sequence[str], init_from: Mapping[str, str]) -> int:
 def _recipe(pattern: str | None, task: str, model: str) -> list[str]:
     if pattern is None:
         return []
-    path = Path(pattern.replace("{task}", task).replace("{model}", model))
+    path = Path(pattern.replace("{task}", task).replace("{model}", model.lower()))
     return ["--config", str(path.resolve())] if path.is_file() else []
