@@ -28,7 +28,7 @@ LAYERS = (
         "signals",
         "watch",
     ),
-    ("resume", "scoring", "engine"),
+    ("resume", "scoring", "engine", "reporting"),
     ("model",),
     ("callbacks", "speed", "keepers", "provenance", "run_directory", "inference", "model_card", "job_progress"),
     ("summary", "parsing", "exporting"),

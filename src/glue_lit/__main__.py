@@ -17,6 +17,7 @@ _COMMANDS = {
     "submit": "write or check the zip for the GLUE leaderboard",
     "tune": "search hyperparameters: many short trainings, then the best settings",
     "suite": "train all tasks over several seeds: means, spreads, the GLUE average",
+    "report": "write a page and figures on a run, or on several side by side",
     "tasks": "list the tasks",
     "show": "print random examples of a task",
 }
@@ -47,6 +48,8 @@ def _command(name: str) -> Callable[[], None]:
         from glue_lit.commands.tasks import main
     elif name == "submit":
         from glue_lit.commands.submit import main
+    elif name == "report":
+        from glue_lit.commands.report import main
     elif name == "show":
         from glue_lit.commands.show import main
     elif name == "tune":

@@ -1,20 +1,17 @@
 """``glue-lit submit``: from runs to the zip that the GLUE server takes, and a check of any such zip."""
 
 import os
-import re
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from glue_lit.commands.children import is_in_training, run_child, what_it_said
 from glue_lit.commands.flags import Flags
 from glue_lit.console import print_table, say
-from glue_lit.errors import DataError, RunError, Stopped, UsageError
+from glue_lit.errors import DataError, RunError, UsageError
 from glue_lit.predictions import checkpoint_fingerprint, read_record
-from glue_lit.runs import LOGS, Run, find_runs, lock_run, open_run
+from glue_lit.runs import LOGS, Run, find_runs, open_run
 from glue_lit.submission import ENTRIES, Entry, entry_text, family, filled_text
 from glue_lit.submission_zip import check_zip, write_zip
 from glue_lit.tasks import TASKS
@@ -120,7 +117,7 @@ def _named(paths: Sequence[Path]) -> dict[str, Run]:
             raise UsageError(f"{run.path} is a run of {name}, which is none of GLUE's tasks.")
         if (task := family(spec)) in runs:
             raise UsageError(f"{runs[task].path} and {run.path} are both of task {task}; name one of them.")
-        if _is_in_training(run):
+        if is_in_training(run):
             raise RunError(f"{run.path} is being trained by another process. Wait for it, or name another run.")
         runs[task] = run
     return runs
@@ -135,7 +132,7 @@ def _newest(logs: Path) -> dict[str, Run]:
             continue
         if not (run.checkpoints / "best.ckpt").is_file():
             say(f"{run.path} has no best checkpoint, so it is left out.")
-        elif _is_in_training(run):
+        elif is_in_training(run):
             say(f"{run.path} is being trained, so it is left out.")
         else:
             runs[family(spec)] = run
@@ -145,16 +142,6 @@ def _newest(logs: Path) -> dict[str, Run]:
             "configs/cola.yaml`, name runs, or say where lightning_logs lies: `--trainer.default_root_dir DIR`."
         )
     return {entry.trained_as: runs[entry.trained_as] for entry in ENTRIES.values() if entry.trained_as in runs}
-
-
-def _is_in_training(run: Run) -> bool:
-    try:
-        lock = lock_run(run)
-    except RunError:
-        return True
-    if lock is not None:
-        os.close(lock)
-    return False
 
 
 def _predictions(entry: Entry, run: Run) -> Path:
@@ -211,35 +198,7 @@ def _predict(task: str, run: Run, why: str, source: str | None) -> None:
     other = [] if own.submission == TASKS[task].submission else [f"--data.task={task}"]
     rows = [] if source is None else [f"--data.source={source}"]
     every = ["--data.test_limit=null", "--trainer.limit_test_batches=null"]
-    with _stopping_children():
-        done = subprocess.run(
-            [sys.executable, "-m", "glue_lit", "test", "--run", str(run.path), *every, *other, *rows],
-            stderr=subprocess.PIPE, text=True, errors="replace", check=False,
-        )  # fmt: skip
-    if done.returncode:
-        raise RunError(f"{task} cannot be predicted with {run.path}. {_said(done.returncode, done.stderr)}")
-    sys.stderr.write(done.stderr)
-
-
-def _said(status: int, errors: str) -> str:
-    """What a process says that failed."""
-    if said := re.findall(r"^glue-lit: error(?: \(rank \d+\))?: (.*)$", errors, re.MULTILINE):
-        return str(said[-1])
-    if status < 0:
-        return f"Its process was ended by {signal.Signals(-status).name}; SIGKILL often means that memory ran out."
-    last = "".join(errors.strip().splitlines()[-1:])
-    return f"Its process ended with status {status}{f': {last[:300]}' if last else '.'}"
-
-
-@contextmanager
-def _stopping_children() -> Iterator[None]:
-    """End the process that is waited for when this one is asked to end."""
-
-    def stop(number: int, _: Any) -> NoReturn:
-        raise Stopped(number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    status, errors = run_child(["test", "--run", str(run.path), *every, *other, *rows])
+    if status:
+        raise RunError(f"{task} cannot be predicted with {run.path}. {what_it_said(status, errors)}")
+    sys.stderr.write(errors)
