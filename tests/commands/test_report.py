@@ -97,8 +97,8 @@ def test_no_torch_and_no_more_than_seconds_for_the_rows_of_qnli(write_run: Write
     before = os.times()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
-    after = os.times()  # of the processor, since tests share theirs with others
-    assert after.children_user + after.children_system - before.children_user - before.children_system < 5
+    after = os.times()  # seconds of processor; about 3.3, and more where the machine is busy
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 10
     assert (run / "report" / "report.html").stat().st_size < 2_000_000
 
 

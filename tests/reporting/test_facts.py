@@ -25,6 +25,7 @@ def test_the_recipe_names_what_decides_a_fit() -> None:
     assert recipe(settings) == {
         "Model": "models/bert",
         "Learning rate": "2e-05",
+        "Warm-up": "0.0",
         "Batch size": "16 x 2",
         "Epochs": "3",
         "Seed": "1234",

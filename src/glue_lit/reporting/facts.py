@@ -85,7 +85,7 @@ def recipe(settings: Record) -> dict[str, str]:
         "Adapter": _class_name(model.get("peft")),
         "Learning rate": model.get("learning_rate"),
         "Schedule": model.get("schedule"),
-        "Warm-up": model.get("warmup") or None,
+        "Warm-up": model.get("warmup"),
         "Weight decay": model.get("weight_decay"),
         "Batch size": f"{batch} x {accumulated}" if batch and accumulated not in (None, 1) else batch,
         "Epochs": trainer.get("max_epochs"),
