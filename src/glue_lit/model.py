@@ -234,9 +234,10 @@ class SequenceClassifier(LightningModule):
 
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss that is minimised: `loss`, with class weights and smoothed labels where there are any."""
-        if self.task.is_regression:
+        smoothing = self.hparams["label_smoothing"]
+        if self.task.is_regression or (self._class_weights is None and not smoothing):
             return self.loss(logits, labels)
-        return weighted_loss(logits, labels, self._class_weights, self.hparams["label_smoothing"])
+        return weighted_loss(logits, labels, self._class_weights, smoothing)
 
     def on_train_start(self) -> None:
         """Go on exactly where the checkpoint stands, if the fit continues from one."""
