@@ -282,6 +282,7 @@ def test_ending_while_standard_input_is_open(trained: dict[str, Run], way: str) 
     process = subprocess.Popen(
         [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path, "--file", "-"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in the background,
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
