@@ -14,7 +14,7 @@ from glue_lit.commands.flags import Flags
 from glue_lit.console import print_table, say
 from glue_lit.errors import DataError, RunError, Stopped, UsageError
 from glue_lit.predictions import checkpoint_fingerprint, read_record
-from glue_lit.runs import LOGS, Run, find_runs, lock_run, open_run
+from glue_lit.runs import LOGS, Run, find_runs, is_locked, open_run
 from glue_lit.submission import ENTRIES, Entry, entry_text, family, filled_text
 from glue_lit.submission_zip import check_zip, write_zip
 from glue_lit.tasks import TASKS
@@ -120,7 +120,7 @@ def _named(paths: Sequence[Path]) -> dict[str, Run]:
             raise UsageError(f"{run.path} is a run of {name}, which is none of GLUE's tasks.")
         if (task := family(spec)) in runs:
             raise UsageError(f"{runs[task].path} and {run.path} are both of task {task}; name one of them.")
-        if _is_in_training(run):
+        if is_locked(run):
             raise RunError(f"{run.path} is being trained by another process. Wait for it, or name another run.")
         runs[task] = run
     return runs
@@ -135,7 +135,7 @@ def _newest(logs: Path) -> dict[str, Run]:
             continue
         if not (run.checkpoints / "best.ckpt").is_file():
             say(f"{run.path} has no best checkpoint, so it is left out.")
-        elif _is_in_training(run):
+        elif is_locked(run):
             say(f"{run.path} is being trained, so it is left out.")
         else:
             runs[family(spec)] = run
@@ -145,16 +145,6 @@ def _newest(logs: Path) -> dict[str, Run]:
             "configs/cola.yaml`, name runs, or say where lightning_logs lies: `--trainer.default_root_dir DIR`."
         )
     return {entry.trained_as: runs[entry.trained_as] for entry in ENTRIES.values() if entry.trained_as in runs}
-
-
-def _is_in_training(run: Run) -> bool:
-    try:
-        lock = lock_run(run)
-    except RunError:
-        return True
-    if lock is not None:
-        os.close(lock)
-    return False
 
 
 def _predictions(entry: Entry, run: Run) -> Path:
