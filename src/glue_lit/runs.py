@@ -230,6 +230,11 @@ def version_of(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
+def is_version(path: Path) -> bool:
+    """Whether a directory is called as runs are, which are found even if somebody has added a word to the number."""
+    return path.name.startswith(_PREFIX)
+
+
 def claim_version(folder: Path) -> int:
     """Make the next free ``version_N`` in ``folder`` and return ``N``; two processes never get the same.
 
@@ -300,12 +305,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_metrics(path: Path, values: dict[str, Any]) -> None:
     """Write ``metrics.json``; an undefined metric (NaN) becomes ``null``, which JSON has and NaN isn't in it."""
-    write_text(path, json.dumps(_plain(values), indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(plain(values), indent=2, ensure_ascii=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON can have it: ``null`` for NaN and infinity."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
