@@ -23,7 +23,16 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["vlidate"], ["tasks"], ["submit", "--check", "no.zip"], ["submit", "no_run"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["vlidate"],
+        ["tasks"],
+        ["runs"],
+        ["runs", "--json"],
+        ["submit", "--check", "no.zip"],
+        ["submit", "no_run"],
+    ],
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     script = (
@@ -40,7 +49,7 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--help") == 0
     text = capsys.readouterr().out
-    assert all(f"\n  {name} " in text for name in ("fit", "validate", "test", "predict", "tasks", "show"))
+    assert all(f"\n  {name} " in text for name in ("fit", "validate", "test", "predict", "runs", "tasks", "show"))
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
