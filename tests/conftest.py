@@ -1,8 +1,13 @@
 """Fixtures for all tests: no network, a cache of our own, a model that is built in milliseconds."""
 
+import json
 import os
+import random
 import string
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # huggingface_hub and tokenizers read these once, when they are imported: before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -68,3 +73,73 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         BertModel(config).save_pretrained(folder)
     BertTokenizerFast(vocab=vocabulary, model_max_length=64).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def write_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write a finished run as `fit` and `predict` leave it, in an empty working directory: rows, curves, predictions.
+
+    The predictions are of the demo corpus; how many of them are right is a matter of ``skill`` (0 to 1).
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def write(task: str, version: int = 0, skill: float = 0.7, split: str = "", source: str = "demo") -> Path:
+        from glue_lit.data.sources import open_split
+        from glue_lit.predictions import write_record
+        from glue_lit.tasks import TASKS, log_prefix
+
+        spec = TASKS[task]
+        split = split or str(spec.monitored_split)
+        opened = open_split(spec, source, split)
+        run = Path("lightning_logs", task, f"version_{version}")
+        for folder in ("checkpoints", "predictions"):
+            (run / folder).mkdir(parents=True)
+        settings = {"seed_everything": version, "data": {"task": task, "source": source, "batch_size": 16}}
+        (run / "config.yaml").write_text(json.dumps(settings | {"model": {"learning_rate": 2e-5}}))  # JSON is YAML
+        (run / "checkpoints" / "best.ckpt").write_text(f"weights {version}")
+        lines = [*_predicted(spec, opened.read().labels, skill, version)]
+        path = run / "predictions" / f"{split}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        write_record(path, source, len(lines), run / "checkpoints" / "best.ckpt", fingerprint=opened.fingerprint)
+        (run / "metrics.json").write_text(
+            json.dumps({"task": task, "metrics": {}, "best": {"epoch": 1, "step": 20}, "wall_seconds": 75.0})
+        )
+        prefix = log_prefix(split)
+        curves = {"train/loss": {9: 0.7, 19: 0.5, 29: 0.4}, f"{prefix}/loss": {19: 0.6, 29: 0.7}}
+        write_events(run / "events.out.tfevents.1.host", curves | {f"{prefix}/{spec.metrics[0]}": {19: 0.8, 29: 0.7}})
+        return run
+
+    return write
+
+
+def _predicted(spec: Any, labels: list[Any], skill: float, seed: int) -> Iterator[dict[str, Any]]:
+    draw = random.Random(seed)
+    for idx, gold in enumerate(labels):
+        if spec.is_regression:
+            yield {"idx": idx, "score": skill * gold + (1 - skill) * 5 * draw.random(), "gold": gold}
+            continue
+        share = 1 / len(spec.labels) + draw.random() * (1 - 1 / len(spec.labels))
+        best = gold if draw.random() < skill else draw.randrange(len(spec.labels))
+        rest = (1 - share) / (len(spec.labels) - 1)
+        row = {name: share if number == best else rest for number, name in enumerate(spec.labels)}
+        yield {"idx": idx, "label": spec.labels[best], "probabilities": row, "gold": spec.labels[gold]}
+
+
+def write_events(path: Path, curves: dict[str, dict[int, float]]) -> None:
+    """Write an event file: records as the format has them, with TensorBoard's events in them."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    def record(content: bytes) -> bytes:
+        length = struct.pack("<Q", len(content))
+        checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, content)]
+        return length + checksums[0] + content + checksums[1]
+
+    content = record(Event(file_version="brain.Event:2").SerializeToString())
+    for tag, points in curves.items():
+        for step, value in points.items():
+            event = Event(step=step)
+            event.summary.value.add(tag=tag, simple_value=value)
+            content += record(event.SerializeToString())
+    path.write_bytes(content)

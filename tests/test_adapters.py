@@ -9,9 +9,9 @@ from typing import Any
 import peft
 import pytest
 import torch
+from command_line import glue_lit
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, RobertaConfig
 
-from glue_lit.__main__ import main
 from glue_lit.adapters import METHODS, add_adapters, merged, plain_settings, same_method
 from glue_lit.errors import GlueLitError, ModelError, UsageError
 from glue_lit.model import SequenceClassifier
@@ -173,15 +173,6 @@ def test_a_checkpoint_keeps_its_method() -> None:
 
 
 # -------------------------------------------------------------------- the command
-
-
-def glue_lit(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["glue-lit", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 def probabilities_in(path: Path) -> list[dict[str, float]]:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from command_line import glue_lit as command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from glue_lit.__main__ import main
 from glue_lit.model import SequenceClassifier
 from glue_lit.runs import find_runs, lock_run
 
@@ -31,16 +31,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GLUE_LIT_DEBUG", raising=False)
     return tmp_path
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Exit status of `glue-lit ARGUMENTS`, in this process."""
-    monkeypatch.setattr(sys, "argv", ["glue-lit", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 def new_process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

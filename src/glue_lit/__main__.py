@@ -18,6 +18,7 @@ _COMMANDS = {
     "tune": "search hyperparameters: many short trainings, then the best settings",
     "suite": "train all tasks over several seeds: means, spreads, the GLUE average",
     "runs": "list the runs, best first, or compare some of them",
+    "report": "write a page and figures on a run, or on several side by side",
     "tasks": "list the tasks",
     "show": "print random examples of a task",
 }
@@ -50,6 +51,8 @@ def _command(name: str) -> Callable[[], None]:
         from glue_lit.commands.runs import main
     elif name == "submit":
         from glue_lit.commands.submit import main
+    elif name == "report":
+        from glue_lit.commands.report import main
     elif name == "show":
         from glue_lit.commands.show import main
     elif name == "tune":

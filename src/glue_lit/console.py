@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from glue_lit.runs import plain
+from glue_lit.runs import json_values
 from glue_lit.tasks import TaskSpec, log_prefix
 
 
@@ -71,7 +71,7 @@ def printable(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """Print a value for scripts; what JSON does not have is ``null`` (NaN) or a text (a date)."""
-    print(json.dumps(plain(value), indent=2, default=str))
+    print(json.dumps(json_values(value), indent=2, default=str))
 
 
 def note(text: str) -> None:

@@ -305,13 +305,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_metrics(path: Path, values: dict[str, Any]) -> None:
     """Write ``metrics.json``; an undefined metric (NaN) becomes ``null``, which JSON has and NaN isn't in it."""
-    write_text(path, json.dumps(plain(values), indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(json_values(values), indent=2, ensure_ascii=False) + "\n")
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON can have it: ``null`` for NaN and infinity."""
+def json_values(value: Any) -> Any:
+    """A value as JSON can hold it: tuples become lists, and a number that is none (NaN) becomes nothing."""
     if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {key: json_values(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
+        return [json_values(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -52,6 +52,8 @@ class TaskSpec:
         trained_as: The task whose runs predict this one, where it has no training data of its own.
         most_common: The label that most training rows have, as the official files write it, or the mean score.
         class_weights: Factors on the training loss of each label; none are all 1.
+        slice_columns: Columns that put rows into groups, by which a report scores them, where a file has them. AX's are
+            those of the annotated file that its authors publish beside the official one.
     """
 
     name: str
@@ -68,6 +70,7 @@ class TaskSpec:
     trained_as: str | None = None
     most_common: str = ""
     class_weights: tuple[float, ...] = ()
+    slice_columns: tuple[str, ...] = ()
 
     @property
     def is_regression(self) -> bool:
@@ -148,6 +151,7 @@ _MNLI = TaskSpec(
     },
     submission={"test_matched": "MNLI-m.tsv", "test_mismatched": "MNLI-mm.tsv"},
     most_common="contradiction",
+    slice_columns=("genre",),
 )
 
 _ALL = (
@@ -262,6 +266,7 @@ _ALL = (
         submission={"test": "AX.tsv"},
         most_common="contradiction",
         trained_as="mnli",
+        slice_columns=("Lexical Semantics", "Predicate-Argument Structure", "Logic", "Knowledge", "Domain"),
     ),
 )
 

@@ -13,20 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import glue_lit
 
-from glue_lit.__main__ import main
 from glue_lit.data.sources import open_split
 from glue_lit.runs import Run
 from glue_lit.tasks import get_task
-
-
-def glue_lit(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["glue-lit", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")

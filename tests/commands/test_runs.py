@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
+from command_line import glue_lit
 
-from glue_lit.__main__ import main
 from glue_lit.runs import Run, lock_run
 
 BAD = Path("lightning_logs/cola/version_9")
@@ -29,13 +29,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def runs(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["glue-lit", "runs", *map(str, arguments)])
     monkeypatch.delenv("GLUE_LIT_DEBUG", raising=False)
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    return glue_lit(monkeypatch, "runs", *arguments)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from glue_lit.__main__ import main
-from glue_lit.commands.submit import _said
 from glue_lit.predictions import write_record
 from glue_lit.runs import Run, lock_run
 from glue_lit.submission import ENTRIES, filled_text
@@ -310,16 +309,3 @@ def test_test_rows_are_predicted_first(
     capsys.readouterr()
     assert submit(monkeypatch, run, "--fill_missing=majority") == 0  # the source is not needed any more
     assert "Predicting" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("status", "errors", "message"),
-    [
-        (1, "a warning\nglue-lit: error (rank 1): no room.\nand a note\n", "no room."),
-        (-9, "", "Its process was ended by SIGKILL; SIGKILL often means that memory ran out."),
-        (3, "Traceback\nOops\n", "Its process ended with status 3: Oops"),
-        (75, "", "Its process ended with status 75."),
-    ],
-)
-def test_what_a_failed_process_said(status: int, errors: str, message: str) -> None:
-    assert _said(status, errors) == message

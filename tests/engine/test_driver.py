@@ -90,6 +90,17 @@ def test_all_slots_are_kept_busy(tmp_path: Path) -> None:
         Fixed([Job("a", tmp_path / "a", ("--data.task", "rte"))])
 
 
+def test_other_settings_in_the_same_file_are_another_training(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("data: {task: cola}")
+    jobs = [Job("a", tmp_path / "a", ("--config", str(file)))]
+    Driver(Fixed(jobs), Played(1), Quiet()).work()
+    Fixed(jobs)
+    file.write_text("data: {task: rte}")
+    with pytest.raises(RunError, match="holds a training with other settings"):
+        Fixed(jobs)
+
+
 def test_a_job_waits_for_the_one_that_it_needs(tmp_path: Path) -> None:
     order = []
 

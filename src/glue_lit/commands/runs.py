@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from glue_lit.commands.flags import Flags
-from glue_lit.comparison import MISSING, Comparison, compare, shown, shown_result
 from glue_lit.console import console, note, print_json, print_list
 from glue_lit.errors import RunError, UsageError, did_you_mean
+from glue_lit.run_comparison import MISSING, Comparison, compare, shown, shown_result
 from glue_lit.run_facts import RunFacts, State, find_all_runs, run_facts
 from glue_lit.runs import LOGS, open_run, version_of
 from glue_lit.tasks import TASKS

@@ -1,18 +1,15 @@
 """``glue-lit submit``: from runs to the zip that the GLUE server takes, and a check of any such zip."""
 
 import os
-import re
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from glue_lit.commands.children import run_child, what_it_said
 from glue_lit.commands.flags import Flags
 from glue_lit.console import print_table, say
-from glue_lit.errors import DataError, RunError, Stopped, UsageError
+from glue_lit.errors import DataError, RunError, UsageError
 from glue_lit.predictions import checkpoint_fingerprint, read_record
 from glue_lit.runs import LOGS, Run, find_runs, is_locked, open_run
 from glue_lit.submission import ENTRIES, Entry, entry_text, family, filled_text
@@ -201,35 +198,7 @@ def _predict(task: str, run: Run, why: str, source: str | None) -> None:
     other = [] if own.submission == TASKS[task].submission else [f"--data.task={task}"]
     rows = [] if source is None else [f"--data.source={source}"]
     every = ["--data.test_limit=null", "--trainer.limit_test_batches=null"]
-    with _stopping_children():
-        done = subprocess.run(
-            [sys.executable, "-m", "glue_lit", "test", "--run", str(run.path), *every, *other, *rows],
-            stderr=subprocess.PIPE, text=True, errors="replace", check=False,
-        )  # fmt: skip
-    if done.returncode:
-        raise RunError(f"{task} cannot be predicted with {run.path}. {_said(done.returncode, done.stderr)}")
-    sys.stderr.write(done.stderr)
-
-
-def _said(status: int, errors: str) -> str:
-    """What a process says that failed."""
-    if said := re.findall(r"^glue-lit: error(?: \(rank \d+\))?: (.*)$", errors, re.MULTILINE):
-        return str(said[-1])
-    if status < 0:
-        return f"Its process was ended by {signal.Signals(-status).name}; SIGKILL often means that memory ran out."
-    last = "".join(errors.strip().splitlines()[-1:])
-    return f"Its process ended with status {status}{f': {last[:300]}' if last else '.'}"
-
-
-@contextmanager
-def _stopping_children() -> Iterator[None]:
-    """End the process that is waited for when this one is asked to end."""
-
-    def stop(number: int, _: Any) -> NoReturn:
-        raise Stopped(number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    status, errors = run_child(["test", "--run", str(run.path), *every, *other, *rows])
+    if status:
+        raise RunError(f"{task} cannot be predicted with {run.path}. {what_it_said(status, errors)}")
+    sys.stderr.write(errors)

@@ -19,7 +19,7 @@ from glue_lit.engine.driver import Driver
 from glue_lit.engine.job import Job, Progress, claim
 from glue_lit.engine.plan import Fixed
 from glue_lit.engine.settings import Engine, full_configuration, open_executor, parse
-from glue_lit.engine.suite import Planned, plan
+from glue_lit.engine.suite import Planned, plan, without_recipe
 from glue_lit.engine.view import Board, duration
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.runs import LOGS, find_runs, whole_file, write_metrics, write_text
@@ -75,6 +75,8 @@ def main() -> None:
     settings = yaml.safe_load(full_configuration(arguments))
     root = Path(settings["trainer"].get("default_root_dir") or ".")
     folder = (root / LOGS / "suite" / suite.name).absolute()
+    if missing := without_recipe(suite.recipes, suite.tasks, suite.models):
+        say(f"There is no {', '.join(missing)}, so these have the settings of all and no recipe of their own.")
     if suite.dry_run:
         _show(_plan(suite, folder, arguments), root)
         return

@@ -240,11 +240,12 @@ def _say_best(search: Search) -> None:
 
 def _refit(search: Search, seeds: int, engine: Engine) -> None:
     """Train on all rows with the best settings."""
-    base, best = str(search.base), search.folder / "best.yaml"
+    assert search.best is not None
+    base, best = str(search.base), search.job(search.best)
     jobs = [
         Job(
-            f"seed {seed}", search.folder / "refit" / f"seed_{seed}",
-            ("--config", base, "--config", str(best), "--seed_everything", str(seed),
+            f"seed {seed}", search.folder / "refit" / f"trial_{best.folder.name}" / f"seed_{seed}",
+            ("--config", base, "--config", str(best.folder / "trial.yaml"), "--seed_everything", str(seed),
              "--trainer.enable_progress_bar", "false"),
         )
         for seed in range(1, seeds + 1)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +127,23 @@ def open_custom_split(task: TaskSpec, custom: CustomTask, source: str, split: st
     return Split(split, f"{table.path}{' (held out)' if held_out and split == 'validation' else ''}", fingerprint, read)
 
 
+def custom_columns(custom: CustomTask, source: str, split: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """Other columns of a split of the user's own task, a text for each row of `open_custom_split`.
+
+    Raises:
+        DataError: There is no such split or column.
+    """
+    tables = find_tables(source, custom)
+    held_out = "validation" not in tables and split in ("train", "validation")
+    table = _table(tables, "train" if held_out else split, source)
+    found = [values for _, values in table.rows([custom.label, *names])] if names else []
+    if held_out and names:
+        labels = Labelled([label_of(row[0]) for row in found], range(len(found)), table.place)
+        aside = held_out_rows(_parsed(custom, labels), custom)
+        found = [row for row, is_aside in zip(found, aside, strict=True) if is_aside == (split == "validation")]
+    return {name: [label_of(row[place]) or "" for row in found] for place, name in enumerate(names, start=1)}
+
+
 def says(custom: CustomTask, source: str) -> Iterator[str]:
     """What was read from the data, a line each."""
     columns = " and ".join(custom.text_columns)
@@ -189,8 +206,11 @@ def _read(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) 
         labels.append(label_of(values[-1]) if has_labels else None)
         places.append(number)
     labelled = Labelled(labels, places, table.place)
-    parsed = numbers(labelled) if task.is_regression else class_numbers(labelled, list(task.file_labels))
-    return Rows(texts[0], texts[1] if len(texts) > 1 else None, parsed)
+    return Rows(texts[0], texts[1] if len(texts) > 1 else None, _parsed(custom, labelled))
+
+
+def _parsed(custom: CustomTask, labelled: Labelled) -> list[int | float | None]:
+    return numbers(labelled) if custom.kind == "regression" else class_numbers(labelled, list(custom.labels or ()))
 
 
 def _text(value: Value, column: str, table: Table, number: int) -> str:

@@ -10,7 +10,6 @@ from glue_lit.custom import CustomTask, Kind
 from glue_lit.data.sources import Label
 from glue_lit.data.tables import Value
 from glue_lit.errors import DataError, UsageError, did_you_mean
-from glue_lit.metrics import METRICS
 
 _MOST_CLASSES_OF_NUMBERS = 20  # more different numbers than that are taken for a scale
 _CORRELATIONS = ("pearson", "spearmanr")
@@ -120,6 +119,8 @@ def _check_classes(custom: CustomTask, labels: list[str], counts: Counter[str]) 
 
 
 def _metrics(wanted: Sequence[str] | None, labels: list[str] | None) -> list[str]:
+    from glue_lit.metrics import METRICS  # torch, which whoever only reads rows does not wait for
+
     if labels is None:
         allowed, usual = list(_CORRELATIONS), list(_CORRELATIONS)
     else:

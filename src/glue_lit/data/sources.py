@@ -5,7 +5,7 @@ its fingerprint) and read only if its tokens are not cached.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,35 @@ def open_split(task: TaskSpec, source: str, split: str) -> Split:
 
         return open_hub_split(task, split)
     return _open_file(task, CORPUS if source == "demo" else Path(source), split)
+
+
+def extra_columns(
+    task: TaskSpec, source: str, split: str, names: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """Columns that a split's file has beside texts and labels, a value for each row.
+
+    Args:
+        task: The task.
+        source: A folder or ``demo``; the Hub's copy of GLUE has no more columns than a task needs.
+        split: The split.
+        names: Columns that are needed.
+        optional: Columns that are left out where the file does not have them.
+
+    Raises:
+        DataError: There is no such split or column, or a row is too short (naming the line).
+    """
+    file = task.files[split]
+    if source == "hub" or not isinstance(file.texts[0], str):
+        if names:
+            raise DataError(f"{source}: the rows of {task.name} have no columns with names beside texts and labels.")
+        return {}
+    table = read_tsv(Path(open_split(task, source, split).origin), has_header=True)
+    there = [*names, *(name for name in optional if name in (table.header or []))]
+    if file.skip_short:  # which rows are left out is decided by what the task itself needs
+        table = table.without_short_rows(max(_position(table, column) for column in (*file.texts, file.label or 0)) + 1)
+    positions = [_position(table, name) for name in there]
+    _check_widths(table, max(positions, default=0) + 1)
+    return {name: [row[place] for row in table.rows] for name, place in zip(there, positions, strict=True)}
 
 
 _LAYOUT = "The official layout is GLUE_FOLDER/<Task>/train.tsv."

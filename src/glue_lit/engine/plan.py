@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from glue_lit.configs import config_files
 from glue_lit.console import say
 from glue_lit.engine.job import Job, Outcome, Progress
 from glue_lit.engine.view import duration
@@ -41,7 +42,7 @@ class Fixed:
             first = self.needs.get(job.name)
             if first is None or self.outcomes.get(first, Outcome("stopped")).state == "finished":
                 self.running.add(job.name)
-                write_text(_settings_file(job), "\n".join(job.arguments) + "\n")
+                write_text(_settings_file(job), _settings(job))
                 return job
         return None
 
@@ -92,13 +93,19 @@ def _settings_file(job: Job) -> Path:
     return job.folder / "arguments.txt"
 
 
+def _settings(job: Job) -> str:
+    """The arguments, and what is in their configuration files: two trainings are the same if both are."""
+    files = [Path(file).read_text(encoding="utf-8") for file in config_files(job.arguments)]
+    return "\n".join([*job.arguments, "", *files]) + "\n"
+
+
 def _check_same(job: Job) -> None:
     """Stop where a folder's training was begun with other settings: its result is of something else."""
     try:
         before = _settings_file(job).read_text(encoding="utf-8")
     except OSError:
         return
-    if before != "\n".join(job.arguments) + "\n":
+    if before != _settings(job):
         raise RunError(
             f"{job.folder} holds a training with other settings. Give this one a name of its own, or remove that "
             "folder."

@@ -109,7 +109,16 @@ def _cost(task: str, tasks: Sequence[str], init_from: Mapping[str, str]) -> int:
 
 
 def _recipe(pattern: str | None, task: str, model: str) -> list[str]:
-    if pattern is None:
-        return []
-    path = Path(pattern.replace("{task}", task).replace("{model}", model.lower()))
-    return ["--config", str(path.resolve())] if path.is_file() else []
+    path = _file(pattern, task, model) if pattern is not None else None
+    return ["--config", str(path.resolve())] if path is not None and path.is_file() else []
+
+
+def _file(pattern: str, task: str, model: str) -> Path:
+    return Path(pattern.replace("{task}", task).replace("{model}", model.lower()))
+
+
+def without_recipe(pattern: str | None, tasks: Sequence[str], models: Sequence[str]) -> list[str]:
+    """The files of recipes that are not there."""
+    names = [model.rstrip("/").rpartition("/")[2] for model in models] or [""]
+    files = [_file(pattern, task, name) for name in names for task in tasks] if pattern is not None else []
+    return [str(file) for file in files if not file.is_file()]

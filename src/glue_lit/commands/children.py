@@ -1,0 +1,50 @@
+"""Commands that other commands run, in a process of their own."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, NoReturn
+
+from glue_lit.errors import Stopped
+
+
+def run_child(arguments: Sequence[str], output: IO[str] | None = None) -> tuple[int, str]:
+    """Run ``glue-lit ARGUMENTS`` to its end; its exit status, and what it wrote on standard error.
+
+    Args:
+        arguments: The command and its flags.
+        output: Where its standard output goes, if not into this process's.
+    """
+    with _stopping_children():
+        done = subprocess.run(
+            [sys.executable, "-m", "glue_lit", *arguments],
+            stdout=output, stderr=subprocess.PIPE, text=True, errors="replace", check=False,
+        )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def what_it_said(status: int, errors: str) -> str:
+    """What a process says that failed."""
+    if said := re.findall(r"^glue-lit: error(?: \(rank \d+\))?: (.*)$", errors, re.MULTILINE):
+        return str(said[-1])
+    if status < 0:
+        return f"Its process was ended by {signal.Signals(-status).name}; SIGKILL often means that memory ran out."
+    last = "".join(errors.strip().splitlines()[-1:])
+    return f"Its process ended with status {status}{f': {last[:300]}' if last else '.'}"
+
+
+@contextmanager
+def _stopping_children() -> Iterator[None]:
+    """End the process that is waited for when this one is asked to end."""
+
+    def stop(number: int, _: Any) -> NoReturn:
+        raise Stopped(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

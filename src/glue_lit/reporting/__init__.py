@@ -1,0 +1,1 @@
+"""What a run has learned, as numbers, pictures and one page; nothing here imports torch."""

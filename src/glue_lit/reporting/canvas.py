@@ -1,0 +1,129 @@
+"""One drawing for paper and for screens: a PNG on white, and an SVG whose colours the page decides.
+
+Series are told apart by colour and by marker. The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/),
+which people with any kind of colour vision tell apart, darkened where they would be faint on white.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+INK, MUTED, RULE, PAPER = "#1d232b", "#5a6472", "#dfe3e8", "#fefefe"
+SERIES = ("#0a6cb0", "#c8500a", "#0b8a66", "#a8538c", "#96700a", "#47778f")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+# What the page calls each colour; its style sheet has values for light and for dark.
+_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--card)"} | {
+    colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)
+}
+NAME = 22  # characters of a run's name in a legend
+WIDTH = 4.3  # inches, which a phone shows at about its own size
+_STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": RULE,
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.8,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": PAPER,
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and copied
+    "text.color": INK,
+    "text.parse_math": False,  # a label with $ is no formula
+    "xtick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": RULE,
+    "ytick.labelcolor": MUTED,
+}
+_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A finished figure.
+
+    Attributes:
+        name: Stem of its file.
+        title: What it shows.
+        text: The same in words, for those who do not see it.
+        note: How to read it.
+        svg: To be put into a page.
+        png: To be kept as a file.
+    """
+
+    name: str
+    title: str
+    text: str
+    note: str
+    svg: str
+    png: bytes
+
+
+def short(text: str, longest: int) -> str:
+    """A name that fits into a figure: of a long one the end, where runs differ."""
+    cut = text if len(text) <= longest else f"…{text[1 - longest :]}"
+    return f" {cut}" if cut.startswith("_") else cut  # which would mean to matplotlib that it is not to be shown
+
+
+@contextmanager
+def canvas(height: float = 2.7, **options: Any) -> Iterator[tuple[Figure, Any]]:
+    """A figure with its axes, in our style; closed at the end."""
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **_STYLE}), warnings.catch_warnings():
+        # of letters that the font does not have: in the page, the reader's fonts have them
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure, axes = pyplot.subplots(figsize=(WIDTH, height), **options)
+        try:
+            yield figure, axes
+        finally:
+            pyplot.close(figure)
+
+
+def drawn(figure: Figure, name: str, title: str, text: str, note: str = "") -> Drawing:
+    """Render a figure both ways."""
+    page, picture = io.StringIO(), io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": name}):  # the same figure gets the same text each time
+        figure.savefig(page, format="svg", transparent=True, metadata=_NO_METADATA)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")  # in the page, it is a heading
+    figure.savefig(picture, format="png", dpi=220, metadata={"Title": title, "Software": None})
+    return Drawing(name, title, text, note, _of_page(page.getvalue(), name), picture.getvalue())
+
+
+def _of_page(svg: str, name: str) -> str:
+    """An SVG that can stand in a page: no prolog, names of its own, the page's colours and fonts."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r'^<svg[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', svg, count=1)
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, count=1, flags=re.DOTALL)  # the page has it
+    return re.sub(r"<[^>]+>", lambda tag: _tag(tag[0], name), svg)  # between the tags is text, which stays as it is
+
+
+def _tag(tag: str, name: str) -> str:
+    tag = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", tag).replace("xlink:href", "href")
+    tag = re.sub(r"font: [^;\"]*?([\d.]+)px[^;\"]*", _font, tag)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: _COLOURS.get(colour[0], colour[0]), tag)
+
+
+def _font(match: re.Match[str]) -> str:
+    """Size and weight of a font whose family the page decides."""
+    weight = "; font-weight: 650" if re.search(r"\b(bold|700)\b", match[0]) else ""
+    return f"font-size: {match[1]}px{weight}"

@@ -1,0 +1,161 @@
+"""What a run says of itself: its settings, its record, and both in words."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from glue_lit.configs import check_config
+from glue_lit.custom import CustomTask, custom_of, task_of
+from glue_lit.errors import RunError
+from glue_lit.runs import Run
+from glue_lit.tasks import TaskSpec
+
+Record = Mapping[str, Any]
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """A run's configuration.
+
+    Raises:
+        UsageError: It is no configuration.
+        RunError: It holds what is no plain value.
+    """
+    check_config(str(run.config))
+    try:
+        values = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RunError(f"{run.config}: not a configuration ({' '.join(str(error).split())}).") from None
+    return dict(values)
+
+
+def section(values: Record, *names: str) -> dict[str, Any]:
+    """A mapping below some keys; an empty one where there is none."""
+    found: Any = values
+    for name in names:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def task_in(settings: Record, run: Run, name: str | None = None) -> tuple[TaskSpec, CustomTask]:
+    """The task of a run, or another one that it can predict.
+
+    Raises:
+        RunError: The configuration does not say.
+        UsageError: There is no such task.
+    """
+    data = section(settings, "data")
+    own = data.get("task")
+    if not isinstance(own, str):
+        raise RunError(f"{run.config}: data.task is {own!r}, which names no task.")
+    try:
+        custom = custom_of(section(data, "custom"))
+    except TypeError as error:
+        raise RunError(f"{run.config}: data.custom is no description of a task ({error}).") from None
+    if name is None or name == own:
+        return task_of(own, custom), custom
+    return task_of(name, CustomTask()), CustomTask()
+
+
+def record_of(run: Run) -> tuple[dict[str, Any], list[str]]:
+    """What ``metrics.json`` holds, and what is wrong with it; a fit that was stopped leaves none."""
+    if not run.metrics.is_file():
+        return {}, ["The fit was not finished: there is no metrics.json, so neither time nor device are known."]
+    try:
+        found = json.loads(run.metrics.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found, []
+        what = "it is no JSON object"
+    except (OSError, ValueError, RecursionError) as error:
+        what = str(error)
+    return {}, [f"metrics.json cannot be read ({what}), so neither time nor device are known."]
+
+
+def recipe(settings: Record) -> dict[str, str]:
+    """The settings that decide what a fit makes of a model, by what they are called in a report."""
+    model, data, trainer = (section(settings, name) for name in ("model", "data", "trainer"))
+    batch = f"{data.get('tokens_per_batch')} tokens" if data.get("tokens_per_batch") else data.get("batch_size")
+    accumulated = trainer.get("accumulate_grad_batches")
+    values = {
+        "Model": _short(model.get("name_or_path")),
+        "Started from": _short(model.get("init_from")),
+        "Adapter": _class_name(model.get("peft")),
+        "Learning rate": model.get("learning_rate"),
+        "Schedule": model.get("schedule"),
+        "Warm-up": model.get("warmup"),
+        "Weight decay": model.get("weight_decay"),
+        "Batch size": f"{batch} x {accumulated}" if batch and accumulated not in (None, 1) else batch,
+        "Epochs": trainer.get("max_epochs"),
+        "Steps, at most": steps if isinstance(steps := trainer.get("max_steps"), int) and steps > 0 else None,
+        "Precision": trainer.get("precision"),
+        "Seed": None if settings.get("seed_everything") is None else str(settings["seed_everything"]),
+        "Training rows, at most": data.get("train_limit"),
+        "Longest input": data.get("max_length"),
+        "Data": _short(data.get("source")),
+    }
+    return {name: _words(value) for name, value in values.items() if value is not None}
+
+
+def outcome(record: Record) -> dict[str, str]:
+    """What a finished fit says beside its scores: parameters, steps, time, device."""
+    parameters, best, device = (section(record, name) for name in ("parameters", "best", "device"))
+    versions, git = section(record, "versions"), section(record, "git")
+    speed = record.get("train_samples_per_second")
+    values = {
+        "Parameters": _parameters(parameters),
+        "Training rows": section(record, "data", "splits", "train").get("rows"),
+        "Best checkpoint": f"epoch {best.get('epoch')}, step {best.get('step')}" if best else None,
+        "Time": duration(record.get("wall_seconds")),
+        "Speed": f"{speed:,.0f} samples/s" if _is_number(speed) else None,
+        "Device": _device(device),
+        "Versions": ", ".join(f"{n} {versions[n]}" for n in ("glue-lit", "torch", "transformers") if n in versions),
+        "Git": str(git["commit"])[:12] if git.get("commit") else None,
+    }
+    return {name: _words(value) for name, value in values.items() if value not in (None, "")}
+
+
+def duration(seconds: Any) -> str | None:
+    """Seconds in words: ``2 h 05 min``, ``3 min 20 s``, ``12.5 s``."""
+    if not _is_number(seconds) or seconds < 0:
+        return None
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _parameters(values: Record) -> str | None:
+    total, trained = values.get("total"), values.get("trained")
+    if not _is_number(total) or not isinstance(total, int):
+        return None
+    share = f" ({trained:,} trained)" if isinstance(trained, int) and trained < total else ""
+    return f"{total / 1e6:.1f} M{share}" if total >= 1e6 else f"{total:,}{share}"
+
+
+def _device(values: Record) -> str | None:
+    name, count = values.get("name") or values.get("type"), values.get("processes")
+    return None if not name else f"{count} x {name}" if isinstance(count, int) and count > 1 else str(name)
+
+
+def _class_name(value: Any) -> str | None:
+    path = value.get("class_path") if isinstance(value, Mapping) else None
+    return None if path is None else str(path).rpartition(".")[2]
+
+
+def _short(value: Any) -> str | None:
+    """A name as it is, and the last parts of a path: where the user keeps files is no one's business."""
+    if value is None:
+        return None
+    parts = Path(str(value)).parts
+    return "/".join(parts[-2:]) if Path(str(value)).is_absolute() and len(parts) > 2 else str(value)
+
+
+def _words(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{value}"
