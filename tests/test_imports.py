@@ -7,7 +7,19 @@ SOURCE = Path(glue_lit.__file__).parent
 # Lower layers first; a module imports from its own layer or from those before it.
 LAYERS = (
     ("__init__", "errors", "tasks", "custom", "demo"),
-    ("configs", "runs", "predictions", "submission", "submission_zip", "console", "quiet", "pretrained"),
+    (
+        "configs",
+        "runs",
+        "run_facts",
+        "run_files",
+        "run_comparison",
+        "predictions",
+        "submission",
+        "submission_zip",
+        "console",
+        "quiet",
+        "pretrained",
+    ),
     (
         "arguments",
         "checkpoints",

@@ -28,6 +28,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         ["--version"],
         ["vlidate"],
         ["tasks"],
+        ["runs"],
+        ["runs", "--json"],
         ["submit", "--check", "no.zip"],
         ["submit", "no_run"],
         ["report", "no_run"],
@@ -48,7 +50,9 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--help") == 0
     text = capsys.readouterr().out
-    assert all(f"\n  {name} " in text for name in ("fit", "validate", "test", "predict", "report", "tasks", "show"))
+    assert all(
+        f"\n  {name} " in text for name in ("fit", "validate", "test", "predict", "runs", "report", "tasks", "show")
+    )
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from glue_lit.runs import (
     Run,
     claim_version,
     find_runs,
+    is_locked,
     lock_run,
     newest_run,
     open_run,
@@ -272,8 +273,27 @@ def test_a_file_system_without_locks_locks_nothing(make_run: MakeRun, monkeypatc
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", fail)
-    assert lock_run(Run(make_run("cola", 0))) is None
+    run = Run(make_run("cola", 0))
+    assert lock_run(run) is None
+    assert not is_locked(run)
     assert lock_run(Run(Path("nowhere"))) is None
+
+
+def test_who_looks_at_the_lock_refuses_nobody(make_run: MakeRun) -> None:
+    import fcntl
+
+    run = Run(make_run("cola", 0))
+    assert not is_locked(run)
+    looker = os.open(run.path, os.O_RDONLY)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    assert not is_locked(run)  # another one who looks is no fit
+    threading.Timer(0.02, os.close, [looker]).start()
+    handle = lock_run(run)  # waits for the look to end
+    assert handle is not None
+    assert is_locked(run)
+    os.close(handle)
+    assert not is_locked(run)
+    assert not is_locked(Run(Path("nowhere")))
 
 
 # ---------------------------------------------------------------- claiming

@@ -9,7 +9,7 @@ import pytest
 
 from glue_lit.data.sources import open_split
 from glue_lit.errors import UsageError
-from glue_lit.tasks import TASKS, TaskSpec, get_task, log_prefix
+from glue_lit.tasks import TASKS, TaskSpec, best_is, get_task, log_prefix
 
 # Class names of nyu-mll/glue in order (its dataset card): the number that the Hub gives a class is its place here.
 HUB_LABELS = {
@@ -172,3 +172,8 @@ def test_most_common_is_counted_in_the_real_training_rows(glue_dir: Path, name: 
         assert task.most_common == f"{sum(float(score or 0) for score in labels) / len(labels):.3f}"
     else:
         assert task.most_common == task.file_labels[Counter(int(label or 0) for label in labels).most_common(1)[0][0]]
+
+
+def test_the_lowest_loss_and_the_highest_metric_are_best() -> None:
+    assert {best_is(spec.monitor) for spec in TASKS.values()} == {"max"}
+    assert best_is("val/loss") == best_is("train/loss") == "min"

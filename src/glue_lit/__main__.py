@@ -17,6 +17,7 @@ _COMMANDS = {
     "submit": "write or check the zip for the GLUE leaderboard",
     "tune": "search hyperparameters: many short trainings, then the best settings",
     "suite": "train all tasks over several seeds: means, spreads, the GLUE average",
+    "runs": "list the runs, best first, or compare some of them",
     "report": "write a page and figures on a run, or on several side by side",
     "tasks": "list the tasks",
     "show": "print random examples of a task",
@@ -46,6 +47,8 @@ examples:
 def _command(name: str) -> Callable[[], None]:
     if name == "tasks":
         from glue_lit.commands.tasks import main
+    elif name == "runs":
+        from glue_lit.commands.runs import main
     elif name == "submit":
         from glue_lit.commands.submit import main
     elif name == "report":

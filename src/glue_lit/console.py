@@ -1,12 +1,18 @@
 """What a user reads: tables, notes and the next command."""
 
+import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from glue_lit.runs import json_values
 from glue_lit.tasks import TaskSpec, log_prefix
 
 
@@ -29,6 +35,48 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console().print(table)
+
+
+def print_list(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print a table on a terminal; for other programs a line with the names and then one for each row, aligned.
+
+    The first column is not folded where it leaves the others half the width, since it will be copied; nor are those
+    named in ``right``, which hold numbers.
+    """
+    lines = [[printable(cell) or "-" for cell in row] for row in (columns, *rows)]
+    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    if sys.stdout.isatty():
+        to = console()
+        table = Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        for number, column in enumerate(columns):
+            whole = column in right or (number == 0 and widths[0] <= to.width // 2)
+            side: Literal["left", "right"] = "right" if column in right else "left"
+            table.add_column(escape(printable(column)), justify=side, overflow="fold", no_wrap=whole)
+        for line in lines[1:]:
+            table.add_row(*map(escape, line))
+        to.print(table)
+        return
+    for line in lines:
+        cells = []
+        for column, cell, width in zip(columns, line, widths, strict=True):
+            space = " " * (width - cell_len(cell))
+            cells.append(space + cell if column in right else cell + space)
+        print("  ".join(cells).rstrip())
+
+
+def printable(text: str) -> str:
+    """A text from a file in one line: what would move the cursor or change colours is written as its code."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for scripts; what JSON does not have is ``null`` (NaN) or a text (a date)."""
+    print(json.dumps(json_values(value), indent=2, default=str))
+
+
+def note(text: str) -> None:
+    """Print a line to standard error: what a script that reads the output should not meet."""
+    print(printable(text), file=sys.stderr)
 
 
 def print_scores(title: str, task: TaskSpec, scores: Mapping[str, float]) -> None:

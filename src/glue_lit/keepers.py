@@ -11,6 +11,7 @@ from glue_lit.checkpoints import AtomicCheckpointIO
 from glue_lit.console import say
 from glue_lit.errors import RunError, Stopped
 from glue_lit.signals import StopRequest
+from glue_lit.tasks import best_is
 
 
 def _write_atomically(trainer: Trainer) -> None:
@@ -31,7 +32,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(
             filename="best",
             monitor=monitor,
-            mode=mode or ("min" if monitor is not None and monitor.endswith("loss") else "max"),
+            mode=mode or best_is(monitor or ""),
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from glue_lit.errors import RunError, did_you_mean
 
 LOGS = "lightning_logs"
 _PREFIX = "version_"
+_LOOKS = (0.01, 0.02, 0.05)  # seconds to try a lock again after
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,14 @@ def lock_run(run: Run) -> int | None:
     handle = None
     try:
         handle = os.open(run.path, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for patience in (*_LOOKS, None):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # maybe by `is_locked`, for a moment
+                if patience is None:
+                    raise
+                time.sleep(patience)
         return handle
     except BlockingIOError:
         os.close(handle)  # type: ignore[arg-type]
@@ -193,10 +202,37 @@ def lock_run(run: Run) -> int | None:
         return None
 
 
+def is_locked(run: Run) -> bool:
+    """Whether a process is training a run, as far as the system has locks.
+
+    The lock is asked for as a shared one, so that two who look do not take each other for a fit.
+    """
+    try:
+        import fcntl
+
+        handle = os.open(run.path, os.O_RDONLY)
+    except (ImportError, OSError):
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
 def version_of(path: Path) -> int:
     """``N`` of a directory called ``version_N``; -1 for any other name."""
     match = re.fullmatch(_PREFIX + "([0-9]+)", path.name)
     return int(match[1]) if match else -1
+
+
+def is_version(path: Path) -> bool:
+    """Whether a directory is called as runs are, which are found even if somebody has added a word to the number."""
+    return path.name.startswith(_PREFIX)
 
 
 def claim_version(folder: Path) -> int:

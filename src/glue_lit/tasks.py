@@ -7,6 +7,7 @@ QNLI's two lie within some ten rows of each other); ``nyu-mll/glue`` for Hub col
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from glue_lit.errors import UsageError, did_you_mean
 
@@ -101,6 +102,11 @@ def logged_names(task: TaskSpec) -> tuple[str, ...]:
     """Every value that a fit logs and a checkpoint can be picked by."""
     scores = (*task.metrics, "loss")
     return (*(f"{log_prefix(split)}/{name}" for split in task.validation_splits for name in scores), "train/loss")
+
+
+def best_is(monitor: str) -> Literal["max", "min"]:
+    """Which value of a logged name is best, unless ``checkpoint.mode`` says so: the lowest loss, the highest metric."""
+    return "min" if monitor.endswith("loss") else "max"
 
 
 def log_prefix(split: str) -> str:

@@ -1,3 +1,4 @@
+import json
 import sys
 
 import pytest
@@ -35,3 +36,20 @@ def test_every_task_with_labels_metrics_and_sizes(
     assert cells["cola"][2:] == [["matthews_correlation*"], ["8,551", "1,043", "1,063"]]
     assert cells["mnli-mm"][2:] == [["accuracy*", "*mismatched"], ["392,702", "9,815+9,832", "9,796+9,847"]]
     assert cells["ax"][2:] == [["matthews_correlation"], ["-", "-", "1,104"]]
+
+
+def test_the_same_for_scripts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["glue-lit", "tasks", "--json"])
+    main()
+    found = {task.pop("task"): task for task in json.loads(capsys.readouterr().out)}
+    assert list(found) == list(TASKS)
+    assert found["stsb"] == {
+        "title": "Semantic Textual Similarity Benchmark",
+        "inputs": ["sentence1", "sentence2"],
+        "labels": [],
+        "score_range": [0.0, 5.0],
+        "metrics": ["pearson", "spearmanr"],
+        "monitor": "val/pearson",
+        "rows": {"train": 5749, "validation": 1500, "test": 1379},
+    }
+    assert found["ax"]["monitor"] is None  # no checkpoint is picked by it

@@ -1,6 +1,5 @@
 """Commands that other commands run, in a process of their own."""
 
-import os
 import re
 import signal
 import subprocess
@@ -9,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, NoReturn
 
-from glue_lit.errors import RunError, Stopped
-from glue_lit.runs import Run, lock_run
+from glue_lit.errors import Stopped
 
 
 def run_child(arguments: Sequence[str], output: IO[str] | None = None) -> tuple[int, str]:
@@ -50,14 +48,3 @@ def _stopping_children() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def is_in_training(run: Run) -> bool:
-    """Whether another process trains a run."""
-    try:
-        lock = lock_run(run)
-    except RunError:
-        return True
-    if lock is not None:
-        os.close(lock)
-    return False

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glue_lit.commands.children import is_in_training, run_child, what_it_said
+from glue_lit.commands.children import run_child, what_it_said
 from glue_lit.commands.flags import Flags
 from glue_lit.console import print_table, say
 from glue_lit.errors import RunError, UsageError, did_you_mean
 from glue_lit.predictions import checkpoint_fingerprint, read_record
-from glue_lit.runs import LOGS, Run, json_values, newest_run, open_run, whole_binary, write_text
+from glue_lit.runs import LOGS, Run, is_locked, json_values, newest_run, open_run, whole_binary, write_text
 from glue_lit.tasks import TaskSpec
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _runs(options: Any) -> list[Run]:
         if (there := run.path.resolve()) in seen:
             raise UsageError(f"report: {seen[there]} and {run.path} are the same run; name it once.")
         seen[there] = run.path
-        if is_in_training(run):
+        if is_locked(run):
             raise RunError(f"{run.path} is being trained by another process. Wait for it, or name another run.")
     return runs
 

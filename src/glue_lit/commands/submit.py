@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from glue_lit.commands.children import is_in_training, run_child, what_it_said
+from glue_lit.commands.children import run_child, what_it_said
 from glue_lit.commands.flags import Flags
 from glue_lit.console import print_table, say
 from glue_lit.errors import DataError, RunError, UsageError
 from glue_lit.predictions import checkpoint_fingerprint, read_record
-from glue_lit.runs import LOGS, Run, find_runs, open_run
+from glue_lit.runs import LOGS, Run, find_runs, is_locked, open_run
 from glue_lit.submission import ENTRIES, Entry, entry_text, family, filled_text
 from glue_lit.submission_zip import check_zip, write_zip
 from glue_lit.tasks import TASKS
@@ -117,7 +117,7 @@ def _named(paths: Sequence[Path]) -> dict[str, Run]:
             raise UsageError(f"{run.path} is a run of {name}, which is none of GLUE's tasks.")
         if (task := family(spec)) in runs:
             raise UsageError(f"{runs[task].path} and {run.path} are both of task {task}; name one of them.")
-        if is_in_training(run):
+        if is_locked(run):
             raise RunError(f"{run.path} is being trained by another process. Wait for it, or name another run.")
         runs[task] = run
     return runs
@@ -132,7 +132,7 @@ def _newest(logs: Path) -> dict[str, Run]:
             continue
         if not (run.checkpoints / "best.ckpt").is_file():
             say(f"{run.path} has no best checkpoint, so it is left out.")
-        elif is_in_training(run):
+        elif is_locked(run):
             say(f"{run.path} is being trained, so it is left out.")
         else:
             runs[family(spec)] = run

@@ -1,16 +1,20 @@
 """``glue-lit tasks``: the table of tasks."""
 
-import argparse
 import sys
+from typing import Any
 
-from glue_lit.console import print_table, say
+from glue_lit.commands.flags import Flags
+from glue_lit.console import print_json, print_table, say
 from glue_lit.tasks import TASKS, TaskSpec
 
 
 def main() -> None:
     """Print a line for each task."""
-    parser = argparse.ArgumentParser("glue-lit tasks", description="List the tasks of GLUE.")
-    parser.parse_args(sys.argv[2:])
+    flags = Flags("glue-lit tasks", description="List the tasks of GLUE.", allow_abbrev=False)
+    flags.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    if flags.parse_args(sys.argv[2:]).json:
+        print_json([_as_json(spec) for spec in TASKS.values()])
+        return
     columns = ("task", "inputs", "labels", "metrics", "train\nvalidation\ntest")
     print_table("GLUE tasks", columns, [_row(spec) for spec in TASKS.values()])
     say("* picks the checkpoint. Sizes are those of the official download.")
@@ -31,3 +35,16 @@ def _row(task: TaskSpec) -> tuple[str, ...]:
         for kind in ("train", "validation", "test")
     ]
     return (task.name, *("\n".join(cell) for cell in (task.text_columns, labels, metrics, sizes)))
+
+
+def _as_json(task: TaskSpec) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "title": task.title,
+        "inputs": task.text_columns,
+        "labels": task.labels,
+        "score_range": task.score_range,
+        "metrics": task.metrics,
+        "monitor": task.monitor if task.monitored_split is not None else None,
+        "rows": {split: file.rows for split, file in task.files.items()},
+    }

@@ -15,6 +15,7 @@ from glue_lit.console import print_table, say
 from glue_lit.custom import custom_of, task_of
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.runs import LOGS, whole_file, write_text
+from glue_lit.tasks import best_is
 
 try:
     from optuna.pruners import BasePruner
@@ -110,7 +111,7 @@ def _judged_by(settings: dict[str, Any]) -> tuple[str, bool]:
         monitor = task.monitor
     if monitor.startswith("train/"):
         raise UsageError(f"checkpoint.monitor: {monitor} says nothing about new rows; trials need a validation value.")
-    mode = checkpoint.get("mode") or ("min" if monitor.endswith("loss") else "max")
+    mode = checkpoint.get("mode") or best_is(monitor)
     return str(monitor), mode == "max"
 
 
