@@ -1,20 +1,17 @@
 """``glue-lit tune``: search hyperparameters, then say which settings are best."""
 
-import csv
 import os
 import statistics
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from glue_lit.console import print_table, say
+from glue_lit.console import say
 from glue_lit.custom import custom_of, task_of
 from glue_lit.errors import RunError, Stopped, UsageError
-from glue_lit.runs import LOGS, whole_file, write_text
+from glue_lit.runs import LOGS, write_text
 from glue_lit.tasks import best_is
 
 try:
@@ -24,12 +21,12 @@ except ImportError:
     raise UsageError("`glue-lit tune` needs Optuna: `pip install 'glue-lit[tune]'`.") from None
 
 from glue_lit.engine.driver import Driver
+from glue_lit.engine.found import say_best, short, write_found
 from glue_lit.engine.job import Job, Outcome, Progress, claim
-from glue_lit.engine.pictures import draw
 from glue_lit.engine.plan import Fixed
 from glue_lit.engine.search import Search, number_of
 from glue_lit.engine.settings import Engine, full_configuration, open_executor, parse
-from glue_lit.engine.space import DEFAULT_SPACE, as_yaml, distributions, dotted
+from glue_lit.engine.space import DEFAULT_SPACE, distributions, dotted
 from glue_lit.engine.view import Board, duration
 
 
@@ -125,7 +122,7 @@ def _search(search: Search, engine: Engine) -> None:
     """Run the trials that are left, and write what was found whatever happens."""
     queue = _Told(search)
     try:
-        with Board(("trial", *_short(search.space), search.monitor), queue.row, queue.summary) as board:
+        with Board(("trial", *short(search.space), search.monitor), queue.row, queue.summary) as board:
             queue.say = board.event
             left = search.trials - sum(trial.state.is_finished() for trial in search.all())
             board.event(f"Search {search.folder}: {max(0, left)} of {search.trials} trials to run, {search.monitor}")
@@ -133,14 +130,14 @@ def _search(search: Search, engine: Engine) -> None:
             queue.slots = executor.free
             Driver(queue, executor, board, engine.patience).work()
     except Stopped:
-        _write(search)
+        write_found(search)
         say("The same command goes on with the search.")
         raise
     except RunError:
-        _write(search)
+        write_found(search)
         raise
-    _write(search)
-    _say_best(search)
+    write_found(search)
+    say_best(search)
 
 
 class _Told:
@@ -185,57 +182,6 @@ class _Told:
             left = statistics.fmean(times) * (self.search.trials - done) / self.slots
             said.append(f"about {duration(left)} left")
         return ", ".join(said)
-
-
-def _short(keys: Sequence[str] | dict[str, Any]) -> tuple[str, ...]:
-    return tuple(key.rpartition(".")[2] for key in keys)
-
-
-def _write(search: Search) -> None:
-    """The table of trials, the best settings and the pictures."""
-    with whole_file(search.folder / "trials.csv") as file:
-        columns = ["trial", "state", search.monitor, *search.space, "seconds", "error", "run"]
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(columns)
-        for trial in search.all():
-            job = search.job(trial)
-            last = max(trial.intermediate_values.items(), default=(0, None))[1]
-            value = trial.value if trial.value is not None else last
-            seconds = round(trial.duration.total_seconds(), 1) if trial.duration is not None else ""
-            run = job.run.path.relative_to(search.folder) if job.run is not None else ""
-            params = [trial.params.get(key, "") for key in search.space]
-            table.writerow(
-                [trial.number, trial.state.name.lower(), value, *params, seconds, search.error_of(trial), run]
-            )
-    if search.best is None:
-        return
-    best = search.best
-    header = (
-        f"# The best of {len(search.all())} trials (number {best.number}): {search.monitor} {best.value:.6f}\n"
-        "# glue-lit fit --config configs/TASK.yaml --config THIS_FILE\n"
-    )
-    write_text(search.folder / "best.yaml", header + as_yaml(best.params))
-    with suppress(ImportError):  # pictures need more packages, and are no reason to fail
-        draw(search)
-
-
-def _say_best(search: Search) -> None:
-    done = sorted(
-        (t for t in search.all() if t.state.name == "COMPLETE"),
-        key=lambda t: float(t.value or 0),
-        reverse=search.higher_is_better,
-    )
-    if not done:
-        say(f"No trial has come to its end; see {search.folder / 'trials.csv'}.")
-        return
-    rows = [
-        (str(t.number), f"{t.value:.4f}", *(number_of(t.params.get(key, "")) for key in search.space),
-         duration(t.duration.total_seconds() if t.duration is not None else None))
-        for t in done[:5]
-    ]  # fmt: skip
-    print_table("Best trials", ("trial", search.monitor, *_short(search.space), "time"), rows)
-    say(f"Best        {search.folder / 'best.yaml'}")
-    say(f"All         {search.folder / 'trials.csv'}, study.db (`optuna-dashboard sqlite:///study.db`), pictures.html")
 
 
 def _refit(search: Search, seeds: int, engine: Engine) -> None:

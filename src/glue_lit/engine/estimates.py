@@ -1,0 +1,38 @@
+"""How long the trainings of a suite may take, as far as earlier runs tell."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from glue_lit.engine.settings import full_configuration
+from glue_lit.engine.suite import Planned
+from glue_lit.runs import LOGS, find_runs
+from glue_lit.tasks import get_task
+
+
+def speeds_of_runs(root: Path) -> dict[tuple[str, str], float]:
+    """Samples a second of finished runs by model and task, and by model alone."""
+    found: dict[tuple[str, str], float] = {}
+    places = [root / LOGS, *(root / LOGS).glob(f"suite/*/*/*/*/{LOGS}")]
+    for run in (run for place in places for run in find_runs(place)):
+        try:
+            record = json.loads(run.metrics.read_text(encoding="utf-8"))
+            speed, model = float(record["train_samples_per_second"]), str(record["model"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        found[model, record["task"]] = found[model, ""] = speed
+    return found
+
+
+def estimate(planned: Planned, speeds: Mapping[tuple[str, str], float]) -> float | None:
+    """Seconds that a training may take, start and validation left out."""
+    settings = yaml.safe_load(full_configuration(planned.job.arguments))
+    model, trainer = settings["model"]["name_or_path"], settings["trainer"]
+    speed = speeds.get((model, planned.task)) or speeds.get((model, ""))
+    rows, limit = get_task(planned.task).files["train"].rows, settings["data"].get("train_limit")
+    rows = rows if limit is None else min(rows, round(limit * rows) if limit < 1 else limit)
+    if speed is None or not trainer.get("max_epochs"):
+        return None
+    return float(rows * trainer["max_epochs"] / speed)
