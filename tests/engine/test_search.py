@@ -112,6 +112,15 @@ def test_an_interrupted_search_goes_on_under_the_same_numbers(tmp_path: Path) ->
     assert len({str(trial.params) for trial in second.all()}) == 6  # the sampler does not begin anew
 
 
+def test_a_trial_that_another_driver_is_beginning_is_not_taken(tmp_path: Path) -> None:
+    shared = f"sqlite:///{tmp_path / 'shared.db'}"
+    first = search_in(tmp_path / "one" / "cola", storage=shared)
+    begun = first.study.ask(fixed_distributions=SPACE)  # and killed, or slow, before it says whose it is
+    job = search_in(tmp_path / "two" / "cola", storage=shared).next()
+    assert job is not None
+    assert int(job.name) == begun.number + 1
+
+
 def test_failures_are_recorded(tmp_path: Path) -> None:
     search = search_in(tmp_path / "cola")
     job, other = search.next(), search.next()

@@ -66,6 +66,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder, self.base, self.space, self.trials = folder, base, dict(space), trials
         self.monitor, self.higher_is_better, self.extra, self.keep = monitor, higher_is_better, extra, keep
+        self._shared = storage is not None
         self.study = _open(folder, higher_is_better, storage)
         done = len(self.study.get_trials(deepcopy=False))
         # Seeded by how many there are: begun again with the same numbers, it would try the same once more.
@@ -99,7 +100,8 @@ class Search:
         """Trials of this folder that were begun and not ended; what has ended meanwhile is told."""
         found = []
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.user_attrs.get(_HOME, str(self.folder)) != str(self.folder):
+            # In a shared database one without a home is being begun by another driver at this moment.
+            if trial.user_attrs.get(_HOME, None if self._shared else str(self.folder)) != str(self.folder):
                 continue  # another driver's
             job = self.job(trial)
             outcome = job.outcome
