@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,20 +60,17 @@ def binaries() -> Path | None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     programs = binaries()
     if programs is None:
         pytest.skip("PostgreSQL is neither here nor to be installed (no apt-get, or not root)")
     pytest.importorskip("psycopg", reason="pip install 'glue-lit[postgres]'")
-    folder = tmp_path_factory.mktemp("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="postgres"))  # pytest's own folders let no other user in
     prefix: list[str] = []
     if os.geteuid() == 0:  # the server refuses to run as root
         user = next((entry for entry in pwd.getpwall() if entry.pw_name in ("postgres", "nobody")), None)
         if user is None:
             pytest.skip("there is no user that PostgreSQL could run as")
-        for path in (folder, *folder.parents):
-            if str(path).startswith(str(tmp_path_factory.getbasetemp().parent)):
-                path.chmod(0o755)
         os.chown(folder, user.pw_uid, user.pw_gid)
         prefix = ["runuser", "-u", user.pw_name, "--"]
     with socket.socket() as free:
@@ -89,6 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"postgresql+psycopg://me@127.0.0.1:{port}/postgres"
     subprocess.run([*prefix, str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"], check=False,
                    capture_output=True, cwd=folder)  # fmt: skip
+    shutil.rmtree(folder)
 
 
 def test_two_drivers_share_the_trials(server: str, tmp_path: Path) -> None:
@@ -103,7 +102,9 @@ def test_two_drivers_share_the_trials(server: str, tmp_path: Path) -> None:
     together = [number for numbers in begun for number in numbers]
     assert sorted(together) == list(range(len(together)))  # none twice
     assert 12 <= len(together) <= 14  # two can see the last free place at once
-    study = optuna.load_study(study_name="shared", storage=server)
-    states = [trial.state.name for trial in study.get_trials()]
+    storage = optuna.storages.RDBStorage(server)
+    states = [trial.state.name for trial in optuna.load_study(study_name="shared", storage=storage).get_trials()]
+    storage.remove_session()
+    storage.engine.dispose()
     assert states.count("RUNNING") == 1  # its own driver's, to go on with: no other has taken it
     assert states.count("COMPLETE") == len(together) - 1
