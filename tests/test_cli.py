@@ -111,6 +111,7 @@ def test_fit_then_everything_else(
     assert record["steps"] == 6
     assert record["train_samples_per_second"] > 0
     assert record["wall_seconds"] > 0
+    assert record["processor_seconds"] > 0
     assert record["seed"] == record["config"]["seed_everything"] == 42
     assert record["config"] == yaml.safe_load((run / "config.yaml").read_text())
     assert record["device"]["type"] == "cpu"

@@ -69,6 +69,7 @@ def test_counts_every_example_and_token_of_the_steps_alone(tiny_model: Path) -> 
     assert record["train_tokens_per_second"] == pytest.approx(int(speed.tokens) / speed.seconds)
     assert 0 < record["train_padding"] < 0.5
     assert 12 * NAP < speed.seconds < speed.wall_seconds - 2  # both validations waited a second
+    assert 0 < speed.processor_seconds
 
 
 def test_points_are_of_the_steps_since_the_last_one(tiny_model: Path) -> None:
@@ -93,12 +94,20 @@ def test_points_are_of_the_steps_since_the_last_one(tiny_model: Path) -> None:
 def test_goes_on_where_training_goes_on(tiny_model: Path, tmp_path: Path) -> None:
     first, _, trainer, _ = fit(tiny_model, epochs=1)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
-    before = first.wall_seconds
+    before, worked = first.wall_seconds, first.state_dict()["processor_seconds"]
     second, _, _, data = fit(tiny_model, tmp_path / "x.ckpt", epochs=2)
     assert second.examples == 44
     assert int(second.tokens) == 2 * int(data.dataset("train").lengths.sum())
     assert second.seconds > first.seconds + 6 * NAP
     assert second.wall_seconds > before + 1
+    assert second.processor_seconds > worked
+
+
+def test_waiting_is_no_work(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    worked = iter([3.0, 10.5, 10.5])
+    monkeypatch.setattr("glue_lit.speed.time.process_time", lambda: next(worked, 10.5))
+    speed, *_ = fit(tiny_model, epochs=1)
+    assert speed.processor_seconds == 7.5
 
 
 def test_nothing_trained_has_no_speed() -> None:

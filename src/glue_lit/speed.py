@@ -28,8 +28,8 @@ class TrainingSpeed(Callback):
         self.examples = 0
         self.tokens = torch.zeros((), dtype=torch.int64)
         self.padded = 0
-        self._before = 0.0  # wall time of earlier parts
-        self._started: float | None = None
+        self._before = (0.0, 0.0)  # wall and processor time of earlier parts
+        self._started: tuple[float, float] | None = None
         self._since = 0.0
         self._point = (0.0, 0, self.tokens, 0)  # the sums at the last point of the curves
         self._is_fit = True
@@ -41,7 +41,15 @@ class TrainingSpeed(Callback):
     @property
     def wall_seconds(self) -> float:
         """Seconds since training started, with all that belongs to it, earlier parts included."""
-        return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
+        return self._before[0] + (0.0 if self._started is None else time.perf_counter() - self._started[0])
+
+    @property
+    def processor_seconds(self) -> float:
+        """Seconds that this process's threads have been at work since, which other work on the machine hardly changes.
+
+        Of the first device alone, and without its loader's worker processes.
+        """
+        return self._before[1] + (0.0 if self._started is None else time.process_time() - self._started[1])
 
     def state_dict(self) -> dict[str, Any]:
         """The measurements so far."""
@@ -51,6 +59,7 @@ class TrainingSpeed(Callback):
             "tokens": int(self.tokens),
             "padded": self.padded,
             "wall_seconds": self.wall_seconds,
+            "processor_seconds": self.processor_seconds,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -59,11 +68,12 @@ class TrainingSpeed(Callback):
             return
         self.seconds, self.examples, self.padded = (state_dict[key] for key in ("seconds", "examples", "padded"))
         self.tokens = torch.tensor(state_dict["tokens"])
-        self._before = state_dict["wall_seconds"]
+        self._before = state_dict["wall_seconds"], state_dict.get("processor_seconds", 0.0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clocks; a resumed fit may begin in the middle of an epoch."""
-        self._started = self._since = time.perf_counter()
+        self._since = time.perf_counter()
+        self._started = self._since, time.process_time()
         self.tokens = self.tokens.to(pl_module.device)  # added up there, which nothing has to wait for
         self._point = self._sums()
 

@@ -156,6 +156,7 @@ def run_record(
         "skipped_steps": model.guard.skipped,
         **speed.record(trainer),
         "wall_seconds": speed.wall_seconds,
+        "processor_seconds": speed.processor_seconds,
         "device": provenance.device(trainer),
         "versions": provenance.versions(),
         "git": provenance.git_revision(),
