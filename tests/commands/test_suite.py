@@ -89,6 +89,25 @@ def test_from_a_plan_to_results(folder: Path) -> None:
     assert "holds a training with other settings" in other.stderr
 
 
+def test_a_task_starts_from_a_training_on_data_of_ones_own(folder: Path) -> None:
+    (folder / "mine.csv").write_text("text,label\n" + "".join(f"word {n},{n % 2}\n" for n in range(60)))
+    (folder / "first.yaml").write_text(
+        "data: {task: mine, source: mine.csv, custom: {text: [text], validation_fraction: 0.2}}"
+    )
+    only = ("--suite.name=own", "--suite.tasks=[rte]", "--suite.seeds=[3]", "--suite.init_from={rte: first.yaml}")
+    planned = suite(folder, *only, "--suite.dry_run=true")
+    assert "first seed 3" in planned.stdout.split("rte seed 3")[0]
+    done = suite(folder, *only)
+    assert done.returncode == 0, done.stderr
+    place = folder / "lightning_logs" / "suite" / "own" / "model"
+    start = place / "first" / "seed_3" / "lightning_logs" / "mine" / "version_0"
+    (record,) = [json.loads(p.read_text()) for p in (place / "rte").rglob("metrics.json")]
+    assert record["init_from"] == str(start)
+    assert json.loads((start / "metrics.json").read_text())["source"].endswith("mine.csv")
+    (found,) = json.loads((place.parent / "results.json").read_text())["models"].values()
+    assert list(found["tasks"]) == ["rte"]
+
+
 @pytest.mark.slow
 def test_four_at_once_fill_a_cold_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLUE_LIT_CACHE", str(tmp_path / "cache"))

@@ -39,6 +39,21 @@ def test_a_start_is_of_the_same_seed_and_model(tmp_path: Path) -> None:
     assert "a/one" in mnli.job.arguments
 
 
+def test_a_start_may_be_a_training_on_other_data(tmp_path: Path) -> None:
+    file = tmp_path / "sentences.yaml"
+    file.write_text("data: {task: good-sentences, source: mine.csv}")
+    jobs = planned(tmp_path, tasks=["cola", "rte"], init_from={"cola": str(file)})
+    starts = [p for p in jobs if p.task == "sentences"]
+    assert [p.seed for p in starts] == [1, 2]
+    cola = next(p for p in jobs if (p.task, p.seed) == ("cola", 2))
+    assert cola.start == starts[1].job.name
+    start = Path(cola.job.arguments[cola.job.arguments.index("--model.init_from") + 1])
+    assert start == starts[1].job.folder / "lightning_logs" / "good-sentences" / "version_0"
+    assert starts[1].job.arguments[:3] == ("--a=1", "--config", str(file))  # its own data win
+    assert "--data.task" not in starts[1].job.arguments
+    assert all(p.start is None for p in jobs if p.task == "rte")
+
+
 def test_recipes_come_before_the_settings_of_all(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "rte.yaml").write_text("data: {task: rte}")
@@ -58,8 +73,23 @@ def test_recipes_come_before_the_settings_of_all(tmp_path: Path) -> None:
         ({"init_from": {"wnli": "mnli"}}, "suite.init_from: 'wnli' is not in suite.tasks"),
         ({"init_from": {"rte": "mnli", "mnli": "rte"}}, "starts from itself"),
         ({"init_from": {"rte": "rte"}}, "starts from itself"),
+        ({"init_from": {"rte": "gone.yaml"}}, "suite.init_from: gone.yaml cannot be read (No such file or directory)."),
     ],
 )
 def test_what_is_wrong_is_said(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         planned(tmp_path, **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.yaml", "model: {learning_rate: 1e-4}", "x.yaml names no `data: {task: ...}`"),
+        ("x.yaml", "data: [", "x.yaml names no `data: {task: ...}`"),
+        ("cola.yaml", "data: {task: mine}", "cola.yaml is called like another of the suite"),
+    ],
+)
+def test_a_file_that_cannot_be_a_start(name: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=re.escape(message)):
+        planned(tmp_path, init_from={"rte": str(tmp_path / name)})

@@ -31,7 +31,8 @@ class Suite:
         tasks: Names of the tasks; null for the nine of GLUE.
         seeds: Seeds of each.
         models: Names of the models; null for that of the configuration.
-        init_from: By task the task whose encoder it starts from, e.g. {rte: mnli}.
+        init_from: By task the task whose encoder it starts from, e.g. {rte: mnli}, or the configuration of a training
+            on other data that comes before, e.g. {cola: configs/custom.yaml}.
         recipes: File with each task's recipe, {task} and {model} standing for their names, the model's in lower case
             and without its owner; tasks without one have the settings of all.
         name: Of the suite, a folder in lightning_logs/suite. The same name goes on with it.
@@ -86,7 +87,8 @@ def main() -> None:
             write_text(folder / "settings" / f"{number}.yaml", Path(file).read_text(encoding="utf-8"))
         _train(jobs, folder, engine)
         majority = _of_majority(suite, settings["data"]["source"])
-        Results(suite.name, suite.seeds, majority, suite.left_out).write(jobs, folder)
+        results = Results(suite.name, suite.seeds, majority, suite.left_out)
+        results.write([planned for planned in jobs if planned.task in suite.tasks], folder)
         if suite.submit:
             _submit(suite, jobs, folder)
     finally:

@@ -9,7 +9,7 @@ import yaml
 from glue_lit.engine.settings import full_configuration
 from glue_lit.engine.suite import Planned
 from glue_lit.runs import LOGS, find_runs
-from glue_lit.tasks import get_task
+from glue_lit.tasks import TASKS
 
 
 def speeds_of_runs(root: Path) -> dict[tuple[str, str], float]:
@@ -31,7 +31,9 @@ def estimate(planned: Planned, speeds: Mapping[tuple[str, str], float]) -> float
     settings = yaml.safe_load(full_configuration(planned.job.arguments))
     model, trainer = settings["model"]["name_or_path"], settings["trainer"]
     speed = speeds.get((model, planned.task)) or speeds.get((model, ""))
-    rows, limit = get_task(planned.task).files["train"].rows, settings["data"].get("train_limit")
+    if (task := TASKS.get(settings["data"]["task"])) is None:
+        return None  # data of the user's own
+    rows, limit = task.files["train"].rows, settings["data"].get("train_limit")
     rows = rows if limit is None else min(rows, round(limit * rows) if limit < 1 else limit)
     if speed is None or not trainer.get("max_epochs"):
         return None

@@ -1,8 +1,10 @@
 """A suite as jobs: tasks x seeds x models, the longest first, those that start from another one after it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from glue_lit.engine.job import Job
 from glue_lit.errors import UsageError, did_you_mean
@@ -17,7 +19,7 @@ class Planned:
     Attributes:
         job: The training.
         model: Its model, as the user named it; empty for that of the configuration.
-        task: Its task.
+        task: Its task; of a start that is not in the suite, the name of its configuration.
         seed: Its seed.
         start: Name of the job whose encoder it starts from, if any.
     """
@@ -45,28 +47,28 @@ def plan(
         tasks: Names of the tasks.
         seeds: Seeds of each.
         models: Names of the models; none for that of the configuration.
-        init_from: By task the task whose encoder it starts from, of the same model and seed.
+        init_from: By task the task whose encoder it starts from, of the same model and seed; or the configuration
+            (a YAML file) of a training that comes before.
         arguments: Those of `fit` for all.
         recipes: File of each task's recipe, with ``{task}`` and ``{model}`` (in lower case) in its name; left out where
             there is none.
 
     Raises:
-        UsageError: A task is none, or starts from one that is not in the suite.
+        UsageError: A task is none, or starts from one that is not in the suite, or from a file that cannot be used.
     """
     _check(tasks, init_from)
-    found = []
+    found: list[Planned] = []
     for model in models or ("",):
         of_model = model.rstrip("/").rpartition("/")[2]
+        found += _starts(folder, model, of_model, seeds, init_from.values(), arguments)
         for task in sorted(tasks, key=lambda name: -_cost(name, tasks, init_from)):
             for seed in seeds:
-                name = " ".join(part for part in (of_model, task, f"seed {seed}") if part)
                 place = folder / (of_model or "model") / task / f"seed_{seed}"
-                start = None if (first := init_from.get(task)) is None else _name(of_model, first, seed)
-                flags = [*_recipe(recipes, task, of_model), *arguments, "--data.task", task]
-                flags += ["--model.name_or_path", model] if model else []
-                flags += ["--model.init_from", str(_run(folder, of_model, str(first), seed))] if start else []
-                flags += ["--seed_everything", str(seed), "--trainer.enable_progress_bar", "false"]
-                found.append(Planned(Job(name, place, tuple(flags)), model, task, seed, start))
+                first = init_from.get(task)
+                start = None if first is None else _name(of_model, _label(first), seed)
+                flags = [*_recipe(recipes, task, of_model), *arguments, "--data.task", task, *_common(model, seed)]
+                flags += ["--model.init_from", str(_run(folder, of_model, first, seed))] if first is not None else []
+                found.append(Planned(Job(_name(of_model, task, seed), place, tuple(flags)), model, task, seed, start))
     return found
 
 
@@ -74,9 +76,52 @@ def _name(model: str, task: str, seed: int) -> str:
     return " ".join(part for part in (model, task, f"seed {seed}") if part)
 
 
-def _run(folder: Path, model: str, task: str, seed: int) -> Path:
-    """The run that a job's process will make: the first below its folder."""
-    return folder / (model or "model") / task / f"seed_{seed}" / LOGS / task / "version_0"
+def _common(model: str, seed: int) -> list[str]:
+    named = ["--model.name_or_path", model] if model else []
+    return [*named, "--seed_everything", str(seed), "--trainer.enable_progress_bar", "false"]
+
+
+def _starts(
+    folder: Path,
+    model: str,
+    of_model: str,
+    seeds: Sequence[int],
+    starts: Iterable[str],
+    arguments: Sequence[str],
+) -> Iterator[Planned]:
+    """Trainings that tasks start from and that are none of the suite's tasks: others wait for them."""
+    for file in dict.fromkeys(start for start in starts if _is_file(start)):
+        for seed in seeds:
+            place = folder / (of_model or "model") / _label(file) / f"seed_{seed}"
+            # After the settings of all, which are for the tasks: it has data of its own.
+            flags = (*arguments, "--config", str(Path(file).resolve()), *_common(model, seed))
+            yield Planned(Job(_name(of_model, _label(file), seed), place, flags), model, _label(file), seed)
+
+
+def _is_file(start: str) -> bool:
+    return start.endswith((".yaml", ".yml"))
+
+
+def _label(start: str) -> str:
+    """What a start is called: the task's name, or the file's."""
+    return Path(start).stem if _is_file(start) else start
+
+
+def _run(folder: Path, model: str, start: str, seed: int) -> Path:
+    """The run that the process of a start will make: the first below its folder."""
+    task = _task_in(start) if _is_file(start) else start
+    return folder / (model or "model") / _label(start) / f"seed_{seed}" / LOGS / task / "version_0"
+
+
+def _task_in(file: str) -> str:
+    """The task that a configuration names."""
+    try:
+        settings = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        return str(settings["data"]["task"])
+    except OSError as error:
+        raise UsageError(f"suite.init_from: {file} cannot be read ({error.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        raise UsageError(f"suite.init_from: {file} names no `data: {{task: ...}}`, as a training has to.") from None
 
 
 def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
@@ -86,8 +131,13 @@ def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
         spec = get_task(task)
         if spec.trained_as is not None or spec.monitored_split is None:
             raise UsageError(f"suite.tasks: {task} has no training rows; {spec.trained_as} is what is trained for it.")
+    files = {first for first in init_from.values() if _is_file(first)}
+    for file in files:
+        _task_in(file)  # said now, not when the others have been trained
+        if _label(file) in tasks or any(_label(other) == _label(file) for other in files - {file}):
+            raise UsageError(f"suite.init_from: {file} is called like another of the suite; give it a name of its own.")
     for task, first in init_from.items():
-        for name in (task, first):
+        for name in (task, *(() if _is_file(first) else (first,))):
             if name not in tasks:
                 near = did_you_mean(name, tasks)
                 raise UsageError(f"suite.init_from: {name!r} is not in suite.tasks ({', '.join(tasks)}).{near}")

