@@ -7,7 +7,8 @@ A model that was trained to embed what sentences mean has lost what makes them E
 training files of CoLA (those that are acceptable), MRPC, STS-B, RTE and WNLI stands beside itself with a word dropped,
 doubled, moved, exchanged with its neighbour, replaced by another of its kind (he for him, who for which, in for on),
 put in, or with another ending. No label but CoLA's is read, and no row of a dev or test file. That telling such pairs
-apart teaches grammar: Warstadt et al. 2019 ("Neural Network Acceptability Judgments", the encoders trained to tell real sentences from fakes).
+apart teaches grammar: Warstadt et al. 2019 ("Neural Network Acceptability Judgments", the encoders trained to tell real
+sentences from fakes).
 """
 
 import csv
