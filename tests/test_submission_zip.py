@@ -203,7 +203,7 @@ def test_a_full_disk_leaves_the_zip_that_was_there(tmp_path: Path, monkeypatch: 
     def full(part: object, name: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("glue_lit.runs.os.replace", full)
+    monkeypatch.setattr("glue_lit.whole_files.os.replace", full)
     with pytest.raises(RunError, match=r"Cannot write .*submission\.zip \(No space left on device\)"):
         write_zip(path, ALL)
     assert path.read_text() == "the one before"

@@ -16,8 +16,8 @@ from torch import Tensor
 from glue_lit.console import say
 from glue_lit.data.batches import Batch
 from glue_lit.predictions import write_record
-from glue_lit.runs import write_text
 from glue_lit.tasks import TaskSpec
+from glue_lit.whole_files import write_text
 
 _REDRAW = 0.2  # seconds between two states of the progress bar
 

@@ -29,7 +29,7 @@ from glue_lit.parsing import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trai
 from glue_lit.quiet import quiet_loggers
 from glue_lit.resume import is_within_epoch
 from glue_lit.run_directory import RunDirectory, RunLogger
-from glue_lit.runs import LOGS, Run, best_of, run_of, write_metrics
+from glue_lit.runs import LOGS, Run, best_of, run_of
 from glue_lit.signals import EvaluationSignals, StopRequest
 from glue_lit.speed import TrainingSpeed
 from glue_lit.summary import (
@@ -46,6 +46,7 @@ from glue_lit.summary import (
 )
 from glue_lit.tasks import logged_names
 from glue_lit.watch import RankWatch, die_with_parent, is_lost_connection
+from glue_lit.whole_files import write_metrics
 
 _PATHS = (
     "data.source",

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from glue_lit.runs import json_values
 from glue_lit.tasks import TaskSpec, log_prefix
+from glue_lit.whole_files import json_values
 
 
 def console() -> Console:

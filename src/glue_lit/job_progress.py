@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glue_lit.engine.job import FOLDER_VARIABLE, Job
-from glue_lit.runs import write_metrics
+from glue_lit.whole_files import write_metrics
 
 _EVERY = 1.0  # seconds
 _LEFT = 60.0  # seconds for the last checkpoint of a job whose driver is gone

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glue_lit.runs import write_text
+from glue_lit.whole_files import write_text
 
 
 def record_of(predictions: Path) -> Path:

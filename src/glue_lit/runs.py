@@ -1,17 +1,11 @@
 """Run directories: ``lightning_logs/<task>/version_N/`` with config, metrics, checkpoints and curves."""
 
-import io
 import json
-import math
 import os
 import re
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 from glue_lit.configs import find_key
 from glue_lit.errors import RunError, did_you_mean
@@ -255,63 +249,3 @@ def claim_version(folder: Path) -> int:
             f"Cannot make a run directory in {folder} ({error.strerror}). "
             "Choose another place with `--trainer.default_root_dir DIR`."
         ) from None
-
-
-@contextmanager
-def whole_binary(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write into, which takes its name at the end, if all went well; else what was there is left.
-
-    A device or a pipe (``/dev/null``) is written to as it is, and a link goes on leading to its file.
-
-    Raises:
-        RunError: It cannot be written.
-    """
-    part = None
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            with path.open("wb") as file:
-                yield file
-            return
-        target = Path(os.path.realpath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.chmod(part, 0o644)
-        os.replace(part, target)
-    except OSError as error:
-        raise RunError(f"Cannot write {path} ({error.strerror}).") from None
-    finally:
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
-    """The same for UTF-8 text with LF line ends."""
-    with whole_binary(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="\n") as text:
-        yield text
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        RunError: It cannot be written; an earlier file of that name is left as it was.
-    """
-    with whole_file(path) as file:
-        file.write(text)
-
-
-def write_metrics(path: Path, values: dict[str, Any]) -> None:
-    """Write ``metrics.json``; an undefined metric (NaN) becomes ``null``, which JSON has and NaN isn't in it."""
-    write_text(path, json.dumps(json_values(values), indent=2, ensure_ascii=False) + "\n")
-
-
-def json_values(value: Any) -> Any:
-    """A value as JSON can hold it: tuples become lists, and a number that is none (NaN) becomes nothing."""
-    if isinstance(value, dict):
-        return {key: json_values(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_values(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

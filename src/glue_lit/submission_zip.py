@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glue_lit.errors import DataError
-from glue_lit.runs import whole_binary
 from glue_lit.submission import ENTRIES, HEADER, Entry
 from glue_lit.tasks import TaskSpec
+from glue_lit.whole_files import whole_binary
 
 _SHOWN = 5  # problems of one file that are told one by one
 _LARGEST = 50_000_000  # bytes of a zip; a submission has 1 MB packed and 4 MB unpacked

@@ -17,8 +17,9 @@ from glue_lit.configs import find_key
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.inference import Predictor
-from glue_lit.runs import Run, whole_file, write_metrics
+from glue_lit.runs import Run
 from glue_lit.tasks import TaskSpec
+from glue_lit.whole_files import whole_file, write_metrics
 
 _FILE = "calibration.json"
 

@@ -12,7 +12,7 @@ from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.exporting import Trained, load_trained, score, torch_logits, whole_folder, write_model, write_tokenizer
 from glue_lit.model_card import model_card
 from glue_lit.quiet import quiet_loggers
-from glue_lit.runs import write_text
+from glue_lit.whole_files import write_text
 
 
 def _options() -> tuple[Any, list[str]]:

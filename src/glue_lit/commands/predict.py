@@ -21,12 +21,13 @@ from glue_lit.commands.flags import Flags
 from glue_lit.console import print_table, say
 from glue_lit.data.inputs import Texts, as_they_come, file_texts, in_chunks, rows_of, standard_input, stdin_texts
 from glue_lit.data.sources import Rows
-from glue_lit.data.tables import is_text
+from glue_lit.data.values import is_text
 from glue_lit.errors import RunError, UsageError
 from glue_lit.inference import Predictor
 from glue_lit.machine import keep_freed_memory
 from glue_lit.quiet import quiet_loggers
-from glue_lit.runs import Run, whole_file
+from glue_lit.runs import Run
+from glue_lit.whole_files import whole_file
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,8 +12,9 @@ from glue_lit.commands.flags import Flags
 from glue_lit.console import print_table, say
 from glue_lit.errors import RunError, UsageError, did_you_mean
 from glue_lit.predictions import checkpoint_fingerprint, read_record
-from glue_lit.runs import LOGS, Run, is_locked, json_values, newest_run, open_run, whole_binary, write_text
+from glue_lit.runs import LOGS, Run, is_locked, newest_run, open_run
 from glue_lit.tasks import TaskSpec
+from glue_lit.whole_files import json_values, whole_binary, write_text
 
 if TYPE_CHECKING:
     from glue_lit.reporting.canvas import Drawing

@@ -20,8 +20,9 @@ from glue_lit.engine.settings import Engine, full_configuration, open_executor, 
 from glue_lit.engine.suite import Planned, plan, without_recipe
 from glue_lit.engine.view import Board, duration
 from glue_lit.errors import RunError, Stopped, UsageError
-from glue_lit.runs import LOGS, write_text
+from glue_lit.runs import LOGS
 from glue_lit.tasks import get_task
+from glue_lit.whole_files import write_text
 
 
 class Suite:

@@ -11,8 +11,9 @@ import yaml
 from glue_lit.console import say
 from glue_lit.custom import custom_of, task_of
 from glue_lit.errors import RunError, Stopped, UsageError
-from glue_lit.runs import LOGS, write_text
+from glue_lit.runs import LOGS
 from glue_lit.tasks import best_is
+from glue_lit.whole_files import write_text
 
 try:
     from optuna.pruners import BasePruner

@@ -10,7 +10,8 @@ import numpy as np
 from glue_lit.custom import CustomTask, check_name
 from glue_lit.data.labels import Labelled, class_numbers, complete, label_of, numbers
 from glue_lit.data.sources import Rows, Split
-from glue_lit.data.tables import FORMATS, SPLIT_NAMES, Table, Value, open_table
+from glue_lit.data.tables import FORMATS, SPLIT_NAMES, Table, open_table
+from glue_lit.data.values import Value
 from glue_lit.errors import DataError, UsageError
 from glue_lit.tasks import TaskSpec
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.data.sources import Label, Rows, Split
-from glue_lit.data.tables import SPLIT_NAMES, Table, Value, plain
+from glue_lit.data.tables import SPLIT_NAMES, Table
+from glue_lit.data.values import Value, plain
 from glue_lit.errors import DataError
 from glue_lit.tasks import TaskSpec
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from glue_lit.custom import CustomTask, Kind
 from glue_lit.data.sources import Label
-from glue_lit.data.tables import Value
+from glue_lit.data.values import Value
 from glue_lit.errors import DataError, UsageError, did_you_mean
 
 _MOST_CLASSES_OF_NUMBERS = 20  # more different numbers than that are taken for a scale

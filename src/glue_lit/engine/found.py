@@ -9,7 +9,7 @@ from glue_lit.engine.pictures import draw
 from glue_lit.engine.search import Search, number_of
 from glue_lit.engine.space import as_yaml
 from glue_lit.engine.view import duration
-from glue_lit.runs import whole_file, write_text
+from glue_lit.whole_files import whole_file, write_text
 
 
 def short(keys: Iterable[str]) -> tuple[str, ...]:

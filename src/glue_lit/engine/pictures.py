@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.engine.search import Search
-from glue_lit.runs import whole_binary, write_text
+from glue_lit.whole_files import whole_binary, write_text
 
 
 def draw(search: Search) -> list[Path]:

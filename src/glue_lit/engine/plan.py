@@ -8,7 +8,7 @@ from glue_lit.console import say
 from glue_lit.engine.job import Job, Outcome, Progress
 from glue_lit.engine.view import duration
 from glue_lit.errors import RunError
-from glue_lit.runs import write_text
+from glue_lit.whole_files import write_text
 
 
 class Fixed:

@@ -10,8 +10,8 @@ from glue_lit.console import print_table, say
 from glue_lit.engine.averages import GLUE, Figure, glue_average, task_figures, task_score
 from glue_lit.engine.suite import Planned
 from glue_lit.engine.view import duration
-from glue_lit.runs import whole_file, write_metrics, write_text
 from glue_lit.tasks import get_task
+from glue_lit.whole_files import whole_file, write_metrics, write_text
 
 COLUMNS = ("task", "metric", "mean ± std", "n", "time")
 

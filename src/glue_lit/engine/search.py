@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from glue_lit.engine.job import Job, Outcome, Progress
 from glue_lit.engine.space import as_yaml
 from glue_lit.errors import RunError, UsageError
-from glue_lit.runs import write_text
+from glue_lit.whole_files import write_text
 
 _STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
 _ATTEMPTS = 8  # to make the tables of a database

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glue_lit.data.tables import json_object, lines_of
+from glue_lit.data.values import json_object, lines_of
 from glue_lit.errors import DataError, did_you_mean
 from glue_lit.tasks import TaskSpec
 

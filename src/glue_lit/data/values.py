@@ -1,0 +1,101 @@
+"""Lines, objects and values of files that anybody may have written: what is wrong is said with its place."""
+
+import codecs
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from glue_lit.errors import DataError
+
+Value = str | int | float | bool | None
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 file with their numbers (from 1), ends of lines included, a byte order mark left out.
+
+    Raises:
+        DataError: It cannot be read, or is not UTF-8 text (naming the line).
+    """
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                yield (
+                    number,
+                    text_of(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, f"{path}, line {number}"),
+                )
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def text_of(raw: bytes, place: str) -> str:
+    """Decode UTF-8.
+
+    Raises:
+        DataError: It is none, or holds a NUL, which no text does.
+    """
+    if b"\0" in raw:
+        raise DataError(
+            f"{place}: there is a NUL byte, so this is not UTF-8 text (UTF-16?). "
+            "Convert the file, e.g. `iconv -f utf-16 -t utf-8`."
+        )
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{place}: byte 0x{raw[error.start]:02x} is not UTF-8. Convert the file, e.g. `iconv -f latin1 -t utf-8`."
+        ) from None
+
+
+def json_object(line: str, place: str) -> dict[str, Any]:
+    """The JSON object on a line.
+
+    Raises:
+        DataError: There is none.
+    """
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{place}: not JSON ({error.msg} at character {error.pos + 1}).") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{place}: not JSON that can be read ({error}).") from None
+    except RecursionError:
+        raise DataError(f"{place}: not JSON that can be read (nested too deeply).") from None
+    if not isinstance(values, dict):
+        raise DataError(
+            f"{place}: a JSON {_KINDS.get(type(values), 'value')}, where an object is needed on each line: "
+            '{"text": "...", "label": "..."}.'
+        )
+    return values
+
+
+_KINDS: dict[type, str] = {list: "list", str: "string", int: "number", float: "number"}
+
+
+def plain(value: Any, column: str, place: str) -> Value:
+    """A text, number, truth value or nothing.
+
+    Raises:
+        DataError: It is something else, or a text with half a character.
+    """
+    if isinstance(value, str) and not is_text(value):
+        raise DataError(
+            f"{place}: column {column!r} holds half of a surrogate pair (\\ud800 to \\udfff), no character."
+        )
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else value  # which is how pandas writes a missing value
+    raise DataError(
+        f"{place}: column {column!r} holds a {type(value).__name__}; a text or a number is needed. "
+        "An example has one label: several at once are not supported."
+    )
+
+
+def is_text(value: str) -> bool:
+    """Whether a string can be written as UTF-8, which half of a surrogate pair cannot."""
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,105 @@
+"""The ledger's arithmetic, on trainings made up here, and that what is kept is what the page was made from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import ledger, ledger_page
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    lines = []
+    for seed, value in enumerate((0.30, 0.32, 0.28)):
+        lines.append({
+            "system": "hf-trainer", "task": "cola", "seed": seed, "epochs": 5,
+            "metrics": {"matthews": value, "loss": 0.5}, "train_samples_per_second": 90.0, "wall_seconds": 480.0,
+            "processor_seconds": 500.0,
+        })  # fmt: skip
+    (tmp_path / "hf.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    start = run(tmp_path / "start", "corrupted", 0, {"val/accuracy": 0.8}, None, 300.0)
+    for seed, value in enumerate((0.35, 0.36)):
+        place = tmp_path / "lightning_logs" / "suite" / "recipe" / "model" / "cola" / f"seed_{seed}"
+        run(place / "lightning_logs" / "cola" / "version_0", "cola", seed, {"val/matthews_correlation": value},
+            str(start), 200.0)  # fmt: skip
+    return tmp_path
+
+
+def run(folder: Path, task: str, seed: int, metrics: dict[str, float], init_from: str | None, seconds: float) -> Path:
+    folder.mkdir(parents=True)
+    record: dict[str, Any] = {
+        "task": task, "seed": seed, "epochs": 4, "metrics": {**metrics, "val/loss": 0.5}, "init_from": init_from,
+        "train_samples_per_second": 300.0, "wall_seconds": seconds, "processor_seconds": seconds,
+    }  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_a_start_counts_in_the_time(work: Path) -> None:
+    found = list(ledger.runs(work))
+    assert [(r["system"], r["task"], r["seed"], r["epochs"]) for r in found] == [
+        ("recipe", "cola", 0, 4), ("recipe", "cola", 1, 4)
+    ]  # fmt: skip
+    assert [r["processor_seconds"] for r in found] == [500.0, 500.0]
+    assert found[0]["starts_from"] == ["corrupted"]
+    assert found[0]["metrics"] == {"matthews_correlation": 0.35}
+
+
+def test_the_page_says_what_was_reached(work: Path) -> None:
+    records = [*ledger.baselines(work / "hf.jsonl"), *ledger.runs(work)]
+    (line,) = list(ledger_page.scores(records))[2:]
+    assert "| 0.3000 ± 0.0200 (n 3, 5 epochs) | not measured | 0.3550 ± 0.0071 (n 2, 4 epochs) |" in line
+    assert line.endswith("| not measured | +0.0550 | +0.04: reached |")
+    (time,) = list(ledger_page.times(records))[2:]
+    assert time == "| cola | 500 s | not measured | 500 s | 1.00 x |"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "said"),
+    [
+        ([0.30, 0.32, 0.28], [0.31, 0.31, 0.31], "yes (+0.0100)"),
+        ([0.30, 0.32, 0.28], [0.33, 0.33, 0.33], "NO (+0.0300)"),
+        ([0.30], [0.33, 0.33], "not measured"),
+    ],
+)
+def test_parity(theirs: list[float], ours: list[float], said: str) -> None:
+    assert ledger_page.parity(theirs, ours) == said
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "ours", "gain", "said"),
+    [
+        ("stsb", "pearson", [0.87, 0.866], 0.04, "0.865: reached"),
+        ("stsb", "spearmanr", [0.86], 0.04, "0.865: NOT reached"),
+        ("rte", "accuracy", [0.6], 0.039, "+0.04: NOT reached"),
+        ("sst2", "accuracy", [], None, "+0.005"),
+        ("mrpc", "f1", [0.9], 0.1, ""),
+    ],
+)
+def test_targets(task: str, metric: str, ours: list[float], gain: float | None, said: str) -> None:
+    assert ledger_page.target(task, metric, ours, gain) == said
+
+
+def test_published_figures_are_those_of_the_recipes() -> None:
+    found = {(p["model"], p["task"]): p["reported"] for p in ledger_page.published(REPOSITORY / "configs" / "recipes")}
+    assert found["bert-base-cased", "mrpc"] == "accuracy 84.07, F1 88.85"
+    assert found["deberta-v3-base", "mnli"] == "90.6 matched, 90.7 mismatched"
+    assert found["modernbert-base", "cola"] == "65.1"
+    assert ("roberta-base", "cola") not in found  # its source gives none for base
+
+
+def test_what_is_kept_is_what_the_page_was_made_from() -> None:
+    kept = REPOSITORY / "benchmarks" / "LEDGER.json"
+    assert ledger_page.page(json.loads(kept.read_text(encoding="utf-8"))) == kept.with_suffix(".md").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_nothing_trained_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ledger.main(["--work", str(tmp_path)])
+    assert "name the files to train on with --glue_dir" in capsys.readouterr().err
