@@ -5,14 +5,15 @@
 
 Four columns for each task: what others have published, the notebook's recipe through a Hugging Face `Trainer`
 (measured by `benchmarks.hf_trainer`), the same recipe through glue-lit, and our recipe. Every training is kept in
-`--work`, so the command goes on where it was stopped; LEDGER.json has every one, LEDGER.md the means.
+`--work`, so the command goes on where it was stopped; LEDGER.json has every one, LEDGER.md the means. What the ledger
+has from before stays, unless the same training is found again.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +38,20 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--tasks", nargs="+", choices=list(EPOCHS), default=list(EPOCHS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, default=Path("ledger"), help="folder that keeps all trainings")
+    parser.add_argument("--fresh", action="store_true", help="forget what the ledger has, after a change of recipes")
     parser.add_argument("--output", type=Path, default=HERE, help="folder of LEDGER.json and LEDGER.md")
     options = parser.parse_args(arguments)
     if options.glue_dir is not None:
         for task in options.tasks:
             train(task, options)
         train_recipes(options)
-    records = sorted(
-        (*baselines(options.work / "hf.jsonl"), *runs(options.work)),
-        key=lambda record: (list(EPOCHS).index(record["task"]), record["system"], record["seed"]),
-    )
+    path = options.output / "LEDGER.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["records"] if path.is_file() and not options.fresh else []
+    records = merged(before, (*baselines(options.work / "hf.jsonl"), *runs(options.work)))
     if not records:
         parser.error(f"there are no trainings in {options.work}: name the files to train on with --glue_dir.")
     from benchmarks.__main__ import machine
 
-    path = options.output / "LEDGER.json"
     ledger = {
         "model": MODEL, "machine": machine(), "published": list(ledger_page.published(CONFIGS / "recipes")),
         "records": records, "tried": json.loads((HERE / "tried.json").read_text(encoding="utf-8")),
@@ -107,6 +107,12 @@ def call(module: str, *arguments: object) -> None:
 
 
 # ---------------------------------------------------------------- what came of it
+
+
+def merged(before: Iterable[dict[str, Any]], found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One record for each training, what was found now in the place of what was known."""
+    known = {(record["task"], record["system"], record["seed"]): record for record in (*before, *found)}
+    return [known[key] for key in sorted(known, key=lambda key: (list(EPOCHS).index(key[0]), *key[1:]))]
 
 
 def baselines(path: Path) -> Iterator[dict[str, Any]]:

@@ -129,7 +129,11 @@ def times(records: Records) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for task in dict.fromkeys(record["task"] for record in records):
         found = {
-            name: [r["processor_seconds"] for r in records if r["task"] == task and r["system"] == name]
+            name: [
+                r["processor_seconds"]
+                for r in records
+                if r["task"] == task and r["system"] == name and r["processor_seconds"] is not None
+            ]
             for name in SYSTEMS
         }
         shown = " | ".join(f"{mean(each):,.0f} s" if each else "not measured" for each in found.values())

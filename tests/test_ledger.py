@@ -99,7 +99,22 @@ def test_what_is_kept_is_what_the_page_was_made_from() -> None:
     )
 
 
+def test_what_is_found_again_replaces_what_was_known(work: Path, tmp_path: Path) -> None:
+    place = tmp_path / "output"
+    place.mkdir()
+    ledger.main(["--work", str(work), "--output", str(place)])
+    first = json.loads((place / "LEDGER.json").read_text())
+    assert len(first["records"]) == 5
+    assert "| cola | matthews_correlation | 0.3000 ± 0.0200" in (place / "LEDGER.md").read_text()
+    line = json.loads((work / "hf.jsonl").read_text().splitlines()[0])
+    (work / "hf.jsonl").write_text(json.dumps(line | {"metrics": {"matthews": 0.33}}) + "\n")
+    ledger.main(["--work", str(work), "--output", str(place)])
+    second = json.loads((place / "LEDGER.json").read_text())["records"]
+    theirs = [r["metrics"]["matthews_correlation"] for r in second if r["system"] == "hf"]
+    assert theirs == [0.33, 0.32, 0.28]
+
+
 def test_nothing_trained_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        ledger.main(["--work", str(tmp_path)])
+        ledger.main(["--work", str(tmp_path), "--output", str(tmp_path)])
     assert "name the files to train on with --glue_dir" in capsys.readouterr().err
