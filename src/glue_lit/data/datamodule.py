@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from glue_lit.custom import NO_TASK, CustomTask, custom_of, task_of
 from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is, leave_signals
 from glue_lit.data.custom import complete_task, open_custom_split
+from glue_lit.data.orders import joined, swapped
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
 from glue_lit.data.sources import Split, open_split
 from glue_lit.data.tokenizers import load_config, load_tokenizer, longest_input, pack, unpack
@@ -42,6 +43,8 @@ class GLUEDataModule(LightningDataModule):
             which null stands for.
         train_limit: Use only so many training examples, spread evenly over the split, for quick trials; below 1 it
             is the share of them.
+        both_orders: Train on each pair of texts in both orders, which doubles an epoch. For tasks where neither text
+            comes first, such as paraphrase and similarity.
         validation_limit: The same for validation.
         test_limit: The same for test and predict.
         predict_split: What `predict` predicts: test (every test split of the task), or a split by name.
@@ -64,6 +67,7 @@ class GLUEDataModule(LightningDataModule):
         eval_batch_size: int | None = None,
         max_length: int | None = None,
         train_limit: int | float | None = None,
+        both_orders: bool = False,
         validation_limit: int | None = None,
         test_limit: int | None = None,
         predict_split: str = "test",
@@ -92,6 +96,8 @@ class GLUEDataModule(LightningDataModule):
             raise UsageError(
                 f"data.train_limit: got {train_limit}, allowed: a number of rows, or above 0 and below 1 for a share."
             )
+        if both_orders and len(self.task.text_columns) < 2:
+            raise UsageError(f"data.both_orders: an example of {self.task.name} has one text; this is for pairs.")
         self._datasets: dict[str, TokenDataset] = {}
         self._splits: dict[str, Split] = {}
         self._checkpoint: dict[str, Any] = {}
@@ -146,6 +152,7 @@ class GLUEDataModule(LightningDataModule):
             "data.group_by_length": self.hparams["group_by_length"],
             "data.tokens_per_batch": self.hparams["tokens_per_batch"],
             "data.train_limit": self.hparams["train_limit"],
+            "data.both_orders": self.hparams["both_orders"],
             "the seed of the order": self._order_seed,
             "training rows": len(self.dataset("train")) if "train" in self._datasets else None,
             "devices": self._place()[1],
@@ -187,14 +194,19 @@ class GLUEDataModule(LightningDataModule):
         """
         if name not in self._datasets:
             split = self.split(name)
-            store = cached_tokens(
-                split, self.tokenizer, self.max_length, self.task.is_regression, cache_folder(self.hparams["cache_dir"])
-            )
+            store = self._tokens(split)
+            positions = spread(store, self.hparams[f"{name.split('_')[0]}_limit"])
             if name == "train":
                 _check_all_labelled(store, split)
-            limit = self.hparams["train_limit" if name == "train" else f"{name.split('_')[0]}_limit"]
-            self._datasets[name] = TokenDataset(store, spread(store, limit), self.tokenizer)
+                if self.hparams["both_orders"]:
+                    positions = torch.cat([positions, positions + len(store)])
+                    store = joined(store, self._tokens(swapped(split)))
+            self._datasets[name] = TokenDataset(store, positions, self.tokenizer)
         return self._datasets[name]
+
+    def _tokens(self, split: Split) -> TokenStore:
+        folder = cache_folder(self.hparams["cache_dir"])
+        return cached_tokens(split, self.tokenizer, self.max_length, self.task.is_regression, folder)
 
     def training_tokens(self) -> Tensor:
         """Every token that a training batch can hold, padding included, ``(tokens,)`` int64, each once."""

@@ -35,6 +35,7 @@ def estimate(planned: Planned, speeds: Mapping[tuple[str, str], float]) -> float
         return None  # data of the user's own
     rows, limit = task.files["train"].rows, settings["data"].get("train_limit")
     rows = rows if limit is None else min(rows, round(limit * rows) if limit < 1 else limit)
+    rows *= 2 if settings["data"].get("both_orders") else 1
     if speed is None or not trainer.get("max_epochs"):
         return None
     return float(rows * trainer["max_epochs"] / speed)
