@@ -149,7 +149,7 @@ def test_curves_of_every_metric_against_steps(
     events.Reload()
     steps = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert steps["train/loss"] == list(range(6))
-    assert steps["train/learning_rate"] == list(range(6))
+    assert steps["weights/learning_rate"] == list(range(6))
     # one point an epoch: scoring the best checkpoint at the end must not add another
     assert [len(steps[tag]) for tag in ("val/loss", "val/accuracy", "val/f1")] == [2, 2, 2]
 

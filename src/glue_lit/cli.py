@@ -45,6 +45,7 @@ from glue_lit.summary import (
     shown,
 )
 from glue_lit.tasks import logged_names
+from glue_lit.tracking.pages import TensorBoardPages
 from glue_lit.watch import RankWatch, die_with_parent, is_lost_connection
 
 _PATHS = (
@@ -67,6 +68,7 @@ class GlueLitCLI(LightningCLI):
         self.best = BestCheckpoint()  # replaced by the configured one
         self.last: LastCheckpoint | None = None
         self.speed = TrainingSpeed()
+        self.pages = TensorBoardPages()
         self.directory = RunDirectory()
         self.stop = StopRequest()
         self.watch = RankWatch()
@@ -191,7 +193,8 @@ class GlueLitCLI(LightningCLI):
                 callbacks.append(self.writer)
         else:
             self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
-            callbacks += [self.speed, EpochLines(), self.directory, self.last]
+            # The directory first, which opens the curves; the clock of the steps last of those that take time.
+            callbacks += [self.directory, EpochLines(), self.pages, self.speed, self.last]
             if (folder := job_folder()) is not None:
                 callbacks.append(JobProgress(folder, self.best.monitor))
             if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same

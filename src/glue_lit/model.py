@@ -337,8 +337,8 @@ class SequenceClassifier(LightningModule):
             return
         for name, value in self._point.means().items():
             # all devices have the same gradient, and each its own loss
-            is_loss = name == "loss"
-            self.log(f"train/{name}", value, prog_bar=is_loss, sync_dist=is_loss, batch_size=1)
+            is_loss = name == "train/loss"
+            self.log(name, value, prog_bar=is_loss, sync_dist=is_loss, batch_size=1)
         self.log_dict(learning_rates(optimizer.param_groups), batch_size=1)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, *args: Any, **kwargs: Any) -> None:

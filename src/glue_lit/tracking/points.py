@@ -37,10 +37,10 @@ class TrainingPoint:
             may_overflow: With float16's loss scaling it can be infinite, and the step is then left out after all.
         """
         for loss in self._batches:
-            self._add("loss", loss, 1)
+            self._add("train/loss", loss, 1)
         self._batches = []
         finite = norm.isfinite() if may_overflow else 1
-        self._add("gradient_norm", norm.where(norm.isfinite(), 0) if may_overflow else norm, finite)
+        self._add("weights/gradient_norm", norm.where(norm.isfinite(), 0) if may_overflow else norm, finite)
 
     def leave_out(self) -> None:
         """The step is not taken."""
@@ -51,7 +51,7 @@ class TrainingPoint:
         self._counts[name] = self._counts.get(name, 0) + count
 
     def means(self) -> dict[str, Tensor]:
-        """``loss`` and ``gradient_norm`` over the steps that were taken, if any were; then begin anew."""
+        """``train/loss`` and ``weights/gradient_norm`` over the steps that were taken, if any were; then begin anew."""
         found = {name: total / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return found
@@ -73,7 +73,7 @@ def learning_rates(groups: Sequence[dict[str, Any]]) -> dict[str, float]:
 
     The first group's, and those of all others where they differ: by the group's ``name``, or else its number.
     """
-    found = {"train/learning_rate": float(groups[0]["lr"])}
+    found = {"weights/learning_rate": float(groups[0]["lr"])}
     if len({group.get("initial_lr", group["lr"]) for group in groups}) > 1:
         for number, group in enumerate(groups):
             found.setdefault(f"weights/learning_rate_{group.get('name', number)}", float(group["lr"]))
