@@ -50,7 +50,7 @@ class TensorBoardPages(Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """See whether the run has a beginning already, before anything is written."""
         if trainer.is_global_zero:
-            folders = [Path(logger.log_dir) for logger in _boards(trainer)]
+            folders = [Path(logger.log_dir) for logger in boards(trainer)]
             self._is_continued = any(path for folder in folders for path in folder.glob("events.out.tfevents.*"))
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -62,7 +62,7 @@ class TensorBoardPages(Callback):
         data = trainer.datamodule.hparams if trainer.datamodule is not None else {}
         settings = hyperparameters(trainer, pl_module.hparams, data)
         names = dict.fromkeys(best_names(pl_module.task).values(), 0.0)
-        for logger in _boards(trainer):
+        for logger in boards(trainer):
             logger.experiment.add_custom_scalars(layout(pl_module.task))
             for part in hparams(settings, names):  # type: ignore[no-untyped-call]
                 logger.experiment._get_file_writer().add_summary(part)
@@ -79,7 +79,7 @@ class TensorBoardPages(Callback):
     ) -> None:
         """Keep a batch, if it will be looked at."""
         in_fit = trainer.state.fn == "fit"
-        if not in_fit or (_boards(trainer) and not trainer.sanity_checking and not trainer.fast_dev_run):
+        if not in_fit or (boards(trainer) and not trainer.sanity_checking and not trainer.fast_dev_run):
             self._rows.add(pl_module.task.validation_splits[dataloader_idx], outputs, batch)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
@@ -102,7 +102,7 @@ class TensorBoardPages(Callback):
         name = "predicted_against_gold" if task.is_regression else "confusion_matrix"
         picture = outcome_picture(task, predicted, f"{task.name}, {split}, step {step + 1:,}")
         table = hard_rows(task, predicted, self._texts_of(trainer, split, predicted))
-        for logger in _boards(trainer):
+        for logger in boards(trainer):
             writer = logger.experiment
             if picture is not None:
                 writer.add_image(f"{prefix}/{name}", picture, step, dataformats="HWC")
@@ -137,7 +137,7 @@ class TensorBoardPages(Callback):
         if self._best is None or value > self._best[0]:
             self._best = value, dict(pl_module.scores)
         for name, tag in best_names(pl_module.task).items():
-            for logger in _boards(trainer) if name in self._best[1] else ():
+            for logger in boards(trainer) if name in self._best[1] else ():
                 logger.experiment.add_scalar(tag, self._best[1][name], step)
 
 
@@ -149,7 +149,7 @@ def _curves(predicted: Predicted) -> list[int]:
     return [1] if labels == 2 else sorted(np.argsort(-often, kind="stable")[:_MOST_CURVES].tolist())
 
 
-def _boards(trainer: Any) -> list[TensorBoardLogger]:
+def boards(trainer: Any) -> list[TensorBoardLogger]:
     """The loggers that write for TensorBoard; the same on every device."""
     boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
     return [logger for logger in boards if getattr(logger, "curves", True)]
