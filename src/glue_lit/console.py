@@ -79,11 +79,10 @@ def print_json(value: Any) -> None:
 
 def json_asked() -> bool:
     """Whether the command line asks for JSON; the flag is taken out, so that no parser has to know it."""
-    if not {"-h", "--help", "--print_config"}.isdisjoint(argument.partition("=")[0] for argument in sys.argv):
-        return False
     asked = "--json" in sys.argv[2:]
     sys.argv[2:] = [argument for argument in sys.argv[2:] if argument != "--json"]
-    return asked
+    shows_else = {"-h", "--help", "--print_config"} & {argument.partition("=")[0] for argument in sys.argv[2:]}
+    return asked and not shows_else
 
 
 @contextmanager
