@@ -45,7 +45,7 @@ from glue_lit.summary import (
     score_intervals,
     shown,
 )
-from glue_lit.tasks import logged_names
+from glue_lit.tasks import TaskSpec, logged_names
 from glue_lit.tracking.pages import TensorBoardPages, boards
 from glue_lit.watch import RankWatch, die_with_parent, is_lost_connection
 
@@ -277,13 +277,15 @@ class GlueLitCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         saved = read_checkpoint(best)
-        task, record = self.datamodule.task, {"metrics": self.model.scores}
+        task: TaskSpec = self.datamodule.task
+        record: dict[str, Any] = {"metrics": self.model.scores}
         if (run := run_of(best)) is not None:
-            record = run_record(run, self.trainer, self.model, self.datamodule, saved, self.speed)
-            settings = {"seed": self._setting("seed_everything"), "monitor": self.best.monitor}
-            write_metrics(run.metrics, settings | record)
+            record = {"seed": self._setting("seed_everything"), "monitor": self.best.monitor}
+            record |= run_record(run, self.trainer, self.model, self.datamodule, saved, self.speed)
+            write_metrics(run.metrics, record)
         intervals = score_intervals(task, self.pages.predicted)
-        self._give({"run": run and str(run.path), "checkpoint": str(best), **record, "intervals": intervals})
+        places = {"run": run and str(run.path.absolute()), "checkpoint": str(best.absolute())}
+        self._give({**places, **record, "intervals": intervals})
         print_scores(f"{task.name}: best checkpoint", task, self.model.scores, intervals, saved["epoch"] + 1)
         say_collapsed(self.model)
         say_skipped(self.model)
@@ -317,8 +319,8 @@ class GlueLitCLI(LightningCLI):
         intervals = score_intervals(task, self.pages.predicted)
         checkpoint, written = self._checkpoint, self.writer.written if self.writer is not None else []
         self._give(
-            {"checkpoint": checkpoint and str(checkpoint), "metrics": scores, "intervals": intervals}
-            | {"predicted": self.model.predicted, "predictions": [str(path) for path in written]}
+            {"checkpoint": checkpoint and str(checkpoint.absolute()), "metrics": scores, "intervals": intervals}
+            | {"predicted": self.model.predicted, "predictions": [str(path.absolute()) for path in written]}
         )
         if scores:
             print_scores(f"{task.name}: {self.subcommand}", task, scores, intervals)
