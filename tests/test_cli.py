@@ -149,7 +149,7 @@ def test_curves_of_every_metric_against_steps(
     events.Reload()
     steps = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert steps["train/loss"] == list(range(6))
-    assert steps["train/learning_rate"] == list(range(6))
+    assert steps["weights/learning_rate"] == list(range(6))
     # one point an epoch: scoring the best checkpoint at the end must not add another
     assert [len(steps[tag]) for tag in ("val/loss", "val/accuracy", "val/f1")] == [2, 2, 2]
 
@@ -261,6 +261,55 @@ def test_a_fit_ends_with_its_speed(
         f"Speed       {record['train_samples_per_second']:,.0f} samples/s, "
         f"{record['train_tokens_per_second']:,.0f} tokens/s, {record['train_padding']:.1%} padding\n"
     ) in capsys.readouterr().out
+
+
+def test_json_is_all_that_standard_output_has(tiny_model: Path, workplace: Path) -> None:
+    run = Path("lightning_logs/rte/version_0")
+    fit = new_process(*tiny_fit(tiny_model, trainer__max_epochs=1, trainer__enable_progress_bar="true"), "--json")
+    assert fit.returncode == 0, fit.stderr
+    document, record = json.loads(fit.stdout), json.loads((run / "metrics.json").read_text())
+    assert document["run"] == str(workplace / run)
+    assert document["checkpoint"] == str(workplace / run / "checkpoints/best.ckpt")
+    assert {key: document[key] for key in record} == record
+    low, high = document["intervals"]["val/accuracy"]
+    assert low <= record["metrics"]["val/accuracy"] <= high
+    assert "accuracy *" in fit.stderr
+    assert "json" not in (run / "config.yaml").read_text()
+
+    validate = new_process("validate", "--json", "--ckpt_path", "best")
+    found = json.loads(validate.stdout)
+    assert found["metrics"] == record["metrics"]
+    assert found["intervals"] == document["intervals"]
+    assert found["predicted"] == record["predicted"]
+    test = json.loads(new_process("test", "--ckpt_path", "best", "--json").stdout)
+    assert test["metrics"] == {}
+    assert [Path(path).name for path in test["predictions"]] == ["test.jsonl"]
+
+    wrong = new_process("validate", "--json", "--ckpt_path", "nowhere.ckpt")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "there is no file" in wrong.stderr
+    assert "usage:" in new_process("fit", "--json", "--help").stdout
+
+
+def test_json_of_two_processes(tiny_model: Path, workplace: Path) -> None:
+    two = {"trainer__devices": 2, "trainer__strategy": "ddp", "trainer__max_epochs": 1}
+    done = new_process(*tiny_fit(tiny_model, **two), "--json", OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["device"]["processes"] == 2
+
+
+def test_the_end_names_epoch_and_interval(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("rte: best checkpoint")
+    assert re.split("  +", lines[at + 1]) == ["split", "metric", "value", "95 % interval", "best epoch"]
+    cells = re.split("  +", lines[at + 2])
+    assert cells[:2] == ["validation", "accuracy *"]
+    assert re.fullmatch(r"0\.\d{4} to [01]\.\d{4}", cells[3])
+    assert cells[4] == "1"
+    assert re.split("  +", lines[at + 3])[3:] == ["-", "1"]
 
 
 def test_a_checkpoint_outside_any_run_brings_its_task_and_model(

@@ -20,7 +20,7 @@ from glue_lit.checkpoints import read_checkpoint
 SCRIPT = Path(__file__).with_name("faulty.py")
 RUN = Path("lightning_logs/stsb/version_0")
 TIMES = {"train_samples_per_second", "train_tokens_per_second", "wall_seconds", "processor_seconds"}
-CLOCKED = {"speed/samples_per_second", "speed/tokens_per_second"}
+CLOCKED = {"work/samples_per_second", "work/tokens_per_second"}
 
 # where, how often before, what happens, on which rank
 QUICK = ["writing:4:SIGKILL:0", "validation:5:SIGTERM:0"]

@@ -40,7 +40,7 @@ LAYERS = (
         "signals",
         "watch",
     ),
-    ("resume", "scoring", "engine", "reporting"),
+    ("resume", "scoring", "engine", "reporting", "tracking"),
     ("model",),
     ("callbacks", "speed", "keepers", "provenance", "run_directory", "inference", "model_card", "job_progress"),
     ("summary", "parsing", "exporting"),

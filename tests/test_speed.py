@@ -34,7 +34,7 @@ class Points(Logger):
     def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self.points.append((step or 0, {k: v for k, v in metrics.items() if k.startswith("speed/")}))
+        self.points.append((step or 0, {k: v for k, v in metrics.items() if k.startswith("work/")}))
 
 
 class Naps(Callback):
@@ -85,10 +85,10 @@ def test_points_are_of_the_steps_since_the_last_one(tiny_model: Path) -> None:
         window = batches[4 * number : 4 * number + 4]
         padded = sum(batch["input_ids"].numel() for batch in window)
         real = sum(int(batch["attention_mask"].sum()) for batch in window)
-        assert values["speed/padding"] == pytest.approx(1 - real / padded, abs=1e-6)
-        ratio = values["speed/tokens_per_second"] / values["speed/samples_per_second"]
+        assert values["work/padding"] == pytest.approx(1 - real / padded, abs=1e-6)
+        ratio = values["work/tokens_per_second"] / values["work/samples_per_second"]
         assert ratio == pytest.approx(real / sum(len(batch["idx"]) for batch in window), rel=1e-5)
-        assert values["speed/samples_per_second"] < 4 / NAP
+        assert values["work/samples_per_second"] < 4 / NAP
 
 
 def test_goes_on_where_training_goes_on(tiny_model: Path, tmp_path: Path) -> None:

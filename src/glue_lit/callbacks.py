@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import SaveConfigCallback
@@ -17,6 +16,7 @@ from glue_lit.console import say
 from glue_lit.data.batches import Batch
 from glue_lit.predictions import write_record
 from glue_lit.tasks import TaskSpec
+from glue_lit.tracking.evaluated import EvaluatedRows
 from glue_lit.whole_files import write_text
 
 _REDRAW = 0.2  # seconds between two states of the progress bar
@@ -106,13 +106,11 @@ class PredictionWriter(Callback):
         self.folder = folder
         self.prefix = prefix
         self.written: list[Path] = []
-        self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
+        self._rows = EvaluatedRows()
 
     def _add(self, trainer: Trainer, stage: str, logits: Tensor, batch: Batch, loader: int) -> None:
         split = trainer.datamodule.splits_for(stage)[loader]  # type: ignore[attr-defined]
-        real = batch["idx"] >= 0
-        parts = (batch["idx"][real].cpu(), logits[real].detach().cpu(), batch["labels"][real].cpu())
-        self._seen.setdefault(split, []).append(parts)
+        self._rows.add(split, logits, batch)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
@@ -135,20 +133,13 @@ class PredictionWriter(Callback):
         self._write(trainer, pl_module.task)
 
     def _write(self, trainer: Trainer, task: TaskSpec) -> None:
-        for split, parts in self._seen.items():
-            idx, logits, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-            if trainer.world_size > 1:
-                gathered: list[Any] = [None] * trainer.world_size
-                torch.distributed.all_gather_object(gathered, (idx, logits, labels))
-                idx, logits, labels = (torch.cat(tensors) for tensors in zip(*gathered, strict=True))
+        for split, rows in self._rows.gather(trainer):
             if trainer.is_global_zero:
-                order = idx.argsort()
-                lines = prediction_lines(task, idx[order], logits[order], labels[order])
                 path = self.folder / f"{self.prefix}{split}.jsonl"
+                lines = prediction_lines(task, *rows)
                 write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-                _write_origin(path, trainer, task, split, len(idx))
+                _write_origin(path, trainer, task, split, len(rows.idx))
                 self.written.append(path)
-        self._seen = {}
 
 
 def _write_origin(path: Path, trainer: Any, task: TaskSpec, split: str, rows: int) -> None:

@@ -15,7 +15,7 @@ from glue_lit.arguments import resolve_arguments, setting
 from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, SaveConfig
 from glue_lit.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
 from glue_lit.configs import check_config, config_files, where_set
-from glue_lit.console import print_scores, say
+from glue_lit.console import json_asked, json_document, print_scores, say
 from glue_lit.custom import custom_of, task_of
 from glue_lit.data.custom import complete_task
 from glue_lit.data.datamodule import GLUEDataModule
@@ -42,9 +42,11 @@ from glue_lit.summary import (
     say_skipped,
     say_speed,
     say_stopped,
+    score_intervals,
     shown,
 )
-from glue_lit.tasks import logged_names
+from glue_lit.tasks import TaskSpec, logged_names
+from glue_lit.tracking.pages import TensorBoardPages, boards
 from glue_lit.watch import RankWatch, die_with_parent, is_lost_connection
 from glue_lit.whole_files import write_metrics
 
@@ -68,10 +70,12 @@ class GlueLitCLI(LightningCLI):
         self.best = BestCheckpoint()  # replaced by the configured one
         self.last: LastCheckpoint | None = None
         self.speed = TrainingSpeed()
+        self.pages = TensorBoardPages()
         self.directory = RunDirectory()
         self.stop = StopRequest()
         self.watch = RankWatch()
         self.writer: PredictionWriter | None = None
+        self.result: dict[str, Any] | None = None  # what a script is told, on the first device
         self.origin: dict[str, Any] | None = None  # the checkpoint whose encoder a new fit starts from
         super().__init__(
             SequenceClassifier,
@@ -189,10 +193,11 @@ class GlueLitCLI(LightningCLI):
             kwargs["logger"] = False
             if self.subcommand != "validate":
                 self.writer = PredictionWriter(*self._place_of_predictions(run))
-                callbacks.append(self.writer)
+            callbacks.append(self.writer or self.pages)
         else:
             self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
-            callbacks += [self.speed, EpochLines(), self.directory, self.last]
+            # The directory first, which opens the curves; the clock of the steps last of those that take time.
+            callbacks += [self.directory, EpochLines(), self.pages, self.speed, self.last]
             if (folder := job_folder()) is not None:
                 callbacks.append(JobProgress(folder, self.best.monitor))
             if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same
@@ -262,26 +267,36 @@ class GlueLitCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Score the best checkpoint and write the final figures."""
-        best = Path(self.best.best_model_path or ".")
+        best, has_curves = Path(self.best.best_model_path or "."), bool(boards(self.trainer))
         if not best.is_file():
             if self.trainer.is_global_zero and not self._setting("trainer.fast_dev_run"):
                 say("Nothing was validated, so there is no best checkpoint and no score.")
+            self._give({"checkpoint": None, "metrics": {}})
             return
         self.trainer.logger = None  # this is no point of the curves
         self.trainer.validate(self.model, self.datamodule, ckpt_path=str(best), weights_only=True, verbose=False)
         if not self.trainer.is_global_zero:
             return
         saved = read_checkpoint(best)
+        task: TaskSpec = self.datamodule.task
+        record: dict[str, Any] = {"metrics": self.model.scores}
         if (run := run_of(best)) is not None:
-            record = run_record(run, self.trainer, self.model, self.datamodule, saved, self.speed)
-            settings = {"seed": self._setting("seed_everything"), "monitor": self.best.monitor}
-            write_metrics(run.metrics, settings | record)
-        title = f"{self.datamodule.task.name}: best checkpoint (epoch {saved['epoch'] + 1})"
-        print_scores(title, self.datamodule.task, self.model.scores)
+            record = {"seed": self._setting("seed_everything"), "monitor": self.best.monitor}
+            record |= run_record(run, self.trainer, self.model, self.datamodule, saved, self.speed)
+            write_metrics(run.metrics, record)
+        intervals = score_intervals(task, self.pages.predicted)
+        places = {"run": run and str(run.path.absolute()), "checkpoint": str(best.absolute())}
+        self._give({**places, **record, "intervals": intervals})
+        print_scores(f"{task.name}: best checkpoint", task, self.model.scores, intervals, saved["epoch"] + 1)
         say_collapsed(self.model)
         say_skipped(self.model)
         say_speed(self.speed, self.trainer)
-        say_next(self.datamodule, best, self._setting("trainer.default_root_dir"))
+        say_next(self.datamodule, best, self._setting("trainer.default_root_dir"), has_curves)
+
+    def _give(self, result: dict[str, Any]) -> None:
+        """Keep what a script is told."""
+        if self.trainer.is_global_zero:
+            self.result = {"command": self.subcommand, "task": self.datamodule.task.name, **result}
 
     def after_validate(self) -> None:
         """Print the metrics."""
@@ -299,8 +314,17 @@ class GlueLitCLI(LightningCLI):
         self._say_written()
 
     def _print_scores(self) -> None:
-        if self.trainer.is_global_zero and self.model.scores:
-            print_scores(f"{self.datamodule.task.name}: {self.subcommand}", self.datamodule.task, self.model.scores)
+        if not self.trainer.is_global_zero:
+            return
+        task, scores = self.datamodule.task, self.model.scores
+        intervals = score_intervals(task, self.pages.predicted)
+        checkpoint, written = self._checkpoint, self.writer.written if self.writer is not None else []
+        self._give(
+            {"checkpoint": checkpoint and str(checkpoint.absolute()), "metrics": scores, "intervals": intervals}
+            | {"predicted": self.model.predicted, "predictions": [str(path.absolute()) for path in written]}
+        )
+        if scores:
+            print_scores(f"{task.name}: {self.subcommand}", task, scores, intervals)
             say_collapsed(self.model)
 
     def _say_written(self) -> None:
@@ -351,4 +375,6 @@ def main() -> None:
     die_with_parent()
     end_with_driver()
     keep_freed_memory()
-    GlueLitCLI()
+    with json_document(json_asked()) as give:
+        if (result := GlueLitCLI().result) is not None:
+            give(result)

@@ -1,9 +1,12 @@
-"""What a user reads: tables, notes and the next command."""
+"""What a user reads: tables, notes and the next command. And what a script reads, apart from it."""
 
+import io
 import json
 import math
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
@@ -74,24 +77,89 @@ def print_json(value: Any) -> None:
     print(json.dumps(json_values(value), indent=2, default=str))
 
 
+def json_asked() -> bool:
+    """Whether the command line asks for JSON; the flag is taken out, so that no parser has to know it."""
+    asked = "--json" in sys.argv[2:]
+    sys.argv[2:] = [argument for argument in sys.argv[2:] if argument != "--json"]
+    shows_else = {"-h", "--help", "--print_config"} & {argument.partition("=")[0] for argument in sys.argv[2:]}
+    return asked and not shows_else
+
+
+@contextmanager
+def json_document(wanted: bool) -> Iterator[Callable[[Any], None]]:
+    """Keep standard output for one JSON document; all else, of child processes too, goes to standard error.
+
+    Args:
+        wanted: If not, nothing is changed.
+
+    Yields:
+        Takes the document, which is printed at the end unless there is an error.
+    """
+    documents: list[Any] = []
+    if not wanted:
+        yield documents.append
+        return
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1) if sys.stdout.fileno() == 1 else None
+    except (io.UnsupportedOperation, ValueError):  # not a file: it was replaced
+        kept = None
+    if kept is not None:
+        os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield documents.append
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+    for document in documents:
+        print_json(document)
+
+
 def note(text: str) -> None:
     """Print a line to standard error: what a script that reads the output should not meet."""
     print(printable(text), file=sys.stderr)
 
 
-def print_scores(title: str, task: TaskSpec, scores: Mapping[str, float]) -> None:
-    """Print every metric of an evaluation, the monitored one marked with a star."""
+def print_scores(
+    title: str,
+    task: TaskSpec,
+    scores: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    epoch: int | None = None,
+) -> None:
+    """Print every metric of an evaluation, the monitored one marked with a star.
+
+    Args:
+        title: What was scored.
+        task: Names the metrics.
+        scores: By logged name.
+        intervals: 95 % intervals by logged name, as far as there are any.
+        epoch: That of the checkpoint, where it was the best of several.
+    """
     rows = []
+    intervals = intervals or {}
+    columns = ("split", "metric", "value", *(("95 % interval",) if intervals else ()))
+    columns += () if epoch is None else ("best epoch",)
     for split in (*task.validation_splits, *task.test_splits):
         for name in (*task.metrics, "loss"):
             key = f"{log_prefix(split)}/{name}"
             if key in scores:
-                rows.append((split, name + (" *" if key == task.monitor else ""), _figure(name, scores[key])))
-    print_table(title, ("split", "metric", "value"), rows, right=("value",))
+                cells = [split, name + (" *" if key == task.monitor else ""), _figure(name, scores[key])]
+                cells += [_interval(intervals.get(key))] if intervals else []
+                rows.append(cells if epoch is None else [*cells, str(epoch)])
+    if not sys.stdout.isatty():
+        say(title)
+    print_list(title, columns, rows, right=("value", "best epoch"))
     if any(row[2] == "undefined" for row in rows):
         say("A correlation is undefined where all predictions (or all gold scores) are the same.")
     if any(row[2] == "nan" for row in rows):
         say("A loss that is not a number (nan): the model has diverged.")
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None or math.isnan(ends[0]) else f"{ends[0]:.4f} to {ends[1]:.4f}"
 
 
 def _figure(name: str, value: float) -> str:

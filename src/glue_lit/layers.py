@@ -64,5 +64,13 @@ def layered_groups(
         for group in groups:
             members = [p for p in group["params"] if above.get(id(p), 0) == height]
             if members:
-                split.append(group | {"params": members, "lr": learning_rate * scale, "lr_scale": scale})
+                name = _name(height, len(layers))
+                split.append(group | {"params": members, "lr": learning_rate * scale, "lr_scale": scale, "name": name})
     return split
+
+
+def _name(height: int, layers: int) -> str:
+    """What the curves call the parameters so many layers below the top: the layers are counted from 0, from below."""
+    if height == 0:
+        return "head"
+    return "embeddings" if height > layers else f"layer_{layers - height:02d}"

@@ -39,6 +39,7 @@ from glue_lit.resume import Position, batch_seed
 from glue_lit.rows import decay_with, fit_moments, rows_of, train_rows, trained_rows
 from glue_lit.runs import best_of
 from glue_lit.scoring import SplitMetrics
+from glue_lit.tracking.points import TrainingPoint, is_point, learning_rates
 
 
 class SequenceClassifier(LightningModule):
@@ -133,6 +134,7 @@ class SequenceClassifier(LightningModule):
         self._class_weights = torch.tensor(self.task.class_weights) if self.task.class_weights else None
         self.last_loss: Tensor | None = None  # of the last training batch, a scalar
         self.guard = DivergenceGuard(non_finite)
+        self._point = TrainingPoint()
         self._position = Position()
         self._seed = 0
         self._tokens_before: Tensor | None = None
@@ -198,12 +200,15 @@ class SequenceClassifier(LightningModule):
         if (table := trained_rows(self)) is not None:
             checkpoint["glue_lit"]["rows"] = table.tokens.cpu()
         if self.trainer.state.fn == "fit":
+            checkpoint["glue_lit"]["point"] = self._point.state_dict()
             self._position.write(self.trainer, checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting, where training goes on."""
         if self._trainer is not None and self._trainer.state.fn == "fit":
-            self.guard.skipped = checkpoint.get("glue_lit", {}).get("skipped_steps", 0)
+            own = checkpoint.get("glue_lit", {})
+            self.guard.skipped = own.get("skipped_steps", 0)
+            self._point.load_state_dict(own.get("point", {}), self.device)
             if self._optimizer_is_ours:
                 parameters = [p for group in self._parameter_groups() for p in group["params"]]
                 fit_moments(self, parameters, checkpoint)
@@ -265,10 +270,8 @@ class SequenceClassifier(LightningModule):
         else:
             loss = self.training_loss(self(batch), batch["labels"])
         self.guard.add(batch["idx"], loss)
+        self._point.add(loss)
         self.last_loss = loss.detach()
-        if self.trainer._logger_connector.should_update_logs:  # else logging costs more than it is worth
-            self.log("train/loss", self.last_loss, prog_bar=True, batch_size=len(batch["labels"]))
-            self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -317,13 +320,26 @@ class SequenceClassifier(LightningModule):
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips such steps itself
         if not self.guard.passes(None if scaled else norm, self.global_step, optimizer.param_groups[0]["lr"]):
             optimizer.zero_grad()  # without gradients, the step changes nothing
+            self._point.leave_out()
             return
+        self._point.take(norm, may_overflow=scaled)
+        self._log_point(optimizer)
         limit = self.hparams["max_grad_norm"] if gradient_clip_val is None else gradient_clip_val
         if limit and gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
         elif limit:
             clip_with_norm(optimizer, parameters, norm, limit)
         self._position.is_updating = True
+
+    def _log_point(self, optimizer: Optimizer) -> None:
+        """Log what the curves show of training, where a point is due: elsewhere it would cost more than it is worth."""
+        if not is_point(self.trainer):
+            return
+        for name, value in self._point.means().items():
+            # all devices have the same gradient, and each its own loss
+            is_loss = name == "train/loss"
+            self.log(name, value, prog_bar=is_loss, sync_dist=is_loss, batch_size=1)
+        self.log_dict(learning_rates(optimizer.param_groups), batch_size=1)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Take the step, and free the gradients: Lightning would keep them until the next forward pass is through."""
@@ -338,9 +354,9 @@ class SequenceClassifier(LightningModule):
 
     # ---------------------------------------------------------------- evaluation
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Add a batch to the metrics of its split."""
-        self._score(self.task.validation_splits[dataloader_idx], batch)
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Add a batch to the metrics of its split; returns the logits."""
+        return self._score(self.task.validation_splits[dataloader_idx], batch)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Add a batch to the metrics of its split, as far as it is labelled; returns the logits."""

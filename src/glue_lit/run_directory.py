@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,21 @@ class RunLogger(TensorBoardLogger):
 
     def __init__(self, root: str | Path, task: str, version: int | str | None = None, curves: bool = True) -> None:
         super().__init__(root, task, version, default_hp_metric=False)
-        self._curves = curves
+        self.curves = curves
         self._is_open = False
 
     @property
     def experiment(self) -> Any:
         """The event file's writer, or one that writes nothing."""
-        return super().experiment if self._curves and self._is_open else DummyExperiment()
+        return super().experiment if self.curves and self._is_open else DummyExperiment()
 
     def open(self) -> None:
         """Begin to write; before, the run directory may turn out to be another's."""
         self._is_open = True
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write them all but the epoch, a straight line that would be the first thing to be seen."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
     def _get_next_version(self) -> int:
         # The other ranks are told the first one's directory, and write nothing.

@@ -8,12 +8,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from glue_lit.data.batches import Batch
+from glue_lit.tracking.points import is_point
 
 
 class TrainingSpeed(Callback):
     """Measure training itself, over all parts of a resumed fit: no start-up, no validation, no checkpoints.
 
-    Curves get ``speed/samples_per_second``, ``speed/tokens_per_second`` and ``speed/padding`` of the steps since
+    Curves get ``work/samples_per_second``, ``work/tokens_per_second`` and ``work/padding`` of the steps since
     the last point, over all devices.
 
     Attributes:
@@ -31,7 +32,7 @@ class TrainingSpeed(Callback):
         self._before = (0.0, 0.0)  # wall and processor time of earlier parts
         self._started: tuple[float, float] | None = None
         self._since = 0.0
-        self._point = (0.0, 0, self.tokens, 0)  # the sums at the last point of the curves
+        self._point = self._step = self._sums()  # the sums at the last point of the curves, and at the last step
         self._is_fit = True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -52,14 +53,16 @@ class TrainingSpeed(Callback):
         return self._before[1] + (0.0 if self._started is None else time.process_time() - self._started[1])
 
     def state_dict(self) -> dict[str, Any]:
-        """The measurements so far."""
+        """The measurements up to the last optimizer step: what came after it is done again."""
+        seconds, examples, tokens, padded = self._step
         return {
-            "seconds": self.seconds,
-            "examples": self.examples,
-            "tokens": int(self.tokens),
-            "padded": self.padded,
+            "seconds": seconds,
+            "examples": examples,
+            "tokens": int(tokens),
+            "padded": padded,
             "wall_seconds": self.wall_seconds,
             "processor_seconds": self.processor_seconds,
+            "point": [int(value) if isinstance(value, Tensor) else value for value in self._point],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -69,13 +72,15 @@ class TrainingSpeed(Callback):
         self.seconds, self.examples, self.padded = (state_dict[key] for key in ("seconds", "examples", "padded"))
         self.tokens = torch.tensor(state_dict["tokens"])
         self._before = state_dict["wall_seconds"], state_dict.get("processor_seconds", 0.0)
+        seconds, examples, tokens, padded = state_dict.get("point", self._sums())
+        self._point, self._step = (seconds, examples, torch.as_tensor(tokens), padded), self._sums()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clocks; a resumed fit may begin in the middle of an epoch."""
         self._since = time.perf_counter()
         self._started = self._since, time.process_time()
         self.tokens = self.tokens.to(pl_module.device)  # added up there, which nothing has to wait for
-        self._point = self._sums()
+        self._point = *self._point[:2], self._point[2].to(pl_module.device), self._point[3]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the steps."""
@@ -95,7 +100,9 @@ class TrainingSpeed(Callback):
         self.examples += len(batch["labels"])
         self.tokens = self.tokens + batch["attention_mask"].sum()
         self.padded += batch["attention_mask"].numel()
-        if trainer._logger_connector.should_update_logs:
+        if not trainer.fit_loop._should_accumulate():
+            self._step = self._sums()
+        if is_point(trainer):
             before, self._point = self._point, self._sums()
             seconds, examples = self.seconds - before[0], self.examples - before[1]
             tokens, padded = self.tokens - before[2], self.padded - before[3]
@@ -108,7 +115,7 @@ class TrainingSpeed(Callback):
 
     @staticmethod
     def _log(pl_module: LightningModule, name: str, value: float | Tensor) -> None:
-        pl_module.log(f"speed/{name}", value, on_step=True, on_epoch=False, batch_size=1)
+        pl_module.log(f"work/{name}", value, on_step=True, on_epoch=False, batch_size=1)
 
     def record(self, trainer: Trainer) -> dict[str, float | None]:
         """Samples and tokens a second over all devices, and the share of padding; ``None`` if nothing was trained."""

@@ -2,6 +2,7 @@
 
 import shlex
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import Stopped
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
 from glue_lit.model import SequenceClassifier
+from glue_lit.reporting.predicted import Predicted
+from glue_lit.reporting.resampling import intervals
 from glue_lit.rows import parameter_counts
 from glue_lit.runs import LOGS, Run, find_runs
 from glue_lit.signals import requeue
 from glue_lit.speed import TrainingSpeed
+from glue_lit.tasks import TaskSpec, log_prefix
 
 
 def say_data(data: GLUEDataModule, stage: str) -> None:
@@ -56,14 +60,29 @@ def _precision(trainer: Trainer) -> str:
     )
 
 
-def say_next(data: GLUEDataModule, best: Path, default_root_dir: str | None) -> None:
+def score_intervals(task: TaskSpec, predicted: Mapping[str, Predicted]) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of an evaluation's metrics by their logged names, the same as in a report.
+
+    Args:
+        task: Names the metrics.
+        predicted: By split, the labelled rows.
+    """
+    return {
+        f"{log_prefix(split)}/{name}": ends
+        for split, rows in predicted.items()
+        for name, ends in intervals(task.metrics, rows.gold, rows.values).items()
+    }
+
+
+def say_next(data: GLUEDataModule, best: Path, default_root_dir: str | None, has_curves: bool = True) -> None:
     """Where the checkpoint is, and the commands that a user wants next."""
     run, logs = best.parent.parent, Path(default_root_dir or ".") / LOGS
     newest = [other.path.absolute() for other in find_runs(logs)[-1:]] == [run.absolute()]
     place = f" --trainer.default_root_dir {default_root_dir}" if default_root_dir else ""
     say(f"Checkpoint  {shown(best)}")
     say(f"Score it    glue-lit validate {f'--ckpt_path best{place}' if newest else f'--run {shlex.quote(shown(run))}'}")
-    say(f"Curves      tensorboard --logdir {logs if newest else shlex.quote(shown(run))}")
+    if has_curves:
+        say(f"Curves      tensorboard --logdir {logs if newest else shlex.quote(shown(run))}")
     if data.hparams["source"] == "demo":
         say("These figures are of the demo corpus, not of GLUE. Real GLUE:")
         say(f"            glue-lit fit --config configs/{data.task.name}.yaml")

@@ -134,7 +134,7 @@ def test_the_way_back(
     out = capsys.readouterr().out
     record = json.loads(run.metrics.read_text())["metrics"]
     for name, value in record.items():
-        shown = re.search(rf"{name.split('/')[1]}[ *]*│ +([-\d.]+)", out[out.index(get_task(task).metrics[0]) :])
+        shown = re.search(rf"{name.split('/')[1]}[ *]* +([-\d.]+)", out[out.index(get_task(task).metrics[0]) :])
         if name.startswith("val/"):
             assert shown is not None
             assert float(shown[1]) == pytest.approx(value, abs=1e-4)

@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def test_rows_are_the_tasks_own(task: str, monkeypatch: pytest.MonkeyPatch, caps
         gold = rows.labels[int(idx)]
         expected = "(hidden)" if gold is None else f"{gold:g}" if spec.is_regression else spec.labels[int(gold)]
         assert label == expected
+
+
+@pytest.mark.parametrize(("task", "split"), [("stsb", "train"), ("rte", "train"), ("rte", "test")])
+def test_json(task: str, split: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--data.task", task, "--data.source", "demo", "--split", split, "-n", "4", "--json")
+    spec = TASKS[task]
+    rows = open_split(spec, "demo", split).read()
+    for row in json.loads(shown(monkeypatch, capsys, *arguments)):
+        assert row["sentence1"] == rows.texts_a[row["idx"]]
+        gold = rows.labels[row["idx"]]
+        assert row["label"] == (gold if gold is None or spec.is_regression else spec.labels[int(gold)])
 
 
 def test_a_seed_draws_the_same_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -309,3 +309,19 @@ def test_test_rows_are_predicted_first(
     capsys.readouterr()
     assert submit(monkeypatch, run, "--fill_missing=majority") == 0  # the source is not needed any more
     assert "Predicting" not in capsys.readouterr().out
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]) -> None:
+    make_run("rte", 0)
+    assert submit(monkeypatch, "--fill_missing", "majority", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["zip"] == "submission.zip"
+    found = {entry["file"]: entry for entry in document["files"]}
+    assert list(found) == list(ENTRIES)
+    assert found["RTE.tsv"] == {"file": "RTE.tsv", "rows": 3000, "from": "lightning_logs/rte/version_0"}
+    assert submit(monkeypatch, "--check", "submission.zip", "--json") == 0
+    found = {entry["file"]: entry for entry in json.loads(capsys.readouterr().out)["files"]}
+    assert sum(found["RTE.tsv"]["predictions"].values()) == 3000
+    Path("no.zip").write_bytes(b"no zip")
+    assert submit(monkeypatch, "--check", "no.zip", "--json") == 1
+    assert capsys.readouterr().out == ""

@@ -84,6 +84,13 @@ def test_from_a_plan_to_results(folder: Path) -> None:
     planned = suite(folder, "--suite.recipes=recipes/{task}.yaml", "--suite.dry_run=true", "--suite.seeds=[1,2,3]")
     assert "6 trainings, about" in planned.stdout  # from the speed of those that are done
 
+    plan = json.loads(suite(folder, "--json", "--suite.recipes=recipes/{task}.yaml", "--suite.dry_run=true").stdout)
+    assert [step["done"] for step in plan] == [True] * 4
+    assert {step["after"] for step in plan if step["training"].startswith("rte")} == {"mnli seed 1", "mnli seed 2"}
+    said = suite(folder, "--suite.recipes=recipes/{task}.yaml", "--json")
+    assert json.loads(said.stdout) == {"folder": str(place), **json.loads((place / "results.json").read_text())}
+    assert "0 of 4 trainings to run" in said.stderr
+
     other = suite(folder, "--suite.recipes=recipes/{task}.yaml", "--model.learning_rate=1e-3")
     assert other.returncode == 1
     assert "holds a training with other settings" in other.stderr

@@ -105,9 +105,15 @@ def test_from_a_search_to_a_fit(folder: Path, tiny_model: Path) -> None:
     )  # fmt: skip
     assert yaml.safe_load(fit.stdout)["model"]["learning_rate"] == settings["model"]["learning_rate"]
     # the same again has nothing to do
-    again = tune(folder, tiny_model, *arguments)
+    again = tune(folder, tiny_model, *arguments, "--json")
     assert again.returncode == 0
-    assert "0 of 3 trials to run" in again.stdout
+    assert "0 of 3 trials to run" in again.stderr
+    document = json.loads(again.stdout)
+    assert document["best"]["value"] == float(best["val/loss"])
+    assert [trial["params"]["model.learning_rate"] for trial in document["trials"]] == [
+        pytest.approx(float(row["model.learning_rate"])) for row in rows
+    ]
+    assert [run["value"] for run in document["refit"]] == [record["metrics"]["val/loss"] for record in records]
     other = tune(folder, tiny_model, "--checkpoint.monitor=val/loss")
     assert other.returncode == 2
     assert "there is a search 'sst2' with another train_fraction" in other.stderr

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from glue_lit.metrics import METRICS
-from glue_lit.reporting.measures import TITLES, score, weighted
+from glue_lit.reporting.measures import TITLES, score
+from glue_lit.reporting.weighted import weighted
 from glue_lit.tasks import get_task
 
 CLASSES = ["accuracy", "f1", "macro_f1", "matthews_correlation"]

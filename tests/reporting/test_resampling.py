@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from glue_lit.reporting.measures import score
-from glue_lit.reporting.resampling import bootstrapped, interval, sample_of, weights
+from glue_lit.reporting.measures import bootstrapped, score
+from glue_lit.reporting.resampling import interval, sample_of, weights
 
 
 def scipys(name: str, gold: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import yaml
 from glue_lit.arguments import setting
 from glue_lit.commands.flags import Flags
 from glue_lit.configs import check_config
-from glue_lit.console import print_table
+from glue_lit.console import print_json, print_table
 from glue_lit.custom import CustomTask, custom_of, task_of
 from glue_lit.data.sources import Label, Rows, open_split
 from glue_lit.errors import UsageError, did_you_mean
@@ -29,6 +29,7 @@ def _options(arguments: Sequence[str]) -> Any:
     parser.add_argument("--split", help="split to show (default: train, or the first that the task has)")
     parser.add_argument("-n", type=int, default=10, help="number of examples (default: 10)")
     parser.add_argument("--seed", type=int, help="draw the same examples again")
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
     return parser.parse_args(arguments)
 
 
@@ -51,6 +52,11 @@ def main() -> None:
         raise UsageError(f"-n: got {options.n}, allowed: 1 or more.")
     picks = random.Random(options.seed).sample(range(len(rows)), min(options.n, len(rows)))
     columns = ("idx", *task.text_columns, "label")
+    if options.json:
+        print_json(
+            [dict(zip(columns, (at, *_texts(rows, at), _value(task, rows.labels[at])), strict=True)) for at in picks]
+        )
+        return
     table = [(str(pick), *_texts(rows, pick), _label(task, rows.labels[pick])) for pick in picks]
     print_table(f"{task.name}, {split}: {len(picks)} of {len(rows):,} rows", columns, table, right=("idx",))
 
@@ -81,3 +87,7 @@ def _label(task: TaskSpec, label: Label) -> str:
     if label is None:
         return "(hidden)"
     return f"{label:g}" if task.is_regression else task.labels[int(label)]
+
+
+def _value(task: TaskSpec, label: Label) -> str | float | None:
+    return label if label is None or task.is_regression else task.labels[int(label)]

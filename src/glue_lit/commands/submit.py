@@ -8,7 +8,7 @@ from typing import Any
 
 from glue_lit.commands.children import run_child, what_it_said
 from glue_lit.commands.flags import Flags
-from glue_lit.console import print_table, say
+from glue_lit.console import json_document, print_table, say
 from glue_lit.errors import DataError, RunError, UsageError
 from glue_lit.predictions import checkpoint_fingerprint, read_record
 from glue_lit.runs import LOGS, Run, find_runs, is_locked, open_run
@@ -33,10 +33,12 @@ def _options() -> Any:
         help="take predictions in the runs that `test` did not write, too, where newer than the checkpoint",
     )
     flags.add_argument("--check", type=Path, metavar="ZIP", help="say what is wrong with a zip, and write nothing")
+    flags.add_argument("--json", action="store_true", help="print JSON, for scripts")
     flags.add_argument("--data.source", dest="source", help="where the test rows are (default: as in the run)")
     flags.add_argument("--trainer.default_root_dir", dest="root", default=".", help="where lightning_logs lies")
     options = flags.parse_args(sys.argv[2:])
-    given = [name for name, value in vars(options).items() if name != "check" and value != flags.get_default(name)]
+    own = ("check", "json")
+    given = [name for name, value in vars(options).items() if name not in own and value != flags.get_default(name)]
     if options.check is not None and (options.runs or [name for name in given if name != "runs"]):
         raise UsageError("--check only looks at a zip: leave the runs and the other flags out.")
     return options
@@ -45,9 +47,11 @@ def _options() -> Any:
 def main() -> None:
     """Write the zip, or check one."""
     options = _options()
-    if options.check is not None:
-        _check(options.check)
-        return
+    with json_document(options.json) as give:
+        give(_check(options.check) if options.check is not None else _submit(options))
+
+
+def _submit(options: Any) -> dict[str, Any]:
     _check_output(options.output)
     if options.source == "demo":
         raise UsageError("--data.source: the test rows of the demo corpus are not GLUE's. Allowed: hub, a GLUE folder.")
@@ -71,9 +75,12 @@ def main() -> None:
     write_zip(options.output, texts)
     print_table("Submission", ("file", "rows", "from"), rows, right=("rows",))
     say(f"Written to {options.output}. Upload it on https://gluebenchmark.com/submit")
+    files = [{"file": name, "rows": ENTRIES[name].rows, "from": origin} for name, _, origin in rows]
+    return {"zip": str(options.output), "files": files}
 
 
-def _check(path: Path) -> None:
+def _check(path: Path) -> dict[str, Any]:
+    """Say what is wrong with a zip, or what is in it; returns the latter."""
     found = check_zip(path)
     for findings in found:
         for message in findings.messages:
@@ -82,7 +89,9 @@ def _check(path: Path) -> None:
         raise DataError(f"{path} is no submission that the server takes: {count:,} problem(s), see above.")
     rows = [(f.name, f"{ENTRIES[f.name].rows:,}", f.predicted) for f in found]
     print_table(str(path), ("file", "rows", "predictions"), rows, right=("rows",))
+    files = [{"file": f.name, "rows": ENTRIES[f.name].rows, "predictions": f.labels} for f in found]
     say(f"{path} is right: {len(ENTRIES)} files, {sum(entry.rows for entry in ENTRIES.values()):,} rows.")
+    return {"zip": str(path), "files": files}
 
 
 def _check_output(path: Path) -> None:

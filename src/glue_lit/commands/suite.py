@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from glue_lit.configs import config_files
-from glue_lit.console import print_table, say
+from glue_lit.console import json_asked, json_document, print_table, say
 from glue_lit.data.sources import open_split
 from glue_lit.engine.averages import GLUE, task_score
 from glue_lit.engine.driver import Driver
@@ -71,7 +72,12 @@ class Suite:
 
 
 def main() -> None:
-    """Train what is left of a suite, then write what it has come to."""
+    """Train what is left of a suite, then write what it has come to; or, for scripts, print it as JSON."""
+    with json_document(json_asked()) as give:
+        give(_run())
+
+
+def _run() -> Any:
     suite, engine, arguments = parse("suite", Suite, sys.argv[2:])
     settings = yaml.safe_load(full_configuration(arguments))
     root = Path(settings["trainer"].get("default_root_dir") or ".")
@@ -79,8 +85,7 @@ def main() -> None:
     if missing := without_recipe(suite.recipes, suite.tasks, suite.models):
         say(f"There is no {', '.join(missing)}, so these have the settings of all and no recipe of their own.")
     if suite.dry_run:
-        _show(_plan(suite, folder, arguments), root)
-        return
+        return _show(_plan(suite, folder, arguments), root)
     jobs = _plan(suite, folder, _with_kept_files(arguments, folder))
     lock = claim(folder, "the suite")
     try:
@@ -89,9 +94,10 @@ def main() -> None:
         _train(jobs, folder, engine)
         majority = _of_majority(suite, settings["data"]["source"])
         results = Results(suite.name, suite.seeds, majority, suite.left_out)
-        results.write([planned for planned in jobs if planned.task in suite.tasks], folder)
+        record = results.write([planned for planned in jobs if planned.task in suite.tasks], folder)
         if suite.submit:
             _submit(suite, jobs, folder)
+        return {"folder": str(folder), **record}
     finally:
         if lock is not None:
             os.close(lock)
@@ -124,10 +130,10 @@ def _row(job: Job, progress: Progress) -> tuple[str, ...]:
     return job.name, f"{progress.values[-1][1]:.4f}" if progress.values else ""
 
 
-def _show(jobs: list[Planned], root: Path) -> None:
-    """Print the plan, with times as far as earlier runs tell."""
+def _show(jobs: list[Planned], root: Path) -> list[dict[str, Any]]:
+    """Print the plan, with times as far as earlier runs tell; returns it."""
     speeds = speeds_of_runs(root)
-    rows, total = [], 0.0
+    rows, plan, total = [], [], 0.0
     times = {(p.model, p.task): estimate(p, speeds) for p in {(p.model, p.task): p for p in jobs}.values()}
     for planned in jobs:
         seconds = times[planned.model, planned.task]
@@ -135,10 +141,12 @@ def _show(jobs: list[Planned], root: Path) -> None:
         total += 0.0 if done or seconds is None else seconds
         time = "done" if done else duration(seconds)
         rows.append((planned.job.name, planned.start or "", time))
+        plan.append({"training": planned.job.name, "after": planned.start, "done": done, "seconds": seconds})
     print_table("Plan, in this order", ("training", "after", "time"), rows, right=("time",))
     say(f"{len(jobs)} trainings" + (f", about {duration(total)} one after the other" if total else ""))
     if not speeds:
         say("Times are not known before a run of the model has finished.")
+    return plan
 
 
 def _of_majority(suite: Suite, source: str) -> dict[str, list[float]]:

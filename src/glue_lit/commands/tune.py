@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from glue_lit.console import say
+from glue_lit.console import json_asked, json_document, say
 from glue_lit.custom import custom_of, task_of
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.runs import LOGS
@@ -22,7 +22,7 @@ except ImportError:
     raise UsageError("`glue-lit tune` needs Optuna: `pip install 'glue-lit[tune]'`.") from None
 
 from glue_lit.engine.driver import Driver
-from glue_lit.engine.found import say_best, short, write_found
+from glue_lit.engine.found import as_json, say_best, short, write_found
 from glue_lit.engine.job import Job, Outcome, Progress, claim
 from glue_lit.engine.plan import Fixed
 from glue_lit.engine.search import Search, number_of
@@ -76,7 +76,12 @@ class Tune:
 
 
 def main() -> None:
-    """Search, and say what was found."""
+    """Search, and say what was found; or, for scripts, print it as JSON."""
+    with json_document(json_asked()) as give:
+        give(_run())
+
+
+def _run() -> dict[str, Any]:
     tune, engine, arguments = parse("tune", Tune, sys.argv[2:])
     text = full_configuration(arguments)
     settings = yaml.safe_load(text)
@@ -93,8 +98,8 @@ def main() -> None:
             tune.sampler, tune.pruner, tune.storage, tune.seed, tune.keep_checkpoints,
         )  # fmt: skip
         _search(search, engine)
-        if search.best is not None and tune.refit:
-            _refit(search, tune.refit, engine)
+        refit = _refit(search, tune.refit, engine) if search.best is not None and tune.refit else []
+        return {**as_json(search), "refit": refit}
     finally:
         if lock is not None:
             os.close(lock)
@@ -185,8 +190,8 @@ class _Told:
         return ", ".join(said)
 
 
-def _refit(search: Search, seeds: int, engine: Engine) -> None:
-    """Train on all rows with the best settings."""
+def _refit(search: Search, seeds: int, engine: Engine) -> list[dict[str, Any]]:
+    """Train on all rows with the best settings; returns the score of each run."""
     assert search.best is not None
     base, best = str(search.base), search.job(search.best)
     jobs = [
@@ -201,8 +206,10 @@ def _refit(search: Search, seeds: int, engine: Engine) -> None:
     with Board(("refit",), lambda job, progress: (job.name,), queue.summary) as board:
         queue.say = board.event
         Driver(queue, open_executor(engine), board, engine.patience).work()
-    values = [job.result["metrics"][search.monitor] for job in jobs if job.result is not None]
+    done = [(job, result["metrics"][search.monitor]) for job in jobs if (result := job.result) is not None]
+    values = [value for _, value in done]
     spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     if values:
         say(f"On all rows {search.monitor} {statistics.fmean(values):.4f}{spread} ({len(values)} seeds)")
         say(f"Runs        {search.folder / 'refit'}")
+    return [{"run": job.run and str(job.run.path), "value": value} for job, value in done]

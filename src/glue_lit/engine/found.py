@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 from glue_lit.console import print_table, say
 from glue_lit.engine.pictures import draw
@@ -43,6 +44,31 @@ def write_found(search: Search) -> None:
     write_text(search.folder / "best.yaml", header + as_yaml(best.params))
     with suppress(ImportError):  # pictures need more packages, and are no reason to fail
         draw(search)
+
+
+def as_json(search: Search) -> dict[str, Any]:
+    """What a search has found, for scripts: all trials, and which is the best."""
+    trials = []
+    for trial in search.all():
+        run = search.job(trial).run
+        trials.append(
+            {
+                "trial": trial.number,
+                "state": trial.state.name.lower(),
+                "value": trial.value,
+                "params": trial.params,
+                "seconds": trial.duration.total_seconds() if trial.duration is not None else None,
+                "error": search.error_of(trial) or None,
+                "run": run and str(run.path),
+            }
+        )
+    best = search.best
+    return {
+        "folder": str(search.folder),
+        "monitor": search.monitor,
+        "best": next((trial for trial in trials if best is not None and trial["trial"] == best.number), None),
+        "trials": trials,
+    }
 
 
 def say_best(search: Search) -> None:

@@ -32,8 +32,8 @@ class Results:
     majority: Mapping[str, list[float]]
     left_out: Sequence[str]
 
-    def write(self, jobs: Sequence[Planned], folder: Path) -> None:
-        """Print the results of all models, and write results.md, results.csv and results.json."""
+    def write(self, jobs: Sequence[Planned], folder: Path) -> dict[str, Any]:
+        """Print the results of all models, and write results.md, results.csv and results.json; returns the last."""
         table: list[tuple[str, ...]] = []
         record: dict[str, Any] = {"suite": self.name, "seeds": list(self.seeds), "models": {}}
         text = []
@@ -51,6 +51,7 @@ class Results:
             csv.writer(file, lineterminator="\n").writerows([("model", *COLUMNS), *table])
         write_metrics(folder / "results.json", record)
         say(f"Results     {folder / 'results.md'}, results.csv, results.json")
+        return record
 
     def _of_model(self, jobs: Sequence[Planned]) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
         """The rows of a model's table, what is said of its average, and all of it for the JSON file."""

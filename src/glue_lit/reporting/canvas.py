@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
+from numpy.typing import NDArray
 
 matplotlib.use("Agg")
 
@@ -106,6 +108,15 @@ def drawn(figure: Figure, name: str, title: str, text: str, note: str = "") -> D
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")  # in the page, it is a heading
     figure.savefig(picture, format="png", dpi=220, metadata={"Title": title, "Software": None})
     return Drawing(name, title, text, note, _of_page(page.getvalue(), name), picture.getvalue())
+
+
+def pixels(figure: Figure, title: str) -> NDArray[np.uint8]:
+    """Render a figure for a screen, ``(height, width, 3)``."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    figure.set_dpi(150)
+    figure.canvas.draw()
+    found: NDArray[np.uint8] = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
+    return found
 
 
 def _of_page(svg: str, name: str) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 from scipy import stats
 
 from glue_lit.errors import RunError
-from glue_lit.reporting.measures import score, weighted
+from glue_lit.reporting.measures import score
 from glue_lit.reporting.predicted import Floats, Predicted, Values
 from glue_lit.reporting.resampling import LEVEL, Score, interval, sample_of, weights
+from glue_lit.reporting.weighted import weighted
 
 _BINS = 40  # of the histogram of differences
 

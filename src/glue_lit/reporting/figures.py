@@ -10,11 +10,17 @@ from glue_lit.reporting.canvas import INK, MARKERS, MUTED, NAME, SERIES, Drawing
 from glue_lit.reporting.comparison import Comparison
 from glue_lit.reporting.events import Curve
 from glue_lit.reporting.findings import Findings, Report
+from glue_lit.reporting.outcome_figures import (
+    SCATTER_HEIGHT,
+    draw_matrix,
+    draw_scatter,
+    grouped,
+    has_shares,
+    matrix_height,
+)
 from glue_lit.reporting.slice_figure import slice_drawing
 
 _POINTS = 200  # of a training curve; more would be a band
-_DOTS = 2_000  # of a scatter plot
-_MOST_LABELS = 12  # in a confusion matrix; the rarer ones are put together
 
 
 def drawings(report: Report) -> list[Drawing]:
@@ -98,41 +104,12 @@ def _curve_words(report: Report, tag: str, title: str) -> str:
     return f"{title} against optimizer steps. {'; '.join(ends)}."
 
 
-def grouped(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> tuple[list[str], np.ndarray]:
-    """Labels and counts of a matrix with the rarest labels put together, where there are too many to read."""
-    matrix = np.array(counts)
-    if len(labels) <= _MOST_LABELS:
-        return list(labels), matrix
-    often = matrix.sum(axis=0) + matrix.sum(axis=1)
-    kept = np.sort(np.argsort(-often, kind="stable")[: _MOST_LABELS - 1])
-    rest = np.setdiff1d(np.arange(len(labels)), kept)
-    picks = np.zeros((_MOST_LABELS, len(labels)), dtype=int)
-    picks[np.arange(len(kept)), kept] = 1
-    picks[-1, rest] = 1
-    return [*(labels[place] for place in kept), f"({len(rest)} others)"], picks @ matrix @ picks.T
-
-
 def _confusion(report: Report, run: Findings, colour: str, suffix: str, of: str) -> Drawing:
     labels, counts = grouped(report.task.labels, run.confusion or [])
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with canvas(height=1.2 + min(2.6, 0.55 * len(labels))) as (figure, axes):
-        size = 9 if len(labels) <= 4 else 7 if len(labels) <= 8 else 5.5
-        for (row, column), share in np.ndenumerate(shares):
-            # opacity in place of a colour scale: it works on a dark page, too
-            axes.add_patch(_cell(column, row, colour, 0.04 + 0.5 * share))
-            words = f"{counts[row, column]:,}" + (f"\n{share:.0%}" if len(labels) <= 4 else "")
-            axes.text(column, row, words, ha="center", va="center", fontsize=size, linespacing=1.5)
-        ticks = range(len(labels))
-        names = [label if len(label) <= 18 else f"{label[:17]}…" for label in labels]
-        rotation, place = (0, "center") if len(labels) <= 3 else (40, "right")
-        axes.set_xticks(ticks, names, rotation=rotation, ha=place)
-        axes.set_yticks(ticks, names)
-        axes.set(xlim=(-0.5, len(labels) - 0.5), ylim=(len(labels) - 0.5, -0.5), xlabel="predicted", ylabel="gold")
-        axes.grid(visible=False)
-        axes.tick_params(length=0)
-        axes.spines["bottom"].set_visible(False)
+    with canvas(height=matrix_height(len(labels))) as (figure, axes):
+        draw_matrix(axes, labels, counts, colour)
         note = "Darker: a larger share of the rows with that gold label."
-        if len(labels) <= 4:
+        if has_shares(len(labels)):
             note = "Percentages are of the rows with that gold label."
         words = "; ".join(
             f"gold {gold}: " + ", ".join(f"{count:,} {name}" for name, count in zip(labels, row, strict=True))
@@ -141,29 +118,13 @@ def _confusion(report: Report, run: Findings, colour: str, suffix: str, of: str)
         return drawn(figure, f"confusion{suffix}", f"Confusion matrix{of}", f"Predicted labels. {words}.", note)
 
 
-def _cell(column: int, row: int, colour: str, opacity: float) -> Any:
-    from matplotlib.patches import FancyBboxPatch
-
-    place = (column - 0.46, row - 0.46)
-    return FancyBboxPatch(
-        place, 0.92, 0.92, boxstyle="round,pad=0,rounding_size=0.05", facecolor=colour, edgecolor="none", alpha=opacity
-    )
-
-
 def _scatter(report: Report, run: Findings, colour: str, suffix: str, of: str) -> Drawing:
     gold, values = run.predicted.gold, run.predicted.values
-    picked = np.arange(len(gold))
-    if len(picked) > _DOTS:
-        picked = np.sort(np.random.default_rng(0).choice(picked, _DOTS, replace=False))
-    with canvas(height=3.6) as (figure, axes):
-        low, high = float(min(gold.min(), values.min())), float(max(gold.max(), values.max()))
-        axes.plot([low, high], [low, high], color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
-        axes.plot(gold[picked], values[picked], "o", color=colour, markersize=2.6, alpha=0.4, markeredgewidth=0)
-        axes.set(xlabel="gold score", ylabel="predicted score")
-        axes.set_aspect("equal", adjustable="datalim")
+    with canvas(height=SCATTER_HEIGHT) as (figure, axes):
+        dots = draw_scatter(axes, gold, values, colour)
         note = "On the dashed line, both are the same."
-        if len(picked) < len(gold):
-            note += f" {len(picked):,} of {len(gold):,} rows, drawn at random."
+        if dots < len(gold):
+            note += f" {dots:,} of {len(gold):,} rows, drawn at random."
         error = float(np.abs(gold - values).mean())
         words = f"Predicted against gold scores of {len(gold):,} rows; they are {error:.3f} apart on average."
         return drawn(figure, f"scatter{suffix}", f"Predicted against gold{of}", words, note)

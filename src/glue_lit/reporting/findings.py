@@ -12,10 +12,10 @@ from glue_lit.reporting.comparison import Comparison, compare
 from glue_lit.reporting.events import Curve, read_curves
 from glue_lit.reporting.examples import Example, mistakes, uncertain
 from glue_lit.reporting.facts import Record, outcome, recipe, record_of, section
-from glue_lit.reporting.measures import TITLES
+from glue_lit.reporting.measures import TITLES, bootstrapped
 from glue_lit.reporting.predicted import Predicted
 from glue_lit.reporting.reliability import Reliability, reliability
-from glue_lit.reporting.resampling import Score, bootstrapped
+from glue_lit.reporting.resampling import Score
 from glue_lit.reporting.slices import Slice, slices
 from glue_lit.reporting.texts import Texts
 from glue_lit.runs import Run

@@ -1,15 +1,14 @@
-"""A task's metrics: from scikit-learn and SciPy, and over thousands of resamples at once with numpy."""
+"""A task's metrics, from scikit-learn and SciPy, and with their intervals."""
 
 import math
 import warnings
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics
 
-from glue_lit.reporting.predicted import Floats, Values
+from glue_lit.reporting.predicted import Values
+from glue_lit.reporting.resampling import Score, intervals
 
 TITLES = {
     "accuracy": "Accuracy",
@@ -43,86 +42,7 @@ _SCORES: dict[str, Callable[[Values, Values], float]] = {
 }
 
 
-def weighted(name: str, weights: NDArray[np.int64], gold: Values, predicted: Values) -> Floats:
-    """A metric for each of many resamples.
-
-    Args:
-        name: The metric.
-        weights: How often each row occurs in each resample, ``(resamples, rows)``.
-        gold: Classes or scores, ``(rows,)``.
-        predicted: The same, predicted.
-
-    Returns:
-        ``(resamples,)``, NaN where the metric is undefined.
-    """
-    often = weights.astype(np.float64)
-    if name == "pearson":
-        return _pearson(often, _standard(gold), _standard(predicted))
-    if name == "spearmanr":
-        return _pearson(often, _ranks(often, gold), _ranks(often, predicted))
-    return _CLASSES[name](*_tallies(often, gold, predicted))
-
-
-def _tallies(often: Floats, gold: Values, predicted: Values) -> tuple[Floats, Floats, Floats]:
-    """Right, gold and predicted rows of each class, ``(resamples, classes)`` each."""
-    classes = np.arange(max(int(gold.max()), int(predicted.max()), 1) + 1)
-    is_gold, is_predicted = gold[:, None] == classes, predicted[:, None] == classes
-    return often @ (is_gold & is_predicted), often @ is_gold, often @ is_predicted
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """The quotient, and 0 where scikit-learn says 0: nothing to divide by."""
-    found = np.zeros_like(numerator)
-    np.divide(numerator, denominator, out=found, where=denominator > 0)
-    return found
-
-
-def _accuracy(right: Floats, gold: Floats, predicted: Floats) -> Floats:
-    return _ratio(right.sum(axis=1), gold.sum(axis=1))
-
-
-def _f1(right: Floats, gold: Floats, predicted: Floats) -> Floats:
-    return _ratio(2 * right[:, 1], gold[:, 1] + predicted[:, 1])
-
-
-def _macro_f1(right: Floats, gold: Floats, predicted: Floats) -> Floats:
-    both = gold + predicted
-    return _ratio(_ratio(2 * right, both).sum(axis=1), (both > 0).sum(axis=1).astype(np.float64))
-
-
-def _matthews(right: Floats, gold: Floats, predicted: Floats) -> Floats:
-    """R_K of Gorodkin 2004 (https://doi.org/10.1016/j.compbiolchem.2004.09.006)."""
-    total = gold.sum(axis=1)
-    covariance = right.sum(axis=1) * total - (gold * predicted).sum(axis=1)
-    spread = (total**2 - (predicted**2).sum(axis=1)) * (total**2 - (gold**2).sum(axis=1))
-    return _ratio(covariance, np.sqrt(np.maximum(spread, 0)))
-
-
-_CLASSES = {"accuracy": _accuracy, "f1": _f1, "macro_f1": _macro_f1, "matthews_correlation": _matthews}
-
-
-def _pearson(often: Floats, x: Floats, y: Floats) -> Floats:
-    """Weighted correlation along the last axis; ``x`` and ``y`` are ``(rows,)`` or ``(resamples, rows)``."""
-    total = often.sum(axis=1, keepdims=True)
-    x = x - (often * x).sum(axis=1, keepdims=True) / total
-    y = y - (often * y).sum(axis=1, keepdims=True) / total
-    spread = (often * x**2).sum(axis=1) * (often * y**2).sum(axis=1)
-    found: Floats = np.full(len(often), math.nan)
-    np.divide((often * x * y).sum(axis=1), np.sqrt(spread), out=found, where=spread > 1e-20)
-    return found
-
-
-def _standard(values: Values) -> Floats:
-    """Values about 0 and of spread 1, so that what is as good as constant shows, whatever the scale."""
-    standard: Floats = (values - values.mean()) / (values.std() or 1.0)
-    return standard
-
-
-def _ranks(often: Floats, values: Values) -> Floats:
-    """Rank of each row in each resample, ``(resamples, rows)``; equal values share their mean rank."""
-    distinct, place = np.unique(values, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(len(distinct)))
-    counts = np.add.reduceat(often[:, order], starts, axis=1)
-    ranks: Floats = np.cumsum(counts, axis=1) - (counts - 1) / 2
-    return ranks[:, place]
+def bootstrapped(names: tuple[str, ...], gold: Values, predicted: Values) -> dict[str, Score]:
+    """Metrics by name, each with its interval."""
+    ends = intervals(names, gold, predicted)
+    return {name: Score(score(name, gold, predicted), *ends[name]) for name in names}

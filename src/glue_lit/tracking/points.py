@@ -1,0 +1,80 @@
+"""The points of the training curves, each of all steps since the one before."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def is_point(trainer: Any) -> bool:
+    """Whether the curves get a point from this batch; Lightning drops what is logged with any other."""
+    # While gradients are accumulated, the step's number is that of a point several times.
+    return bool(trainer._logger_connector.should_update_logs) and not trainer.fit_loop._should_accumulate()
+
+
+class TrainingPoint:
+    """Mean loss and mean norm of the gradient since the last point of the curves.
+
+    Both are added up where they are, on the device, and nothing waits for them. A step that was left out counts in
+    neither.
+    """
+
+    def __init__(self) -> None:
+        self._batches: list[Tensor] = []  # losses of the step in progress
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, Tensor | int] = {}
+
+    def add(self, loss: Tensor) -> None:
+        """Note a batch's loss, ``()``; it counts once its step is taken."""
+        self._batches.append(loss.detach())
+
+    def take(self, norm: Tensor, may_overflow: bool = False) -> None:
+        """The step is taken.
+
+        Args:
+            norm: L2 norm of its gradient before clipping, ``()``.
+            may_overflow: With float16's loss scaling it can be infinite, and the step is then left out after all.
+        """
+        for loss in self._batches:
+            self._add("train/loss", loss, 1)
+        self._batches = []
+        finite = norm.isfinite() if may_overflow else 1
+        self._add("weights/gradient_norm", norm.where(norm.isfinite(), 0) if may_overflow else norm, finite)
+
+    def leave_out(self) -> None:
+        """The step is not taken."""
+        self._batches = []
+
+    def _add(self, name: str, value: Tensor, count: Tensor | int) -> None:
+        self._sums[name] = self._sums[name] + value if name in self._sums else value.detach().float()
+        self._counts[name] = self._counts.get(name, 0) + count
+
+    def means(self) -> dict[str, Tensor]:
+        """``train/loss`` and ``weights/gradient_norm`` over the steps that were taken, if any were; then begin anew."""
+        found = {name: total / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return found
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """What has been added up, for the fit that goes on."""
+        counts = {name: torch.as_tensor(count).cpu() for name, count in self._counts.items()}
+        return {"sums": {name: total.cpu() for name, total in self._sums.items()}, "counts": counts}
+
+    def load_state_dict(self, state: dict[str, dict[str, Tensor]], device: torch.device) -> None:
+        """Go on adding up."""
+        self._batches = []
+        self._sums = {name: total.to(device) for name, total in state.get("sums", {}).items()}
+        self._counts = {name: count.to(device) for name, count in state.get("counts", {}).items()}
+
+
+def learning_rates(groups: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The optimizer's learning rates by the names under which they are logged.
+
+    The first group's, and those of all others where they differ: by the group's ``name``, or else its number.
+    """
+    found = {"weights/learning_rate": float(groups[0]["lr"])}
+    if len({group.get("initial_lr", group["lr"]) for group in groups}) > 1:
+        for number, group in enumerate(groups):
+            found.setdefault(f"weights/learning_rate_{group.get('name', number)}", float(group["lr"]))
+    return found

@@ -1,0 +1,94 @@
+"""Loggers that the user chooses: whatever is shown beyond numbers must not fail on them."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from command_line import glue_lit as command
+from lightning.pytorch.loggers import Logger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+CURVES = {
+    "train/loss", "weights/learning_rate", "weights/gradient_norm", "work/samples_per_second", "work/padding",
+    "val/accuracy", "val/loss",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def fit(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, loggers: Any, *more: str) -> int:
+    Path("loggers.yaml").write_text(yaml.safe_dump({"trainer": {"logger": loggers}}))
+    return command(
+        monkeypatch, "fit", "--config=loggers.yaml", "--data.task=rte", "--data.source=demo",
+        f"--model.name_or_path={tiny_model}", "--data.train_limit=32", "--data.validation_limit=15",
+        "--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1", *more,
+    )  # fmt: skip
+
+
+def named(kind: str, **settings: str) -> dict[str, Any]:
+    return {"class_path": f"lightning.pytorch.loggers.{kind}", "init_args": {"save_dir": "logs", **settings}}
+
+
+def columns(path: Path) -> set[str]:
+    with path.open() as file:
+        return set(next(csv.reader(file)))
+
+
+def test_csv(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(monkeypatch, tiny_model, named("CSVLogger")) == 0
+    run = Path("logs/lightning_logs/version_0")
+    assert columns(run / "metrics.csv") >= CURVES
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+    assert (run / "metrics.json").is_file()
+    assert "tensorboard --logdir" not in capsys.readouterr().out  # there would be nothing to see
+    assert command(monkeypatch, "validate", "--run", run) == 0
+
+
+def test_two_at_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loggers = [named("TensorBoardLogger", name="board"), named("CSVLogger", name="table")]
+    assert fit(monkeypatch, tiny_model, loggers) == 0
+    assert columns(Path("logs/table/version_0/metrics.csv")) >= CURVES
+    found = EventAccumulator(str(Path("logs/board/version_0")))
+    found.Reload()
+    assert set(found.Tags()["scalars"]) >= CURVES | {"val/best_accuracy"}
+    assert found.Tags()["images"] == ["val/confusion_matrix"]
+
+
+class ScalarsOnly(Logger):
+    """Stands for MLflow and Weights & Biases, whose experiment has nothing of TensorBoard's."""
+
+    name = "scalars-only"
+    version = "0"
+    save_dir = "logs"
+    metrics: dict[str, float] = {}
+    settings: dict[str, Any] = {}
+
+    def __init__(self, project: str = "") -> None:
+        super().__init__()
+        self.project = project
+
+    @property
+    def experiment(self) -> object:
+        return object()
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
+        self.settings.update(params)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        assert all(isinstance(value, int | float) for value in metrics.values())
+        self.metrics.update(metrics)
+
+
+@pytest.mark.parametrize("beside", [(), ("TensorBoardLogger",)], ids=["alone", "beside-tensorboard"])
+def test_a_logger_of_numbers_only(beside: tuple[str, ...], tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning.pytorch.loggers.ScalarsOnly", ScalarsOnly, raising=False)
+    ScalarsOnly.metrics.clear()
+    own = {"class_path": "lightning.pytorch.loggers.ScalarsOnly", "init_args": {"project": "mine"}}
+    assert fit(monkeypatch, tiny_model, [own, *map(named, beside)], "--trainer.max_epochs=1") == 0
+    assert set(ScalarsOnly.metrics) >= CURVES
+    assert ScalarsOnly.settings["learning_rate"] == 2e-5

@@ -1,0 +1,103 @@
+"""What a point of the training curves is the mean of."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+
+from glue_lit import GLUEDataModule, SequenceClassifier
+from glue_lit.quiet import hush
+from glue_lit.tracking.points import TrainingPoint, learning_rates
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    hush()
+
+
+class Points(Logger):
+    """Keeps every logged point."""
+
+    name = "points"
+    version = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points: dict[int, dict[str, float]] = {}
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if "train/loss" in metrics:
+            self.points[step or 0] = metrics
+
+
+class Steps(Callback):
+    """Notes the loss of each batch and, before it is clipped, the gradient's norm at each step."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.norms: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
+        squares = [p.grad.double().square().sum() for p in pl_module.parameters() if p.grad is not None]
+        self.norms.append(float(torch.stack(squares).sum().sqrt()))
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        self.losses.append(float(pl_module.last_loss))
+
+
+def fit(tiny_model: Path, accumulate: int = 1, **options: Any) -> tuple[dict[int, dict[str, float]], Steps, Any]:
+    torch.manual_seed(0)
+    points, steps = Points(), Steps()
+    data = GLUEDataModule("cola", str(tiny_model), source="demo", batch_size=4, train_limit=48, validation_limit=5)
+    model = SequenceClassifier("cola", str(tiny_model), **{"max_grad_norm": 0.01, **options})
+    trainer = Trainer(
+        accelerator="cpu", logger=points, callbacks=[steps], max_epochs=1, log_every_n_steps=3, num_sanity_val_steps=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        accumulate_grad_batches=accumulate,
+    )  # fmt: skip
+    trainer.fit(model, data)
+    return points.points, steps, model
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_point_is_of_all_steps_since_the_one_before(tiny_model: Path, accumulate: int) -> None:
+    points, steps, _ = fit(tiny_model, accumulate)
+    assert len(steps.losses) == 12
+    assert list(points) == list(range(2, 12 // accumulate, 3))
+    for number, point in enumerate(points.values()):
+        losses = steps.losses[3 * accumulate * number : 3 * accumulate * (number + 1)]
+        norms = steps.norms[3 * number : 3 * number + 3]
+        assert point["train/loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-6)
+        assert point["weights/gradient_norm"] == pytest.approx(sum(norms) / 3, rel=1e-5)  # far above the limit
+        assert point["weights/gradient_norm"] > 0.1
+
+
+def test_the_rate_of_each_layer_is_shown_where_they_differ(tiny_model: Path) -> None:
+    points, _, _ = fit(tiny_model, layer_decay=0.5, learning_rate=1e-3, schedule="constant")
+    rates = {name: value for name, value in points[2].items() if "learning_rate" in name}
+    expected = {"": 1e-3, "_head": 1e-3, "_layer_01": 5e-4, "_layer_00": 2.5e-4, "_embeddings": 1.25e-4}
+    assert rates == pytest.approx({f"weights/learning_rate{name}": value for name, value in expected.items()})
+    assert learning_rates([{"lr": 0.1}, {"lr": 0.1}]) == {"weights/learning_rate": 0.1}
+    assert set(learning_rates([{"lr": 0.0, "initial_lr": 1}, {"lr": 0.0, "initial_lr": 2}])) == {
+        "weights/learning_rate", "weights/learning_rate_0", "weights/learning_rate_1",
+    }  # fmt: skip
+
+
+def test_a_step_that_is_left_out_does_not_count() -> None:
+    point = TrainingPoint()
+    point.add(torch.tensor(float("nan")))
+    point.leave_out()
+    point.add(torch.tensor(2.0))
+    point.take(torch.tensor(float("inf")), may_overflow=True)
+    point.add(torch.tensor(4.0))
+    point.take(torch.tensor(5.0), may_overflow=True)
+    kept = TrainingPoint()
+    kept.load_state_dict(point.state_dict(), torch.device("cpu"))
+    for one in (point, kept):
+        assert one.means() == {"train/loss": 3.0, "weights/gradient_norm": 5.0}
+        assert one.means() == {}
