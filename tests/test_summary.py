@@ -1,15 +1,21 @@
 """What a run says when it ends."""
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from glue_lit.errors import Stopped
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
-from glue_lit.summary import say_speed, say_stopped
+from glue_lit.reporting.measures import bootstrapped
+from glue_lit.reporting.predicted import Predicted
+from glue_lit.summary import say_speed, say_stopped, score_intervals
+from glue_lit.tasks import get_task
 
 
 @pytest.fixture
@@ -53,3 +59,24 @@ def test_speed(trained: bool, capsys: pytest.CaptureFixture[str]) -> None:
     say_speed(speed, None)  # type: ignore[arg-type]
     out = capsys.readouterr().out
     assert out == ("Speed       1,234 samples/s, 56,789 tokens/s, 2.1% padding\n" if trained else "")
+
+
+@pytest.mark.parametrize("task", ["mnli", "stsb"])
+def test_intervals_are_those_of_a_report(task: str) -> None:
+    spec, draw = get_task(task), np.random.default_rng(0)
+    gold = draw.random(50) if spec.is_regression else draw.integers(0, 3, 50)
+    values = np.where(draw.random(50) < 0.7, gold, gold[::-1])
+    rows = Predicted(np.arange(50), gold, values, None)
+    found = score_intervals(spec, {str(spec.monitored_split): rows})
+    expected = bootstrapped(spec.metrics, gold, values)
+    prefix = spec.monitor.partition("/")[0]
+    assert found == {f"{prefix}/{name}": (score.low, score.high) for name, score in expected.items()}
+
+
+def test_intervals_need_no_extras() -> None:
+    code = (
+        "import sys\n"
+        "from glue_lit.reporting.resampling import intervals\n"
+        "assert not {'scipy', 'sklearn', 'matplotlib', 'jinja2'} & set(sys.modules), 'an extra was imported'"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)

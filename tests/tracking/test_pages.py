@@ -79,6 +79,8 @@ def test_hyperparameters_and_charts(tiny_model: Path, monkeypatch: pytest.Monkey
     assert values["max_epochs"] == 2
     assert values["seed"] == 42
     assert values["task"] == "cola"
+    assert values["train_limit"] == 32
+    assert "adam_beta1" not in values  # a default
     experiment = plugin_data_pb2.HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
     metrics = {info.name.tag for info in experiment.metric_infos}
     assert metrics == {"val/best_matthews_correlation", "val/best_loss"} <= set(found.Tags()["scalars"])

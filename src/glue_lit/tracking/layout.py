@@ -1,13 +1,13 @@
 """What TensorBoard is told of a run at its start: which curves belong together, and the hyperparameters."""
 
+import inspect
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from glue_lit.tasks import TaskSpec, log_prefix
 
 Layout = dict[str, dict[str, list[Any]]]
-_FIRST = ("learning_rate", "batch_size", "max_epochs", "seed", "name_or_path")  # a table shows five at first
+_ALWAYS = ("task", "name_or_path", "learning_rate", "batch_size", "max_epochs", "seed")  # also where they are defaults
 _NO_SETTINGS = ("custom", "architecture", "tokenizer", "cache_dir")  # say nothing, or what another one says
 
 
@@ -43,19 +43,30 @@ def best_names(task: TaskSpec) -> dict[str, str]:
     }
 
 
-def hyperparameters(trainer: Any, module: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name, as far as they are set and are one number or word."""
-    found = {**data, **module} | {
+def hyperparameters(trainer: Any, module: Any, data: Any) -> dict[str, Any]:
+    """Settings by name, as far as they are one number or word and were chosen: the table is sorted by name.
+
+    Args:
+        trainer: Lightning's.
+        module: What is trained.
+        data: Its data module, if it has one.
+    """
+    found: dict[str, Any] = {}
+    defaults: dict[str, Any] = {"accumulate_grad_batches": 1, "devices": 1}
+    for part in (data, module):
+        found |= dict(part.hparams) if part is not None else {}
+        defaults |= {name: p.default for name, p in inspect.signature(type(part).__init__).parameters.items()}
+    found |= {
         "max_epochs": trainer.max_epochs,
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
         "accumulate_grad_batches": trainer.accumulate_grad_batches,
-        "seed": int(os.environ["PL_GLOBAL_SEED"]) if "PL_GLOBAL_SEED" in os.environ else data.get("seed"),
+        "seed": int(os.environ["PL_GLOBAL_SEED"]) if "PL_GLOBAL_SEED" in os.environ else found.get("seed"),
     }
     return {
         name: value
-        for name, value in sorted(
-            found.items(), key=lambda item: (_FIRST.index(item[0]) if item[0] in _FIRST else len(_FIRST), item[0])
-        )
-        if name not in _NO_SETTINGS and isinstance(value, bool | int | float | str)
+        for name, value in found.items()
+        if isinstance(value, bool | int | float | str)
+        and name not in _NO_SETTINGS
+        and (name in _ALWAYS or value != defaults.get(name))
     }

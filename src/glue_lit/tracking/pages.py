@@ -59,8 +59,7 @@ class TensorBoardPages(Callback):
             return
         from torch.utils.tensorboard.summary import hparams
 
-        data = trainer.datamodule.hparams if trainer.datamodule is not None else {}
-        settings = hyperparameters(trainer, pl_module.hparams, data)
+        settings = hyperparameters(trainer, pl_module, trainer.datamodule)
         names = dict.fromkeys(best_names(pl_module.task).values(), 0.0)
         for logger in boards(trainer):
             logger.experiment.add_custom_scalars(layout(pl_module.task))
