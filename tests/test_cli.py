@@ -225,7 +225,7 @@ def test_the_precision_is_chosen_said_and_kept(
     found: str, said: str,
 ) -> None:  # fmt: skip
     asked = []
-    monkeypatch.setattr("glue_lit.cli.fast_precision", lambda accelerator: asked.append(accelerator) or found)
+    monkeypatch.setattr("glue_lit.configured.fast_precision", lambda accelerator: asked.append(accelerator) or found)
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__precision="null", trainer__max_epochs=1)) == 0
     assert f"M parameters, on 1 x cpu, {said}\n" in capsys.readouterr().out
     assert asked == ["cpu"]
@@ -246,7 +246,7 @@ def test_a_run_that_names_no_precision_was_trained_in_float32(
     run = workplace / "lightning_logs/rte/version_0"
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("precision: 32-true", "precision: null"))
-    monkeypatch.setattr("glue_lit.cli.fast_precision", lambda accelerator: "no such precision")
+    monkeypatch.setattr("glue_lit.configured.fast_precision", lambda accelerator: "no such precision")
     assert command(monkeypatch, "validate", "--ckpt_path", "best") == 0
 
 

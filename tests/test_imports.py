@@ -45,6 +45,7 @@ LAYERS = (
     ("callbacks", "speed", "keepers", "provenance", "run_directory", "inference", "model_card", "job_progress"),
     ("summary", "parsing", "exporting"),
     ("onnx_format",),
+    ("configured",),
     ("cli",),
     ("commands",),
     ("__main__",),
