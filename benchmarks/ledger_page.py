@@ -37,8 +37,8 @@ def page(ledger: dict[str, Any]) -> str:
         "# Ledger",
         "Written by `python -m benchmarks ledger`; LEDGER.json has every training. Scores are on dev, mean ± standard",
         "deviation (n - 1) over seeds, of the epoch that was best there. The recipes were chosen on the same rows.",
-        f"Machine: {machine['cores']} cores, {machine['device']}; torch {machine['torch']}, transformers",
-        f"{machine['transformers']}, lightning {machine['lightning']}.",
+        f"Machine: {machine['cores']} cores, {machine['device']}; "
+        f"torch {machine['torch']}, transformers {machine['transformers']}, lightning {machine['lightning']}.",
         "",
         f"## {ledger['model']}: scores",
         "",
