@@ -20,11 +20,12 @@ quickstart: install
 	@echo
 	@echo "For the commands above, first:  source .venv/bin/activate"
 
+# Files in their order, not those with the most tests first: the few long ones would come last, one after the other.
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not network"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not network"
 
 slow: install
 	$(BIN)/python -m pytest -n 2 -m slow
