@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from kept_points import Points
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import Logger
 
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.quiet import hush
@@ -16,23 +16,6 @@ from glue_lit.tracking.points import TrainingPoint, learning_rates
 @pytest.fixture(autouse=True)
 def quiet() -> None:
     hush()
-
-
-class Points(Logger):
-    """Keeps every logged point."""
-
-    name = "points"
-    version = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.points: dict[int, dict[str, float]] = {}
-
-    def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        if "train/loss" in metrics:
-            self.points[step or 0] = metrics
 
 
 class Steps(Callback):
@@ -61,7 +44,7 @@ def fit(tiny_model: Path, accumulate: int = 1, **options: Any) -> tuple[dict[int
         accumulate_grad_batches=accumulate,
     )  # fmt: skip
     trainer.fit(model, data)
-    return points.points, steps, model
+    return {step: values for step, values in points.points if "train/loss" in values}, steps, model
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
