@@ -211,7 +211,10 @@ def test_constant_scores_have_no_correlation(
     metric: Any, reference: Gold, gold: list[float], preds: list[float]
 ) -> None:
     gold32, preds32 = np.array(gold, np.float32), np.array(preds, np.float32)
-    assert math.isnan(reference(gold32, preds32))
+    try:
+        assert math.isnan(reference(gold32, preds32))
+    except ValueError as refused:  # older SciPy has no answer to NaN at all
+        assert "NaN" in str(refused)  # noqa: PT017
     assert math.isnan(fed(metric(), preds32, gold32, [1]))
 
 
@@ -227,15 +230,16 @@ def test_one_example_has_no_correlation(metric: Any) -> None:
     ("metric", "reference"),
     [
         CORRELATIONS[0],
-        pytest.param(
-            *CORRELATIONS[1],
-        ),
+        CORRELATIONS[1],
     ],
 )
 def test_scores_of_a_diverged_model_have_no_correlation(metric: Any, reference: Gold, preds: list[float]) -> None:
     # A NaN score is nothing to rank: with a rank, a model that only says NaN would look like a perfect one.
     gold32, preds32 = np.arange(5, dtype=np.float32), np.array(preds, np.float32)
-    assert math.isnan(reference(gold32, preds32))
+    try:
+        assert math.isnan(reference(gold32, preds32))
+    except ValueError as refused:  # older SciPy has no answer to NaN at all
+        assert "NaN" in str(refused)  # noqa: PT017
     assert math.isnan(fed(metric(), preds32, gold32, [2]))
 
 
@@ -407,3 +411,9 @@ def test_two_processes_give_the_values_of_one(tmp_path: Path) -> None:
     assert results[0].keys() == expected.keys()
     for key, values in expected.items():
         assert results[0][key] == pytest.approx(values, abs=1e-6), key
+
+
+def test_ten_thousand_classes_take_no_matrix() -> None:
+    # a confusion matrix of them has 800 MB, and there was one for each metric and split
+    for metric in (Accuracy(10_000), MacroF1(10_000), MatthewsCorrelation(10_000)):
+        assert sum(value.numel() for value in metric._defaults.values()) == 30_000

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import SaveConfigCallback
@@ -17,8 +18,9 @@ from glue_lit.data.batches import Batch
 from glue_lit.predictions import write_record
 from glue_lit.tasks import TaskSpec
 from glue_lit.tracking.evaluated import EvaluatedRows
-from glue_lit.whole_files import write_text
+from glue_lit.whole_files import whole_file, write_text
 
+_AT_ONCE = 64  # rows whose probabilities are Python's numbers, which take eight times as much memory
 _REDRAW = 0.2  # seconds between two states of the progress bar
 
 
@@ -30,7 +32,12 @@ class SaveConfig(SaveConfigCallback):
         if stage == "fit":
             self.config = self.config.clone()
             self.config["ckpt_path"] = None
-            super().setup(trainer, pl_module, stage)
+            folder = trainer.log_dir  # asks the first process, so all of them come by
+            if trainer.is_global_zero and folder is not None and not self.already_saved:
+                # Lightning's own way writes over the file of a run that goes on, and can leave a part of it.
+                text = self.parser.dump(self.config, skip_none=False)
+                write_text(Path(folder) / self.config_filename, text)
+                self.already_saved = True
 
 
 class Bar(TQDMProgressBar):
@@ -137,7 +144,8 @@ class PredictionWriter(Callback):
             if trainer.is_global_zero:
                 path = self.folder / f"{self.prefix}{split}.jsonl"
                 lines = prediction_lines(task, *rows)
-                write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+                with whole_file(path) as file:  # line by line: with many labels, all of them are gigabytes of text
+                    file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
                 _write_origin(path, trainer, task, split, len(rows.idx))
                 self.written.append(path)
 
@@ -164,7 +172,9 @@ def prediction_lines(task: TaskSpec, idx: Tensor, logits: Tensor, labels: Tensor
         for number, score, gold in zip(idx.tolist(), logits[:, 0].tolist(), labels.tolist(), strict=True):
             yield {"idx": number, "score": score} | ({} if gold != gold else {"gold": round(gold, 6)})
         return
-    for number, row, gold in zip(idx.tolist(), logits.double().softmax(dim=1).tolist(), labels.tolist(), strict=True):
+    parts = torch.split(logits, _AT_ONCE)
+    rows = (row for part in parts for row in part.double().softmax(dim=1).tolist())
+    for number, row, gold in zip(idx.tolist(), rows, labels.tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
         known = {"gold": task.labels[gold]} if gold >= 0 else {}
         yield {

@@ -9,22 +9,37 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities import dim_zero_cat
 
 from glue_lit.tasks import TaskSpec
 
 
-class _FromConfusion(MulticlassConfusionMatrix):
-    """Base of the classification metrics: exact counts, and the figure from them in float64."""
+class _FromCounts(Metric):
+    """Base of the classification metrics: exact counts of each class, and the figure from them in float64.
+
+    All of them follow from the sums of a confusion matrix and its diagonal. The matrix itself would take 800 MB for
+    10,000 classes, for every metric and split.
+    """
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        self.add_state("counts", default=torch.zeros(3, labels, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add predicted and gold classes, both ``(batch,)``."""
+        for row, seen in enumerate((target, preds, target[preds == target])):
+            self.counts[row] += torch.bincount(seen, minlength=self.counts.shape[1])
 
     def compute(self) -> Tensor:
         """The figure over all examples seen, a float64 scalar."""
-        return self.figure(super().compute().cpu().double())
+        return self.figure(*self.counts.cpu().double())
 
     @staticmethod
-    def figure(matrix: Tensor) -> Tensor:
-        """The figure of a confusion matrix ``(gold, predicted)``."""
+    def figure(gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
+        """The figure of how often each class occurs, is predicted, and is predicted rightly; all ``(labels,)``."""
         raise NotImplementedError
 
 
@@ -33,36 +48,36 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return numerator / denominator if denominator > 0 else torch.zeros((), dtype=torch.float64)
 
 
-class Accuracy(_FromConfusion):
+class Accuracy(_FromCounts):
     """Share of examples whose class is right, in 0 to 1 (torchmetrics' default is the mean over classes)."""
 
     @staticmethod
-    def figure(matrix: Tensor) -> Tensor:
+    def figure(gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
         """Right ones over all."""
-        return _ratio(matrix.trace(), matrix.sum())
+        return _ratio(right.sum(), gold.sum())
 
 
-class F1(_FromConfusion):
+class F1(_FromCounts):
     """Harmonic mean of precision and recall of class 1 (equivalent, duplicate), in 0 to 1."""
 
     @staticmethod
-    def figure(matrix: Tensor) -> Tensor:
+    def figure(gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
         """Twice the true positives over gold plus predicted positives."""
-        return _ratio(2 * matrix[1, 1], matrix[1].sum() + matrix[:, 1].sum())
+        return _ratio(2 * right[1], gold[1] + predicted[1])
 
 
-class MacroF1(_FromConfusion):
+class MacroF1(_FromCounts):
     """Mean over the classes of each one's F1, in 0 to 1; a class that neither occurs nor is predicted is left out."""
 
     @staticmethod
-    def figure(matrix: Tensor) -> Tensor:
+    def figure(gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
         """As scikit-learn has it when the labels are those that occur."""
-        both = matrix.sum(dim=0) + matrix.sum(dim=1)
+        both = gold + predicted
         seen = both > 0
-        return (2 * matrix.diagonal()[seen] / both[seen]).mean() if seen.any() else _ratio(both.sum(), both.sum())
+        return (2 * right[seen] / both[seen]).mean() if seen.any() else _ratio(both.sum(), both.sum())
 
 
-class MatthewsCorrelation(_FromConfusion):
+class MatthewsCorrelation(_FromCounts):
     """Matthews correlation coefficient, in -1 to 1, for two or more classes.
 
     The R_K of Gorodkin 2004 (https://doi.org/10.1016/j.compbiolchem.2004.09.006), and 0 where its
@@ -71,10 +86,10 @@ class MatthewsCorrelation(_FromConfusion):
     """
 
     @staticmethod
-    def figure(matrix: Tensor) -> Tensor:
+    def figure(gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
         """Covariance of gold and predicted classes over the product of their spreads."""
-        gold, predicted, total = matrix.sum(dim=1), matrix.sum(dim=0), matrix.sum()
-        covariance = matrix.trace() * total - gold @ predicted
+        total = gold.sum()
+        covariance = right.sum() * total - gold @ predicted
         spread = (total**2 - predicted @ predicted) * (total**2 - gold @ gold)
         return _ratio(covariance, spread.sqrt())
 

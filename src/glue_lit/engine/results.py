@@ -1,6 +1,7 @@
 """What a suite has come to: tables in the terminal and as Markdown, CSV and JSON."""
 
 import csv
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ class Results:
             csv.writer(file, lineterminator="\n").writerows([("model", *COLUMNS), *table])
         write_metrics(folder / "results.json", record)
         say(f"Results     {folder / 'results.md'}, results.csv, results.json")
+        say(f"Picture     glue-lit report {shlex.quote(str(folder))}")
         return record
 
     def _of_model(self, jobs: Sequence[Planned]) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
