@@ -301,7 +301,8 @@ def test_no_tokenizer_there(tmp_path: Path) -> None:
         module(tmp_path / "none").dataset("train")
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        ModelError, match=r"could not load the tokenizer of .*empty'\. The folder holds nothing; a model"
+        ModelError,  # older transformers make one of nothing
+        match=r"could not load the tokenizer of .*empty'\. The folder holds nothing; a model|empty' has no vocabulary",
     ):
         module(tmp_path / "empty").dataset("train")
 

@@ -1,6 +1,7 @@
 """Tokens against the tokenizer itself, and a cache that is never wrong and never in the way."""
 
 import os
+import pwd
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers.normalizers import BertNormalizer
 
 from glue_lit.data import tokens
 from glue_lit.data.sources import Rows, Split
@@ -184,7 +186,7 @@ def test_using_the_tokenizer_elsewhere_does_not_invalidate(cached: Tokens, count
     [
         lambda tokenizer, folder: tokenizer.add_tokens(["cat"]) and tokenizer,
         lambda tokenizer, folder: load(folder, cls_token="[MASK]"),
-        lambda tokenizer, folder: load(folder, do_lower_case=False),
+        lambda tokenizer, folder: with_case(tokenizer),
         lambda tokenizer, folder: with_names(tokenizer, ["input_ids", "attention_mask"]),
         lambda tokenizer, folder: with_side(tokenizer, "left"),
     ],
@@ -200,6 +202,12 @@ def test_another_tokenizer_is_noticed(
     assert example(store, 0) == changed(SHORT, "So.", truncation=True, max_length=20)["input_ids"]
     cached()
     assert counted.reads == 2  # the first one is still there
+
+
+def with_case(tokenizer: Any) -> Any:
+    was = tokenizer.backend_tokenizer.normalizer.lowercase
+    tokenizer.backend_tokenizer.normalizer = BertNormalizer(lowercase=not was)
+    return tokenizer
 
 
 def with_names(tokenizer: Any, names: list[str]) -> Any:
@@ -301,6 +309,15 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert cache_folder() == tmp_path / "home/.cache/glue-lit"
 
 
+def test_without_a_home_nothing_is_cached(monkeypatch: pytest.MonkeyPatch, tokenizer: Any, counted: Counted) -> None:
+    for name in ("GLUE_LIT_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["unknown"])  # a user that the system does not know
+    for reads in (1, 2):
+        cached_tokens(counted.split, tokenizer, 20, False, cache_folder())
+        assert counted.reads == reads
+
+
 # ---------------------------------------------------------------- limits
 
 
@@ -337,3 +354,13 @@ def test_a_limit_below_one_is_a_share() -> None:
     assert spread(store_of(50), 5.0).tolist() == [0, 10, 20, 30, 40]
     with pytest.raises(DataError, match="leaves nothing"):
         spread(store_of(3), 0.1)
+
+
+def test_documents_are_tokenised_few_at_a_time(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tokenise(PAIRS, tokenizer, 20, is_regression=False)
+    monkeypatch.setattr(tokens, "_CHARACTERS", len(SHORT) + len(LONG))
+    assert [*tokens._parts(PAIRS, 3)] == [slice(0, 2), slice(2, 4)]
+    assert [*tokens._parts(Rows([LONG * 2, "", ""], None, [0, 0, 0]), 3)] == [slice(0, 1), slice(1, 3)]
+    parts = tokenise(PAIRS, tokenizer, 20, is_regression=False)
+    for name, value in vars(whole).items():
+        assert torch.equal(getattr(parts, name), value), name

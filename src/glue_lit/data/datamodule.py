@@ -15,10 +15,11 @@ from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is, l
 from glue_lit.data.custom import complete_task, open_custom_split
 from glue_lit.data.orders import joined, swapped
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
+from glue_lit.data.settings import check_all_labelled, check_settings
 from glue_lit.data.sources import Split, open_split
 from glue_lit.data.tokenizers import load_config, load_tokenizer, longest_input, pack, unpack
 from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread
-from glue_lit.errors import DataError, RunError, UsageError
+from glue_lit.errors import RunError, UsageError
 
 
 class GLUEDataModule(LightningDataModule):
@@ -85,19 +86,7 @@ class GLUEDataModule(LightningDataModule):
             self.custom = complete_task(task, self.custom, source)
         self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})
         self.task = task_of(task, self.custom)
-        least_allowed = {"max_length": 4, "num_workers": 0} | dict.fromkeys(
-            ("batch_size", "tokens_per_batch", "eval_batch_size", "validation_limit", "test_limit"), 1
-        )
-        for flag, least in least_allowed.items():
-            value = self.hparams[flag]
-            if value is not None and value < least:
-                raise UsageError(f"data.{flag}: got {value}, allowed: {least} or more.")
-        if train_limit is not None and not (0 < train_limit < 1 or (train_limit >= 1 and train_limit % 1 == 0)):
-            raise UsageError(
-                f"data.train_limit: got {train_limit}, allowed: a number of rows, or above 0 and below 1 for a share."
-            )
-        if both_orders and len(self.task.text_columns) < 2:
-            raise UsageError(f"data.both_orders: an example of {self.task.name} has one text; this is for pairs.")
+        check_settings(self.hparams, self.task)
         self._datasets: dict[str, TokenDataset] = {}
         self._splits: dict[str, Split] = {}
         self._checkpoint: dict[str, Any] = {}
@@ -197,7 +186,7 @@ class GLUEDataModule(LightningDataModule):
             store = self._tokens(split)
             positions = spread(store, self.hparams[f"{name.split('_')[0]}_limit"])
             if name == "train":
-                _check_all_labelled(store, split)
+                check_all_labelled(store, split.origin)
                 if self.hparams["both_orders"]:
                     positions = torch.cat([positions, positions + len(store)])
                     store = joined(store, self._tokens(swapped(split)))
@@ -304,12 +293,3 @@ class GLUEDataModule(LightningDataModule):
     def _place(self) -> tuple[int, int]:
         """This process's rank and the number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-
-
-def _check_all_labelled(store: TokenStore, split: Split) -> None:
-    hidden = (~store.labelled).nonzero().flatten()
-    if len(hidden):
-        raise DataError(
-            f"{split.origin}: {len(hidden)} training row(s) have no label, the first is row {int(hidden[0])} "
-            "(counted from 0). Label them or take them out."
-        )

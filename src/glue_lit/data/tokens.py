@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,12 +21,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from glue_lit.data.documents import Starts
 from glue_lit.data.sources import Rows, Split
 from glue_lit.errors import DataError
 
 _LAYOUT = 1  # part of the cache key: raise it when the arrays change their meaning
 _COMPARED = 100  # rows that decide whether the direct way gives what the tokenizer's call gives
 _CHUNK = 10_000  # rows per tokenizer call, which bounds the Python lists alive at a time
+_CHARACTERS = 1 << 22  # the same for documents, of which a tokenizer holds 150 bytes a character before it cuts them
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,12 @@ def cache_folder(chosen: str | None = None) -> Path:
     """Folder of the token cache: ``chosen``, else ``$GLUE_LIT_CACHE``, else below ``$XDG_CACHE_HOME``."""
     if chosen or (chosen := os.environ.get("GLUE_LIT_CACHE")):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glue-lit"
+    if not (folder := os.environ.get("XDG_CACHE_HOME")):
+        try:
+            folder = str(Path.home() / ".cache")
+        except RuntimeError:  # no $HOME, and a user that the system does not know, as in a container
+            folder = os.devnull  # nothing can be written there, so nothing is cached
+    return Path(folder) / "glue-lit"
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
@@ -88,8 +95,8 @@ def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -
     types: list[np.ndarray] = []
     lengths: list[np.ndarray] = []
     encode = _fastest(rows, tokenizer, max_length)
-    for start in range(0, len(rows), _CHUNK):
-        found, found_types = encode(slice(start, start + _CHUNK))
+    for part in _parts(rows, _CHUNK):
+        found, found_types = encode(part)
         lengths.append(np.fromiter(map(len, found), dtype=np.int64))
         ids.append(np.fromiter(chain.from_iterable(found), dtype=np.int32))
         if found_types is not None:
@@ -105,6 +112,16 @@ def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -
     )
 
 
+def _parts(rows: Rows, size: int) -> Iterator[slice]:
+    """Slices of at most ``size`` rows each, and of not many more characters than a tokenizer should be handed."""
+    start = held = 0
+    for row, text in enumerate(rows.texts_a, start=1):
+        held += len(text) + (len(rows.texts_b[row - 1]) if rows.texts_b is not None else 0)
+        if row - start == size or held >= _CHARACTERS or row == len(rows):
+            yield slice(start, row)
+            start, held = row, 0
+
+
 _Lists = list[list[int]]
 _Encode = Callable[[slice], tuple[_Lists, _Lists | None]]  # some rows to their ids and token types
 
@@ -115,27 +132,30 @@ def _fastest(rows: Rows, tokenizer: Any, max_length: int) -> _Encode:
     The call turns everything that the Rust tokenizer finds into Python objects, offsets and masks too. What
     it leaves out is asked for directly, if that gives the same for the first rows.
     """
+    starts = Starts(tokenizer, max_length)
 
     def texts(part: slice) -> list[list[str]]:
-        return [rows.texts_a[part]] if rows.texts_b is None else [rows.texts_a[part], rows.texts_b[part]]
+        columns = [rows.texts_a] if rows.texts_b is None else [rows.texts_a, rows.texts_b]
+        return [starts.of(column[part]) for column in columns]
 
-    def call(part: slice) -> tuple[_Lists, _Lists | None]:
-        encoded = tokenizer(*texts(part), truncation=True, max_length=max_length, return_attention_mask=False)
+    def call(columns: list[list[str]]) -> tuple[_Lists, _Lists | None]:
+        encoded = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
         return encoded["input_ids"], encoded.get("token_type_ids")
 
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     has_types = "token_type_ids" in tokenizer.model_input_names
 
-    def direct(part: slice) -> tuple[_Lists, _Lists | None]:
-        inputs = rows.texts_a[part] if rows.texts_b is None else list(zip(*texts(part), strict=True))
+    def direct(columns: list[list[str]]) -> tuple[_Lists, _Lists | None]:
+        inputs = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
         encodings = backend.encode_batch_fast(inputs)
         return [e.ids for e in encodings], [e.type_ids for e in encodings] if has_types else None
 
     if not hasattr(backend, "encode_batch_fast"):
-        return call
-    sample = slice(0, _COMPARED)
+        return lambda part: call(texts(part))
+    sample = texts(slice(_COMPARED))
     expected = call(sample)  # which leaves the backend set up for the same truncation
-    return direct if direct(sample) == expected else call
+    encode = direct if direct(sample) == expected else call
+    return lambda part: encode(texts(part))
 
 
 def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path) -> TokenStore:
