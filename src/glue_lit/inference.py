@@ -24,6 +24,7 @@ from glue_lit.model import SequenceClassifier
 from glue_lit.tasks import TaskSpec
 
 _Kept = TypeVar("_Kept")
+_TOKENS = 8192  # of a batch, padding included
 _HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 
@@ -82,15 +83,18 @@ class Predictor:
         free: queue.SimpleQueue[SequenceClassifier] = queue.SimpleQueue()
         for replica in self._replicas:
             free.put(replica)
+        lengths = dataset.lengths.tolist()
 
         def work(places: list[int]) -> None:
             replica = free.get()
             try:
-                found[places] = self._of_batch(replica, dataset[places]).cpu()
+                size = _usual_size(len(places), most=_TOKENS // lengths[places[0]])  # the first is the longest
+                filled = places + places[-1:] * (size - len(places))
+                found[places] = self._of_batch(replica, dataset[filled])[: len(places)].cpu()
             finally:
                 free.put(replica)
 
-        for _ in self._map(work, EvaluationSampler(dataset.lengths)):
+        for _ in self._map(work, EvaluationSampler(dataset.lengths, tokens=_TOKENS)):
             pass
         if not found.isfinite().all():
             raise RunError(
@@ -115,6 +119,17 @@ class Predictor:
         with torch.inference_mode(), cast:
             logits: Tensor = replica({key: value.to(device, non_blocking=True) for key, value in batch.items()})
         return logits
+
+
+def _usual_size(rows: int, most: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24 ... from ``rows`` on, unless that is more than ``most``.
+
+    The last batch of a chunk can have any number of rows. For each shape that it meets, the library of matrix products
+    makes code that it never lets go, hundreds of kilobytes: over millions of rows that came to gigabytes.
+    """
+    size = 1 << max(0, rows - 1).bit_length()
+    size = size * 3 // 4 if size > 2 and size * 3 // 4 >= rows else size
+    return max(rows, min(size, most))
 
 
 def _replicas(classifier: SequenceClassifier, devices: int) -> list[SequenceClassifier]:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from glue_lit.data.inputs import as_they_come, file_texts, in_chunks, line_texts, rows_of, stdin_texts
+from glue_lit.data.inputs import (
+    as_they_come,
+    file_texts,
+    in_chunks,
+    line_texts,
+    rows_at_a_time,
+    rows_of,
+    stdin_texts,
+)
 from glue_lit.errors import DataError
 from glue_lit.tasks import get_task
 
@@ -138,3 +146,8 @@ def test_rows() -> None:
     assert rows_of([("a",), ("b",)]).texts_b is None
     pairs = rows_of([("a", "b")])
     assert (pairs.texts_a, pairs.texts_b, pairs.labels) == (["a"], ["b"], [None])
+
+
+@pytest.mark.parametrize(("labels", "rows"), [(1, 4096), (64, 4096), (10_000, 26), (10**7, 1)])
+def test_many_labels_make_short_chunks(labels: int, rows: int) -> None:
+    assert rows_at_a_time(labels) == rows

@@ -10,20 +10,28 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from rich.console import Console
-from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from glue_lit.arguments import locate
 from glue_lit.callbacks import prediction_lines
 from glue_lit.commands.calibrated import calibration_of, rewrite
 from glue_lit.commands.flags import Flags
+from glue_lit.commands.row_count import row_count
 from glue_lit.console import print_table, say
-from glue_lit.data.inputs import Texts, as_they_come, file_texts, in_chunks, rows_of, standard_input, stdin_texts
+from glue_lit.data.inputs import (
+    Texts,
+    as_they_come,
+    file_texts,
+    in_chunks,
+    rows_at_a_time,
+    rows_of,
+    standard_input,
+    stdin_texts,
+)
 from glue_lit.data.sources import Rows
 from glue_lit.data.values import is_text
 from glue_lit.errors import RunError, UsageError
 from glue_lit.inference import Predictor
+from glue_lit.locales import takes_all
 from glue_lit.machine import keep_freed_memory
 from glue_lit.quiet import quiet_loggers
 from glue_lit.runs import Run
@@ -160,7 +168,7 @@ def _predict_text(predictor: Predictor, options: Any, temperature: float) -> Non
     del line["idx"]
     if options.json or not sys.stdout.isatty():
         with _standard_output() as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json.dumps(line, ensure_ascii=not takes_all(file)) + "\n")
     elif task.is_regression:
         say(f"score {line['score']:.4f}")
     else:
@@ -172,11 +180,12 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
     task, columns = predictor.task, tuple(options.columns or predictor.task.text_columns)
     if len(columns) != len(task.text_columns):
         raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.text_columns)}.")
+    size = rows_at_a_time(task.num_labels)
     if options.file == "-":
-        chunks: Iterable[list[Texts]] = as_they_come(stdin_texts(standard_input(), columns, task))
+        chunks: Iterable[list[Texts]] = as_they_come(stdin_texts(standard_input(), columns, task), size)
         output = options.output or "-"
     else:
-        chunks = in_chunks(file_texts(Path(options.file), columns, task))
+        chunks = in_chunks(file_texts(Path(options.file), columns, task), size)
         folder = run.predictions if run is not None else checkpoint.parent / "predictions"
         output = options.output or str(folder / f"{Path(options.file).name}.jsonl")
     found = _predicted(predictor, chunks, temperature)
@@ -209,10 +218,10 @@ def _with_count(chunks: Iterable[Sequence[Texts]]) -> Iterator[tuple[Rows, int]]
 
 def _write(found: Iterable[list[dict[str, Any]]], file: IO[str]) -> int:
     """Write records as JSON lines, a chunk at once; returns their number."""
-    count = 0
-    with _bar(hidden=file.isatty()) as advance:
+    count, codes = 0, not takes_all(file)
+    with row_count(hidden=file.isatty()) as advance:
         for lines in found:
-            file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+            file.write("".join(json.dumps(line, ensure_ascii=codes) + "\n" for line in lines))
             file.flush()
             count += len(lines)
             advance(count)
@@ -229,21 +238,3 @@ def _standard_output() -> Iterator[IO[str]]:
         raise
     except OSError as error:
         raise RunError(f"Cannot write to standard output ({error.strerror}).") from None
-
-
-@contextmanager
-def _bar(hidden: bool) -> Iterator[Any]:
-    """A line on standard error that counts rows, where someone looks on and the rows themselves do not show."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.completed:,.0f} rows"), _Speed(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=hidden or not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("", total=None)
-        yield lambda count: progress.update(bar, completed=count)
-
-
-class _Speed(ProgressColumn):
-    """Rows a second, as soon as there is something to measure."""
-
-    def render(self, task: Task) -> Text:
-        """The speed of ``task``."""
-        return Text(f"{task.speed:,.0f} rows/s" if task.speed is not None else "")

@@ -12,6 +12,7 @@ from glue_lit.tasks import TaskSpec
 
 Texts = tuple[str, ...]
 CHUNK = 4096  # rows: enough to find some of the same length, and little to hold
+VALUES = 1 << 18  # of a chunk's predictions, each of which is some 800 bytes on its way into the file
 CHARACTERS = 1 << 22  # of a chunk, for rows that are documents: a tokenizer takes some 30 bytes for each
 
 
@@ -96,6 +97,11 @@ def _texts(values: Sequence[Value], columns: Sequence[str], place: str) -> Texts
         if not isinstance(value, str):
             raise DataError(f"{place}: {column!r} is {value!r}, not a text. Put it in quotes if it is one.")
     return tuple(str(value) for value in values)
+
+
+def rows_at_a_time(labels: int) -> int:
+    """Rows of a chunk: fewer for a task of thousands of labels, since every row is answered with all of them."""
+    return max(1, min(CHUNK, VALUES // labels))
 
 
 def in_chunks(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARACTERS) -> Iterator[list[Texts]]:

@@ -1,0 +1,27 @@
+"""How many rows are done, for whoever looks on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+
+@contextmanager
+def row_count(hidden: bool) -> Iterator[Any]:
+    """A line on standard error that counts rows, where someone looks on and the rows themselves do not show."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.completed:,.0f} rows"), _Speed(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=hidden or not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task("", total=None)
+        yield lambda count: progress.update(bar, completed=count)
+
+
+class _Speed(ProgressColumn):
+    """Rows a second, as soon as there is something to measure."""
+
+    def render(self, task: Task) -> Text:
+        """The speed of ``task``."""
+        return Text(f"{task.speed:,.0f} rows/s" if task.speed is not None else "")
