@@ -6,7 +6,7 @@ import glue_lit
 SOURCE = Path(glue_lit.__file__).parent
 # Lower layers first; a module imports from its own layer or from those before it.
 LAYERS = (
-    ("__init__", "errors", "tasks", "custom", "demo", "whole_files"),
+    ("__init__", "errors", "locales", "printable", "refusals", "tasks", "custom", "demo", "whole_files"),
     (
         "configs",
         "runs",
@@ -33,6 +33,7 @@ LAYERS = (
         "adapters",
         "building",
         "heads",
+        "hyperparameters",
         "layers",
         "losses",
         "divergence",

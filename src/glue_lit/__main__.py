@@ -7,6 +7,12 @@ from collections.abc import Callable
 
 from glue_lit import __version__
 from glue_lit.errors import DivergenceError, GlueLitError, Stopped, UsageError, did_you_mean
+from glue_lit.locales import print_anything, speak_utf8
+from glue_lit.printable import printable_lines
+from glue_lit.refusals import check_memory_limit, refusal
+
+_RESERVE = 16 << 20  # bytes of address space, none of it written to: what is left to say that memory is out
+_NO_MEMORY = b"glue-lit: error: There was not enough memory: raise the limit (`ulimit -v`, a container).\n"
 
 _COMMANDS = {
     "fit": "fine-tune a model on a task",
@@ -62,6 +68,7 @@ def _command(name: str) -> Callable[[], None]:
     else:
         from glue_lit.quiet import hush
 
+        check_memory_limit()
         hush()
         # Millions of objects are made here and none is garbage: looking for it takes a quarter of the time.
         gc.disable()
@@ -103,6 +110,9 @@ def main() -> None:
 
     Exits with 2 for wrong usage, 1 for other errors, 130 after Ctrl-C, and 75 when a signal stopped a run.
     """
+    speak_utf8()
+    print_anything()
+    reserve = bytearray(_RESERVE)
     try:
         _run(sys.argv[1:])
     except BrokenPipeError:  # `glue-lit show | head`
@@ -112,18 +122,31 @@ def main() -> None:
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
     except Exception as error:
+        reserve.clear()
         if os.environ.get("GLUE_LIT_DEBUG") == "1":
             raise
-        rank = int(os.environ.get("LOCAL_RANK", "0"))
-        if rank == 0 or not (isinstance(error, DivergenceError) and error.everywhere):  # one message is enough
-            where = f" (rank {rank})" if rank else ""
-            message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)
-            lines = [f"glue-lit: error{where}: {message}", *getattr(error, "__notes__", [])]
-            print("\n".join(lines), file=sys.stderr, flush=True)
+        try:
+            _print_error(error)
+        except MemoryError:
+            os.write(2, _NO_MEMORY)
+            os._exit(1)  # whatever would still run has no room either
         sys.exit(error.exit_code if isinstance(error, GlueLitError) else 1)
 
 
+def _print_error(error: Exception) -> None:
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if rank > 0 and isinstance(error, DivergenceError) and error.everywhere:  # one message is enough
+        return
+    where = f" (rank {rank})" if rank else ""
+    message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)
+    lines = [f"glue-lit: error{where}: {message}", *getattr(error, "__notes__", [])]
+    # A message quotes what stands in a file.
+    print(printable_lines("\n".join(lines)), file=sys.stderr, flush=True)
+
+
 def _unexpected(error: Exception) -> str:
+    if (refused := refusal(error)) is not None:
+        return refused
     text = " ".join(str(error).split())[:500]
     return f"{type(error).__name__}: {text} (GLUE_LIT_DEBUG=1 shows where.)"
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from glue_lit.printable import printable, printable_lines
 from glue_lit.tasks import TaskSpec, log_prefix
 from glue_lit.whole_files import json_values
 
@@ -25,18 +26,19 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    """Print a line as it is: nothing in it is taken for markup, and it is not wrapped."""
-    console().print(escape(text), soft_wrap=True)
+    """Print a line as it is: nothing in it is taken for markup or by the terminal, and it is not wrapped."""
+    console().print(escape(printable_lines(text)), soft_wrap=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
     """Print a table; every cell is shown as it is, columns named in ``right`` are right-aligned."""
     several = any("\n" in cell for row in rows for cell in row)
-    table = Table(show_lines=several, title=escape(title), title_justify="left", title_style="bold")
+    table = Table(show_lines=several, title=escape(printable(title)), title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(escape(column), justify="right" if column in right else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if column in right else "left"
+        table.add_column(escape(printable_lines(column)), justify=side, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(printable_lines(cell)) for cell in row))
     console().print(table)
 
 
@@ -65,11 +67,6 @@ def print_list(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
             space = " " * (width - cell_len(cell))
             cells.append(space + cell if column in right else cell + space)
         print("  ".join(cells).rstrip())
-
-
-def printable(text: str) -> str:
-    """A text from a file in one line: what would move the cursor or change colours is written as its code."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_json(value: Any) -> None:

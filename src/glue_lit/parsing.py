@@ -31,6 +31,8 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong, without seventy lines of usage before it."""
+        if isinstance(ex, MemoryError):
+            raise ex
         raise UsageError(explain(self, message, sys.argv[1:])) from ex
 
 

@@ -1,0 +1,95 @@
+"""What the system refuses (room, memory, a lock), said with what to do; whichever library passes it on."""
+
+import errno
+import os
+from collections.abc import Iterator
+
+from glue_lit.errors import GlueLitError
+
+# Bytes of address space that the libraries take before there is a model: 917 MB with the CPU build of torch 2.13,
+# more with CUDA. Below it they end in whatever way they happen to, and one loops for ever (OpenBLAS).
+_LEAST_MEMORY = 1_000_000_000
+
+_TO_DO = {
+    errno.ENOSPC: "Make room, or choose another place",
+    errno.EDQUOT: "Make room, or choose another place",
+    errno.EFBIG: "Choose another place, or raise the limit (`ulimit -f`)",
+    errno.EROFS: "It is mounted read-only: choose another place",
+    errno.EACCES: "Choose another place, or change who may write there",
+    errno.EPERM: "Choose another place, or change who may write there",
+    errno.EIO: "The disk or the network behind it has failed: choose another place",
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n`)",
+}
+_PLACES = (
+    "runs lie below `--trainer.default_root_dir`, tokens below `--data.cache_dir` or $GLUE_LIT_CACHE, downloads "
+    "below $HF_HOME, temporary files below $TMPDIR."
+)
+_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc")
+_SHARED = ("shared memory", "/torch_", "/dev/shm", "bus error")
+
+
+def check_memory_limit() -> None:
+    """Stop before anything heavy is imported where a limit leaves no room for it.
+
+    Raises:
+        GlueLitError: The address space (`ulimit -v`) is below what the libraries take.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_MEMORY:
+        raise GlueLitError(
+            f"There is not enough memory: its limit (`ulimit -v`) is {limit // 10**6} MB, and torch and the other "
+            f"libraries take {_LEAST_MEMORY // 10**6} MB before a model is loaded. Raise it, or take it away "
+            "(`ulimit -v unlimited`)."
+        )
+
+
+def refusal(error: BaseException) -> str | None:
+    """One line on what the system has refused, ``None`` if it is something else.
+
+    A library that cleans up after an error often fails once more, so those before it are looked at, too.
+    """
+    for cause in chain(error):
+        text = " ".join(str(cause).split())[:300]
+        if isinstance(cause, OSError | RuntimeError) and (
+            any(word in text.lower() for word in _SHARED) or _is_of_processes(cause)
+        ):
+            return _shared(text)
+        if isinstance(cause, MemoryError) or any(word in text.lower() for word in _MEMORY):
+            return (
+                f"There was not enough memory{f' ({text})' if text else ''}. Take less at a time: "
+                "`--data.batch_size` with `--trainer.accumulate_grad_batches`, `--data.eval_batch_size`, "
+                "`--data.max_length`, or a smaller model; `ulimit -v` or a container may set the limit."
+            )
+        if isinstance(cause, OSError) and cause.errno in _TO_DO:
+            at = f" {cause.filename}" if cause.filename is not None else ""
+            return f"Cannot write or open{at} ({os.strerror(cause.errno)}). {_TO_DO[cause.errno]}; {_PLACES}"
+    return None
+
+
+def _shared(text: str) -> str:
+    return (
+        f"Shared memory is full or missing ({text}): the processes of `--data.num_workers` hand batches over through "
+        "it. Say `--data.num_workers 0`, which is usually faster, or give the container more (`--shm-size 1g`)."
+    )
+
+
+def _is_of_processes(error: BaseException) -> bool:
+    """Whether it was raised where processes are set up, whose locks lie in shared memory and have no name to tell."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return isinstance(error, OSError) and at is not None and "multiprocessing" in at.tb_frame.f_code.co_filename
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from, the latest first."""
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        seen.add(id(at))
+        yield at
+        at = at.__cause__ or at.__context__
