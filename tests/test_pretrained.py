@@ -1,10 +1,13 @@
+import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from transformers import AutoConfig
 
 from glue_lit.errors import ModelError
-from glue_lit.pretrained import resolve
+from glue_lit.pretrained import load, resolve
 
 
 @pytest.fixture
@@ -42,3 +45,22 @@ def test_what_is_not_there(package: Path, name: str, message: str) -> None:
 @pytest.mark.parametrize("name", ["distilbert-base-uncased", "microsoft/deberta-v3-base"])
 def test_hub_names_stay_as_they_are(name: str) -> None:
     assert resolve(name) == name
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_code_in_a_model_folder_runs_only_if_it_is_trusted(tmp_path: Path, tiny_model: Path, trusted: bool) -> None:
+    folder, trace = tmp_path / "model", tmp_path / "trace"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text(
+        f"from transformers import BertConfig\nopen({str(trace)!r}, 'w').close()\n"
+        "class OwnConfig(BertConfig):\n    model_type = 'own'\n"
+    )
+    if trusted:
+        load("model", AutoConfig.from_pretrained, str(folder), trust_remote_code=True)
+    else:
+        with pytest.raises(ModelError, match=r"pass `--model.trust_remote_code true`"):
+            load("model", AutoConfig.from_pretrained, str(folder), trust_remote_code=False)
+    assert trace.exists() is trusted

@@ -3,16 +3,24 @@
 import importlib.util
 import logging
 import os
+import re
+import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
+from glue_lit.console import note
 from glue_lit.errors import ModelError
 
 _Loaded = TypeVar("_Loaded")
 _PACKAGE = "pkg:"
+_STILL_WAITING = (
+    "Still loading or waiting for {}, which is tried several times. Ctrl-C ends it; HF_HUB_OFFLINE=1 takes what is in "
+    "the cache without asking."
+)
 
 
 def resolve(name_or_path: str) -> str:
@@ -53,7 +61,7 @@ def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options
     """
     place = resolve(name_or_path)
     try:
-        with quiet():
+        with quiet(), nullcontext() if Path(place).is_dir() else waiting_for_hub():
             return loader(place, **options)
     except Exception as error:  # OSError, ValueError, KeyError, ImportError, httpx's, safetensors' ...
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -70,14 +78,59 @@ def _advice(place: str, error: Exception) -> str:
         return "It runs code of its own; if you trust its author, pass `--model.trust_remote_code true`."
     if "attention implementation" in str(error):
         return "Leave model.attention out, or pass `--model.attention eager`, which every architecture has."
+    if not Path(place).is_dir() and (page := downloaded_page(str(error))) is not None:
+        return (
+            f"What was downloaded is a web page, perhaps a proxy's or a log-in's: check $HTTPS_PROXY and $HF_ENDPOINT, "
+            f"remove {page}, and try again."
+        )
     if Path(place).is_dir():
         found = ", ".join(sorted(p.name for p in Path(place).iterdir())) or "nothing"
         return f"The folder holds {found}; a model needs config.json, model.safetensors and tokenizer files."
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
         return "HF_HUB_OFFLINE is set and it is not in the cache; pass a folder, or unset it."
+    if (unwritable := unwritable_cache()) is not None:
+        return unwritable
     return (
         "Check the spelling (a name as on huggingface.co: distilbert-base-uncased) and the network, or pass a folder."
     )
+
+
+def unwritable_cache() -> str | None:
+    """What to do if the folder that downloads go to cannot be made or written, ``None`` if it can."""
+    from huggingface_hub.constants import HF_HOME
+
+    try:
+        Path(HF_HOME).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=HF_HOME):
+            return None
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        return f"Downloads cannot be kept in {HF_HOME} ({why}): set $HF_HOME to a folder that can be written."
+
+
+def downloaded_page(message: str) -> Path | None:
+    """The file that an error is about, if it is a web page in the place of what was asked for."""
+    for word in re.findall(r"'([^']+)'", message):
+        try:
+            with Path(word).open("rb") as file:
+                start = file.read(512).lstrip().lower()
+        except (OSError, ValueError):
+            continue
+        if start.startswith((b"<!doctype", b"<html")):
+            return Path(word)
+    return None
+
+
+@contextmanager
+def waiting_for_hub(seconds: float = 20.0) -> Iterator[None]:
+    """Say after so many seconds what is waited for: where nobody answers, the Hub's library tries for minutes."""
+    timer = threading.Timer(seconds, lambda: note(_STILL_WAITING.format(os.environ.get("HF_ENDPOINT", "the Hub"))))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

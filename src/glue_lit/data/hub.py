@@ -9,6 +9,8 @@ from glue_lit.data.sources import Label, Rows, Split
 from glue_lit.data.tables import SPLIT_NAMES, Table
 from glue_lit.data.values import Value, plain
 from glue_lit.errors import DataError
+from glue_lit.pretrained import unwritable_cache, waiting_for_hub
+from glue_lit.refusals import refusal
 from glue_lit.tasks import TaskSpec
 
 REPOSITORY = "nyu-mll/glue"
@@ -39,9 +41,16 @@ def _load(what: str, advice: str, *args: Any, **options: Any) -> Any:
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     try:
-        return datasets.load_dataset(*args, **options)
+        with waiting_for_hub():
+            return datasets.load_dataset(*args, **options)
     except Exception as error:  # datasets raises a dozen kinds, down to httpx's: none means more to the user
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        if (refused := refusal(error)) is not None:
+            raise DataError(f"data.source hub: could not load {what}: {refused}") from error
+        if (unwritable := unwritable_cache()) is not None:
+            raise DataError(f"data.source hub: could not load {what}: {reason}. {unwritable}") from error
+        if "scripts are no longer supported" in reason:  # `datasets` sees a file where every name is answered
+            reason += "; if a proxy or $HF_ENDPOINT answers every question with a page, that is why"
         raise DataError(
             f"data.source hub: could not load {what}: {reason}. Check the network (and HF_HUB_OFFLINE), or {advice}."
         ) from error
