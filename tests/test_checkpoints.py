@@ -94,6 +94,16 @@ def test_one_that_is_cut_short(file: Path, kept: float) -> None:
         read_checkpoint(file)
 
 
+def test_one_that_says_it_goes_on_in_another_file(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    end = content.rindex(b"PK\x05\x06")
+    # What stands before the end of a large zip: where its directory is, on which of how many disks.
+    content[end:end] = b"PK\x06\x07" + (3).to_bytes(4, "little") + bytes(8) + (7).to_bytes(4, "little")
+    file.write_bytes(content)
+    with pytest.raises(RunError, match=r"is cut short|is damaged"):
+        read_checkpoint(file)
+
+
 def test_one_with_damage_in_the_middle(file: Path) -> None:
     whole = file.read_bytes()
     start = whole.index(b"hyper_parameters")  # within the part that says what tensors there are

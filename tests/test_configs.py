@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,46 @@ def test_the_same_key_in_two_sections_is_fine(write: Write) -> None:
 def test_a_mapping_that_holds_itself(write: Write) -> None:
     with pytest.raises(UsageError):
         check_config(write("data: &x\n  task: *x\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data:\n  <<: 3\n", "line 2: not YAML (expected a mapping"),
+        ("data:\n  task: !!python/object/apply:os.system [true]\n", "line 2: not YAML (could not determine a constr"),
+        ("data:\n  task: 2026-99-99\n", "not YAML (month must be in 1..12"),
+        ("data:\n  ? [a]\n  : b\n", "line 2: not YAML (found unhashable key"),
+    ],
+)
+def test_what_no_value_can_be_made_of(write: Write, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        check_config(write(text))
+
+
+def test_aliases_that_would_fill_the_memory(write: Write) -> None:
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{new}: &{new} [{', '.join(['*' + old] * 9)}]" for old, new in pairwise("abcdefghij")]
+    with pytest.raises(UsageError, match=r"with its aliases written out it has \d[\d,]+ values, allowed: 100,000\."):
+        check_config(write("\n".join(lines)))
+    check_config(write("\n".join(lines[:3])))  # as many as somebody may want
+
+
+@pytest.mark.parametrize("text", ["data: &x [1, *x]\n", "data: &x\n  - task: *x\n"])
+def test_a_list_that_holds_itself(write: Write, text: str) -> None:
+    with pytest.raises(UsageError, match="line 1: a value contains itself"):
+        check_config(write(text))
+
+
+def test_nested_as_deep_as_may_be(write: Write) -> None:
+    check_config(write("a: " + "[" * 99 + "]" * 99 + "\n"))
+    with pytest.raises(UsageError, match="nested too deeply"):
+        check_config(write("a: " + "[" * 100 + "]" * 100 + "\n"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "a: " + "[" * 5000 + "]" * 5000, "a: " + "{a: " * 5000])
+def test_nested_without_end(write: Write, text: str) -> None:
+    with pytest.raises(UsageError, match="nested too deeply"):
+        check_config(write(text))
 
 
 # ---------------------------------------------------------------- where a setting was made

@@ -78,11 +78,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, of what it raises an error for as well
-            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except Exception as error:  # torch raises a kind of its own for every way in which a file can be wrong
         # torch's own words advise to load with weights_only=False, which would run whatever the file holds.
         code = r"(?i)unsupported (global|class|type)|not an allowed global|trying to (call|instantiate)"
-        if re.search(code, str(error)) or not zipfile.is_zipfile(path):  # a bare pickle
+        if re.search(code, str(error)) or not _is_zip(path):  # a bare pickle
             what = "holds Python objects besides tensors and plain values. Loading could run code, so it is refused."
         else:
             what = f"is damaged: it begins as a checkpoint, but cannot be read ({type(error).__name__})."
@@ -118,6 +118,13 @@ def check_undamaged(path: Path) -> None:
         raise RunError(f"{path} is damaged: its content is not what was written ({damaged}). Copy it again.")
 
 
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # one that says it goes on in another file
+        return False
+
+
 def _no_checkpoint(path: Path) -> str:
     """What a file is, if its first bytes tell that it is no checkpoint; else nothing."""
     try:
@@ -135,7 +142,7 @@ def _no_checkpoint(path: Path) -> str:
         return "is a JSON text, not a checkpoint: perhaps the error message of a server. Download it again."
     if start.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the checkpoint itself. `git lfs pull` fetches that."
-    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+    if start.startswith(b"PK") and not _is_zip(path):
         return f"is cut short: a checkpoint of which only the first {size:,} bytes are there. Copy it again."
     if start[8:10] == b'{"':
         return "holds weights alone (safetensors), no checkpoint. Pass their folder as --model.name_or_path to `fit`."

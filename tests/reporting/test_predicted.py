@@ -49,6 +49,11 @@ def test_scores(tmp_path: Path) -> None:
         ([GOOD, GOOD], "line 2: idx 0 is that of line 1, too. Delete the file, and it is made anew."),
         ([{**GOOD, "idx": True}], "line 1: idx is True, not the number of a row"),
         ([{**GOOD, "idx": -1}], "line 1: idx is -1, not the number of a row"),
+        ([{**GOOD, "idx": 10**400}], f"line 1: idx is 1{'0' * 59}..., not the number of a row"),
+        (
+            [{**GOOD, "probabilities": {"positive": 10**400, "negative": 0}}],
+            f"positive is 1{'0' * 59}..., not a number",
+        ),
         ([{**GOOD, "label": "Positive"}], "label is 'Positive', no label of task sst2. Did you mean 'positive'?"),
         ([{**GOOD, "gold": 1}], "gold is 1, no label of task sst2. Its labels are: negative, positive."),
         ([{**GOOD, "probabilities": {"positive": 1}}], "one number for each of negative, positive"),

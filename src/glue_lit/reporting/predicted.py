@@ -80,6 +80,12 @@ def read_predicted(path: Path, task: TaskSpec) -> Predicted:
 
 
 _ANEW = " Delete the file, and it is made anew."
+_MOST_ROWS = 1 << 62
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _values(values: Sequence[Any], task: TaskSpec) -> Values:
@@ -88,8 +94,8 @@ def _values(values: Sequence[Any], task: TaskSpec) -> Values:
 
 def _line(values: Mapping[str, Any], task: TaskSpec, place: str) -> Line:
     idx = values.get("idx")
-    if not isinstance(idx, int) or isinstance(idx, bool) or idx < 0:
-        raise DataError(f"{place}: idx is {idx!r}, not the number of a row.{_ANEW}")
+    if not isinstance(idx, int) or isinstance(idx, bool) or not 0 <= idx < _MOST_ROWS:
+        raise DataError(f"{place}: idx is {_shown(idx)}, not the number of a row.{_ANEW}")
     if task.is_regression:
         gold = None if values.get("gold") is None else _number(values, "gold", place)
         return idx, gold, _number(values, "score", place), None
@@ -99,9 +105,12 @@ def _line(values: Mapping[str, Any], task: TaskSpec, place: str) -> Line:
 
 def _number(values: Mapping[str, Any], key: str, place: str) -> float:
     value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError(f"{place}: {key} is {value!r}, not a number.{_ANEW}")
-    return float(value)
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(number := float(value)):
+            return number
+    except OverflowError:  # JSON's integers have any number of digits
+        pass
+    raise DataError(f"{place}: {key} is {_shown(value)}, not a number.{_ANEW}")
 
 
 def _class(values: Mapping[str, Any], key: str, task: TaskSpec, place: str) -> int:
