@@ -107,14 +107,7 @@ def _inject(model: Any, settings: dict[str, Any], trained: list[nn.Parameter]) -
         from peft.tuners.tuners_utils import BaseTunerLayer
     except ImportError:
         raise ModelError("model.peft needs the package peft: `pip install peft`.") from None
-    method = settings.get("peft_type")
-    if method not in METHODS:
-        raise UsageError(f"model.peft: got the method {method}, allowed: {', '.join(METHODS)}.")
-    if settings.get("init_lora_weights") in _BY_DATA:
-        raise ModelError(
-            f"model.peft.init_args.init_lora_weights: got {settings['init_lora_weights']}, which needs a pass over the "
-            "data first. Allowed: true, false, gaussian, pissa, olora, orthogonal."
-        )
+    method = _method(settings)
     settings = {name: value for name, value in settings.items() if name not in _OF_A_FILE}
     if "exclude_modules" in settings and settings["exclude_modules"] is None:
         whole = {id(parameter) for parameter in trained}
@@ -144,6 +137,19 @@ def _inject(model: Any, settings: dict[str, Any], trained: list[nn.Parameter]) -
     if not any(isinstance(module, BaseTunerLayer) for module in model.modules()):
         raise ModelError(f"model.peft: {method} has put no adapter into this model. Check init_args.target_modules.")
     return config
+
+
+def _method(settings: Mapping[str, Any]) -> Any:
+    """The method that is asked for, if it can be used."""
+    method = settings.get("peft_type")
+    if method not in METHODS:
+        raise UsageError(f"model.peft: got the method {method}, allowed: {', '.join(METHODS)}.")
+    if settings.get("init_lora_weights") in _BY_DATA:
+        raise ModelError(
+            f"model.peft.init_args.init_lora_weights: got {settings['init_lora_weights']}, which needs a pass over the "
+            "data first. Allowed: true, false, gaussian, pissa, olora, orthogonal."
+        )
+    return method
 
 
 def _layer_names(model: Any) -> list[str]:

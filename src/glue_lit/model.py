@@ -21,7 +21,7 @@ from glue_lit.custom import custom_of, task_of
 from glue_lit.data.batches import Batch
 from glue_lit.divergence import DivergenceGuard, NonFinite
 from glue_lit.dropout import cheapen_dropout, set_dropout
-from glue_lit.errors import UsageError
+from glue_lit.hyperparameters import check_hyperparameters
 from glue_lit.layers import freeze_layers, layered_groups
 from glue_lit.losses import r_drop as r_drop_penalty
 from glue_lit.losses import task_loss, twice, weighted_loss
@@ -111,20 +111,8 @@ class SequenceClassifier(LightningModule):
         self.save_hyperparameters(ignore=["architecture", "peft"])
         # A checkpoint has them as plain values.
         self.save_hyperparameters({"peft": peft if peft is None or isinstance(peft, dict) else plain_settings(peft)})
-        if peft is not None and freeze is not None:
-            raise UsageError(
-                "model.freeze and model.peft: give one of them. With adapters the encoder's own weights stay as they "
-                "are; model.peft.init_args.layers_to_transform says which layers have adapters."
-            )
+        check_hyperparameters(self.hparams)
         self.task = task_of(task, custom_of(custom))
-        for flag in ("learning_rate", "weight_decay", "warmup", "max_grad_norm", "r_drop"):
-            if not 0 <= self.hparams[flag] < float("inf"):
-                raise UsageError(f"model.{flag}: got {self.hparams[flag]}, allowed: a number from 0 up.")
-        for flag, value in (("label_smoothing", label_smoothing), ("dropout", dropout or 0.0)):
-            if not 0 <= value < 1:
-                raise UsageError(f"model.{flag}: got {value}, allowed: from 0 up, below 1.")
-        if not 0 < layer_decay <= 1:
-            raise UsageError(f"model.layer_decay: got {layer_decay}, allowed: above 0, up to 1 (no decay).")
         self._architecture = architecture
         self.must_be_trained = False  # whether to stop where the pretrained model's head is not one of this task
         self.has_trained_head = False  # whether it was one, once the model is built from pretrained weights
