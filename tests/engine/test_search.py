@@ -1,7 +1,9 @@
 """A search over a function in place of trainings: what is kept, what goes on, and how well it searches."""
 
+import contextlib
 import math
 import re
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,3 +193,30 @@ def test_it_finds_the_optimum_better_than_chance(tmp_path: Path) -> None:
     chance = distances(lambda seed: optuna.samplers.RandomSampler(seed=seed))
     assert ours[2] < 0.1  # the median: a learning rate within a quarter of the best
     assert sum(ours) < sum(chance)
+
+
+def test_a_database_that_was_lost_is_not_begun_anew_over_its_trials(tmp_path: Path) -> None:
+    # the new search's trial 0 would remove the old one's run, or go on with it under other settings
+    search = search_in(tmp_path / "cola")
+    run(search, near)
+    (tmp_path / "cola" / "study.db").unlink()
+    with pytest.raises(
+        RunError, match=r"cola holds 4 trial\(s\), but its database knows none: study\.db was lost .*NAME"
+    ):
+        search_in(tmp_path / "cola")
+
+
+def test_a_database_that_is_none_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "cola").mkdir()
+    (tmp_path / "cola" / "study.db").write_text("no database, but long enough to look like one" * 50)
+    with pytest.raises(RunError, match=r"file is not a database.* It is damaged: put a copy back, or begin anew"):
+        search_in(tmp_path / "cola")
+
+
+@pytest.mark.slow
+def test_a_locked_database_says_who_may_hold_it(tmp_path: Path) -> None:
+    search_in(tmp_path / "cola")
+    with contextlib.closing(sqlite3.connect(tmp_path / "cola" / "study.db")) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RunError, match=r"database is locked.* Another program holds it"):
+            search_in(tmp_path / "cola")

@@ -69,6 +69,8 @@ class Search:
         self._shared = storage is not None
         self.study = _open(folder, higher_is_better, storage)
         done = len(self.study.get_trials(deepcopy=False))
+        if not done:
+            _check_nothing_lost(folder)
         # Seeded by how many there are: begun again with the same numbers, it would try the same once more.
         self.study.sampler = sampler or optuna.samplers.TPESampler(
             seed=seed + done, constant_liar=True, n_startup_trials=min(10, max(4, trials // 4))
@@ -212,8 +214,36 @@ def _open(folder: Path, higher_is_better: bool, storage: str | None) -> Study:
                 time.sleep(random.uniform(0.2, 1.0))
                 continue
             reason = " ".join(str(error).split())[:200]
-            raise RunError(f"The search's database {_without_password(url)} cannot be used: {reason}") from error
+            raise RunError(
+                f"The search's database {_without_password(url)} cannot be used: {reason}.{_way_out(reason)}"
+            ) from error
     raise AssertionError("unreachable")
+
+
+def _check_nothing_lost(folder: Path) -> None:
+    """Stop where trials lie that a new study knows nothing of.
+
+    Its own trials would get their folders: finished runs would be removed, others go on with their old settings.
+
+    Raises:
+        RunError: There are some.
+    """
+    if begun := sorted(path.name for path in (folder / "trials").glob("*")):
+        raise RunError(
+            f"{folder} holds {len(begun)} trial(s), but its database knows none: study.db was lost or replaced. Put it "
+            "back, or begin anew under another name (`--tune.name NAME`)."
+        )
+
+
+def _way_out(reason: str) -> str:
+    """What to do about a database that is a file."""
+    if "locked" in reason:
+        return " Another program holds it (a dashboard, a copy): close that, and run the command again."
+    if "not a database" in reason or "malformed" in reason:
+        return " It is damaged: put a copy back, or begin anew under another name (`--tune.name NAME`)."
+    if "unable to open" in reason or "readonly" in reason:
+        return " Look whether it is a file, and who may write there; or choose another place by --tune.name."
+    return ""
 
 
 def _without_password(url: str) -> str:
