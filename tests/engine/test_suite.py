@@ -39,6 +39,23 @@ def test_a_start_is_of_the_same_seed_and_model(tmp_path: Path) -> None:
     assert "a/one" in mnli.job.arguments
 
 
+def test_a_start_may_lie_there_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text("{}")
+    (tmp_path / "mnli").mkdir()  # no run: the suite has a task of that name
+    monkeypatch.chdir(tmp_path)
+    jobs = planned(tmp_path, models=["one"], init_from={"cola": "encoder", "qqp": "run", "rte": "mnli"})
+    assert len(jobs) == 8
+    for job in jobs:
+        arguments = list(job.job.arguments)
+        if job.task == "cola":  # the last word is the folder's
+            assert arguments[-2:] == ["--model.name_or_path", str(tmp_path / "encoder")]
+        elif job.task == "qqp":
+            assert arguments[-2:] == ["--model.init_from", str(tmp_path / "run")]
+        assert (job.start is not None) is (job.task == "rte")
+
+
 def test_a_start_may_be_a_training_on_other_data(tmp_path: Path) -> None:
     file = tmp_path / "sentences.yaml"
     file.write_text("data: {task: good-sentences, source: mine.csv}")
@@ -50,6 +67,9 @@ def test_a_start_may_be_a_training_on_other_data(tmp_path: Path) -> None:
     start = Path(cola.job.arguments[cola.job.arguments.index("--model.init_from") + 1])
     assert start == starts[1].job.folder / "lightning_logs" / "good-sentences" / "version_0"
     assert starts[1].job.arguments[:3] == ("--a=1", "--config", str(file))  # its own data win
+    for given in (["--model.name_or_path", "mine"], ["--model.name_or_path=mine"]):  # but the encoder is that of all
+        jobs = planned(tmp_path, tasks=["cola"], init_from={"cola": str(file)}, arguments=[*given, "--a=1"])
+        assert jobs[0].job.arguments[: len(given) + 3 + len(given)] == (*given, "--a=1", "--config", str(file), *given)
     assert "--data.task" not in starts[1].job.arguments
     assert all(p.start is None for p in jobs if p.task == "rte")
 
@@ -69,7 +89,10 @@ def test_recipes_come_before_the_settings_of_all(tmp_path: Path) -> None:
         ({"tasks": []}, "suite.tasks: it is empty"),
         ({"tasks": ["colla"]}, "Did you mean 'cola'?"),
         ({"tasks": ["ax"]}, "suite.tasks: ax has no training rows; mnli is what is trained"),
-        ({"init_from": {"rte": "sst2"}}, "suite.init_from: 'sst2' is not in suite.tasks"),
+        (
+            {"init_from": {"rte": "sst2"}},
+            "suite.init_from: 'sst2' is not in suite.tasks (cola, rte, mnli, qqp), and no folder of a",
+        ),
         ({"init_from": {"wnli": "mnli"}}, "suite.init_from: 'wnli' is not in suite.tasks"),
         ({"init_from": {"rte": "mnli", "mnli": "rte"}}, "starts from itself"),
         ({"init_from": {"rte": "rte"}}, "starts from itself"),

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from glue_lit.commands.children import run_child, what_it_said
 from glue_lit.commands.flags import Flags
+from glue_lit.commands.suite_report import is_suite, write_suite_report
 from glue_lit.console import print_table, say
 from glue_lit.errors import RunError, UsageError, did_you_mean
+from glue_lit.locales import takes_all
 from glue_lit.predictions import checkpoint_fingerprint, read_record
 from glue_lit.runs import LOGS, Run, is_locked, newest_run, open_run
 from glue_lit.tasks import TaskSpec
@@ -30,10 +32,11 @@ def _parser() -> Flags:
         "glue-lit report",
         description="Write a page (one HTML file) and its figures (PNG) on a run, or on several side by side: scores "
         "with intervals, learning curves, confusion, slices, calibration, mistakes; of two runs whether they differ by "
-        "more than chance.",
+        "more than chance. On a suite (lightning_logs/suite/NAME): tasks by models, beside what others have published.",
         allow_abbrev=False,
     )
-    flags.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories (default: the newest run)")
+    flags.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories, or suites (default: the "
+                       "newest run)")  # fmt: skip
     flags.add_argument("--output", type=Path, help="folder (default: RUN/report; of several runs ./report)")
     flags.add_argument("--split", help="labelled split (default: the one whose metric picks the checkpoint)")
     flags.add_argument("--slice", action="append", default=[], metavar="COLUMN", help="score by a column of the data")
@@ -48,6 +51,8 @@ def main() -> None:
     """Write the report."""
     options = _parser().parse_args(sys.argv[2:])
     _check_installed()
+    if any(is_suite(path) for path in options.runs):
+        return write_suite_report(options)
     runs = _runs(options)
     output = _output(options, runs)
     from glue_lit.reporting.figures import drawings
@@ -60,7 +65,7 @@ def main() -> None:
     text = page(report, figures)
     _write(output, text, figures)
     if options.json:
-        print(json.dumps(json_values(numbers(report)), ensure_ascii=False))
+        print(json.dumps(json_values(numbers(report)), ensure_ascii=not takes_all(sys.stdout)))
     else:
         _say(report, output, figures)
 

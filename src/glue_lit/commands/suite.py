@@ -34,7 +34,8 @@ class Suite:
         seeds: Seeds of each.
         models: Names of the models; null for that of the configuration.
         init_from: By task the task whose encoder it starts from, e.g. {rte: mnli}, or the configuration of a training
-            on other data that comes before, e.g. {cola: configs/custom.yaml}.
+            on other data that comes before, e.g. {cola: configs/custom.yaml}, or the folder of a run or a model that
+            is there already, e.g. {stsb: lightning_logs/mnli/version_0}.
         recipes: File with each task's recipe, {task} and {model} standing for their names, the model's in lower case
             and without its owner; tasks without one have the settings of all.
         name: Of the suite, a folder in lightning_logs/suite. The same name goes on with it.

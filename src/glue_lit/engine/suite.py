@@ -48,7 +48,8 @@ def plan(
         seeds: Seeds of each.
         models: Names of the models; none for that of the configuration.
         init_from: By task the task whose encoder it starts from, of the same model and seed; or the configuration
-            (a YAML file) of a training that comes before.
+            (a YAML file) of a training that comes before; or the folder of a run or a model that is there already, for
+            all seeds.
         arguments: Those of `fit` for all.
         recipes: File of each task's recipe, with ``{task}`` and ``{model}`` (in lower case) in its name; left out where
             there is none.
@@ -65,9 +66,11 @@ def plan(
             for seed in seeds:
                 place = folder / (of_model or "model") / task / f"seed_{seed}"
                 first = init_from.get(task)
-                start = None if first is None else _name(of_model, _label(first), seed)
+                waits = first is not None and not _is_folder(first, tasks)
+                start = _name(of_model, _label(first), seed) if first is not None and waits else None
                 flags = [*_recipe(recipes, task, of_model), *arguments, "--data.task", task, *_common(model, seed)]
-                flags += ["--model.init_from", str(_run(folder, of_model, first, seed))] if first is not None else []
+                if first is not None:
+                    flags += _from_run(_run(folder, of_model, first, seed)) if waits else _from_folder(first)
                 found.append(Planned(Job(_name(of_model, task, seed), place, tuple(flags)), model, task, seed, start))
     return found
 
@@ -93,9 +96,35 @@ def _starts(
     for file in dict.fromkeys(start for start in starts if _is_file(start)):
         for seed in seeds:
             place = folder / (of_model or "model") / _label(file) / f"seed_{seed}"
-            # After the settings of all, which are for the tasks: it has data of its own.
-            flags = (*arguments, "--config", str(Path(file).resolve()), *_common(model, seed))
+            # After the settings of all, which are for the tasks: it has data of its own. The encoder is theirs.
+            flags = (*arguments, "--config", str(Path(file).resolve()), *_model_in(arguments), *_common(model, seed))
             yield Planned(Job(_name(of_model, _label(file), seed), place, flags), model, _label(file), seed)
+
+
+def _model_in(arguments: Sequence[str]) -> list[str]:
+    """The model's name as the command line gives it, if it does: a file of settings that comes later has another."""
+    flag, found = "--model.name_or_path", []
+    for place, argument in enumerate(arguments):
+        if argument == flag:
+            found = list(arguments[place : place + 2])
+        elif argument.startswith(f"{flag}="):
+            found = [argument]
+    return found
+
+
+def _is_folder(start: str, tasks: Sequence[str]) -> bool:
+    """Whether it is the folder of a run or a model, and not a task that happens to be called like a folder here."""
+    return start not in tasks and Path(start).is_dir()
+
+
+def _from_folder(start: str) -> list[str]:
+    """The arguments that start from a run or a model; it may lie below the folder where the command was given."""
+    place = Path(start).resolve()
+    return ["--model.name_or_path", str(place)] if (place / "config.json").is_file() else _from_run(place)
+
+
+def _from_run(run: Path) -> list[str]:
+    return ["--model.init_from", str(run)]
 
 
 def _is_file(start: str) -> bool:
@@ -137,10 +166,11 @@ def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
         if _label(file) in tasks or any(_label(other) == _label(file) for other in files - {file}):
             raise UsageError(f"suite.init_from: {file} is called like another of the suite; give it a name of its own.")
     for task, first in init_from.items():
-        for name in (task, *(() if _is_file(first) else (first,))):
+        for name in (task, *(() if _is_file(first) or _is_folder(first, tasks) else (first,))):
             if name not in tasks:
+                other = "" if name == task else ", and no folder of a run or model"
                 near = did_you_mean(name, tasks)
-                raise UsageError(f"suite.init_from: {name!r} is not in suite.tasks ({', '.join(tasks)}).{near}")
+                raise UsageError(f"suite.init_from: {name!r} is not in suite.tasks ({', '.join(tasks)}){other}.{near}")
         if _depth(task, init_from) > len(tasks):
             raise UsageError(f"suite.init_from: {task} starts from itself.")
 

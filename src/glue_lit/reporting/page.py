@@ -11,6 +11,7 @@ from markupsafe import Markup
 from glue_lit import __version__
 from glue_lit.reporting.canvas import Drawing
 from glue_lit.reporting.comparison import Comparison
+from glue_lit.reporting.facts import duration
 from glue_lit.reporting.findings import Report
 from glue_lit.reporting.measures import TITLES
 from glue_lit.reporting.slice_figure import slice_keys
@@ -37,7 +38,7 @@ def page(report: Report, drawings: Sequence[Drawing]) -> str:
     by_name = {drawing.name: drawing for drawing in drawings}
     several = len(report.runs) > 1
     kind = "scatter" if report.task.is_regression else "confusion"
-    text = _environment().get_template("report.html.j2").render(
+    text = environment().get_template("report.html.j2").render(
         report=report,
         several=several,
         regression=report.task.is_regression,
@@ -54,7 +55,8 @@ def page(report: Report, drawings: Sequence[Drawing]) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair, which a label can hold, is no text
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates, with what they need."""
     environment = Environment(
         loader=PackageLoader("glue_lit.reporting"),
         autoescape=True,
@@ -62,7 +64,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"trusted": Markup, "visible": visible, "figure": _figure, "p_value": p_value}
+    environment.filters |= {
+        "trusted": Markup, "visible": visible, "figure": _figure, "p_value": p_value, "duration": duration
+    }  # fmt: skip
     return environment
 
 
