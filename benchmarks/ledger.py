@@ -26,6 +26,8 @@ CONFIGS = HERE.parent / "configs"
 MODEL = "all-minilm-l6-v2"
 # Tasks with training rows at hand, and the epochs that the notebook's recipe is run for.
 EPOCHS = {"cola": 5, "stsb": 3, "mrpc": 3, "rte": 3, "wnli": 3, "sst2": 1}
+# What trainings start from: what makes it, an example or a recipe, and the name that it gets.
+STARTS = {"grammar.py": "grammar-encoder", "silver.py": "silver.csv", "pairs.yaml": "pairs"}
 METRICS = {"matthews": "matthews_correlation", "spearman": "spearmanr"}  # ours by those of the baseline
 
 
@@ -41,7 +43,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--fresh", action="store_true", help="forget what the ledger has, after a change of recipes")
     parser.add_argument("--output", type=Path, default=HERE, help="folder of LEDGER.json and LEDGER.md")
     options = parser.parse_args(arguments)
+    options.work = options.work.resolve()  # the recipes are trained there, whatever folder this one is
     if options.glue_dir is not None:
+        options.glue_dir = options.glue_dir.resolve()
         for task in options.tasks:
             train(task, options)
         train_recipes(options)
@@ -80,16 +84,45 @@ def train(task: str, options: argparse.Namespace) -> None:
 
 
 def train_recipes(options: argparse.Namespace) -> None:
-    """Train what is missing of our recipes, with the tasks that others start from."""
+    """Train what is missing of our recipes, with what they start from."""
     suite = CONFIGS / "suite" / f"{MODEL}.yaml"
-    starts_from = yaml.safe_load(suite.read_text(encoding="utf-8"))["suite"]["init_from"]
+    settings = yaml.safe_load(suite.read_text(encoding="utf-8"))["suite"]
     tasks = list(options.tasks)
     for task in tasks:  # grows meanwhile: a start may have one itself
-        if (start := starts_from.get(task)) in EPOCHS and start not in tasks:
+        if (start := settings["init_from"].get(task)) in EPOCHS and start not in tasks:
             tasks.append(start)
-    kept = {task: start for task, start in starts_from.items() if task in tasks}
-    chosen = ("--suite.tasks", json.dumps(tasks), "--suite.init_from", json.dumps(kept))
-    call("glue_lit", "suite", "--config", suite, *common(options), "--suite.name", "recipe", *chosen)
+    kept = {task: start for task, start in settings["init_from"].items() if task in tasks}
+    for name, output in STARTS.items():  # below the folder where the suite is run
+        if any(Path(start).parts[0] == output or Path(start).stem == Path(output).stem for start in kept.values()):
+            make_start(name, options.work / output, options)
+    for task, start in kept.items():
+        kept[task] = str(HERE.parent / start) if start.endswith(".yaml") else start
+    recipes = HERE.parent / settings["recipes"]
+    chosen = ("--suite.tasks", json.dumps(tasks), "--suite.init_from", json.dumps(kept), "--suite.recipes", recipes)
+    call(
+        "glue_lit", "suite", "--config", suite, *common(options), "--suite.name", "recipe", *chosen, folder=options.work
+    )
+
+
+def make_start(name: str, output: Path, options: argparse.Namespace) -> None:
+    """Run one of the examples, or a recipe that others start from, unless what it makes is there."""
+    if output.exists():
+        return
+    if name.endswith(".py"):
+        command = [
+            sys.executable,
+            str(HERE.parent / "examples" / name),
+            str(options.glue_dir),
+            str(output),
+            options.model,
+        ]
+        if subprocess.run(command, check=False).returncode:
+            raise SystemExit(f"{name} has failed; see above.")
+        return
+    flags = ("--data.source", options.glue_dir, "--model.name_or_path", options.model, "--seed_everything", 0)
+    call(
+        "glue_lit", "fit", "--config", CONFIGS / "recipes" / MODEL / name, *flags, "--trainer.default_root_dir", output
+    )
 
 
 def common(options: argparse.Namespace) -> tuple[object, ...]:
@@ -100,9 +133,9 @@ def common(options: argparse.Namespace) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def call(module: str, *arguments: object) -> None:
+def call(module: str, *arguments: object, folder: Path | None = None) -> None:
     """Run a module, and stop with it."""
-    if subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=False).returncode:
+    if subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=False, cwd=folder).returncode:
         raise SystemExit(f"python -m {module} has failed; see above.")
 
 
@@ -138,6 +171,8 @@ def runs(work: Path) -> Iterator[dict[str, Any]]:
         if record["task"] not in EPOCHS:
             continue
         before = list(starts(record))
+        costs = [(r["wall_seconds"], r["processor_seconds"]) for r in (record, *before)]
+        costs += [cost for r in (record, *before) for cost in made(r)]
         yield {
             "system": path.relative_to(work).parts[2].partition("-")[0],
             "task": record["task"],
@@ -145,8 +180,8 @@ def runs(work: Path) -> Iterator[dict[str, Any]]:
             "epochs": record["epochs"],
             "metrics": {k.partition("/")[2]: v for k, v in record["metrics"].items() if not k.endswith("/loss")},
             "samples_per_second": record["train_samples_per_second"],
-            "wall_seconds": round(sum(r["wall_seconds"] for r in (record, *before)), 1),
-            "processor_seconds": round(sum(r["processor_seconds"] for r in (record, *before)), 1),
+            "wall_seconds": round(sum(wall for wall, _ in costs), 1),
+            "processor_seconds": round(sum(processor for _, processor in costs), 1),
             "starts_from": [r["task"] for r in before],
         }
 
@@ -158,3 +193,11 @@ def starts(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
         record = json.loads(path.read_text(encoding="utf-8"))
         yield record
         start = record["init_from"]
+
+
+def made(record: dict[str, Any]) -> Iterator[tuple[float, float]]:
+    """Wall and processor seconds of what the examples made for a run: its encoder, its data."""
+    for path in (Path(record["model"]) / "cost.json", Path(record["source"]).with_suffix(".cost.json")):
+        if path.is_file():
+            cost = json.loads(path.read_text(encoding="utf-8"))
+            yield cost["wall_seconds"], cost["processor_seconds"]

@@ -21,7 +21,11 @@ def work(tmp_path: Path) -> Path:
             "processor_seconds": 500.0,
         })  # fmt: skip
     (tmp_path / "hf.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    start = run(tmp_path / "start", "corrupted", 0, {"val/accuracy": 0.8}, None, 300.0)
+    start = run(tmp_path / "start", "corrupted", 0, {"val/accuracy": 0.8}, None, 200.0)
+    cost = {"processor_seconds": 60.0, "wall_seconds": 70.0}
+    (tmp_path / "corpus.cost.json").write_text(json.dumps(cost))  # of what the start was trained on
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "cost.json").write_text(json.dumps({"processor_seconds": 40.0, "wall_seconds": 50.0}))
     for seed, value in enumerate((0.35, 0.36)):
         place = tmp_path / "lightning_logs" / "suite" / "recipe" / "model" / "cola" / f"seed_{seed}"
         run(place / "lightning_logs" / "cola" / "version_0", "cola", seed, {"val/matthews_correlation": value},
@@ -33,6 +37,7 @@ def run(folder: Path, task: str, seed: int, metrics: dict[str, float], init_from
     folder.mkdir(parents=True)
     record: dict[str, Any] = {
         "task": task, "seed": seed, "epochs": 4, "metrics": {**metrics, "val/loss": 0.5}, "init_from": init_from,
+        "model": str(folder.parent / "encoder"), "source": str(folder.parent / "corpus.csv"),
         "train_samples_per_second": 300.0, "wall_seconds": seconds, "processor_seconds": seconds,
     }  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(record))
