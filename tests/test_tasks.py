@@ -3,13 +3,14 @@
 import csv
 import re
 from collections import Counter
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 
 from glue_lit.data.sources import open_split
 from glue_lit.errors import UsageError
-from glue_lit.tasks import TASKS, TaskSpec, best_is, get_task, log_prefix
+from glue_lit.tasks import TASKS, SplitFile, TaskSpec, best_is, get_task, log_prefix, logged_names
 
 # Class names of nyu-mll/glue in order (its dataset card): the number that the Hub gives a class is its place here.
 HUB_LABELS = {
@@ -53,6 +54,20 @@ METRICS = {
     "rte": {"accuracy"},
     "wnli": {"accuracy"},
     "ax": {"matthews_correlation"},
+}
+
+# Rows and text columns of nyu-mll/glue (its dataset card), and the names of Wang et al. 2019, section 3.
+CARDS = {
+    "cola": ("Corpus of Linguistic Acceptability", ("sentence",), (8551, 1043, 1063)),
+    "sst2": ("Stanford Sentiment Treebank", ("sentence",), (67349, 872, 1821)),
+    "mrpc": ("Microsoft Research Paraphrase Corpus", ("sentence1", "sentence2"), (3668, 408, 1725)),
+    "qqp": ("Quora Question Pairs", ("question1", "question2"), (363846, 40430, 390965)),
+    "stsb": ("Semantic Textual Similarity Benchmark", ("sentence1", "sentence2"), (5749, 1500, 1379)),
+    "mnli": ("Multi-Genre Natural Language Inference", ("premise", "hypothesis"), (392702, 9815, 9832, 9796, 9847)),
+    "qnli": ("Question-answering Natural Language Inference", ("question", "sentence"), (104743, 5463, 5463)),
+    "rte": ("Recognizing Textual Entailment", ("sentence1", "sentence2"), (2490, 277, 3000)),
+    "wnli": ("Winograd Natural Language Inference", ("sentence1", "sentence2"), (635, 71, 146)),
+    "ax": ("Diagnostic set", ("premise", "hypothesis"), (1104,)),
 }
 
 # Names that https://gluebenchmark.com/submit asks for.
@@ -135,6 +150,52 @@ def test_every_test_split_has_a_file_to_submit(name: str) -> None:
 
 def test_submission_is_complete() -> None:
     assert {file for task in TASKS.values() for file in task.submission.values()} == SUBMISSION
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_names_columns_and_sizes_are_the_cards(name: str) -> None:
+    task = get_task(name)
+    title, columns, rows = CARDS[name.removesuffix("-mm")]
+    assert task.hub_name == name.removesuffix("-mm")
+    assert task.title.startswith(title)
+    assert task.text_columns == columns
+    assert tuple(file.rows for file in task.files.values()) == rows
+    assert {file.skip_short for file in task.files.values()} == ({True, False} if name == "qqp" else {False})
+    assert task.files.get("test", next(iter(task.files.values()))).skip_short is False  # its rows are numbered
+
+
+def test_where_two_files_of_one_task_differ() -> None:
+    assert get_task("cola").files["train"].texts == (3,)
+    assert get_task("cola").files["test"].texts == ("sentence",)
+    assert get_task("mrpc").files["test"].texts == ("#1 String", "#2 String")
+    for name, file in get_task("mnli").files.items():
+        middle = name.removeprefix("validation_").removeprefix("test_")
+        kind = "train" if name == "train" else f"{'dev' if name.startswith('val') else 'test'}_{middle}"
+        assert (file.path, file.texts, file.label) == (f"MNLI/{kind}.tsv", ("sentence1", "sentence2"), "gold_label")
+    assert [file.path for file in get_task("ax").files.values()] == ["AX/AX.tsv"]
+
+
+def test_what_a_fit_logs() -> None:
+    assert logged_names(get_task("mrpc")) == ("val/accuracy", "val/f1", "val/loss", "train/loss")
+    assert logged_names(get_task("mnli")) == (
+        "val_matched/accuracy", "val_matched/loss", "val_mismatched/accuracy", "val_mismatched/loss", "train/loss",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("table", [get_task("cola"), get_task("cola").files["train"]])
+def test_the_table_cannot_be_changed(table: TaskSpec | SplitFile) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(table, next(iter(vars(table))), "other")
+    assert hash(get_task("cola").files["train"])
+
+
+def test_columns_that_put_rows_into_groups() -> None:
+    assert get_task("mnli").slice_columns == get_task("mnli-mm").slice_columns == ("genre",)
+    # the annotated file of https://gluebenchmark.com/diagnostics
+    assert get_task("ax").slice_columns == (
+        "Lexical Semantics", "Predicate-Argument Structure", "Logic", "Knowledge", "Domain",
+    )  # fmt: skip
+    assert {task.slice_columns for name, task in TASKS.items() if name not in ("mnli", "mnli-mm", "ax")} == {()}
 
 
 def test_unknown_task_names_what_there_is() -> None:

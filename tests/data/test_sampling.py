@@ -188,6 +188,21 @@ def test_start_in_the_middle_of_an_epoch(rank: int, kind: dict[str, object]) -> 
     assert len(list(sampler)) == len(whole)  # the next one is whole again
 
 
+def test_the_order_of_a_seed_never_changes() -> None:
+    # What was trained with a seed is trained the same way after a change of this code.
+    sampler = ShuffledSampler(torch.arange(3, 13), 4, 1)
+    assert list(sampler) == [[6, 7, 8, 9], [1, 3, 4, 5], [2, 0]]
+    sampler.set_epoch(1)
+    assert list(sampler) == [[5, 7, 8, 9], [1, 2, 3, 4], [6, 0]]
+
+
+def test_one_device_takes_all_where_nothing_is_said() -> None:
+    of = lengths(70)
+    assert list(ShuffledSampler(of, 8, 0)) == list(ShuffledSampler(of, 8, 0, 0, 1, grouped=True, tokens=None))
+    assert list(EvaluationSampler(of)) == list(EvaluationSampler(of, 0, 1, None, 8192))
+    assert sorted(map(len, EvaluationSampler(torch.ones(8193, dtype=torch.int64)))) == [1, 8192]
+
+
 def test_lightning_leaves_them_alone() -> None:
     # It replaces any sampler that is no DistributedSampler, by one that scores rows twice.
     assert isinstance(EvaluationSampler(lengths(3)), DistributedSampler)
