@@ -1,12 +1,13 @@
 # make install     the environment, in .venv
 # make quickstart  fine-tune a small encoder on the demo corpus
 # make test        lint, types and tests
+# make lowest      the tests with the oldest versions that pyproject.toml allows, in .venv-lowest
 # make bench       speed against the Hugging Face Trainer; GLUE_DIR=FOLDER names the official files
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install quickstart test slow bench
+.PHONY: install quickstart test slow lowest bench
 
 install: $(INSTALLED)
 
@@ -25,10 +26,17 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not network"
 
 slow: install
 	$(BIN)/python -m pytest -n 2 -m slow
+
+# Warnings are not errors here: old libraries warn of what newer ones have changed.
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e ".[dev,quickstart]"
+	.venv-lowest/bin/python -m pytest -n 2 -W default -m "not slow and not gpu and not network"
 
 bench: install
 	$(BIN)/python -m benchmarks --glue_dir $(or $(GLUE_DIR),$(error make bench GLUE_DIR=FOLDER with the official GLUE files))
