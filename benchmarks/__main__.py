@@ -3,6 +3,7 @@
     python -m benchmarks --glue_dir GLUE                 # everything, about half an hour on two cores
     python -m benchmarks --glue_dir GLUE --parts cola    # a part
     python -m benchmarks ledger --glue_dir GLUE          # scores instead: see benchmarks/ledger.py
+    python -m benchmarks untouched --glue_dir GLUE       # on rows that chose nothing: see benchmarks/untouched.py
 
 Every figure is a whole process; the sides take turns, and the table gives medians with the lowest and the
 highest. Leave the machine alone meanwhile.
@@ -12,6 +13,7 @@ import argparse
 import json
 import platform
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -21,10 +23,8 @@ from benchmarks import speed
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["ledger"]:
-        from benchmarks import ledger
-
-        ledger.main(sys.argv[2:])
+    if sys.argv[1:2] in (["ledger"], ["untouched"]):
+        import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--glue_dir", type=Path, required=True)

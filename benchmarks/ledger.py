@@ -2,6 +2,7 @@
 
     python -m benchmarks ledger --glue_dir GLUE      # trains what is missing (hours), then writes the ledger
     python -m benchmarks ledger                      # writes it from what lies in the work folder
+    python -m benchmarks untouched --glue_dir GLUE   # the check on rows that chose nothing: see benchmarks/untouched.py
 
 Four columns for each task: what others have published, the notebook's recipe through a Hugging Face `Trainer`
 (measured by `benchmarks.hf_trainer`), the same recipe through glue-lit, and our recipe. Every training is kept in
@@ -47,29 +48,42 @@ def main(arguments: Sequence[str]) -> None:
     if options.glue_dir is not None:
         options.glue_dir = options.glue_dir.resolve()
         for task in options.tasks:
-            train(task, options)
+            train_baseline(task, options)
+            train_same(task, options)
         train_recipes(options)
     path = options.output / "LEDGER.json"
-    before = json.loads(path.read_text(encoding="utf-8"))["records"] if path.is_file() and not options.fresh else []
+    before = known(path)["records"] if not options.fresh else []
     records = merged(before, (*baselines(options.work / "hf.jsonl"), *runs(options.work)))
     if not records:
         parser.error(f"there are no trainings in {options.work}: name the files to train on with --glue_dir.")
+    write(path, records, known(path)["untouched"])
+    print(f"{path} and LEDGER.md: {len(records)} trainings")
+
+
+def known(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The trainings and the untouched check that a ledger has."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {name: found.get(name, []) for name in ("records", "untouched")}
+
+
+def write(path: Path, records: list[dict[str, Any]], untouched: list[dict[str, Any]]) -> None:
+    """Write LEDGER.json and its page."""
     from benchmarks.__main__ import machine
 
     ledger = {
         "model": MODEL, "machine": machine(), "published": list(ledger_page.published(CONFIGS / "recipes")),
-        "records": records, "tried": json.loads((HERE / "tried.json").read_text(encoding="utf-8")),
+        "records": records, "untouched": untouched,
+        "tried": json.loads((HERE / "tried.json").read_text(encoding="utf-8")),
     }  # fmt: skip
     path.write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(ledger_page.page(ledger), encoding="utf-8")
-    print(f"{path} and LEDGER.md: {len(records)} trainings")
 
 
 # ---------------------------------------------------------------- training
 
 
-def train(task: str, options: argparse.Namespace) -> None:
-    """Train what is missing of a task with the notebook's recipe, one process at a time, on all cores."""
+def train_baseline(task: str, options: argparse.Namespace) -> None:
+    """Train what is missing of a task with the notebook's recipe and Hugging Face's trainer, on all cores."""
     options.work.mkdir(parents=True, exist_ok=True)
     found = {(r["task"], r["seed"]) for r in baselines(options.work / "hf.jsonl")}
     if seeds := [str(seed) for seed in options.seeds if (task, seed) not in found]:
@@ -79,6 +93,10 @@ def train(task: str, options: argparse.Namespace) -> None:
             "benchmarks.hf_trainer", "--glue_dir", options.glue_dir, "--task", task, "--model", resolve(options.model),
             "--epochs", EPOCHS[task], "--output", options.work / "hf.jsonl", "--seeds", *seeds,
         )  # fmt: skip
+
+
+def train_same(task: str, options: argparse.Namespace) -> None:
+    """Train what is missing of a task with the notebook's recipe and glue-lit."""
     same = ("--suite.name", f"same-{task}", "--suite.tasks", f"[{task}]", "--trainer.max_epochs", EPOCHS[task])
     call("glue_lit", "suite", *common(options), *same, "--suite.recipes", CONFIGS / "{task}.yaml")
 

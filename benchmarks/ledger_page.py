@@ -59,6 +59,7 @@ def page(ledger: dict[str, Any]) -> str:
         "Processor seconds of a training, evaluation each epoch included, with those of the run that it starts from.",
         "They are the fair measure here: other work ran on the machine, which the wall's clock does not forgive.",
         "",
+        *unchosen(ledger.get("untouched", [])),
         "## Tried, and what came of it",
         "",
         "| lever | task | found | kept |",
@@ -124,6 +125,28 @@ def target(task: str, metric: str, ours: Sequence[float], gain: float | None) ->
     else:
         return ""
     return said if reached is None else f"{said}: {'reached' if reached else 'NOT reached'}"
+
+
+def unchosen(records: Records) -> Iterator[str]:
+    """The check on training rows that were held out; nothing if it was not made."""
+    if not records:
+        return
+    yield from (
+        "## On rows that chose nothing",
+        "",
+        "`python -m benchmarks untouched`: every fifth training row was held out before anything was made of the",
+        "others, the starts included. Trained on those, the epoch picked on dev, the fifth scored once.",
+        "",
+        f"| task | metric | {SYSTEMS['same']} | {SYSTEMS['recipe']} | gain |",
+        "|---|---|---|---|---|",
+    )
+    for task in dict.fromkeys(record["task"] for record in records):
+        of_task = {name: [r for r in records if r["task"] == task and r["system"] == name] for name in SYSTEMS}
+        for metric in next(found for found in of_task.values() if found)[0]["metrics"]:
+            same, ours = ([r["metrics"][metric] for r in of_task[name]] for name in ("same", "recipe"))
+            gain = f"{mean(ours) - mean(same):+.4f}" if same and ours else "-"
+            yield f"| {task} | {metric} | {figure(same)} | {figure(ours)} | {gain} |"
+    yield ""
 
 
 def times(records: Records) -> Iterator[str]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import ledger, ledger_page
+from benchmarks import ledger, ledger_page, untouched
+from glue_lit.tasks import get_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -87,6 +88,51 @@ def test_parity(theirs: list[float], ours: list[float], said: str) -> None:
 )
 def test_targets(task: str, metric: str, ours: list[float], gain: float | None, said: str) -> None:
     assert ledger_page.target(task, metric, ours, gain) == said
+
+
+def test_the_untouched_check_is_on_the_page_where_it_was_made() -> None:
+    records = [
+        {"task": "stsb", "system": system, "seed": seed, "metrics": {"pearson": value}}
+        for system, values in (("same", (0.80, 0.82)), ("recipe", (0.85, 0.86)))
+        for seed, value in enumerate(values)
+    ]
+    assert not list(ledger_page.unchosen([]))
+    *_, line, empty = ledger_page.unchosen(records)
+    assert line == "| stsb | pearson | 0.8100 ± 0.0141 (n 2) | 0.8550 ± 0.0071 (n 2) | +0.0450 |"
+    assert empty == ""
+
+
+def test_every_fifth_training_row_is_held_out_and_nothing_else_is_changed(tmp_path: Path) -> None:
+    glue, work = tmp_path / "glue", tmp_path / "work"
+    before = {}
+    for task in untouched.TASKS:
+        files = get_task(task).files
+        header = b"the header\n" if isinstance(files["train"].texts[0], str) else b""
+        for name, count in (("train", 12), ("validation", 3)):
+            path = glue / files[name].path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(header + b"".join(b'%d\t\xc3\xa9 " row\n' % row for row in range(count)))
+            before[path] = path.read_bytes()
+    other = glue / "SST-2" / "train.tsv"
+    other.parent.mkdir()
+    before[other] = b"sentence\tlabel\n"
+    other.write_bytes(before[other])
+    for _ in range(2):  # a second time, as after an interruption
+        untouched.hold_out(glue, work)
+    for path, content in before.items():
+        assert path.read_bytes() == content
+    for task in untouched.TASKS:
+        files = get_task(task).files
+        has_header = isinstance(files["train"].texts[0], str)
+        rest, fifth = (
+            (work / folder / files[name].path).read_bytes().splitlines()
+            for folder, name in (("rest", "train"), ("fifth", "validation"))
+        )
+        assert (rest[:1] == fifth[:1] == [b"the header"]) is has_header
+        assert [line.split(b"\t")[0] for line in fifth[has_header:]] == [b"4", b"9"]
+        assert [int(line.split(b"\t")[0]) for line in rest[has_header:]] == [0, 1, 2, 3, 5, 6, 7, 8, 10, 11]
+        assert (work / "rest" / files["validation"].path).read_bytes() == before[glue / files["validation"].path]
+    assert (work / "rest" / "SST-2" / "train.tsv").read_bytes() == before[other]
 
 
 def test_published_figures_are_those_of_the_recipes() -> None:
