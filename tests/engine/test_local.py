@@ -35,6 +35,7 @@ def finished(slots: LocalSlots, count: int) -> dict[str, int]:
 
 def test_gpus_and_threads_are_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(local, "cores", lambda: 9)
     slots = LocalSlots(gpus_per_job=2)
     assert slots.slots == 2
@@ -52,6 +53,30 @@ def test_gpus_and_threads_are_handed_out(tmp_path: Path, monkeypatch: pytest.Mon
         ["6,7", "4", str(tmp_path / "b")],
         ["4,5", "4", str(tmp_path / "c")],
     ]
+    slots.close()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "share", "threads"),
+    [(None, 4, 4), ("1", 4, 1), ("2,1", 4, 2), ("8", 4, 4), ("", 4, 4), ("0", 4, 4), ("many", 4, 4)],
+)
+def test_no_more_threads_than_the_user_allows(
+    allowed: str | None, share: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    assert local.most_threads(share) == threads
+
+
+def test_the_users_number_of_threads_reaches_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setattr(local, "cores", lambda: 9)
+    slots = LocalSlots(1, gpus_per_job=0)
+    job = Script("a", tmp_path / "a", (SAY,))
+    slots.start(job)
+    assert finished(slots, 1) == {"a": 0}
+    assert job.output.read_text().split()[1] == "3"
     slots.close()
 
 

@@ -27,7 +27,7 @@ class LocalSlots:
     Args:
         slots: How many; ``None`` for as many as there are groups of GPUs, 1 without a GPU.
         gpus_per_job: GPUs of each job.
-        cpus_per_job: Threads of each job; ``None`` to divide those of this machine.
+        cpus_per_job: Threads of each job; ``None`` to divide those of this machine, with no more than OMP_NUM_THREADS.
     """
 
     def __init__(self, slots: int | None = None, gpus_per_job: int | None = None, cpus_per_job: int | None = None):
@@ -46,7 +46,7 @@ class LocalSlots:
             )
         self._gpus = [gpus[slot * each : (slot + 1) * each] for slot in range(self.slots)] if each else []
         self._has_gpus = bool(gpus)
-        self._threads = cpus_per_job or max(1, cores() // self.slots)
+        self._threads = cpus_per_job or most_threads(max(1, cores() // self.slots))
         self._children: list[_Child] = []
 
     @property
@@ -129,6 +129,16 @@ def _wait_for_orphan(job: Job) -> None:
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def most_threads(share: int) -> int:
+    """A job's share of the processors, but no more threads than the user allows a process.
+
+    On a machine that others use too, threads without a processor of their own wait for each other in circles: a
+    training with two of them on the one that was left took more than ten times as long as with one.
+    """
+    allowed = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list has a number for each level
+    return min(share, int(allowed)) if allowed.isdecimal() and int(allowed) else share
 
 
 def visible_gpus() -> list[str]:

@@ -28,7 +28,8 @@ class Engine:
         executor: local for this machine, ray for a Ray cluster.
         slots: How many at once; null for one a GPU (1 without), or for as many as the cluster has room for.
         gpus_per_job: GPUs of each; null for 1, if there are any.
-        cpus_per_job: Processor threads of each; null to divide those of this machine, 1 on a cluster.
+        cpus_per_job: Processor threads of each; null to divide those of this machine (no more than $OMP_NUM_THREADS, if
+            that is set), 1 on a cluster.
         address: Of a running Ray cluster (auto finds one); null starts one on this machine.
         retries: How often Ray starts a training again whose node was lost.
         patience: So many failures of the same kind in a row end everything.
