@@ -200,7 +200,13 @@ def test_a_long_curve_is_thinned_to_means() -> None:
 
 def test_names_tell_runs_apart() -> None:
     assert names_of([Path("/x/logs/rte/version_0")]) == ["rte/version_0"]
-    assert names_of([Path("/x/a/rte/version_0"), Path("/x/b/rte/version_0")]) == ["a/rte/version_0", "b/rte/version_0"]
+    assert names_of([Path("/x/rte/version_0"), Path("/x/rte/version_1")]) == ["rte/version_0", "rte/version_1"]
+    assert names_of([Path("/x/a/rte/version_0"), Path("/x/b/rte/version_0")]) == ["a", "b"]
+    suite = [
+        Path(f"/s/{name}/lightning_logs/rte/version_0") for name in ("m/rte/seed_0", "m/rte/seed_1", "n/rte/seed_1")
+    ]
+    assert names_of(suite) == ["m/seed_0", "m/seed_1", "n/seed_1"]
+    assert names_of([Path("/rte/version_0"), Path("/x/rte/version_0")]) == ["rte/version_0", "x"]
     assert names_of([Path("/run")]) == ["run"]
 
 

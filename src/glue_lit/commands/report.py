@@ -208,5 +208,5 @@ def _say(report: "Report", output: Path, figures: Sequence["Drawing"]) -> None:
         for note in run.notes:
             say(f"{run.name}: {note}")
     if report.comparison is not None:
-        say(verdict(report, report.comparison))
+        say(f"Is the difference more than chance? {verdict(report, report.comparison)}")
     say(f"Report      {output / _PAGE}, and {len(figures)} figures (PNG)")

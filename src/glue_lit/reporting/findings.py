@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -151,12 +152,17 @@ def _check_same_task(first: Material, other: Material) -> None:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """What runs are called: the last parts of their paths, as many as tell them apart, and at least two."""
+    """What runs are called: the last two parts of their paths, or where these are the same, the parts that differ.
+
+    Those of a suite are ``.../seed_0/lightning_logs/rte/version_0``: all that can be told apart there is the seed.
+    """
     parts = [path.absolute().parts[1:] for path in paths]
     for count in range(2, max(map(len, parts)) + 1):
-        names = ["/".join(part[-count:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
+        tails = [("",) * (count - len(part)) + part[-count:] for part in parts]
+        if len(set(tails)) == len(tails):
+            differs = [count == 2 or len(set(column)) > 1 for column in zip(*tails, strict=True)]
+            names = ["/".join(part for part in compress(tail, differs) if part) for tail in tails]
+            return [name or "/".join(tail[-2:]) for name, tail in zip(names, tails, strict=True)]
     return ["/".join(part[-2:]) for part in parts]
 
 
