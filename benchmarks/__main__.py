@@ -4,6 +4,7 @@
     python -m benchmarks --glue_dir GLUE --parts cola    # a part
     python -m benchmarks ledger --glue_dir GLUE          # scores instead: see benchmarks/ledger.py
     python -m benchmarks untouched --glue_dir GLUE       # on rows that chose nothing: see benchmarks/untouched.py
+    python -m benchmarks levers --glue_dir GLUE          # what each setting does: see benchmarks/levers.py
 
 Every figure is a whole process; the sides take turns, and the table gives medians with the lowest and the
 highest. Leave the machine alone meanwhile.
@@ -23,7 +24,7 @@ from benchmarks import speed
 
 
 def main() -> None:
-    if sys.argv[1:2] in (["ledger"], ["untouched"]):
+    if sys.argv[1:2] in (["ledger"], ["untouched"], ["levers"]):
         import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -3,6 +3,7 @@
     python -m benchmarks ledger --glue_dir GLUE      # trains what is missing (hours), then writes the ledger
     python -m benchmarks ledger                      # writes it from what lies in the work folder
     python -m benchmarks untouched --glue_dir GLUE   # the check on rows that chose nothing: see benchmarks/untouched.py
+    python -m benchmarks levers --glue_dir GLUE      # the recipe with one setting changed: see benchmarks/levers.py
 
 Four columns for each task: what others have published, the notebook's recipe through a Hugging Face `Trainer`
 (measured by `benchmarks.hf_trainer`), the same recipe through glue-lit, and our recipe. Every training is kept in
@@ -14,6 +15,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,13 @@ from typing import Any
 import yaml
 
 from benchmarks import ledger_page
+from glue_lit.data.sources import open_split
+from glue_lit.tasks import get_task
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "configs"
 MODEL = "all-minilm-l6-v2"
+SUITE = CONFIGS / "suite" / f"{MODEL}.yaml"
 # Tasks with training rows at hand, and the epochs that the notebook's recipe is run for.
 EPOCHS = {"cola": 5, "stsb": 3, "mrpc": 3, "rte": 3, "wnli": 3, "sst2": 1}
 # What trainings start from: what makes it, an example or a recipe, and the name that it gets.
@@ -45,35 +50,36 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", type=Path, default=HERE, help="folder of LEDGER.json and LEDGER.md")
     options = parser.parse_args(arguments)
     options.work = options.work.resolve()  # the recipes are trained there, whatever folder this one is
+    without: list[dict[str, Any]] = []
     if options.glue_dir is not None:
         options.glue_dir = options.glue_dir.resolve()
+        without = [commonest(task, options.glue_dir) for task in suite_settings()["majority"] if task in options.tasks]
         for task in options.tasks:
             train_baseline(task, options)
             train_same(task, options)
         train_recipes(options)
     path = options.output / "LEDGER.json"
     before = known(path)["records"] if not options.fresh else []
-    records = merged(before, (*baselines(options.work / "hf.jsonl"), *runs(options.work)))
+    records = merged(before, (*baselines(options.work / "hf.jsonl"), *runs(options.work), *without))
     if not records:
         parser.error(f"there are no trainings in {options.work}: name the files to train on with --glue_dir.")
-    write(path, records, known(path)["untouched"])
+    write(path, records=records)
     print(f"{path} and LEDGER.md: {len(records)} trainings")
 
 
 def known(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The trainings and the untouched check that a ledger has."""
+    """The trainings that a ledger has: for its first table, of the untouched check, with levers."""
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {name: found.get(name, []) for name in ("records", "untouched")}
+    return {name: found.get(name, []) for name in ("records", "untouched", "levers")}
 
 
-def write(path: Path, records: list[dict[str, Any]], untouched: list[dict[str, Any]]) -> None:
-    """Write LEDGER.json and its page."""
+def write(path: Path, **trainings: list[dict[str, Any]]) -> None:
+    """Write LEDGER.json and its page; what ``trainings`` does not name stays as `known`."""
     from benchmarks.__main__ import machine
 
     ledger = {
         "model": MODEL, "machine": machine(), "published": list(ledger_page.published(CONFIGS / "recipes")),
-        "records": records, "untouched": untouched,
-        "tried": json.loads((HERE / "tried.json").read_text(encoding="utf-8")),
+        **known(path), **trainings, "tried": json.loads((HERE / "tried.json").read_text(encoding="utf-8")),
     }  # fmt: skip
     path.write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(ledger_page.page(ledger), encoding="utf-8")
@@ -101,25 +107,35 @@ def train_same(task: str, options: argparse.Namespace) -> None:
     call("glue_lit", "suite", *common(options), *same, "--suite.recipes", CONFIGS / "{task}.yaml")
 
 
-def train_recipes(options: argparse.Namespace) -> None:
-    """Train what is missing of our recipes, with what they start from."""
-    suite = CONFIGS / "suite" / f"{MODEL}.yaml"
-    settings = yaml.safe_load(suite.read_text(encoding="utf-8"))["suite"]
+def train_recipes(options: argparse.Namespace, name: str = "recipe", flags: Sequence[str] = ()) -> None:
+    """Train what is missing of our recipes, with what they start from.
+
+    Args:
+        options: Of the command.
+        name: The suite's, below the work folder.
+        flags: Of `glue-lit fit`, for each of them.
+    """
+    settings = suite_settings()
     tasks = list(options.tasks)
     for task in tasks:  # grows meanwhile: a start may have one itself
         if (start := settings["init_from"].get(task)) in EPOCHS and start not in tasks:
             tasks.append(start)
     kept = {task: start for task, start in settings["init_from"].items() if task in tasks}
-    for name, output in STARTS.items():  # below the folder where the suite is run
+    for maker, output in STARTS.items():  # below the folder where the suite is run
         if any(Path(start).parts[0] == output or Path(start).stem == Path(output).stem for start in kept.values()):
-            make_start(name, options.work / output, options)
+            make_start(maker, options.work / output, options)
     for task, start in kept.items():
         kept[task] = str(HERE.parent / start) if start.endswith(".yaml") else start
     recipes = HERE.parent / settings["recipes"]
     chosen = ("--suite.tasks", json.dumps(tasks), "--suite.init_from", json.dumps(kept), "--suite.recipes", recipes)
-    call(
-        "glue_lit", "suite", "--config", suite, *common(options), "--suite.name", "recipe", *chosen, folder=options.work
-    )
+    all_flags = (*common(options), "--suite.name", name, *chosen, *flags)
+    call("glue_lit", "suite", "--config", SUITE, *all_flags, folder=options.work)
+
+
+def suite_settings() -> dict[str, Any]:
+    """What the suite of our recipes says."""
+    settings: dict[str, Any] = yaml.safe_load(SUITE.read_text(encoding="utf-8"))["suite"]
+    return settings
 
 
 def make_start(name: str, output: Path, options: argparse.Namespace) -> None:
@@ -186,13 +202,14 @@ def runs(work: Path) -> Iterator[dict[str, Any]]:
     """The trainings of the suites; a run that starts from another one has that one's time too."""
     for path in sorted(work.glob("lightning_logs/suite/*/*/*/seed_*/lightning_logs/*/version_*/metrics.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["task"] not in EPOCHS:
+        system = path.relative_to(work).parts[2].partition("-")[0]
+        if record["task"] not in EPOCHS or system not in ledger_page.SYSTEMS:  # a start, a lever
             continue
         before = list(starts(record))
         costs = [(r["wall_seconds"], r["processor_seconds"]) for r in (record, *before)]
         costs += [cost for r in (record, *before) for cost in made(r)]
         yield {
-            "system": path.relative_to(work).parts[2].partition("-")[0],
+            "system": system,
             "task": record["task"],
             "seed": record["seed"],
             "epochs": record["epochs"],
@@ -202,6 +219,18 @@ def runs(work: Path) -> Iterator[dict[str, Any]]:
             "processor_seconds": round(sum(processor for _, processor in costs), 1),
             "starts_from": [r["task"] for r in before],
         }
+
+
+def commonest(task: str, glue_dir: Path) -> dict[str, Any]:
+    """What the commonest label of the training rows makes of dev, where that is the recipe: nothing is trained."""
+    spec = get_task(task)
+    of_train, of_dev = (open_split(spec, str(glue_dir), split).read().labels for split in ("train", "validation"))
+    label = Counter(of_train).most_common(1)[0][0]
+    return {
+        "system": "recipe", "task": task, "seed": 0, "epochs": 0,
+        "metrics": {"accuracy": sum(gold == label for gold in of_dev) / len(of_dev)},
+        "samples_per_second": None, "wall_seconds": None, "processor_seconds": None,
+    }  # fmt: skip
 
 
 def starts(record: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     ledger.train_recipes(options)
     path = options.output / "LEDGER.json"
     found = list(scores(options.work, options.tasks))
-    ledger.write(path, ledger.known(path)["records"], ledger.merged(ledger.known(path)["untouched"], found))
+    ledger.write(path, untouched=ledger.merged(ledger.known(path)["untouched"], found))
     print(f"{path} and LEDGER.md: {len(found)} trainings, scored on rows that chose nothing")
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import glue_lit
 
-from benchmarks import ledger, ledger_page, untouched
+from benchmarks import ledger, ledger_page, levers, untouched
 from glue_lit.tasks import get_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -58,10 +59,11 @@ def test_a_start_counts_in_the_time(work: Path) -> None:
 def test_the_page_says_what_was_reached(work: Path) -> None:
     records = [*ledger.baselines(work / "hf.jsonl"), *ledger.runs(work)]
     (line,) = list(ledger_page.scores(records))[2:]
-    assert "| 0.3000 ± 0.0200 (n 3, 5 epochs) | not measured | 0.3550 ± 0.0071 (n 2, 4 epochs) |" in line
+    assert "| 0.475 | 0.3000 ± 0.0200 (n 3, 5 epochs) | not measured | 0.3550 ± 0.0071 (n 2, 4 epochs) |" in line
     assert line.endswith("| not measured | +0.0550 | +0.04: reached |")
     (time,) = list(ledger_page.times(records))[2:]
-    assert time == "| cola | 500 s | not measured | 500 s | 1.00 x |"
+    ours, theirs = "500 s, 520 s, 300/s", "500 s, 480 s, 90/s"
+    assert time == f"| cola | {theirs} | not measured | {ours} | 1.00 x, 1.08 x |"
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,59 @@ def test_the_untouched_check_is_on_the_page_where_it_was_made() -> None:
     *_, line, empty = ledger_page.unchosen(records)
     assert line == "| stsb | pearson | 0.8100 ± 0.0141 (n 2) | 0.8550 ± 0.0071 (n 2) | +0.0450 |"
     assert empty == ""
+
+
+def test_the_commonest_label_is_that_of_the_training_rows(tmp_path: Path) -> None:
+    (tmp_path / "WNLI").mkdir()
+    for name, labels in (("train", "00010"), ("dev", "1101")):
+        rows = "".join(f"{row}\tA.\tB.\t{label}\n" for row, label in enumerate(labels))
+        (tmp_path / "WNLI" / f"{name}.tsv").write_text(f"index\tsentence1\tsentence2\tlabel\n{rows}")
+    record = ledger.commonest("wnli", tmp_path)
+    assert record["metrics"] == {"accuracy": 0.25}
+    (line,) = list(ledger_page.scores([record]))[2:]
+    assert "| 0.2500 (n 1, the commonest label) |" in line
+    assert "not measured" in list(ledger_page.times([record]))[2]
+
+
+def test_levers_are_compared_with_the_recipe_of_the_same_seed() -> None:
+    values = {"recipe": (0.80, 0.82, 0.90), "r_drop": (0.83, 0.83)}
+    records = [
+        {
+            "task": "mrpc", "system": name, "what": f"what {name} is", "seed": seed, "processor_seconds": 100.0 + seed,
+            "metrics": {"accuracy": value, "f1": 0.9},
+        }
+        for name, of_lever in values.items()
+        for seed, value in enumerate(of_lever)
+    ]  # fmt: skip
+    assert not list(ledger_page.pulled([]))
+    *_, recipe, lever, empty = ledger_page.pulled(records)
+    assert recipe == "| what recipe is | 0.8400 ± 0.0529 (n 3) | 0.9000 ± 0.0000 (n 3) | - | 101 s |"
+    assert lever == "| what r_drop is | 0.8300 ± 0.0000 (n 2) | 0.9000 ± 0.0000 (n 2) | +0.0200 ± 0.0141 | 100 s |"
+    assert empty == ""
+
+
+def test_trainings_with_levers_are_not_those_of_the_recipe(work: Path) -> None:
+    before = list(ledger.runs(work))
+    for suite, value in (("lever-r_drop", 0.83), ("recipe", 0.81)):
+        place = work / "lightning_logs" / "suite" / suite / "model" / "mrpc" / "seed_0" / "lightning_logs" / "mrpc"
+        run(place / "version_0", "mrpc", 0, {"val/accuracy": value}, None, 90.0)
+    assert [r["metrics"] for r in ledger.runs(work) if r not in before] == [{"accuracy": 0.81}]
+    found = {r["system"]: r for r in levers.trainings(work)}
+    assert found.keys() == {"recipe", "r_drop"}
+    assert found["r_drop"]["metrics"] == {"accuracy": 0.83}
+    assert found["r_drop"]["what"].startswith("R-Drop 1")
+
+
+def test_levers_change_the_recipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = REPOSITORY / "configs" / "recipes" / ledger.MODEL / f"{levers.TASK}.yaml"
+
+    def settings(flags: tuple[str, ...]) -> str:
+        assert glue_lit(monkeypatch, "fit", "--config", recipe, *flags, "--print_config") == 0
+        return capsys.readouterr().out
+
+    found = [settings(lever.flags) for lever in levers.LEVERS.values()]
+    assert len(set(found)) == len(found)
+    assert found[0] == settings(())
 
 
 def test_every_fifth_training_row_is_held_out_and_nothing_else_is_changed(tmp_path: Path) -> None:
@@ -156,7 +211,7 @@ def test_what_is_found_again_replaces_what_was_known(work: Path, tmp_path: Path)
     ledger.main(["--work", str(work), "--output", str(place)])
     first = json.loads((place / "LEDGER.json").read_text())
     assert len(first["records"]) == 5
-    assert "| cola | matthews_correlation | 0.3000 ± 0.0200" in (place / "LEDGER.md").read_text()
+    assert "| cola | matthews_correlation | 0.475 | 0.3000 ± 0.0200" in (place / "LEDGER.md").read_text()
     line = json.loads((work / "hf.jsonl").read_text().splitlines()[0])
     (work / "hf.jsonl").write_text(json.dumps(line | {"metrics": {"matthews": 0.33}}) + "\n")
     ledger.main(["--work", str(work), "--output", str(place)])
