@@ -32,16 +32,12 @@ class Lever(NamedTuple):
     flags: tuple[str, ...]
 
 
-def _average(decay: float) -> tuple[str, ...]:
-    return ("--trainer.callbacks+=EMAWeightAveraging", f"--trainer.callbacks.decay={decay}")
-
-
 TASK = "mrpc"  # short trainings, labels that neither a start nor a corpus of ours is made for
 LEVERS = {
     RECIPE: Lever("the recipe: lr 1e-4, layer decay 0.8, warm-up 0.1, batch 16, 3 epochs", ()),
     "label_smoothing": Lever("label smoothing 0.1 (Szegedy et al. 2016)", ("--model.label_smoothing=0.1",)),
     "r_drop": Lever("R-Drop 1 (Wu et al. 2021)", ("--model.r_drop=1",)),
-    "average": Lever("moving average of the weights, decay 0.99", _average(0.99)),
+    "average": Lever("moving average of the weights over about 100 steps", ("--model.average=0.99",)),
     "no_dropout": Lever("no dropout", ("--model.dropout=0",)),
     "more_dropout": Lever("dropout 0.2", ("--model.dropout=0.2",)),
     "flat": Lever("one learning rate for all layers (layer decay 1)", ("--model.layer_decay=1",)),

@@ -31,6 +31,7 @@ LAYERS = (
         "rows",
         "data",
         "adapters",
+        "averaging",
         "building",
         "heads",
         "hyperparameters",

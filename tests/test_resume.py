@@ -129,6 +129,7 @@ CUTS = [
     *(("on_validation_end", n) for n in (1, 2, 3)),
 ]
 RECIPES: dict[str, dict[str, Any]] = {
+    "average": {"model": {"average": 0.9}},
     "layers": {"model": {"layer_decay": 0.8}},
     "lora": {"model": {"peft": {"peft_type": "LORA", "r": 4, "lora_dropout": 0.1}}},
     "frozen": {"model": {"freeze": 1}},

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from glue_lit.arguments import resolve_arguments, setting
+from glue_lit.averaging import check_averaging
 from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, SaveConfig
 from glue_lit.checkpoints import check_undamaged, read_checkpoint
 from glue_lit.configs import check_config, config_files, where_set
@@ -171,6 +172,7 @@ class ConfiguredCLI(LightningCLI):
         self.best = config["checkpoint"]
         trainer = config["trainer"]
         run = run_of(self._checkpoint) if self._checkpoint is not None else None
+        check_averaging(trainer.get("callbacks") or [])
         callbacks = [*(trainer.get("callbacks") or []), self.watch, EvaluationSignals(self.stop)]
         if self.subcommand != "fit":
             kwargs["logger"] = False

@@ -6,7 +6,7 @@ from typing import Any
 from glue_lit.errors import UsageError
 
 _FROM_ZERO = ("learning_rate", "weight_decay", "warmup", "max_grad_norm", "r_drop")
-_SHARES = ("label_smoothing", "dropout")
+_SHARES = ("label_smoothing", "dropout", "average")
 
 
 def check_hyperparameters(values: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.utils import get_total_norm
@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from glue_lit import __version__
 from glue_lit.adapters import PeftMethod, add_adapters, plain_settings, same_method
+from glue_lit.averaging import WeightAverage, weights_to_train_on
 from glue_lit.building import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
 from glue_lit.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
 from glue_lit.custom import custom_of, task_of
@@ -66,6 +67,8 @@ class SequenceClassifier(LightningModule):
         label_smoothing: Share of the probability that training spreads over all labels; 0 for none.
         r_drop: Weight of the difference between two passes with other dropout masks (R-Drop); 0 for one pass.
         dropout: Rate of dropout on hidden states, attention and head; null for the model's own.
+        average: Validate and keep a moving average of the weights, of which each step leaves this share: 0.99 averages
+            over about the last 100 steps; 0 for the weights themselves.
         freeze: Leave the embeddings (0) and so many of the first layers as they are; null trains everything.
         layer_decay: Learning rate of each layer as a fraction of that of the layer above it; the head and what
             follows the layers have learning_rate itself, the embeddings the lowest.
@@ -97,6 +100,7 @@ class SequenceClassifier(LightningModule):
         label_smoothing: float = 0.0,
         r_drop: float = 0.0,
         dropout: float | None = None,
+        average: float = 0.0,
         freeze: int | None = None,
         layer_decay: float = 1.0,
         attention: str | None = None,
@@ -197,6 +201,8 @@ class SequenceClassifier(LightningModule):
             own = checkpoint.get("glue_lit", {})
             self.guard.skipped = own.get("skipped_steps", 0)
             self._point.load_state_dict(own.get("point", {}), self.device)
+            if not self.hparams["average"]:
+                weights_to_train_on(checkpoint)
             if self._optimizer_is_ours:
                 parameters = [p for group in self._parameter_groups() for p in group["params"]]
                 fit_moments(self, parameters, checkpoint)
@@ -231,6 +237,11 @@ class SequenceClassifier(LightningModule):
         if self.task.is_regression or (self._class_weights is None and not smoothing):
             return self.loss(logits, labels)
         return weighted_loss(logits, labels, self._class_weights, smoothing)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What the recipe adds to the trainer's callbacks."""
+        is_fit = self.trainer.state.fn == "fit"
+        return [WeightAverage(self.hparams["average"])] if is_fit and self.hparams["average"] else []
 
     def on_train_start(self) -> None:
         """Go on exactly where the checkpoint stands, if the fit continues from one."""

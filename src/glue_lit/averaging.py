@@ -1,0 +1,76 @@
+"""A moving average of the weights, validated and kept in their place."""
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from glue_lit.errors import UsageError
+
+EVERY = 10  # steps from one update to the next: it takes a pass over all weights, and 10 steps move them little
+
+
+class WeightAverage(WeightAveraging):
+    """Validate, keep and hand on a moving average of the weights; training goes on with the weights themselves.
+
+    Averaged iterates (Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"), with weights
+    that fall off exponentially. Lightning's callback, as an encoder needs it: buffers are copied, since they number
+    tokens and positions, of which there is no mean; and a checkpoint that is written in the middle of a validation has
+    both sets of weights in their places.
+
+    Args:
+        decay: Share of the average that a step leaves: 0.99 averages over about the last 100 steps.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay**EVERY))  # type: ignore[no-untyped-call]
+        self._is_swapped = False  # whether the model has the average's weights, as in a validation
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """At first after each step, so that a validation never scores the weights that training began with."""
+        return step_idx is not None and (step_idx < EVERY or (step_idx + 1) % EVERY == 0)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Make the average."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*WeightAveraging callback with a model that overrides")
+            super().setup(trainer, pl_module, stage)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average in the place of the weights."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._is_swapped = True
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the weights back."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._is_swapped = False
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the average as the model's state, and the weights beside it."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._is_swapped:
+            average, weights = checkpoint["current_model_state"], checkpoint["state_dict"]
+            checkpoint["state_dict"], checkpoint["current_model_state"] = average, weights
+
+
+def weights_to_train_on(checkpoint: dict[str, Any]) -> None:
+    """Put the weights themselves in the place of their average, for a fit that goes on without one; in place."""
+    checkpoint["state_dict"] = checkpoint.get("current_model_state", checkpoint["state_dict"])
+
+
+def check_averaging(callbacks: Iterable[object]) -> None:
+    """Stop at a callback of Lightning's that would average an encoder's buffers, and so score another model.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for callback in callbacks:
+        if isinstance(callback, WeightAveraging) and getattr(callback, "_use_buffers", False):
+            raise UsageError(
+                f"trainer.callbacks: {type(callback).__name__} averages buffers, too, and an encoder's buffers number "
+                "its tokens and positions. Use `--model.average 0.99` in its place, or add `use_buffers: false` to it."
+            )
