@@ -51,11 +51,14 @@ def minilm() -> str:
 def machine() -> dict[str, Any]:
     import torch
 
+    from glue_lit.machine import fast_precision
+
     packages = ("torch", "lightning", "transformers", "datasets", "accelerate")
     return {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
         "cores": len(__import__("os").sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
+        "precision": fast_precision("auto"),
         "python": sys.version.split()[0],
         **{package: version(package) for package in packages},
     }

@@ -34,6 +34,7 @@ SUITE = CONFIGS / "suite" / f"{MODEL}.yaml"
 EPOCHS = {"cola": 5, "stsb": 3, "mrpc": 3, "rte": 3, "wnli": 3, "sst2": 1}
 # What trainings start from: what makes it, an example or a recipe, and the name that it gets.
 STARTS = {"grammar.py": "grammar-encoder", "silver.py": "silver.csv", "pairs.yaml": "pairs"}
+TIMES = ("samples_per_second", "wall_seconds", "processor_seconds")
 METRICS = {"matthews": "matthews_correlation", "spearman": "spearmanr"}  # ours by those of the baseline
 
 
@@ -59,8 +60,12 @@ def main(arguments: Sequence[str]) -> None:
             train_same(task, options)
         train_recipes(options)
     path = options.output / "LEDGER.json"
-    before = known(path)["records"] if not options.fresh else []
-    records = merged(before, (*baselines(options.work / "hf.jsonl"), *runs(options.work), *without))
+    if options.fresh:
+        path.unlink(missing_ok=True)
+    found = (*baselines(options.work / "hf.jsonl"), *runs(options.work))
+    if not is_of_this_machine(path):
+        found = tuple(record | dict.fromkeys(TIMES) for record in found)
+    records = merged(known(path)["records"], (*found, *without))
     if not records:
         parser.error(f"there are no trainings in {options.work}: name the files to train on with --glue_dir.")
     write(path, records=records)
@@ -74,15 +79,31 @@ def known(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def write(path: Path, **trainings: list[dict[str, Any]]) -> None:
-    """Write LEDGER.json and its page; what ``trainings`` does not name stays as `known`."""
+    """Write LEDGER.json and its page; what ``trainings`` does not name stays as `known`, and so does the machine."""
     from benchmarks.__main__ import machine
 
     ledger = {
-        "model": MODEL, "machine": machine(), "published": list(ledger_page.published(CONFIGS / "recipes")),
+        "model": MODEL, "machine": machine_of(path) or machine(),
+        "published": list(ledger_page.published(CONFIGS / "recipes")),
         **known(path), **trainings, "tried": json.loads((HERE / "tried.json").read_text(encoding="utf-8")),
     }  # fmt: skip
     path.write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(ledger_page.page(ledger), encoding="utf-8")
+
+
+def machine_of(path: Path) -> dict[str, Any]:
+    """The machine that a ledger's times are of."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["machine"] if path.is_file() else {}
+    return found
+
+
+def is_of_this_machine(path: Path) -> bool:
+    """Whether times that are taken here can stand beside those of a ledger; scores can, wherever they come from."""
+    from benchmarks.__main__ import machine
+
+    alike = ("device", "cores", "precision")
+    before, here = machine_of(path), machine()
+    return not before or all(before[key] == here[key] for key in alike)
 
 
 # ---------------------------------------------------------------- training
