@@ -42,6 +42,8 @@ LAYERS = (
         "watch",
     ),
     ("resume", "scoring", "engine", "reporting", "tracking"),
+    ("task_model",),
+    ("optimized_model",),
     ("model",),
     ("callbacks", "speed", "keepers", "provenance", "run_directory", "inference", "model_card", "job_progress"),
     ("summary", "parsing", "exporting"),
