@@ -12,6 +12,7 @@ LAYERS = (
         "runs",
         "run_facts",
         "run_files",
+        "run_locks",
         "run_comparison",
         "predictions",
         "submission",

@@ -14,7 +14,8 @@ from glue_lit.console import print_table, say
 from glue_lit.errors import RunError, UsageError, did_you_mean
 from glue_lit.locales import takes_all
 from glue_lit.predictions import checkpoint_fingerprint, read_record
-from glue_lit.runs import LOGS, Run, is_locked, newest_run, open_run
+from glue_lit.run_locks import is_locked
+from glue_lit.runs import LOGS, Run, newest_run, open_run
 from glue_lit.tasks import TaskSpec
 from glue_lit.whole_files import json_values, whole_binary, write_text
 

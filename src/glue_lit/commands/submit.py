@@ -11,7 +11,8 @@ from glue_lit.commands.flags import Flags
 from glue_lit.console import json_document, print_table, say
 from glue_lit.errors import DataError, RunError, UsageError
 from glue_lit.predictions import checkpoint_fingerprint, read_record
-from glue_lit.runs import LOGS, Run, find_runs, is_locked, open_run
+from glue_lit.run_locks import is_locked
+from glue_lit.runs import LOGS, Run, find_runs, open_run
 from glue_lit.submission import ENTRIES, Entry, entry_text, family, filled_text
 from glue_lit.submission_zip import check_zip, write_zip
 from glue_lit.tasks import TASKS
