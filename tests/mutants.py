@@ -29,6 +29,7 @@ SOURCE = TESTS.parent / "src" / "glue_lit"
 LOOKED_AT_BY = {
     "tasks": ["test_tasks.py", "test_custom.py", "data/test_sources.py", "commands/test_tasks.py"],
     "metrics": ["test_metrics.py"],
+    "scoring": ["test_metrics.py", "test_model.py"],
     "data.sampling": ["data/test_sampling.py", "data/test_batches.py"],
     "run_locks": ["test_runs.py"],
     "runs": ["test_runs.py", "test_run_directory.py", "test_arguments.py", "commands/test_runs.py"],

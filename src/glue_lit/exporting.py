@@ -18,9 +18,9 @@ from glue_lit.checkpoints import check_undamaged, read_checkpoint
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.tokenizers import longest_input, unpack
 from glue_lit.errors import DataError, GlueLitError, RunError, UsageError
-from glue_lit.metrics import TaskMetrics
 from glue_lit.model import SequenceClassifier
 from glue_lit.runs import Run
+from glue_lit.scoring import TaskMetrics
 from glue_lit.tasks import TaskSpec
 
 Logits = Callable[[Mapping[str, Tensor]], Tensor]  # a batch to its logits ``(batch, labels)``
