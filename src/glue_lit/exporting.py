@@ -113,10 +113,7 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
     for batch in data._evaluation_loader(split):
         for name, compute in logits.items():
             found = compute({key: batch[key] for key in batch if key not in ("labels", "idx")})
-            known = ~batch["labels"].isnan() if trained.task.is_regression else batch["labels"] >= 0
-            preds = found[known][:, 0] if trained.task.is_regression else found[known].argmax(dim=1)
-            loss = trained.classifier.loss(found[known], batch["labels"][known])
-            metrics[name].update(preds, batch["labels"][known], loss)
+            metrics[name].add(found, batch["labels"], trained.classifier.loss)
     return {name: metric.compute() for name, metric in metrics.items()}
 
 

@@ -26,6 +26,18 @@ class TaskMetrics(nn.Module):
         self.predicted = PredictedClasses(task.num_labels)
         self.labels = task.labels
 
+    def add(self, logits: Tensor, labels: Tensor, loss: Loss) -> None:
+        """Add a batch, as far as it is labelled.
+
+        Args:
+            logits: ``(batch, labels)``, or ``(batch, 1)`` for regression.
+            labels: ``(batch,)``, -1 or NaN where unlabelled.
+            loss: Gives the mean loss of logits and labels that are all known.
+        """
+        known = labels >= 0 if self.labels else ~labels.isnan()
+        seen, gold = logits[known], labels[known]
+        self.update(seen.argmax(dim=1) if self.labels else seen[:, 0], gold, loss(seen, gold))
+
     def update(self, preds: Tensor, target: Tensor, loss: Tensor) -> None:
         """Add ``(batch,)`` predictions with their gold labels and their mean loss; an empty batch is fine."""
         self.scores.update(preds, target)
@@ -60,27 +72,12 @@ class SplitMetrics(nn.ModuleDict):
 
     def __init__(self, task: TaskSpec) -> None:
         super().__init__({split: TaskMetrics(task) for split in (*task.validation_splits, *task.test_splits)})
-        self.task = task
 
     def of(self, split: str) -> TaskMetrics:
         """The metrics of one split."""
         metrics = self[split]
         assert isinstance(metrics, TaskMetrics)
         return metrics
-
-    def add(self, split: str, logits: Tensor, labels: Tensor, loss: Loss) -> None:
-        """Add a batch to a split, as far as it is labelled.
-
-        Args:
-            split: The batch's.
-            logits: ``(batch, labels)``, or ``(batch, 1)`` for regression.
-            labels: ``(batch,)``, -1 or NaN where unlabelled.
-            loss: Gives the mean loss of logits and labels that are all known.
-        """
-        known = ~labels.isnan() if self.task.is_regression else labels >= 0
-        seen, gold = logits[known], labels[known]
-        preds = seen[:, 0] if self.task.is_regression else seen.argmax(dim=1)
-        self.of(split).update(preds, gold, loss(seen, gold))
 
     def compute(self, splits: Iterable[str]) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
         """Scores by their logged names, and by split how many examples were given each label; then begin anew.

@@ -136,7 +136,7 @@ class TaskModel(LightningModule):
 
     def _score(self, split: str, batch: Batch) -> Tensor:
         logits: Tensor = self(batch)
-        self.metrics.add(split, logits, batch["labels"], self.loss)
+        self.metrics.of(split).add(logits, batch["labels"], self.loss)
         return logits
 
     def on_validation_epoch_start(self) -> None:
