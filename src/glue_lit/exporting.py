@@ -110,7 +110,7 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
     split = trained.task.monitored_split
     data.dataset(split)
     metrics = {name: TaskMetrics(trained.task) for name in logits}
-    for batch in data._evaluation_loader(split):
+    for batch in data.evaluation_loader(split):
         for name, compute in logits.items():
             found = compute({key: batch[key] for key in batch if key not in ("labels", "idx")})
             metrics[name].add(found, batch["labels"], trained.classifier.loss)

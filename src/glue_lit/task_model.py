@@ -103,7 +103,7 @@ class TaskModel(LightningModule):
         return self.task.monitor
 
     @cached_property
-    def _accepted(self) -> frozenset[str]:
+    def accepted(self) -> frozenset[str]:
         """Batch keys that the model's forward takes; it would swallow others without a word."""
         names = inspect.signature(self.model.forward).parameters
         return frozenset(names) & {"input_ids", "attention_mask", "token_type_ids"}
@@ -111,7 +111,7 @@ class TaskModel(LightningModule):
     def forward(self, batch: Batch) -> Tensor:
         """Logits ``(batch, labels)`` in float32, or scores ``(batch, 1)`` for regression."""
         self._build()
-        output = self.model(**{key: value for key, value in batch.items() if key in self._accepted})
+        output = self.model(**{key: value for key, value in batch.items() if key in self.accepted})
         logits: Tensor = output.logits
         return logits.float()
 

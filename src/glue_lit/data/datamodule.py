@@ -149,17 +149,18 @@ class GLUEDataModule(TaskSplits):
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each validation split."""
-        return [self._evaluation_loader(name) for name in self.splits_for("validate")]
+        return [self.evaluation_loader(name) for name in self.splits_for("validate")]
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each test split."""
-        return [self._evaluation_loader(name) for name in self.splits_for("test")]
+        return [self.evaluation_loader(name) for name in self.splits_for("test")]
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each split that predict_split names."""
-        return [self._evaluation_loader(name) for name in self.splits_for("predict")]
+        return [self.evaluation_loader(name) for name in self.splits_for("predict")]
 
-    def _evaluation_loader(self, name: str) -> DataLoader[Batch]:
+    def evaluation_loader(self, name: str) -> DataLoader[Batch]:
+        """Batches of the split called ``name``, each example once."""
         dataset = self.dataset(name)
         sampler = EvaluationSampler(dataset.lengths, *self._place(), batch_size=self.hparams["eval_batch_size"])
         return self._loader(dataset, sampler)
