@@ -22,9 +22,9 @@ except ImportError:
     raise UsageError("`glue-lit tune` needs Optuna: `pip install 'glue-lit[tune]'`.") from None
 
 from glue_lit.engine.driver import Driver
+from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.found import as_json, as_shown, say_best, short, write_found
 from glue_lit.engine.job import Job, Outcome, Progress, claim
-from glue_lit.engine.plan import Fixed
 from glue_lit.engine.search import Search
 from glue_lit.engine.settings import Engine, full_configuration, open_executor, parse
 from glue_lit.engine.space import DEFAULT_SPACE, distributions, dotted
@@ -202,7 +202,7 @@ def _refit(search: Search, seeds: int, engine: Engine) -> list[dict[str, Any]]:
         )
         for seed in range(1, seeds + 1)
     ]  # fmt: skip
-    queue = Fixed(jobs)
+    queue = FixedQueue(jobs)
     with Board(("refit",), lambda job, progress: (job.name,), queue.summary) as board:
         queue.say = board.event
         Driver(queue, open_executor(engine), board, engine.patience).work()
