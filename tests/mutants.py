@@ -27,6 +27,7 @@ TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src" / "glue_lit"
 # Which tests look at a module, the quick ones first.
 LOOKED_AT_BY = {
+    "task_spec": ["test_tasks.py", "test_custom.py", "data/test_sources.py", "commands/test_tasks.py"],
     "tasks": ["test_tasks.py", "test_custom.py", "data/test_sources.py", "commands/test_tasks.py"],
     "metrics": ["test_metrics.py"],
     "scoring": ["test_metrics.py", "test_model.py"],

@@ -6,7 +6,7 @@ import glue_lit
 SOURCE = Path(glue_lit.__file__).parent
 # Lower layers first; a module imports from its own layer or from those before it.
 LAYERS = (
-    ("__init__", "errors", "locales", "printable", "refusals", "tasks", "custom", "demo", "whole_files"),
+    ("__init__", "errors", "locales", "printable", "refusals", "task_spec", "tasks", "custom", "demo", "whole_files"),
     (
         "configs",
         "runs",
