@@ -35,22 +35,20 @@ class TaskSplits(LightningDataModule):
         super().__init__()
         self._datasets: dict[str, TokenDataset] = {}
         self._splits: dict[str, Split] = {}
-        self._checkpoint: dict[str, Any] = {}
+        self._packed: dict[str, Tensor] = {}  # a checkpoint's tokenizer
+        self._architecture: str | None = None  # and the configuration of its model, as JSON
 
     # ---------------------------------------------------------------- the tokenizer
 
     @cached_property
     def tokenizer(self) -> Any:
         """The Hugging Face tokenizer (a fast one wherever there is one)."""
-        if files := self._checkpoint.get(type(self).__qualname__, {}).get("tokenizer"):
-            return unpack(files)
-        return load_tokenizer(*self._named)
+        return unpack(self._packed) if self._packed else load_tokenizer(*self._named)
 
     @cached_property
     def max_length(self) -> int:
         """Longest input in tokens: the least of what the user, the tokenizer and the model allow."""
-        architecture = self._checkpoint.get("hyper_parameters", {}).get("architecture")
-        config = json.loads(architecture) if architecture else load_config(*self._named)
+        config = json.loads(self._architecture) if self._architecture else load_config(*self._named)
         return longest_input(self.tokenizer, config, self.hparams["max_length"])
 
     @property
@@ -60,12 +58,9 @@ class TaskSplits(LightningDataModule):
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the tokenizer out of a checkpoint, whose weights it belongs to: no Hub, no model folder."""
         own = checkpoint.get(type(self).__qualname__) or {}
-        files = {name: content.clone() for name, content in (own.get("tokenizer") or {}).items()}
-        architecture = checkpoint["hyper_parameters"]["architecture"]
-        self._checkpoint = {  # and no more of it, since the rest is mapped from the file
-            type(self).__qualname__: {"tokenizer": files},
-            "hyper_parameters": {"architecture": architecture},
-        }
+        # copies, and nothing more of the checkpoint, since it is mapped from the file
+        self._packed = {name: content.clone() for name, content in (own.get("tokenizer") or {}).items()}
+        self._architecture = checkpoint["hyper_parameters"]["architecture"]
 
     # ---------------------------------------------------------------- rows
 
