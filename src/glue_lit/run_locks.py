@@ -65,3 +65,13 @@ def is_locked(run: Run) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def check_unlocked(run: Run) -> None:
+    """Stop where a run is asked for that has not ended.
+
+    Raises:
+        RunError: A process is training it.
+    """
+    if is_locked(run):
+        raise RunError(f"{run.path} is being trained by another process. Wait for it, or name another run.")
