@@ -27,9 +27,12 @@ TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src" / "glue_lit"
 # Which tests look at a module, the quick ones first.
 LOOKED_AT_BY = {
+    "task_spec": ["test_tasks.py", "test_custom.py", "data/test_sources.py", "commands/test_tasks.py"],
     "tasks": ["test_tasks.py", "test_custom.py", "data/test_sources.py", "commands/test_tasks.py"],
     "metrics": ["test_metrics.py"],
+    "scoring": ["test_metrics.py", "test_model.py"],
     "data.sampling": ["data/test_sampling.py", "data/test_batches.py"],
+    "run_locks": ["test_runs.py"],
     "runs": ["test_runs.py", "test_run_directory.py", "test_arguments.py", "commands/test_runs.py"],
 }
 HEAVY = ("torch", "lightning.pytorch", "torchmetrics", "transformers", "datasets", "scipy.stats", "sklearn.metrics")

@@ -19,7 +19,8 @@ from command_line import glue_lit as command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from glue_lit.model import SequenceClassifier
-from glue_lit.runs import find_runs, lock_run
+from glue_lit.run_locks import lock_run
+from glue_lit.runs import find_runs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))

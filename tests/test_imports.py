@@ -6,12 +6,13 @@ import glue_lit
 SOURCE = Path(glue_lit.__file__).parent
 # Lower layers first; a module imports from its own layer or from those before it.
 LAYERS = (
-    ("__init__", "errors", "locales", "printable", "refusals", "tasks", "custom", "demo", "whole_files"),
+    ("__init__", "errors", "locales", "printable", "refusals", "task_spec", "tasks", "custom", "demo", "whole_files"),
     (
         "configs",
         "runs",
         "run_facts",
         "run_files",
+        "run_locks",
         "run_comparison",
         "predictions",
         "submission",
@@ -43,6 +44,8 @@ LAYERS = (
         "watch",
     ),
     ("resume", "scoring", "engine", "reporting", "tracking"),
+    ("task_model",),
+    ("optimized_model",),
     ("model",),
     ("callbacks", "speed", "keepers", "provenance", "run_directory", "inference", "model_card", "job_progress"),
     ("summary", "parsing", "exporting"),

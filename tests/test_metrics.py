@@ -26,8 +26,8 @@ from glue_lit.metrics import (
     MatthewsCorrelation,
     PearsonCorrelation,
     SpearmanCorrelation,
-    TaskMetrics,
 )
+from glue_lit.scoring import TaskMetrics
 from glue_lit.tasks import TASKS, get_task
 
 Gold = Callable[[np.ndarray, np.ndarray], float]
@@ -360,7 +360,7 @@ import numpy as np, torch
 import torch.distributed as dist
 from collections.abc import Sequence
 from torch import Tensor
-from glue_lit.metrics import TaskMetrics
+from glue_lit.scoring import TaskMetrics
 from glue_lit.tasks import TASKS, get_task
 
 {functions}

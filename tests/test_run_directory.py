@@ -17,7 +17,8 @@ from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.errors import RunError
 from glue_lit.quiet import hush
 from glue_lit.run_directory import RunDirectory, RunLogger
-from glue_lit.runs import Run, lock_run
+from glue_lit.run_locks import lock_run
+from glue_lit.runs import Run
 
 
 @pytest.fixture(autouse=True)

@@ -14,13 +14,12 @@ from threading import Barrier
 import pytest
 
 from glue_lit.errors import RunError
+from glue_lit.run_locks import is_locked, lock_run
 from glue_lit.runs import (
     LOGS,
     Run,
     claim_version,
     find_runs,
-    is_locked,
-    lock_run,
     newest_run,
     open_run,
     run_of,
@@ -246,7 +245,7 @@ def test_a_refused_fit_leaves_no_open_handle(make_run: MakeRun) -> None:
 def test_a_killed_fit_lets_others_in(make_run: MakeRun) -> None:
     run = Run(make_run("cola", 0))
     program = (
-        "import sys, time; from pathlib import Path; from glue_lit.runs import Run, lock_run; "
+        "import sys, time; from pathlib import Path; from glue_lit.run_locks import lock_run; from glue_lit.runs import Run; "
         "lock_run(Run(Path(sys.argv[1]))); print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(run.path)], stdout=subprocess.PIPE) as process:

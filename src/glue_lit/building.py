@@ -45,7 +45,6 @@ def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    names = task.labels or ("score",)
     where = {"revision": hparams["revision"], "trust_remote_code": hparams["trust_remote_code"]}
     config = pretrained.load("model", AutoConfig.from_pretrained, hparams["name_or_path"], **where)
     labels = dict(config.id2label)
@@ -53,12 +52,10 @@ def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained
         "model",
         AutoModelForSequenceClassification.from_pretrained,
         hparams["name_or_path"],
-        id2label=dict(enumerate(names)),
-        label2id={name: number for number, name in enumerate(names)},
-        problem_type="regression" if task.is_regression else "single_label_classification",
         dtype=torch.float32,  # else a checkpoint stored in half precision is trained in it
         ignore_mismatched_sizes=True,  # the head of another task
         output_loading_info=True,
+        **_outputs(task),
         **where,
         **_attention(hparams),
     )
@@ -72,6 +69,21 @@ def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained
     elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # of as many labels, and others
         renew(model)
     return Built(model, order is not None, frozenset(loaded["missing_keys"]))
+
+
+def _names(task: TaskSpec) -> tuple[str, ...]:
+    """What a model of a task calls its outputs."""
+    return task.labels or ("score",)
+
+
+def _outputs(task: TaskSpec) -> dict[str, Any]:
+    """The part of a model's configuration that says what its outputs are."""
+    names = _names(task)
+    return {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: number for number, name in enumerate(names)},
+        "problem_type": "regression" if task.is_regression else "single_label_classification",
+    }
 
 
 def _head_weight(model: Any) -> str | None:
@@ -89,7 +101,7 @@ def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architec
     """
     values = json.loads(architecture)
     labels = tuple(name for _, name in sorted(values["id2label"].items(), key=lambda item: int(item[0])))
-    if labels != (task.labels or ("score",)):
+    if labels != _names(task):
         raise ModelError(
             f"The checkpoint's labels are {', '.join(labels)}; task {task.name} has "
             f"{', '.join(task.labels) or 'a score'}. Take a run of this task, or another data.task."
@@ -122,13 +134,7 @@ def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[st
     """
     values = json.loads(saved["hyper_parameters"]["architecture"])
     order = label_order(values["id2label"], task)
-    names = task.labels or ("score",)
-    values |= {
-        "id2label": dict(enumerate(names)),
-        "label2id": {name: number for number, name in enumerate(names)},
-        "problem_type": "regression" if task.is_regression else "single_label_classification",
-    }
-    model = _empty(values, hparams)
+    model = _empty(values | _outputs(task), hparams)
     fresh = model.state_dict()
     weights = _whole_weights(saved, hparams)
     fitting = {name: value for name, value in weights.items() if name in fresh and value.shape == fresh[name].shape}

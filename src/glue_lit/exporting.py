@@ -14,13 +14,12 @@ from torch import Tensor
 
 from glue_lit import pretrained
 from glue_lit.adapters import merged
-from glue_lit.checkpoints import check_undamaged, read_checkpoint
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.data.tokenizers import longest_input, unpack
 from glue_lit.errors import DataError, GlueLitError, RunError, UsageError
-from glue_lit.metrics import TaskMetrics
+from glue_lit.inference import load_classifier
 from glue_lit.model import SequenceClassifier
 from glue_lit.runs import Run
+from glue_lit.scoring import TaskMetrics
 from glue_lit.tasks import TaskSpec
 
 Logits = Callable[[Mapping[str, Tensor]], Tensor]  # a batch to its logits ``(batch, labels)``
@@ -56,16 +55,7 @@ def load_trained(checkpoint: Path, run: Run | None) -> Trained:
     Raises:
         RunError: It cannot be read, or holds no tokenizer.
     """
-    saved = read_checkpoint(checkpoint)
-    check_undamaged(checkpoint)
-    files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
-    if not files:
-        raise RunError(f"{checkpoint} holds no tokenizer, and without one nobody could use the model.")
-    classifier = SequenceClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
-    config = classifier.model.config
-    tokenizer = unpack({name: content.clone() for name, content in files.items()})
-    wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
-    max_length = longest_input(tokenizer, config.to_dict() | {"model_type": config.model_type}, wanted)
+    classifier, tokenizer, max_length, saved = load_classifier(checkpoint)
     tokenizer.model_max_length = max_length
     record = None
     if run is not None:
@@ -110,13 +100,10 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
     split = trained.task.monitored_split
     data.dataset(split)
     metrics = {name: TaskMetrics(trained.task) for name in logits}
-    for batch in data._evaluation_loader(split):
+    for batch in data.evaluation_loader(split):
         for name, compute in logits.items():
             found = compute({key: batch[key] for key in batch if key not in ("labels", "idx")})
-            known = ~batch["labels"].isnan() if trained.task.is_regression else batch["labels"] >= 0
-            preds = found[known][:, 0] if trained.task.is_regression else found[known].argmax(dim=1)
-            loss = trained.classifier.loss(found[known], batch["labels"][known])
-            metrics[name].update(preds, batch["labels"][known], loss)
+            metrics[name].add(found, batch["labels"], trained.classifier.loss)
     return {name: metric.compute() for name, metric in metrics.items()}
 
 

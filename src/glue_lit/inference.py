@@ -28,6 +28,28 @@ _TOKENS = 8192  # of a batch, padding included
 _HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 
+def load_classifier(checkpoint: Path) -> tuple[SequenceClassifier, Any, int, dict[str, Any]]:
+    """What a checkpoint's texts are predicted with.
+
+    Returns:
+        The classifier in evaluation mode, its tokenizer, the longest input in tokens, and the checkpoint's content.
+
+    Raises:
+        RunError: It cannot be read, or holds no tokenizer.
+    """
+    saved = read_checkpoint(checkpoint)
+    check_undamaged(checkpoint)
+    files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
+    if not files:
+        raise RunError(f"{checkpoint} holds no tokenizer, so texts cannot be read with it.")
+    classifier = SequenceClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+    config = classifier.model.config
+    tokenizer = unpack({name: content.clone() for name, content in files.items()})
+    wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
+    longest = longest_input(tokenizer, config.to_dict() | {"model_type": config.model_type}, wanted)
+    return classifier, tokenizer, longest, saved
+
+
 class Predictor:
     """A trained classifier that gives the logits of texts. The checkpoint is all it needs.
 
@@ -47,18 +69,8 @@ class Predictor:
     task: TaskSpec
 
     def __init__(self, checkpoint: Path, devices: int = 1, precision: str | None = None) -> None:
-        saved = read_checkpoint(checkpoint)
-        check_undamaged(checkpoint)
-        files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
-        if not files:
-            raise RunError(f"{checkpoint} holds no tokenizer, so texts cannot be read with it.")
-        classifier = SequenceClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-        classifier.eval()
+        classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint)
         self.task = classifier.task
-        self._tokenizer = unpack({name: content.clone() for name, content in files.items()})
-        wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
-        architecture = classifier.model.config.to_dict() | {"model_type": classifier.model.config.model_type}
-        self._max_length = longest_input(self._tokenizer, architecture, wanted)
         precision = precision or (saved.get("glue_lit") or {}).get("precision") or "32-true"
         self._autocast = _HALF.get(precision) if precision.endswith("-mixed") else None
         if precision.endswith("16-true"):

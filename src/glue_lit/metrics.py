@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from glue_lit.tasks import TaskSpec
@@ -213,43 +213,3 @@ METRICS: dict[str, Callable[[TaskSpec], Metric]] = {
     "pearson": lambda task: PearsonCorrelation(),
     "spearmanr": lambda task: SpearmanCorrelation(),
 }
-
-
-class TaskMetrics(torch.nn.Module):
-    """All metrics of a task, and the mean loss, over each labelled example exactly once.
-
-    Args:
-        task: Names the metrics.
-    """
-
-    def __init__(self, task: TaskSpec) -> None:
-        super().__init__()
-        # Groups would share states between metrics after the first update, which breaks lists being extended.
-        self.scores = MetricCollection({name: METRICS[name](task) for name in task.metrics}, compute_groups=False)
-        self.loss = MeanLoss()
-        self.predicted = PredictedClasses(task.num_labels)
-        self.labels = task.labels
-
-    def update(self, preds: Tensor, target: Tensor, loss: Tensor) -> None:
-        """Add ``(batch,)`` predictions with their gold labels and their mean loss; an empty batch is fine."""
-        self.scores.update(preds, target)
-        self.loss.update(loss, len(preds))
-        if self.labels:
-            self.predicted.update(preds)
-
-    def predictions(self) -> dict[str, int]:
-        """How many examples were given each label, by name; nothing for regression. Collective under DDP."""
-        return dict(zip(self.labels, self.predicted.compute().tolist(), strict=True)) if self.labels else {}
-
-    def compute(self) -> dict[str, float]:
-        """The task's metrics by name, then ``loss``; nothing if no example had a label. Collective under DDP."""
-        loss, examples = self.loss.compute()
-        if not examples:
-            return {}
-        return {name: float(value) for name, value in self.scores.compute().items()} | {"loss": float(loss)}
-
-    def reset(self) -> None:
-        """Forget all examples."""
-        self.scores.reset()
-        self.loss.reset()
-        self.predicted.reset()

@@ -48,7 +48,7 @@ def write_onnx(trained: Trained, path: Path) -> float:
     Raises:
         ModelError: It cannot be exported, or differs.
     """
-    names = [name for name in trained.tokenizer.model_input_names if name in trained.classifier._accepted]
+    names = [name for name in trained.tokenizer.model_input_names if name in trained.classifier.accepted]
     module = _Logits(plain_model(trained.classifier), names).eval()
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=trained.max_length)
     shapes = (tuple({0: batch, 1: length} for _ in names),)

@@ -15,7 +15,8 @@ from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[att
 
 from glue_lit.checkpoints import unfinished
 from glue_lit.errors import RunError
-from glue_lit.runs import Run, claim_version, lock_run
+from glue_lit.run_locks import lock_run
+from glue_lit.runs import Run, claim_version
 from glue_lit.whole_files import write_text
 
 _EVENTS = "events.out.tfevents.*"

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from glue_lit.custom import custom_of, task_of
 from glue_lit.run_files import reached, read_config, read_record
-from glue_lit.runs import Run, is_locked, is_version
+from glue_lit.run_locks import is_locked
+from glue_lit.runs import Run, is_version
 from glue_lit.tasks import TASKS, best_is
 
 State = Literal["running", "finished", "interrupted", "damaged"]

@@ -1,9 +1,7 @@
 """Run directories: ``lightning_logs/<task>/version_N/`` with config, metrics, checkpoints and curves."""
 
 import json
-import os
 import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +10,6 @@ from glue_lit.errors import RunError, did_you_mean
 
 LOGS = "lightning_logs"
 _PREFIX = "version_"
-_LOOKS = (0.01, 0.02, 0.05)  # seconds to try a lock again after
 
 
 @dataclass(frozen=True)
@@ -158,64 +155,6 @@ def run_of_job(root: Path, job: str, command: list[str]) -> Run | None:
         except (OSError, ValueError):
             continue
     return None
-
-
-def lock_run(run: Run) -> int | None:
-    """Keep other fits out of a run directory until the returned handle is closed or this process ends.
-
-    ``None`` where the system has no such locks.
-
-    Raises:
-        RunError: Another process is training this run.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    handle = None
-    try:
-        handle = os.open(run.path, os.O_RDONLY)
-        for patience in (*_LOOKS, None):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:  # maybe by `is_locked`, for a moment
-                if patience is None:
-                    raise
-                time.sleep(patience)
-        return handle
-    except BlockingIOError:
-        os.close(handle)  # type: ignore[arg-type]
-        raise RunError(
-            f"Run {run.path} is being trained by another process. Wait for it, or start a run of its own "
-            "(leave `--ckpt_path` out)."
-        ) from None
-    except OSError:  # a file system without locks
-        if handle is not None:
-            os.close(handle)
-        return None
-
-
-def is_locked(run: Run) -> bool:
-    """Whether a process is training a run, as far as the system has locks.
-
-    The lock is asked for as a shared one, so that two who look do not take each other for a fit.
-    """
-    try:
-        import fcntl
-
-        handle = os.open(run.path, os.O_RDONLY)
-    except (ImportError, OSError):
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(handle)
-    return False
 
 
 def version_of(path: Path) -> int:

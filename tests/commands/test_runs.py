@@ -17,7 +17,8 @@ import pytest
 import yaml
 from command_line import glue_lit
 
-from glue_lit.runs import Run, lock_run
+from glue_lit.run_locks import lock_run
+from glue_lit.runs import Run
 
 BAD = Path("lightning_logs/cola/version_9")
 
@@ -267,7 +268,7 @@ def test_errors(
 def test_a_run_whose_lock_another_process_holds_is_running(listed: Any) -> None:
     path = make_run("cola/version_0", 0.5)  # with the figures of an earlier end
     program = (
-        "import sys; from pathlib import Path; from glue_lit.runs import Run, lock_run; "
+        "import sys; from pathlib import Path; from glue_lit.run_locks import lock_run; from glue_lit.runs import Run; "
         "lock_run(Run(Path(sys.argv[1]))); print('locked', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(path)]

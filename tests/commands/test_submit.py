@@ -12,7 +12,8 @@ import pytest
 
 from glue_lit.__main__ import main
 from glue_lit.predictions import write_record
-from glue_lit.runs import Run, lock_run
+from glue_lit.run_locks import lock_run
+from glue_lit.runs import Run
 from glue_lit.submission import ENTRIES, filled_text
 from glue_lit.tasks import TASKS
 

@@ -11,8 +11,8 @@ import pytest
 
 from glue_lit.engine.cluster import RayCluster
 from glue_lit.engine.driver import Driver
+from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress
-from glue_lit.engine.plan import Fixed
 from glue_lit.errors import UsageError
 
 pytestmark = [
@@ -83,7 +83,7 @@ def test_a_lost_nodes_job_goes_on_elsewhere(cluster: Any, tiny_model: Path, tmp_
     assert re.search(r"^Checkpoint .*last\.ckpt$", output, re.MULTILINE)  # it went on from there
     assert len(re.findall(r" M parameters", output)) == 1  # and began anew nowhere
     assert len(list(jobs[0].folder.rglob("metrics.json"))) == 1
-    queue = Fixed(jobs)
+    queue = FixedQueue(jobs)
     Driver(queue, executor, Silent()).work()
     assert {name: outcome.state for name, outcome in queue.outcomes.items()} == {
         "long": "finished",

@@ -10,8 +10,8 @@ import pytest
 
 from glue_lit.engine import driver as module
 from glue_lit.engine.driver import Driver
+from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress
-from glue_lit.engine.plan import Fixed
 from glue_lit.errors import RunError, Stopped
 
 
@@ -76,7 +76,7 @@ def jobs_in(folder: Path, *names: str) -> list[Job]:
 
 
 def test_all_slots_are_kept_busy(tmp_path: Path) -> None:
-    queue, executor, view = Fixed(jobs_in(tmp_path, *"abcde")), Played(2), Quiet()
+    queue, executor, view = FixedQueue(jobs_in(tmp_path, *"abcde")), Played(2), Quiet()
     queue.say = view.event
     Driver(queue, executor, view).work()
     assert executor.most == 2
@@ -84,21 +84,21 @@ def test_all_slots_are_kept_busy(tmp_path: Path) -> None:
     assert {name: outcome.state for name, outcome in queue.outcomes.items()} == dict.fromkeys("abcde", "finished")
     assert view.said[0] == "a finished: val/accuracy 0.5000 in ?"
     assert queue.summary() == "5 done, 0 running, 0 waiting, 0 failed"
-    again = Fixed(jobs_in(tmp_path, *"abcde"))
+    again = FixedQueue(jobs_in(tmp_path, *"abcde"))
     assert again.next() is None  # none runs twice
     with pytest.raises(RunError, match="holds a training with other settings"):
-        Fixed([Job("a", tmp_path / "a", ("--data.task", "rte"))])
+        FixedQueue([Job("a", tmp_path / "a", ("--data.task", "rte"))])
 
 
 def test_other_settings_in_the_same_file_are_another_training(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("data: {task: cola}")
     jobs = [Job("a", tmp_path / "a", ("--config", str(file)))]
-    Driver(Fixed(jobs), Played(1), Quiet()).work()
-    Fixed(jobs)
+    Driver(FixedQueue(jobs), Played(1), Quiet()).work()
+    FixedQueue(jobs)
     file.write_text("data: {task: rte}")
     with pytest.raises(RunError, match="holds a training with other settings"):
-        Fixed(jobs)
+        FixedQueue(jobs)
 
 
 def test_a_job_waits_for_the_one_that_it_needs(tmp_path: Path) -> None:
@@ -109,14 +109,14 @@ def test_a_job_waits_for_the_one_that_it_needs(tmp_path: Path) -> None:
             order.append((job.name, set(self.left)))
             super().start(job)
 
-    queue = Fixed(jobs_in(tmp_path, *"abc"), {"a": "c"})
+    queue = FixedQueue(jobs_in(tmp_path, *"abc"), {"a": "c"})
     Driver(queue, Noting(3), Quiet()).work()
     assert [name for name, _ in order] == ["b", "c", "a"]
     assert "c" not in order[2][1]
 
 
 def test_what_needs_a_failed_one_is_left_out(tmp_path: Path) -> None:
-    queue = Fixed(jobs_in(tmp_path, *"abcd"), {"b": "a", "c": "b"})
+    queue = FixedQueue(jobs_in(tmp_path, *"abcd"), {"b": "a", "c": "b"})
     Driver(queue, Played(1, status=lambda job: int(job.name == "a")), Quiet()).work()
     assert {name: outcome.state for name, outcome in queue.outcomes.items()} == {
         "a": "failed", "b": "failed", "c": "failed", "d": "finished"
@@ -126,12 +126,12 @@ def test_what_needs_a_failed_one_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_same_failure_three_times_ends_it(tmp_path: Path) -> None:
-    def failing(error: Callable[[str], str]) -> Fixed:
+    def failing(error: Callable[[str], str]) -> FixedQueue:
         jobs = jobs_in(tmp_path / error("0"), *"123456")
         for job in jobs:
             job.folder.mkdir(parents=True)
             job.output.write_text(f"glue-lit: error: {error(job.name)}\n")
-        return Fixed(jobs)
+        return FixedQueue(jobs)
 
     queue, executor = failing(lambda n: f"there is no /data/{n}"), Played(1, status=lambda job: 1)
     with pytest.raises(RunError, match="3 trainings in a row failed in the same way") as error:
@@ -147,7 +147,7 @@ def test_the_same_failure_three_times_ends_it(tmp_path: Path) -> None:
     assert len(queue.outcomes) == 6
 
 
-class Judging(Fixed):
+class Judging(FixedQueue):
     """Gives up whatever reports a value below 0.5."""
 
     def report(self, job: Job, progress: Progress) -> bool:
@@ -174,7 +174,7 @@ def test_a_job_that_is_given_up_is_stopped_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_jobs_write_their_checkpoints(tmp_path: Path, signum: signal.Signals) -> None:
-    queue, executor, view = Fixed(jobs_in(tmp_path, *"ab")), Played(1, turns=10**6), Quiet()
+    queue, executor, view = FixedQueue(jobs_in(tmp_path, *"ab")), Played(1, turns=10**6), Quiet()
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signum)).start()
     with pytest.raises(Stopped) as stopped:
         Driver(queue, executor, view).work()

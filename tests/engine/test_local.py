@@ -10,7 +10,8 @@ from glue_lit.engine import local
 from glue_lit.engine.job import Job
 from glue_lit.engine.local import LocalSlots, visible_gpus
 from glue_lit.errors import UsageError
-from glue_lit.runs import Run, lock_run
+from glue_lit.run_locks import lock_run
+from glue_lit.runs import Run
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from glue_lit.console import print_table, say
 from glue_lit.errors import RunError, UsageError, did_you_mean
 from glue_lit.locales import takes_all
 from glue_lit.predictions import checkpoint_fingerprint, read_record
-from glue_lit.runs import LOGS, Run, is_locked, newest_run, open_run
+from glue_lit.run_locks import check_unlocked
+from glue_lit.runs import LOGS, Run, newest_run, open_run
 from glue_lit.tasks import TaskSpec
 from glue_lit.whole_files import json_values, whole_binary, write_text
 
@@ -88,8 +89,7 @@ def _runs(options: Any) -> list[Run]:
         if (there := run.path.resolve()) in seen:
             raise UsageError(f"report: {seen[there]} and {run.path} are the same run; name it once.")
         seen[there] = run.path
-        if is_locked(run):
-            raise RunError(f"{run.path} is being trained by another process. Wait for it, or name another run.")
+        check_unlocked(run)
     return runs
 
 

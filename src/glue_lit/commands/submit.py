@@ -11,7 +11,8 @@ from glue_lit.commands.flags import Flags
 from glue_lit.console import json_document, print_table, say
 from glue_lit.errors import DataError, RunError, UsageError
 from glue_lit.predictions import checkpoint_fingerprint, read_record
-from glue_lit.runs import LOGS, Run, find_runs, is_locked, open_run
+from glue_lit.run_locks import check_unlocked, is_locked
+from glue_lit.runs import LOGS, Run, find_runs, open_run
 from glue_lit.submission import ENTRIES, Entry, entry_text, family, filled_text
 from glue_lit.submission_zip import check_zip, write_zip
 from glue_lit.tasks import TASKS
@@ -126,8 +127,7 @@ def _named(paths: Sequence[Path]) -> dict[str, Run]:
             raise UsageError(f"{run.path} is a run of {name}, which is none of GLUE's tasks.")
         if (task := family(spec)) in runs:
             raise UsageError(f"{runs[task].path} and {run.path} are both of task {task}; name one of them.")
-        if is_locked(run):
-            raise RunError(f"{run.path} is being trained by another process. Wait for it, or name another run.")
+        check_unlocked(run)
         runs[task] = run
     return runs
 

@@ -14,8 +14,8 @@ from glue_lit.data.sources import open_split
 from glue_lit.engine.averages import GLUE, task_score
 from glue_lit.engine.driver import Driver
 from glue_lit.engine.estimates import estimate, speeds_of_runs
+from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress, claim
-from glue_lit.engine.plan import Fixed
 from glue_lit.engine.results import Results
 from glue_lit.engine.settings import Engine, full_configuration, open_executor, parse
 from glue_lit.engine.suite import Planned, plan, without_recipe
@@ -116,7 +116,7 @@ def _with_kept_files(arguments: list[str], folder: Path) -> list[str]:
 
 
 def _train(jobs: list[Planned], folder: Path, engine: Engine) -> None:
-    queue = Fixed([planned.job for planned in jobs], {p.job.name: p.start for p in jobs if p.start is not None})
+    queue = FixedQueue([planned.job for planned in jobs], {p.job.name: p.start for p in jobs if p.start is not None})
     try:
         with Board(("training", "last score"), _row, queue.summary) as board:
             queue.say = board.event

@@ -22,10 +22,10 @@ except ImportError:
     raise UsageError("`glue-lit tune` needs Optuna: `pip install 'glue-lit[tune]'`.") from None
 
 from glue_lit.engine.driver import Driver
-from glue_lit.engine.found import as_json, say_best, short, write_found
+from glue_lit.engine.fixed_queue import FixedQueue
+from glue_lit.engine.found import as_json, as_shown, say_best, short, write_found
 from glue_lit.engine.job import Job, Outcome, Progress, claim
-from glue_lit.engine.plan import Fixed
-from glue_lit.engine.search import Search, number_of
+from glue_lit.engine.search import Search
 from glue_lit.engine.settings import Engine, full_configuration, open_executor, parse
 from glue_lit.engine.space import DEFAULT_SPACE, distributions, dotted
 from glue_lit.engine.view import Board, duration
@@ -170,13 +170,13 @@ class _Told:
         best = self.search.best
         so_far = f"; best {best.value:.4f} (trial {best.number})" if best is not None else ""
         error = f": {self.search.error_of(trial)}" if self.search.error_of(trial) else ""
-        params = ", ".join(f"{key.rpartition('.')[2]} {number_of(v)}" for key, v in trial.params.items())
+        params = ", ".join(f"{key.rpartition('.')[2]} {as_shown(v)}" for key, v in trial.params.items())
         self.say(f"trial {trial.number} {state}{value}{error} ({params}){so_far}")
 
     def row(self, job: Job, progress: Progress) -> tuple[str, ...]:
         params = self.search.trial(int(job.name)).params
         last = f"{progress.values[-1][1]:.4f}" if progress.values else ""
-        return (job.name, *(number_of(params.get(key, "")) for key in self.search.space), last)
+        return (job.name, *(as_shown(params.get(key, "")) for key in self.search.space), last)
 
     def summary(self) -> str:
         done = sum(trial.state.is_finished() for trial in self.search.all())
@@ -202,7 +202,7 @@ def _refit(search: Search, seeds: int, engine: Engine) -> list[dict[str, Any]]:
         )
         for seed in range(1, seeds + 1)
     ]  # fmt: skip
-    queue = Fixed(jobs)
+    queue = FixedQueue(jobs)
     with Board(("refit",), lambda job, progress: (job.name,), queue.summary) as board:
         queue.say = board.event
         Driver(queue, open_executor(engine), board, engine.patience).work()

@@ -105,15 +105,24 @@ def _table(tables: dict[str, Table], split: str, source: str) -> Table:
     return tables[split]
 
 
-def open_custom_split(task: TaskSpec, custom: CustomTask, source: str, split: str) -> Split:
-    """Find a split of the user's own task; where there are no validation rows, a part of the training rows.
+def _table_with(split: str, custom: CustomTask, source: str) -> tuple[Table, bool]:
+    """The table that has a split's rows, and whether the split is a part of it: there are no validation rows.
 
     Raises:
         DataError: There is no such split.
     """
     tables = find_tables(source, custom)
     held_out = "validation" not in tables and split in ("train", "validation")
-    table = _table(tables, "train" if held_out else split, source)
+    return _table(tables, "train" if held_out else split, source), held_out
+
+
+def open_custom_split(task: TaskSpec, custom: CustomTask, source: str, split: str) -> Split:
+    """Find a split of the user's own task; where there are no validation rows, a part of the training rows.
+
+    Raises:
+        DataError: There is no such split.
+    """
+    table, held_out = _table_with(split, custom, source)
     part = f"{split}, {custom.validation_fraction}, {custom.split_seed}" if held_out else ""
     meaning = [custom.text_columns, custom.label, custom.kind, custom.labels, part]
     fingerprint = hashlib.sha256((table.fingerprint() + json.dumps(meaning)).encode()).hexdigest()
@@ -134,9 +143,7 @@ def custom_columns(custom: CustomTask, source: str, split: str, names: Sequence[
     Raises:
         DataError: There is no such split or column.
     """
-    tables = find_tables(source, custom)
-    held_out = "validation" not in tables and split in ("train", "validation")
-    table = _table(tables, "train" if held_out else split, source)
+    table, held_out = _table_with(split, custom, source)
     found = [values for _, values in table.rows([custom.label, *names])] if names else []
     if held_out and names:
         labels = Labelled([label_of(row[0]) for row in found], range(len(found)), table.place)

@@ -1,28 +1,24 @@
 """`GLUEDataModule`: loading, tokenization and collation for any task."""
 
-import json
 import os
 from functools import cached_property
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from glue_lit.custom import NO_TASK, CustomTask, custom_of, task_of
 from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is, leave_signals
-from glue_lit.data.custom import complete_task, open_custom_split
-from glue_lit.data.orders import joined, swapped
+from glue_lit.data.custom import complete_task
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
-from glue_lit.data.settings import check_all_labelled, check_settings
-from glue_lit.data.sources import Split, open_split
-from glue_lit.data.tokenizers import load_config, load_tokenizer, longest_input, pack, unpack
-from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread
-from glue_lit.errors import RunError, UsageError
+from glue_lit.data.settings import check_settings
+from glue_lit.data.splits import TaskSplits
+from glue_lit.data.tokenizers import pack
+from glue_lit.errors import RunError
 
 
-class GLUEDataModule(LightningDataModule):
+class GLUEDataModule(TaskSplits):
     """Rows, tokens and batches of one task.
 
     Batches hold ``input_ids``, ``attention_mask`` and, where the tokenizer gives them, ``token_type_ids``,
@@ -87,40 +83,9 @@ class GLUEDataModule(LightningDataModule):
         self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})
         self.task = task_of(task, self.custom)
         check_settings(self.hparams, self.task)
-        self._datasets: dict[str, TokenDataset] = {}
-        self._splits: dict[str, Split] = {}
-        self._checkpoint: dict[str, Any] = {}
         self._batches_before: dict[str, Any] | None = None
 
-    @cached_property
-    def tokenizer(self) -> Any:
-        """The Hugging Face tokenizer (a fast one wherever there is one)."""
-        if files := self._checkpoint.get(type(self).__qualname__, {}).get("tokenizer"):
-            return unpack(files)
-        return load_tokenizer(*self._named)
-
-    @cached_property
-    def max_length(self) -> int:
-        """Longest input in tokens: the least of what the user, the tokenizer and the model allow."""
-        architecture = self._checkpoint.get("hyper_parameters", {}).get("architecture")
-        config = json.loads(architecture) if architecture else load_config(*self._named)
-        return longest_input(self.tokenizer, config, self.hparams["max_length"])
-
-    @property
-    def _named(self) -> tuple[str, str, bool]:
-        return self.hparams["tokenizer"], self.hparams["revision"], self.hparams["trust_remote_code"]
-
     # ---------------------------------------------------------------- checkpoints
-
-    def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the tokenizer out of a checkpoint, whose weights it belongs to: no Hub, no model folder."""
-        own = checkpoint.get(type(self).__qualname__) or {}
-        files = {name: content.clone() for name, content in (own.get("tokenizer") or {}).items()}
-        architecture = checkpoint["hyper_parameters"]["architecture"]
-        self._checkpoint = {  # and no more of it, since the rest is mapped from the file
-            type(self).__qualname__: {"tokenizer": files},
-            "hyper_parameters": {"architecture": architecture},
-        }
 
     def state_dict(self) -> dict[str, Any]:
         """The tokenizer, and what decides which examples a training batch holds."""
@@ -162,83 +127,7 @@ class GLUEDataModule(LightningDataModule):
                     f"{now[name]}. Go on with {before}, or from a checkpoint at the end of an epoch."
                 )
 
-    # ---------------------------------------------------------------- rows
-
-    def split(self, name: str) -> Split:
-        """The split called ``name`` in the chosen source, not read yet."""
-        if name not in self._splits:
-            source = self.hparams["source"]
-            if self.custom.text_columns:
-                self._splits[name] = open_custom_split(self.task, self.custom, source, name)
-            else:
-                self._splits[name] = open_split(self.task, source, name)
-        return self._splits[name]
-
-    def dataset(self, name: str) -> TokenDataset:
-        """The tokenised split called ``name``, with its limit; made or read from the cache at first use.
-
-        Raises:
-            DataError: The split is missing or has a bad row.
-            ModelError: There is no such tokenizer.
-        """
-        if name not in self._datasets:
-            split = self.split(name)
-            store = self._tokens(split)
-            positions = spread(store, self.hparams[f"{name.split('_')[0]}_limit"])
-            if name == "train":
-                check_all_labelled(store, split.origin)
-                if self.hparams["both_orders"]:
-                    positions = torch.cat([positions, positions + len(store)])
-                    store = joined(store, self._tokens(swapped(split)))
-            self._datasets[name] = TokenDataset(store, positions, self.tokenizer)
-        return self._datasets[name]
-
-    def _tokens(self, split: Split) -> TokenStore:
-        folder = cache_folder(self.hparams["cache_dir"])
-        return cached_tokens(split, self.tokenizer, self.max_length, self.task.is_regression, folder)
-
-    def training_tokens(self) -> Tensor:
-        """Every token that a training batch can hold, padding included, ``(tokens,)`` int64, each once."""
-        dataset = self.dataset("train")
-        padding = torch.tensor([dataset.pad_id], dtype=torch.int32)
-        tokens: Tensor = torch.unique(torch.cat([dataset.store.input_ids, padding]))
-        return tokens.long()
-
-    def splits_for(self, stage: str) -> tuple[str, ...]:
-        """Names of the splits that ``fit``, ``validate``, ``test`` or ``predict`` needs.
-
-        Raises:
-            UsageError: The task has none for that stage, or predict_split names none.
-        """
-        task, wanted = self.task, self.hparams["predict_split"]
-        if stage in ("fit", "validate") and not task.validation_splits:
-            raise UsageError(
-                f"data.task: {task.name} has test rows only, so there is nothing to {stage}. Train "
-                f"`--data.task {task.trained_as}` and use `glue-lit test --data.task {task.name}` with that run."
-            )
-        if stage == "fit":
-            return ("train", *task.validation_splits)
-        if stage == "validate":
-            return task.validation_splits
-        if stage == "test" or wanted == "test":
-            return task.test_splits
-        if wanted not in task.files:
-            raise UsageError(f"data.predict_split: got {wanted!r}, allowed: test, {', '.join(task.files)}.")
-        return (wanted,)
-
-    def load(self, stage: str) -> None:
-        """Read and tokenise all that ``stage`` needs, so that bad data stops a run before it starts."""
-        for name in self.splits_for(stage):
-            self.dataset(name)
-
-    def prepare_data(self) -> None:
-        """Tokenise into the cache, on one process of each machine; the others then read it."""
-        if self.trainer is not None and self.trainer.state.fn is not None:
-            self.load(str(self.trainer.state.fn.value))
-
-    def setup(self, stage: str) -> None:
-        """Make the datasets of the stage available on this process."""
-        self.load(stage)
+    # ---------------------------------------------------------------- batches
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the training split in a new random order each epoch."""
@@ -260,17 +149,18 @@ class GLUEDataModule(LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each validation split."""
-        return [self._evaluation_loader(name) for name in self.splits_for("validate")]
+        return [self.evaluation_loader(name) for name in self.splits_for("validate")]
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each test split."""
-        return [self._evaluation_loader(name) for name in self.splits_for("test")]
+        return [self.evaluation_loader(name) for name in self.splits_for("test")]
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each split that predict_split names."""
-        return [self._evaluation_loader(name) for name in self.splits_for("predict")]
+        return [self.evaluation_loader(name) for name in self.splits_for("predict")]
 
-    def _evaluation_loader(self, name: str) -> DataLoader[Batch]:
+    def evaluation_loader(self, name: str) -> DataLoader[Batch]:
+        """Batches of the split called ``name``, each example once."""
         dataset = self.dataset(name)
         sampler = EvaluationSampler(dataset.lengths, *self._place(), batch_size=self.hparams["eval_batch_size"])
         return self._loader(dataset, sampler)

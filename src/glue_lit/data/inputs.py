@@ -125,45 +125,48 @@ def in_chunks(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARA
 
 def as_they_come(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARACTERS) -> Iterator[list[Texts]]:
     """Chunks of what is there, one text or many: whoever writes slowly into a pipe gets each answer at once."""
-    waiting: list[Texts] = []
-    held = 0
-    ended: list[BaseException | None] = []
-    changed = threading.Condition()
+    waiting = _Waiting(size, characters)
+    threading.Thread(target=waiting.fill, args=(texts,), daemon=True).start()
+    while chunk := waiting.take():
+        yield chunk
 
-    def has_room() -> bool:
-        return len(waiting) < size and held < characters
 
-    def has_news() -> bool:
-        return bool(waiting or ended)
+class _Waiting:
+    """Texts between the thread that reads them and whoever works on them: never more than a chunk."""
 
-    def read() -> None:
-        nonlocal held
+    def __init__(self, size: int, characters: int) -> None:
+        self._size, self._characters = size, characters
+        self._texts: list[Texts] = []
+        self._held = 0
+        self._has_ended = False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+
+    def fill(self, texts: Iterable[Texts]) -> None:
+        """Put in all of them, each when there is room; an error is kept for whoever takes them."""
         error = None
         try:
             for text in texts:
-                with changed:
-                    changed.wait_for(has_room)
-                    waiting.append(text)
-                    held += sum(map(len, text))
-                    changed.notify()
+                with self._changed:
+                    self._changed.wait_for(lambda: len(self._texts) < self._size and self._held < self._characters)
+                    self._texts.append(text)
+                    self._held += sum(map(len, text))
+                    self._changed.notify()
         except BaseException as raised:
             error = raised
-        with changed:
-            ended.append(error)
-            changed.notify()
+        with self._changed:
+            self._has_ended, self._error = True, error
+            self._changed.notify()
 
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        with changed:
-            changed.wait_for(has_news)
-            chunk, waiting, held = waiting, [], 0
-            changed.notify()
-        if chunk:
-            yield chunk
-        elif ended[0] is not None:
-            raise ended[0]
-        else:
-            return
+    def take(self) -> list[Texts]:
+        """What is there, as soon as something is; nothing at the end, or the error that was the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._texts) or self._has_ended)
+            chunk, self._texts, self._held = self._texts, [], 0
+            self._changed.notify()
+        if not chunk and self._error is not None:
+            raise self._error
+        return chunk
 
 
 def rows_of(texts: Sequence[Texts]) -> Rows:

@@ -7,7 +7,7 @@ from typing import Any
 
 from glue_lit.console import print_table, say
 from glue_lit.engine.pictures import draw
-from glue_lit.engine.search import Search, number_of
+from glue_lit.engine.search import Search
 from glue_lit.engine.space import as_yaml
 from glue_lit.engine.view import duration
 from glue_lit.whole_files import whole_file, write_text
@@ -16,6 +16,11 @@ from glue_lit.whole_files import whole_file, write_text
 def short(keys: Iterable[str]) -> tuple[str, ...]:
     """The last parts of dotted keys."""
     return tuple(key.rpartition(".")[2] for key in keys)
+
+
+def as_shown(value: Any) -> str:
+    """A setting as tables show it."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def write_found(search: Search) -> None:
@@ -82,7 +87,7 @@ def say_best(search: Search) -> None:
         say(f"No trial has come to its end; see {search.folder / 'trials.csv'}.")
         return
     rows = [
-        (str(t.number), f"{t.value:.4f}", *(number_of(t.params.get(key, "")) for key in search.space),
+        (str(t.number), f"{t.value:.4f}", *(as_shown(t.params.get(key, "")) for key in search.space),
          duration(t.duration.total_seconds() if t.duration is not None else None))
         for t in done[:5]
     ]  # fmt: skip

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from glue_lit.errors import RunError
-from glue_lit.runs import LOGS, Run, find_runs, lock_run
+from glue_lit.run_locks import lock_run
+from glue_lit.runs import LOGS, Run, find_runs
 from glue_lit.whole_files import write_metrics
 
 FOLDER_VARIABLE = "GLUE_LIT_JOB"  # names a job's folder to its process

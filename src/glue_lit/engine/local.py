@@ -8,7 +8,7 @@ from typing import IO
 
 from glue_lit.engine.job import FOLDER_VARIABLE, Job
 from glue_lit.errors import RunError, UsageError
-from glue_lit.runs import lock_run
+from glue_lit.run_locks import lock_run
 
 _PATIENCE = 120  # seconds for a process that was asked to stop
 

@@ -1,27 +1,22 @@
 """A search as a queue: an Optuna study says what to try, and is told what came of it."""
 
 import math
-import random
-import re
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from glue_lit.engine.job import Job, Outcome, Progress
 from glue_lit.engine.space import as_yaml
+from glue_lit.engine.storage import open_study
 from glue_lit.errors import RunError, UsageError
 from glue_lit.whole_files import write_text
 
 _STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
-_ATTEMPTS = 8  # to make the tables of a database
 _HOME, _ERROR, _SETTINGS = "glue_lit_folder", "glue_lit_error", "glue_lit_settings"
 
 
@@ -67,7 +62,7 @@ class Search:
         self.folder, self.base, self.space, self.trials = folder, base, dict(space), trials
         self.monitor, self.higher_is_better, self.extra, self.keep = monitor, higher_is_better, extra, keep
         self._shared = storage is not None
-        self.study = _open(folder, higher_is_better, storage)
+        self.study = open_study(folder, higher_is_better, storage)
         done = len(self.study.get_trials(deepcopy=False))
         if not done:
             _check_nothing_lost(folder)
@@ -192,34 +187,6 @@ class Search:
         return self.study.get_trials(deepcopy=False)
 
 
-def _open(folder: Path, higher_is_better: bool, storage: str | None) -> Study:
-    """The study of a folder, made if there is none."""
-    url = storage or f"sqlite:///{(folder / 'study.db').absolute()}"
-    for attempts_left in reversed(range(_ATTEMPTS)):
-        try:
-            return optuna.create_study(
-                study_name=folder.name,
-                storage=url,
-                direction="maximize" if higher_is_better else "minimize",
-                load_if_exists=True,
-            )
-        except ImportError as error:
-            raise UsageError(
-                f"--tune.storage: {error.name or error} is not installed; for PostgreSQL "
-                "`pip install 'glue-lit[postgres]'`."
-            ) from None
-        except Exception as error:  # SQLAlchemy has a kind for everything that a database can say
-            # Two drivers that begin at once both make the tables, and one of them fails.
-            if attempts_left and re.search(r"already exists|duplicate key|UniqueViolation", str(error)):
-                time.sleep(random.uniform(0.2, 1.0))
-                continue
-            reason = " ".join(str(error).split())[:200]
-            raise RunError(
-                f"The search's database {_without_password(url)} cannot be used: {reason}.{_way_out(reason)}"
-            ) from error
-    raise AssertionError("unreachable")
-
-
 def _check_nothing_lost(folder: Path) -> None:
     """Stop where trials lie that a new study knows nothing of.
 
@@ -233,24 +200,3 @@ def _check_nothing_lost(folder: Path) -> None:
             f"{folder} holds {len(begun)} trial(s), but its database knows none: study.db was lost or replaced. Put it "
             "back, or begin anew under another name (`--tune.name NAME`)."
         )
-
-
-def _way_out(reason: str) -> str:
-    """What to do about a database that is a file."""
-    if "locked" in reason:
-        return " Another program holds it (a dashboard, a copy): close that, and run the command again."
-    if "not a database" in reason or "malformed" in reason:
-        return " It is damaged: put a copy back, or begin anew under another name (`--tune.name NAME`)."
-    if "unable to open" in reason or "readonly" in reason:
-        return " Look whether it is a file, and who may write there; or choose another place by --tune.name."
-    return ""
-
-
-def _without_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.rpartition(':')[0]}:...@{tail}" if at else url
-
-
-def number_of(value: Any) -> str:
-    """A setting as tables show it."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -60,23 +60,28 @@ def plan(
     _check(tasks, init_from)
     found: list[Planned] = []
     for model in models or ("",):
-        of_model = model.rstrip("/").rpartition("/")[2]
+        of_model = _without_owner(model)
         found += _starts(folder, model, of_model, seeds, init_from.values(), arguments)
         for task in sorted(tasks, key=lambda name: -_cost(name, tasks, init_from)):
             for seed in seeds:
-                place = folder / (of_model or "model") / task / f"seed_{seed}"
-                first = init_from.get(task)
-                waits = first is not None and not _is_folder(first, tasks)
-                start = _name(of_model, _label(first), seed) if first is not None and waits else None
-                flags = [*_recipe(recipes, task, of_model), *arguments, "--data.task", task, *_common(model, seed)]
-                if first is not None:
-                    flags += _from_run(_run(folder, of_model, first, seed)) if waits else _from_folder(first)
-                found.append(Planned(Job(_name(of_model, task, seed), place, tuple(flags)), model, task, seed, start))
+                start, from_start = _starting_point(folder, of_model, init_from.get(task), seed, tasks)
+                of_task = (*_recipe(recipes, task, of_model), *arguments, "--data.task", task)
+                flags = (*of_task, *_common(model, seed), *from_start)
+                job = Job(_name(of_model, task, seed), _place(folder, of_model, task, seed), flags)
+                found.append(Planned(job, model, task, seed, start))
     return found
+
+
+def _without_owner(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2]
 
 
 def _name(model: str, task: str, seed: int) -> str:
     return " ".join(part for part in (model, task, f"seed {seed}") if part)
+
+
+def _place(folder: Path, model: str, task: str, seed: int) -> Path:
+    return folder / (model or "model") / task / f"seed_{seed}"
 
 
 def _common(model: str, seed: int) -> list[str]:
@@ -95,10 +100,10 @@ def _starts(
     """Trainings that tasks start from and that are none of the suite's tasks: others wait for them."""
     for file in dict.fromkeys(start for start in starts if _is_file(start)):
         for seed in seeds:
-            place = folder / (of_model or "model") / _label(file) / f"seed_{seed}"
             # After the settings of all, which are for the tasks: it has data of its own. The encoder is theirs.
             flags = (*arguments, "--config", str(Path(file).resolve()), *_model_in(arguments), *_common(model, seed))
-            yield Planned(Job(_name(of_model, _label(file), seed), place, flags), model, _label(file), seed)
+            job = Job(_name(of_model, _label(file), seed), _place(folder, of_model, _label(file), seed), flags)
+            yield Planned(job, model, _label(file), seed)
 
 
 def _model_in(arguments: Sequence[str]) -> list[str]:
@@ -110,6 +115,17 @@ def _model_in(arguments: Sequence[str]) -> list[str]:
         elif argument.startswith(f"{flag}="):
             found = [argument]
     return found
+
+
+def _starting_point(
+    folder: Path, model: str, first: str | None, seed: int, tasks: Sequence[str]
+) -> tuple[str | None, list[str]]:
+    """The job that a training waits for, if any, and the arguments by which it starts from there."""
+    if first is None:
+        return None, []
+    if _is_folder(first, tasks):
+        return None, _from_folder(first)
+    return _name(model, _label(first), seed), _from_run(_run(folder, model, first, seed))
 
 
 def _is_folder(start: str, tasks: Sequence[str]) -> bool:
@@ -139,7 +155,7 @@ def _label(start: str) -> str:
 def _run(folder: Path, model: str, start: str, seed: int) -> Path:
     """The run that the process of a start will make: the first below its folder."""
     task = _task_in(start) if _is_file(start) else start
-    return folder / (model or "model") / _label(start) / f"seed_{seed}" / LOGS / task / "version_0"
+    return _place(folder, model, _label(start), seed) / LOGS / task / "version_0"
 
 
 def _task_in(file: str) -> str:
@@ -199,6 +215,6 @@ def _file(pattern: str, task: str, model: str) -> Path:
 
 def without_recipe(pattern: str | None, tasks: Sequence[str], models: Sequence[str]) -> list[str]:
     """The files of recipes that are not there."""
-    names = [model.rstrip("/").rpartition("/")[2] for model in models] or [""]
+    names = [_without_owner(model) for model in models] or [""]
     files = [_file(pattern, task, name) for name in names for task in tasks] if pattern is not None else []
     return [str(file) for file in files if not file.is_file()]

@@ -11,7 +11,7 @@ from glue_lit.errors import RunError
 from glue_lit.whole_files import write_text
 
 
-class Fixed:
+class FixedQueue:
     """A queue of jobs that are known beforehand; those that have a result are not begun again.
 
     Args:

@@ -1,0 +1,141 @@
+"""A task's splits in tokens: found in their source, tokenised once, cut to their limits."""
+
+import json
+from functools import cached_property
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from glue_lit.custom import CustomTask
+from glue_lit.data.batches import TokenDataset
+from glue_lit.data.custom import open_custom_split
+from glue_lit.data.orders import joined, swapped
+from glue_lit.data.settings import check_all_labelled
+from glue_lit.data.sources import Split, open_split
+from glue_lit.data.tokenizers import load_config, load_tokenizer, longest_input, unpack
+from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread
+from glue_lit.errors import UsageError
+from glue_lit.tasks import TaskSpec
+
+
+class TaskSplits(LightningDataModule):
+    """The splits of a task and the tokenizer that reads them; the settings (``hparams``) are those of `GLUEDataModule`.
+
+    Attributes:
+        task: Whose splits they are; set by the class that has the settings, as is ``custom``.
+        custom: What a task of the user's own is.
+    """
+
+    task: TaskSpec
+    custom: CustomTask
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._datasets: dict[str, TokenDataset] = {}
+        self._splits: dict[str, Split] = {}
+        self._packed: dict[str, Tensor] = {}  # a checkpoint's tokenizer
+        self._architecture: str | None = None  # and the configuration of its model, as JSON
+
+    # ---------------------------------------------------------------- the tokenizer
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The Hugging Face tokenizer (a fast one wherever there is one)."""
+        return unpack(self._packed) if self._packed else load_tokenizer(*self._named)
+
+    @cached_property
+    def max_length(self) -> int:
+        """Longest input in tokens: the least of what the user, the tokenizer and the model allow."""
+        config = json.loads(self._architecture) if self._architecture else load_config(*self._named)
+        return longest_input(self.tokenizer, config, self.hparams["max_length"])
+
+    @property
+    def _named(self) -> tuple[str, str, bool]:
+        return self.hparams["tokenizer"], self.hparams["revision"], self.hparams["trust_remote_code"]
+
+    def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the tokenizer out of a checkpoint, whose weights it belongs to: no Hub, no model folder."""
+        own = checkpoint.get(type(self).__qualname__) or {}
+        # copies, and nothing more of the checkpoint, since it is mapped from the file
+        self._packed = {name: content.clone() for name, content in (own.get("tokenizer") or {}).items()}
+        self._architecture = checkpoint["hyper_parameters"]["architecture"]
+
+    # ---------------------------------------------------------------- rows
+
+    def split(self, name: str) -> Split:
+        """The split called ``name`` in the chosen source, not read yet."""
+        if name not in self._splits:
+            source = self.hparams["source"]
+            if self.custom.text_columns:
+                self._splits[name] = open_custom_split(self.task, self.custom, source, name)
+            else:
+                self._splits[name] = open_split(self.task, source, name)
+        return self._splits[name]
+
+    def dataset(self, name: str) -> TokenDataset:
+        """The tokenised split called ``name``, with its limit; made or read from the cache at first use.
+
+        Raises:
+            DataError: The split is missing or has a bad row.
+            ModelError: There is no such tokenizer.
+        """
+        if name not in self._datasets:
+            split = self.split(name)
+            store = self._tokens(split)
+            positions = spread(store, self.hparams[f"{name.split('_')[0]}_limit"])
+            if name == "train":
+                check_all_labelled(store, split.origin)
+                if self.hparams["both_orders"]:
+                    positions = torch.cat([positions, positions + len(store)])
+                    store = joined(store, self._tokens(swapped(split)))
+            self._datasets[name] = TokenDataset(store, positions, self.tokenizer)
+        return self._datasets[name]
+
+    def _tokens(self, split: Split) -> TokenStore:
+        folder = cache_folder(self.hparams["cache_dir"])
+        return cached_tokens(split, self.tokenizer, self.max_length, self.task.is_regression, folder)
+
+    def training_tokens(self) -> Tensor:
+        """Every token that a training batch can hold, padding included, ``(tokens,)`` int64, each once."""
+        dataset = self.dataset("train")
+        padding = torch.tensor([dataset.pad_id], dtype=torch.int32)
+        tokens: Tensor = torch.unique(torch.cat([dataset.store.input_ids, padding]))
+        return tokens.long()
+
+    def splits_for(self, stage: str) -> tuple[str, ...]:
+        """Names of the splits that ``fit``, ``validate``, ``test`` or ``predict`` needs.
+
+        Raises:
+            UsageError: The task has none for that stage, or predict_split names none.
+        """
+        task, wanted = self.task, self.hparams["predict_split"]
+        if stage in ("fit", "validate") and not task.validation_splits:
+            raise UsageError(
+                f"data.task: {task.name} has test rows only, so there is nothing to {stage}. Train "
+                f"`--data.task {task.trained_as}` and use `glue-lit test --data.task {task.name}` with that run."
+            )
+        if stage == "fit":
+            return ("train", *task.validation_splits)
+        if stage == "validate":
+            return task.validation_splits
+        if stage == "test" or wanted == "test":
+            return task.test_splits
+        if wanted not in task.files:
+            raise UsageError(f"data.predict_split: got {wanted!r}, allowed: test, {', '.join(task.files)}.")
+        return (wanted,)
+
+    def load(self, stage: str) -> None:
+        """Read and tokenise all that ``stage`` needs, so that bad data stops a run before it starts."""
+        for name in self.splits_for(stage):
+            self.dataset(name)
+
+    def prepare_data(self) -> None:
+        """Tokenise into the cache, on one process of each machine; the others then read it."""
+        if self.trainer is not None and self.trainer.state.fn is not None:
+            self.load(str(self.trainer.state.fn.value))
+
+    def setup(self, stage: str) -> None:
+        """Make the datasets of the stage available on this process."""
+        self.load(stage)

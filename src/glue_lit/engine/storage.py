@@ -1,0 +1,67 @@
+"""The database that a search's study is kept in: a file in its folder, or one on a server."""
+
+import random
+import re
+import time
+from pathlib import Path
+
+import optuna
+from optuna.study import Study
+
+from glue_lit.errors import RunError, UsageError
+
+_ATTEMPTS = 8  # to make the tables of a database
+
+
+def open_study(folder: Path, higher_is_better: bool, storage: str | None) -> Study:
+    """The study of a folder, made if there is none.
+
+    Args:
+        folder: The search's own; the study has its name.
+        higher_is_better: Whether a higher value is better.
+        storage: URL of a database; ``None`` for a file in the folder.
+
+    Raises:
+        RunError: The database cannot be used.
+        UsageError: What talks to it is not installed.
+    """
+    url = storage or f"sqlite:///{(folder / 'study.db').absolute()}"
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            return optuna.create_study(
+                study_name=folder.name,
+                storage=url,
+                direction="maximize" if higher_is_better else "minimize",
+                load_if_exists=True,
+            )
+        except ImportError as error:
+            raise UsageError(
+                f"--tune.storage: {error.name or error} is not installed; for PostgreSQL "
+                "`pip install 'glue-lit[postgres]'`."
+            ) from None
+        except Exception as error:  # SQLAlchemy has a kind for everything that a database can say
+            # Two drivers that begin at once both make the tables, and one of them fails.
+            if attempts_left and re.search(r"already exists|duplicate key|UniqueViolation", str(error)):
+                time.sleep(random.uniform(0.2, 1.0))
+                continue
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(
+                f"The search's database {_without_password(url)} cannot be used: {reason}.{_way_out(reason)}"
+            ) from error
+    raise AssertionError("unreachable")
+
+
+def _way_out(reason: str) -> str:
+    """What to do about a database that is a file."""
+    if "locked" in reason:
+        return " Another program holds it (a dashboard, a copy): close that, and run the command again."
+    if "not a database" in reason or "malformed" in reason:
+        return " It is damaged: put a copy back, or begin anew under another name (`--tune.name NAME`)."
+    if "unable to open" in reason or "readonly" in reason:
+        return " Look whether it is a file, and who may write there; or choose another place by --tune.name."
+    return ""
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.rpartition(':')[0]}:...@{tail}" if at else url

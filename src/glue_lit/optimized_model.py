@@ -1,0 +1,102 @@
+"""How a task's model is optimized: AdamW, its schedule, an average, and only the embedding rows that are in use."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from glue_lit.averaging import WeightAverage, weights_to_train_on
+from glue_lit.layers import layered_groups
+from glue_lit.optim import build_adamw, parameter_groups, schedule_factor, set_anew, supports_fused, warmup_steps
+from glue_lit.rows import decay_with, fit_moments, rows_of, train_rows, trained_rows
+from glue_lit.task_model import TaskModel
+
+
+class OptimizedModel(TaskModel):
+    """A `TaskModel` with the recipe's optimizer.
+
+    A class that brings an optimizer of its own (`configure_optimizers`) has all rows trained, and its states as they
+    are in the checkpoint.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tokens_before: Tensor | None = None
+
+    @property
+    def _optimizer_is_ours(self) -> bool:
+        return type(self).configure_optimizers is OptimizedModel.configure_optimizers
+
+    def configure_model(self) -> None:
+        """Build the model; a fit leaves out what no training batch can touch, where data and optimizer are ours."""
+        super().configure_model()
+        trainer: Any = self._trainer
+        if self._is_fitting and self._optimizer_is_ours and hasattr(trainer.datamodule, "training_tokens"):
+            tokens = trainer.datamodule.training_tokens()
+            # Rows in use before the checkpoint go on moving by their moments.
+            train_rows(self.model, tokens if self._tokens_before is None else torch.cat([tokens, self._tokens_before]))
+
+    def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
+        """Build the model as a checkpoint says, and go on training the rows that it was training."""
+        super().use_architecture_of(checkpoint)
+        self._tokens_before = rows_of(checkpoint)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep which rows are trained: the optimizer has moments of these alone."""
+        super().on_save_checkpoint(checkpoint)
+        if (table := trained_rows(self)) is not None:
+            checkpoint["glue_lit"]["rows"] = table.tokens.cpu()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Give the rows in use their moments, where training goes on; and the weights themselves, if unaveraged."""
+        super().on_load_checkpoint(checkpoint)
+        if self._is_fitting and not self.hparams["average"]:
+            weights_to_train_on(checkpoint)
+        if self._is_fitting and self._optimizer_is_ours:
+            parameters = [p for group in self._parameter_groups() for p in group["params"]]
+            fit_moments(self, parameters, checkpoint)
+
+    def on_train_start(self) -> None:
+        """Take up this fit's settings, where a checkpoint has brought its own: a new learning rate is meant."""
+        super().on_train_start()
+        for config in self.trainer.lr_scheduler_configs if self._optimizer_is_ours else ():
+            if isinstance(config.scheduler, LambdaLR):
+                set_anew(config.scheduler.optimizer, config.scheduler, **self._adamw)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """A fit's average of the weights, if there is to be one."""
+        decay = self.hparams["average"]
+        return [WeightAverage(decay)] if decay and self._is_fitting else []
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW and a schedule that moves every step."""
+        hp, adamw = self.hparams, self._adamw
+        total = int(self.trainer.estimated_stepping_batches)
+        optimizer = build_adamw(
+            self._parameter_groups(),
+            adamw["lr"],
+            adamw["betas"],
+            adamw["eps"],
+            fused=supports_fused(self.device, str(self.trainer.precision)),
+        )
+        if (table := trained_rows(self.model)) is not None:
+            decay_with(optimizer, table)
+        scheduler = LambdaLR(optimizer, schedule_factor(hp["schedule"], warmup_steps(hp["warmup"], total), total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        groups = parameter_groups(self.model, self.hparams["weight_decay"])
+        return layered_groups(groups, self.model, self.hparams["learning_rate"], self.hparams["layer_decay"])
+
+    @property
+    def _adamw(self) -> dict[str, Any]:
+        hp = self.hparams
+        return {
+            "lr": hp["learning_rate"],
+            "betas": (hp["adam_beta1"], hp["adam_beta2"]),
+            "eps": hp["adam_eps"],
+            "weight_decay": hp["weight_decay"],
+        }

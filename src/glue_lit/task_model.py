@@ -1,0 +1,157 @@
+"""A Hugging Face model for one task: how it is built, scored, and kept in checkpoints; nothing of training."""
+
+import inspect
+from functools import cached_property
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from glue_lit import __version__
+from glue_lit.adapters import add_adapters, same_method
+from glue_lit.building import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
+from glue_lit.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
+from glue_lit.data.batches import Batch
+from glue_lit.dropout import cheapen_dropout, set_dropout
+from glue_lit.layers import freeze_layers
+from glue_lit.losses import task_loss
+from glue_lit.runs import best_of
+from glue_lit.scoring import SplitMetrics
+from glue_lit.tasks import TaskSpec
+
+
+class TaskModel(LightningModule):
+    """The model of a task with its metrics; the settings (``hparams``) are those of `SequenceClassifier`.
+
+    Attributes:
+        model: A PreTrainedModel, once `configure_model` has built it.
+        task: What it is for; set by the class that has the settings, as are the metrics.
+        metrics: Of the task's splits.
+        must_be_trained: Whether to stop where the pretrained model's head is not one of this task.
+        has_trained_head: Whether it was one, once the model is built from pretrained weights.
+        scores: Of the last evaluation, in float64.
+        predicted: By split how many examples were given each label.
+    """
+
+    model: Any
+    task: TaskSpec
+    metrics: SplitMetrics
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.must_be_trained = False
+        self.has_trained_head = False
+        self.scores: dict[str, float] = {}
+        self.predicted: dict[str, dict[str, int]] = {}
+        self._architecture: str | None = None
+
+    # ---------------------------------------------------------------- the model
+
+    def configure_model(self) -> None:
+        """Build the model: from a checkpoint's configuration if there is one, else with pretrained weights.
+
+        Raises:
+            ModelError: It cannot be loaded, or a checkpoint's labels are not the task's.
+        """
+        self._build()
+
+    def _build(self) -> None:
+        if "model" in self._modules:
+            return
+        if self._architecture is not None:
+            built = Built(build_from_architecture(self.task, self.hparams, self._architecture), False)
+        elif self.hparams["init_from"] is not None:
+            saved = read_checkpoint(best_of(self.hparams["init_from"]))
+            built = build_from_run(self.task, self.hparams, saved)
+        else:
+            built = build_pretrained(self.task, self.hparams, self.must_be_trained)
+        self.model, self.has_trained_head = built.model, built.has_trained_head
+        if self.hparams["freeze"] is not None:
+            freeze_layers(self.model, self.hparams["freeze"])
+        score_in_float32(self.model)
+        if self.hparams["dropout"] is not None:
+            set_dropout(self.model, self.hparams["dropout"])
+        cheapen_dropout(self.model)
+        if self.hparams["peft"] is not None:
+            self.hparams["peft"] = add_adapters(self.model, self.hparams["peft"], built.new)
+        # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
+        self.model.train()
+
+    def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
+        """Build the model as a checkpoint says, because its weights will be loaded: no Hub, no pretrained weights."""
+        self._architecture = checkpoint["hyper_parameters"]["architecture"]
+        self.hparams["peft"] = same_method(self.hparams["peft"], checkpoint["hyper_parameters"].get("peft"))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the configuration with the weights, so that loading needs no Hub and no pretrained weights."""
+        hyper_parameters = dict(checkpoint.get("hyper_parameters", {}))
+        hyper_parameters["architecture"] = self.model.config.to_json_string(use_diff=False)
+        checkpoint["hyper_parameters"] = hyper_parameters
+        checkpoint["glue_lit"] = {
+            "format": CHECKPOINT_FORMAT,
+            "version": __version__,
+            "precision": str(self.trainer.precision),
+        }
+
+    @property
+    def _is_fitting(self) -> bool:
+        return self._trainer is not None and self._trainer.state.fn == "fit"
+
+    @property
+    def monitor(self) -> str:
+        """Logged name of the metric that picks the checkpoint: higher is better."""
+        return self.task.monitor
+
+    @cached_property
+    def accepted(self) -> frozenset[str]:
+        """Batch keys that the model's forward takes; it would swallow others without a word."""
+        names = inspect.signature(self.model.forward).parameters
+        return frozenset(names) & {"input_ids", "attention_mask", "token_type_ids"}
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits ``(batch, labels)`` in float32, or scores ``(batch, 1)`` for regression."""
+        self._build()
+        output = self.model(**{key: value for key, value in batch.items() if key in self.accepted})
+        logits: Tensor = output.logits
+        return logits.float()
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy, or mean squared error for regression; ``labels`` is ``(batch,)``, all known."""
+        return task_loss(logits, labels, self.task.is_regression)
+
+    # ---------------------------------------------------------------- evaluation
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Add a batch to the metrics of its split; returns the logits."""
+        return self._score(self.task.validation_splits[dataloader_idx], batch)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Add a batch to the metrics of its split, as far as it is labelled; returns the logits."""
+        return self._score(self.task.test_splits[dataloader_idx], batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Logits ``(batch, labels)``."""
+        logits: Tensor = self(batch)
+        return logits
+
+    def _score(self, split: str, batch: Batch) -> Tensor:
+        logits: Tensor = self(batch)
+        self.metrics.of(split).add(logits, batch["labels"], self.loss)
+        return logits
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin with empty metrics, also if an earlier evaluation broke off."""
+        self.metrics.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of every validation split."""
+        self._log_scores(self.task.validation_splits)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of every test split that has labels."""
+        self._log_scores(self.task.test_splits)
+
+    def _log_scores(self, splits: tuple[str, ...]) -> None:
+        self.scores, self.predicted = self.metrics.compute(splits)
+        for name, value in self.scores.items():  # already the same on every device
+            self.log(name, value, prog_bar=name == self.monitor)
