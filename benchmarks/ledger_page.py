@@ -191,7 +191,7 @@ def pulled(records: Records) -> Iterator[str]:
         f"| setting | {' | '.join(metrics)} | gain | time |",
         f"|---|{'---|' * len(metrics)}---|---|",
     )
-    for name in dict.fromkeys(record["system"] for record in records):
+    for name in sorted({record["system"] for record in records}, key=lambda name: (name != "recipe", name)):
         of_lever = [r for r in records if r["system"] == name]
         shown = " | ".join(figure([r["metrics"][metric] for r in of_lever]) for metric in metrics)
         gains = [
