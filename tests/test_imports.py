@@ -34,6 +34,7 @@ LAYERS = (
         "building",
         "heads",
         "hyperparameters",
+        "trainer_settings",
         "layers",
         "losses",
         "divergence",
