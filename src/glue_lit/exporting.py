@@ -1,6 +1,5 @@
 """A checkpoint as a Hugging Face folder, which others load without glue-lit."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -18,10 +17,12 @@ from glue_lit.checkpoints import check_undamaged, read_checkpoint
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.tokenizers import longest_input, unpack
 from glue_lit.errors import DataError, GlueLitError, RunError, UsageError
+from glue_lit.inference import load_classifier
 from glue_lit.metrics import TaskMetrics
 from glue_lit.model import SequenceClassifier
 from glue_lit.runs import Run
 from glue_lit.tasks import TaskSpec
+from glue_lit.whole_files import read_json
 
 Logits = Callable[[Mapping[str, Tensor]], Tensor]  # a batch to its logits ``(batch, labels)``
 
@@ -61,7 +62,7 @@ def load_trained(checkpoint: Path, run: Run | None) -> Trained:
     files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
     if not files:
         raise RunError(f"{checkpoint} holds no tokenizer, and without one nobody could use the model.")
-    classifier = SequenceClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+    classifier = load_classifier(checkpoint)
     config = classifier.model.config
     tokenizer = unpack({name: content.clone() for name, content in files.items()})
     wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
@@ -70,7 +71,7 @@ def load_trained(checkpoint: Path, run: Run | None) -> Trained:
     record = None
     if run is not None:
         with suppress(OSError, ValueError):
-            record = json.loads(run.metrics.read_text(encoding="utf-8"))
+            record = read_json(run.metrics)
     return Trained(classifier, tokenizer, max_length, saved, record)
 
 
@@ -131,6 +132,14 @@ def torch_logits(trained: Trained) -> Logits:
     return compute
 
 
+_EXPORTED = (".json", ".safetensors", ".onnx", ".data", ".md", ".txt", ".model", ".jinja")
+
+
+def _is_of_export(path: Path) -> bool:
+    """Whether it may have been written by an export: what else lies in a folder is somebody's work."""
+    return path.is_file() and not path.name.startswith(".") and path.suffix.lower() in _EXPORTED
+
+
 @contextmanager
 def whole_folder(path: Path, overwrite: bool) -> Any:
     """A folder to write into, which takes its name at the end, if all went well; else what was there is left.
@@ -146,6 +155,11 @@ def whole_folder(path: Path, overwrite: bool) -> Any:
         raise UsageError(f"--output: {path} is not empty. Name another folder, or say `--overwrite`.")
     if taken and not (path / "config.json").is_file():
         raise UsageError(f"--overwrite: {path} is no exported model (no config.json), so it is left as it is.")
+    if taken and (others := sorted(other.name for other in path.iterdir() if not _is_of_export(other))):
+        raise UsageError(
+            f"--overwrite: {path} holds {', '.join(map(repr, others[:5]))}, which no export wrote, so it is left as it "
+            "is. Name another folder, or move them."
+        )
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
