@@ -88,8 +88,10 @@ def _check_files(place: str) -> None:
         return
     if odd:
         raise ModelError(f"model.name_or_path: {odd[0]} is a pipe or a device, not a file. Take it out of the folder.")
+    values = None
     with suppress(OSError, ValueError):  # the library's to say, too
         values = read_json(Path(place, "config.json"))
+    if values is not None:
         check_sizes(values if isinstance(values, dict) else {}, f"model.name_or_path: {Path(place, 'config.json')}")
 
 
