@@ -29,7 +29,7 @@ from glue_lit.data.custom import complete_task, open_custom_split
 from glue_lit.data.inputs import file_texts, stdin_texts
 from glue_lit.data.sources import open_split
 from glue_lit.errors import GlueLitError
-from glue_lit.predictions import read_record
+from glue_lit.predictions import read_record, record_of
 from glue_lit.reporting.events import read_curves
 from glue_lit.reporting.predicted import read_predicted
 from glue_lit.reporting.suites import suite_report
@@ -142,7 +142,7 @@ def predictions(data: bytes, folder: Path) -> None:
     """A file of predictions with what is written beside it."""
     path = folder / "p.jsonl"
     path.write_bytes(data)
-    (folder / "p.json").write_bytes(data)
+    record_of(path).write_bytes(data)
     read_record(path)
     read_predicted(path, get_task("rte"))
 

@@ -10,7 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from glue_lit.checkpoints import CHECKPOINT_FORMAT, check_model, check_task, check_undamaged, read_checkpoint
+from glue_lit.checkpoints import (
+    CHECKPOINT_FORMAT,
+    check_model,
+    check_task,
+    check_undamaged,
+    fit_progress,
+    read_checkpoint,
+)
 from glue_lit.errors import RunError
 from glue_lit.tasks import get_task
 
@@ -223,3 +230,29 @@ def test_parts_that_are_not_what_they_should_be(file: Path, odd: dict[str, Any])
     torch.save(content(**odd), file)
     with pytest.raises(RunError, match="is not a checkpoint of glue-lit"):
         read_checkpoint(file)
+
+
+# ---------------------------------------------------------------- whole ones, with something else in one place
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"state_dict": [1]}, {"state_dict": {"weight": "x"}}, {"state_dict": {1: torch.zeros(1)}},
+        {"GLUEDataModule": [1]}, {"GLUEDataModule": {"tokenizer": {"a.json": "x"}}},
+        {"GLUEDataModule": {"tokenizer": {"a.json": torch.zeros(3)}}}, {"GLUEDataModule": {"tokenizer": 3}},
+        {"datamodule_hyper_parameters": [1]}, {"glue_lit": {"format": 1, "precision": 5}},
+        {"hyper_parameters": {"architecture": "["}}, {"hyper_parameters": {"architecture": "[1]"}},
+        {"hyper_parameters": {"architecture": "[" * 50_000}}, {"hyper_parameters": {"architecture": '{"id2label": 1}'}},
+    ],
+)  # fmt: skip
+def test_a_part_of_another_kind(odd: dict[str, Any], file: Path) -> None:
+    torch.save(content(**odd), file)
+    with pytest.raises(RunError, match=r"some.ckpt is not a checkpoint of glue-lit: "):
+        read_checkpoint(file)
+
+
+@pytest.mark.parametrize("loops", [None, [], {}, {"fit_loop": {"epoch_progress": {"current": {"processed": "x"}}}}])
+def test_how_far_it_has_come_is_not_said(loops: Any, file: Path) -> None:
+    with pytest.raises(RunError, match="does not say how far its training has come"):
+        fit_progress(file, content(loops=loops, global_step=1))

@@ -844,3 +844,31 @@ def test_what_is_wrong_with_a_run_to_start_from(
     assert message in error
     assert len(error.splitlines()) == 1
     assert files(workplace) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [x, x]\n" + "".join(f"{n}: &{n} [*{m}, *{m}]\n" for m, n in zip("abcdefghijklmnopqr", "bcdefghijklmnopqrs", strict=True)),
+         "with its aliases written out it has 2,097,206 values"),
+        ("- 1\n", "the file does not start with a section"),
+        ("data: {task: rte}\ndata: {task: cola}\n", "line 2: data is given twice"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("arguments", [("validate", "--ckpt_path", "best"), ("fit", "--ckpt_path", "last")])
+def test_the_configuration_of_a_run_is_looked_at_as_any_other(
+    arguments: tuple[str, ...],
+    text: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = Path("lightning_logs", "rte", "version_0")
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text(text)
+    (run / "checkpoints" / "best.ckpt").write_text("x")
+    shutil.copy(run / "checkpoints" / "best.ckpt", run / "checkpoints" / "last.ckpt")
+    monkeypatch.setattr("glue_lit.arguments._readable", lambda run, last: last)
+    assert command(monkeypatch, *arguments) == 2
+    assert f"--config {run / 'config.yaml'}" in (said := capsys.readouterr().err)
+    assert message in said

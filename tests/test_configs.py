@@ -69,6 +69,11 @@ def test_a_missing_file_names_the_nearest(write: Write) -> None:
     fails("nowhere/cola.yaml", "--config: there is no file 'nowhere/cola.yaml'.")
 
 
+def test_what_is_no_file() -> None:
+    with pytest.raises(UsageError, match=r"--config /dev/zero: a pipe or a device, and no file"):
+        check_config("/dev/zero")
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n"])
 def test_an_empty_file(write: Write, text: str) -> None:
     fails(

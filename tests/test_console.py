@@ -45,3 +45,13 @@ def test_texts_and_errors_from_data(
     said = capsys.readouterr().err
     assert "train.tsv, line 1" in said
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(said)
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "5", "20"])
+def test_a_narrow_terminal_leaves_nothing_out(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    print_table("t", ("a", "b", "c", "d", "e"), [("1", "2", "3", "4", "5")])
+    out = capsys.readouterr().out
+    assert [cell for cell in out if cell in "12345"] == ["1", "2", "3", "4", "5"]

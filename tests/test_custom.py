@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from glue_lit.custom import NO_TASK, CustomTask, custom_of, task_of
@@ -48,3 +50,25 @@ def test_glues_names_are_taken() -> None:
 def test_what_the_data_have_not_told_yet() -> None:
     with pytest.raises(UsageError, match="not known yet"):
         task_of("reviews", CustomTask(text="review"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"text": 5}, {"text": ["a", 1]}, {"label": ["x"]}, {"label": None}, {"labels": "x"}, {"labels": {"a": 1}},
+        {"kind": "x"}, {"metrics": 1}, {"class_weights": "x"}, {"class_weights": ["a"]}, {"test_file": []},
+        {"split_seed": -1}, {"split_seed": 0.5}, {"validation_fraction": "x"},
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_than_its_key_has(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"data.custom.{next(iter(values))}: got .*, allowed: "):
+        custom_of(values)
+
+
+def test_what_is_no_description_at_all() -> None:
+    with pytest.raises(UsageError, match=r"data.custom: got \[1\], allowed: keys"):
+        custom_of([1])  # type: ignore[arg-type]
+
+
+def test_settings_are_of_the_right_types() -> None:
+    assert custom_of(REVIEWS.settings() | {"labels": ("0", 1), "class_weights": [1, 2.0]}).labels == ("0", 1)

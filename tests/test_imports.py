@@ -36,6 +36,7 @@ LAYERS = (
         "building",
         "heads",
         "hyperparameters",
+        "trainer_settings",
         "layers",
         "losses",
         "divergence",

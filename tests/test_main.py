@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +107,30 @@ def test_a_closed_pipe_is_no_error() -> None:
     )
     os.close(writer)
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("rank", ["x", "", "-1", "²"])
+def test_a_rank_that_is_no_number_hides_no_message(
+    rank: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    assert run(monkeypatch, "nothing") == 2
+    assert capsys.readouterr().err.startswith("glue-lit: error: there is no command 'nothing'")
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_stream_that_is_closed_gives_its_number_to_no_file(closed: int, tmp_path: Path) -> None:
+    program = (
+        "import os, sys\n"
+        "from glue_lit.__main__ import main\n"
+        "sys.argv = ['glue-lit', 'tasks', '--json']\n"
+        "main()\n"
+        f"assert os.path.samestat(os.fstat({closed}), os.stat(os.devnull))\n"
+        "assert open(sys.argv[0] if os.path.exists(sys.argv[0]) else os.devnull).fileno() > 2\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}>&-', "sh", sys.executable, "-c", program], cwd=tmp_path, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""

@@ -1,4 +1,5 @@
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def test_a_record_says_what_a_file_is_of(tmp_path: Path) -> None:
     assert record["changed"]
 
 
-@pytest.mark.parametrize("content", [None, "no json", "[]", "{}", '{"predictions": 1'])
+@pytest.mark.parametrize("content", [None, "no json", "[]", "{}", '{"predictions": 1', "[" * 50_000])
 def test_no_record(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text("{}\n")
@@ -57,3 +58,8 @@ def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Cannot write"):
         write_record(path, "hub", 1, None)
     assert json.loads(path.read_text()) == {}
+
+
+def test_a_pipe_in_the_place_of_a_record_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "test.provenance.json")
+    assert read_record(tmp_path / "test.jsonl") is None

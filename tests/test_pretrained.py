@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -64,3 +65,16 @@ def test_code_in_a_model_folder_runs_only_if_it_is_trusted(tmp_path: Path, tiny_
         with pytest.raises(ModelError, match=r"pass `--model.trust_remote_code true`"):
             load("model", AutoConfig.from_pretrained, str(folder), trust_remote_code=False)
     assert trace.exists() is trusted
+
+
+def test_a_pipe_in_a_model_folder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ModelError, match=r"config.json is a pipe or a device"):
+        load("model", lambda place: open(f"{place}/config.json").read(), str(tmp_path))  # noqa: SIM115
+
+
+@pytest.mark.parametrize("key", ["num_labels", "num_hidden_layers"])
+def test_a_configuration_that_would_be_built_for_hours(key: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", key: 10**12}))
+    with pytest.raises(ModelError, match=rf"config.json: {key} is 1000000000000, which no model has"):
+        load("configuration", AutoConfig.from_pretrained, str(tmp_path))

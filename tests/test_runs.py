@@ -350,3 +350,9 @@ def test_the_run_that_is_named_instead_is_of_the_same_task(tmp_path: Path) -> No
     with pytest.raises(RunError) as error:
         Run(tmp_path / "cola" / "version_0").checkpoint("best")
     assert "rte" not in str(error.value)
+
+
+@pytest.mark.parametrize("task", ["/etc", "a**", "**", "[", "*", "\n", "../cola"])
+def test_a_task_is_a_name_and_no_pattern(task: str, make_run: MakeRun, logs: Path) -> None:
+    make_run("cola", 0)
+    assert find_runs(logs, task) == []

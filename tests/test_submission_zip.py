@@ -208,3 +208,10 @@ def test_a_full_disk_leaves_the_zip_that_was_there(tmp_path: Path, monkeypatch: 
         write_zip(path, ALL)
     assert path.read_text() == "the one before"
     assert os.listdir(tmp_path) == ["submission.zip"]
+
+
+@pytest.mark.parametrize("name", ["pipe.zip", "/dev/zero"])
+def test_what_is_no_file_is_not_read(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    with pytest.raises(DataError, match=r"cannot be read \(not a file\)"):
+        check_zip(tmp_path / name)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from glue_lit import __version__
 from glue_lit.errors import DivergenceError, GlueLitError, Stopped, UsageError, did_you_mean
-from glue_lit.locales import print_anything, speak_utf8
+from glue_lit.locales import open_streams, print_anything, speak_utf8
 from glue_lit.printable import printable_lines
-from glue_lit.refusals import check_memory_limit, refusal
+from glue_lit.refusals import check_memory_limit, refusal, told
 
 _RESERVE = 16 << 20  # bytes of address space, none of it written to: what is left to say that memory is out
 _NO_MEMORY = b"glue-lit: error: There was not enough memory: raise the limit (`ulimit -v`, a container).\n"
@@ -110,6 +110,7 @@ def main() -> None:
 
     Exits with 2 for wrong usage, 1 for other errors, 130 after Ctrl-C, and 75 when a signal stopped a run.
     """
+    open_streams()
     speak_utf8()
     print_anything()
     reserve = bytearray(_RESERVE)
@@ -134,7 +135,7 @@ def main() -> None:
 
 
 def _print_error(error: Exception) -> None:
-    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    rank = int(given) if (given := os.environ.get("LOCAL_RANK", "0")).isdecimal() else 0
     if rank > 0 and isinstance(error, DivergenceError) and error.everywhere:  # one message is enough
         return
     where = f" (rank {rank})" if rank else ""
@@ -147,6 +148,7 @@ def _print_error(error: Exception) -> None:
 def _unexpected(error: Exception) -> str:
     if (refused := refusal(error)) is not None:
         return refused
+    error = told(error)
     text = " ".join(str(error).split())[:500]
     return f"{type(error).__name__}: {text} (GLUE_LIT_DEBUG=1 shows where.)"
 

@@ -12,6 +12,7 @@ from glue_lit import pretrained
 from glue_lit.adapters import add_adapters, merged
 from glue_lit.errors import ModelError
 from glue_lit.heads import check_trained, head_of, label_order, renew, reorder
+from glue_lit.refusals import refusal
 from glue_lit.tasks import TaskSpec
 
 
@@ -100,7 +101,9 @@ def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architec
         ModelError: Its labels are not the task's.
     """
     values = json.loads(architecture)
-    labels = tuple(name for _, name in sorted(values["id2label"].items(), key=lambda item: int(item[0])))
+    labels = tuple(
+        str(name) for _, name in sorted(values.get("id2label", {}).items(), key=lambda item: _place(item[0]))
+    )
     if labels != _names(task):
         raise ModelError(
             f"The checkpoint's labels are {', '.join(labels)}; task {task.name} has "
@@ -109,16 +112,27 @@ def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architec
     return _empty(values, hparams)
 
 
+def _place(number: str) -> int:
+    return int(number) if number.isdecimal() and len(number) < 10 else -1
+
+
 def _empty(values: dict[str, Any], hparams: Mapping[str, Any]) -> Any:
     """A model with random weights, from the values of its configuration."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     values = dict(values)
-    config = AutoConfig.for_model(values.pop("model_type"), **values)
-    with pretrained.quiet():
-        return AutoModelForSequenceClassification.from_config(
-            config, dtype=torch.float32, trust_remote_code=hparams["trust_remote_code"], **_attention(hparams)
-        )
+    pretrained.check_sizes(values, "The checkpoint's configuration")
+    try:
+        config = AutoConfig.for_model(values.pop("model_type"), **values)
+        with pretrained.quiet():
+            return AutoModelForSequenceClassification.from_config(
+                config, dtype=torch.float32, trust_remote_code=hparams["trust_remote_code"], **_attention(hparams)
+            )
+    except Exception as error:  # whatever transformers and torch raise at values that somebody made up
+        if refusal(error) is not None:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ModelError(f"The checkpoint's configuration is none that a model can be made of ({reason}).") from error
 
 
 def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[str, Any]) -> Built:
@@ -157,6 +171,29 @@ def _whole_weights(saved: Mapping[str, Any], hparams: Mapping[str, Any]) -> dict
     model.load_state_dict(weights)
     merged_weights: dict[str, Tensor] = merged(model).state_dict()
     return merged_weights
+
+
+def check_tokens(model: Any, ids: Tensor, name: str) -> None:
+    """Stop at a tokenizer of another model, whose tokens this one does not have.
+
+    Args:
+        model: The Hugging Face model.
+        ids: What the tokenizer gives, int, of any shape.
+        name: The model's, for the message.
+
+    Raises:
+        ModelError: A token has no embedding.
+    """
+    try:
+        rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    except NotImplementedError:  # an architecture that does not say
+        return
+    largest = int(ids.max()) if ids.numel() else 0
+    if isinstance(rows, int) and largest >= rows:
+        raise ModelError(
+            f"model.name_or_path: the tokenizer of {name!r} gives token {largest}, and the model knows {rows} (0 to "
+            f"{rows - 1}): they do not belong together. Take both from one model."
+        )
 
 
 class Float32Linear(nn.Linear):

@@ -1,6 +1,7 @@
 """Checkpoint files: written whole or not at all, and read as data, with a word on what is wrong with one."""
 
 import contextlib
+import json
 import os
 import re
 import tempfile
@@ -99,8 +100,55 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} was written by glue-lit {written.get('version')}; this is {__version__}, which cannot read it. "
             "`pip install --upgrade glue-lit`."
         )
+    if odd := _odd_part(saved):
+        raise RunError(f"{path} is not a checkpoint of glue-lit: {odd}.")
     content: dict[str, Any] = saved
     return content
+
+
+def _odd_part(saved: dict[str, Any]) -> str:
+    """What of a checkpoint is not of the kind that it is written as; nothing if all is, or is not there."""
+    own, data = saved.get("glue_lit") or {}, saved.get("GLUEDataModule") or {}
+    if not isinstance(data, dict):
+        return "its GLUEDataModule is no mapping"
+    try:
+        architecture = json.loads(saved["hyper_parameters"]["architecture"])
+    except (ValueError, RecursionError):
+        architecture = None
+    if not isinstance(architecture, dict) or not isinstance(architecture.get("id2label", {}), dict):
+        return "what it says of its model is no configuration"
+    for name, kind, values in (
+        ("state_dict", torch.Tensor, saved.get("state_dict")),
+        ("the tokenizer", torch.Tensor, data.get("tokenizer")),
+        ("datamodule_hyper_parameters", object, saved.get("datamodule_hyper_parameters")),
+    ):
+        if values is None:
+            continue
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            return f"{name} is no mapping by names"
+        if odd := [key for key, value in values.items() if not isinstance(value, kind)]:
+            return f"{odd[0]!r} of {name} is no tensor"
+    if any(content.dtype != torch.uint8 for content in (data.get("tokenizer") or {}).values()):
+        return "the tokenizer's files are not bytes"
+    if not isinstance(own.get("precision"), str | None):
+        return f"its precision is {own['precision']!r}"
+    return ""
+
+
+def fit_progress(path: Path, saved: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
+    """State of the loop, epochs and steps that a checkpoint stands at.
+
+    Raises:
+        RunError: It does not say.
+    """
+    try:
+        loop = saved["loops"]["fit_loop"]
+        epochs, steps = loop["epoch_progress"]["current"]["processed"], saved["global_step"]
+        if isinstance(epochs, int) and isinstance(steps, int):
+            return loop, epochs, steps
+    except (KeyError, TypeError):
+        pass
+    raise RunError(f"{path} does not say how far its training has come, so it cannot be gone on with.")
 
 
 def check_undamaged(path: Path) -> None:

@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from glue_lit.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
+from glue_lit.building import check_tokens
+from glue_lit.checkpoints import check_model, check_task, check_undamaged, fit_progress, read_checkpoint
 from glue_lit.configured import ConfiguredCLI
 from glue_lit.console import json_asked, json_document, print_scores, say
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.errors import RunError, Stopped
+from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.job_progress import end_with_driver
 from glue_lit.machine import keep_freed_memory
 from glue_lit.quiet import quiet_loggers
@@ -29,6 +30,7 @@ from glue_lit.summary import (
 )
 from glue_lit.tasks import TaskSpec
 from glue_lit.tracking.pages import boards
+from glue_lit.trainer_settings import complaint
 from glue_lit.watch import die_with_parent, is_lost_connection
 from glue_lit.whole_files import write_metrics
 
@@ -53,11 +55,13 @@ class GlueLitCLI(ConfiguredCLI):
             self.datamodule.use_checkpoint(self.origin)
         self.model.must_be_trained = saved is None and self.subcommand != "fit"
         self.datamodule.load(str(self.subcommand))
-        if saved is not None and self.subcommand == "fit" and is_within_epoch(saved["loops"]["fit_loop"]):
-            self.datamodule.trainer = self.trainer
-            self.datamodule.load_state_dict(saved.get(GLUEDataModule.__qualname__, {}))
-            self.datamodule.check_same_batches()
+        epochs = steps = 0
+        if saved is not None and self._checkpoint is not None and self.subcommand == "fit":
+            loop, epochs, steps = fit_progress(self._checkpoint, saved)
+            self._check_batches(saved, loop)
         self.model.configure_model()
+        for store in self.datamodule.stores:
+            check_tokens(self.model.model, store.input_ids, self.model.hparams["name_or_path"])
         if not self.trainer.is_global_zero:
             return
         say_data(self.datamodule, str(self.subcommand))
@@ -65,13 +69,18 @@ class GlueLitCLI(ConfiguredCLI):
             say_model(self.model, self.trainer)
             return
         say(f"Checkpoint {shown(self._checkpoint)}")
-        limit = self.trainer.max_epochs or 0
-        loops = saved["loops"]["fit_loop"]
-        if self.subcommand == "fit" and 0 < limit <= loops["epoch_progress"]["current"]["processed"]:
+        limit, most = self.trainer.max_epochs or 0, self.trainer.max_steps
+        if 0 < limit <= epochs:
             say(f"It has finished all {limit} epochs; `--trainer.max_epochs N` with a larger N goes on.")
-        steps = self.trainer.max_steps
-        if self.subcommand == "fit" and 0 < steps <= saved["global_step"]:
-            say(f"It has done all {steps} steps; `--trainer.max_steps N` with a larger N goes on.")
+        if 0 < most <= steps:
+            say(f"It has done all {most} steps; `--trainer.max_steps N` with a larger N goes on.")
+
+    def _check_batches(self, saved: dict[str, Any], loop: dict[str, Any]) -> None:
+        """Stop where a fit would go on within an epoch with other batches."""
+        if is_within_epoch(loop):
+            self.datamodule.trainer = self.trainer
+            self.datamodule.load_state_dict(saved.get(GLUEDataModule.__qualname__, {}))
+            self.datamodule.check_same_batches()
 
     before_fit = before_validate = before_test = before_predict = _check
 
@@ -168,10 +177,13 @@ class GlueLitCLI(ConfiguredCLI):
             raise
         except Exception as error:
             dead = self.watch.explain() if is_lost_connection(error) else None
-            shown_error = error if dead is None else RunError(dead)
+            wrong = complaint(error)
+            shown_error = error if wrong is None else (UsageError if wrong.startswith("trainer") else RunError)(wrong)
+            if dead is not None:
+                shown_error = RunError(dead)
             if (line := self._advice()) is not None:
                 shown_error.add_note(line)
-            if dead is None:
+            if shown_error is error:
                 raise
             raise shown_error from error
         finally:

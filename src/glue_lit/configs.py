@@ -68,6 +68,8 @@ def _line(error: yaml.MarkedYAMLError) -> int:
 
 def _compose(file: str) -> Any:
     path = Path(file)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UsageError(f"--config {file}: a pipe or a device, and no file.")
     if not path.is_file():
         there = sorted(str(other) for other in path.parent.glob("*.yaml"))
         found = f" There are {', '.join(there)}." if there else ""

@@ -32,6 +32,7 @@ from glue_lit.signals import EvaluationSignals, StopRequest
 from glue_lit.speed import TrainingSpeed
 from glue_lit.tasks import logged_names
 from glue_lit.tracking.pages import TensorBoardPages
+from glue_lit.trainer_settings import check_nodes, check_seed, check_trainer
 from glue_lit.watch import RankWatch
 
 _PATHS = (
@@ -93,15 +94,23 @@ class ConfiguredCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Find the run that is meant; Lightning starts the other DDP processes from ``sys.argv``, so set that."""
-        for file in config_files(sys.argv[1:]):
+        named = config_files(sys.argv[1:])
+        for file in named:
             check_config(file)
         check_environment(parser, sys.argv[1], os.environ)
         self.directory.command = sys.argv[1:]
         sys.argv[1:] = resolve_arguments(sys.argv[1:])
+        for file in config_files(sys.argv[1:]):
+            if file not in named:  # that of a run, which anybody may have changed
+                check_config(file)
         super().parse_arguments(parser, args)
 
     def _parse_ckpt_path(self) -> None:
         """Leave the flags alone: Lightning would put the checkpoint's hyper-parameters over the user's."""
+
+    def _set_seed(self) -> None:
+        check_seed(self._setting("seed_everything"))
+        super()._set_seed()
 
     def _setting(self, key: str) -> Any:
         return self.config[self.subcommand].get(key)
@@ -121,6 +130,7 @@ class ConfiguredCLI(LightningCLI):
         Folders are written down in full, so that the run can be used from any directory.
         """
         config = self.config[self.subcommand]
+        check_trainer(config["trainer"], self.subcommand == "fit")
         for key in _PATHS:
             if config[key] not in ("hub", "demo", None) and (path := Path(config[key]).expanduser()).exists():
                 config[key] = str(path.resolve())
@@ -190,9 +200,11 @@ class ConfiguredCLI(LightningCLI):
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(Bar())
         try:
-            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
-        except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+            made = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+        check_nodes(made)
+        return made
 
     def _place_of_predictions(self, run: Run | None) -> tuple[Path, str]:
         """Folder, and what precedes the names of files on other rows than the run's own."""

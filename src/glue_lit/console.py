@@ -19,10 +19,20 @@ from glue_lit.printable import printable, printable_lines
 from glue_lit.tasks import TaskSpec, log_prefix
 from glue_lit.whole_files import json_values
 
+_LEAST_WIDTH, _USUAL_WIDTH = 40, 80  # columns
+
 
 def console() -> Console:
-    """Standard output, found anew each time, since tests and bars replace it."""
-    return Console(highlight=False, soft_wrap=False)
+    """Standard output, found anew each time, since tests and bars replace it.
+
+    In fewer columns than a table takes to be one, its cells would be left out: that wraps instead. Some programs set
+    $COLUMNS to 0, which says nothing of the width.
+    """
+    found = Console(highlight=False, soft_wrap=False)
+    if found.width < _LEAST_WIDTH:
+        narrow = _USUAL_WIDTH if found.width < 1 else _LEAST_WIDTH
+        found = Console(highlight=False, soft_wrap=False, width=narrow)
+    return found
 
 
 def say(text: str) -> None:

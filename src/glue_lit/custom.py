@@ -64,11 +64,55 @@ class CustomTask:
 
 
 NO_TASK = CustomTask()
+_LISTS = {"text", "labels", "label_names", "metrics", "class_weights"}
+_NEEDED = {"label", "validation_fraction", "split_seed"}
+_TYPES = {
+    "text": "a column, or a list of two",
+    "label": "a column",
+    "kind": "classification, regression",
+    "labels": "a list of texts",
+    "label_names": "a list of texts",
+    "metrics": "a list of texts",
+    "class_weights": "balanced, or a list of numbers",
+    "validation_file": "a file",
+    "test_file": "a file",
+    "validation_fraction": "a number",
+    "split_seed": "a whole number from 0 up",
+}
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a value is of the type that a key has."""
+    if value is None:
+        return key not in _NEEDED
+    if key == "validation_fraction":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if key == "split_seed":
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if key == "kind":
+        return value in ("classification", "regression")
+    if key in _LISTS and isinstance(value, list | tuple):
+        kinds = {"text": str, "class_weights": int | float}.get(key, str | int | float)
+        return all(isinstance(one, kinds) for one in value)
+    return value == "balanced" if key == "class_weights" else isinstance(value, str) and key not in _LISTS - {"text"}
 
 
 def custom_of(values: Mapping[str, Any] | CustomTask | None) -> CustomTask:
-    """The settings from plain values."""
-    return values if isinstance(values, CustomTask) else CustomTask(**(values or {}))
+    """The settings from plain values.
+
+    Raises:
+        UsageError: A value is of another type than its key has.
+        TypeError: There is no such key.
+    """
+    if isinstance(values, CustomTask):
+        return values
+    if not isinstance(values, Mapping | None):
+        raise UsageError(f"data.custom: got {values!r}, allowed: keys as `text` and `label`, each with a value.")
+    custom = CustomTask(**(values or {}))
+    for key, value in asdict(custom).items():
+        if not _fits(key, value):
+            raise UsageError(f"data.custom.{key}: got {value!r}, allowed: {_TYPES[key]}.")
+    return custom
 
 
 def task_of(name: str, custom: CustomTask) -> TaskSpec:

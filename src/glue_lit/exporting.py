@@ -1,6 +1,5 @@
 """A checkpoint as a Hugging Face folder, which others load without glue-lit."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from glue_lit.model import SequenceClassifier
 from glue_lit.runs import Run
 from glue_lit.scoring import TaskMetrics
 from glue_lit.tasks import TaskSpec
+from glue_lit.whole_files import read_json
 
 Logits = Callable[[Mapping[str, Tensor]], Tensor]  # a batch to its logits ``(batch, labels)``
 
@@ -60,7 +60,7 @@ def load_trained(checkpoint: Path, run: Run | None) -> Trained:
     record = None
     if run is not None:
         with suppress(OSError, ValueError):
-            record = json.loads(run.metrics.read_text(encoding="utf-8"))
+            record = read_json(run.metrics)
     return Trained(classifier, tokenizer, max_length, saved, record)
 
 
@@ -118,6 +118,14 @@ def torch_logits(trained: Trained) -> Logits:
     return compute
 
 
+_EXPORTED = (".json", ".safetensors", ".onnx", ".data", ".md", ".txt", ".model", ".jinja")
+
+
+def _is_of_export(path: Path) -> bool:
+    """Whether it may have been written by an export: what else lies in a folder is somebody's work."""
+    return path.is_file() and not path.name.startswith(".") and path.suffix.lower() in _EXPORTED
+
+
 @contextmanager
 def whole_folder(path: Path, overwrite: bool) -> Any:
     """A folder to write into, which takes its name at the end, if all went well; else what was there is left.
@@ -133,6 +141,11 @@ def whole_folder(path: Path, overwrite: bool) -> Any:
         raise UsageError(f"--output: {path} is not empty. Name another folder, or say `--overwrite`.")
     if taken and not (path / "config.json").is_file():
         raise UsageError(f"--overwrite: {path} is no exported model (no config.json), so it is left as it is.")
+    if taken and (others := sorted(other.name for other in path.iterdir() if not _is_of_export(other))):
+        raise UsageError(
+            f"--overwrite: {path} holds {', '.join(map(repr, others[:5]))}, which no export wrote, so it is left as it "
+            "is. Name another folder, or move them."
+        )
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 from glue_lit.errors import UsageError
 
-_FROM_ZERO = ("learning_rate", "weight_decay", "warmup", "max_grad_norm", "r_drop")
-_SHARES = ("label_smoothing", "dropout", "average")
+_FROM_ZERO = ("learning_rate", "weight_decay", "warmup", "max_grad_norm", "r_drop", "adam_eps")
+_SHARES = ("label_smoothing", "dropout", "average", "adam_beta1", "adam_beta2")
 
 
 def check_hyperparameters(values: Mapping[str, Any]) -> None:

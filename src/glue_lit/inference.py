@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from glue_lit.building import check_tokens
 from glue_lit.checkpoints import check_undamaged, read_checkpoint
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.datamodule import GLUEDataModule
@@ -19,8 +20,9 @@ from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.sources import Rows
 from glue_lit.data.tokenizers import longest_input, unpack
 from glue_lit.data.tokens import tokenise
-from glue_lit.errors import RunError, UsageError
+from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.model import SequenceClassifier
+from glue_lit.refusals import refusal
 from glue_lit.tasks import TaskSpec
 
 _Kept = TypeVar("_Kept")
@@ -35,14 +37,14 @@ def load_classifier(checkpoint: Path) -> tuple[SequenceClassifier, Any, int, dic
         The classifier in evaluation mode, its tokenizer, the longest input in tokens, and the checkpoint's content.
 
     Raises:
-        RunError: It cannot be read, or holds no tokenizer.
+        RunError: It cannot be read, holds no tokenizer, or no model can be made of it.
     """
     saved = read_checkpoint(checkpoint)
     check_undamaged(checkpoint)
     files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
     if not files:
         raise RunError(f"{checkpoint} holds no tokenizer, so texts cannot be read with it.")
-    classifier = SequenceClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+    classifier = _built(checkpoint)
     config = classifier.model.config
     tokenizer = unpack({name: content.clone() for name, content in files.items()})
     wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
@@ -73,7 +75,7 @@ class Predictor:
         self.task = classifier.task
         precision = precision or (saved.get("glue_lit") or {}).get("precision") or "32-true"
         self._autocast = _HALF.get(precision) if precision.endswith("-mixed") else None
-        if precision.endswith("16-true"):
+        if precision in ("16-true", "bf16-true"):
             classifier.to(_HALF[precision])
         del saved
         self._checkpoint = checkpoint
@@ -92,6 +94,7 @@ class Predictor:
     def of_dataset(self, dataset: TokenDataset) -> Tensor:
         """Logits ``(examples, labels)`` in float32 of tokenised examples, in their order."""
         found = torch.empty(len(dataset), self.task.num_labels)
+        check_tokens(self._replicas[0].model, dataset.store.input_ids, str(self._checkpoint))
         free: queue.SimpleQueue[SequenceClassifier] = queue.SimpleQueue()
         for replica in self._replicas:
             free.put(replica)
@@ -131,6 +134,24 @@ class Predictor:
         with torch.inference_mode(), cast:
             logits: Tensor = replica({key: value.to(device, non_blocking=True) for key, value in batch.items()})
         return logits
+
+
+def _built(checkpoint: Path) -> SequenceClassifier:
+    """The classifier of a checkpoint, in evaluation mode.
+
+    Raises:
+        RunError: What the checkpoint says of its model is no model's, or its weights are another one's.
+    """
+    try:
+        found = SequenceClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+    except (GlueLitError, MemoryError):
+        raise
+    except Exception as error:  # whatever a library raises at values that somebody made up
+        if refusal(error) is not None:
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise RunError(f"{checkpoint} is not a checkpoint that a model can be made of ({reason}).") from error
+    return found.eval()
 
 
 def _usual_size(rows: int, most: int) -> int:

@@ -25,6 +25,21 @@ def speak_utf8() -> None:
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
+def open_streams() -> None:
+    """Put nothing in the place of standard streams that whoever started us has closed.
+
+    Else the next files that are opened, a checkpoint say, would get their numbers, and whatever libraries and child
+    processes print would go into them. ``sys.stdin`` stays ``None``, which says that there is no input.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest number that is free
+        if number and getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def print_anything() -> None:
     """Let standard output and error take every character: what their encoding lacks is written as its code."""
     for stream in (sys.stdout, sys.stderr):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glue_lit.whole_files import write_text
+from glue_lit.whole_files import read_json, write_text
 
 
 def record_of(predictions: Path) -> Path:
@@ -47,7 +47,7 @@ def read_record(predictions: Path) -> Mapping[str, Any] | None:
     ``changed`` is added: whether the file is another one than the record speaks of.
     """
     try:
-        record = json.loads(record_of(predictions).read_text(encoding="utf-8"))
+        record = read_json(record_of(predictions))
         return {**record, "changed": record["predictions"] != _sha256(predictions)}
     except (OSError, ValueError, KeyError, TypeError):
         return None

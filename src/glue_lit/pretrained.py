@@ -7,16 +7,18 @@ import re
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from glue_lit.console import note
 from glue_lit.errors import ModelError
+from glue_lit.whole_files import read_json
 
 _Loaded = TypeVar("_Loaded")
 _PACKAGE = "pkg:"
+_MOST = {"num_labels": 1_000_000, "num_hidden_layers": 10_000, "n_layers": 10_000}
 _STILL_WAITING = (
     "Still loading or waiting for {}, which is tried several times. Ctrl-C ends it; HF_HUB_OFFLINE=1 takes what is in "
     "the cache without asking."
@@ -60,6 +62,7 @@ def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options
         options: Passed on.
     """
     place = resolve(name_or_path)
+    _check_files(place)
     try:
         with quiet(), nullcontext() if Path(place).is_dir() else waiting_for_hub():
             return loader(place, **options)
@@ -73,10 +76,44 @@ def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options
         ) from error
 
 
+def _check_files(place: str) -> None:
+    """Stop at a folder with a pipe or a device in it: whoever opens one may wait, or read, for ever.
+
+    Raises:
+        ModelError: There is one.
+    """
+    try:
+        odd = [path for path in Path(place).iterdir() if path.exists() and not (path.is_file() or path.is_dir())]
+    except OSError:  # no folder, or one that cannot be listed: the library's to say
+        return
+    if odd:
+        raise ModelError(f"model.name_or_path: {odd[0]} is a pipe or a device, not a file. Take it out of the folder.")
+    values = None
+    with suppress(OSError, ValueError):  # the library's to say, too
+        values = read_json(Path(place, "config.json"))
+    if values is not None:
+        check_sizes(values if isinstance(values, dict) else {}, f"model.name_or_path: {Path(place, 'config.json')}")
+
+
+def check_sizes(values: Mapping[str, Any], where: str) -> None:
+    """Stop at a configuration that would be built for hours: a name for each label, an object for each layer.
+
+    Args:
+        values: The configuration.
+        where: What it is, for the message.
+
+    Raises:
+        ModelError: A number is one that no model has.
+    """
+    for key, most in _MOST.items():
+        if isinstance(value := values.get(key), int) and value > most:
+            raise ModelError(f"{where}: {key} is {value}, which no model has (allowed: up to {most:,}).")
+
+
 def _advice(place: str, error: Exception) -> str:
     if "trust_remote_code" in str(error):
         return "It runs code of its own; if you trust its author, pass `--model.trust_remote_code true`."
-    if "attention implementation" in str(error):
+    if any(words in str(error) for words in ("attention implementation", "attn_implementation", "FlashAttention")):
         return "Leave model.attention out, or pass `--model.attention eager`, which every architecture has."
     if not Path(place).is_dir() and (page := downloaded_page(str(error))) is not None:
         return (

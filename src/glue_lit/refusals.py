@@ -19,12 +19,15 @@ _TO_DO = {
     errno.EPERM: "Choose another place, or change who may write there",
     errno.EIO: "The disk or the network behind it has failed: choose another place",
     errno.EMFILE: "Raise the limit of open files (`ulimit -n`)",
+    errno.ENAMETOOLONG: "Take a shorter name",
+    errno.ELOOP: "A link points to itself: take it away or name another file",
 }
 _PLACES = (
     "runs lie below `--trainer.default_root_dir`, tokens below `--data.cache_dir` or $GLUE_LIT_CACHE, downloads "
     "below $HF_HOME, temporary files below $TMPDIR."
 )
 _MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc")
+_OF_CLEANING = "Please call `iter(combined_loader)` first"
 _SHARED = ("shared memory", "/torch_", "/dev/shm", "bus error")
 
 
@@ -65,9 +68,15 @@ def refusal(error: BaseException) -> str | None:
                 "`--data.max_length`, or a smaller model; `ulimit -v` or a container may set the limit."
             )
         if isinstance(cause, OSError) and cause.errno in _TO_DO:
-            at = f" {cause.filename}" if cause.filename is not None else ""
+            at = "" if cause.filename is None else f" {str(cause.filename)[:200]}"
             return f"Cannot write or open{at} ({os.strerror(cause.errno)}). {_TO_DO[cause.errno]}; {_PLACES}"
     return None
+
+
+def told(error: Exception) -> Exception:
+    """The error that is worth telling: Lightning cleans up after one with another, which says nothing of the first."""
+    first = error.__context__
+    return first if _OF_CLEANING in str(error) and isinstance(first, Exception) else error
 
 
 def _shared(text: str) -> str:

@@ -120,7 +120,8 @@ def run_of(checkpoint: Path) -> Run | None:
 
 def find_runs(root: Path, task: str | None = None) -> list[Run]:
     """Runs below ``root`` (of one task if named), the one started or continued last at the end."""
-    found = [Run(path.parent) for path in root.glob(f"{task or '*'}/{_PREFIX}*/config.yaml")]
+    folders = [root / task] if task else root.glob("*")  # a task's name is no pattern
+    found = [Run(path.parent) for folder in folders for path in folder.glob(f"{_PREFIX}*/config.yaml")]
     return sorted(found, key=lambda run: (run.config.stat().st_mtime_ns, version_of(run.path)))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from glue_lit.errors import DataError
 from glue_lit.submission import ENTRIES, HEADER, Entry
 from glue_lit.tasks import TaskSpec
-from glue_lit.whole_files import whole_binary
+from glue_lit.whole_files import check_regular, whole_binary
 
 _SHOWN = 5  # problems of one file that are told one by one
 _LARGEST = 50_000_000  # bytes of a zip; a submission has 1 MB packed and 4 MB unpacked
@@ -94,8 +94,10 @@ def check_zip(file: Path | io.BytesIO) -> list[Findings]:
         DataError: The file cannot be read, or is no zip.
     """
     try:
-        if isinstance(file, Path) and (size := file.stat().st_size) > _LARGEST:
-            raise DataError(f"{file}: {size:,} bytes, which no submission has: about a million are usual.")
+        if isinstance(file, Path):
+            check_regular(file)
+            if (size := file.stat().st_size) > _LARGEST:
+                raise DataError(f"{file}: {size:,} bytes, which no submission has: about a million are usual.")
         with zipfile.ZipFile(file) as archive:
             return _check_members(archive)
     except DataError:

@@ -1,9 +1,11 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and small ones that anybody may have written, read."""
 
+import errno
 import io
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +64,32 @@ def write_text(path: Path, text: str) -> None:
 def write_metrics(path: Path, values: dict[str, Any]) -> None:
     """Write ``metrics.json``; an undefined metric (NaN) becomes ``null``, which JSON has and NaN isn't in it."""
     write_text(path, json.dumps(json_values(values), indent=2, ensure_ascii=False) + "\n")
+
+
+def check_regular(path: Path) -> None:
+    """Stop at a pipe, a device or a folder: to open a pipe would mean to wait for its writer.
+
+    Raises:
+        OSError: It is no file, or not there.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        what = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(what, "not a file" if what == errno.EINVAL else os.strerror(what), str(path))
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        OSError: It is no file, or cannot be read.
+        ValueError: It is not UTF-8, no JSON, or nested too deeply.
+    """
+    check_regular(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def json_values(value: Any) -> Any:

@@ -215,6 +215,10 @@ def test_a_folder_that_is_taken(
     assert glue_lit(monkeypatch, *export, "--overwrite") == 2
     assert "is no exported model" in capsys.readouterr().err
     assert (tmp_path / "home" / "thesis.tex").is_file()
+    (tmp_path / "home" / "config.json").write_text("{}")  # as many a project has
+    assert glue_lit(monkeypatch, *export, "--overwrite") == 2
+    assert "holds 'thesis.tex', which no export wrote" in capsys.readouterr().err
+    assert (tmp_path / "home" / "thesis.tex").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "model"]
 
 

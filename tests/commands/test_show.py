@@ -63,3 +63,16 @@ def test_task_and_source_from_a_config(
 ) -> None:
     (tmp_path / "c.yaml").write_text("data:\n  task: rte\n  source: demo\n")
     assert shown(monkeypatch, capsys, "--config", str(tmp_path / "c.yaml")).startswith("rte, train: 10 of ")
+
+
+@pytest.mark.parametrize("custom", ["[1]", "abc", "{1: 2}", "{text: 5}", "{text: t, labels: {a: b}}"])
+def test_a_description_that_is_none(
+    custom: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text(f"data: {{custom: {custom}}}\n")
+    monkeypatch.setattr(sys, "argv", ["glue-lit", "show", "--config", str(tmp_path / "c.yaml")])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "data.custom" in (said := capsys.readouterr().err)
+    assert "GLUE_LIT_DEBUG" not in said

@@ -136,6 +136,7 @@ def test_four_at_once_fill_a_cold_cache(folder: Path, tmp_path: Path, monkeypatc
     ("arguments", "message"),
     [
         (("--suite.seeds=[1,1]",), "--suite.seeds: got [1, 1], allowed: one or more different numbers"),
+        (("--suite.name=..",), "--suite.name: got '..', allowed"),
         (("--suite.name=a/b",), "--suite.name: got 'a/b', allowed"),
         (("--suite.majority=[stsb]",), "--suite.majority: stsb has scores"),
         (("--suite.tasks=[colla]",), "Did you mean 'cola'?"),

@@ -180,6 +180,7 @@ def test_ctrl_c_keeps_everything(folder: Path, tiny_model: Path) -> None:
         (("--tune.trial=3",), 2, "--tune.trial: there is no such flag. Did you mean '--tune.trials'?"),
         (("--tune.space={model.lr: {type: float}}",), 2, "tune.space: model.lr: `fit` has no such setting"),
         (("--tune.train_fraction=2",), 2, "--tune.train_fraction: got 2.0, allowed: above 0, up to 1"),
+        (("--tune.name=..",), 2, "--tune.name: got '..', allowed: the name of a folder"),
         (("--tune.name=a/b",), 2, "--tune.name: got 'a/b', allowed: the name of a folder"),
         (("--tune.sampler=optuna.samplers.None",), 2, "there is no class optuna.samplers.None"),
         (("--checkpoint.monitor=train/loss",), 2, "train/loss says nothing about new rows"),

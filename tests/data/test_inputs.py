@@ -14,6 +14,7 @@ from glue_lit.data.inputs import (
     line_texts,
     rows_at_a_time,
     rows_of,
+    standard_input,
     stdin_texts,
 )
 from glue_lit.errors import DataError
@@ -151,3 +152,9 @@ def test_rows() -> None:
 @pytest.mark.parametrize(("labels", "rows"), [(1, 4096), (64, 4096), (10_000, 26), (10**7, 1)])
 def test_many_labels_make_short_chunks(labels: int, rows: int) -> None:
     assert rows_at_a_time(labels) == rows
+
+
+def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # as Python has it then; the number may be another file's by now
+    with pytest.raises(DataError, match=r"Standard input cannot be read \(it is closed\)"):
+        next(standard_input())

@@ -91,6 +91,7 @@ WRONG: list[tuple[list[str], dict[str, object], type[GlueLitError], str]] = [
     (["a", "a"], {}, DataError, "has one label only, 'a'"),
     ([f"id{n}" for n in range(50)], {}, DataError, "50 different labels in 50 rows ('id0', 'id1', 'id10' ...)"),
     (["a", "b"], {"kind": "regression"}, DataError, "line 2: 'a' is no number"),
+    (["1", "2_5"], {"kind": "regression"}, DataError, "line 3: '2_5' is no number"),
     (["1", "inf"], {"kind": "regression"}, DataError, "line 3: 'inf' is no number"),
     (["1", "2.5"], {"label_names": ["a", "b"]}, UsageError, "a regression task has no labels"),
     (["1", "2.5"], {"class_weights": "balanced"}, UsageError, "a regression task has no labels"),

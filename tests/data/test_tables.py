@@ -5,6 +5,8 @@ import tracemalloc
 from pathlib import Path
 
 import pandas
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from glue_lit.data.tables import open_table
@@ -133,3 +135,19 @@ def test_no_more_than_a_row_is_held(tmp_path: Path, suffix: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 4
     finally:
         tracemalloc.stop()
+
+
+def _no_utf8() -> pyarrow.Array:
+    offsets, content = (0).to_bytes(4, "little") + (2).to_bytes(4, "little"), b"\xff\xfe"
+    return pyarrow.Array.from_buffers(
+        pyarrow.string(), 1, [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(content)]
+    )
+
+
+@pytest.mark.parametrize(
+    "column", [_no_utf8(), pyarrow.array([10**15], pyarrow.timestamp("s"))], ids=["no UTF-8", "a far future"]
+)
+def test_values_of_parquet_that_python_does_not_have(column: pyarrow.Array, tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="damaged after row 0"):
+        list(open_table(tmp_path / "x.parquet").rows(["text"]))

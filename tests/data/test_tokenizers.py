@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from glue_lit.data.tokenizers import load_tokenizer, pack, unpack
+from glue_lit.data.tokenizers import load_tokenizer, longest_input, pack, unpack
 from glue_lit.data.tokens import tokenizer_fingerprint
 from glue_lit.errors import ModelError
 
@@ -160,3 +160,10 @@ def test_code_under_an_escaped_name_is_refused(tiny_model: Path, monkeypatch: py
 def test_odd_names_are_refused(name: str) -> None:
     with pytest.raises(ModelError, match="which is not data"):
         unpack({name: torch.zeros(3, dtype=torch.uint8)})
+
+
+@pytest.mark.parametrize("config", [{"max_position_embeddings": 2}, {"max_position_embeddings": 3}])
+def test_a_model_in_which_no_text_has_room(config: dict[str, Any], tokenizer: Any) -> None:
+    with pytest.raises(ModelError, match=r"inputs of this model have [23] tokens at most, in which no text has room"):
+        longest_input(tokenizer, config | {"model_type": "bert"}, None)
+    assert longest_input(tokenizer, {"max_position_embeddings": 4, "model_type": "bert"}, None) == 4

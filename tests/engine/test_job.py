@@ -61,6 +61,8 @@ def test_how_a_job_has_ended(tmp_path: Path) -> None:
     done = job_in(tmp_path / "done", '{"metrics": {"val/accuracy": 1.0}}')
     assert done.ended(0) == done.outcome == Outcome("finished")
     assert done.result == {"metrics": {"val/accuracy": 1.0}}
+    for number, damaged in enumerate(("[]", '{"metrics": {}}', '{"metrics": {"val/accuracy": "x"}}', "[" * 50_000)):
+        assert job_in(tmp_path / str(number), damaged).result is None
     job = job_in(tmp_path / "job", '{"metr')
     assert job.outcome is None
     assert [job.ended(code).state for code in (75, 130, -15)] == ["stopped"] * 3

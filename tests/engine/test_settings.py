@@ -79,3 +79,6 @@ def test_the_executor_that_is_asked_for() -> None:
         open_executor(Engine(address="auto"))
     with pytest.raises(UsageError, match=re.escape("--engine.patience: got 0")):
         open_executor(Engine(patience=0))
+    for wrong in (Engine(slots=10**9), Engine(gpus_per_job=-1), Engine(cpus_per_job=-1), Engine(retries=-2)):
+        with pytest.raises(UsageError, match=r"--engine.* got -?[0-9]+, allowed: "):
+            open_executor(wrong)

@@ -1,5 +1,6 @@
 """Curves out of event files, compared with TensorBoard's own reader."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,8 @@ def test_neither_torch_nor_tensorflow_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "events.out.tfevents.1.host")
+    assert read_curves(tmp_path) == ({}, ["events.out.tfevents.1.host cannot be read (not a file)."])

@@ -19,7 +19,7 @@ from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.inference import Predictor
 from glue_lit.runs import Run
 from glue_lit.tasks import TaskSpec
-from glue_lit.whole_files import whole_file, write_metrics
+from glue_lit.whole_files import read_json, whole_file, write_metrics
 
 _FILE = "calibration.json"
 
@@ -60,7 +60,7 @@ def calibration_of(
 
 def _kept(place: Path, digest: str) -> Calibration | None:
     try:
-        values = json.loads(place.read_text(encoding="utf-8"))
+        values = read_json(place)
         if values.pop("checkpoint") != digest:
             return None
         values.pop("split")
@@ -94,7 +94,7 @@ def _dev_logits(run: Run | None, checkpoint: Path, predictor: Predictor) -> tupl
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def _logarithms(lines: list[dict[str, Any]]) -> Array:

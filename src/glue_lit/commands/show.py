@@ -67,13 +67,16 @@ def _custom(options: Any) -> CustomTask:
     for file in options.config:
         check_config(file)
         data = yaml.safe_load(Path(file).read_text(encoding="utf-8")).get("data")
-        values |= (data.get("custom") if isinstance(data, dict) else None) or {}
+        found = (data.get("custom") if isinstance(data, dict) else None) or {}
+        if not isinstance(found, dict):
+            raise UsageError(f"--config {file}: data.custom is {found!r}, allowed: keys as `text` and `label`.")
+        values |= found
     values |= {key: value for key in ("text", "label") if (value := getattr(options, key)) is not None}
     try:
         return custom_of(values)
     except TypeError:
         known = [field.name for field in fields(CustomTask)]
-        wrong = next(key for key in values if key not in known)
+        wrong = next(str(key) for key in values if key not in known)
         raise UsageError(
             f"data.custom.{wrong}: there is no such key.{did_you_mean(wrong, known)} The keys are: {', '.join(known)}."
         ) from None

@@ -60,7 +60,7 @@ class Suite:
     ) -> None:
         if not seeds or len(set(seeds)) < len(seeds):
             raise UsageError(f"--suite.seeds: got {list(seeds)}, allowed: one or more different numbers.")
-        if not name or Path(name).name != name:
+        if name in ("", "..") or Path(name).name != name:
             raise UsageError(f"--suite.name: got {name!r}, allowed: the name of a folder, without /.")
         trained = dict.fromkeys(GLUE if tasks is None else tasks)
         for task in majority:

@@ -67,7 +67,7 @@ class Tune:
                 raise UsageError(f"--tune.{flag}: got {value}, allowed: {least} or more.")
         if train_fraction is not None and not 0 < train_fraction <= 1:
             raise UsageError(f"--tune.train_fraction: got {train_fraction}, allowed: above 0, up to 1.")
-        if name is not None and (not name or Path(name).name != name):
+        if name is not None and (name in ("", "..") or Path(name).name != name):
             raise UsageError(f"--tune.name: got {name!r}, allowed: the name of a folder, without /.")
         self.trials, self.refit, self.seed, self.name = trials, refit, seed, name
         self.space = DEFAULT_SPACE if space is None else space

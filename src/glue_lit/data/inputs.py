@@ -1,5 +1,6 @@
 """Texts to be predicted, in chunks: from a table of the user's, a plain file, or standard input line by line."""
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -44,6 +45,8 @@ def standard_input() -> Iterator[bytes]:
     Raises:
         DataError: It is closed, or cannot be read.
     """
+    if sys.stdin is None:  # where it would be, there may be a file of ours by now
+        raise DataError("Standard input cannot be read (it is closed).")
     try:
         yield from open(0, "rb", closefd=False)  # noqa: SIM115
     except OSError as error:

@@ -44,7 +44,7 @@ def label_of(value: Value) -> str | None:
 
 def _number(written: str) -> float | None:
     try:
-        number = float(written)
+        number = float(written) if "_" not in written else math.nan  # 1_0 is 10 to Python, and to nobody else
     except ValueError:
         return None
     return number if math.isfinite(number) else None

@@ -1,5 +1,6 @@
 """What a data module's settings may be, and its training rows."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ _LEAST = {
     "test_limit": 1,
     "num_workers": 0,
 }
+_MOST = 2**31 - 1  # what counts batches and rows takes
 
 
 def check_settings(values: Mapping[str, Any], task: TaskSpec) -> None:
@@ -28,6 +30,9 @@ def check_settings(values: Mapping[str, Any], task: TaskSpec) -> None:
         value = values[flag]
         if value is not None and value < least:
             raise UsageError(f"data.{flag}: got {value}, allowed: {least} or more.")
+        most = max(64, 8 * (os.cpu_count() or 1)) if flag == "num_workers" else _MOST
+        if value is not None and value > most:
+            raise UsageError(f"data.{flag}: got {value}, allowed: {least} to {most}.")
     limit = values["train_limit"]
     if limit is not None and not (0 < limit < 1 or (limit >= 1 and limit % 1 == 0)):
         raise UsageError(

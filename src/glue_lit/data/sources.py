@@ -188,7 +188,7 @@ def _score_parser(task: TaskSpec) -> Callable[[str, Table, int], Label]:
 
     def parse(written: str, table: Table, row: int) -> Label:
         try:
-            score = float(written)
+            score = float(written) if "_" not in written else float("nan")  # 0_4 is 4 to Python only
         except ValueError:
             score = float("nan")
         if not low <= score <= high:  # false for nan too

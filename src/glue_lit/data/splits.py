@@ -93,6 +93,11 @@ class TaskSplits(LightningDataModule):
             self._datasets[name] = TokenDataset(store, positions, self.tokenizer)
         return self._datasets[name]
 
+    @property
+    def stores(self) -> list[TokenStore]:
+        """The tokens of the splits that are loaded."""
+        return [dataset.store for dataset in self._datasets.values()]
+
     def _tokens(self, split: Split) -> TokenStore:
         folder = cache_folder(self.hparams["cache_dir"])
         return cached_tokens(split, self.tokenizer, self.max_length, self.task.is_regression, folder)

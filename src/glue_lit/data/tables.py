@@ -190,7 +190,10 @@ class _Parquet(Table):
                         number += 1
                         place = self.place(number)
                         yield number, tuple(plain(v, c, place) for c, v in zip(columns, row, strict=True))
-            except (pyarrow.ArrowException, OSError) as error:
+            except DataError:
+                raise
+            except (pyarrow.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
+                # a text that is not UTF-8, a time beyond the year 9999
                 raise DataError(f"{self.path}: damaged after row {number} ({_first_line(error)}).") from None
 
 

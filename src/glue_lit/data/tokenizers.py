@@ -13,6 +13,7 @@ from torch import Tensor
 from glue_lit import pretrained
 from glue_lit.errors import ModelError
 
+SHORTEST = 4  # tokens, as for data.max_length
 # Their position numbers start after the padding id, so the table holds that many positions less.
 _POSITIONS_AFTER_PADDING = {
     "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta",
@@ -54,14 +55,25 @@ def load_config(name: str, revision: str, trust_remote_code: bool) -> dict[str, 
 
 
 def longest_input(tokenizer: Any, config: Mapping[str, Any], wanted: int | None) -> int:
-    """Longest input in tokens: the least of what the user, the tokenizer and the model allow."""
+    """Longest input in tokens: the least of what the user, the tokenizer and the model allow.
+
+    Raises:
+        ModelError: No text has room in it.
+    """
     # The tokenizer's own limit alone is not enough: it can be 1e30, which truncates nothing.
     limits = [wanted, tokenizer.model_max_length]
     positions = config.get("max_position_embeddings")
-    if isinstance(positions, int) and positions > 0:  # -1: relative positions, no limit
+    if isinstance(positions, int) and positions >= 0:  # -1: relative positions, no limit
         offset = tokenizer.pad_token_id + 1 if config["model_type"] in _POSITIONS_AFTER_PADDING else 0
         limits.append(positions - offset)
-    return int(min(limit for limit in limits if limit is not None))
+    longest = int(min(limit for limit in limits if limit is not None))
+    if longest < SHORTEST:
+        raise ModelError(
+            f"model.name_or_path: inputs of this model have {longest} tokens at most, in which no text has room "
+            f"(allowed: {SHORTEST} or more). See max_position_embeddings in its config.json and model_max_length in "
+            "its tokenizer_config.json."
+        )
+    return longest
 
 
 def pack(tokenizer: Any) -> dict[str, Tensor]:

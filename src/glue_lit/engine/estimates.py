@@ -1,6 +1,6 @@
 """How long the trainings of a suite may take, as far as earlier runs tell."""
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from glue_lit.engine.settings import full_configuration
 from glue_lit.engine.suite import Planned
 from glue_lit.runs import LOGS, find_runs
 from glue_lit.tasks import TASKS
+from glue_lit.whole_files import read_json
 
 
 def speeds_of_runs(root: Path) -> dict[tuple[str, str], float]:
@@ -18,11 +19,12 @@ def speeds_of_runs(root: Path) -> dict[tuple[str, str], float]:
     places = [root / LOGS, *(root / LOGS).glob(f"suite/*/*/*/*/{LOGS}")]
     for run in (run for place in places for run in find_runs(place)):
         try:
-            record = json.loads(run.metrics.read_text(encoding="utf-8"))
-            speed, model = float(record["train_samples_per_second"]), str(record["model"])
-        except (OSError, ValueError, KeyError, TypeError):
+            record = read_json(run.metrics)
+            speed, model, task = float(record["train_samples_per_second"]), str(record["model"]), str(record["task"])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             continue
-        found[model, record["task"]] = found[model, ""] = speed
+        if 0 < speed < math.inf:
+            found[model, task] = found[model, ""] = speed
     return found
 
 

@@ -1,6 +1,5 @@
 """One training of many: its folder, its command, how far it has come and what it has come to."""
 
-import json
 import re
 import shutil
 import signal
@@ -13,7 +12,7 @@ from typing import Any, Literal
 from glue_lit.errors import RunError
 from glue_lit.run_locks import lock_run
 from glue_lit.runs import LOGS, Run, find_runs
-from glue_lit.whole_files import write_metrics
+from glue_lit.whole_files import read_json, write_metrics
 
 FOLDER_VARIABLE = "GLUE_LIT_JOB"  # names a job's folder to its process
 _OUTPUT, _PROGRESS, _OUTCOME, _STOP = "output.log", "progress.json", "outcome.json", "stop"
@@ -90,10 +89,10 @@ class Job:
         if run is None:
             return None
         try:
-            found: dict[str, Any] = json.loads(run.metrics.read_text(encoding="utf-8"))
+            found = read_json(run.metrics)
         except (OSError, ValueError):
             return None
-        return found if isinstance(found.get("metrics"), dict) else None
+        return found if isinstance(found, dict) and _are_figures(found.get("metrics")) else None
 
     @property
     def outcome(self) -> Outcome | None:
@@ -101,7 +100,7 @@ class Job:
         if self.result is not None:
             return Outcome("finished")
         try:
-            found = json.loads((self.folder / _OUTCOME).read_text(encoding="utf-8"))
+            found = read_json(self.folder / _OUTCOME)
             return Outcome(found["state"], found["error"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -113,10 +112,10 @@ class Job:
     def progress(self) -> Progress:
         """How far it has come, as its process last said."""
         try:
-            found = json.loads((self.folder / _PROGRESS).read_text(encoding="utf-8"))
+            found = read_json(self.folder / _PROGRESS)
             values = tuple((int(number), float(value)) for number, value in found["values"] if value is not None)
             return Progress(int(found["step"]), int(found["steps"]), values)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return Progress()
 
     def command(self) -> list[str]:
@@ -159,6 +158,13 @@ class Job:
         for name in ("last.ckpt", *(() if keep_best else ("best.ckpt",))):
             if run is not None:
                 (run.checkpoints / name).unlink(missing_ok=True)
+
+
+def _are_figures(metrics: Any) -> bool:
+    """Whether it is what a run comes to: at least one metric, each a number or undefined."""
+    if not isinstance(metrics, dict) or not metrics:
+        return False
+    return all(isinstance(value, int | float | None) for value in metrics.values())
 
 
 def _killed(signum: int) -> str:

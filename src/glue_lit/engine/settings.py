@@ -18,6 +18,10 @@ from glue_lit.errors import UsageError
 from glue_lit.parse_errors import explain
 
 _ENGINE = "engine"
+_RANGES = {
+    "patience": (1, 10**9), "slots": (1, 10_000), "gpus_per_job": (0, 1000), "cpus_per_job": (1, 10_000),
+    "retries": (0, 10**9),
+}  # fmt: skip
 
 
 @dataclass
@@ -50,8 +54,11 @@ def open_executor(engine: Engine) -> Executor:
     Raises:
         UsageError: It cannot be had.
     """
-    if engine.patience < 1:
-        raise UsageError(f"--engine.patience: got {engine.patience}, allowed: 1 or more.")
+    for name, (least, most) in _RANGES.items():
+        value = getattr(engine, name)
+        if value is not None and not least <= value <= most:
+            allowed = f"{least} or more" if value < least else f"up to {most}"
+            raise UsageError(f"--engine.{name}: got {value}, allowed: {allowed}.")
     if engine.executor == "local":
         if engine.address is not None:
             raise UsageError("--engine.address goes with `--engine.executor ray`.")

@@ -14,6 +14,8 @@ from pathlib import Path
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
+from glue_lit.whole_files import check_regular
+
 _HEAD, _TAIL = 12, 4  # bytes before and after a record's own
 
 
@@ -44,6 +46,7 @@ def read_curves(folder: Path) -> tuple[dict[str, Curve], list[str]]:
     problems = []
     for path in sorted(folder.glob("*.tfevents.*"), key=_when):
         try:
+            check_regular(path)
             for tag, step, value in _scalars(path.read_bytes()):
                 points.setdefault(tag, {})[step] = value
         except DamagedError as error:

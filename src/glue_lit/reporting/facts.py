@@ -1,6 +1,5 @@
 """What a run says of itself: its settings, its record, and both in words."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from glue_lit.custom import CustomTask, custom_of, task_of
 from glue_lit.errors import RunError
 from glue_lit.runs import Run
 from glue_lit.tasks import TaskSpec
+from glue_lit.whole_files import read_json
 
 Record = Mapping[str, Any]
 
@@ -65,11 +65,11 @@ def record_of(run: Run) -> tuple[dict[str, Any], list[str]]:
     if not run.metrics.is_file():
         return {}, ["The fit was not finished: there is no metrics.json, so neither time nor device are known."]
     try:
-        found = json.loads(run.metrics.read_text(encoding="utf-8"))
+        found = read_json(run.metrics)
         if isinstance(found, dict):
             return found, []
         what = "it is no JSON object"
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         what = str(error)
     return {}, [f"metrics.json cannot be read ({what}), so neither time nor device are known."]
 

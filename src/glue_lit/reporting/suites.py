@@ -1,6 +1,5 @@
 """What suites have come to, as they wrote it down, and what others have published of such models."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from glue_lit.errors import RunError
 from glue_lit.reporting.measures import TITLES
 from glue_lit.reporting.published import PUBLISHED, published_for
 from glue_lit.tasks import TASKS
+from glue_lit.whole_files import read_json
 
 RESULTS = "results.json"
 Key = tuple[str, str]  # a task and a metric of it
@@ -114,8 +114,8 @@ def suite_numbers(report: SuiteReport) -> dict[str, Any]:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        record = read_json(path)
+    except (OSError, ValueError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else "it is no JSON"
         raise RunError(f"{path} cannot be read ({reason}); run the suite again to write it.") from None
     if not isinstance(record, dict) or not isinstance(record.get("models"), dict):

@@ -1,0 +1,101 @@
+"""What the Trainer's settings may be where Lightning would take a number and fail, hang or train wrongly with it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+
+from glue_lit.errors import UsageError
+
+_MOST = 2**31 - 1
+_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0}
+_LARGEST_SEED = 2**32 - 1  # numpy's
+_WHERE_NODES_ARE = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK")
+
+
+def check_seed(seed: Any) -> None:
+    """Stop at a seed that no random numbers can be drawn from.
+
+    Raises:
+        UsageError: It is out of range.
+    """
+    if not isinstance(seed, bool) and seed is not None and not 0 <= seed <= _LARGEST_SEED:
+        raise UsageError(f"seed_everything: got {seed}, allowed: 0 to {_LARGEST_SEED}.")
+
+
+def check_trainer(values: Mapping[str, Any], is_fit: bool) -> None:
+    """Stop at a setting of the Trainer that nothing can be trained with.
+
+    Args:
+        values: Those below ``trainer``.
+        is_fit: Whether to look at what only training needs.
+
+    Raises:
+        UsageError: A number is out of its range, or the strategy starts processes that cannot be followed.
+    """
+    _check_processes(values)
+    if not is_fit:
+        return
+    for name, least in _LEAST.items():
+        value = values.get(name)
+        if value is not None and not least <= value <= _MOST:
+            raise UsageError(f"trainer.{name}: got {value}, allowed: {least} to {_MOST}.")
+    if values.get("val_check_interval") in (0, 0.0):
+        raise UsageError(
+            "trainer.val_check_interval: got 0, allowed: a number of batches from 1 up, or above 0 and up to 1 for a "
+            "share of the epoch. `--trainer.limit_val_batches 0` validates never."
+        )
+    if values.get("max_epochs") == -1 and (values.get("max_steps") or -1) < 0:
+        raise UsageError(
+            "trainer.max_epochs: got -1 (no end), but the learning rate follows a schedule, which needs one. Give a "
+            "number of epochs, or `--trainer.max_steps N` with it."
+        )
+
+
+def _check_processes(values: Mapping[str, Any]) -> None:
+    strategy, devices = values.get("strategy"), values.get("devices")
+    if isinstance(strategy, str) and strategy.endswith(("_spawn", "_fork", "_notebook")):
+        raise UsageError(
+            f"trainer.strategy: got {strategy}, which leaves its results in processes that end with it. On the "
+            "command line it is `--trainer.strategy ddp`."
+        )
+    most = max(16, 4 * (os.cpu_count() or 1))
+    written = str(devices).strip()
+    if values.get("accelerator") == "cpu" and written.isdigit() and int(written) > most:
+        raise UsageError(
+            f"trainer.devices: got {written}, allowed on a processor: 1 to {most} here. Each is a process with its "
+            "own copy of the model."
+        )
+
+
+def check_nodes(trainer: Trainer) -> None:
+    """Stop where a fit on several machines would wait for ever for the others.
+
+    Raises:
+        UsageError: Nothing says which machine this is.
+    """
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if (
+        trainer.num_nodes > 1
+        and isinstance(environment, LightningEnvironment)
+        and not any(name in os.environ for name in _WHERE_NODES_ARE)
+    ):
+        raise UsageError(
+            f"trainer.num_nodes: got {trainer.num_nodes}, but nothing says which of the machines this is. Start it by "
+            "SLURM or `torchrun`, or set $MASTER_ADDR, $MASTER_PORT and $NODE_RANK on each."
+        )
+
+
+def complaint(error: Exception) -> str | None:
+    """Lightning's own word on a setting that turns out not to fit the data; ``None`` for any other error."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MisconfigurationException) or (
+        isinstance(error, ValueError) and text.startswith("`val_check_interval`")
+    ):
+        return f"trainer: {text}"
+    if isinstance(error, RuntimeError) and text.startswith("Error(s) in loading state_dict"):
+        return f"The checkpoint's weights are not those of the model that it describes ({text[:300]})."
+    return None

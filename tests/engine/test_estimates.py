@@ -1,0 +1,26 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from glue_lit.engine.estimates import speeds_of_runs
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "[]", "{}", "[" * 50_000, '{"train_samples_per_second": 9, "model": "m"}',
+        '{"train_samples_per_second": 0, "model": "m", "task": "cola"}',
+        '{"train_samples_per_second": NaN, "model": "m", "task": "cola"}',
+        '{"train_samples_per_second": 1e999, "model": "m", "task": ["cola"]}',
+    ],
+)  # fmt: skip
+def test_a_record_that_is_none_tells_no_speed(damaged: str, tmp_path: Path) -> None:
+    for number, content in enumerate(
+        (damaged, json.dumps({"train_samples_per_second": 9, "model": "m", "task": "rte"}))
+    ):
+        run = tmp_path / "lightning_logs" / "rte" / f"version_{number}"
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text("data: {}\n")
+        (run / "metrics.json").write_text(content)
+    assert speeds_of_runs(tmp_path) == {("m", "rte"): 9.0, ("m", ""): 9.0}

@@ -1,0 +1,44 @@
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from glue_lit.building import _empty, build_from_architecture, check_tokens
+from glue_lit.errors import ModelError
+from glue_lit.tasks import get_task
+
+
+def test_a_tokenizer_of_another_model() -> None:
+    model = SimpleNamespace(get_input_embeddings=lambda: nn.Embedding(10, 2))
+    check_tokens(model, torch.tensor([0, 9]), "x")
+    check_tokens(model, torch.tensor([]), "x")
+    with pytest.raises(ModelError, match=r"tokenizer of 'x' gives token 10, and the model knows 10 \(0 to 9\)"):
+        check_tokens(model, torch.tensor([0, 10]), "x")
+
+
+def test_an_architecture_that_does_not_say_how_many_tokens_it_has() -> None:
+    def unknown() -> Any:
+        raise NotImplementedError
+
+    check_tokens(SimpleNamespace(get_input_embeddings=unknown), torch.tensor([10**6]), "x")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"model_type": "nothing"}, {"model_type": "bert", "vocab_size": []}, {"model_type": "bert", "hidden_size": 0},
+     {"model_type": "bert", "hidden_size": -8}, {"model_type": "bert", "num_labels": 10**12}],
+)  # fmt: skip
+def test_a_configuration_that_somebody_made_up(values: dict[str, Any]) -> None:
+    hparams = {"trust_remote_code": False, "attention": None}
+    with pytest.raises(ModelError, match="The checkpoint's configuration"):
+        _empty(values, hparams)
+
+
+def test_labels_that_are_none() -> None:
+    hparams = {"trust_remote_code": False, "attention": None}
+    for labels in ({"x": "a"}, {"0": None, "1": 3}, {}):
+        with pytest.raises(ModelError, match="The checkpoint's labels are"):
+            build_from_architecture(get_task("cola"), hparams, json.dumps({"model_type": "bert", "id2label": labels}))
