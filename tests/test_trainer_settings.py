@@ -89,9 +89,9 @@ def test_lightnings_own_complaints_are_for_the_user() -> None:
     [("adam_beta1", 1.0), ("adam_beta2", -0.1), ("adam_eps", -1.0), ("adam_eps", float("inf"))],
 )
 def test_what_adamw_does_not_take(flag: str, value: float) -> None:
-    good = {"peft": None, "freeze": None, "dropout": None, "layer_decay": 1.0, "label_smoothing": 0.0, "adam_beta1": 0.9,
+    good = {"peft": None, "freeze": None, "dropout": None, "layer_decay": 1.0, "label_smoothing": 0.0, "average": 0.0,
             "learning_rate": 1.0, "weight_decay": 0.0, "warmup": 0.0, "max_grad_norm": 1.0, "r_drop": 0.0,
-            "adam_beta2": 0.9, "adam_eps": 1e-8}  # fmt: skip
+            "adam_beta1": 0.9, "adam_beta2": 0.9, "adam_eps": 1e-8}  # fmt: skip
     check_hyperparameters(good)
     with pytest.raises(UsageError, match=f"model.{flag}: got {value}, allowed: "):
         check_hyperparameters(good | {flag: value})

@@ -63,7 +63,7 @@ def longest_input(tokenizer: Any, config: Mapping[str, Any], wanted: int | None)
     # The tokenizer's own limit alone is not enough: it can be 1e30, which truncates nothing.
     limits = [wanted, tokenizer.model_max_length]
     positions = config.get("max_position_embeddings")
-    if isinstance(positions, int) and positions >= 0:  # -1: relative positions, no limit
+    if isinstance(positions, int) and positions > 0:  # -1 and 0: relative positions, no limit
         offset = tokenizer.pad_token_id + 1 if config["model_type"] in _POSITIONS_AFTER_PADDING else 0
         limits.append(positions - offset)
     longest = int(min(limit for limit in limits if limit is not None))
