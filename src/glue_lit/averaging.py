@@ -49,6 +49,10 @@ class WeightAverage(WeightAveraging):
         super().on_validation_epoch_end(trainer, pl_module)
         self._is_swapped = False
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the average in the model, also where a fit that goes on had nothing left to train."""
+        self.on_train_end(trainer, pl_module)
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the average as the model's state, and the weights beside it."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
