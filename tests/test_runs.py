@@ -14,7 +14,7 @@ from threading import Barrier
 import pytest
 
 from glue_lit.errors import RunError
-from glue_lit.run_locks import is_locked, lock_run
+from glue_lit.run_locks import check_unlocked, is_locked, lock_run
 from glue_lit.runs import (
     LOGS,
     Run,
@@ -273,6 +273,17 @@ def test_a_file_system_without_locks_locks_nothing(make_run: MakeRun, monkeypatc
     assert lock_run(run) is None
     assert not is_locked(run)
     assert lock_run(Run(Path("nowhere"))) is None
+
+
+def test_a_run_in_training_is_not_asked_for(make_run: MakeRun) -> None:
+    run = Run(make_run("cola", 0))
+    check_unlocked(run)
+    handle = lock_run(run)
+    with pytest.raises(RunError, match=r"is being trained by another process\. Wait for it, or name another run"):
+        check_unlocked(run)
+    assert handle is not None
+    os.close(handle)
+    assert is_locked(run) is False
 
 
 def test_who_looks_at_the_lock_refuses_nobody(make_run: MakeRun) -> None:
