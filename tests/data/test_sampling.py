@@ -207,3 +207,16 @@ def test_lightning_leaves_them_alone() -> None:
     # It replaces any sampler that is no DistributedSampler, by one that scores rows twice.
     assert isinstance(EvaluationSampler(lengths(3)), DistributedSampler)
     assert isinstance(ShuffledSampler(lengths(3), 2, 0), DistributedSampler)
+
+
+def test_examples_meet_within_their_pool_and_pools_have_a_hundred_batches() -> None:
+    lengths = torch.arange(1000) % 37 + 3
+    grouped = [row for step in ShuffledSampler(lengths, 4, seed=5, grouped=True) for row in step]
+    order = [row for step in ShuffledSampler(lengths, 4, seed=5, grouped=False) for row in step]
+    steps = [tuple(grouped[start : start + 4]) for start in range(0, 1000, 4)]
+    expected = []
+    for start in range(0, 1000, 400):  # 100 batches of 4, in the order without grouping
+        pool = sorted(order[start : start + 400], key=lambda row: int(lengths[row]))
+        expected += [tuple(pool[place : place + 4]) for place in range(0, len(pool), 4)]
+    assert sorted(steps) == sorted(expected)
+    assert steps != expected
