@@ -67,14 +67,15 @@ def weights_to_train_on(checkpoint: dict[str, Any]) -> None:
 
 
 def check_averaging(callbacks: Iterable[object]) -> None:
-    """Stop at a callback of Lightning's that would average an encoder's buffers, and so score another model.
+    """Stop at an average of Lightning's own: it scores another model, or one that cannot be gone on with.
 
     Raises:
         UsageError: There is one.
     """
     for callback in callbacks:
-        if isinstance(callback, WeightAveraging) and getattr(callback, "_use_buffers", False):
+        if isinstance(callback, WeightAveraging) and not isinstance(callback, WeightAverage):
             raise UsageError(
-                f"trainer.callbacks: {type(callback).__name__} averages buffers, too, and an encoder's buffers number "
-                "its tokens and positions. Use `--model.average 0.99` in its place, or add `use_buffers: false` to it."
+                f"trainer.callbacks: {type(callback).__name__} averages buffers, too, which number an encoder's tokens "
+                "and positions, and a fit that is stopped in a validation goes on with the average in place of the "
+                "weights. Use `--model.average 0.99` in its place."
             )
