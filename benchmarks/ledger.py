@@ -128,14 +128,8 @@ def train_same(task: str, options: argparse.Namespace) -> None:
     call("glue_lit", "suite", *common(options), *same, "--suite.recipes", CONFIGS / "{task}.yaml")
 
 
-def train_recipes(options: argparse.Namespace, name: str = "recipe", flags: Sequence[str] = ()) -> None:
-    """Train what is missing of our recipes, with what they start from.
-
-    Args:
-        options: Of the command.
-        name: The suite's, below the work folder.
-        flags: Of `glue-lit fit`, for each of them.
-    """
+def train_recipes(options: argparse.Namespace) -> None:
+    """Train what is missing of our recipes, with what they start from."""
     settings = suite_settings()
     tasks = list(options.tasks)
     for task in tasks:  # grows meanwhile: a start may have one itself
@@ -149,8 +143,8 @@ def train_recipes(options: argparse.Namespace, name: str = "recipe", flags: Sequ
         kept[task] = str(HERE.parent / start) if start.endswith(".yaml") else start
     recipes = HERE.parent / settings["recipes"]
     chosen = ("--suite.tasks", json.dumps(tasks), "--suite.init_from", json.dumps(kept), "--suite.recipes", recipes)
-    all_flags = (*common(options), "--suite.name", name, *chosen, *flags)
-    call("glue_lit", "suite", "--config", SUITE, *all_flags, folder=options.work)
+    flags = (*common(options), "--suite.name", "recipe", *chosen)
+    call("glue_lit", "suite", "--config", SUITE, *flags, folder=options.work)
 
 
 def suite_settings() -> dict[str, Any]:

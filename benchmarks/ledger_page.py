@@ -190,23 +190,23 @@ def pulled(records: Records) -> Iterator[str]:
     yield from (
         f"## One setting of the recipe changed, on {task}",
         "",
-        f"`python -m benchmarks levers`. The gain is in {metrics[0]}, over the recipe's training with the same seed",
-        "(mean ± standard deviation of these differences); time is of the processor, without what they start from.",
+        "`python -m benchmarks levers`: pairs.yaml cut down to one epoch with each pair once, and what one setting",
+        f"more does to it. The gain is in {metrics[0]}, over the recipe's training with the same seed (mean ± standard",
+        "deviation of these differences); the time is the processor's, of the recipe's.",
         "",
         f"| setting | {' | '.join(metrics)} | gain | time |",
         f"|---|{'---|' * len(metrics)}---|---|",
     )
     for name in sorted({record["system"] for record in records}, key=lambda name: (name != "recipe", name)):
         of_lever = [r for r in records if r["system"] == name]
+        beside = [(r, recipe[r["seed"]]) for r in of_lever if r["seed"] in recipe]
         shown = " | ".join(figure([r["metrics"][metric] for r in of_lever]) for metric in metrics)
-        gains = [
-            r["metrics"][metrics[0]] - recipe[r["seed"]]["metrics"][metrics[0]]
-            for r in of_lever
-            if r["seed"] in recipe and name != "recipe"
-        ]
+        gains = [r["metrics"][metrics[0]] - of["metrics"][metrics[0]] for r, of in beside if name != "recipe"]
         gain = f"{mean(gains):+.4f}{f' ± {stdev(gains):.4f}' if len(gains) > 1 else ''}" if gains else "-"
-        seconds = mean(r["processor_seconds"] for r in of_lever)
-        yield f"| {of_lever[0]['what']} | {shown} | {gain} | {seconds:,.0f} s |"
+        costs = [
+            r["processor_seconds"] / recipe[r["seed"]]["processor_seconds"] for r in of_lever if r["seed"] in recipe
+        ]
+        yield f"| {of_lever[0]['what']} | {shown} | {gain} | {f'{mean(costs):.2f} x' if costs else '-'} |"
     yield ""
 
 

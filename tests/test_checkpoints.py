@@ -15,7 +15,6 @@ from glue_lit.checkpoints import (
     check_model,
     check_task,
     check_undamaged,
-    fit_progress,
     read_checkpoint,
 )
 from glue_lit.errors import RunError
@@ -250,9 +249,3 @@ def test_a_part_of_another_kind(odd: dict[str, Any], file: Path) -> None:
     torch.save(content(**odd), file)
     with pytest.raises(RunError, match=r"some.ckpt is not a checkpoint of glue-lit: "):
         read_checkpoint(file)
-
-
-@pytest.mark.parametrize("loops", [None, [], {}, {"fit_loop": {"epoch_progress": {"current": {"processed": "x"}}}}])
-def test_how_far_it_has_come_is_not_said(loops: Any, file: Path) -> None:
-    with pytest.raises(RunError, match="does not say how far its training has come"):
-        fit_progress(file, content(loops=loops, global_step=1))

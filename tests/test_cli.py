@@ -505,6 +505,10 @@ def test_a_model_from_the_hubs_cache(tiny_model: Path, workplace: Path) -> None:
     result = new_process(*arguments, HF_HUB_CACHE=str(workplace / "hub"), HF_HUB_OFFLINE="1")
     assert result.returncode == 0, result.stderr
     assert "somebody/tiny-bert, 0.026 M parameters" in result.stdout
+    written = json.loads((snapshot / "config.json").read_text())
+    (snapshot / "config.json").write_text(json.dumps(written | {"num_hidden_layers": 10**9}))
+    result = new_process(*arguments, HF_HUB_CACHE=str(workplace / "hub"), HF_HUB_OFFLINE="1")
+    assert "'somebody/tiny-bert': num_hidden_layers is 1000000000, which no model has" in result.stderr
 
 
 # ---------------------------------------------------------------- configuration

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from glue_lit.errors import ModelError
 from glue_lit.pretrained import load, resolve
@@ -78,3 +78,9 @@ def test_a_configuration_that_would_be_built_for_hours(key: str, tmp_path: Path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", key: 10**12}))
     with pytest.raises(ModelError, match=rf"config.json: {key} is 1000000000000, which no model has"):
         load("configuration", AutoConfig.from_pretrained, str(tmp_path))
+
+
+def test_an_attention_that_there_is_none_of(tiny_model: Path) -> None:
+    loader = AutoModelForSequenceClassification.from_pretrained
+    with pytest.raises(ModelError, match=r"Leave model.attention out, or pass `--model.attention eager`"):
+        load("model", loader, str(tiny_model), attn_implementation="x")

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers.logger import Logger
 from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
 from glue_lit.errors import RunError
 from glue_lit.quiet import hush
-from glue_lit.resume import batch_seed
+from glue_lit.resume import batch_seed, fit_progress, not_restored
 
 SEED = 5
 
@@ -296,3 +296,78 @@ def test_an_early_end_stays_the_end(tmp_path: Path, tiny_model: Path) -> None:
     second, _ = fit()
     second.run(last.path)
     assert (second.trainer.current_epoch, second.trainer.global_step) == (2, 20)
+
+
+# ---------------------------------------------------------------- states that are none
+
+OPTIMIZER = {"optimizer_states": [{"state": {0: {"step": 1}, 1: {"step": 1}}}], "lr_schedulers": [{}]}
+BEGIN = {"epoch_progress": {"current": {"processed": 0}}, "epoch_loop.batch_progress": {"is_last_batch": False}}
+
+
+def test_how_far_it_has_come() -> None:
+    loop = {"epoch_progress": {"current": {"processed": 3}}, "epoch_loop.batch_progress": {"is_last_batch": True}}
+    assert fit_progress(Path("a"), {"loops": {"fit_loop": loop | {"more": 1}}, "global_step": 7} | OPTIMIZER, BEGIN)[
+        1:
+    ] == (3, 7)
+
+
+@pytest.mark.parametrize(
+    "loops",
+    [
+        None, [], {}, {"fit_loop": None}, {"fit_loop": {}},
+        {"fit_loop": BEGIN | {"epoch_progress": {"current": {"processed": "x"}}}},
+        {"fit_loop": BEGIN | {"epoch_progress": {"current": {"processed": -1}}}},
+        {"fit_loop": BEGIN | {"epoch_progress": {"current": {"processed": True}}}},
+        {"fit_loop": BEGIN | {"epoch_loop.batch_progress": {"is_last_batch": 0}}},
+        {"fit_loop": BEGIN | {"epoch_loop.batch_progress": [1]}},
+    ],
+)  # fmt: skip
+def test_how_far_it_has_come_is_not_said(loops: Any) -> None:
+    with pytest.raises(RunError, match="does not say how far its training has come"):
+        fit_progress(Path("some.ckpt"), {"loops": loops, "global_step": 1} | OPTIMIZER, BEGIN)
+
+
+@pytest.mark.parametrize("steps", [None, -1, "7"])
+def test_its_steps_are_not_said(steps: Any) -> None:
+    with pytest.raises(RunError, match="does not say how far its training has come"):
+        fit_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": steps} | OPTIMIZER, BEGIN)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"optimizer_states": []}, {"optimizer_states": None}, {"lr_schedulers": []}, {"lr_schedulers": None},
+        {"optimizer_states": [3]}, {"optimizer_states": [{}]}, {"optimizer_states": [{"state": {0: []}}]},
+        {"optimizer_states": [{"state": {0: {"step": 1}, 1: {}}}]},
+    ],
+)  # fmt: skip
+def test_an_optimizer_without_its_state_would_begin_anew(odd: dict[str, Any]) -> None:
+    with pytest.raises(RunError, match="does not say how far its training has come"):
+        fit_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": 1} | OPTIMIZER | odd, BEGIN)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"optimizer_states": None}, {"optimizer_states": [{}]}, {"lr_schedulers": 3}, {"lr_schedulers": [None]},
+        {"callbacks": {"BestCheckpoint": 1}, "optimizer_states": [{"state": 1, "param_groups": [1]}]},
+    ],
+)  # fmt: skip
+def test_a_state_of_training_that_is_none(odd: dict[str, Any], tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "cut.ckpt"
+    with pytest.raises(CutError):
+        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run()
+    torch.save(torch.load(path, weights_only=True) | odd, path)
+    with pytest.raises(Exception, match=r".") as error:
+        Fit(tmp_path / "run", tiny_model).run(path)
+    assert (said := not_restored(path, error.value)) is not None
+    assert said.startswith(f"{path} cannot be gone on with: its state of training is not one of this fit (")
+
+
+def test_an_error_of_training_is_no_fault_of_its_checkpoint(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "cut.ckpt"
+    with pytest.raises(CutError):
+        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run()
+    with pytest.raises(CutError) as error:
+        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run(path)
+    assert not_restored(path, error.value) is None

@@ -86,7 +86,7 @@ def test_lightnings_own_complaints_are_for_the_user() -> None:
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("adam_beta1", 1.0), ("adam_beta2", -0.1), ("adam_eps", -1.0), ("adam_eps", float("inf"))],
+    [("adam_beta1", 1.0), ("adam_beta2", -0.1), ("adam_eps", -1.0), ("adam_eps", 0.0), ("adam_eps", float("inf"))],
 )
 def test_what_adamw_does_not_take(flag: str, value: float) -> None:
     good = {"peft": None, "freeze": None, "dropout": None, "layer_decay": 1.0, "label_smoothing": 0.0, "average": 0.0,

@@ -135,22 +135,6 @@ def _odd_part(saved: dict[str, Any]) -> str:
     return ""
 
 
-def fit_progress(path: Path, saved: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
-    """State of the loop, epochs and steps that a checkpoint stands at.
-
-    Raises:
-        RunError: It does not say.
-    """
-    try:
-        loop = saved["loops"]["fit_loop"]
-        epochs, steps = loop["epoch_progress"]["current"]["processed"], saved["global_step"]
-        if isinstance(epochs, int) and isinstance(steps, int):
-            return loop, epochs, steps
-    except (KeyError, TypeError):
-        pass
-    raise RunError(f"{path} does not say how far its training has come, so it cannot be gone on with.")
-
-
 def check_undamaged(path: Path) -> None:
     """Compare every part of a checkpoint with its checksum; torch itself loads changed weights without a word.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.building import check_tokens
-from glue_lit.checkpoints import check_model, check_task, check_undamaged, fit_progress, read_checkpoint
+from glue_lit.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
 from glue_lit.configured import ConfiguredCLI
 from glue_lit.console import json_asked, json_document, print_scores, say
 from glue_lit.data.datamodule import GLUEDataModule
@@ -13,7 +13,7 @@ from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.job_progress import end_with_driver
 from glue_lit.machine import keep_freed_memory
 from glue_lit.quiet import quiet_loggers
-from glue_lit.resume import is_within_epoch
+from glue_lit.resume import fit_progress, is_within_epoch, not_restored
 from glue_lit.runs import run_of
 from glue_lit.summary import (
     advice,
@@ -57,7 +57,7 @@ class GlueLitCLI(ConfiguredCLI):
         self.datamodule.load(str(self.subcommand))
         epochs = steps = 0
         if saved is not None and self._checkpoint is not None and self.subcommand == "fit":
-            loop, epochs, steps = fit_progress(self._checkpoint, saved)
+            loop, epochs, steps = fit_progress(self._checkpoint, saved, self.trainer.fit_loop.state_dict())
             self._check_batches(saved, loop)
         self.model.configure_model()
         for store in self.datamodule.stores:
@@ -177,7 +177,7 @@ class GlueLitCLI(ConfiguredCLI):
             raise
         except Exception as error:
             dead = self.watch.explain() if is_lost_connection(error) else None
-            wrong = complaint(error)
+            wrong = complaint(error) or not_restored(self._checkpoint, error)
             shown_error = error if wrong is None else (UsageError if wrong.startswith("trainer") else RunError)(wrong)
             if dead is not None:
                 shown_error = RunError(dead)

@@ -5,7 +5,7 @@ from typing import Any
 
 from glue_lit.errors import UsageError
 
-_FROM_ZERO = ("learning_rate", "weight_decay", "warmup", "max_grad_norm", "r_drop", "adam_eps")
+_FROM_ZERO = ("learning_rate", "weight_decay", "warmup", "max_grad_norm", "r_drop")
 _SHARES = ("label_smoothing", "dropout", "average", "adam_beta1", "adam_beta2")
 
 
@@ -23,6 +23,8 @@ def check_hyperparameters(values: Mapping[str, Any]) -> None:
     for flag in _FROM_ZERO:
         if not 0 <= values[flag] < float("inf"):
             raise UsageError(f"model.{flag}: got {values[flag]}, allowed: a number from 0 up.")
+    if not 0 < values["adam_eps"] < float("inf"):  # 0 divides by nothing where a gradient is zero
+        raise UsageError(f"model.adam_eps: got {values['adam_eps']}, allowed: a number above 0.")
     for flag in _SHARES:
         if values[flag] is not None and not 0 <= values[flag] < 1:
             raise UsageError(f"model.{flag}: got {values[flag]}, allowed: from 0 up, below 1.")

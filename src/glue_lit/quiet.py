@@ -39,6 +39,15 @@ def hush() -> None:
 
 
 def quiet_loggers() -> None:
-    """Turn off Lightning's notes; to be called once it is imported, since importing it turns them on."""
+    """Turn off Lightning's notes, and the places in its code that its warnings come from.
+
+    To be called once it is imported, since importing it sets both.
+    """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if os.environ.get("GLUE_LIT_DEBUG") != "1":
+        warnings.formatwarning = _in_a_line
+
+
+def _in_a_line(message: Warning | str, *_: object, **__: object) -> str:
+    return f"glue-lit: warning: {' '.join(str(message).split())}\n"

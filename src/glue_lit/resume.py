@@ -6,11 +6,14 @@ stand. The last is written here in one of three plain forms, because Lightning's
 they are at the moment of saving, make it skip a validation, repeat one, or count a step twice.
 """
 
+import traceback
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from glue_lit.data.sampling import ShuffledSampler
+from glue_lit.errors import GlueLitError, RunError
 
 Loops = dict[str, Any]  # of a checkpoint: checkpoint["loops"]["fit_loop"]
 
@@ -76,6 +79,57 @@ def is_within_epoch(loops: Loops) -> bool:
     """Whether a checkpoint's loops stand between the first batch of an epoch and its end."""
     current = loops["epoch_progress"]["current"]
     return bool(current["started"] > current["processed"])
+
+
+def fit_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
+    """State of the loop, epochs and steps that a checkpoint stands at.
+
+    Args:
+        path: The checkpoint's, for the message.
+        saved: Its content.
+        like: The state of a loop that has not begun.
+
+    Raises:
+        RunError: It does not say.
+    """
+    loops = saved.get("loops")
+    loop, steps = loops.get("fit_loop") if isinstance(loops, dict) else None, saved.get("global_step")
+    if not _is_alike(loop, like) or not _is_alike(steps, 0) or not _has_optimizer(saved):
+        raise RunError(f"{path} does not say how far its training has come, so it cannot be gone on with.")
+    assert isinstance(loop, dict) and isinstance(steps, int)  # noqa: PT018 - which is what alike means
+    return loop, loop["epoch_progress"]["current"]["processed"], steps
+
+
+def _is_alike(found: Any, like: Any) -> bool:
+    """Whether a state has all parts of another one, counters (from 0 up) where that has some."""
+    if isinstance(like, dict):
+        return isinstance(found, dict) and all(_is_alike(found.get(key), part) for key, part in like.items())
+    return type(found) is type(like) and (not isinstance(like, int) or found >= 0)
+
+
+def _has_optimizer(saved: dict[str, Any]) -> bool:
+    """Whether there is a state of an optimizer and of its schedule: Lightning goes on without, as if it were none."""
+    optimizers, schedules = saved.get("optimizer_states"), saved.get("lr_schedulers")
+    if not (isinstance(optimizers, list) and isinstance(schedules, list) and optimizers and schedules):
+        return False
+    for optimizer in optimizers:
+        moments = optimizer.get("state") if isinstance(optimizer, dict) else None
+        if not isinstance(moments, dict) or not all(isinstance(each, dict) for each in moments.values()):
+            return False
+        if len({frozenset((name, type(part)) for name, part in each.items()) for each in moments.values()}) > 1:
+            return False
+    return True
+
+
+def not_restored(path: Path | None, error: Exception) -> str | None:
+    """What is wrong with a checkpoint, if an error comes from Lightning's taking up what it holds; else ``None``."""
+    if isinstance(error, GlueLitError):
+        return None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name.startswith("restore_") and frame.f_globals["__name__"].endswith("checkpoint_connector"):
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            return f"{path} cannot be gone on with: its state of training is not one of this fit ({reason})."
+    return None
 
 
 class Position:

@@ -90,6 +90,7 @@ WRONG = [
     ("rows.jsonl", "\n\n", "is empty"),
     ("rows.jsonl", '{"text": "a", "label": 1}\n{"text": \n', "line 2: not JSON"),
     ("rows.jsonl", '["a", 1]\n', "line 1: a JSON list, where an object is needed"),
+    ("rows.jsonl", '{"text": "a", "label": 1, "label": 0}\n', "line 1: the key 'label' is given twice; keep one"),
     ("rows.jsonl", '{"text": "a", "label": ["x", "y"]}\n', "line 1: column 'label' holds a list"),
     ("rows.jsonl", '{"text": "a", "label": ' + "[" * 100_000 + "\n", "line 1: not JSON"),
     ("rows.jsonl", '{"text": "a", "label": ' + "1" * 10_000 + "}\n", "line 1: not JSON"),

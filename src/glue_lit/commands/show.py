@@ -36,9 +36,10 @@ def _options(arguments: Sequence[str]) -> Any:
 def main() -> None:
     """Print the examples."""
     options = _options(sys.argv[2:])
-    name = options.task or setting(sys.argv[2:], "data.task") or "cola"
-    source = options.source or setting(sys.argv[2:], "data.source") or "hub"
     custom = _custom(options)
+    name = setting(sys.argv[2:], "data.task") if options.task is None else options.task
+    source = setting(sys.argv[2:], "data.source") if options.source is None else options.source
+    name, source = "cola" if name is None else name, "hub" if source is None else source
     if custom.text_columns:
         from glue_lit.data.custom import complete_task, open_custom_split
 
@@ -66,8 +67,13 @@ def _custom(options: Any) -> CustomTask:
     values: dict[str, Any] = {}
     for file in options.config:
         check_config(file)
-        data = yaml.safe_load(Path(file).read_text(encoding="utf-8")).get("data")
-        found = (data.get("custom") if isinstance(data, dict) else None) or {}
+        data = yaml.safe_load(Path(file).read_text(encoding="utf-8")).get("data") or {}
+        if not isinstance(data, dict):
+            raise UsageError(f"--config {file}: data is {data!r}, allowed: keys as `task` and `source`.")
+        for key in ("task", "source"):
+            if not isinstance(value := data.get(key), str | None):
+                raise UsageError(f"--config {file}: data.{key} is {value!r}, allowed: a name.")
+        found = data.get("custom") or {}
         if not isinstance(found, dict):
             raise UsageError(f"--config {file}: data.custom is {found!r}, allowed: keys as `text` and `label`.")
         values |= found

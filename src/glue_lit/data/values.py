@@ -3,6 +3,7 @@
 import codecs
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def json_object(line: str, place: str) -> dict[str, Any]:
         DataError: There is none.
     """
     try:
-        values = json.loads(line)
+        values = _decode(line)
+    except _TwiceError as error:
+        raise DataError(f"{place}: the key {error.args[0]!r} is given twice; keep one.") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: not JSON ({error.msg} at character {error.pos + 1}).") from None
     except ValueError as error:  # a number of thousands of digits
@@ -70,6 +73,18 @@ def json_object(line: str, place: str) -> dict[str, Any]:
     return values
 
 
+class _TwiceError(ValueError):
+    """A key that an object has twice, of which Python would take the last without a word."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise _TwiceError(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return values
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_once).decode
 _KINDS: dict[type, str] = {list: "list", str: "string", int: "number", float: "number"}
 
 
