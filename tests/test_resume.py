@@ -300,7 +300,7 @@ def test_an_early_end_stays_the_end(tmp_path: Path, tiny_model: Path) -> None:
 
 # ---------------------------------------------------------------- states that are none
 
-OPTIMIZER = {"optimizer_states": [{"state": {0: {"step": 1}, 1: {"step": 1}}}], "lr_schedulers": [{}]}
+OPTIMIZER = {"optimizer_states": [{"state": {0: {"step": 1}, 1: {"step": 1}}}], "lr_schedulers": [{"last_epoch": 1}]}
 BEGIN = {"epoch_progress": {"current": {"processed": 0}}, "epoch_loop.batch_progress": {"is_last_batch": False}}
 
 
@@ -337,6 +337,7 @@ def test_its_steps_are_not_said(steps: Any) -> None:
     "odd",
     [
         {"optimizer_states": []}, {"optimizer_states": None}, {"lr_schedulers": []}, {"lr_schedulers": None},
+        {"lr_schedulers": [{}]}, {"lr_schedulers": [{"last_epoch": None}]},
         {"optimizer_states": [3]}, {"optimizer_states": [{}]}, {"optimizer_states": [{"state": {0: []}}]},
         {"optimizer_states": [{"state": {0: {"step": 1}, 1: {}}}]},
     ],

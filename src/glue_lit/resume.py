@@ -112,6 +112,8 @@ def _has_optimizer(saved: dict[str, Any]) -> bool:
     optimizers, schedules = saved.get("optimizer_states"), saved.get("lr_schedulers")
     if not (isinstance(optimizers, list) and isinstance(schedules, list) and optimizers and schedules):
         return False
+    if not all(isinstance(schedule, dict) and type(schedule.get("last_epoch")) is int for schedule in schedules):
+        return False
     for optimizer in optimizers:
         moments = optimizer.get("state") if isinstance(optimizer, dict) else None
         if not isinstance(moments, dict) or not all(isinstance(each, dict) for each in moments.values()):
