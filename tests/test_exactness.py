@@ -7,6 +7,7 @@ run). The slow half does what a user does, through the command.
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import warm
 
 # Everything heavy is imported where it is used: each process that runs this file needs torch, not SciPy.
 
@@ -266,28 +268,23 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def started(world: int, rank: int, port: int, place: Place) -> subprocess.Popen[bytes]:
+def started(world: int, rank: int, port: int, place: Place) -> warm.Program:
     """One process of several, as Lightning's launcher would start it."""
     told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "LOCAL_RANK": rank, "NODE_RANK": 0, "OMP_NUM_THREADS": 1}
-    with (place.root / f"{world}-{rank}.err").open("wb") as errors:
-        return subprocess.Popen(
-            [sys.executable, __file__, str(world), *map(str, place)],
-            env={**os.environ, **{name: str(value) for name, value in told.items()}},
-            stdout=errors,
-            stderr=errors,
-        )
+    return warm.start(__file__, world, *place, **{name: str(value) for name, value in told.items()})
 
 
-def finish(ranks: dict[str, subprocess.Popen[bytes]], root: Path, seconds: float) -> None:
+def finish(ranks: dict[str, warm.Program], seconds: float) -> None:
     """Wait for all; where one fails, the others would wait for it."""
     until = time.monotonic() + seconds
     while any(rank.poll() is None for rank in ranks.values()):
-        failed = [name for name, rank in ranks.items() if rank.poll()]
-        assert not failed, "\n".join(f"{name}:\n{(root / f'{name}.err').read_text()}" for name in failed)
+        failed = [rank.wait().stderr for rank in ranks.values() if rank.poll()]
+        assert not failed, "\n".join(failed)
         assert time.monotonic() < until, f"still running: {[name for name, r in ranks.items() if r.poll() is None]}"
         time.sleep(0.1)
-    for name, rank in ranks.items():
-        assert rank.returncode == 0, (root / f"{name}.err").read_text()
+    for rank in ranks.values():
+        done = rank.wait()
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -309,18 +306,18 @@ def found(place: Place) -> Iterator[dict[str, dict[str, Record]]]:
     from glue_lit.quiet import hush
 
     ports = dict(zip(WORLDS, free_ports(len(WORLDS)), strict=True))
-    ranks: dict[str, subprocess.Popen[bytes]] = {}
+    ranks: dict[str, warm.Program] = {}
     try:
         for world in WORLDS[1:]:
             for rank in range(world):
                 ranks[f"{world}-{rank}"] = started(world, rank, ports[world], place)
         hush()
         results = {"1-0": json.loads(json.dumps(everything(1, place)))}
-        finish(ranks, place.root, 180)
+        finish(ranks, 180)
     finally:
-        for process in ranks.values():
-            process.kill()
-            process.wait()
+        for rank in ranks.values():
+            if rank.poll() is None:
+                rank.send_signal(signal.SIGKILL)
     return results | {name: json.loads((place.root / f"{name}.json").read_text()) for name in ranks}
 
 

@@ -14,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+import warm
 from transformers import AutoModelForSequenceClassification
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -58,8 +59,7 @@ def glue(tmp_path: Path) -> Path:
 
 
 def run_example(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return warm.run(EXAMPLES / name, *arguments)
 
 
 def test_sentences_are_those_of_training_files(corruption: ModuleType, glue: Path) -> None:
@@ -178,7 +178,7 @@ def test_the_notebook_runs_from_the_first_cell_to_the_last(tiny_model: Path, tmp
         "source=source)": "source=source, train_limit=48, validation_limit=20)",
         "max_epochs=5": 'accelerator="cpu", max_epochs=1',
         "--trainer.max_epochs 5": "--trainer.max_epochs 1 --trainer.accelerator cpu --data.train_limit 40",
-        "--tune.trials 10": "--tune.trials 2 --trainer.max_epochs 1 --trainer.accelerator cpu --data.train_limit 40",
+        "--tune.trials 10": "--tune.trials 1 --trainer.max_epochs 1 --trainer.accelerator cpu --data.train_limit 40",
         "gold = data.split(split).read().labels": "gold = data.split(split).read().labels[:20]",
     }
     for old, new in few.items():
@@ -189,15 +189,13 @@ def test_the_notebook_runs_from_the_first_cell_to_the_last(tiny_model: Path, tmp
         for line in code.splitlines()
     ]
     start = (
-        "import subprocess, sys\n"
+        f"import sys; sys.path.append({str(Path(warm.__file__).parent)!r}); import warm\n"
         "def shell(line):\n"
-        "    done = subprocess.run([sys.executable, '-m', 'glue_lit', *line.split()[1:]], capture_output=True, text=True)\n"
+        "    done = warm.run('-m', 'glue_lit', *line.split()[1:])\n"
         "    assert not done.returncode, line + done.stderr\n"
         "import matplotlib; matplotlib.use('Agg')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", start + "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = warm.run("-c", start + "\n".join(lines), folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "training rows" in done.stdout
     assert (tmp_path / "validation.png").stat().st_size > 5000

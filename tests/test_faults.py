@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 from glue_lit.checkpoints import read_checkpoint
@@ -55,15 +56,7 @@ STATUS = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 75, "SIGINT": 130, "raise": 1}
 
 
 def glue_lit(folder: Path, *arguments: str, fault: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        cwd=folder,
-        env={**os.environ, "FAULT": fault, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return warm.run(SCRIPT, *arguments, folder=folder, FAULT=fault, OMP_NUM_THREADS="1")
 
 
 def fit(tiny_model: Path, devices: int) -> list[str]:

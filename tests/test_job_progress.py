@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import warm
 
 from glue_lit.engine.job import Job
 
@@ -21,7 +22,7 @@ def fit(tiny_model: Path, folder: Path, *arguments: str) -> list[str]:
 
 def environment(folder: Path) -> dict[str, str]:
     folder.mkdir(exist_ok=True)
-    return os.environ | {"GLUE_LIT_JOB": str(folder), "OMP_NUM_THREADS": "1"}
+    return {"GLUE_LIT_JOB": str(folder), "OMP_NUM_THREADS": "1"}
 
 
 def test_it_says_how_far_it_has_come(tiny_model: Path, tmp_path: Path) -> None:
@@ -33,9 +34,7 @@ def test_it_says_how_far_it_has_come(tiny_model: Path, tmp_path: Path) -> None:
     ):
         command = fit(tiny_model, job.folder, f"--trainer.max_epochs={epochs}")
         command = [*command[:4], *way, f"--trainer.max_epochs={epochs}"] if way else command
-        done = subprocess.run(
-            command, env=environment(job.folder), capture_output=True, text=True, timeout=200, check=False
-        )
+        done = warm.run(*command[1:], **environment(job.folder))
         assert done.returncode == 0, done.stderr
         progress = job.progress()
         assert (progress.step, progress.steps) == (3 * epochs, 3 * epochs)
@@ -52,7 +51,7 @@ def test_it_ends_with_its_driver_and_writes_its_checkpoint_first(tiny_model: Pat
     folder = tmp_path / "job"
     command = fit(tiny_model, folder, "--trainer.max_epochs=5000")
     with subprocess.Popen(
-        [sys.executable, "-c", script, *command], env=environment(folder), stdout=subprocess.DEVNULL,
+        [sys.executable, "-c", script, *command], env=os.environ | environment(folder), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as driver:  # fmt: skip
         until = time.monotonic() + 120

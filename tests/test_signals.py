@@ -2,13 +2,13 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import warm
 
 from glue_lit.errors import Stopped
 from glue_lit.signals import StopRequest, requeue
@@ -127,11 +127,8 @@ def test_a_job_that_slurm_runs_again_goes_on(tmp_path: Path, tiny_model: Path) -
 
     def run(**environment: str) -> subprocess.CompletedProcess[str]:
         script = Path(__file__).with_name("faulty.py")
-        command = [sys.executable, str(script), "fit", *(f"--{name}={value}" for name, value in settings.items())]
-        environment = {**os.environ, **job, **environment}
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
-        )
+        arguments = (f"--{name}={value}" for name, value in settings.items())
+        return warm.run(script, "fit", *arguments, folder=tmp_path, **job, **environment)
 
     first = run(FAULT="training:2:SIGUSR1:0", SLURM_RESTART_COUNT="0")
     assert first.returncode == 75, first.stderr

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import warm
 
 import glue_lit.commands.report as command
 from glue_lit.__main__ import main
@@ -61,7 +62,7 @@ def test_a_real_run(
         "--trainer.accelerator=cpu",
         "--trainer.precision=32-true",
     ]
-    subprocess.run([sys.executable, "-m", "glue_lit", *fit, *limits], check=True, capture_output=True)
+    assert warm.run("-m", "glue_lit", *fit, *limits).returncode == 0
     run = Path("lightning_logs/mnli/version_0")
     assert report(monkeypatch, run) == 0
     said = capfd.readouterr().out

@@ -4,10 +4,10 @@ import csv
 import json
 import statistics
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 SUITE = """
 suite:
@@ -32,13 +32,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     path = tmp_path_factory.mktemp("suite")
     (path / "suite.yaml").write_text(f"{SUITE}model:\n  name_or_path: {tiny_model}\n")
     (path / "recipes").mkdir()
+    (path / "wrong").mkdir()
+    (path / "wrong" / "rte.yaml").write_text("model:\n  learning_rat: 3.0e-3\n")  # of the task that comes last
     (path / "recipes" / "rte.yaml").write_text("model:\n  learning_rate: 3.0e-3\ndata:\n  train_limit: 32\n")
     return path
 
 
 def suite(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "glue_lit", "suite", "--config", "suite.yaml", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    return warm.run("-m", "glue_lit", "suite", "--config", "suite.yaml", *arguments, folder=folder)
 
 
 def test_from_a_plan_to_results(folder: Path) -> None:
@@ -78,20 +79,19 @@ def test_from_a_plan_to_results(folder: Path) -> None:
     assert not list(place.rglob("last.ckpt"))
     assert len(list(place.rglob("best.ckpt"))) == 4
 
-    again = suite(folder, "--suite.recipes=recipes/{task}.yaml")
-    assert again.returncode == 0
-    assert "0 of 4 trainings to run" in again.stdout
-    planned = suite(folder, "--suite.recipes=recipes/{task}.yaml", "--suite.dry_run=true", "--suite.seeds=[1,2,3]")
-    assert "6 trainings, about" in planned.stdout  # from the speed of those that are done
-
-    plan = json.loads(suite(folder, "--json", "--suite.recipes=recipes/{task}.yaml", "--suite.dry_run=true").stdout)
-    assert [step["done"] for step in plan] == [True] * 4
-    assert {step["after"] for step in plan if step["training"].startswith("rte")} == {"mnli seed 1", "mnli seed 2"}
-    said = suite(folder, "--suite.recipes=recipes/{task}.yaml", "--json")
+    recipes = "--suite.recipes=recipes/{task}.yaml"
+    plan = json.loads(suite(folder, "--json", recipes, "--suite.dry_run=true", "--suite.seeds=[1,2,3]").stdout)
+    assert [step["done"] for step in plan] == [True, True, False] * 2
+    assert all(step["seconds"] > 0 for step in plan)  # from the speed of those that are done
+    assert [step["after"] for step in plan if step["training"].startswith("rte")] == [
+        f"mnli seed {n}" for n in (1, 2, 3)
+    ]
+    # the same again has nothing to do
+    said = suite(folder, recipes, "--json")
     assert json.loads(said.stdout) == {"folder": str(place), **json.loads((place / "results.json").read_text())}
     assert "0 of 4 trainings to run" in said.stderr
 
-    other = suite(folder, "--suite.recipes=recipes/{task}.yaml", "--model.learning_rate=1e-3")
+    other = suite(folder, recipes, "--model.learning_rate=1e-3")
     assert other.returncode == 1
     assert "holds a training with other settings" in other.stderr
 
@@ -102,10 +102,9 @@ def test_a_task_starts_from_a_training_on_data_of_ones_own(folder: Path) -> None
         "data: {task: mine, source: mine.csv, custom: {text: [text], validation_fraction: 0.2}}"
     )
     only = ("--suite.name=own", "--suite.tasks=[rte]", "--suite.seeds=[3]", "--suite.init_from={rte: first.yaml}")
-    planned = suite(folder, *only, "--suite.dry_run=true")
-    assert "first seed 3" in planned.stdout.split("rte seed 3")[0]
     done = suite(folder, *only)
     assert done.returncode == 0, done.stderr
+    assert "first seed 3 finished: " in done.stdout.split("rte seed 3")[0]
     place = folder / "lightning_logs" / "suite" / "own" / "model"
     start = place / "first" / "seed_3" / "lightning_logs" / "mine" / "version_0"
     (record,) = [json.loads(p.read_text()) for p in (place / "rte").rglob("metrics.json")]
@@ -140,6 +139,7 @@ def test_four_at_once_fill_a_cold_cache(folder: Path, tmp_path: Path, monkeypatc
         (("--suite.name=a/b",), "--suite.name: got 'a/b', allowed"),
         (("--suite.majority=[stsb]",), "--suite.majority: stsb has scores"),
         (("--suite.tasks=[colla]",), "Did you mean 'cola'?"),
+        (("--suite.recipes=wrong/{task}.yaml",), "there is no such key. Did you mean 'model.learning_rate'?"),
         (("--suite.taskss=[cola]",), "--suite.taskss: there is no such flag. Did you mean '--suite.tasks'?"),
     ],
 )
@@ -148,3 +148,4 @@ def test_what_is_wrong_is_said(arguments: tuple[str, ...], message: str, folder:
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    assert " finished: " not in done.stdout

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import optuna
 import pytest
+import warm
 import yaml
 
 SPACE = "{model.learning_rate: {type: float, low: 1e-5, high: 1e-2, log: true}}"
@@ -29,13 +29,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(tiny_model: Path, *arguments: str) -> list[str]:
     model = f"--model.name_or_path={tiny_model}"
-    return [sys.executable, "-m", "glue_lit", "tune", *FIT, model, f"--tune.space={SPACE}", *arguments]
+    return ["-m", "glue_lit", "tune", *FIT, model, f"--tune.space={SPACE}", *arguments]
 
 
 def tune(folder: Path, tiny_model: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(tiny_model, *arguments), cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+    return warm.run(*command(tiny_model, *arguments), folder=folder)
 
 
 def trials(search: Path) -> list[dict[str, str]]:
@@ -98,11 +96,10 @@ def test_from_a_search_to_a_fit(folder: Path, tiny_model: Path) -> None:
     assert all(record["config"]["data"]["train_limit"] is None for record in records)
     assert "On all rows val/loss" in done.stdout
     # and a fit takes the file
-    fit = subprocess.run(
-        [sys.executable, "-m", "glue_lit", "fit", *FIT[:-2], f"--model.name_or_path={tiny_model}", "--config",
-         search / "best.yaml", "--print_config"],
-        cwd=folder, capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+    fit = warm.run(
+        "-m", "glue_lit", "fit", *FIT[:-2], "--config", search / "best.yaml", "--print_config", folder=folder
+    )
+    assert fit.returncode == 0, fit.stderr
     assert yaml.safe_load(fit.stdout)["model"]["learning_rate"] == settings["model"]["learning_rate"]
     # the same again has nothing to do
     again = tune(folder, tiny_model, *arguments, "--json")
@@ -135,15 +132,14 @@ def test_killed_and_begun_again(folder: Path, tiny_model: Path) -> None:
         "--data.train_limit=100",
     )
     search = folder / "lightning_logs" / "tune" / "killed"
-    with subprocess.Popen(
-        command(tiny_model, *arguments), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as driver:
-        wait_for(lambda: list(search.rglob("last.ckpt")))  # some way into the first trials
-        driver.send_signal(signal.SIGSTOP)  # so that it cannot come to its end meanwhile
-        second = tune(folder, tiny_model, *arguments)
-        assert second.returncode == 1
-        assert "Another process is working on the search" in second.stderr
-        driver.send_signal(signal.SIGKILL)
+    driver = warm.start(*command(tiny_model, *arguments), folder=folder)
+    wait_for(lambda: list(search.rglob("last.ckpt")))  # some way into the first trials
+    driver.send_signal(signal.SIGSTOP)  # so that it cannot come to its end meanwhile
+    second = tune(folder, tiny_model, *arguments)
+    assert second.returncode == 1
+    assert "Another process is working on the search" in second.stderr
+    driver.send_signal(signal.SIGKILL)
+    assert driver.wait().returncode == -signal.SIGKILL
     wait_for(lambda: not trainings())  # no child survives its driver
     study = optuna.load_study(study_name="killed", storage=f"sqlite:///{search / 'study.db'}")
     begun = {trial.number: trial.params for trial in study.get_trials()}
@@ -160,14 +156,12 @@ def test_killed_and_begun_again(folder: Path, tiny_model: Path) -> None:
 def test_ctrl_c_keeps_everything(folder: Path, tiny_model: Path) -> None:
     arguments = ("--tune.name=stopped", "--tune.trials=1", "--trainer.max_epochs=30")
     search = folder / "lightning_logs" / "tune" / "stopped"
-    with subprocess.Popen(
-        command(tiny_model, *arguments), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as driver:
-        wait_for(lambda: list(search.rglob("last.ckpt")))
-        driver.send_signal(signal.SIGINT)
-        output = driver.communicate(timeout=120)[0]
-    assert driver.returncode == 130
-    assert "The same command goes on with the search." in output
+    driver = warm.start(*command(tiny_model, *arguments), folder=folder)
+    wait_for(lambda: list(search.rglob("last.ckpt")))
+    driver.send_signal(signal.SIGINT)
+    stopped = driver.wait()
+    assert stopped.returncode == 130
+    assert "The same command goes on with the search." in stopped.stdout + stopped.stderr
     assert not trainings()
     assert list(search.rglob("last.ckpt"))
     assert not list(search.rglob("metrics.json"))
@@ -185,7 +179,8 @@ def test_ctrl_c_keeps_everything(folder: Path, tiny_model: Path) -> None:
         (("--tune.sampler=optuna.samplers.None",), 2, "there is no class optuna.samplers.None"),
         (("--checkpoint.monitor=train/loss",), 2, "train/loss says nothing about new rows"),
         (("--model.learning_rat=1",), 2, "--model.learning_rat: there is no such flag"),
-        (("--tune.name=no", "--data.source=/nowhere"), 1, "3 trainings in a row failed in the same way"),
+        (("--tune.name=no", "--data.source=/nowhere", "--engine.patience=2"), 1,
+         "2 trainings in a row failed in the same way"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(
@@ -197,6 +192,6 @@ def test_what_is_wrong_is_said(
     assert len(done.stderr.splitlines()) == 1
     if code == 1:
         rows = trials(folder / "lightning_logs" / "tune" / "no")
-        assert [row["state"] for row in rows] == ["fail"] * 3
+        assert [row["state"] for row in rows] == ["fail"] * 2
         assert "there is no folder '/nowhere'" in rows[0]["error"]
         assert "there is no folder '/nowhere'" in done.stderr

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from glue_lit.engine.configurations import full_configurations
 from glue_lit.engine.local import LocalSlots
-from glue_lit.engine.settings import Engine, full_configuration, open_executor, parse
+from glue_lit.engine.settings import Engine, open_executor, parse
 from glue_lit.errors import UsageError
 
 
@@ -41,7 +42,7 @@ def test_the_command_line_is_divided(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert kept.name == "both.yaml"
     assert yaml.safe_load(kept.read_text()) == {"model": {"learning_rate": "1e-4"}, "data": {"batch_size": 8}}
     assert kept.read_text().splitlines()[6] == "  learning_rate: 1e-4"  # on the line where the user wrote it
-    settings = yaml.safe_load(full_configuration(rest))
+    settings = yaml.safe_load(full_configurations([rest])[0])
     assert (settings["data"]["task"], settings["data"]["batch_size"], settings["model"]["warmup"]) == ("cola", 8, 0.1)
 
 
@@ -68,7 +69,7 @@ def test_what_is_wrong_is_said(
 
 def test_what_is_wrong_with_the_settings_of_fit_is_said() -> None:
     with pytest.raises(UsageError, match=re.escape("--model.learning_rat: there is no such flag. Did you mean")):
-        full_configuration(["--model.learning_rat", "1"])
+        full_configurations([[], ["--model.learning_rat", "1"]])
 
 
 def test_the_executor_that_is_asked_for() -> None:

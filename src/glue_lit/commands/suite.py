@@ -12,12 +12,13 @@ from glue_lit.configs import config_files
 from glue_lit.console import json_asked, json_document, print_table, say
 from glue_lit.data.sources import open_split
 from glue_lit.engine.averages import GLUE, task_score
+from glue_lit.engine.configurations import full_configurations
 from glue_lit.engine.driver import Driver
-from glue_lit.engine.estimates import estimate, speeds_of_runs
+from glue_lit.engine.estimates import estimates
 from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress, claim
 from glue_lit.engine.results import Results
-from glue_lit.engine.settings import Engine, full_configuration, open_executor, parse
+from glue_lit.engine.settings import Engine, open_executor, parse
 from glue_lit.engine.suite import Planned, plan, without_recipe
 from glue_lit.engine.view import Board, duration
 from glue_lit.errors import RunError, Stopped, UsageError
@@ -80,13 +81,16 @@ def main() -> None:
 
 def _run() -> Any:
     suite, engine, arguments = parse("suite", Suite, sys.argv[2:])
-    settings = yaml.safe_load(full_configuration(arguments))
+    # What each task's training would be is read now, and not when the others have been trained.
+    drafts = {(p.model, p.task): p for p in _plan(suite, Path(suite.name), arguments)}
+    texts = full_configurations([arguments, *(draft.job.arguments for draft in drafts.values())])
+    settings, *of_each = map(yaml.safe_load, texts)
     root = Path(settings["trainer"].get("default_root_dir") or ".")
     folder = (root / LOGS / "suite" / suite.name).absolute()
     if missing := without_recipe(suite.recipes, suite.tasks, suite.models):
         say(f"There is no {', '.join(missing)}, so these have the settings of all and no recipe of their own.")
     if suite.dry_run:
-        return _show(_plan(suite, folder, arguments), root)
+        return _show(_plan(suite, folder, arguments), estimates(dict(zip(drafts, of_each, strict=True)), root))
     jobs = _plan(suite, folder, _with_kept_files(arguments, folder))
     lock = claim(folder, "the suite")
     try:
@@ -131,13 +135,11 @@ def _row(job: Job, progress: Progress) -> tuple[str, ...]:
     return job.name, f"{progress.values[-1][1]:.4f}" if progress.values else ""
 
 
-def _show(jobs: list[Planned], root: Path) -> list[dict[str, Any]]:
+def _show(jobs: list[Planned], times: dict[tuple[str, str], float | None]) -> list[dict[str, Any]]:
     """Print the plan, with times as far as earlier runs tell; returns it."""
-    speeds = speeds_of_runs(root)
     rows, plan, total = [], [], 0.0
-    times = {(p.model, p.task): estimate(p, speeds) for p in {(p.model, p.task): p for p in jobs}.values()}
     for planned in jobs:
-        seconds = times[planned.model, planned.task]
+        seconds = times.get((planned.model, planned.task))
         done = planned.job.result is not None
         total += 0.0 if done or seconds is None else seconds
         time = "done" if done else duration(seconds)
@@ -145,7 +147,7 @@ def _show(jobs: list[Planned], root: Path) -> list[dict[str, Any]]:
         plan.append({"training": planned.job.name, "after": planned.start, "done": done, "seconds": seconds})
     print_table("Plan, in this order", ("training", "after", "time"), rows, right=("time",))
     say(f"{len(jobs)} trainings" + (f", about {duration(total)} one after the other" if total else ""))
-    if not speeds:
+    if not times:
         say("Times are not known before a run of the model has finished.")
     return plan
 

@@ -21,12 +21,13 @@ try:
 except ImportError:
     raise UsageError("`glue-lit tune` needs Optuna: `pip install 'glue-lit[tune]'`.") from None
 
+from glue_lit.engine.configurations import full_configurations
 from glue_lit.engine.driver import Driver
 from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.found import as_json, as_shown, say_best, short, write_found
 from glue_lit.engine.job import Job, Outcome, Progress, claim
 from glue_lit.engine.search import Search
-from glue_lit.engine.settings import Engine, full_configuration, open_executor, parse
+from glue_lit.engine.settings import Engine, open_executor, parse
 from glue_lit.engine.space import DEFAULT_SPACE, distributions, dotted
 from glue_lit.engine.view import Board, duration
 
@@ -83,7 +84,7 @@ def main() -> None:
 
 def _run() -> dict[str, Any]:
     tune, engine, arguments = parse("tune", Tune, sys.argv[2:])
-    text = full_configuration(arguments)
+    (text,) = full_configurations([arguments])
     settings = yaml.safe_load(text)
     space = distributions(tune.space, dotted(settings))
     monitor, higher = _judged_by(settings)

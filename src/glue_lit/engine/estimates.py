@@ -3,11 +3,8 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import yaml
-
-from glue_lit.engine.settings import full_configuration
-from glue_lit.engine.suite import Planned
 from glue_lit.runs import LOGS, find_runs
 from glue_lit.tasks import TASKS
 from glue_lit.whole_files import read_json
@@ -28,11 +25,22 @@ def speeds_of_runs(root: Path) -> dict[tuple[str, str], float]:
     return found
 
 
-def estimate(planned: Planned, speeds: Mapping[tuple[str, str], float]) -> float | None:
+def estimates(trainings: Mapping[tuple[str, str], Any], root: Path) -> dict[tuple[str, str], float | None]:
+    """Seconds that trainings may take; nothing where no run tells a speed.
+
+    Args:
+        trainings: Their configurations by model and task.
+        root: Where runs are looked for.
+    """
+    if not (speeds := speeds_of_runs(root)):
+        return {}
+    return {(model, task): _estimate(task, settings, speeds) for (model, task), settings in trainings.items()}
+
+
+def _estimate(name: str, settings: Mapping[str, Any], speeds: Mapping[tuple[str, str], float]) -> float | None:
     """Seconds that a training may take, start and validation left out."""
-    settings = yaml.safe_load(full_configuration(planned.job.arguments))
     model, trainer = settings["model"]["name_or_path"], settings["trainer"]
-    speed = speeds.get((model, planned.task)) or speeds.get((model, ""))
+    speed = speeds.get((model, name)) or speeds.get((model, ""))
     if (task := TASKS.get(settings["data"]["task"])) is None:
         return None  # data of the user's own
     rows, limit = task.files["train"].rows, settings["data"].get("train_limit")

@@ -1,6 +1,5 @@
 """Command lines of `tune` and `suite`: their own settings, and those of `fit` that they pass on."""
 
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -174,17 +173,3 @@ def _replaced(arguments: Sequence[str], files: dict[str, Path | None]) -> list[s
         if (file := files[value]) is not None:
             found += ["--config", str(file)]
     return found
-
-
-def full_configuration(arguments: Sequence[str]) -> str:
-    """The configuration that `fit` makes of its arguments, as YAML.
-
-    Raises:
-        UsageError: It finds something wrong with them.
-    """
-    command = [sys.executable, "-m", "glue_lit", "fit", *arguments, "--print_config"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["nothing was said"]
-        raise UsageError(said[-1].removeprefix("glue-lit: error: "))
-    return done.stdout

@@ -1,0 +1,175 @@
+"""Python programs in forks of a process that has the heavy libraries in memory: importing them outlasts most tests.
+
+What a fork does is what a new process would do, but for what libraries read when they are imported (``HF_*``), the
+interpreter's own start (locales, ``-c`` flags), and the processes that it starts itself, which are new ones. Tests of
+those start new processes.
+"""
+
+import importlib
+import json
+import os
+import runpy
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).resolve()
+HEAVY = (
+    "lightning.pytorch.cli", "transformers.models.bert.modeling_bert", "torch.distributed", "datasets", "optuna",
+    "scipy.stats", "tensorboard.backend.event_processing.event_accumulator",
+)  # fmt: skip
+
+
+class Program:
+    """A program that is running in a fork."""
+
+    def __init__(self, pid: int, folder: Path, ended: "dict[int, int]", arrived: threading.Condition) -> None:
+        self.pid, self._folder, self._ended, self._arrived = pid, folder, ended, arrived
+
+    def poll(self) -> int | None:
+        """Exit status, negative for a signal, ``None`` while it runs."""
+        return self._ended.get(self.pid)
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def wait(self, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """What came of it, once it has ended."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: self.pid in self._ended, timeout):
+                os.kill(self.pid, 9)
+                raise subprocess.TimeoutExpired(str(self.pid), timeout)
+        texts = [(self._folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+        shutil.rmtree(self._folder)
+        return subprocess.CompletedProcess([], self._ended[self.pid], *texts)
+
+
+class Warm:
+    """The process that is forked; one for all tests of a worker."""
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, str(HERE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._pids: list[int] = []
+        self._ended: dict[int, int] = {}
+        self._arrived = threading.Condition()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._server.stdout is not None
+        for line in self._server.stdout:
+            what, pid, status = line.split()
+            with self._arrived:
+                if what == "begun":
+                    self._pids.append(int(pid))
+                else:
+                    self._ended[int(pid)] = int(status)
+                self._arrived.notify_all()
+
+    def start(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> Program:
+        """Start a program; as the function `start`."""
+        output = Path(tempfile.mkdtemp(prefix="warm-"))
+        for name in ("stdout", "stderr"):
+            (output / name).touch()
+        request = {"arguments": arguments, "folder": str(folder), "environment": environment, "output": str(output)}
+        assert self._server.stdin is not None
+        with self._arrived:
+            count = len(self._pids)
+            self._server.stdin.write(json.dumps(request) + "\n")
+            self._server.stdin.flush()
+            assert self._arrived.wait_for(lambda: len(self._pids) > count, 120)
+            return Program(self._pids[-1], output, self._ended, self._arrived)
+
+
+@cache
+def _warm() -> Warm:
+    return Warm()  # it ends with this process, whose pipe it reads
+
+
+def start(*arguments: object, folder: Path | None = None, **environment: str) -> Program:
+    """Start a program.
+
+    Args:
+        arguments: As of ``python``: ``-m`` and a module, ``-c`` and code, or a file, then those of the program.
+        folder: Where it works; this process's if ``None``.
+        environment: What it has besides this process's.
+    """
+    return _warm().start([str(argument) for argument in arguments], folder or Path.cwd(), {**os.environ, **environment})
+
+
+def run(*arguments: object, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; as `start`."""
+    return start(*arguments, folder=folder, **environment).wait()
+
+
+# ---------------------------------------------------------------- in the process that is forked
+
+
+def serve() -> None:
+    """Fork for every line of standard input."""
+    from glue_lit.quiet import hush
+
+    hush()
+    for name in HEAVY:
+        importlib.import_module(name)
+    while True:
+        ready, _, _ = select.select([0], [], [], 0.02)
+        while (ended := wait_for_any()) is not None:
+            os.write(1, f"ended {ended[0]} {os.waitstatus_to_exitcode(ended[1])}\n".encode())
+        if not ready:
+            continue
+        if not (line := read_line()):
+            return
+        if (pid := os.fork()) == 0:
+            break
+        os.write(1, f"begun {pid} 0\n".encode())
+    become(**json.loads(line))
+
+
+def wait_for_any() -> tuple[int, int] | None:
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
+
+
+def read_line() -> bytes:
+    """A line of standard input without a buffer, which a fork would share."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(0, 1)):
+        line += byte
+    return line
+
+
+def become(arguments: list[str], folder: str, environment: dict[str, str], output: str) -> None:
+    """Be the program."""
+    for number, name in ((0, os.devnull), (1, f"{output}/stdout"), (2, f"{output}/stderr")):
+        os.dup2(os.open(name, os.O_RDONLY if number == 0 else os.O_WRONLY), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    how, *rest = arguments
+    if how == "-m":
+        sys.argv = rest
+        sys.path[0] = folder
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif how == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        sys.path[0] = ""
+        exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv = arguments
+        sys.path[0] = str(Path(how).parent)
+        runpy.run_path(how, run_name="__main__")
+
+
+if __name__ == "__main__":
+    serve()
