@@ -1,5 +1,6 @@
 """From what the user typed to a full command line: every way to name a run and a checkpoint."""
 
+import inspect
 import json
 import os
 import re
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from glue_lit.arguments import TRAINER_COMMANDS, resolve_arguments, setting
+from glue_lit import GLUEDataModule, SequenceClassifier
+from glue_lit.arguments import _OF_DATA, _OF_MODEL, TRAINER_COMMANDS, resolve_arguments, setting
 from glue_lit.errors import RunError, UsageError
 
 MakeRun = Callable[..., str]
@@ -177,6 +179,23 @@ def test_a_file_outside_a_run_says_itself_what_it_is(tmp_path: Path, monkeypatch
         "--ckpt_path",
         "mine.ckpt",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "passed_on", "left_out"),
+    [
+        (GLUEDataModule, _OF_DATA, {"custom", "predict_split"}),
+        (SequenceClassifier, _OF_MODEL, {"custom", "architecture", "init_from", "peft"}),
+    ],
+)  # fmt: skip
+def test_a_file_outside_a_run_brings_every_setting_that_decides_a_training(
+    kind: type, passed_on: tuple[str, ...], left_out: set[str]
+) -> None:
+    of_the_machine = {"num_workers", "cache_dir", "trust_remote_code"}
+    of_the_other = {"tokenizer", "revision", "task"}  # the model's name and revision, and the data's task
+    settings = set(inspect.signature(kind.__init__).parameters) - {"self"}
+    assert settings - of_the_machine - of_the_other == set(passed_on) - of_the_other | left_out
+    assert set(passed_on) <= settings
 
 
 def test_a_file_that_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,12 +160,12 @@ def setting(arguments: list[str], key: str) -> str | None:
 # Not whether code may be run, nor what belongs to the machine.
 _OF_DATA = (
     "task", "source", "batch_size", "group_by_length", "tokens_per_batch", "eval_batch_size", "max_length",
-    "train_limit", "validation_limit", "test_limit", "seed",
+    "train_limit", "both_orders", "validation_limit", "test_limit", "seed",
 )  # fmt: skip
 _OF_MODEL = (
     "name_or_path", "revision", "attention", "learning_rate", "weight_decay", "schedule", "warmup", "max_grad_norm",
-    "non_finite", "label_smoothing", "r_drop", "dropout", "freeze", "layer_decay", "adam_beta1", "adam_beta2",
-    "adam_eps",
+    "non_finite", "label_smoothing", "r_drop", "dropout", "average", "freeze", "layer_decay", "adam_beta1",
+    "adam_beta2", "adam_eps",
 )  # fmt: skip
 
 
