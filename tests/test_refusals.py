@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from command_line import glue_lit
 
 from glue_lit.checkpoints import read_checkpoint
@@ -32,17 +34,14 @@ def fit(tiny_model: Path, *more: str) -> list[str]:
 
 def said(command: list[str], folder: Path, limit: tuple[int, int] | None = None, **environment: str) -> Any:
     """Run a command, under a limit of the system's if one is given; no traceback may be seen."""
-    before: Callable[[], None] | None = None
-    if limit is not None:
-        number, most = limit
-
-        def before() -> None:
-            resource.setrlimit(number, (most, most))
-
-    result = subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, preexec_fn=before, capture_output=True, text=True,
-        timeout=240, check=False,
-    )  # fmt: skip
+    if limit is None and command[:2] == [sys.executable, "-m"]:
+        result = warm.run(*command[1:], folder=folder, **environment)
+    else:
+        before = None if limit is None else partial(resource.setrlimit, limit[0], (limit[1], limit[1]))
+        result = subprocess.run(
+            command, cwd=folder, env={**os.environ, **environment}, preexec_fn=before, capture_output=True, text=True,
+            timeout=240, check=False,
+        )  # fmt: skip
     assert "Traceback" not in result.stderr
     return result
 

@@ -177,11 +177,11 @@ def test_another_search_needs_another_name(tmp_path: Path) -> None:
 
 
 def test_it_finds_the_optimum_better_than_chance(tmp_path: Path) -> None:
-    """Distance from the known optimum after 25 trials, over 5 seeds, against random search."""
+    """Distance from the known optimum after 25 trials, over 3 seeds, against random search."""
 
     def distances(sampler: Callable[[int], Any]) -> list[float]:
         found = []
-        for seed in range(5):
+        for seed in range(3):
             search = search_in(tmp_path / f"{sampler(0).__class__.__name__}{seed}", trials=25, seed=seed,
                                sampler=sampler(seed), storage="sqlite://")  # fmt: skip
             run(search, near)
@@ -191,7 +191,7 @@ def test_it_finds_the_optimum_better_than_chance(tmp_path: Path) -> None:
 
     ours = distances(lambda seed: None)
     chance = distances(lambda seed: optuna.samplers.RandomSampler(seed=seed))
-    assert ours[2] < 0.1  # the median: a learning rate within a quarter of the best
+    assert ours[1] < 0.1  # the median: a learning rate within a quarter of the best
     assert sum(ours) < sum(chance)
 
 
