@@ -134,3 +134,28 @@ def test_a_stream_that_is_closed_gives_its_number_to_no_file(closed: int, tmp_pa
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+
+def test_ctrl_c_before_anything_has_begun(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glue_lit.__main__.open_streams", interrupted)
+    assert run(monkeypatch, "tasks") == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_when_all_is_done() -> None:
+    program = """
+import atexit, os, signal, sys
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+sys.argv = ["glue-lit", "--version"]
+from glue_lit.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("glue-lit ")

@@ -11,7 +11,7 @@ from glue_lit.quiet import quiet_loggers
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put back what `quiet_loggers` sets."""
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    monkeypatch.setattr(warnings, "formatwarning", lambda message, _, name, line: f"{name}:{line}: {message}")
     for name in ("lightning.pytorch", "lightning.fabric"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.getLogger(name).level)
 

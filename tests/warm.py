@@ -5,6 +5,7 @@ interpreter's own start (locales, ``-c`` flags), and the processes that it start
 those start new processes.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -117,8 +118,11 @@ def serve() -> None:
     from glue_lit.quiet import hush
 
     hush()
+    gc.disable()
     for name in HEAVY:
         importlib.import_module(name)
+    gc.freeze()  # else every fork looks at all of it again when it ends
+    gc.enable()
     while True:
         ready, _, _ = select.select([0], [], [], 0.02)
         while (ended := wait_for_any()) is not None:

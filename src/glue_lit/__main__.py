@@ -1,7 +1,9 @@
 """The ``glue-lit`` command: a thin entry that answers what it can before anything heavy is imported."""
 
+import atexit
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -110,11 +112,13 @@ def main() -> None:
 
     Exits with 2 for wrong usage, 1 for other errors, 130 after Ctrl-C, and 75 when a signal stopped a run.
     """
-    open_streams()
-    speak_utf8()
-    print_anything()
-    reserve = bytearray(_RESERVE)
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # all is done: there is nothing to interrupt
+    reserve = bytearray()
     try:
+        open_streams()
+        speak_utf8()
+        print_anything()
+        reserve = bytearray(_RESERVE)
         _run(sys.argv[1:])
     except BrokenPipeError:  # `glue-lit show | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from glue_lit.engine.configurations import full_configurations
 from glue_lit.engine.local import LocalSlots
-from glue_lit.engine.settings import Engine, open_executor, parse
+from glue_lit.engine.settings import Engine, full_configurations, open_executor, parse
 from glue_lit.errors import UsageError
 
 

@@ -12,13 +12,12 @@ from glue_lit.configs import config_files
 from glue_lit.console import json_asked, json_document, print_table, say
 from glue_lit.data.sources import open_split
 from glue_lit.engine.averages import GLUE, task_score
-from glue_lit.engine.configurations import full_configurations
 from glue_lit.engine.driver import Driver
 from glue_lit.engine.estimates import estimates
 from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress, claim
 from glue_lit.engine.results import Results
-from glue_lit.engine.settings import Engine, open_executor, parse
+from glue_lit.engine.settings import Engine, full_configurations, open_executor, parse
 from glue_lit.engine.suite import Planned, plan, without_recipe
 from glue_lit.engine.view import Board, duration
 from glue_lit.errors import RunError, Stopped, UsageError

@@ -21,13 +21,12 @@ try:
 except ImportError:
     raise UsageError("`glue-lit tune` needs Optuna: `pip install 'glue-lit[tune]'`.") from None
 
-from glue_lit.engine.configurations import full_configurations
 from glue_lit.engine.driver import Driver
 from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.found import as_json, as_shown, say_best, short, write_found
 from glue_lit.engine.job import Job, Outcome, Progress, claim
 from glue_lit.engine.search import Search
-from glue_lit.engine.settings import Engine, open_executor, parse
+from glue_lit.engine.settings import Engine, full_configurations, open_executor, parse
 from glue_lit.engine.space import DEFAULT_SPACE, distributions, dotted
 from glue_lit.engine.view import Board, duration
 

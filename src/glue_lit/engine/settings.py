@@ -1,5 +1,7 @@
 """Command lines of `tune` and `suite`: their own settings, and those of `fit` that they pass on."""
 
+import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -172,4 +174,21 @@ def _replaced(arguments: Sequence[str], files: dict[str, Path | None]) -> list[s
             position += 1
         if (file := files[value]) is not None:
             found += ["--config", str(file)]
+    return found
+
+
+def full_configurations(arguments: Sequence[Sequence[str]]) -> list[str]:
+    """The configurations that `fit` makes of several lists of arguments, as YAML.
+
+    One process reads them all: starting it takes longer than reading ten.
+
+    Raises:
+        UsageError: It finds something wrong with one of them.
+    """
+    command = [sys.executable, "-m", "glue_lit.commands.configurations"]
+    done = subprocess.run(command, input=json.dumps(arguments), capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["nothing was said"]
+        raise UsageError(said[-1].removeprefix("glue-lit: error: "))
+    found: list[str] = json.loads(done.stdout)
     return found
