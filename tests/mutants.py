@@ -3,14 +3,16 @@
     python tests/mutants.py tasks metrics data.sampling runs
 
 By hand, not in the suite: some minutes for each module. Mutants are the usual ones: another comparison, operator,
-number, string or boolean; a condition turned round; nothing returned; a statement left out. Docstrings, annotations
-and the words of f-strings are left alone. Prints the survivors; exits with 1 if more than 15 % of a module's live.
+number, string or boolean; a condition turned round; nothing returned; a statement left out. Docstrings, annotations,
+the words of f-strings and `__all__` are left alone. Prints the survivors; exits
+with 1 if more than 15 % of a module's live.
 """
 
 import argparse
 import ast
 import contextlib
 import copy
+import gc
 import importlib
 import importlib.abc
 import importlib.util
@@ -70,6 +72,8 @@ def left_alone(tree: ast.Module, node: ast.AST) -> bool:
             quiet = [value for value in parent.values if isinstance(value, ast.Constant)]
         elif isinstance(parent, ast.Expr) and isinstance(parent.value, ast.Constant):
             quiet = [parent]
+        elif isinstance(parent, ast.Assign) and ast.unparse(parent.targets[0]) == "__all__":  # mypy's to check
+            quiet = [parent.value]
         if any(each is not None and any(node is part for part in ast.walk(each)) for each in quiet):
             return True
     return False
@@ -167,6 +171,7 @@ def main() -> None:
     bad = False
     for library in HEAVY:
         importlib.import_module(library)
+    gc.freeze()  # no fork need look at it again
     for module in parser.parse_args().modules:
         path = SOURCE.joinpath(*module.split(".")).with_suffix(".py")
         tree = ast.parse(path.read_text(encoding="utf-8"))
