@@ -126,9 +126,9 @@ def wait_for(condition: Any, seconds: float = 90) -> None:
 def test_killed_and_begun_again(folder: Path, tiny_model: Path) -> None:
     arguments = (
         "--tune.name=killed",
-        "--tune.trials=3",
+        "--tune.trials=2",
         "--engine.slots=2",
-        "--trainer.max_epochs=30",
+        "--trainer.max_epochs=20",
         "--data.train_limit=100",
     )
     search = folder / "lightning_logs" / "tune" / "killed"
@@ -143,11 +143,11 @@ def test_killed_and_begun_again(folder: Path, tiny_model: Path) -> None:
     wait_for(lambda: not trainings())  # no child survives its driver
     study = optuna.load_study(study_name="killed", storage=f"sqlite:///{search / 'study.db'}")
     begun = {trial.number: trial.params for trial in study.get_trials()}
-    assert len(begun) in (2, 3)
+    assert len(begun) in (1, 2)
     done = tune(folder, tiny_model, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = trials(search)
-    assert [row["state"] for row in rows] == ["complete"] * 3
+    assert [row["state"] for row in rows] == ["complete"] * 2
     for number, params in begun.items():
         assert float(rows[number]["model.learning_rate"]) == pytest.approx(params["model.learning_rate"])
     assert all(len(list(path.rglob("metrics.json"))) == 1 for path in (search / "trials").iterdir())  # none ran twice
