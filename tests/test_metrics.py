@@ -25,6 +25,7 @@ from glue_lit.metrics import (
     MacroF1,
     MatthewsCorrelation,
     PearsonCorrelation,
+    PredictedClasses,
     SpearmanCorrelation,
 )
 from glue_lit.scoring import TaskMetrics
@@ -216,6 +217,16 @@ def test_constant_scores_have_no_correlation(
     except ValueError as refused:  # older SciPy has no answer to NaN at all
         assert "NaN" in str(refused)  # noqa: PT017
     assert math.isnan(fed(metric(), preds32, gold32, [1]))
+
+
+def test_predicted_classes_are_counted() -> None:
+    metric = PredictedClasses(4)
+    for batch in ([0, 2, 2], [], [3, 2, 0]):
+        metric.update(torch.tensor(batch, dtype=torch.int64))
+    found = metric.compute()
+    assert found.tolist() == [2, 0, 3, 1]
+    metric.update(torch.tensor([1]))
+    assert found.tolist() == [2, 0, 3, 1]  # it is what it was then
 
 
 @pytest.mark.parametrize("metric", [PearsonCorrelation, SpearmanCorrelation])
