@@ -24,6 +24,7 @@ from glue_lit.metrics import (
     Accuracy,
     MacroF1,
     MatthewsCorrelation,
+    MeanLoss,
     PearsonCorrelation,
     PredictedClasses,
     SpearmanCorrelation,
@@ -217,6 +218,16 @@ def test_constant_scores_have_no_correlation(
     except ValueError as refused:  # older SciPy has no answer to NaN at all
         assert "NaN" in str(refused)  # noqa: PT017
     assert math.isnan(fed(metric(), preds32, gold32, [1]))
+
+
+def test_a_mean_loss_does_not_lose_what_is_small_beside_its_sum() -> None:
+    metric = MeanLoss()
+    losses = [2.0**24, *[1.0] * 1000, -0.5, *[0.125] * 16]  # float32 has no 2 ** 24 + 1
+    for loss in losses:
+        metric.update(torch.tensor(loss), 1)
+    mean, examples = metric.compute()
+    assert float(mean) == pytest.approx(math.fsum(losses) / len(losses), abs=1e-9)
+    assert int(examples) == len(losses)
 
 
 def test_predicted_classes_are_counted() -> None:
