@@ -28,8 +28,9 @@ from glue_lit.metrics import (
     PearsonCorrelation,
     PredictedClasses,
     SpearmanCorrelation,
+    _pearson,
 )
-from glue_lit.scoring import TaskMetrics
+from glue_lit.scoring import SplitMetrics, TaskMetrics
 from glue_lit.tasks import TASKS, get_task
 
 Gold = Callable[[np.ndarray, np.ndarray], float]
@@ -220,6 +221,13 @@ def test_constant_scores_have_no_correlation(
     assert math.isnan(fed(metric(), preds32, gold32, [1]))
 
 
+def test_a_perfect_correlation_is_no_more_than_one() -> None:
+    # what the arithmetic makes 1.0000000000000002
+    preds = torch.randn(7, generator=torch.Generator().manual_seed(0)).double()
+    assert _pearson(preds, 3 * preds).item() == _pearson(preds, 2 * preds + 1).item() == 1
+    assert _pearson(preds, -3 * preds).item() == _pearson(preds, 1 - 2 * preds).item() == -1
+
+
 def test_a_mean_loss_does_not_lose_what_is_small_beside_its_sum() -> None:
     metric = MeanLoss()
     losses = [2.0**24, *[1.0] * 1000, -0.5, *[0.125] * 16]  # float32 has no 2 ** 24 + 1
@@ -382,7 +390,7 @@ import numpy as np, torch
 import torch.distributed as dist
 from collections.abc import Sequence
 from torch import Tensor
-from glue_lit.scoring import TaskMetrics
+from glue_lit.scoring import SplitMetrics, TaskMetrics
 from glue_lit.tasks import TASKS, get_task
 
 {functions}
@@ -439,3 +447,36 @@ def test_ten_thousand_classes_take_no_matrix() -> None:
     # a confusion matrix of them has 800 MB, and there was one for each metric and split
     for metric in (Accuracy(10_000), MacroF1(10_000), MatthewsCorrelation(10_000)):
         assert sum(value.numel() for value in metric._defaults.values()) == 30_000
+
+
+# ---------------------------------------------------------------- several splits
+
+
+def squares(logits: Tensor, gold: Tensor) -> Tensor:
+    return (logits.float().sum(dim=1) - gold).square().mean()
+
+
+def test_each_split_is_scored_by_itself_and_begins_anew() -> None:
+    metrics = SplitMetrics(get_task("mnli"))
+    names = get_task("mnli").labels
+    both = ["validation_matched", "validation_mismatched"]
+    for _ in range(2):  # nothing of the first time is left
+        metrics.of(both[0]).add(torch.eye(3)[[0, 1, 1, 2]], torch.tensor([0, 1, 2, -1]), squares)  # the last is hidden
+        metrics.of(both[1]).add(torch.eye(3)[[2, 2]], torch.tensor([-1, -1]), squares)
+        scores, predicted = metrics.compute(both)
+        assert scores == {"val_matched/accuracy": pytest.approx(2 / 3), "val_matched/loss": pytest.approx(2 / 3)}
+        assert predicted == {both[0]: {names[0]: 1, names[1]: 2, names[2]: 0}}
+
+
+def test_scores_that_are_hidden_do_not_count() -> None:
+    metrics = SplitMetrics(get_task("stsb"))
+    gold = torch.tensor([1.0, math.nan, 2.0, 4.5])
+    metrics.of("validation").add(torch.tensor([[0.5], [9.0], [2.5], [3.0]]), gold, squares)
+    scores, predicted = metrics.compute(["validation"])
+    assert scores["val/pearson"] == pytest.approx(stats.pearsonr([0.5, 2.5, 3.0], [1.0, 2.0, 4.5]).statistic)
+    assert scores["val/loss"] == pytest.approx((0.25 + 0.25 + 2.25) / 3)
+    assert predicted == {"validation": {}}
+    metrics.of("validation").add(torch.tensor([[0.5], [9.0]]), torch.tensor([1.0, 2.0]), squares)
+    metrics.reset()
+    metrics.of("validation").add(torch.tensor([[0.5]]), torch.tensor([math.nan]), squares)
+    assert metrics.compute(["validation"]) == ({}, {})
