@@ -30,13 +30,13 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not network"
 
 slow: install
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # Warnings are not errors here: old libraries warn of what newer ones have changed.
 lowest:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e ".[dev,quickstart]"
-	.venv-lowest/bin/python -m pytest -n 2 -W default -m "not slow and not gpu and not network"
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -W default -m "not slow and not gpu and not network"
 
 bench: install
 	$(BIN)/python -m benchmarks --glue_dir $(or $(GLUE_DIR),$(error make bench GLUE_DIR=FOLDER with the official GLUE files))

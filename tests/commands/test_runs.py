@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import random
 import re
 import struct
 import subprocess
@@ -302,7 +303,7 @@ def test_where_an_interrupted_run_is(
         b"PK\x03\x04" + bytes(22) + struct.pack("<HH", 4, 60_000) + b"name",
         b"PK\x03\x04" + bytes(22) + struct.pack("<HH", 4, 0) + b"name" + b"\x80\x02}q\x00(X\xff\xff\xff\xffepoch",
         pickle.dumps({"epoch": "x", "global_step": None}, 2),
-        os.urandom(600),
+        random.Random(0).randbytes(600),
     ],
 )
 def test_a_checkpoint_that_is_none_says_no_step(content: bytes, listed: Any) -> None:
