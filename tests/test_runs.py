@@ -18,6 +18,7 @@ from glue_lit.run_locks import check_unlocked, is_locked, lock_run
 from glue_lit.runs import (
     LOGS,
     Run,
+    best_of,
     claim_version,
     find_runs,
     newest_run,
@@ -270,9 +271,12 @@ def test_a_file_system_without_locks_locks_nothing(make_run: MakeRun, monkeypatc
 
     monkeypatch.setattr(fcntl, "flock", fail)
     run = Run(make_run("cola", 0))
+    open_files = sorted(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else []
     assert lock_run(run) is None
-    assert not is_locked(run)
+    assert is_locked(run) is False
     assert lock_run(Run(Path("nowhere"))) is None
+    assert is_locked(Run(Path("nowhere"))) is False
+    assert open_files == (sorted(os.listdir("/proc/self/fd")) if open_files else [])
 
 
 def test_a_run_in_training_is_not_asked_for(make_run: MakeRun) -> None:
@@ -367,3 +371,37 @@ def test_the_run_that_is_named_instead_is_of_the_same_task(tmp_path: Path) -> No
 def test_a_task_is_a_name_and_no_pattern(task: str, make_run: MakeRun, logs: Path) -> None:
     make_run("cola", 0)
     assert find_runs(logs, task) == []
+
+
+# ---------------------------------------------------------------- what a training starts from
+
+
+def test_the_best_of_a_run_or_the_file_itself(make_run: MakeRun) -> None:
+    run = Path(make_run("mnli", 0))
+    (run / "checkpoints" / "best.ckpt").write_bytes(b"x")
+    assert best_of(str(run)) == run / "checkpoints" / "best.ckpt"
+    (run / "handed_on.ckpt").write_bytes(b"x")
+    assert best_of(str(run / "handed_on.ckpt")) == run / "handed_on.ckpt"
+    for wrong in (str(run / "checkpoints"), str(run)[:-1]):
+        with pytest.raises(RunError, match=r"model\.init_from: '.*' is neither a run directory .* nor a checkpoint\."):
+            best_of(wrong)
+    with pytest.raises(RunError, match=r"Did you mean 'lightning_logs/mnli/version_0'\?"):
+        best_of("lightning_logs/mnli/version_")
+    (run / "checkpoints" / "best.ckpt").unlink()
+    with pytest.raises(RunError, match=r"has no checkpoint best\.ckpt"):
+        best_of(str(run))
+
+
+def test_predictions_of_another_task_are_called_after_it(make_run: MakeRun) -> None:
+    run = Run(make_run("mnli", 0))
+    assert (run.setting("data.task"), run.setting("data.nothing"), run.setting("data")) == ("mnli", None, None)
+    assert run.prefix("mnli") == ""
+    assert run.prefix("ax") == "ax-"
+
+
+def test_what_named_a_run_is_said(make_run: MakeRun) -> None:
+    run = make_run("mnli", 0)
+    with pytest.raises(RunError, match=r"^--run: there is no directory 'nowhere'"):
+        open_run(Path("nowhere"))
+    with pytest.raises(RunError, match=r"^report: .* is not a run, it has no config\.yaml"):
+        open_run(Path(run, "checkpoints"), "report")
