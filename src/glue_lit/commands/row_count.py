@@ -13,8 +13,11 @@ from rich.text import Text
 def row_count(hidden: bool) -> Iterator[Any]:
     """A line on standard error that counts rows, where someone looks on and the rows themselves do not show."""
     console = Console(stderr=True)
+    if hidden or not console.is_terminal:  # where rich before 14.3 would print an empty line at the end
+        yield lambda count: None
+        return
     columns = (TextColumn("{task.completed:,.0f} rows"), _Speed(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=hidden or not console.is_terminal, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=None)
         yield lambda count: progress.update(bar, completed=count)
 
