@@ -343,7 +343,9 @@ def test_its_steps_are_not_said(steps: Any) -> None:
     ],
 )  # fmt: skip
 def test_an_optimizer_without_its_state_would_begin_anew(odd: dict[str, Any]) -> None:
-    with pytest.raises(RunError, match="does not say how far its training has come"):
+    with pytest.raises(
+        RunError, match=r"has lost what its optimizer or learning rate had come to.*`--model\.init_from some\.ckpt`"
+    ):
         fit_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": 1} | OPTIMIZER | odd, BEGIN)
 
 
@@ -372,3 +374,20 @@ def test_an_error_of_training_is_no_fault_of_its_checkpoint(tmp_path: Path, tiny
     with pytest.raises(CutError) as error:
         Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run(path)
     assert not_restored(path, error.value) is None
+
+
+def test_memory_that_is_out_is_no_fault_of_the_checkpoint(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cut.ckpt"
+    with pytest.raises(CutError):
+        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run()
+
+    def out(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", out)
+    with pytest.raises(MemoryError) as error:
+        Fit(tmp_path / "run", tiny_model).run(path)
+    assert not_restored(path, error.value) is None
+    assert not_restored(None, error.value) is None

@@ -14,6 +14,7 @@ import numpy as np
 
 from glue_lit.data.sampling import ShuffledSampler
 from glue_lit.errors import GlueLitError, RunError
+from glue_lit.refusals import refusal
 
 Loops = dict[str, Any]  # of a checkpoint: checkpoint["loops"]["fit_loop"]
 
@@ -90,12 +91,17 @@ def fit_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tup
         like: The state of a loop that has not begun.
 
     Raises:
-        RunError: It does not say.
+        RunError: It does not say, or what its optimizer and schedule had come to is not there.
     """
     loops = saved.get("loops")
     loop, steps = loops.get("fit_loop") if isinstance(loops, dict) else None, saved.get("global_step")
-    if not _is_alike(loop, like) or not _is_alike(steps, 0) or not _has_optimizer(saved):
+    if not _is_alike(loop, like) or not _is_alike(steps, 0):
         raise RunError(f"{path} does not say how far its training has come, so it cannot be gone on with.")
+    if not _has_optimizer(saved):
+        raise RunError(
+            f"{path} has lost what its optimizer or learning rate had come to, so it cannot be gone on with. "
+            f"`--model.init_from {path}` begins a new training with its encoder."
+        )
     assert isinstance(loop, dict) and isinstance(steps, int)  # noqa: PT018 - which is what alike means
     return loop, loop["epoch_progress"]["current"]["processed"], steps
 
@@ -124,8 +130,11 @@ def _has_optimizer(saved: dict[str, Any]) -> bool:
 
 
 def not_restored(path: Path | None, error: Exception) -> str | None:
-    """What is wrong with a checkpoint, if an error comes from Lightning's taking up what it holds; else ``None``."""
-    if isinstance(error, GlueLitError):
+    """What is wrong with a checkpoint, if an error comes from Lightning's taking up what it holds; else ``None``.
+
+    What the system refuses meanwhile, memory above all, is no fault of the checkpoint.
+    """
+    if path is None or isinstance(error, GlueLitError) or refusal(error) is not None:
         return None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name.startswith("restore_") and frame.f_globals["__name__"].endswith("checkpoint_connector"):
