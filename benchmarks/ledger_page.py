@@ -203,9 +203,7 @@ def pulled(records: Records) -> Iterator[str]:
         shown = " | ".join(figure([r["metrics"][metric] for r in of_lever]) for metric in metrics)
         gains = [r["metrics"][metrics[0]] - of["metrics"][metrics[0]] for r, of in beside if name != "recipe"]
         gain = f"{mean(gains):+.4f}{f' ± {stdev(gains):.4f}' if len(gains) > 1 else ''}" if gains else "-"
-        costs = [
-            r["processor_seconds"] / recipe[r["seed"]]["processor_seconds"] for r in of_lever if r["seed"] in recipe
-        ]
+        costs = [r["processor_seconds"] / of["processor_seconds"] for r, of in beside]
         yield f"| {of_lever[0]['what']} | {shown} | {gain} | {f'{mean(costs):.2f} x' if costs else '-'} |"
     yield ""
 

@@ -12,12 +12,17 @@ import sys
 from contextlib import redirect_stdout
 
 from glue_lit.errors import GlueLitError
+from glue_lit.refusals import check_memory_limit
 
 
 def main() -> None:
     """Answer; ends with 1 and what is wrong where `fit` would not take one of them."""
     from glue_lit.quiet import hush
 
+    try:
+        check_memory_limit()
+    except GlueLitError as error:
+        sys.exit(f"glue-lit: error: {error}")
     hush()
     gc.disable()  # as `__main__` does; it ends before there is anything to collect
     from glue_lit.cli import GlueLitCLI

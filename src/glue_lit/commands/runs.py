@@ -104,10 +104,9 @@ def _folder(options: Any) -> Path:
 
 
 def _is_wanted(facts: RunFacts, options: Any) -> bool:
-    return (
-        options.task in (None, facts.task)
-        and (options.model is None or options.model.casefold() in (facts.model or "").casefold())
-        and options.state in (None, facts.state)
+    exact = ((options.task, facts.task), (options.state, facts.state))
+    return all(asked in (None, found) for asked, found in exact) and (
+        options.model is None or options.model.casefold() in (facts.model or "").casefold()
     )
 
 
