@@ -118,8 +118,10 @@ def test_a_run_that_goes_on_keeps_its_configuration(tiny_model: Path, tmp_path: 
     assert config.read_bytes() == before
 
 
-def test_too_little_memory_is_said(tiny_model: Path, tmp_path: Path) -> None:
-    result = said(fit(tiny_model), tmp_path, (resource.RLIMIT_AS, 600_000_000))
+@pytest.mark.parametrize("module", ["glue_lit", "glue_lit.commands.configurations"])  # whose children they are, too
+def test_too_little_memory_is_said(module: str, tiny_model: Path, tmp_path: Path) -> None:
+    command = [module if argument == "glue_lit" else argument for argument in fit(tiny_model)]
+    result = said(command, tmp_path, (resource.RLIMIT_AS, 600_000_000))
     assert result.returncode == 1
     assert result.stderr.startswith("glue-lit: error: There is not enough memory: its limit (`ulimit -v`) is 600 MB")
     assert len(result.stderr.splitlines()) == 1

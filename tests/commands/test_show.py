@@ -65,18 +65,6 @@ def test_task_and_source_from_a_config(
     assert shown(monkeypatch, capsys, "--config", str(tmp_path / "c.yaml")).startswith("rte, train: 10 of ")
 
 
-@pytest.mark.parametrize("data", ["[1]", "abc", "{source: [demo]}", "{task: 3, source: demo}", "{task: {a: b}}"])
-def test_a_config_that_names_no_data(
-    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "c.yaml").write_text(f"data: {data}\n")
-    monkeypatch.setattr(sys, "argv", ["glue-lit", "show", "--config", str(tmp_path / "c.yaml")])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 2
-    assert "c.yaml: data" in capsys.readouterr().err  # and not the Hub in its place
-
-
 def test_an_empty_source_is_not_the_hub(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["glue-lit", "show", "--data.source", ""])
     with pytest.raises(SystemExit):
@@ -84,14 +72,22 @@ def test_an_empty_source_is_not_the_hub(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "data.source: . has no folder CoLA" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("custom", ["[1]", "abc", "{1: 2}", "{text: 5}", "{text: t, labels: {a: b}}"])
-def test_a_description_that_is_none(
-    custom: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        *((f"{{custom: {custom}}}", "data.custom") for custom in
+          ("[1]", "abc", "{1: 2}", "{text: 5}", "{text: t, labels: {a: b}}")),
+        *((data, "c.yaml: data") for data in  # and not the Hub in its place
+          ("[1]", "abc", "{source: [demo]}", "{task: 3, source: demo}", "{task: {a: b}}")),
+    ],
+)  # fmt: skip
+def test_a_config_that_describes_no_data(
+    data: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "c.yaml").write_text(f"data: {{custom: {custom}}}\n")
+    (tmp_path / "c.yaml").write_text(f"data: {data}\n")
     monkeypatch.setattr(sys, "argv", ["glue-lit", "show", "--config", str(tmp_path / "c.yaml")])
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2
-    assert "data.custom" in (said := capsys.readouterr().err)
+    assert message in (said := capsys.readouterr().err)
     assert "GLUE_LIT_DEBUG" not in said
