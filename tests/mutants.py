@@ -4,8 +4,8 @@
 
 By hand, not in the suite: some minutes for each module. Mutants are the usual ones: another comparison, operator,
 number, string or boolean; a condition turned round; nothing returned; a statement left out. Docstrings, annotations,
-the words of f-strings and `__all__` are left alone. Prints the survivors; exits
-with 1 if more than 15 % of a module's live.
+the words of f-strings and `__all__` are left alone. Prints the survivors; exits with 1 if more than
+15 % of a module's live.
 """
 
 import argparse

@@ -364,7 +364,7 @@ def test_a_state_of_training_that_is_none(odd: dict[str, Any], tmp_path: Path, t
     with pytest.raises(Exception, match=r".") as error:
         Fit(tmp_path / "run", tiny_model).run(path)
     assert (said := not_restored(path, error.value)) is not None
-    assert said.startswith(f"{path} cannot be gone on with: its state of training is not one of this fit (")
+    assert said.startswith(f"{path} cannot be taken up: what it says of its training is not of this fit's kind (")
 
 
 def test_an_error_of_training_is_no_fault_of_its_checkpoint(tmp_path: Path, tiny_model: Path) -> None:

@@ -139,7 +139,7 @@ def not_restored(path: Path | None, error: Exception) -> str | None:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name.startswith("restore_") and frame.f_globals["__name__"].endswith("checkpoint_connector"):
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            return f"{path} cannot be gone on with: its state of training is not one of this fit ({reason})."
+            return f"{path} cannot be taken up: what it says of its training is not of this fit's kind ({reason})."
     return None
 
 

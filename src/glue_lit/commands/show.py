@@ -67,7 +67,8 @@ def _custom(options: Any) -> CustomTask:
     values: dict[str, Any] = {}
     for file in options.config:
         check_config(file)
-        data = yaml.safe_load(Path(file).read_text(encoding="utf-8")).get("data") or {}
+        data = yaml.safe_load(Path(file).read_text(encoding="utf-8")).get("data")
+        data = {} if data is None else data
         if not isinstance(data, dict):
             raise UsageError(f"--config {file}: data is {data!r}, allowed: keys as `task` and `source`.")
         for key in ("task", "source"):
