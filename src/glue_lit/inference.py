@@ -46,7 +46,7 @@ def load_classifier(checkpoint: Path) -> tuple[SequenceClassifier, Any, int, dic
         raise RunError(f"{checkpoint} holds no tokenizer, so texts cannot be read with it.")
     classifier = _built(checkpoint)
     config = classifier.model.config
-    tokenizer = unpack({name: content.clone() for name, content in files.items()})
+    tokenizer = unpack({name: content.clone() for name, content in files.items()}, config.model_type)
     wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
     longest = longest_input(tokenizer, config.to_dict() | {"model_type": config.model_type}, wanted)
     return classifier, tokenizer, longest, saved

@@ -124,13 +124,21 @@ def onnx_logits(path: Path) -> Logits:
 
 def quantize(path: Path) -> None:
     """Put weights in 8 bits in the place of those in 32 (dynamic quantisation: activations are scaled as they come)."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    model = onnx.load(path)
+    # The exporter writes the shapes of weights twice. The quantiser turns weights round, and in versions of onnxruntime
+    # (1.20 to 1.28, not 1.32) it stops at the second, which then is another.
+    weights = {weight.name for weight in model.graph.initializer}
+    shapes = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(shapes)
     root, small = logging.getLogger(), path.with_suffix(".int8")
     level = root.level
     try:
         root.setLevel(logging.ERROR)  # it advises a pre-processing that the exporter has done
-        quantize_dynamic(str(path), str(small), weight_type=QuantType.QInt8)
+        quantize_dynamic(model, str(small), weight_type=QuantType.QInt8)
     finally:
         root.setLevel(level)
     small.replace(path)

@@ -51,12 +51,21 @@ def assert_alike(first: Any, second: Any) -> None:
 
 
 def test_a_tokenizer_comes_out_as_it_went_in(tokenizer: Any) -> None:
-    assert_alike(tokenizer, unpack(pack(tokenizer)))
+    assert_alike(tokenizer, unpack(pack(tokenizer), "bert"))
 
 
 def test_one_of_another_kind_does_too(tmp_path: Path) -> None:
     tokenizer = byte_level(tmp_path)
-    assert_alike(tokenizer, unpack(pack(tokenizer)))
+    assert_alike(tokenizer, unpack(pack(tokenizer), "roberta"))
+
+
+@pytest.mark.parametrize("name", ["mpt", "t5", "gpt2", "roberta"])
+def test_its_class_is_not_guessed_from_the_name_of_a_folder(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / name))
+    assert_alike(tokenizer, unpack(pack(tokenizer), "bert"))
 
 
 def test_added_words_and_settings_are_kept(tokenizer: Any, tmp_path: Path) -> None:
@@ -65,21 +74,21 @@ def test_added_words_and_settings_are_kept(tokenizer: Any, tmp_path: Path) -> No
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "truncation_side": "left"}))
     tokenizer = load_tokenizer(str(tmp_path), "main", False)
-    again = unpack(pack(tokenizer))
+    again = unpack(pack(tokenizer), "bert")
     assert_alike(tokenizer, again)
     assert again.convert_tokens_to_ids("quick") == len(tokenizer) - 2
     assert again.truncation_side == "left"
 
 
 def test_using_it_does_not_change_what_is_packed(tokenizer: Any) -> None:
-    before = tokenizer_fingerprint(unpack(pack(tokenizer)))
+    before = tokenizer_fingerprint(unpack(pack(tokenizer), "bert"))
     tokenizer(TEXTS, truncation=True, max_length=8, padding=True)
-    assert tokenizer_fingerprint(unpack(pack(tokenizer))) == before
+    assert tokenizer_fingerprint(unpack(pack(tokenizer), "bert")) == before
 
 
 def test_it_survives_a_checkpoint(tokenizer: Any, tmp_path: Path) -> None:
     torch.save(pack(tokenizer), tmp_path / "x.ckpt")
-    assert_alike(tokenizer, unpack(torch.load(tmp_path / "x.ckpt", weights_only=True)))
+    assert_alike(tokenizer, unpack(torch.load(tmp_path / "x.ckpt", weights_only=True), "bert"))
 
 
 # ---------------------------------------------------------------- nothing that could run
@@ -97,7 +106,7 @@ def test_names_that_are_no_data_files_are_refused(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     expected = f"The checkpoint's tokenizer has a file {name!r}, which is not data. It is not used."
     with pytest.raises(ModelError, match=re.escape(expected)):
-        unpack({name: packed(b"import os"), **pack(tokenizer)})
+        unpack({name: packed(b"import os"), **pack(tokenizer)}, "bert")
     assert list(tmp_path.iterdir()) == []  # neither beside the folder for it, nor the folder
 
 
@@ -105,7 +114,7 @@ def test_names_that_are_no_data_files_are_refused(
 def test_a_pointer_to_code_is_refused(tokenizer: Any, file: str) -> None:
     settings = json.dumps({"auto_map": {"AutoTokenizer": ["some/repo--code.Tokenizer", None]}})
     with pytest.raises(ModelError, match=re.escape(f"has a file {file!r}, which is not data. It is not used.")):
-        unpack({**pack(tokenizer), file: packed(settings.encode())})
+        unpack({**pack(tokenizer), file: packed(settings.encode())}, "bert")
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"version": "1.0"}'])
@@ -113,7 +122,7 @@ def test_files_that_are_no_tokenizer(tokenizer: Any, content: bytes) -> None:
     with pytest.raises(
         ModelError, match=r"The checkpoint's tokenizer (cannot be read|has a file 'tokenizer.json', which is not data)"
     ):
-        unpack({**pack(tokenizer), "tokenizer.json": packed(content)})
+        unpack({**pack(tokenizer), "tokenizer.json": packed(content)}, "bert")
 
 
 # ---------------------------------------------------------------- loading
@@ -152,14 +161,14 @@ def test_code_under_an_escaped_name_is_refused(tiny_model: Path, monkeypatch: py
     asked: list[object] = []
     monkeypatch.setattr("builtins.input", lambda *words: asked.append(words) or "n")
     with pytest.raises(ModelError, match="which is not data"):
-        unpack({**files, "tokenizer_config.json": torch.frombuffer(bytearray(text), dtype=torch.uint8)})
+        unpack({**files, "tokenizer_config.json": torch.frombuffer(bytearray(text), dtype=torch.uint8)}, "bert")
     assert asked == []
 
 
 @pytest.mark.parametrize("name", ["..", "", "a\0b", "code.PY"])
 def test_odd_names_are_refused(name: str) -> None:
     with pytest.raises(ModelError, match="which is not data"):
-        unpack({name: torch.zeros(3, dtype=torch.uint8)})
+        unpack({name: torch.zeros(3, dtype=torch.uint8)}, "bert")
 
 
 @pytest.mark.parametrize("config", [{"max_position_embeddings": 2}, {"max_position_embeddings": 3}])

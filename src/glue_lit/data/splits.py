@@ -43,13 +43,16 @@ class TaskSplits(LightningDataModule):
     @cached_property
     def tokenizer(self) -> Any:
         """The Hugging Face tokenizer (a fast one wherever there is one)."""
-        return unpack(self._packed) if self._packed else load_tokenizer(*self._named)
+        return unpack(self._packed, self._config["model_type"]) if self._packed else load_tokenizer(*self._named)
 
     @cached_property
     def max_length(self) -> int:
         """Longest input in tokens: the least of what the user, the tokenizer and the model allow."""
-        config = json.loads(self._architecture) if self._architecture else load_config(*self._named)
-        return longest_input(self.tokenizer, config, self.hparams["max_length"])
+        return longest_input(self.tokenizer, self._config, self.hparams["max_length"])
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        return json.loads(self._architecture) if self._architecture else load_config(*self._named)
 
     @property
     def _named(self) -> tuple[str, str, bool]:

@@ -86,8 +86,14 @@ def pack(tokenizer: Any) -> dict[str, Tensor]:
     return {name: torch.frombuffer(bytearray(content), dtype=torch.uint8) for name, content in files.items() if content}
 
 
-def unpack(files: Mapping[str, Tensor]) -> Any:
+def unpack(files: Mapping[str, Tensor], model_type: str) -> Any:
     """The tokenizer that `pack` put into files; no code is run, and no file is written outside a folder of its own.
+
+    Args:
+        files: What `pack` gave.
+        model_type: The model's, which decides about the tokenizer's class. In a folder that does not say it, some
+            versions of transformers guess it from the folder's name, and a random one holds an ``mpt`` or a ``t5``
+            now and then: a BERT would get no ``token_type_ids``.
 
     Raises:
         ModelError: The files are not those of a tokenizer.
@@ -100,6 +106,7 @@ def unpack(files: Mapping[str, Tensor]) -> Any:
             if not _is_data(name, data):
                 raise ModelError(f"The checkpoint's tokenizer has a file {name!r}, which is not data. It is not used.")
             Path(folder, name).write_bytes(data)
+        Path(folder, "config.json").write_text(json.dumps({"model_type": model_type}), encoding="utf-8")
         try:
             with pretrained.quiet():
                 return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
