@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from pathlib import Path
 
 _MESSAGES = (
     r".*LeafSpec",
@@ -34,6 +35,11 @@ def hush() -> None:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # else a line for every retry without a network
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Lightning's calls, not the user's
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # else a warning after each fork
+    try:
+        Path.home()
+    except RuntimeError:  # no $HOME, and a user that the system does not know, as in a container
+        # Lightning imports matplotlib, which before 3.11 stops here; this way it makes itself a temporary folder.
+        os.environ.setdefault("MPLCONFIGDIR", os.devnull)
     for message in _MESSAGES:
         warnings.filterwarnings("ignore", message=message)
 

@@ -59,7 +59,7 @@ def test_the_paired_bootstrap_is_scipys() -> None:
     found = compare("pearson", predicted(gold, first), predicted(gold, second))
     theirs = stats.bootstrap(
         (gold, first, second), lambda g, a, b: score("pearson", g, b) - score("pearson", g, a), paired=True,
-        vectorized=False, n_resamples=1000, method="percentile", rng=draw,
+        vectorized=False, n_resamples=1000, method="percentile", random_state=draw,
     ).confidence_interval  # fmt: skip
     assert found.mcnemar is None
     assert (found.difference.low, found.difference.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)

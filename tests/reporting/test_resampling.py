@@ -15,7 +15,7 @@ def scipys(name: str, gold: np.ndarray, predicted: np.ndarray) -> tuple[float, f
         warnings.simplefilter("ignore")
         found = stats.bootstrap(
             (gold, predicted), lambda g, p: score(name, g, p), paired=True, vectorized=False, n_resamples=1000,
-            method="percentile", rng=np.random.default_rng(0),
+            method="percentile", random_state=np.random.default_rng(0),
         )  # fmt: skip
     return found.confidence_interval.low, found.confidence_interval.high
 

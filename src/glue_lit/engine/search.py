@@ -1,6 +1,7 @@
 """A search as a queue: an Optuna study says what to try, and is told what came of it."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,9 +68,11 @@ class Search:
         if not done:
             _check_nothing_lost(folder)
         # Seeded by how many there are: begun again with the same numbers, it would try the same once more.
-        self.study.sampler = sampler or optuna.samplers.TPESampler(
-            seed=seed + done, constant_liar=True, n_startup_trials=min(10, max(4, trials // 4))
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # constant_liar, in optuna 4
+            self.study.sampler = sampler or optuna.samplers.TPESampler(
+                seed=seed + done, constant_liar=True, n_startup_trials=min(10, max(4, trials // 4))
+            )
         self.study.pruner = pruner or optuna.pruners.MedianPruner(n_startup_trials=4)
         self._check_settings()
         self._waiting = self._orphans()
