@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig
 
 from glue_lit.errors import ModelError
 from glue_lit.pretrained import load, resolve
@@ -78,6 +78,20 @@ def test_a_configuration_that_would_be_built_for_hours(key: str, tmp_path: Path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", key: 10**12}))
     with pytest.raises(ModelError, match=rf"config.json: {key} is 1000000000000, which no model has"):
         load("configuration", AutoConfig.from_pretrained, str(tmp_path))
+
+
+def test_a_model_of_the_hub_that_would_be_built_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    downloaded = {"model_type": "bert", "num_labels": 10**12}
+    monkeypatch.setattr(
+        PreTrainedConfig, "get_config_dict", lambda name, revision: asked.append((name, revision)) or (downloaded, {})
+    )
+    with pytest.raises(ModelError, match="'somebody/bert': num_labels is 1000000000000, which no model has"):
+        load("tokenizer", lambda *_, **__: pytest.fail("loaded"), "somebody/bert", revision="v2")
+    downloaded["num_labels"] = 2
+    assert load("tokenizer", lambda *_, **__: "tokenizer", "somebody/bert", revision="v2") == "tokenizer"
+    assert load("model", lambda *_, **__: "model", "somebody/bert", revision="v2") == "model"
+    assert asked == [("somebody/bert", "v2")] * 2  # once where it is well
 
 
 def test_an_attention_that_there_is_none_of(tiny_model: Path) -> None:

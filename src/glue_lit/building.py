@@ -48,7 +48,6 @@ def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained
 
     where = {"revision": hparams["revision"], "trust_remote_code": hparams["trust_remote_code"]}
     config = pretrained.load("model", AutoConfig.from_pretrained, hparams["name_or_path"], **where)
-    pretrained.check_sizes(config.to_dict(), f"model.name_or_path: the configuration of {hparams['name_or_path']!r}")
     labels = dict(config.id2label)
     model, loaded = pretrained.load(
         "model",

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,7 +66,11 @@ def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options
     _check_files(place)
     try:
         with quiet(), nullcontext() if Path(place).is_dir() else waiting_for_hub():
+            if not Path(place).is_dir():
+                _check_config_on_hub(place, options.get("revision", "main"))
             return loader(place, **options)
+    except ModelError:
+        raise
     except Exception as error:  # OSError, ValueError, KeyError, ImportError, httpx's, safetensors' ...
         reason = " ".join(str(error).split()) or type(error).__name__
         if len(reason) > 300:
@@ -93,6 +98,15 @@ def _check_files(place: str) -> None:
         values = read_json(Path(place, "config.json"))
     if values is not None:
         check_sizes(values if isinstance(values, dict) else {}, f"model.name_or_path: {Path(place, 'config.json')}")
+
+
+@lru_cache  # one question to the Hub for a model, whatever of it is loaded
+def _check_config_on_hub(name: str, revision: str) -> None:
+    """As for a folder, before the configuration is made into objects; raises what a ``from_pretrained`` does, too."""
+    from transformers import PreTrainedConfig
+
+    values, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
+    check_sizes(values, f"model.name_or_path: the configuration of {name!r}")
 
 
 def check_sizes(values: Mapping[str, Any], where: str) -> None:
