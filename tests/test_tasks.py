@@ -235,6 +235,15 @@ def test_most_common_is_counted_in_the_real_training_rows(glue_dir: Path, name: 
         assert task.most_common == task.file_labels[Counter(int(label or 0) for label in labels).most_common(1)[0][0]]
 
 
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_most_common_is_written_as_the_official_files_write_it(task: TaskSpec) -> None:
+    if task.is_regression:
+        assert task.score_range is not None
+        assert task.score_range[0] < float(task.most_common) < task.score_range[1]
+    else:
+        assert task.most_common in task.file_labels
+
+
 def test_the_lowest_loss_and_the_highest_metric_are_best() -> None:
     assert {best_is(spec.monitor) for spec in TASKS.values()} == {"max"}
     assert best_is("val/loss") == best_is("train/loss") == "min"
