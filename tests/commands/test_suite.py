@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 import warm
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from glue_lit.commands.suite import _of_majority
+from glue_lit.data.sources import open_split
+from glue_lit.tasks import get_task
 
 SUITE = """
 suite:
@@ -131,6 +136,20 @@ def test_four_at_once_fill_a_cold_cache(folder: Path, tmp_path: Path, monkeypatc
     assert not [name for name in stored if name.startswith(".") or "tmp" in name or "part" in name]
 
 
+def test_the_commonest_label_is_scored_by_the_tasks_own_metrics() -> None:
+    for name in ("cola", "mrpc", "qqp", "mnli", "wnli"):
+        task = get_task(name)
+        expected = []
+        for split in task.validation_splits:
+            gold = open_split(task, "demo", split).read().labels
+            commonest = [task.file_labels.index(task.most_common)] * len(gold)
+            for metric in task.metrics:
+                score = {"matthews_correlation": matthews_corrcoef, "accuracy": accuracy_score, "f1": f1_score}[metric]
+                expected.append(score(gold, commonest))
+        assert _of_majority(task, "demo") == pytest.approx(sum(expected) / len(expected), abs=1e-6), name
+    assert _of_majority(get_task("cola"), "demo") == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -138,6 +157,8 @@ def test_four_at_once_fill_a_cold_cache(folder: Path, tmp_path: Path, monkeypatc
         (("--suite.name=..",), "--suite.name: got '..', allowed"),
         (("--suite.name=a/b",), "--suite.name: got 'a/b', allowed"),
         (("--suite.majority=[stsb]",), "--suite.majority: stsb has scores"),
+        (("--suite.majority=[ax]",), "--suite.majority: got 'ax', allowed: cola, sst2,"),
+        (("--suite.left_out=[wnil]",), "Did you mean 'wnli'?"),
         (("--suite.tasks=[colla]",), "Did you mean 'cola'?"),
         (("--suite.recipes=wrong/{task}.yaml",), "there is no such key. Did you mean 'model.learning_rate'?"),
         (("--suite.taskss=[cola]",), "--suite.taskss: there is no such flag. Did you mean '--suite.tasks'?"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from glue_lit.engine.suite import plan
+from glue_lit.engine.suite import names_of, plan
 from glue_lit.errors import UsageError
 
 
@@ -37,6 +37,20 @@ def test_a_start_is_of_the_same_seed_and_model(tmp_path: Path) -> None:
     assert arguments[arguments.index("--model.name_or_path") + 1] == "a/one"
     assert arguments[arguments.index("--seed_everything") + 1] == "2"
     assert "a/one" in mnli.job.arguments
+
+
+def test_models_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
+    models = ["textattack/roberta-base", "FacebookAI/roberta-base", "bert-base-cased"]
+    assert list(names_of(models).values()) == [
+        "textattack--roberta-base",
+        "FacebookAI--roberta-base",
+        "bert-base-cased",
+    ]
+    jobs = planned(tmp_path, models=models, tasks=["rte"])
+    assert len({p.job.name for p in jobs}) == len({p.job.folder for p in jobs}) == 6
+    assert {p.model for p in jobs} == set(models)
+    with pytest.raises(UsageError, match=r"suite.models: two of a/b, ./a/b are the same"):
+        planned(tmp_path, models=["a/b", "./a/b"])
 
 
 def test_a_start_may_lie_there_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

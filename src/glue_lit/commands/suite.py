@@ -18,11 +18,11 @@ from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress, claim
 from glue_lit.engine.results import Results
 from glue_lit.engine.settings import Engine, full_configurations, open_executor, parse
-from glue_lit.engine.suite import Planned, plan, without_recipe
+from glue_lit.engine.suite import Planned, names_of, plan, without_recipe
 from glue_lit.engine.view import Board, duration
-from glue_lit.errors import RunError, Stopped, UsageError
+from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
 from glue_lit.runs import LOGS
-from glue_lit.tasks import get_task
+from glue_lit.tasks import TaskSpec, get_task, log_prefix
 from glue_lit.whole_files import write_text
 
 
@@ -63,11 +63,15 @@ class Suite:
         if name in ("", "..") or Path(name).name != name:
             raise UsageError(f"--suite.name: got {name!r}, allowed: the name of a folder, without /.")
         trained = dict.fromkeys(GLUE if tasks is None else tasks)
+        for flag, task in (*(("majority", task) for task in majority), *(("left_out", task) for task in left_out)):
+            if task not in GLUE:
+                near = did_you_mean(task, GLUE)
+                raise UsageError(f"--suite.{flag}: got {task!r}, allowed: {', '.join(GLUE)}.{near}")
         for task in majority:
             if get_task(task).is_regression:
                 raise UsageError(f"--suite.majority: {task} has scores, and no commonest label.")
             trained.pop(task, None)
-        self.tasks, self.seeds, self.models = list(trained), seeds, models or []
+        self.tasks, self.seeds, self.models = list(trained), seeds, list(dict.fromkeys(models or ()))
         self.init_from, self.recipes, self.name = init_from or {}, recipes, name
         self.majority, self.left_out, self.submit, self.dry_run = majority, left_out, submit, dry_run
 
@@ -95,8 +99,8 @@ def _run() -> Any:
     try:
         for number, file in enumerate(config_files(arguments)):
             write_text(folder / "settings" / f"{number}.yaml", Path(file).read_text(encoding="utf-8"))
+        majority = {task: _of_majority(get_task(task), settings["data"]["source"]) for task in suite.majority}
         _train(jobs, folder, engine)
-        majority = _of_majority(suite, settings["data"]["source"])
         results = Results(suite.name, suite.seeds, majority, suite.left_out)
         record = results.write([planned for planned in jobs if planned.task in suite.tasks], folder)
         if suite.submit:
@@ -151,27 +155,32 @@ def _show(jobs: list[Planned], times: dict[tuple[str, str], float | None]) -> li
     return plan
 
 
-def _of_majority(suite: Suite, source: str) -> dict[str, list[float]]:
-    """Scores of the tasks that are given the commonest label: its share of the dev rows, for each seed."""
-    found = {}
-    for name in suite.majority:
-        task = get_task(name)
-        labels = open_split(task, source, str(task.monitored_split)).read().labels
-        commonest = task.file_labels.index(task.most_common)
-        found[name] = [sum(label == commonest for label in labels) / len(labels)] * len(suite.seeds)
-    return found
+def _of_majority(task: TaskSpec, source: str) -> float:
+    """A task's score for the average with its commonest label for every dev row."""
+    import torch
+
+    from glue_lit.scoring import TaskMetrics
+
+    found: dict[str, float] = {}
+    for split in task.validation_splits:
+        labels = [label for label in open_split(task, source, split).read().labels if label is not None]
+        target = torch.tensor(labels, dtype=torch.int64)
+        metrics = TaskMetrics(task)
+        metrics.update(torch.full_like(target, task.file_labels.index(task.most_common)), target, torch.zeros(()))
+        found |= {f"{log_prefix(split)}/{name}": value for name, value in metrics.compute().items()}
+    return task_score(task, found) or 0.0
 
 
 def _submit(suite: Suite, jobs: list[Planned], folder: Path) -> None:
     """Write a zip of the best seed of each task, for each model."""
-    for model in suite.models or [""]:
+    for model, of_model in (names_of(suite.models) or {"": ""}).items():
         runs = []
         for task in suite.tasks:
             done = [(score, str(p.job.run.path)) for p in jobs if p.task == task and p.model == model
                     and p.job.run is not None and (r := p.job.result) is not None
                     and (score := task_score(get_task(task), r["metrics"])) is not None]  # fmt: skip
             runs += [max(done)[1]] if done else []
-        name = f"submission-{model.rpartition('/')[2]}.zip" if model else "submission.zip"
+        name = f"submission-{of_model}.zip" if model else "submission.zip"
         fill = ["--fill_missing", "majority"] if suite.majority else []
         command = [sys.executable, "-m", "glue_lit", "submit", *runs, "--output", str(folder / name), *fill]
         if subprocess.run(command, check=False).returncode:

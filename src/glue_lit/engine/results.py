@@ -24,13 +24,13 @@ class Results:
     Args:
         name: Of the suite.
         seeds: Seeds of each training.
-        majority: Scores of the tasks that are not trained but given the commonest label, for each seed.
+        majority: Scores, from 0 to 1, of the tasks that are not trained but given the commonest label.
         left_out: Tasks that do not count in the average.
     """
 
     name: str
     seeds: Sequence[int]
-    majority: Mapping[str, list[float]]
+    majority: Mapping[str, float]
     left_out: Sequence[str]
 
     def write(self, jobs: Sequence[Planned], folder: Path) -> dict[str, Any]:
@@ -58,17 +58,19 @@ class Results:
     def _of_model(self, jobs: Sequence[Planned]) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
         """The rows of a model's table, what is said of its average, and all of it for the JSON file."""
         figures, scores, seconds = _by_task(jobs)
-        scores |= self.majority
+        scores |= {task: [score] * len(self.seeds) for task, score in self.majority.items()}
         average = glue_average(scores, self.left_out)
         rows: list[tuple[str, ...]] = [
             (task, one.name, str(one), str(one.count), duration(seconds[task]))
             for task, found in figures.items() for one in found
         ]  # fmt: skip
-        commonest = "accuracy of the commonest label"
-        rows += [(task, commonest, f"{100 * values[0]:.2f}", "", "") for task, values in self.majority.items()]
+        rows += [
+            (task, f"{', '.join(get_task(task).metrics)} of the commonest label", f"{100 * score:.2f}", "", "")
+            for task, score in self.majority.items()
+        ]
         record = {
             "tasks": {task: [vars(one) for one in found] for task, found in figures.items()},
-            "majority": {task: 100 * values[0] for task, values in self.majority.items()},
+            "majority": {task: 100 * score for task, score in self.majority.items()},
             "left_out": list(self.left_out),
             "average": None if average is None else vars(average),
             "wall_seconds": seconds,

@@ -1,5 +1,6 @@
 """A suite as jobs: tasks x seeds x models, the longest first, those that start from another one after it."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,17 +60,28 @@ def plan(
     """
     _check(tasks, init_from)
     found: list[Planned] = []
-    for model in models or ("",):
-        of_model = _without_owner(model)
+    for model, of_model in (names_of(models) or {"": ""}).items():
         found += _starts(folder, model, of_model, seeds, init_from.values(), arguments)
         for task in sorted(tasks, key=lambda name: -_cost(name, tasks, init_from)):
             for seed in seeds:
                 start, from_start = _starting_point(folder, of_model, init_from.get(task), seed, tasks)
-                of_task = (*_recipe(recipes, task, of_model), *arguments, "--data.task", task)
+                of_task = (*_recipe(recipes, task, _without_owner(model)), *arguments, "--data.task", task)
                 flags = (*of_task, *_common(model, seed), *from_start)
                 job = Job(_name(of_model, task, seed), _place(folder, of_model, task, seed), flags)
                 found.append(Planned(job, model, task, seed, start))
     return found
+
+
+def names_of(models: Sequence[str]) -> dict[str, str]:
+    """What each model is called in the names of folders and trainings: without its owner, if that is enough."""
+    count = Counter(map(_without_owner, models))
+    names = {
+        model: short if count[short := _without_owner(model)] == 1 else model.strip("./").replace("/", "--")
+        for model in models
+    }
+    if len(set(names.values())) < len(names):
+        raise UsageError(f"suite.models: two of {', '.join(names)} are the same, or would have the same folder.")
+    return names
 
 
 def _without_owner(model: str) -> str:
