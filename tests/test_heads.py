@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,14 @@ from glue_lit.tasks import get_task
 def test_labels_are_matched_by_name(task: str, names: list[str], order: list[int] | None) -> None:
     assert label_order(dict(enumerate(names)), get_task(task)) == order
     assert label_order({str(n): name for n, name in enumerate(names)}, get_task(task)) == order
+
+
+@pytest.mark.parametrize("labels", [("-1", "0", "1"), ("A", "A-", "B_"), ("+", "-"), ("c", "c++")])
+def test_signs_that_tell_labels_apart_are_kept(labels: tuple[str, ...]) -> None:
+    task = replace(get_task("mnli"), labels=labels, file_labels=labels)
+    assert label_order(dict(enumerate(labels)), task) == list(range(len(labels)))
+    assert label_order(dict(enumerate(reversed(labels))), task) == list(range(len(labels)))[::-1]
+    assert label_order({0: "-1", 1: "0"}, replace(task, labels=("0", "1"))) is None
 
 
 def fine_tuned(tiny_model: Path, folder: Path, names: list[str], model_type: str = "bert") -> Any:

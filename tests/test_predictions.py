@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glue_lit.errors import RunError
-from glue_lit.predictions import checkpoint_fingerprint, read_record, write_record
+from glue_lit.predictions import checkpoint_fingerprint, read_record, renew_record, write_record
 
 
 def archive(path: Path, *contents: bytes) -> Path:
@@ -31,6 +31,13 @@ def test_a_record_says_what_a_file_is_of(tmp_path: Path) -> None:
     record = read_record(path)
     assert record is not None
     assert record["changed"]
+    renew_record(path, temperature=2.0)  # by ourselves
+    record = read_record(path)
+    assert record is not None
+    assert not record["changed"]
+    assert (record["source"], record["temperature"]) == ("hub", 2.0)
+    renew_record(tmp_path / "of_others.jsonl")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["best.ckpt", "test.jsonl", "test.provenance.json"]
 
 
 @pytest.mark.parametrize("content", [None, "no json", "[]", "{}", '{"predictions": 1', "[" * 50_000])

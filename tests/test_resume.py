@@ -255,6 +255,32 @@ def test_a_new_learning_rate_counts(tmp_path: Path, tiny_model: Path) -> None:
     assert [group["weight_decay"] for group in second.trainer.optimizers[0].param_groups] == [0.3, 0.0]
 
 
+def test_a_new_layer_decay_counts(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "cut.ckpt"
+    with pytest.raises(CutError):
+        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path), model={"layer_decay": 0.9}).run()
+    rates = [
+        [group["initial_lr"] for group in fit.trainer.optimizers[0].param_groups]
+        for fit in (
+            Fit(tmp_path / "run", tiny_model, model={"layer_decay": 0.5}).run(path),
+            Fit(tmp_path / "new", tiny_model, model={"layer_decay": 0.5}).run(),
+        )
+    ]
+    assert rates[0] == rates[1]
+    assert min(rates[0]) == pytest.approx(1e-3 * 0.5**3)
+
+
+def test_another_length_in_the_middle_of_an_epoch_is_refused(tmp_path: Path, tiny_model: Path) -> None:
+    # clipped texts are grouped otherwise: rows would be seen twice, and others never
+    path = tmp_path / "cut.ckpt"
+    with pytest.raises(CutError):
+        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_batch_start", 4, path)).run()
+    second = Fit(tmp_path / "run", tiny_model)
+    second.data.hparams["max_length"] = 8
+    with pytest.raises(RunError, match=r"begun with data.max_length 64; now it is 8. Go on with 64, or from a ch"):
+        second.run(path)
+
+
 def test_other_batches_in_the_middle_of_an_epoch_are_refused(tmp_path: Path, tiny_model: Path) -> None:
     path = tmp_path / "cut.ckpt"
     with pytest.raises(CutError):

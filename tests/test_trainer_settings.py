@@ -39,6 +39,8 @@ def test_a_seed_that_does(seed: Any) -> None:
         ({"val_check_interval": 0}, "val_check_interval: got 0, allowed"),
         ({"val_check_interval": 0.0}, "val_check_interval: got 0, allowed"),
         ({"max_epochs": -1}, "max_epochs: got -1"),
+        ({"overfit_batches": 10}, "overfit_batches: got 10, .*`--data.train_limit N`"),
+        ({"overfit_batches": 0.1}, "overfit_batches: got 0.1"),
         ({"max_epochs": -1, "max_steps": -1}, "max_epochs: got -1"),
         ({"strategy": "ddp_spawn"}, "strategy: got ddp_spawn.*`--trainer.strategy ddp`"),
         ({"strategy": "ddp_notebook"}, "strategy: got ddp_notebook"),  # said nothing was validated

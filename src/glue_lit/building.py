@@ -131,6 +131,11 @@ def _empty(values: dict[str, Any], hparams: Mapping[str, Any]) -> Any:
     except Exception as error:  # whatever transformers and torch raise at values that somebody made up
         if refusal(error) is not None:
             raise
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                "The checkpoint's model is made by code that comes with it; if you trust its author, pass "
+                "`--model.trust_remote_code true` (from Python: trust_remote_code=True)."
+            ) from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ModelError(f"The checkpoint's configuration is none that a model can be made of ({reason}).") from error
 

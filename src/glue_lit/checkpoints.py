@@ -111,6 +111,8 @@ def _odd_part(saved: dict[str, Any]) -> str:
     own, data = saved.get("glue_lit") or {}, saved.get("GLUEDataModule") or {}
     if not isinstance(data, dict):
         return "its GLUEDataModule is no mapping"
+    if "_instantiator" in saved["hyper_parameters"]:
+        return "it names a function that is to make its model, which would be to run a program"
     try:
         architecture = json.loads(saved["hyper_parameters"]["architecture"])
     except (ValueError, RecursionError):

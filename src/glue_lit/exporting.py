@@ -49,13 +49,18 @@ class Trained:
         return self.classifier.task
 
 
-def load_trained(checkpoint: Path, run: Run | None) -> Trained:
+def load_trained(checkpoint: Path, run: Run | None, trust_remote_code: bool = False) -> Trained:
     """Read a checkpoint.
+
+    Args:
+        checkpoint: The file.
+        run: Its run, if it has one.
+        trust_remote_code: Run the code that its model names.
 
     Raises:
         RunError: It cannot be read, or holds no tokenizer.
     """
-    classifier, tokenizer, max_length, saved = load_classifier(checkpoint)
+    classifier, tokenizer, max_length, saved = load_classifier(checkpoint, trust_remote_code)
     tokenizer.model_max_length = max_length
     record = None
     if run is not None:

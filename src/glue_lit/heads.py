@@ -23,8 +23,8 @@ def head_of(model: Any) -> tuple[nn.Module, str, nn.Linear] | None:
 
 
 def _key(label: object) -> str:
-    """A label without what people write differently: case, underscores, hyphens, spaces."""
-    return re.sub(r"[\s_-]+", "", str(label)).lower()
+    """A label without what people write differently: case, and underscores, hyphens and spaces between its words."""
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", str(label)).lower()
 
 
 def label_order(id2label: Mapping[Any, str], task: TaskSpec) -> list[int] | None:

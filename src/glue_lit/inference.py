@@ -30,8 +30,14 @@ _TOKENS = 8192  # of a batch, padding included
 _HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 
-def load_classifier(checkpoint: Path) -> tuple[SequenceClassifier, Any, int, dict[str, Any]]:
+def load_classifier(
+    checkpoint: Path, trust_remote_code: bool = False
+) -> tuple[SequenceClassifier, Any, int, dict[str, Any]]:
     """What a checkpoint's texts are predicted with.
+
+    Args:
+        checkpoint: The file.
+        trust_remote_code: Run the code that its model names; what the checkpoint itself says of it does not count.
 
     Returns:
         The classifier in evaluation mode, its tokenizer, the longest input in tokens, and the checkpoint's content.
@@ -44,7 +50,7 @@ def load_classifier(checkpoint: Path) -> tuple[SequenceClassifier, Any, int, dic
     files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
     if not files:
         raise RunError(f"{checkpoint} holds no tokenizer, so texts cannot be read with it.")
-    classifier = _built(checkpoint)
+    classifier = _built(checkpoint, trust_remote_code)
     config = classifier.model.config
     tokenizer = unpack({name: content.clone() for name, content in files.items()}, config.model_type)
     wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
@@ -59,6 +65,7 @@ class Predictor:
         checkpoint: The file.
         devices: Number of devices to share the work; on a processor, of groups of threads.
         precision: As the Trainer has it; ``None`` for that of the training.
+        trust_remote_code: Run the code that its model names.
 
     Attributes:
         task: What the classifier was trained for.
@@ -70,8 +77,10 @@ class Predictor:
 
     task: TaskSpec
 
-    def __init__(self, checkpoint: Path, devices: int = 1, precision: str | None = None) -> None:
-        classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint)
+    def __init__(
+        self, checkpoint: Path, devices: int = 1, precision: str | None = None, trust_remote_code: bool = False
+    ) -> None:
+        classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
         self.task = classifier.task
         precision = precision or (saved.get("glue_lit") or {}).get("precision") or "32-true"
         self._autocast = _HALF.get(precision) if precision.endswith("-mixed") else None
@@ -136,14 +145,16 @@ class Predictor:
         return logits
 
 
-def _built(checkpoint: Path) -> SequenceClassifier:
+def _built(checkpoint: Path, trust_remote_code: bool) -> SequenceClassifier:
     """The classifier of a checkpoint, in evaluation mode.
 
     Raises:
         RunError: What the checkpoint says of its model is no model's, or its weights are another one's.
     """
     try:
-        found = SequenceClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+        found = SequenceClassifier.load_from_checkpoint(
+            checkpoint, map_location="cpu", weights_only=True, trust_remote_code=trust_remote_code
+        )
     except (GlueLitError, MemoryError):
         raise
     except Exception as error:  # whatever a library raises at values that somebody made up

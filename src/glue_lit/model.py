@@ -1,11 +1,11 @@
 """`SequenceClassifier`: a Hugging Face encoder with a classification head, trained on one task."""
 
 import os
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import clip_grad_value_, get_total_norm
 from torch.optim import Optimizer
 
 from glue_lit.adapters import PeftMethod, plain_settings
@@ -105,6 +105,11 @@ class SequenceClassifier(OptimizedModel):
 
     # ---------------------------------------------------------------- checkpoints
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As Lightning's, but whether code may be run is the caller's word (``trust_remote_code``), not the file's."""
+        return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep where training stands, as well as the model: the next fit goes on from there."""
         super().on_save_checkpoint(checkpoint)
@@ -177,7 +182,7 @@ class SequenceClassifier(OptimizedModel):
         self._log_point(optimizer)
         limit = self.hparams["max_grad_norm"] if gradient_clip_val is None else gradient_clip_val
         if limit and gradient_clip_algorithm == "value":
-            self.clip_gradients(optimizer, limit, gradient_clip_algorithm)
+            clip_grad_value_(parameters, limit)  # Lightning's refuses a fused optimizer with bfloat16
         elif limit:
             clip_with_norm(optimizer, parameters, norm, limit)
         self._position.is_updating = True

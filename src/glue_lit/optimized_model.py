@@ -64,6 +64,10 @@ class OptimizedModel(TaskModel):
         super().on_train_start()
         for config in self.trainer.lr_scheduler_configs if self._optimizer_is_ours else ():
             if isinstance(config.scheduler, LambdaLR):
+                groups = config.scheduler.optimizer.param_groups
+                for group, own in zip(groups, self._parameter_groups(), strict=True):
+                    if "lr_scale" in own:
+                        group["lr_scale"] = own["lr_scale"]
                 set_anew(config.scheduler.optimizer, config.scheduler, **self._adamw)
 
     def configure_callbacks(self) -> list[Callback]:

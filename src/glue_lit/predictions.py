@@ -41,6 +41,19 @@ def write_record(predictions: Path, source: str, rows: int, checkpoint: Path | N
     write_text(record_of(predictions), json.dumps(record | more, indent=2) + "\n")
 
 
+def renew_record(predictions: Path, **more: Any) -> None:
+    """Say of a file that has a record how we have changed it since.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    record = read_record(predictions)
+    if record is not None:
+        new = {key: value for key, value in record.items() if key != "changed"} | more
+        new["predictions"] = _sha256(predictions)
+        write_text(record_of(predictions), json.dumps(new, indent=2) + "\n")
+
+
 def read_record(predictions: Path) -> Mapping[str, Any] | None:
     """What the record of a file says; nothing if it has none.
 

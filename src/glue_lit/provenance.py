@@ -68,7 +68,7 @@ def data_fingerprint(data: GLUEDataModule, stage: str) -> dict[str, Any]:
         name: {
             "origin": data.split(name).origin,
             "fingerprint": data.split(name).fingerprint,
-            "rows": len(data.dataset(name)),
+            "rows": len(data.dataset(name, stage)),
         }
         for name in data.splits_for(stage)
     }

@@ -27,7 +27,7 @@ from glue_lit.tasks import TaskSpec, log_prefix
 
 def say_data(data: GLUEDataModule, stage: str) -> None:
     """Which task, from where, how many rows."""
-    rows = ", ".join(f"{name} {len(data.dataset(name)):,}" for name in data.splits_for(stage))
+    rows = ", ".join(f"{name} {len(data.dataset(name, stage)):,}" for name in data.splits_for(stage))
     known = {"hub": "Hub", "demo": "demo corpus"}
     source = known.get(data.hparams["source"]) or shown(Path(data.hparams["source"]))
     say(f"{data.task.title} ({data.task.name}), {source}: {rows}")

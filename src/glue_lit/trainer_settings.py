@@ -48,6 +48,11 @@ def check_trainer(values: Mapping[str, Any], is_fit: bool) -> None:
             "trainer.val_check_interval: got 0, allowed: a number of batches from 1 up, or above 0 and up to 1 for a "
             "share of the epoch. `--trainer.limit_val_batches 0` validates never."
         )
+    if values.get("overfit_batches"):
+        raise UsageError(
+            f"trainer.overfit_batches: got {values['overfit_batches']}, which takes the batches apart, into one row "
+            "each, and gives every device the same ones. `--data.train_limit N` trains on N rows."
+        )
     if values.get("max_epochs") == -1 and (values.get("max_steps") or -1) < 0:
         raise UsageError(
             "trainer.max_epochs: got -1 (no end), but the learning rate follows a schedule, which needs one. Give a "

@@ -16,6 +16,7 @@ import torch
 from command_line import glue_lit
 
 from glue_lit.data.sources import open_split
+from glue_lit.predictions import read_record
 from glue_lit.runs import Run
 from glue_lit.tasks import get_task
 
@@ -199,6 +200,10 @@ def test_calibrated(
     assert f"{record['ece_before']:.4f} before, {record['ece_after']:.4f} after" in said
     assert record["rows"] == 50  # the run's own limit
     scaled = lines_of(run.predictions / "test_matched.jsonl")
+    provenance = read_record(run.predictions / "test_matched.jsonl")
+    assert provenance is not None
+    assert not provenance["changed"]  # `submit` takes them
+    assert provenance["temperature"] == pytest.approx(record["temperature"])
     assert glue_lit(monkeypatch, "predict", "--run", run.path, "--data.predict_split=test_matched") == 0
     for one, other in zip(lines_of(run.predictions / "test_matched.jsonl"), scaled, strict=True):
         powers = {name: p ** (1 / record["temperature"]) for name, p in one["probabilities"].items()}

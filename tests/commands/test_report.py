@@ -174,7 +174,7 @@ def test_predictions_that_were_changed_are_taken_and_said(
     path = run / "predictions" / "validation.jsonl"
     path.write_text(path.read_text() + "\n")
     assert report(monkeypatch, run) == 0
-    assert "validation.jsonl was changed after it was written (calibrated, for example)" in capsys.readouterr().out
+    assert "validation.jsonl was changed after it was written, and is taken as it is" in capsys.readouterr().out
     path.with_suffix(".provenance.json").unlink()
     assert report(monkeypatch, run) == 0
     assert "validation.jsonl does not say which checkpoint it is of" in capsys.readouterr().out

@@ -122,6 +122,51 @@ def test_the_tokens_are_cached_by_what_they_were_made_from(tmp_path: Path) -> No
     assert fingerprint() != seen[0]
 
 
+def test_the_same_bytes_in_another_format_are_other_rows(tmp_path: Path) -> None:
+    text = "review\tstars\n" + "".join(f'"good ""film"" {n}"\t{"ab"[n % 2]}\n' for n in range(20))
+    found = set()
+    for name in ("reviews.tsv", "reviews.csv"):  # a quote is text in the one, and around a text in the other
+        (tmp_path / name).write_text(text)
+        custom = complete_task("reviews", CustomTask(text="review", label="stars"), str(tmp_path / name))
+        split = open_custom_split(task_of("reviews", custom), custom, str(tmp_path / name), "train")
+        found.add((split.fingerprint, split.read().texts_a[0]))
+    assert len({fingerprint for fingerprint, _ in found}) == len({text for _, text in found}) == 2
+
+
+COMPLETE: list[tuple[dict[str, Any], str]] = [
+    ({"metrics": ["acuracy"]}, "'acuracy' is no metric for 2 labels. Did you mean 'accuracy'?"),
+    ({"metrics": ["pearson"]}, "'pearson' is no metric for 2 labels"),
+    ({"labels": ["b", "a", "c"], "metrics": ["f1"]}, "'f1' is no metric for 3 labels"),
+    ({"label_names": ["x"]}, "1 names for 2 labels"),
+    ({"labels": ["a", "b", "b"]}, "a label is empty or there twice"),
+    ({"class_weights": [1.0]}, "class_weights: got [1.0], allowed: balanced, or 2 numbers"),
+    ({"class_weights": [-1.0, 1.0]}, "class_weights: got [-1.0, 1.0]"),
+    (
+        {"kind": "regression", "labels": None, "label_names": ["p", "q"], "metrics": ["pearson"]},
+        "a regression task has no",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), COMPLETE)
+def test_a_task_of_which_all_is_said_is_looked_at_too(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    source = tmp_path / "reviews.csv"
+    source.write_text("review,stars\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20)))
+    said = {"text": "review", "label": "stars", "kind": "classification", "labels": ["a", "b"], "metrics": ["accuracy"]}
+    assert complete_task("reviews", CustomTask(**said), str(source)).labels == ["a", "b"]
+    with pytest.raises(UsageError, match=re.escape(message)):
+        complete_task("reviews", CustomTask(**said | settings), str(source))
+
+
+def test_a_training_row_without_label_is_named_whatever_is_said(tmp_path: Path) -> None:
+    source = tmp_path / "reviews.csv"
+    source.write_text("review,stars\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20)) + "last,\n")
+    said = CustomTask(text="review", label="stars", kind="classification", labels=["a", "b"], metrics=["accuracy"])
+    for split in ("train", "validation"):
+        with pytest.raises(DataError, match=r"line 22: no label in column 'stars', as in 1 training row"):
+            rows_of(source, split, said)
+
+
 WRONG: list[tuple[str, dict[str, Any], type[GlueLitError], str]] = [
     ("review,stars\na,x\nb,y\n,x\n", {}, DataError, "line 4: column 'review' is empty"),
     ("review,stars\na,x\n \t,y\n", {}, DataError, "line 3: column 'review' is empty"),

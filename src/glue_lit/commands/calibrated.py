@@ -17,6 +17,7 @@ from glue_lit.configs import find_key
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.inference import Predictor
+from glue_lit.predictions import renew_record
 from glue_lit.runs import Run
 from glue_lit.tasks import TaskSpec
 from glue_lit.whole_files import read_json, whole_file, write_metrics
@@ -112,3 +113,4 @@ def rewrite(path: Path, temperature: float) -> None:
         for line, row in zip(lines, scaled.tolist(), strict=True):
             line["probabilities"] = dict(zip(line["probabilities"], row, strict=True))
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    renew_record(path, temperature=temperature)

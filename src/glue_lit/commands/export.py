@@ -27,6 +27,10 @@ def _options() -> tuple[Any, list[str]]:
     flags.add_argument("--private", action="store_true", help="with --push_to_hub: for your own eyes")
     flags.add_argument("--data.task", dest="task", help="take the newest run of this task")
     flags.add_argument("--trainer.default_root_dir", dest="root", help="where lightning_logs lies")
+    flags.add_argument(
+        "--model.trust_remote_code", dest="trust", choices=["true", "false"], default="false",
+        help="run code that the model comes with; only for authors you trust",
+    )  # fmt: skip
     options = flags.parse_args(sys.argv[2:])
     if options.quantize and options.format != "onnx":
         raise UsageError("--quantize goes with --format onnx.")
@@ -43,7 +47,7 @@ def main() -> None:
     if options.format == "onnx":
         onnx_format.require()
     run, checkpoint = locate(options.ckpt_path, options.run, places)
-    trained = load_trained(checkpoint, run)
+    trained = load_trained(checkpoint, run, options.trust == "true")
     with whole_folder(options.output, options.overwrite) as folder:
         notes = _onnx(trained, folder, options.quantize) if options.format == "onnx" else {}
         if options.format == "transformers":

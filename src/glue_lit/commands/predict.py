@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import torch
 
-from glue_lit.arguments import locate
+from glue_lit.arguments import locate, setting
 from glue_lit.callbacks import prediction_lines
 from glue_lit.commands.calibrated import calibration_of, rewrite
 from glue_lit.commands.flags import Flags
@@ -78,7 +78,8 @@ def main() -> None:
     if is_split:
         _predict_split(others, run, checkpoint)
         return
-    predictor = Predictor(checkpoint, 1 if options.devices is None else options.devices)
+    trusted = setting(others, "model.trust_remote_code") == "true"
+    predictor = Predictor(checkpoint, 1 if options.devices is None else options.devices, trust_remote_code=trusted)
     calibration = calibration_of(run, checkpoint, predictor.task, predictor) if options.calibrate else None
     temperature = 1.0 if calibration is None else calibration.temperature
     if options.text is not None:
@@ -102,6 +103,7 @@ def _check_own(options: Any, others: list[str]) -> None:
     of_runs = Flags("glue-lit predict", allow_abbrev=False, add_help=False)
     of_runs.add_argument("--data.task")  # these two say where the newest run is looked for
     of_runs.add_argument("--trainer.default_root_dir")
+    of_runs.add_argument("--model.trust_remote_code", choices=["true", "false"])
     _, wrong = of_runs.parse_known_args(others)
     if wrong and wrong[0].startswith("-"):
         raise UsageError(f"predict: {wrong[0]} does not go with --text or --file. `glue-lit predict --help` lists all.")

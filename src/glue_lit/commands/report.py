@@ -140,7 +140,9 @@ def _split(task: TaskSpec, wanted: str | None) -> str:
 def _predictions(run: Run, task: TaskSpec, split: str, options: Any) -> tuple[Path, list[str]]:
     """The file of predictions, made where need be, and what a reader has to know of it."""
     path, best = run.predictions / f"{run.prefix(task.name)}{split}.jsonl", run.checkpoints / "best.ckpt"
-    why, notes = _why_anew(path, best, options.source)
+    # rows of another task, as ax, may lie elsewhere
+    own = run.setting("data.source") if run.setting("data.task") == task.name else None
+    why, notes = _why_anew(path, best, options.source or own)
     if why:
         run.checkpoint("best")  # says what there is, where it is missing
         _predict(run, task, split, why, options)
@@ -156,8 +158,7 @@ def _why_anew(path: Path, best: Path, source: str | None) -> tuple[str, list[str
         return "", [f"{path.name} does not say which checkpoint it is of; delete it, and it is made anew."]
     if record["changed"]:
         return "", [
-            f"{path.name} was changed after it was written (calibrated, for example), and is taken as it is; delete "
-            "it, and it is made anew."
+            f"{path.name} was changed after it was written, and is taken as it is; delete it, and it is made anew."
         ]
     if source is not None and record.get("source") != source:
         return f"its predictions are of other rows, from {record.get('source')}", []
@@ -165,6 +166,8 @@ def _why_anew(path: Path, best: Path, source: str | None) -> tuple[str, list[str
         return "", ["The run's best checkpoint is not there any more; these are the predictions that it left."]
     if record.get("checkpoint_fingerprint") != checkpoint_fingerprint(best):
         return "its predictions are of another checkpoint", []
+    if "temperature" in record:
+        return "", [f"Probabilities in {path.name} are scaled by a temperature (`predict --calibrate`)."]
     return "", []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from glue_lit.custom import CustomTask, check_name
-from glue_lit.data.labels import Labelled, class_numbers, complete, label_of, numbers
+from glue_lit.data.labels import Labelled, checked, class_numbers, complete, label_of, numbers
 from glue_lit.data.sources import Rows, Split
 from glue_lit.data.tables import FORMATS, SPLIT_NAMES, Table, open_table
 from glue_lit.data.values import Value
@@ -79,23 +79,21 @@ def complete_task(name: str, custom: CustomTask, source: str) -> CustomTask:
             f"data.custom.validation_fraction: got {custom.validation_fraction}, allowed: above 0, below 1."
         )
     if custom.is_complete:
-        return custom
-    return complete(custom, _training_labels(custom, source))
-
-
-def _training_labels(custom: CustomTask, source: str) -> Labelled:
-    """The labels that training will see, with their places."""
-    tables = find_tables(source, custom)
-    table = _table(tables, "train", source)
+        return checked(custom)
+    table = _table(find_tables(source, custom), "train", source)
     rows = [(number, label_of(value)) for number, (value,) in table.rows([custom.label])]
-    places, labels = [number for number, _ in rows], [label for _, label in rows]
-    unlabelled = [place for place, label in zip(places, labels, strict=True) if label is None]
+    labelled = Labelled([label for _, label in rows], [number for number, _ in rows], table.place)
+    _check_all_labelled(custom, labelled)
+    return complete(custom, labelled)
+
+
+def _check_all_labelled(custom: CustomTask, training: Labelled) -> None:
+    unlabelled = [row for row, label in enumerate(training.labels) if label is None]
     if unlabelled:
         raise DataError(
-            f"{table.place(unlabelled[0])}: no label in column {custom.label!r}, as in {len(unlabelled)} training "
+            f"{training.where(unlabelled[0])}: no label in column {custom.label!r}, as in {len(unlabelled)} training "
             "row(s). Label them or take them out."
         )
-    return Labelled([label for label in labels if label is not None], places, table.place)
 
 
 def _table(tables: dict[str, Table], split: str, source: str) -> Table:
@@ -124,7 +122,8 @@ def open_custom_split(task: TaskSpec, custom: CustomTask, source: str, split: st
     """
     table, held_out = _table_with(split, custom, source)
     part = f"{split}, {custom.validation_fraction}, {custom.split_seed}" if held_out else ""
-    meaning = [custom.text_columns, custom.label, custom.kind, custom.labels, part]
+    # How a file is read is in its name: a quote is text in a .tsv, and around text in a .csv.
+    meaning = [custom.text_columns, custom.label, custom.kind, custom.labels, part, table.path.suffix.lower()]
     fingerprint = hashlib.sha256((table.fingerprint() + json.dumps(meaning)).encode()).hexdigest()
 
     def read() -> Rows:
@@ -214,6 +213,8 @@ def _read(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) 
         labels.append(label_of(values[-1]) if has_labels else None)
         places.append(number)
     labelled = Labelled(labels, places, table.place)
+    if needs_labels:
+        _check_all_labelled(custom, labelled)
     return Rows(texts[0], texts[1] if len(texts) > 1 else None, _parsed(custom, labelled))
 
 

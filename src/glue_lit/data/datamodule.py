@@ -2,7 +2,7 @@
 
 import os
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -87,6 +87,11 @@ class GLUEDataModule(TaskSplits):
 
     # ---------------------------------------------------------------- checkpoints
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As Lightning's, but whether code may be run is the caller's word (``trust_remote_code``), not the file's."""
+        return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
+
     def state_dict(self) -> dict[str, Any]:
         """The tokenizer, and what decides which examples a training batch holds."""
         return {"tokenizer": self._tokenizer_files, "batches": self._batches()}
@@ -106,9 +111,10 @@ class GLUEDataModule(TaskSplits):
             "data.group_by_length": self.hparams["group_by_length"],
             "data.tokens_per_batch": self.hparams["tokens_per_batch"],
             "data.train_limit": self.hparams["train_limit"],
+            "data.max_length": self.max_length,  # groups are by what is left of the texts
             "data.both_orders": self.hparams["both_orders"],
             "the seed of the order": self._order_seed,
-            "training rows": len(self.dataset("train")) if "train" in self._datasets else None,
+            "training rows": len(self.dataset("train")) if self._has_training_rows else None,
             "devices": self._place()[1],
             "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches if trainer is not None else 1,
         }
@@ -161,7 +167,7 @@ class GLUEDataModule(TaskSplits):
 
     def evaluation_loader(self, name: str) -> DataLoader[Batch]:
         """Batches of the split called ``name``, each example once."""
-        dataset = self.dataset(name)
+        dataset = self.dataset(name, "predict")
         sampler = EvaluationSampler(dataset.lengths, *self._place(), batch_size=self.hparams["eval_batch_size"])
         return self._loader(dataset, sampler)
 

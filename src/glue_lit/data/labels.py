@@ -59,15 +59,34 @@ def complete(custom: CustomTask, training: Labelled) -> CustomTask:
     """
     counts = Counter(label for label in training.labels if label is not None)
     kind: Kind = custom.kind or ("classification" if custom.labels else _kind(counts, training))
-    labels = None
     if kind == "regression":
-        if custom.labels or custom.label_names or custom.class_weights:
-            raise UsageError("data.custom: a regression task has no labels, label_names or class_weights.")
+        settled = _settled(custom, kind, None, counts)
         numbers(training)
-    else:
-        labels = [label_of(label) or "" for label in custom.labels] if custom.labels else _sorted(counts)
-        class_numbers(training, labels)
+        return settled
+    labels = _written(custom) or _sorted(counts)
+    class_numbers(training, labels)
+    return _settled(custom, kind, labels, counts)
+
+
+def checked(custom: CustomTask) -> CustomTask:
+    """A task of which all is said, looked at as one that is completed from its rows.
+
+    Raises:
+        DataError: It has one label only.
+        UsageError: The settings contradict themselves.
+    """
+    return _settled(custom, custom.kind, None if custom.kind == "regression" else _written(custom), Counter())
+
+
+def _written(custom: CustomTask) -> list[str]:
+    return [label_of(label) or "" for label in custom.labels or ()]
+
+
+def _settled(custom: CustomTask, kind: Kind | None, labels: list[str] | None, counts: Counter[str]) -> CustomTask:
+    if labels is not None:
         _check_classes(custom, labels, counts)
+    elif custom.labels or custom.label_names or custom.class_weights:
+        raise UsageError("data.custom: a regression task has no labels, label_names or class_weights.")
     return replace(
         custom,
         text=list(custom.text_columns),

@@ -77,24 +77,34 @@ class TaskSplits(LightningDataModule):
                 self._splits[name] = open_split(self.task, source, name)
         return self._splits[name]
 
-    def dataset(self, name: str) -> TokenDataset:
+    def dataset(self, name: str, stage: str = "fit") -> TokenDataset:
         """The tokenised split called ``name``, with its limit; made or read from the cache at first use.
+
+        Args:
+            name: Of the split.
+            stage: What it is for: a fit may see the training rows in both orders, a prediction each once.
 
         Raises:
             DataError: The split is missing or has a bad row.
             ModelError: There is no such tokenizer.
         """
-        if name not in self._datasets:
+        both = name == "train" and stage == "fit" and self.hparams["both_orders"]
+        key = f"{name} in both orders" if both else name
+        if key not in self._datasets:
             split = self.split(name)
             store = self._tokens(split)
             positions = spread(store, self.hparams[f"{name.split('_')[0]}_limit"])
             if name == "train":
                 check_all_labelled(store, split.origin)
-                if self.hparams["both_orders"]:
-                    positions = torch.cat([positions, positions + len(store)])
-                    store = joined(store, self._tokens(swapped(split)))
-            self._datasets[name] = TokenDataset(store, positions, self.tokenizer)
-        return self._datasets[name]
+            if both:
+                positions = torch.cat([positions, positions + len(store)])
+                store = joined(store, self._tokens(swapped(split)))
+            self._datasets[key] = TokenDataset(store, positions, self.tokenizer)
+        return self._datasets[key]
+
+    @property
+    def _has_training_rows(self) -> bool:
+        return any(key.split()[0] == "train" for key in self._datasets)
 
     @property
     def stores(self) -> list[TokenStore]:
@@ -137,7 +147,7 @@ class TaskSplits(LightningDataModule):
     def load(self, stage: str) -> None:
         """Read and tokenise all that ``stage`` needs, so that bad data stops a run before it starts."""
         for name in self.splits_for(stage):
-            self.dataset(name)
+            self.dataset(name, stage)
 
     def prepare_data(self) -> None:
         """Tokenise into the cache, on one process of each machine; the others then read it."""

@@ -166,7 +166,8 @@ def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: 
     Raises:
         DataError: The split cannot be read.
     """
-    key = json.dumps([_LAYOUT, split.name, split.fingerprint, tokenizer_fingerprint(tokenizer), max_length])
+    read_as = [split.name, split.fingerprint, is_regression]
+    key = json.dumps([_LAYOUT, *read_as, tokenizer_fingerprint(tokenizer), max_length])
     path = folder / f"{split.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
     try:
         return TokenStore(**load_file(path))
