@@ -334,6 +334,24 @@ def test_a_requeued_job_finds_its_run_below_another_root(make_run: MakeRun, monk
     assert resolve_arguments(["fit"]) == ["fit"]
 
 
+def test_the_environment_says_where_runs_are_too(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run("rte")
+    elsewhere = make_run("cola", 0, root="out")
+    monkeypatch.setattr("sys.argv", ["glue-lit", "validate", "--ckpt_path", "best"])
+    monkeypatch.setenv("GLUE_LIT_VALIDATE__TRAINER__DEFAULT_ROOT_DIR", "out")
+    assert resolve_arguments(["validate", "--ckpt_path", "best"]) == full("validate", elsewhere, "best")
+    here = ["--trainer.default_root_dir=."]
+    newest = resolve_arguments(["validate", "--ckpt_path", "best", *here])  # a flag counts more
+    assert newest == full("validate", "lightning_logs/rte/version_0", "best", *here)
+
+    begun(elsewhere, "fit")
+    monkeypatch.setattr("sys.argv", ["glue-lit", "fit"])
+    monkeypatch.setenv("GLUE_LIT_FIT__TRAINER__DEFAULT_ROOT_DIR", "out")
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert resolve_arguments(["fit"]) == full("fit", elsewhere, "last")
+
+
 # ---------------------------------------------------------------- without a checkpoint
 
 

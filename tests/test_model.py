@@ -145,6 +145,25 @@ def test_gradients_are_clipped(tiny_model: Path) -> None:
     assert max(clipped) <= 0.01 * (1 + 1e-4)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_are_clipped_by_value(tiny_model: Path, precision: str) -> None:
+    most = []
+
+    class After(Callback):
+        def on_train_start(self, trainer, pl_module) -> None:  # type: ignore[no-untyped-def]
+            def look(*_: object) -> None:
+                most.append(max(float(p.grad.abs().max()) for p in pl_module.parameters() if p.grad is not None))
+
+            trainer.optimizers[0].register_step_post_hook(look)
+
+    limits = {"gradient_clip_val": 0.001, "gradient_clip_algorithm": "value"}
+    quiet_trainer(callbacks=[After()], precision=precision, **limits).fit(
+        SequenceClassifier("cola", str(tiny_model)), data(tiny_model)
+    )
+    assert most
+    assert max(most) == pytest.approx(0.001, rel=1e-5)
+
+
 def test_training_twice_with_one_seed_gives_the_same_weights(tiny_model: Path) -> None:
     def train() -> dict[str, torch.Tensor]:
         seed_everything(7, verbose=False)

@@ -8,6 +8,7 @@ processes of a DDP run from the same line.
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -146,7 +147,7 @@ _NULL = ("null", "~", "")
 
 
 def setting(arguments: list[str], key: str) -> str | None:
-    """Value of a dotted key, as far as flags and then ``--config`` files give one."""
+    """Value of a dotted key, as far as flags, then ``--config`` files, then the environment give one."""
     value, _ = _take(arguments, f"--{key}")
     if value is not None:
         return None if value in _NULL else value
@@ -154,7 +155,8 @@ def setting(arguments: list[str], key: str) -> str | None:
         found = find_key(file, key)
         if found is not None and isinstance(found[1], str):
             return found[1]
-    return None
+    value = os.environ.get(f"GLUE_LIT_{''.join(sys.argv[1:2])}__{key.replace('.', '__')}".upper())
+    return None if value in _NULL else value
 
 
 # Not whether code may be run, nor what belongs to the machine.

@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from glue_lit.engine.job import Job, Outcome, Progress
-from glue_lit.engine.search import Search
+from glue_lit.engine.search import Search, _elsewhere
 from glue_lit.errors import RunError, UsageError
 
 SPACE = {
@@ -112,6 +112,31 @@ def test_an_interrupted_search_goes_on_under_the_same_numbers(tmp_path: Path) ->
     assert [job.name if job is not None else None for job in again] == [stopped.name, never.name, "5", None]
     assert {trial.number: trial.params for trial in second.all()[:5]} == settings
     assert len({str(trial.params) for trial in second.all()}) == 6  # the sampler does not begin anew
+
+
+def test_an_interrupted_search_goes_on_in_another_place(tmp_path: Path) -> None:
+    first = search_in(tmp_path / "here" / "cola")
+    begun = first.next()
+    assert begun is not None
+    first.ended(begun, Outcome("stopped"))
+    (tmp_path / "here").rename(tmp_path / "there")
+    again = search_in(tmp_path / "there" / "cola").next()
+    assert again is not None
+    assert again.name == begun.name
+
+
+def test_drivers_of_a_shared_search_have_folders_and_draws_of_their_own(tmp_path: Path) -> None:
+    shared = f"sqlite:///{tmp_path / 'shared.db'}"
+    drivers = []
+    for name in ("one", "two"):
+        search = tmp_path / name / "cola"
+        search.mkdir(parents=True)
+        drivers.append(search_in(search, storage=shared, trials=6))
+    texts = [f"trainer:\n  default_root_dir: /{name}\n  max_epochs: 1\n" for name in ("one", "two")]
+    assert len(set(map(_elsewhere, texts))) == 1
+    for _ in range(3):
+        assert all(driver.next() is not None for driver in drivers)
+    assert len({str(trial.params) for trial in drivers[0].all()}) == 6
 
 
 def test_a_trial_that_another_driver_is_beginning_is_not_taken(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from glue_lit.engine.estimates import estimates
 from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress, claim
 from glue_lit.engine.results import Results
-from glue_lit.engine.settings import Engine, full_configurations, open_executor, parse
+from glue_lit.engine.settings import Engine, check_logger, full_configurations, open_executor, parse
 from glue_lit.engine.suite import Planned, names_of, plan, without_recipe
 from glue_lit.engine.view import Board, duration
 from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
@@ -88,6 +88,8 @@ def _run() -> Any:
     drafts = {(p.model, p.task): p for p in _plan(suite, Path(suite.name), arguments)}
     texts = full_configurations([arguments, *(draft.job.arguments for draft in drafts.values())])
     settings, *of_each = map(yaml.safe_load, texts)
+    for each in of_each:
+        check_logger(each)
     root = Path(settings["trainer"].get("default_root_dir") or ".")
     folder = (root / LOGS / "suite" / suite.name).absolute()
     if missing := without_recipe(suite.recipes, suite.tasks, suite.models):

@@ -26,8 +26,8 @@ from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.found import as_json, as_shown, say_best, short, write_found
 from glue_lit.engine.job import Job, Outcome, Progress, claim
 from glue_lit.engine.search import Search
-from glue_lit.engine.settings import Engine, full_configurations, open_executor, parse
-from glue_lit.engine.space import DEFAULT_SPACE, distributions, dotted
+from glue_lit.engine.settings import Engine, check_logger, full_configurations, open_executor, parse
+from glue_lit.engine.space import DEFAULT_SPACE, as_yaml, distributions, dotted
 from glue_lit.engine.view import Board, duration
 
 
@@ -85,6 +85,7 @@ def _run() -> dict[str, Any]:
     tune, engine, arguments = parse("tune", Tune, sys.argv[2:])
     (text,) = full_configurations([arguments])
     settings = yaml.safe_load(text)
+    check_logger(settings)
     space = distributions(tune.space, dotted(settings))
     monitor, higher = _judged_by(settings)
     root = Path(settings["trainer"].get("default_root_dir") or ".")
@@ -194,10 +195,14 @@ def _refit(search: Search, seeds: int, engine: Engine) -> list[dict[str, Any]]:
     """Train on all rows with the best settings; returns the score of each run."""
     assert search.best is not None
     base, best = str(search.base), search.job(search.best)
+    trial = best.folder / "trial.yaml"
+    if not trial.is_file():  # in a shared search, another driver's
+        trial = search.folder / "refit" / f"trial_{best.folder.name}" / "trial.yaml"
+        write_text(trial, as_yaml(search.best.params))
     jobs = [
         Job(
             f"seed {seed}", search.folder / "refit" / f"trial_{best.folder.name}" / f"seed_{seed}",
-            ("--config", base, "--config", str(best.folder / "trial.yaml"), "--seed_everything", str(seed),
+            ("--config", base, "--config", str(trial), "--seed_everything", str(seed),
              "--trainer.enable_progress_bar", "false"),
         )
         for seed in range(1, seeds + 1)
@@ -207,7 +212,7 @@ def _refit(search: Search, seeds: int, engine: Engine) -> list[dict[str, Any]]:
         queue.say = board.event
         Driver(queue, open_executor(engine), board, engine.patience).work()
     done = [(job, result["metrics"][search.monitor]) for job in jobs if (result := job.result) is not None]
-    values = [value for _, value in done]
+    values = [value or 0.0 for _, value in done]  # an undefined metric counts as 0, as in a suite
     spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     if values:
         say(f"On all rows {search.monitor} {statistics.fmean(values):.4f}{spread} ({len(values)} seeds)")

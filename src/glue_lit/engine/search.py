@@ -1,9 +1,13 @@
 """A search as a queue: an Optuna study says what to try, and is told what came of it."""
 
 import math
+import platform
+import re
 import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -19,6 +23,11 @@ from glue_lit.whole_files import write_text
 
 _STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
 _HOME, _ERROR, _SETTINGS = "glue_lit_folder", "glue_lit_error", "glue_lit_settings"
+
+
+def _elsewhere(setting: Any) -> Any:
+    """A setting as it would be in whatever folder: drivers that share a database have each its own."""
+    return re.sub(r"(?m)^  default_root_dir:.*\n", "", setting) if isinstance(setting, str) else setting
 
 
 class Search:
@@ -71,7 +80,7 @@ class Search:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # constant_liar, in optuna 4
             self.study.sampler = sampler or optuna.samplers.TPESampler(
-                seed=seed + done, constant_liar=True, n_startup_trials=min(10, max(4, trials // 4))
+                seed=self._own_seed(seed + done), constant_liar=True, n_startup_trials=min(10, max(4, trials // 4))
             )
         self.study.pruner = pruner or optuna.pruners.MedianPruner(n_startup_trials=4)
         self._check_settings()
@@ -89,20 +98,24 @@ class Search:
         if before is None:
             self.study.set_user_attr(_SETTINGS, settings)
             return
-        if changed := [name for name in settings if before.get(name) != settings[name]]:
+        if changed := [name for name in settings if _elsewhere(before.get(name)) != _elsewhere(settings[name])]:
             what = {"base": "configuration", "space": "space", "monitor": "metric", "extra": "train_fraction"}
             raise UsageError(
                 f"--tune.name: there is a search {self.folder.name!r} with another {what[changed[0]]}, whose trials "
                 f"say nothing about this one. Give it a name of its own (`--tune.name NAME`), or remove {self.folder}."
             )
 
+    def _own_seed(self, seed: int) -> int:
+        """Another one for each driver of a shared search: drivers that start together would try the same."""
+        return zlib.crc32(f"{platform.node()} {self.folder} {seed}".encode()) if self._shared else seed
+
     def _orphans(self) -> list[FrozenTrial]:
         """Trials of this folder that were begun and not ended; what has ended meanwhile is told."""
         found = []
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             # In a shared database one without a home is being begun by another driver at this moment.
-            if trial.user_attrs.get(_HOME, None if self._shared else str(self.folder)) != str(self.folder):
-                continue  # another driver's
+            if self._shared and trial.user_attrs.get(_HOME) != str(self.folder):
+                continue  # another driver's; a folder's own database goes where the folder goes
             job = self.job(trial)
             outcome = job.outcome
             if outcome is not None and outcome.state in ("finished", "pruned"):

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -106,6 +106,19 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
         found: Namespace = parser.instantiate(parser.parse_args([*configs, *own]))
         passed_on = _replaced(rest, {file: theirs for file, (_, theirs) in split.items()})
         return found[command], found[_ENGINE], passed_on
+
+
+def check_logger(settings: Mapping[str, Any]) -> None:
+    """Stop at a logger of another kind, whose folders the results of many trainings would not be found in.
+
+    Raises:
+        UsageError: There is one.
+    """
+    if (settings.get("trainer") or {}).get("logger") not in (None, True, False):
+        raise UsageError(
+            "trainer.logger: a search or a suite reads the scores from the runs that glue-lit writes itself. "
+            "Leave it out; `glue-lit fit` takes any of Lightning's."
+        )
 
 
 def _own_flags(arguments: Sequence[str], sections: tuple[str, ...]) -> tuple[list[str], list[str]]:
