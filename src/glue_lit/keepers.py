@@ -1,5 +1,6 @@
 """Which checkpoints are kept: the best by a metric, and the last state of training."""
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from glue_lit.console import say
 from glue_lit.errors import RunError, Stopped
 from glue_lit.signals import StopRequest
 from glue_lit.tasks import best_is
+from glue_lit.whole_files import whole_binary
 
 
 def _write_atomically(trainer: Trainer) -> None:
@@ -43,6 +45,16 @@ class BestCheckpoint(ModelCheckpoint):
             self.monitor = str(pl_module.monitor)
         _write_atomically(trainer)
         super().setup(trainer, pl_module, stage)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take the best so far along where going on has a folder of its own: most loggers begin a new one."""
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        here, before = Path(self.dirpath or ".") / "best.ckpt", Path(trainer.ckpt_path or "").parent / "best.ckpt"
+        is_of_run = (before.parent.parent / "config.yaml").is_file()
+        if trainer.state.fn == "fit" and is_of_run and before.is_file() and not here.is_file():
+            here.parent.mkdir(parents=True, exist_ok=True)
+            with before.open("rb") as source, whole_binary(here) as file:
+                shutil.copyfileobj(source, file)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the best so far, wherever the run directory lies now.

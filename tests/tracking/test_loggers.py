@@ -1,6 +1,7 @@
 """Loggers that the user chooses: whatever is shown beyond numbers must not fail on them."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,18 @@ def test_csv(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert (run / "metrics.json").is_file()
     assert "tensorboard --logdir" not in capsys.readouterr().out  # there would be nothing to see
     assert command(monkeypatch, "validate", "--run", run) == 0
+
+
+def test_going_on_in_a_new_folder_keeps_the_best(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fit(monkeypatch, tiny_model, named("CSVLogger"), "--model.learning_rate=1e-3") == 0
+    first, second = (Path(f"logs/lightning_logs/version_{number}") for number in (0, 1))
+    best = (first / "checkpoints" / "best.ckpt").read_bytes()
+    # nothing is learned any more, so nothing is better than what there is
+    on = ("fit", "--run", first, "--ckpt_path=last", "--trainer.max_epochs=3", "--model.learning_rate=1e-12")
+    assert command(monkeypatch, *on) == 0
+    assert (second / "checkpoints" / "best.ckpt").read_bytes() == best
+    records = [json.loads((run / "metrics.json").read_text()) for run in (first, second)]
+    assert records[1]["metrics"] == records[0]["metrics"]
 
 
 def test_two_at_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
