@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 from tokenizers.normalizers import BertNormalizer
+from transformers import PreTrainedTokenizerFast
 
 from glue_lit.data import tokens
 from glue_lit.data.sources import Rows, Split
@@ -364,3 +366,10 @@ def test_documents_are_tokenised_few_at_a_time(tokenizer: Any, monkeypatch: pyte
     parts = tokenise(PAIRS, tokenizer, 20, is_regression=False)
     for name, value in vars(whole).items():
         assert torch.equal(getattr(parts, name), value), name
+
+
+def test_a_text_without_tokens_is_named() -> None:
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "<pad>": 1, "a": 2}, unk_token="<unk>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", pad_token="<pad>")
+    with pytest.raises(DataError, match=r"Row 2 \(from 0\), '', has no tokens with this tokenizer"):
+        tokenise(Rows(["a", "b", "", "a"], None, [None] * 4), tokenizer, 16, False)

@@ -90,13 +90,22 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 
 
 def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -> TokenStore:
-    """Tokenise every example (pairs as pairs), cutting at ``max_length`` tokens, longest text first."""
+    """Tokenise every example (pairs as pairs), cutting at ``max_length`` tokens, longest text first.
+
+    Raises:
+        DataError: A text comes to no token, as an empty one may where the tokenizer adds none of its own.
+    """
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
     lengths: list[np.ndarray] = []
     encode = _fastest(rows, tokenizer, max_length)
     for part in _parts(rows, _CHUNK):
         found, found_types = encode(part)
+        if [] in found:
+            row = part.start + found.index([])
+            raise DataError(
+                f"Row {row} (from 0), {rows.texts_a[row]!r}, has no tokens with this tokenizer. Write something."
+            )
         lengths.append(np.fromiter(map(len, found), dtype=np.int64))
         ids.append(np.fromiter(chain.from_iterable(found), dtype=np.int32))
         if found_types is not None:
