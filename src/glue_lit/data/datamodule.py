@@ -43,7 +43,7 @@ class GLUEDataModule(TaskSplits):
         both_orders: Train on each pair of texts in both orders, which doubles an epoch. For tasks where neither text
             comes first, such as paraphrase and similarity.
         validation_limit: The same for validation.
-        test_limit: The same for test and predict.
+        test_limit: The same for test; what predict_split names has its own split's.
         predict_split: What `predict` predicts: test (every test split of the task), or a split by name.
         num_workers: Processes that prepare batches; batches are cheap to make, so 0 is usually fastest.
         cache_dir: Folder for tokenised splits; null for $GLUE_LIT_CACHE, else ~/.cache/glue-lit.

@@ -20,8 +20,9 @@ class Starts:
     """Cuts texts down to what decides their first tokens.
 
     The first half of a start has all the tokens that will be kept, and it ends at a space if one is near. So the tokens
-    that are kept, and what a pair's truncation takes from which text, are those of the whole text; but for a word of
-    thousands of characters, which a model without words (Unigram) splits as well in another way.
+    that are kept, and what a pair's truncation takes from which text, are those of the whole text. But for a word of
+    thousands of characters, which a model without words (Unigram) splits as well in another way; and for the odd token
+    where both texts of a pair are cut, which goes to the text whose start has more tokens, not to the longer one.
 
     Args:
         tokenizer: A Hugging Face tokenizer. One written in Python, or one that keeps the ends of texts, gets all of it.
