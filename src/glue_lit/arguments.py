@@ -101,8 +101,8 @@ def locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run |
     if run_given is not None:
         run = open_run(Path(run_given))
     else:
-        root = setting(others, "trainer.default_root_dir")
-        run = newest_run(Path(root or ".") / LOGS, _trained_as(setting(others, "data.task")))
+        root = _of_place(others, "trainer.default_root_dir")
+        run = newest_run(Path(root or ".") / LOGS, _trained_as(_of_place(others, "data.task")))
     return run, run.checkpoint(wanted)
 
 
@@ -111,7 +111,7 @@ def _requeued(command: list[str], others: list[str]) -> Run | None:
     job = os.environ.get("SLURM_JOB_ID")
     if not job or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
         return None
-    run = run_of_job(Path(setting(others, "trainer.default_root_dir") or ".") / LOGS, job, command)
+    run = run_of_job(Path(_of_place(others, "trainer.default_root_dir") or ".") / LOGS, job, command)
     if run is not None:
         say(f"SLURM has restarted job {job}: going on with {run.path}.")
     return run
@@ -147,7 +147,7 @@ _NULL = ("null", "~", "")
 
 
 def setting(arguments: list[str], key: str) -> str | None:
-    """Value of a dotted key, as far as flags, then ``--config`` files, then the environment give one."""
+    """Value of a dotted key, as far as flags and then ``--config`` files give one."""
     value, _ = _take(arguments, f"--{key}")
     if value is not None:
         return None if value in _NULL else value
@@ -155,8 +155,13 @@ def setting(arguments: list[str], key: str) -> str | None:
         found = find_key(file, key)
         if found is not None and isinstance(found[1], str):
             return found[1]
-    value = os.environ.get(f"GLUE_LIT_{''.join(sys.argv[1:2])}__{key.replace('.', '__')}".upper())
-    return None if value in _NULL else value
+    return None
+
+
+def _of_place(arguments: list[str], key: str) -> str | None:
+    """What says where runs are, and of which task: as `setting`, and in the environment, too, as for the fit itself."""
+    variable = f"GLUE_LIT_{''.join(sys.argv[1:2])}__{key.replace('.', '__')}".upper()
+    return setting(arguments, key) or os.environ.get(variable) or None
 
 
 # Not whether code may be run, nor what belongs to the machine.

@@ -57,8 +57,10 @@ def tokenizer(request: pytest.FixtureRequest, tiny_model: Path) -> Any:
 
 @pytest.mark.parametrize("max_length", [4, 16, 40])
 def test_the_tokens_are_those_of_the_whole_text(tokenizer: Any, max_length: int) -> None:
-    store = tokenise(Rows(TEXTS, None, [0] * len(TEXTS)), tokenizer, max_length, is_regression=False)
-    for number, text in enumerate(TEXTS):
+    texts = [text for text in TEXTS if tokenizer(text)["input_ids"]]  # but for the empty one where it adds no tokens
+    assert len(texts) >= len(TEXTS) - 1
+    store = tokenise(Rows(texts, None, [0] * len(texts)), tokenizer, max_length, is_regression=False)
+    for number, text in enumerate(texts):
         expected = tokenizer([text], truncation=True, max_length=max_length)["input_ids"][0]
         assert store.input_ids[store.offsets[number] : store.offsets[number + 1]].tolist() == expected, text[:20]
 
