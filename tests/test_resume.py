@@ -270,24 +270,17 @@ def test_a_new_layer_decay_counts(tmp_path: Path, tiny_model: Path) -> None:
     assert min(rates[0]) == pytest.approx(1e-3 * 0.5**3)
 
 
-def test_another_length_in_the_middle_of_an_epoch_is_refused(tmp_path: Path, tiny_model: Path) -> None:
-    # clipped texts are grouped otherwise: rows would be seen twice, and others never
+# clipped texts are grouped otherwise: rows would be seen twice, and others never
+@pytest.mark.parametrize(("setting", "before"), [("batch_size", 4), ("max_length", 64)])
+def test_other_batches_in_the_middle_of_an_epoch_are_refused(
+    tmp_path: Path, tiny_model: Path, setting: str, before: int
+) -> None:
     path = tmp_path / "cut.ckpt"
     with pytest.raises(CutError):
         Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_batch_start", 4, path)).run()
     second = Fit(tmp_path / "run", tiny_model)
-    second.data.hparams["max_length"] = 8
-    with pytest.raises(RunError, match=r"begun with data.max_length 64; now it is 8. Go on with 64, or from a ch"):
-        second.run(path)
-
-
-def test_other_batches_in_the_middle_of_an_epoch_are_refused(tmp_path: Path, tiny_model: Path) -> None:
-    path = tmp_path / "cut.ckpt"
-    with pytest.raises(CutError):
-        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_batch_start", 4, path)).run()
-    second = Fit(tmp_path / "run", tiny_model)
-    second.data.hparams["batch_size"] = 8
-    with pytest.raises(RunError, match=r"begun with data.batch_size 4; now it is 8. Go on with 4, or from a checkp"):
+    second.data.hparams[setting] = 8
+    with pytest.raises(RunError, match=rf"data.{setting} {before}; now it is 8. Go on with {before}, or from a checkp"):
         second.run(path)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,8 @@ class Suite:
         if name in ("", "..") or Path(name).name != name:
             raise UsageError(f"--suite.name: got {name!r}, allowed: the name of a folder, without /.")
         trained = dict.fromkeys(GLUE if tasks is None else tasks)
-        for flag, task in (*(("majority", task) for task in majority), *(("left_out", task) for task in left_out)):
-            if task not in GLUE:
-                near = did_you_mean(task, GLUE)
-                raise UsageError(f"--suite.{flag}: got {task!r}, allowed: {', '.join(GLUE)}.{near}")
+        _check_of_average("majority", majority)
+        _check_of_average("left_out", left_out)
         for task in majority:
             if get_task(task).is_regression:
                 raise UsageError(f"--suite.majority: {task} has scores, and no commonest label.")
@@ -74,6 +73,12 @@ class Suite:
         self.tasks, self.seeds, self.models = list(trained), seeds, list(dict.fromkeys(models or ()))
         self.init_from, self.recipes, self.name = init_from or {}, recipes, name
         self.majority, self.left_out, self.submit, self.dry_run = majority, left_out, submit, dry_run
+
+
+def _check_of_average(flag: str, names: Sequence[str]) -> None:
+    """Stop at a name that is none of the average's."""
+    for wrong in set(names).difference(GLUE):
+        raise UsageError(f"--suite.{flag}: got {wrong!r}, allowed: {', '.join(GLUE)}.{did_you_mean(wrong, GLUE)}")
 
 
 def main() -> None:
