@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ _FILE = "calibration.json"
 
 
 def calibration_of(
-    run: Run | None, checkpoint: Path, task: TaskSpec, predictor: Predictor | None = None
+    run: Run | None, checkpoint: Path, task: TaskSpec, predictor: Callable[[], Predictor]
 ) -> Calibration:
     """The calibration of a checkpoint, fitted unless its run has one that is of the same weights; said.
 
@@ -34,7 +35,7 @@ def calibration_of(
         run: Keeps it; without one, the checkpoint's folder does.
         checkpoint: The file.
         task: What it was trained for.
-        predictor: The checkpoint at work, if it is already.
+        predictor: Gives the checkpoint at work, where it is needed.
 
     Raises:
         UsageError: The task has no probabilities, or nothing to fit them on.
@@ -49,7 +50,7 @@ def calibration_of(
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     calibration = _kept(place, digest)
     if calibration is None:
-        calibration = calibrate(*_dev_logits(run, checkpoint, predictor or Predictor(checkpoint)))
+        calibration = calibrate(*_dev_logits(run, checkpoint, predictor()))
         write_metrics(place, {"checkpoint": digest, "split": task.monitored_split} | asdict(calibration))
     print(
         f"Fitted on {calibration.rows:,} rows of {task.monitored_split}: temperature {calibration.temperature:.4f}, "

@@ -78,14 +78,18 @@ def main() -> None:
     if is_split:
         _predict_split(others, run, checkpoint)
         return
-    trusted = setting(others, "model.trust_remote_code") == "true"
-    predictor = Predictor(checkpoint, 1 if options.devices is None else options.devices, trust_remote_code=trusted)
-    calibration = calibration_of(run, checkpoint, predictor.task, predictor) if options.calibrate else None
+    devices = 1 if options.devices is None else options.devices
+    predictor = Predictor(checkpoint, devices, trust_remote_code=_is_trusted(others))
+    calibration = calibration_of(run, checkpoint, predictor.task, lambda: predictor) if options.calibrate else None
     temperature = 1.0 if calibration is None else calibration.temperature
     if options.text is not None:
         _predict_text(predictor, options, temperature)
     else:
         _predict_file(predictor, options, temperature, run, checkpoint)
+
+
+def _is_trusted(arguments: list[str]) -> bool:
+    return setting(arguments, "model.trust_remote_code") == "true"
 
 
 def _check_split(options: Any) -> None:
@@ -142,7 +146,8 @@ def _predict_split(arguments: list[str], run: Run | None, checkpoint: Path) -> N
 
     settings = read_checkpoint(checkpoint)["hyper_parameters"]
     task = task_of(settings["task"], custom_of(settings.get("custom")))
-    calibration = calibration_of(run, checkpoint, task)
+    trusted = _is_trusted(arguments)
+    calibration = calibration_of(run, checkpoint, task, lambda: Predictor(checkpoint, trust_remote_code=trusted))
     named = ["--run", str(run.path)] if run is not None else []
     folder = run.predictions if run is not None else checkpoint.parent / "predictions"
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.jsonl")}
