@@ -59,6 +59,30 @@ def test_one_of_another_kind_does_too(tmp_path: Path) -> None:
     assert_alike(tokenizer, unpack(pack(tokenizer), "roberta"))
 
 
+def test_one_written_in_python_does_too(tmp_path: Path) -> None:
+    from transformers import CanineConfig, CanineTokenizer
+
+    CanineConfig().save_pretrained(tmp_path)
+    CanineTokenizer().save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(str(tmp_path), "main", False)
+    assert_alike(tokenizer, unpack(pack(tokenizer), "canine"))
+
+
+def test_a_file_of_its_settings_counts_by_its_content(tmp_path: Path) -> None:
+    from transformers import CanineTokenizer
+
+    def fingerprint(folder: str, content: str) -> str:
+        path = tmp_path / folder / "merges.txt"
+        path.parent.mkdir()
+        path.write_text(content, encoding="utf-8")
+        tokenizer = CanineTokenizer()
+        tokenizer.init_kwargs["merges_file"] = str(path)
+        return tokenizer_fingerprint(tokenizer)
+
+    first, again, other = fingerprint("a", "b c"), fingerprint("b", "b c"), fingerprint("c", "c b")
+    assert first == again != other
+
+
 @pytest.mark.parametrize("name", ["mpt", "t5", "gpt2", "roberta"])
 def test_its_class_is_not_guessed_from_the_name_of_a_folder(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

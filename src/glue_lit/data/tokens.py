@@ -82,11 +82,21 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
         backend.no_padding()
         state = {"backend": backend.to_str()}
     else:  # written in Python: what it does with a text is in its code and its settings
-        state = {"vocabulary": tokenizer.get_vocab(), "settings": tokenizer.init_kwargs}
+        state = {"vocabulary": tokenizer.get_vocab(), "settings": _settings(tokenizer.init_kwargs)}
     state["class"] = type(tokenizer).__name__
     state["inputs"] = list(tokenizer.model_input_names)
     state["sides"] = [tokenizer.padding_side, tokenizer.truncation_side]
     return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer's settings wherever it was loaded from: a file by what is in it, not by its path."""
+    places = {"name_or_path", "is_local", "local_files_only"}
+    settings = {name: value for name, value in given.items() if name not in places}
+    for name, value in settings.items():
+        if name.endswith("_file") and isinstance(value, str) and Path(value).is_file():
+            settings[name] = hashlib.sha256(Path(value).read_bytes()).hexdigest()
+    return settings
 
 
 def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -> TokenStore:
