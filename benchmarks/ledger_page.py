@@ -181,20 +181,27 @@ def unchosen(records: Records) -> Iterator[str]:
 
 
 def pulled(records: Records) -> Iterator[str]:
-    """What each lever does to the recipe; nothing if none was measured."""
+    """What each lever does to a recipe, a table for each task; nothing if none was measured."""
     if not records:
         return
-    task = records[0]["task"]
+    yield from (
+        "## One setting of a recipe changed",
+        "",
+        "`python -m benchmarks levers`: a recipe that starts from the encoder itself, cut down to minutes, and what",
+        "one setting more does to it. The gain is in the first metric, over the recipe's training with the same seed",
+        "(mean ± standard deviation of these differences); the time is the processor's, of the recipe's.",
+    )
+    for task in dict.fromkeys(record["task"] for record in records):
+        yield from _pulled_on([record for record in records if record["task"] == task])
+    yield ""
+
+
+def _pulled_on(records: Records) -> Iterator[str]:
     metrics = list(records[0]["metrics"])
     recipe = {r["seed"]: r for r in records if r["system"] == "recipe"}
     yield from (
-        f"## One setting of the recipe changed, on {task}",
         "",
-        "`python -m benchmarks levers`: pairs.yaml cut down to one epoch with each pair once, and what one setting",
-        f"more does to it. The gain is in {metrics[0]}, over the recipe's training with the same seed (mean ± standard",
-        "deviation of these differences); the time is the processor's, of the recipe's.",
-        "",
-        f"| setting | {' | '.join(metrics)} | gain | time |",
+        f"| setting, on {records[0]['task']} | {' | '.join(metrics)} | gain | time |",
         f"|---|{'---|' * len(metrics)}---|---|",
     )
     for name in sorted({record["system"] for record in records}, key=lambda name: (name != "recipe", name)):
@@ -205,7 +212,6 @@ def pulled(records: Records) -> Iterator[str]:
         gain = f"{mean(gains):+.4f}{f' ± {stdev(gains):.4f}' if len(gains) > 1 else ''}" if gains else "-"
         costs = [r["processor_seconds"] / of["processor_seconds"] for r, of in beside]
         yield f"| {of_lever[0]['what']} | {shown} | {gain} | {f'{mean(costs):.2f} x' if costs else '-'} |"
-    yield ""
 
 
 def times(records: Records) -> Iterator[str]:
