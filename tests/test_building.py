@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from glue_lit.building import _empty, build_from_architecture, check_tokens
+from glue_lit.building import build_from_architecture, check_tokens
 from glue_lit.errors import ModelError
 from glue_lit.tasks import get_task
 
@@ -24,17 +24,6 @@ def test_an_architecture_that_does_not_say_how_many_tokens_it_has() -> None:
         raise NotImplementedError
 
     check_tokens(SimpleNamespace(get_input_embeddings=unknown), torch.tensor([10**6]), "x")
-
-
-@pytest.mark.parametrize(
-    "values",
-    [{}, {"model_type": "nothing"}, {"model_type": "bert", "vocab_size": []}, {"model_type": "bert", "hidden_size": 0},
-     {"model_type": "bert", "hidden_size": -8}, {"model_type": "bert", "num_labels": 10**12}],
-)  # fmt: skip
-def test_a_configuration_that_somebody_made_up(values: dict[str, Any]) -> None:
-    hparams = {"trust_remote_code": False, "attention": None}
-    with pytest.raises(ModelError, match="The checkpoint's configuration"):
-        _empty(values, hparams)
 
 
 def test_labels_that_are_none() -> None:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from glue_lit import pretrained
 from glue_lit.adapters import add_adapters, merged
+from glue_lit.architectures import attention, empty_model
 from glue_lit.errors import ModelError
 from glue_lit.heads import check_trained, head_of, label_order, renew, reorder
-from glue_lit.refusals import refusal
 from glue_lit.tasks import TaskSpec
 
 
@@ -58,7 +58,7 @@ def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained
         output_loading_info=True,
         **_outputs(task),
         **where,
-        **_attention(hparams),
+        **attention(hparams),
     )
     weight = _head_weight(model)
     has_head = weight is not None and weight not in loaded["missing_keys"]
@@ -109,35 +109,11 @@ def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architec
             f"The checkpoint's labels are {', '.join(labels)}; task {task.name} has "
             f"{', '.join(task.labels) or 'a score'}. Take a run of this task, or another data.task."
         )
-    return _empty(values, hparams)
+    return empty_model(values, hparams)
 
 
 def _place(number: str) -> int:
     return int(number) if number.isdecimal() and len(number) < 10 else -1
-
-
-def _empty(values: dict[str, Any], hparams: Mapping[str, Any]) -> Any:
-    """A model with random weights, from the values of its configuration."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
-    values = dict(values)
-    pretrained.check_sizes(values, "The checkpoint's configuration")
-    try:
-        config = AutoConfig.for_model(values.pop("model_type"), **values)
-        with pretrained.quiet():
-            return AutoModelForSequenceClassification.from_config(
-                config, dtype=torch.float32, trust_remote_code=hparams["trust_remote_code"], **_attention(hparams)
-            )
-    except Exception as error:  # whatever transformers and torch raise at values that somebody made up
-        if refusal(error) is not None:
-            raise
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                "The checkpoint's model is made by code that comes with it; if you trust its author, pass "
-                "`--model.trust_remote_code true` (from Python: trust_remote_code=True)."
-            ) from error
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ModelError(f"The checkpoint's configuration is none that a model can be made of ({reason}).") from error
 
 
 def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[str, Any]) -> Built:
@@ -153,7 +129,7 @@ def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[st
     """
     values = json.loads(saved["hyper_parameters"]["architecture"])
     order = label_order(values["id2label"], task)
-    model = _empty(values | _outputs(task), hparams)
+    model = empty_model(values | _outputs(task), hparams)
     fresh = model.state_dict()
     weights = _whole_weights(saved, hparams)
     fitting = {name: value for name, value in weights.items() if name in fresh and value.shape == fresh[name].shape}
@@ -171,7 +147,7 @@ def _whole_weights(saved: Mapping[str, Any], hparams: Mapping[str, Any]) -> dict
     of_run = saved["hyper_parameters"]
     if of_run.get("peft") is None:
         return weights
-    model = _empty(json.loads(of_run["architecture"]), hparams)
+    model = empty_model(json.loads(of_run["architecture"]), hparams)
     add_adapters(model, of_run["peft"])
     model.load_state_dict(weights)
     merged_weights: dict[str, Tensor] = merged(model).state_dict()
@@ -221,7 +197,3 @@ def score_in_float32(model: Any) -> None:
         head = Float32Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
         head.weight, head.bias = layer.weight, layer.bias
         setattr(parent, name, head.train(layer.training))
-
-
-def _attention(hparams: Mapping[str, Any]) -> dict[str, str]:
-    return {"attn_implementation": hparams["attention"]} if hparams["attention"] else {}

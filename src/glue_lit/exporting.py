@@ -126,9 +126,13 @@ def torch_logits(trained: Trained) -> Logits:
 _EXPORTED = (".json", ".safetensors", ".onnx", ".data", ".md", ".txt", ".model", ".jinja")
 
 
-def _is_of_export(path: Path) -> bool:
-    """Whether it may have been written by an export: what else lies in a folder is somebody's work."""
-    return path.is_file() and not path.name.startswith(".") and path.suffix.lower() in _EXPORTED
+def _not_of_export(folder: Path) -> list[str]:
+    """The files that no export has written: somebody's work. Code is of one only beside a model that names it."""
+    kinds = set(_EXPORTED)
+    with suppress(OSError, ValueError, AttributeError):  # no configuration, or one that is no mapping
+        kinds |= {".py"} if read_json(folder / "config.json").get("auto_map") else set()
+    own = {p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.suffix.lower() in kinds}
+    return sorted(path.name for path in folder.iterdir() if path not in own)
 
 
 @contextmanager
@@ -146,7 +150,7 @@ def whole_folder(path: Path, overwrite: bool) -> Any:
         raise UsageError(f"--output: {path} is not empty. Name another folder, or say `--overwrite`.")
     if taken and not (path / "config.json").is_file():
         raise UsageError(f"--overwrite: {path} is no exported model (no config.json), so it is left as it is.")
-    if taken and (others := sorted(other.name for other in path.iterdir() if not _is_of_export(other))):
+    if taken and (others := _not_of_export(path)):
         raise UsageError(
             f"--overwrite: {path} holds {', '.join(map(repr, others[:5]))}, which no export wrote, so it is left as it "
             "is. Name another folder, or move them."

@@ -20,7 +20,12 @@ look at its mistakes on your own rows before you rely on it."""
 
 
 def model_card(
-    task: TaskSpec, max_length: int, record: Mapping[str, Any] | None, notes: Mapping[str, str], is_onnx: bool = False
+    task: TaskSpec,
+    max_length: int,
+    record: Mapping[str, Any] | None,
+    notes: Mapping[str, str],
+    is_onnx: bool = False,
+    has_code: bool = False,
 ) -> str:
     """The card as Markdown with the front matter that the Hub reads.
 
@@ -30,10 +35,12 @@ def model_card(
         record: The run's ``metrics.json``; ``None`` for a checkpoint outside any run.
         notes: Further figures of the export, by name.
         is_onnx: Whether the weights are in ``model.onnx``.
+        has_code: Whether the folder has code that makes the model.
     """
     record = record or {}
+    usage = _usage_of_onnx(task) if is_onnx else _usage(task, max_length, has_code)
     front = yaml.safe_dump(_front_matter(task, record), sort_keys=False, allow_unicode=True)
-    return f"---\n{front}---\n" + "\n".join(_body(task, max_length, record, notes, is_onnx)) + "\n"
+    return f"---\n{front}---\n" + "\n".join(_body(task, record, notes, usage)) + "\n"
 
 
 def _front_matter(task: TaskSpec, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,13 +69,11 @@ def plain(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
 
 
-def _body(
-    task: TaskSpec, max_length: int, record: Mapping[str, Any], notes: Mapping[str, str], is_onnx: bool
-) -> Iterator[str]:
+def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], usage: str) -> Iterator[str]:
     yield f"# {plain(_base(record))} on {plain(task.name)}"
     what = "a number" if task.is_regression else f"one of {', '.join(map(plain, task.labels))}"
     yield f"{plain(task.title)}: {' and '.join(map(plain, task.text_columns))} to {what}."
-    yield _usage(task, max_length, is_onnx)
+    yield usage
     if record.get("metrics"):
         yield "## Scores\n| split and metric | value |\n|---|---|"
         yield from (f"| {plain(name)} | {_figure(value)} |" for name, value in record["metrics"].items())
@@ -83,23 +88,28 @@ def _body(
     yield f"\n## Limits\n{_LIMITS}"
 
 
-def _usage(task: TaskSpec, max_length: int, is_onnx: bool) -> str:
+def _usage(task: TaskSpec, max_length: int, has_code: bool) -> str:
     """Code that loads the folder."""
-    pair = len(task.text_columns) > 1
-    if is_onnx:
-        return (
-            "\n```python\nfrom onnxruntime import InferenceSession\nfrom transformers import AutoTokenizer\n\n"
-            'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")\n'
-            'session = InferenceSession("THIS_FOLDER/model.onnx")\n'
-            f'inputs = tokenizer(["..."]{", [" + chr(34) + "..." + chr(34) + "]" if pair else ""}, truncation=True, '
-            'padding=True, return_tensors="np")\n'
-            "names = {given.name for given in session.get_inputs()}\n"
-            "(logits,) = session.run(None, {name: inputs[name] for name in names})\n```\n"
-        )
-    given = '{"text": "...", "text_pair": "..."}' if pair else '"..."'
+    given = '{"text": "...", "text_pair": "..."}' if len(task.text_columns) > 1 else '"..."'
+    trust = ", trust_remote_code=True" if has_code else ""
     return (
-        '\n```python\nfrom transformers import pipeline\n\nclassify = pipeline("text-classification", "THIS_FOLDER")\n'
+        "\n```python\nfrom transformers import pipeline\n\n"
+        f'classify = pipeline("text-classification", "THIS_FOLDER"{trust})'
+        f"{'  # runs the code in it' if has_code else ''}\n"
         f"classify({given}, truncation=True)  # inputs of more than {max_length} tokens are cut\n```\n"
+    )
+
+
+def _usage_of_onnx(task: TaskSpec) -> str:
+    """Code that loads the folder of an ONNX model."""
+    pair = ', ["..."]' if len(task.text_columns) > 1 else ""
+    return (
+        "\n```python\nfrom onnxruntime import InferenceSession\nfrom transformers import AutoTokenizer\n\n"
+        'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")\n'
+        'session = InferenceSession("THIS_FOLDER/model.onnx")\n'
+        f'inputs = tokenizer(["..."]{pair}, truncation=True, padding=True, return_tensors="np")\n'
+        "names = {given.name for given in session.get_inputs()}\n"
+        "(logits,) = session.run(None, {name: inputs[name] for name in names})\n```\n"
     )
 
 

@@ -52,8 +52,8 @@ def main() -> None:
         notes = _onnx(trained, folder, options.quantize) if options.format == "onnx" else {}
         if options.format == "transformers":
             write_model(trained, folder)
-        card = model_card(trained.task, trained.max_length, trained.record, notes, options.format == "onnx")
-        write_text(folder / "README.md", card)
+        kind = {"is_onnx": options.format == "onnx", "has_code": any(folder.glob("*.py"))}
+        write_text(folder / "README.md", model_card(trained.task, trained.max_length, trained.record, notes, **kind))
         files = ", ".join(sorted(path.name for path in folder.iterdir()))
     say(f"Exported  {checkpoint}\nTo        {options.output} ({files})")
     for name, figure in notes.items():

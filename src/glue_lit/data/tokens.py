@@ -92,7 +92,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """A tokenizer's settings wherever it was loaded from: a file by what is in it, not by its path."""
     places = {"name_or_path", "is_local", "local_files_only"}
-    settings = {name: value for name, value in given.items() if name not in places}
+    settings = {name: value for name, value in given.items() if name not in places and value not in (None, [], {})}
     for name, value in settings.items():
         if name.endswith("_file") and isinstance(value, str) and Path(value).is_file():
             settings[name] = hashlib.sha256(Path(value).read_bytes()).hexdigest()
