@@ -24,6 +24,11 @@ class OwnModel(BertModel):
 class OwnClassifier(BertForSequenceClassification):
     config_class = OwnConfig
 """
+TOKENS = """
+from transformers import BertTokenizerFast
+class OwnTokenizer(BertTokenizerFast):
+    pass
+"""
 AUTO = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel", "AutoModelForSequenceClassification": "own.OwnClassifier"}  # fmt: skip
 
 
@@ -52,9 +57,11 @@ def test_code_for_a_kind_that_transformers_knows(
         assert (tmp_path / "ran").exists() is trusted
 
 
+@pytest.mark.parametrize("tokens_too", [False, True])
 def test_a_model_with_code_from_its_training_to_its_export(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tokens_too: bool,
+) -> None:  # fmt: skip
     """Of a kind that transformers does not know; each command that is not told to trust it says how."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
@@ -63,6 +70,14 @@ def test_a_model_with_code_from_its_training_to_its_export(
     config = json.loads(Path("own/config.json").read_text(encoding="utf-8"))
     Path("own/config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": AUTO}))
     Path("own/own.py").write_text(CODE.format(trace=str(trace)))
+    if tokens_too:
+        Path("own/own_tokens.py").write_text(TOKENS)
+        settings = json.loads(Path("own/tokenizer_config.json").read_text(encoding="utf-8"))
+        settings |= {
+            "auto_map": {"AutoTokenizer": [None, "own_tokens.OwnTokenizer"]},
+            "tokenizer_class": "OwnTokenizer",
+        }
+        Path("own/tokenizer_config.json").write_text(json.dumps(settings))
     short = ("--data.source=demo", "--data.train_limit=32", "--data.validation_limit=20", "--trainer.accelerator=cpu")
     fit = ("fit", "--data.task=sst2", "--model.name_or_path=own", "--trainer.max_epochs=1", *short)
 
@@ -104,7 +119,9 @@ def test_a_model_with_code_from_its_training_to_its_export(
     assert "trust_remote_code=True" in Path("exported/README.md").read_text(encoding="utf-8")
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    tokens = AutoTokenizer.from_pretrained("exported")(["a fine room"], return_tensors="pt")
+    tokenizer = AutoTokenizer.from_pretrained("exported", trust_remote_code=True)
+    assert type(tokenizer).__name__ == ("OwnTokenizer" if tokens_too else "BertTokenizer")
+    tokens = tokenizer(["a fine room"], return_tensors="pt")
     with torch.inference_mode():
         model = AutoModelForSequenceClassification.from_pretrained("exported", trust_remote_code=True).eval()
         theirs = model(**tokens).logits

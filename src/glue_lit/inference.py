@@ -18,7 +18,7 @@ from glue_lit.data.batches import TokenDataset
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.sources import Rows
-from glue_lit.data.tokenizers import longest_input, unpack
+from glue_lit.data.tokenizers import load_tokenizer, longest_input, unpack
 from glue_lit.data.tokens import tokenise
 from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.model import SequenceClassifier
@@ -48,11 +48,18 @@ def load_classifier(
     saved = read_checkpoint(checkpoint)
     check_undamaged(checkpoint)
     files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
-    if not files:
-        raise RunError(f"{checkpoint} holds no tokenizer, so texts cannot be read with it.")
+    own = saved["hyper_parameters"]
+    if not files and not trust_remote_code:
+        raise RunError(
+            f"{checkpoint} holds no tokenizer, as one that comes with code is not kept in it. If you trust the author "
+            f"of {own.get('name_or_path')!r}, pass `--model.trust_remote_code true`, and it is loaded from there."
+        )
     classifier = _built(checkpoint, trust_remote_code)
     config = classifier.model.config
-    tokenizer = unpack({name: content.clone() for name, content in files.items()}, config.model_type)
+    if files:
+        tokenizer = unpack({name: content.clone() for name, content in files.items()}, config.model_type)
+    else:
+        tokenizer = load_tokenizer(classifier.hparams["name_or_path"], classifier.hparams["revision"], True)
     wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
     longest = longest_input(tokenizer, config.to_dict() | {"model_type": config.model_type}, wanted)
     return classifier, tokenizer, longest, saved
