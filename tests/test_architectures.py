@@ -120,7 +120,7 @@ def test_a_model_with_code_from_its_training_to_its_export(
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained("exported", trust_remote_code=True)
-    assert type(tokenizer).__name__ == ("OwnTokenizer" if tokens_too else "BertTokenizer")
+    assert (type(tokenizer).__name__ == "OwnTokenizer") is tokens_too
     tokens = tokenizer(["a fine room"], return_tensors="pt")
     with torch.inference_mode():
         model = AutoModelForSequenceClassification.from_pretrained("exported", trust_remote_code=True).eval()
