@@ -32,6 +32,7 @@ LAYERS = (
         "rows",
         "data",
         "adapters",
+        "architectures",
         "averaging",
         "building",
         "heads",
