@@ -19,6 +19,7 @@ import tempfile
 import threading
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve()
 HEAVY = (
@@ -154,11 +155,23 @@ def read_line() -> bytes:
     return line
 
 
-def become(arguments: list[str], folder: str, environment: dict[str, str], output: str) -> None:
-    """Be the program, and end as it would; but leave its memory to the system, since to free it all takes longer."""
+def become(
+    arguments: list[str], folder: str, environment: dict[str, str], output: str, given: str = os.devnull
+) -> None:
+    """Be the program, and end as it would; but leave its memory to the system, since to free it all takes longer.
+
+    Args:
+        arguments: As of `start`.
+        folder: Where it works.
+        environment: All of it.
+        output: Folder with the files for what it writes.
+        given: File with its standard input.
+    """
     status: object = None
     try:
-        execute(arguments, folder, environment, output)
+        for number, name in ((0, given), (1, f"{output}/stdout"), (2, f"{output}/stderr")):
+            os.dup2(os.open(name, os.O_RDONLY if number == 0 else os.O_WRONLY), number)
+        execute(arguments, folder, environment)
     except SystemExit as stop:
         status = stop.code
     if not isinstance(status, int | None):
@@ -171,10 +184,9 @@ def become(arguments: list[str], folder: str, environment: dict[str, str], outpu
     os._exit((status or 0) & 0xFF)
 
 
-def execute(arguments: list[str], folder: str, environment: dict[str, str], output: str) -> None:
+def execute(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
     """Run the program."""
-    for number, name in ((0, os.devnull), (1, f"{output}/stdout"), (2, f"{output}/stderr")):
-        os.dup2(os.open(name, os.O_RDONLY if number == 0 else os.O_WRONLY), number)
+    subprocess.run = answering(subprocess.run)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -191,6 +203,29 @@ def execute(arguments: list[str], folder: str, environment: dict[str, str], outp
         sys.argv = arguments
         sys.path[0] = str(Path(how).parent)
         runpy.run_path(how, run_name="__main__")
+
+
+def answering(run: Any) -> Any:
+    """``subprocess.run``, but the one program of ours that a driver asks once, before all else, is a fork, too."""
+
+    def answered(command: list[str], **options: Any) -> Any:
+        if command[1:] != ["-m", "glue_lit.commands.configurations"]:
+            return run(command, **options)
+        output = tempfile.mkdtemp(prefix="warm-")  # a TemporaryDirectory would end with the fork
+        paths = [Path(output, name) for name in ("stdin", "stdout", "stderr")]
+        for path in paths:
+            path.write_text(options["input"] if path.stem == "stdin" else "", encoding="utf-8")
+        sys.stdout.flush()
+        if (pid := os.fork()) == 0:
+            atexit._clear()  # what the driver does at its end, such as removing its temporary folders
+            sys.stdout = sys.__stdout__  # `--json` has another
+            become(command[1:], os.getcwd(), dict(os.environ), output, str(paths[0]))
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        texts = [path.read_text(encoding="utf-8") for path in paths[1:]]
+        shutil.rmtree(output)
+        return subprocess.CompletedProcess(command, status, *texts)
+
+    return answered
 
 
 if __name__ == "__main__":
