@@ -116,6 +116,8 @@ def test_a_model_with_code_from_its_training_to_its_export(
     refused(*export)
     assert glue_lit(monkeypatch, *export, trust) == 0
     assert glue_lit(monkeypatch, *export, trust, "--overwrite") == 0  # the code in it is of an export
+    assert glue_lit(monkeypatch, *export[:-1], "--output=own", trust, "--overwrite") == 2  # and here its author's
+    assert Path("own/own.py").is_file()
     assert "trust_remote_code=True" in Path("exported/README.md").read_text(encoding="utf-8")
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

@@ -37,7 +37,7 @@ def empty_model(values: dict[str, Any], hparams: Mapping[str, Any]) -> Any:
     except Exception as error:  # whatever transformers and torch raise at values that somebody made up
         if refusal(error) is not None:
             raise
-        if not trusted and ("trust_remote_code" in str(error) or has_own_code(values)):
+        if not trusted and ("trust_remote_code" in str(error) or _has_own_code(values)):
             raise ModelError(
                 "The checkpoint's model is made by code that comes with it; if you trust its author, pass "
                 "`--model.trust_remote_code true` (from Python: trust_remote_code=True)."
@@ -46,7 +46,7 @@ def empty_model(values: dict[str, Any], hparams: Mapping[str, Any]) -> Any:
         raise ModelError(f"The checkpoint's configuration is none that a model can be made of ({reason}).") from error
 
 
-def has_own_code(values: Mapping[str, Any]) -> bool:
+def _has_own_code(values: Mapping[str, Any]) -> bool:
     """Whether a model is of a kind that code which comes with it knows, and transformers does not."""
     from transformers import CONFIG_MAPPING
 

@@ -127,10 +127,10 @@ _EXPORTED = (".json", ".safetensors", ".onnx", ".data", ".md", ".txt", ".model",
 
 
 def _not_of_export(folder: Path) -> list[str]:
-    """The files that no export has written: somebody's work. Code is of one only beside a model that names it."""
+    """The files that no export has written: somebody's work. Code is of one only beside a model card of ours."""
     kinds = set(_EXPORTED)
-    with suppress(OSError, ValueError, AttributeError):  # no configuration, or one that is no mapping
-        kinds |= {".py"} if read_json(folder / "config.json").get("auto_map") else set()
+    with suppress(OSError, UnicodeDecodeError):
+        kinds |= {".py"} if "\n- glue-lit\n" in (folder / "README.md").read_text(encoding="utf-8") else set()
     own = {p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.suffix.lower() in kinds}
     return sorted(path.name for path in folder.iterdir() if path not in own)
 
