@@ -1,6 +1,7 @@
 """`glue-lit export`: what others load gives what we give; and the way back."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -274,7 +275,7 @@ class StandIn(BaseHTTPRequestHandler):
             self._answer({"error": "no"}, self.status)
         elif self.path == "/api/repos/create":
             wanted = json.loads(body)
-            self._answer({"url": f"{address}/{wanted.get('organization', 'me')}/{wanted['name']}"})
+            self._answer({"url": f"{address}/{wanted.get('organization') or 'me'}/{wanted['name']}"})
         elif "/preupload/" in self.path:
             files = json.loads(body)["files"]
             modes = [
@@ -298,7 +299,8 @@ class StandIn(BaseHTTPRequestHandler):
         self._answer({})
 
     def do_GET(self) -> None:
-        self._answer({"id": "me/model", "siblings": [], "sha": "0" * 40, "name": "me", "type": "user", "auth": {}})
+        own = {"id": "me/model", "siblings": [], "sha": "0" * 40, "name": "me", "type": "user", "auth": {}}
+        self._answer(own | {"private": "public" not in self.path})
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -320,8 +322,6 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def push(run: Run, folder: Path, endpoint: str) -> subprocess.CompletedProcess[str]:
-    import os
-
     environment = os.environ | {
         "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_token", "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -341,6 +341,39 @@ def test_onto_the_hub(trained: dict[str, Run], tmp_path: Path, hub: str) -> None
     assert files <= set(StandIn.seen)
     weights = [content for name, content in StandIn.seen.items() if name.startswith("/lfs/")]
     assert weights == [(tmp_path / "model" / "model.safetensors").read_bytes()]
+
+
+PUSHES = """
+import sys
+from pathlib import Path
+from glue_lit.commands.export import push
+from glue_lit.errors import UsageError
+
+for name, private in (("me/public-0", 0), ("me/public-1", 1), ("me/public-2", 2), ("me/closed", 1), ("alone", 1)):
+    try:
+        push(Path(sys.argv[1]), name, private)
+        print(name, "uploaded")
+    except UsageError as error:
+        print(name, error)
+"""
+
+
+def test_a_public_repository_is_never_taken_for_a_private_one(tmp_path: Path, hub: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    environment = os.environ | {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_token"}
+    said = subprocess.run(
+        [sys.executable, "-c", PUSHES, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120,
+        check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert said[1].startswith("me/public-1 --private: me/public-1 is there already and public, so nothing was uploaded")
+    assert "say `--private --private` to make this one private" in said[1]
+    assert [said[0], *said[2:]] == [f"{name} uploaded" for name in ("me/public-0", "me/public-2", "me/closed", "alone")]
+    # Without an owner it is the user's own: the Hub says whose.
+    names = ("me/public-0", "me/public-2", "me/closed", "me/alone")
+    committed = [path for path in StandIn.asked if "/commit/" in path]
+    assert committed == [f"/api/models/{name}/commit/main" for name in names]
+    assert {path for path in StandIn.seen if "settings" in path} == {"/api/models/me/public-2/settings"}
+    assert json.loads(StandIn.seen["/api/models/me/public-2/settings"]) == {"visibility": "private"}
 
 
 @pytest.mark.parametrize(

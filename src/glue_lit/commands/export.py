@@ -24,7 +24,10 @@ def _options() -> tuple[Any, list[str]]:
     flags.add_argument("--quantize", choices=["int8"], help="with --format onnx: weights in 8 bits")
     flags.add_argument("--overwrite", action="store_true", help="replace an earlier export in the folder")
     flags.add_argument("--push_to_hub", metavar="NAME", help="upload the folder as NAME (owner/name), too")
-    flags.add_argument("--private", action="store_true", help="with --push_to_hub: for your own eyes")
+    flags.add_argument(
+        "--private", action="count", default=0,
+        help="with --push_to_hub: for your own eyes; given twice, a public repository becomes private, too",
+    )  # fmt: skip
     flags.add_argument("--data.task", dest="task", help="take the newest run of this task")
     flags.add_argument("--trainer.default_root_dir", dest="root", help="where lightning_logs lies")
     flags.add_argument(
@@ -85,10 +88,16 @@ def _onnx(trained: Trained, folder: Path, quantize: str | None) -> dict[str, str
     return notes
 
 
-def push(folder: Path, name: str, private: bool) -> str:
+def push(folder: Path, name: str, private: int = 0) -> str:
     """Upload a folder; returns its address.
 
+    Args:
+        folder: An export.
+        name: Of the repository, ``owner/name``; without owner it is the user's own.
+        private: 1 if nobody else may see it; 2 to make a public repository of that name private.
+
     Raises:
+        UsageError: It is to be private, and a public repository is there; nothing is uploaded.
         RunError: The Hub refused, or cannot be reached; the folder is kept.
     """
     from huggingface_hub import HfApi
@@ -96,9 +105,19 @@ def push(folder: Path, name: str, private: bool) -> str:
 
     try:
         api = HfApi()
-        address = api.create_repo(name, private=private or None, exist_ok=True, repo_type="model")
-        api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Upload model")
+        address = api.create_repo(name, private=bool(private) or None, exist_ok=True, repo_type="model")
+        # For one that was there before, the Hub ignores that it was to be private.
+        if private and not api.model_info(address.repo_id).private:
+            if private == 1:
+                raise UsageError(
+                    f"--private: {address.repo_id} is there already and public, so nothing was uploaded; {folder} is "
+                    "kept. Name another repository, or say `--private --private` to make this one private."
+                )
+            api.update_repo_settings(address.repo_id, private=True)
+        api.upload_folder(repo_id=address.repo_id, folder_path=str(folder), commit_message="Upload model")
         return str(address)
+    except UsageError:
+        raise
     except Exception as error:  # httpx's, huggingface_hub's, ValueErrors of names: none means more to the user
         status = (
             getattr(getattr(error, "response", None), "status_code", None)
