@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import statistics
 import subprocess
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 import warm
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from glue_lit.commands.suite import _of_majority
+from glue_lit.commands.suite import _of_majority, _run
 from glue_lit.data.sources import open_split
+from glue_lit.errors import UsageError
 from glue_lit.tasks import get_task
 
 SUITE = """
@@ -174,3 +176,20 @@ def test_what_is_wrong_is_said(arguments: tuple[str, ...], message: str, folder:
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert " finished: " not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--data.task=cola"], "--data.task contradicts suite.tasks"),
+        (["--seed_everything", "7"], "--seed_everything contradicts suite.seeds (1, 2, 3)"),
+        (["--suite.models=[a/b]", "--model.name_or_path=c"], "--model.name_or_path contradicts suite.models (a/b)"),
+        (["--suite.init_from={rte: mnli}", "--model.init_from=run"], "--model.init_from contradicts suite.init_from"),
+    ],
+)
+def test_a_flag_that_every_training_would_replace(
+    given: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["glue-lit", "suite", *given])
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
+        _run()

@@ -16,6 +16,9 @@ import pytest
 import warm
 import yaml
 
+from glue_lit.commands import tune as command_tune
+from glue_lit.errors import UsageError
+
 SPACE = "{model.learning_rate: {type: float, low: 1e-5, high: 1e-2, log: true}}"
 FIT = ("--data.task=sst2", "--data.source=demo", "--data.validation_limit=40", "--trainer.accelerator=cpu",
        "--trainer.max_epochs=2", "--engine.gpus_per_job=0",
@@ -195,3 +198,35 @@ def test_what_is_wrong_is_said(
         assert [row["state"] for row in rows] == ["fail"] * 2
         assert "there is no folder '/nowhere'" in rows[0]["error"]
         assert "there is no folder '/nowhere'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--trainer.max_epochs", "3"], "--trainer.max_epochs contradicts tune.space (its default), which searches"),
+        (["--trainer.max_epochs=3"], "--trainer.max_epochs contradicts tune.space (its default), which searches"),
+        (["--tune.space={data.seed: {type: int, low: 0, high: 9}}", "--data.seed=1"],
+         "--data.seed contradicts tune.space, which searches data.seed"),
+        (["--tune.space={model.peft: {type: categorical, choices: [a, b]}}", "--model.peft.init_args.r=4"],
+         "--model.peft.init_args.r contradicts tune.space"),
+        (["--tune.train_fraction=0.5", "--data.train_limit=100"], "--data.train_limit contradicts tune.train_fraction 0.5"),
+        (["--tune.train_fraction=1", "--data.train_limit=100"], "--data.train_limit contradicts tune.train_fraction 1"),
+        (["--config=limited.yaml", "--tune.train_fraction=0.5"],
+         "data.train_limit (limited.yaml, line 2) contradicts tune.train_fraction 0.5"),
+    ],
+)  # fmt: skip
+def test_a_flag_that_every_trial_would_replace(
+    given: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("limited.yaml").write_text("data:\n  train_limit: 100\ntrainer:\n  max_epochs: 1\n")
+    monkeypatch.setattr("sys.argv", ["glue-lit", "tune", *given])
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
+        command_tune._run()
+
+
+def test_a_variable_that_every_trial_would_replace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLUE_LIT_FIT__MODEL__LEARNING_RATE", "1e-3")
+    monkeypatch.setattr("sys.argv", ["glue-lit", "tune"])
+    with pytest.raises(UsageError, match=r"^\$GLUE_LIT_FIT__MODEL__LEARNING_RATE contradicts tune\.space"):
+        command_tune._run()

@@ -18,7 +18,14 @@ from glue_lit.engine.estimates import estimates
 from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress, claim
 from glue_lit.engine.results import Results
-from glue_lit.engine.settings import Engine, check_logger, full_configurations, open_executor, parse
+from glue_lit.engine.settings import (
+    Engine,
+    check_contradictions,
+    check_logger,
+    full_configurations,
+    open_executor,
+    parse,
+)
 from glue_lit.engine.suite import Planned, names_of, plan, without_recipe
 from glue_lit.engine.view import Board, duration
 from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
@@ -89,6 +96,7 @@ def main() -> None:
 
 def _run() -> Any:
     suite, engine, arguments = parse("suite", Suite, sys.argv[2:])
+    check_contradictions(arguments, _decided(suite))
     # What each task's training would be is read now, and not when the others have been trained.
     drafts = {(p.model, p.task): p for p in _plan(suite, Path(suite.name), arguments)}
     texts = full_configurations([arguments, *(draft.job.arguments for draft in drafts.values())])
@@ -116,6 +124,19 @@ def _run() -> Any:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def _decided(suite: Suite) -> dict[str, str]:
+    """The settings of `fit` that a suite gives each training, and what decides them."""
+    decided = {
+        "data.task": "suite.tasks, which names the tasks. Use `--suite.tasks '[TASK]'`.",
+        "seed_everything": f"suite.seeds ({', '.join(map(str, suite.seeds))}). Use `--suite.seeds '[SEED]'`.",
+    }
+    if suite.models:
+        decided["model.name_or_path"] = f"suite.models ({', '.join(suite.models)}). Give one of them."
+    if suite.init_from:
+        decided["model.init_from"] = "suite.init_from, which says what each task starts from. Give one of them."
+    return decided
 
 
 def _plan(suite: Suite, folder: Path, arguments: list[str]) -> list[Planned]:

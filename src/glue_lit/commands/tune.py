@@ -26,7 +26,14 @@ from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.found import as_json, as_shown, say_best, short, write_found
 from glue_lit.engine.job import Job, Outcome, Progress, claim
 from glue_lit.engine.search import Search
-from glue_lit.engine.settings import Engine, check_logger, full_configurations, open_executor, parse
+from glue_lit.engine.settings import (
+    Engine,
+    check_contradictions,
+    check_logger,
+    full_configurations,
+    open_executor,
+    parse,
+)
 from glue_lit.engine.space import DEFAULT_SPACE, as_yaml, distributions, dotted
 from glue_lit.engine.view import Board, duration
 
@@ -37,8 +44,9 @@ class Tune:
     Args:
         trials: How many settings are tried.
         space: For each setting its type and range, e.g. {model.learning_rate: {type: float, low: 1e-5, high: 1e-4,
-            log: true}}; null for learning rate, batch size and epochs.
-        train_fraction: Share of the training rows that trials train on; null for all.
+            log: true}}; null for learning rate, batch size and epochs. It replaces what configuration files say of
+            them; a flag that says otherwise is an error.
+        train_fraction: Share of the training rows that trials train on, in place of data.train_limit; null for all.
         name: Of the search, a folder in lightning_logs/tune; null for the task's. The same name goes on with it.
         refit: Train on all rows with the best settings, with so many seeds (1, 2, ...).
         sampler: Chooses what to try next; null for optuna.samplers.TPESampler.
@@ -83,6 +91,7 @@ def main() -> None:
 
 def _run() -> dict[str, Any]:
     tune, engine, arguments = parse("tune", Tune, sys.argv[2:])
+    _check_contradictions(tune, arguments)
     (text,) = full_configurations([arguments])
     settings = yaml.safe_load(text)
     check_logger(settings)
@@ -104,6 +113,21 @@ def _run() -> dict[str, Any]:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def _check_contradictions(tune: Tune, arguments: list[str]) -> None:
+    """Stop where a trial would replace what the user asked for.
+
+    The space wins over configuration files, which hold the recipe that it is to better; never over a flag.
+    """
+    searched = "tune.space" if tune.space is not DEFAULT_SPACE else "tune.space (its default)"
+    out = "Leave the flag out, or give a --tune.space without it."
+    check_contradictions(arguments, {key: f"{searched}, which searches {key}. {out}" for key in tune.space})
+    if tune.train_fraction is not None:
+        rows = (
+            f"tune.train_fraction {tune.train_fraction:g}: both say how many rows a trial trains on. Give one of them."
+        )
+        check_contradictions(arguments, {"data.train_limit": rows}, in_files=True)
 
 
 def _judged_by(settings: dict[str, Any]) -> tuple[str, bool]:

@@ -1,6 +1,7 @@
 """Command lines of `tune` and `suite`: their own settings, and those of `fit` that they pass on."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from typing import Any, Literal, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from glue_lit.configs import check_config, config_files
+from glue_lit.configs import check_config, config_files, where_set
 from glue_lit.engine.driver import Executor
 from glue_lit.engine.local import LocalSlots
 from glue_lit.errors import UsageError
@@ -119,6 +120,28 @@ def check_logger(settings: Mapping[str, Any]) -> None:
             "trainer.logger: a search or a suite reads the scores from the runs that glue-lit writes itself. "
             "Leave it out; `glue-lit fit` takes any of Lightning's."
         )
+
+
+def check_contradictions(arguments: Sequence[str], decided: Mapping[str, str], in_files: bool = False) -> None:
+    """Stop at a setting of `fit` that every training would be given another value for.
+
+    Args:
+        arguments: Those of `fit`, which all trainings begin with.
+        decided: By dotted key what decides it, as the message names it, and what to do.
+        in_files: Whether a configuration file counts, too: most hold defaults that a search is there to replace.
+
+    Raises:
+        UsageError: A flag or a variable gives one; the message names both.
+    """
+    flags = [argument.partition("=")[0].removeprefix("--") for argument in arguments if argument.startswith("--")]
+    for key, by in decided.items():
+        given = [f"--{flag}" for flag in flags if flag == key or flag.startswith(f"{key}.")]
+        variable = f"GLUE_LIT_FIT__{key.upper().replace('.', '__')}"
+        given += [f"${variable}"] if variable in os.environ else []
+        if in_files and (place := where_set(arguments, key)) != key:
+            given.append(place)
+        if given:
+            raise UsageError(f"{given[0]} contradicts {by}")
 
 
 def _own_flags(arguments: Sequence[str], sections: tuple[str, ...]) -> tuple[list[str], list[str]]:
