@@ -201,6 +201,15 @@ def test_training_tokens_are_those_of_the_split_and_padding(tiny_model: Path) ->
     assert len(tokens) == len(set(tokens.tolist())) < len(data.tokenizer)
 
 
+def test_training_tokens_stay_with_the_data_where_a_model_is_being_built(tiny_model: Path) -> None:
+    """Lightning calls `configure_model` inside ``torch.device(...)``, where new tensors are made on the GPU."""
+    data = module(tiny_model)
+    with torch.device("meta"):
+        tokens = data.training_tokens()
+    assert tokens.device.type == "cpu"
+    assert torch.equal(tokens, data.training_tokens())
+
+
 def test_the_seed_decides_the_training_order(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def first(**options: Any) -> list[int]:
         return next(iter(module(tiny_model, **options).train_dataloader()))["idx"].tolist()  # type: ignore[no-any-return]

@@ -118,8 +118,10 @@ class TaskSplits(LightningDataModule):
     def training_tokens(self) -> Tensor:
         """Every token that a training batch can hold, padding included, ``(tokens,)`` int64, each once."""
         dataset = self.dataset("train")
-        padding = torch.tensor([dataset.pad_id], dtype=torch.int32)
-        tokens: Tensor = torch.unique(torch.cat([dataset.store.input_ids, padding]))
+        input_ids = dataset.store.input_ids
+        # Lightning builds the model inside `torch.device(...)`, where torch.tensor would make this one on the GPU.
+        padding = input_ids.new_tensor([dataset.pad_id])
+        tokens: Tensor = torch.unique(torch.cat([input_ids, padding]))
         return tokens.long()
 
     def splits_for(self, stage: str) -> tuple[str, ...]:
