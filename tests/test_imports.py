@@ -15,6 +15,7 @@ LAYERS = (
         "run_locks",
         "run_comparison",
         "predictions",
+        "recipe",
         "submission",
         "submission_zip",
         "console",

@@ -8,12 +8,9 @@ from typing import Any
 
 import yaml
 
+from glue_lit.recipe import recipe
 from glue_lit.tasks import TaskSpec
 
-_RECIPE = {
-    "model": ("learning_rate", "weight_decay", "schedule", "warmup", "max_grad_norm", "freeze", "layer_decay"),
-    "data": ("batch_size", "group_by_length", "max_length"),
-}
 _LIMITS = """It was fitted to one data set, and its figures hold for texts like those. The validation rows picked the
 checkpoint, so new rows will score a little lower. It learned whatever biases the data and the base model have;
 look at its mistakes on your own rows before you rely on it."""
@@ -117,26 +114,15 @@ def _figure(value: Any) -> str:
     return "undefined" if value is None else f"{value:.6f}"
 
 
-def _adapters(peft: Any) -> dict[str, str]:
-    """The method of peft and those of its settings that say something."""
-    if not isinstance(peft, Mapping):
-        return {}
-    settings = (peft.get("init_args") or {}).items()
-    said = [f"{k} {v}" for k, v in settings if v not in (None, False, "none", {}) and not isinstance(v, Mapping)]
-    return {"adapters, merged into the weights": f"{peft.get('class_path')}: {', '.join(said)}"}
-
-
 def _origin(record: Mapping[str, Any]) -> Iterator[str]:
     """Recipe, data and versions, as far as the run tells."""
-    config = record.get("config") or {}
-    recipe = {key: (config.get(part) or {}).get(key) for part, keys in _RECIPE.items() for key in keys}
-    recipe |= {"epochs": record.get("epochs"), "steps": record.get("steps"), "seed": record.get("seed")}
-    recipe |= _adapters((config.get("model") or {}).get("peft"))
-    recipe["precision"] = (record.get("device") or {}).get("precision")
+    settings = {"Model": ""} | recipe(record.get("config") or {}) | {"Model": _base(record)}
+    done = {"Epochs done": record.get("epochs"), "Steps done": record.get("steps")}
+    done["Devices"] = (record.get("device") or {}).get("processes")
+    settings |= {key: f"{value:,}" for key, value in done.items() if isinstance(value, int)}
     if record:
         yield "## Recipe\n| setting | value |\n|---|---|"
-        yield f"| base model | {plain(_base(record))} |"
-        yield from (f"| {plain(key)} | {plain(value)} |" for key, value in recipe.items() if value is not None)
+        yield from (f"| {plain(key)} | {plain(value)} |" for key, value in settings.items())
         yield "\n## Data\n| split | from | rows | fingerprint (SHA-256, or of datasets) |\n|---|---|---|---|"
     for name, split in ((record.get("data") or {}).get("splits") or {}).items():
         origin = plain(Path(split["origin"]).name)

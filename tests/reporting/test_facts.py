@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from glue_lit.errors import RunError, UsageError
-from glue_lit.reporting.facts import duration, outcome, recipe, record_of, section, settings_of, task_in
+from glue_lit.reporting.facts import duration, outcome, record_of, section, settings_of, task_in
 from glue_lit.runs import Run
 
 
@@ -13,27 +13,6 @@ from glue_lit.runs import Run
 def run(tmp_path: Path) -> Run:
     (tmp_path / "config.yaml").write_text("data:\n  task: rte\n")
     return Run(tmp_path)
-
-
-def test_the_recipe_names_what_decides_a_fit() -> None:
-    settings = {
-        "seed_everything": 1234,
-        "model": {"name_or_path": "/home/me/models/bert", "learning_rate": 2e-5, "init_from": None, "warmup": 0.0},
-        "data": {"source": "hub", "batch_size": 16, "tokens_per_batch": None, "train_limit": 2000},
-        "trainer": {"max_epochs": 3, "max_steps": -1, "accumulate_grad_batches": 2},
-    }
-    assert recipe(settings) == {
-        "Model": "models/bert",
-        "Learning rate": "2e-05",
-        "Warm-up": "0.0",
-        "Batch size": "16 x 2",
-        "Epochs": "3",
-        "Seed": "1234",
-        "Training rows, at most": "2,000",
-        "Data": "hub",
-    }
-    assert recipe({"data": {"tokens_per_batch": 512, "batch_size": 16}}) == {"Batch size": "512 tokens"}
-    assert recipe({"model": {"peft": {"class_path": "peft.LoraConfig"}}})["Adapter"] == "LoraConfig"
 
 
 def test_the_outcome_is_what_the_record_says() -> None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -74,31 +73,6 @@ def record_of(run: Run) -> tuple[dict[str, Any], list[str]]:
     return {}, [f"metrics.json cannot be read ({what}), so neither time nor device are known."]
 
 
-def recipe(settings: Record) -> dict[str, str]:
-    """The settings that decide what a fit makes of a model, by what they are called in a report."""
-    model, data, trainer = (section(settings, name) for name in ("model", "data", "trainer"))
-    batch = f"{data.get('tokens_per_batch')} tokens" if data.get("tokens_per_batch") else data.get("batch_size")
-    accumulated = trainer.get("accumulate_grad_batches")
-    values = {
-        "Model": _short(model.get("name_or_path")),
-        "Started from": _short(model.get("init_from")),
-        "Adapter": _class_name(model.get("peft")),
-        "Learning rate": model.get("learning_rate"),
-        "Schedule": model.get("schedule"),
-        "Warm-up": model.get("warmup"),
-        "Weight decay": model.get("weight_decay"),
-        "Batch size": f"{batch} x {accumulated}" if batch and accumulated not in (None, 1) else batch,
-        "Epochs": trainer.get("max_epochs"),
-        "Steps, at most": steps if isinstance(steps := trainer.get("max_steps"), int) and steps > 0 else None,
-        "Precision": trainer.get("precision"),
-        "Seed": None if settings.get("seed_everything") is None else str(settings["seed_everything"]),
-        "Training rows, at most": data.get("train_limit"),
-        "Longest input": data.get("max_length"),
-        "Data": _short(data.get("source")),
-    }
-    return {name: _words(value) for name, value in values.items() if value is not None}
-
-
 def outcome(record: Record) -> dict[str, str]:
     """What a finished fit says beside its scores: parameters, steps, time, device."""
     parameters, best, device = (section(record, name) for name in ("parameters", "best", "device"))
@@ -142,19 +116,6 @@ def _parameters(values: Record) -> str | None:
 def _device(values: Record) -> str | None:
     name, count = values.get("name") or values.get("type"), values.get("processes")
     return None if not name else f"{count} x {name}" if isinstance(count, int) and count > 1 else str(name)
-
-
-def _class_name(value: Any) -> str | None:
-    path = value.get("class_path") if isinstance(value, Mapping) else None
-    return None if path is None else str(path).rpartition(".")[2]
-
-
-def _short(value: Any) -> str | None:
-    """A name as it is, and the last parts of a path: where the user keeps files is no one's business."""
-    if value is None:
-        return None
-    parts = Path(str(value)).parts
-    return "/".join(parts[-2:]) if Path(str(value)).is_absolute() and len(parts) > 2 else str(value)
 
 
 def _words(value: Any) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from glue_lit.errors import RunError, UsageError
+from glue_lit.recipe import recipe
 from glue_lit.reporting.comparison import Comparison, compare
 from glue_lit.reporting.events import Curve, read_curves
 from glue_lit.reporting.examples import Example, mistakes, uncertain
-from glue_lit.reporting.facts import Record, outcome, recipe, record_of, section
+from glue_lit.reporting.facts import Record, outcome, record_of, section
 from glue_lit.reporting.measures import TITLES, bootstrapped
 from glue_lit.reporting.predicted import Predicted
 from glue_lit.reporting.reliability import Reliability, reliability
