@@ -27,6 +27,7 @@ LAYERS = (
         "checkpoints",
         "parse_errors",
         "metrics",
+        "processes",
         "calibration",
         "machine",
         "optim",

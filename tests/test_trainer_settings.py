@@ -1,12 +1,10 @@
 """Settings that Lightning takes, and then fails, hangs, or trains wrongly with."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from command_line import glue_lit
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from glue_lit.data.settings import check_settings
@@ -14,7 +12,7 @@ from glue_lit.errors import UsageError
 from glue_lit.hyperparameters import check_hyperparameters
 from glue_lit.refusals import refusal, told
 from glue_lit.tasks import get_task
-from glue_lit.trainer_settings import check_nodes, check_seed, check_trainer, complaint
+from glue_lit.trainer_settings import check_seed, check_trainer, complaint
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
@@ -44,6 +42,7 @@ def test_a_seed_that_does(seed: Any) -> None:
         ({"max_epochs": -1, "max_steps": -1}, "max_epochs: got -1"),
         ({"strategy": "ddp_spawn"}, "strategy: got ddp_spawn.*`--trainer.strategy ddp`"),
         ({"strategy": "ddp_notebook"}, "strategy: got ddp_notebook"),  # said nothing was validated
+        ({"strategy": "ddp_fork_find_unused_parameters_true"}, "strategy: got ddp_fork_find_unused_parameters_true"),
         ({"accelerator": "cpu", "devices": "5000"}, "devices: got 5000, allowed on a processor: 1 to"),
     ],
 )
@@ -65,19 +64,6 @@ def test_what_can_be_trained_with(values: dict[str, Any]) -> None:
 
 def test_an_evaluation_does_not_mind_how_training_would_go() -> None:
     check_trainer({"max_epochs": -1, "accumulate_grad_batches": 0}, is_fit=False)
-
-
-def test_machines_that_nobody_has_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    trainer: Any = SimpleNamespace(num_nodes=2, strategy=SimpleNamespace(cluster_environment=LightningEnvironment()))
-    with pytest.raises(UsageError, match=r"trainer.num_nodes: got 2, but nothing says which of the machines this is"):
-        check_nodes(trainer)
-    monkeypatch.setenv("NODE_RANK", "1")
-    check_nodes(trainer)
-    monkeypatch.delenv("NODE_RANK")
-    trainer.num_nodes = 1
-    check_nodes(trainer)
 
 
 def test_lightnings_own_complaints_are_for_the_user() -> None:

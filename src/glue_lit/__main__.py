@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from glue_lit import __version__
-from glue_lit.errors import DivergenceError, GlueLitError, Stopped, UsageError, did_you_mean
+from glue_lit.errors import GlueLitError, Stopped, UsageError, did_you_mean
 from glue_lit.locales import open_streams, print_anything, speak_utf8
 from glue_lit.printable import printable_lines
 from glue_lit.refusals import check_memory_limit, refusal, told
@@ -140,7 +140,7 @@ def main() -> None:
 
 def _print_error(error: Exception) -> None:
     rank = int(given) if (given := os.environ.get("LOCAL_RANK", "0")).isdecimal() else 0
-    if rank > 0 and isinstance(error, DivergenceError) and error.everywhere:  # one message is enough
+    if rank > 0 and isinstance(error, GlueLitError) and error.everywhere:  # one message is enough
         return
     where = f" (rank {rank})" if rank else ""
     message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)

@@ -26,13 +26,14 @@ from glue_lit.machine import fast_precision
 from glue_lit.model import SequenceClassifier
 from glue_lit.parse_errors import check_environment
 from glue_lit.parsing import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
+from glue_lit.processes import check_processes
 from glue_lit.run_directory import RunDirectory, RunLogger
 from glue_lit.runs import LOGS, Run, best_of, run_of
 from glue_lit.signals import EvaluationSignals, StopRequest
 from glue_lit.speed import TrainingSpeed
 from glue_lit.tasks import logged_names
 from glue_lit.tracking.pages import TensorBoardPages
-from glue_lit.trainer_settings import check_nodes, check_seed, check_trainer
+from glue_lit.trainer_settings import check_seed, check_trainer
 from glue_lit.watch import RankWatch
 
 _PATHS = (
@@ -208,7 +209,7 @@ class ConfiguredCLI(LightningCLI):
             made = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
-        check_nodes(made)
+        check_processes(made)
         return made
 
     def _place_of_predictions(self, run: Run | None) -> tuple[Path, str]:

@@ -6,9 +6,14 @@ from collections.abc import Iterable
 
 
 class GlueLitError(ValueError):
-    """Base of every error that a user can act on; the command prints it without a traceback."""
+    """Base of every error that a user can act on; the command prints it without a traceback.
+
+    Attributes:
+        everywhere: Whether every process of the run raises it; the first of each machine prints it then.
+    """
 
     exit_code = 1
+    everywhere = False
 
 
 class UsageError(GlueLitError):

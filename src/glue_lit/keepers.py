@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from glue_lit.checkpoints import AtomicCheckpointIO
 from glue_lit.console import say
 from glue_lit.errors import RunError, Stopped
+from glue_lit.processes import check_shared
 from glue_lit.signals import StopRequest
 from glue_lit.tasks import best_is
 from glue_lit.whole_files import whole_binary
@@ -40,11 +41,17 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the task's metric unless the user chose a value."""
+        """Take the task's metric unless the user chose a value.
+
+        Raises:
+            RunError: A machine of the run does not see the folder.
+        """
         if self.monitor is None:
             self.monitor = str(pl_module.monitor)
         _write_atomically(trainer)
         super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            check_shared(trainer, Path(self.dirpath or "."))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the best so far along where going on has a folder of its own: most loggers begin a new one."""

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from glue_lit.averaging import WeightAverage, weights_to_train_on
 from glue_lit.layers import layered_groups
 from glue_lit.optim import build_adamw, parameter_groups, schedule_factor, set_anew, supports_fused, warmup_steps
+from glue_lit.processes import check_processes
 from glue_lit.rows import decay_with, fit_moments, rows_of, train_rows, trained_rows
 from glue_lit.task_model import TaskModel
 
@@ -71,7 +72,12 @@ class OptimizedModel(TaskModel):
                 set_anew(config.scheduler.optimizer, config.scheduler, **self._adamw)
 
     def configure_callbacks(self) -> list[Callback]:
-        """A fit's average of the weights, if there is to be one."""
+        """A fit's average of the weights, if there is to be one.
+
+        Raises:
+            UsageError: Processes would train without each other, or each a part of the model. (No hook comes before.)
+        """
+        check_processes(self.trainer)
         decay = self.hparams["average"]
         return [WeightAverage(decay)] if decay and self._is_fitting else []
 

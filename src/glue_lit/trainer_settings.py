@@ -4,16 +4,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
 
 from glue_lit.errors import UsageError
+from glue_lit.processes import check_strategy_setting
 
 _MOST = 2**31 - 1
 _LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0}
 _LARGEST_SEED = 2**32 - 1  # numpy's
-_WHERE_NODES_ARE = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK")
 
 
 def check_seed(seed: Any) -> None:
@@ -62,35 +60,13 @@ def check_trainer(values: Mapping[str, Any], is_fit: bool) -> None:
 
 def _check_processes(values: Mapping[str, Any]) -> None:
     strategy, devices = values.get("strategy"), values.get("devices")
-    if isinstance(strategy, str) and strategy.endswith(("_spawn", "_fork", "_notebook")):
-        raise UsageError(
-            f"trainer.strategy: got {strategy}, which leaves its results in processes that end with it. On the "
-            "command line it is `--trainer.strategy ddp`."
-        )
+    check_strategy_setting(strategy)
     most = max(16, 4 * (os.cpu_count() or 1))
     written = str(devices).strip()
     if values.get("accelerator") == "cpu" and written.isdigit() and int(written) > most:
         raise UsageError(
             f"trainer.devices: got {written}, allowed on a processor: 1 to {most} here. Each is a process with its "
             "own copy of the model."
-        )
-
-
-def check_nodes(trainer: Trainer) -> None:
-    """Stop where a fit on several machines would wait for ever for the others.
-
-    Raises:
-        UsageError: Nothing says which machine this is.
-    """
-    environment = getattr(trainer.strategy, "cluster_environment", None)
-    if (
-        trainer.num_nodes > 1
-        and isinstance(environment, LightningEnvironment)
-        and not any(name in os.environ for name in _WHERE_NODES_ARE)
-    ):
-        raise UsageError(
-            f"trainer.num_nodes: got {trainer.num_nodes}, but nothing says which of the machines this is. Start it by "
-            "SLURM or `torchrun`, or set $MASTER_ADDR, $MASTER_PORT and $NODE_RANK on each."
         )
 
 

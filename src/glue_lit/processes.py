@@ -1,0 +1,146 @@
+"""What is refused before training of strategies and processes: with them it would go wrong without a word."""
+
+import os
+import time
+import uuid
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
+from glue_lit.errors import RunError, UsageError
+
+_ALLOWED = "Allowed: auto, ddp and its variants (each device holds the whole model), or one device."
+_WHERE_NODES_ARE = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK")
+_SEEN_WITHIN = 10.0  # seconds for a network file system to show a new file
+
+
+def check_strategy_setting(strategy: Any) -> None:
+    """Stop at a strategy that trains wrongly, given as a name, as a class with settings, or as an object.
+
+    Raises:
+        UsageError: It is none of those that are tried.
+    """
+    if isinstance(strategy, str):
+        if any(kind in strategy for kind in ("_spawn", "_fork", "_notebook")):
+            raise UsageError(
+                f"trainer.strategy: got {strategy}, which leaves its results in processes that end with it. On the "
+                "command line it is `--trainer.strategy ddp`."
+            )
+        if strategy not in ("auto", "single_device") and not strategy.startswith("ddp"):
+            raise UsageError(_wrong_strategy(strategy))
+    elif strategy is not None:
+        path = strategy.get("class_path") if hasattr(strategy, "get") else None
+        module, _, name = str(path).rpartition(".")
+        kind = type(strategy) if path is None else getattr(import_module(module), name)
+        if not _is_tried(kind):
+            raise UsageError(_wrong_strategy(kind.__name__))
+
+
+def _is_tried(kind: type) -> bool:
+    """Whether it is one of the two or somebody's own built on them; DeepSpeed's and XLA's are Lightning's."""
+    of_lightning = {base for base in kind.__mro__ if base.__module__.startswith("lightning.")}
+    return issubclass(kind, SingleDeviceStrategy | DDPStrategy) and of_lightning <= {
+        *SingleDeviceStrategy.__mro__,
+        *DDPStrategy.__mro__,
+    }
+
+
+def _wrong_strategy(name: str) -> str:
+    return (
+        f"trainer.strategy: got {name}. A model that is split over devices would be trained with other gradients, each "
+        f"part clipped and decayed by itself. {_ALLOWED}"
+    )
+
+
+def check_processes(trainer: Trainer) -> None:
+    """Stop where processes would train without each other, wait for each other for ever, or split the model.
+
+    Raises:
+        UsageError: The trainer's strategy is none of those that are tried; more processes were started than it has
+            devices; or there are several machines, and nothing says which this is.
+    """
+    check_strategy_setting(trainer.strategy)
+    by, started, nodes = _started()
+    if started > trainer.world_size:
+        more = f" --trainer.num_nodes {nodes}" if nodes > 1 else ""
+        error = UsageError(
+            f"trainer.devices: {by} started {started} processes, but the trainer has {trainer.world_size} device(s) in "
+            "all: each would train by itself and write over the others. Pass "
+            f"`--trainer.devices {started // nodes}{more}`, or start one process."
+        )
+        error.everywhere = True
+        raise error
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if (
+        trainer.num_nodes > 1
+        and isinstance(environment, LightningEnvironment)
+        and not any(name in os.environ for name in _WHERE_NODES_ARE)
+    ):
+        raise UsageError(
+            f"trainer.num_nodes: got {trainer.num_nodes}, but nothing says which of the machines this is. Start it by "
+            "SLURM or `torchrun`, or set $MASTER_ADDR, $MASTER_PORT and $NODE_RANK on each."
+        )
+
+
+def _started() -> tuple[str, int, int]:
+    """The launcher of this command, how many processes it started for it, and on how many machines."""
+    if TorchElasticEnvironment.detect():
+        world, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        return "torchrun", world, max(1, world // here)
+    if "SLURM_STEP_NUM_TASKS" in os.environ and SLURMEnvironment.detect():
+        return "srun", int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
+    return "", 1, 1
+
+
+def check_shared(trainer: Trainer, folder: Path) -> None:
+    """Stop where a machine of the run does not see the folder that the first one writes to.
+
+    Every process has to call it.
+
+    Args:
+        trainer: Whose processes are connected.
+        folder: Of the checkpoints; the same on every process.
+
+    Raises:
+        RunError: Some do not see it, raised by all.
+    """
+    if trainer.num_nodes == 1:
+        return
+    marker = folder / f".seen-by-all-{trainer.strategy.broadcast(uuid.uuid4().hex)}"
+    if trainer.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    trainer.strategy.barrier("the marker is written")
+    blind: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(blind, None if _appears(marker) else trainer.node_rank)
+    if trainer.is_global_zero:
+        marker.unlink(missing_ok=True)
+    nodes = sorted({node for node in blind if node is not None})
+    if nodes:
+        error = RunError(
+            f"The run directory {folder.parent} of the first machine cannot be seen from machine(s) "
+            f"{', '.join(map(str, nodes))} (from 0): checkpoints would be lost. Name a folder that all of them share "
+            "by an absolute path: `--trainer.default_root_dir DIR`."
+        )
+        error.everywhere = True
+        raise error
+
+
+def _appears(file: Path) -> bool:
+    until = time.monotonic() + _SEEN_WITHIN
+    while True:
+        try:
+            if file.name in os.listdir(file.parent):  # lists anew what a network file system has cached
+                return True
+        except OSError:
+            pass
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
