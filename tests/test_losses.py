@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Categorical, kl_divergence
 
-from glue_lit.losses import r_drop, task_loss, twice, weighted_loss
+from glue_lit.losses import ClassWeights, r_drop, task_loss, twice, weighted_loss
 
 LOGITS = torch.randn(12, 3, generator=torch.Generator().manual_seed(1))
 OTHERS = torch.randn(12, 3, generator=torch.Generator().manual_seed(2))
@@ -27,6 +27,14 @@ def test_weights_and_smoothed_labels(smoothing: float) -> None:
     torch.testing.assert_close(weighted_loss(LOGITS, LABELS, weights, smoothing), (each * weights[LABELS]).mean())
     halves = [weighted_loss(LOGITS[half], LABELS[half], weights, smoothing) for half in (slice(0, 6), slice(6, 12))]
     torch.testing.assert_close(torch.stack(halves).mean(), weighted_loss(LOGITS, LABELS, weights, smoothing))
+
+
+def test_class_weights_go_with_the_model_and_keep_their_digits() -> None:
+    weights = ClassWeights([0.7, 1.0, 3.3])
+    assert not weights.state_dict()  # older checkpoints have none
+    assert weights.to("meta").values.device.type == "meta"
+    for precision in (torch.bfloat16, torch.float64):
+        assert torch.equal(ClassWeights([0.7, 1.0, 3.3]).to(precision).values, torch.tensor([0.7, 1.0, 3.3]))
 
 
 def test_r_drop_is_the_mean_of_both_divergences() -> None:

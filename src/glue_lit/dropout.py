@@ -19,7 +19,7 @@ class CheapDropout(nn.Dropout):
             return super().forward(input)
         count = input.numel()
         # from -2**63 on, since random_() alone leaves the sign bit out
-        bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=input.device).random_(-(2**63), None)
         kept = bits.view(torch.int16)[:count].view(input.shape) >= dropped - _LEVELS // 2
         return input * (kept.to(input.dtype) * (_LEVELS / (_LEVELS - dropped)))
 

@@ -105,11 +105,11 @@ class Predictor:
         """
         for rows, kept in chunks:
             store = tokenise(rows, self._tokenizer, self._max_length, self.task.is_regression)
-            yield self.of_dataset(TokenDataset(store, torch.arange(len(store)), self._tokenizer)), kept
+            yield self.of_dataset(TokenDataset(store, torch.arange(len(store), device="cpu"), self._tokenizer)), kept
 
     def of_dataset(self, dataset: TokenDataset) -> Tensor:
         """Logits ``(examples, labels)`` in float32 of tokenised examples, in their order."""
-        found = torch.empty(len(dataset), self.task.num_labels)
+        found = torch.empty(len(dataset), self.task.num_labels, device="cpu")
         check_tokens(self._replicas[0].model, dataset.store.input_ids, str(self._checkpoint))
         free: queue.SimpleQueue[SequenceClassifier] = queue.SimpleQueue()
         for replica in self._replicas:
@@ -185,12 +185,13 @@ def _usual_size(rows: int, most: int) -> int:
 
 def _replicas(classifier: SequenceClassifier, devices: int) -> list[SequenceClassifier]:
     """The classifier on each device; processors share one, and their threads."""
-    if not torch.cuda.is_available():
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
         most = torch.get_num_threads()
         if not 1 <= devices <= most:
             raise UsageError(f"--devices: got {devices}, allowed: 1 to {most} (PyTorch's threads here).")
         torch.set_num_threads(most // devices)
         return [classifier] * devices
-    if not 1 <= devices <= torch.cuda.device_count():
-        raise UsageError(f"--devices: got {devices}, allowed: 1 to {torch.cuda.device_count()} GPUs.")
-    return [copy.deepcopy(classifier).to(f"cuda:{number}") for number in range(devices)]
+    if not 1 <= devices <= (most := torch.accelerator.device_count()):
+        raise UsageError(f"--devices: got {devices}, allowed: 1 to {most} (GPUs here).")
+    return [copy.deepcopy(classifier).to(f"{accelerator.type}:{number}") for number in range(devices)]

@@ -1,8 +1,33 @@
 """What training minimises: the task's loss, and what recipes add to it."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+
+class ClassWeights(nn.Module):
+    """Factors on the loss of each label: on the model's device, and in float32 whatever the model is in.
+
+    They are the task's, so a checkpoint does not have them.
+
+    Attributes:
+        values: ``(labels,)`` float32.
+    """
+
+    values: Tensor
+
+    def __init__(self, factors: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("values", torch.tensor(factors, dtype=torch.float32), persistent=False)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        exact = self.values
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.values = exact.to(self.values.device)  # in bfloat16 a factor has two digits
+        return self
 
 
 def task_loss(logits: Tensor, labels: Tensor, is_regression: bool) -> Tensor:
@@ -24,13 +49,13 @@ def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor | None, smooth
     Args:
         logits: ``(batch, labels)``.
         labels: ``(batch,)``.
-        weights: ``(labels,)``; ``None`` for all 1.
+        weights: ``(labels,)``, on the device of the logits; ``None`` for all 1.
         smoothing: Share of the probability that is spread over all labels (Szegedy et al. 2016, section 7).
     """
     if weights is None:
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
     each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
-    return (each * weights.to(logits.device)[labels]).mean()
+    return (each * weights[labels]).mean()
 
 
 def r_drop(first: Tensor, second: Tensor, is_regression: bool) -> Tensor:

@@ -45,7 +45,7 @@ class _FromCounts(Metric):
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """The quotient, and 0 where scikit-learn says 0: nothing to divide by."""
-    return numerator / denominator if denominator > 0 else torch.zeros((), dtype=torch.float64)
+    return numerator / denominator if denominator > 0 else numerator.new_zeros((), dtype=torch.float64)
 
 
 class Accuracy(_FromCounts):
@@ -133,13 +133,13 @@ class SpearmanCorrelation(_Correlation):
         """The coefficient over all examples seen, a float64 scalar."""
         preds, target = self._scores()
         if bool(preds.isnan().any()) or bool(target.isnan().any()):  # a NaN has no rank
-            return torch.tensor(math.nan, dtype=torch.float64)
+            return preds.new_tensor(math.nan)
         return _pearson(_ranks(preds), _ranks(target))
 
 
 def _pearson(x: Tensor, y: Tensor) -> Tensor:
     if len(x) < 2 or bool((x == x[0]).all()) or bool((y == y[0]).all()):
-        return torch.tensor(math.nan, dtype=torch.float64)
+        return x.new_tensor(math.nan)
     x, y = x - x.mean(), y - y.mean()
     correlation: Tensor = ((x / x.norm()) @ (y / y.norm())).clamp(-1, 1)
     return correlation

@@ -13,8 +13,8 @@ from glue_lit.custom import custom_of, task_of
 from glue_lit.data.batches import Batch
 from glue_lit.divergence import DivergenceGuard, NonFinite
 from glue_lit.hyperparameters import check_hyperparameters
+from glue_lit.losses import ClassWeights, twice, weighted_loss
 from glue_lit.losses import r_drop as r_drop_penalty
-from glue_lit.losses import twice, weighted_loss
 from glue_lit.optim import Schedule, clip_with_norm
 from glue_lit.optimized_model import OptimizedModel
 from glue_lit.resume import Position, batch_seed
@@ -96,7 +96,7 @@ class SequenceClassifier(OptimizedModel):
         self.task = task_of(task, custom_of(custom))
         self._architecture = architecture
         self.metrics = SplitMetrics(self.task)
-        self._class_weights = torch.tensor(self.task.class_weights) if self.task.class_weights else None
+        self.class_weights = ClassWeights(self.task.class_weights) if self.task.class_weights else None
         self.last_loss: Tensor | None = None  # of the last training batch, a scalar
         self.guard = DivergenceGuard(non_finite)
         self._point = TrainingPoint()
@@ -132,9 +132,10 @@ class SequenceClassifier(OptimizedModel):
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss that is minimised: `loss`, with class weights and smoothed labels where there are any."""
         smoothing = self.hparams["label_smoothing"]
-        if self.task.is_regression or (self._class_weights is None and not smoothing):
+        weights = self.class_weights
+        if self.task.is_regression or (weights is None and not smoothing):
             return self.loss(logits, labels)
-        return weighted_loss(logits, labels, self._class_weights, smoothing)
+        return weighted_loss(logits, labels, None if weights is None else weights.values, smoothing)
 
     def on_train_start(self) -> None:
         """Go on exactly where the checkpoint stands, if the fit continues from one."""

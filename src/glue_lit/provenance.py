@@ -42,7 +42,8 @@ def _git(*arguments: str) -> str | None:
 def device(trainer: Trainer) -> dict[str, Any]:
     """What the run computed on."""
     root = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(root) if root.type == "cuda" else _processor()
+    named = getattr(torch.get_device_module(root), "get_device_name", None) if root.type != "cpu" else None
+    name = named(root) if named is not None else _processor()
     return {
         "type": root.type,
         "name": name,

@@ -175,6 +175,6 @@ def fit_moments(model: nn.Module, parameters: Sequence[Tensor], checkpoint: dict
         values = state["state"].get(number, {})
         for key in values.keys() & {"exp_avg", "exp_avg_sq"}:
             moment = values[key]
-            old = torch.arange(len(moment)) if before is None else before
+            old = torch.arange(len(moment), device=moment.device) if before is None else before
             whole = moment.new_zeros(table.num_embeddings, moment.shape[1]).index_copy(0, old.to(moment.device), moment)
             values[key] = whole[table.tokens.to(moment.device)]

@@ -85,7 +85,7 @@ class StopRequest:
         """The signal that any process has received, 0 for none; every process has to ask at the same point."""
         if self._group is None:
             return self._signum
-        flag = torch.tensor([self._signum])
+        flag = torch.tensor([self._signum], device="cpu")  # which gloo is for
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=self._group)
         return int(flag)
 

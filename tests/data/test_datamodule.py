@@ -210,6 +210,22 @@ def test_training_tokens_stay_with_the_data_where_a_model_is_being_built(tiny_mo
     assert torch.equal(tokens, data.training_tokens())
 
 
+@pytest.mark.parametrize("options", [{}, {"tokens_per_batch": 512}, {"train_limit": 40}])
+def test_batches_are_made_on_the_processor_whatever_the_default_device(
+    tiny_model: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    def batches() -> list[dict[str, Any]]:
+        data = module(tiny_model, cache_dir=str(tmp_path), **options)
+        (evaluation,) = data.val_dataloader()
+        loaders = data.train_dataloader(), evaluation
+        return [loader.dataset[next(iter(loader.sampler))] for loader in loaders]  # a loader's own seed is torch's
+
+    with torch.device("meta"):
+        found = batches()
+    for batch, expected in zip(found, batches(), strict=True):
+        assert all(torch.equal(batch[key], expected[key]) for key in expected)
+
+
 def test_the_seed_decides_the_training_order(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def first(**options: Any) -> list[int]:
         return next(iter(module(tiny_model, **options).train_dataloader()))["idx"].tolist()  # type: ignore[no-any-return]

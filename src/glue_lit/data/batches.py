@@ -50,12 +50,12 @@ class TokenDataset(Dataset[Batch]):
             ``input_ids``, ``attention_mask`` and, if the tokenizer gives them, ``token_type_ids``, all
             ``(batch, length)`` int64; ``labels`` and ``idx`` (position in the split), ``(batch,)``.
         """
-        wanted = torch.as_tensor(indices)
+        wanted = torch.as_tensor(indices, device="cpu")
         filler = wanted < 0
         idx = self.examples[torch.where(filler, ~wanted, wanted)]
         starts, lengths = self.store.offsets[idx], self.store.offsets[idx + 1] - self.store.offsets[idx]
         longest = int(lengths.max())
-        column = torch.arange(longest)
+        column = torch.arange(longest, device="cpu")
         if self.pad_left:
             column = column - (longest - lengths)[:, None]
         mask = (column >= 0) & (column < lengths[:, None])

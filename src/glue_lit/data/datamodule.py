@@ -172,7 +172,7 @@ class GLUEDataModule(TaskSplits):
         return self._loader(dataset, sampler)
 
     def _loader(self, dataset: TokenDataset, sampler: DistributedSampler[Any]) -> DataLoader[Batch]:
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        device = "cpu" if self.trainer is None else self.trainer.strategy.root_device.type
         workers = self.hparams["num_workers"]
         return ResumableLoader(
             dataset,
@@ -181,7 +181,7 @@ class GLUEDataModule(TaskSplits):
             collate_fn=as_is,
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=on_gpu,
+            pin_memory=device not in ("cpu", "mps"),  # MPS shares the memory of the processor
             worker_init_fn=leave_signals,
             generator=torch.Generator(),  # else every pass over the data takes a number from the model's
         )

@@ -50,7 +50,7 @@ class ShuffledSampler(DistributedSampler[Any]):
         self._step = batch_size * world
         self._grouped = grouped
         self._begun = (0, 0)
-        filled = lengths[torch.arange(self.total_size) % len(lengths)]
+        filled = lengths[torch.arange(self.total_size, device="cpu") % len(lengths)]
         self._sizes = (
             fill(filled.sort(descending=True).values, tokens, world)
             if tokens is not None
@@ -72,13 +72,13 @@ class ShuffledSampler(DistributedSampler[Any]):
 
     def _batches(self) -> list[list[int]]:
         # One generator for each (seed, epoch): seed + epoch would give seed 1's first epoch to seed 0's second.
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self._lengths), generator=generator)
-        order = order[torch.arange(self.total_size) % len(order)]
+        generator = torch.Generator("cpu").manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self._lengths), generator=generator, device="cpu")
+        order = order[torch.arange(self.total_size, device="cpu") % len(order)]
         if self._by_tokens:
             order = order[self._lengths[order].argsort(descending=True, stable=True)]
             steps = list(torch.split(order, self._sizes))
-            steps = [steps[i] for i in torch.randperm(len(steps), generator=generator).tolist()]
+            steps = [steps[i] for i in torch.randperm(len(steps), generator=generator, device="cpu").tolist()]
         else:
             if self._grouped:
                 order = self._group(order, generator)
@@ -88,11 +88,11 @@ class ShuffledSampler(DistributedSampler[Any]):
     def _group(self, order: Tensor, generator: torch.Generator) -> Tensor:
         """Sort a random order by length within pools, then shuffle the batches; what fills no batch stays last."""
         whole = len(order) // self._step * self._step
-        pool = torch.arange(whole) // (self._step * _POOL)
+        pool = torch.arange(whole, device="cpu") // (self._step * _POOL)
         lengths = self._lengths[order[:whole]]
         by_length = (pool * (int(self._lengths.max()) + 1) + lengths).argsort(stable=True)
         steps = order[:whole][by_length].view(-1, self._step)
-        steps = steps[torch.randperm(len(steps), generator=generator)]
+        steps = steps[torch.randperm(len(steps), generator=generator, device="cpu")]
         return torch.cat([steps.flatten(), order[whole:]])
 
 
@@ -123,7 +123,8 @@ class EvaluationSampler(DistributedSampler[Any]):
             else _equal_parts(len(lengths), batch_size * world)
         )
         steps = list(torch.split(order, sizes))
-        steps = [steps[i] for i in torch.randperm(len(steps), generator=torch.Generator().manual_seed(0)).tolist()]
+        generator = torch.Generator("cpu").manual_seed(0)
+        steps = [steps[i] for i in torch.randperm(len(steps), generator=generator, device="cpu").tolist()]
         self.mine = _share(steps, rank, world)
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -126,7 +126,7 @@ def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -
     return TokenStore(
         torch.from_numpy(np.concatenate(ids)),
         torch.from_numpy(offsets),
-        torch.tensor(labels, dtype=torch.float32 if is_regression else torch.int64),
+        torch.tensor(labels, dtype=torch.float32 if is_regression else torch.int64, device="cpu"),
         torch.from_numpy(np.concatenate(types)) if types else None,
     )
 
@@ -221,7 +221,7 @@ def spread(store: TokenStore, limit: float | None) -> Tensor:
     if limit is not None:
         limit = round(limit * len(store)) if 0 < limit < 1 else int(limit)
     if limit is None or limit >= len(store):
-        return torch.arange(len(store))
+        return torch.arange(len(store), device="cpu")
     if limit < 1:
         raise DataError(f"A limit of {limit} rows leaves nothing to work on; allowed: 1 or more, or null for all.")
-    return torch.arange(limit) * len(store) // limit
+    return torch.arange(limit, device="cpu") * len(store) // limit
