@@ -30,6 +30,7 @@ LAYERS = (
         "processes",
         "calibration",
         "machine",
+        "precisions",
         "optim",
         "rows",
         "data",

@@ -133,6 +133,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "layers": {"model": {"layer_decay": 0.8}},
     "lora": {"model": {"peft": {"peft_type": "LORA", "r": 4, "lora_dropout": 0.1}}},
     "frozen": {"model": {"freeze": 1}},
+    "bfloat16-weights": {"precision": "bf16-true", "model": {"average": 0.9}},
+    "float64": {"precision": "64-true"},
     "plain": {},
     "accumulation": {"accumulate_grad_batches": 3},
     "steps": {"max_steps": 25, "max_epochs": -1},

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from glue_lit.errors import UsageError
@@ -18,8 +19,9 @@ class WeightAverage(WeightAveraging):
 
     Averaged iterates (Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"), with weights
     that fall off exponentially. Lightning's callback, as an encoder needs it: buffers are copied, since they number
-    tokens and positions, of which there is no mean; and a checkpoint that is written in the middle of a validation has
-    both sets of weights in their places.
+    tokens and positions, of which there is no mean; a checkpoint that is written in the middle of a validation has
+    both sets of weights in their places; and the average is on the trainer's device, in float32 at least, where one in
+    bfloat16 would stand still.
 
     Args:
         decay: Share of the average that a step leaves: 0.99 averages over about the last 100 steps.
@@ -27,7 +29,9 @@ class WeightAverage(WeightAveraging):
 
     def __init__(self, decay: float) -> None:
         super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay**EVERY))  # type: ignore[no-untyped-call]
+        self._left = decay**EVERY
         self._is_swapped = False  # whether the model has the average's weights, as in a validation
+        self._exact: dict[str, Tensor] | None = None  # the average meanwhile, where the model's precision rounds it
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """At first after each step, so that a validation never scores the weights that training began with."""
@@ -35,12 +39,22 @@ class WeightAverage(WeightAveraging):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the average."""
+        self._device = self._device or trainer.strategy.root_device
+        if str(trainer.precision) in ("bf16-true", "16-true"):
+            self._kwargs = {"avg_fn": self._update_in_float32}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*WeightAveraging callback with a model that overrides")
             super().setup(trainer, pl_module, stage)
+        if str(trainer.precision) == "64-true" and self._average_model is not None:
+            self._average_model.double()
+
+    def _update_in_float32(self, average: Tensor, weights: Tensor, _: Tensor | int) -> Tensor:
+        return average.lerp(weights.to(average.dtype), 1 - self._left)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average in the place of the weights."""
+        if self._average_model is not None and "avg_fn" in self._kwargs:
+            self._exact = {name: value.clone() for name, value in self._average_model.state_dict().items()}
         super().on_validation_epoch_start(trainer, pl_module)
         self._is_swapped = True
 
@@ -48,6 +62,9 @@ class WeightAverage(WeightAveraging):
         """Put the weights back."""
         super().on_validation_epoch_end(trainer, pl_module)
         self._is_swapped = False
+        if self._average_model is not None and self._exact is not None:
+            self._average_model.load_state_dict(self._exact)
+        self._exact = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the average in the model, also where a fit that goes on had nothing left to train."""
@@ -58,6 +75,8 @@ class WeightAverage(WeightAveraging):
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         if self._is_swapped:
             average, weights = checkpoint["current_model_state"], checkpoint["state_dict"]
+            if self._exact is not None:
+                average = {name: self._exact[f"module.{name}"] for name in average}
             checkpoint["state_dict"], checkpoint["current_model_state"] = average, weights
 
 

@@ -13,6 +13,7 @@ from glue_lit.adapters import add_adapters, merged
 from glue_lit.architectures import attention, empty_model
 from glue_lit.errors import ModelError
 from glue_lit.heads import check_trained, head_of, label_order, renew, reorder
+from glue_lit.precisions import at_least_float32
 from glue_lit.tasks import TaskSpec
 
 
@@ -178,15 +179,16 @@ def check_tokens(model: Any, ids: Tensor, name: str) -> None:
 
 
 class Float32Linear(nn.Linear):
-    """A linear layer that computes in float32, whatever the precision around it.
+    """A linear layer that computes in float32 at least, whatever the precision around it.
 
     In bfloat16 a score between 2 and 4 can only be a multiple of 1/64: equal scores that are not equal.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """``input`` ``(..., in)`` to float32 ``(..., out)``."""
+        """``input`` ``(..., in)`` to float32 ``(..., out)``, or float64 if it is in that."""
+        bias = None if self.bias is None else at_least_float32(self.bias)
         with torch.autocast(input.device.type, enabled=False):
-            return F.linear(input.float(), self.weight.float(), None if self.bias is None else self.bias.float())
+            return F.linear(at_least_float32(input), at_least_float32(self.weight), bias)
 
 
 def score_in_float32(model: Any) -> None:

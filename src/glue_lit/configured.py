@@ -26,6 +26,7 @@ from glue_lit.machine import fast_precision
 from glue_lit.model import SequenceClassifier
 from glue_lit.parse_errors import check_environment
 from glue_lit.parsing import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
+from glue_lit.precisions import check_eps, check_precision
 from glue_lit.processes import check_processes
 from glue_lit.run_directory import RunDirectory, RunLogger
 from glue_lit.runs import LOGS, Run, best_of, run_of
@@ -137,6 +138,9 @@ class ConfiguredCLI(LightningCLI):
         """
         config = self.config[self.subcommand]
         check_trainer(config["trainer"], self.subcommand == "fit")
+        check_precision(config["trainer.precision"], config["trainer.accelerator"], self.subcommand == "fit")
+        if self.subcommand == "fit":
+            check_eps(str(config["trainer.precision"]), config["model.adam_eps"])
         for key in _PATHS:
             if config[key] not in ("hub", "demo", None) and (path := Path(config[key]).expanduser()).exists():
                 config[key] = str(path.resolve())

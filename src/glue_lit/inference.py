@@ -27,7 +27,8 @@ from glue_lit.tasks import TaskSpec
 
 _Kept = TypeVar("_Kept")
 _TOKENS = 8192  # of a batch, padding included
-_HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "bf16-true": torch.bfloat16, "16-true": torch.float16}
+_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_TRUE = {"32-true": torch.float32, "bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
 
 
 def load_classifier(
@@ -90,9 +91,9 @@ class Predictor:
         classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
         self.task = classifier.task
         precision = precision or (saved.get("glue_lit") or {}).get("precision") or "32-true"
-        self._autocast = _HALF.get(precision) if precision.endswith("-mixed") else None
-        if precision in ("16-true", "bf16-true"):
-            classifier.to(_HALF[precision])
+        self._autocast = _AUTOCAST.get(precision)
+        if precision in _TRUE:
+            classifier.to(_TRUE[precision])
         del saved
         self._checkpoint = checkpoint
         self._replicas = _replicas(classifier, devices)

@@ -38,7 +38,7 @@ def task_loss(logits: Tensor, labels: Tensor, is_regression: bool) -> Tensor:
         labels: ``(batch,)``, all known.
         is_regression: Whether they are scores.
     """
-    return F.mse_loss(logits[:, 0], labels) if is_regression else F.cross_entropy(logits, labels)
+    return F.mse_loss(logits[:, 0], labels.to(logits.dtype)) if is_regression else F.cross_entropy(logits, labels)
 
 
 def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:

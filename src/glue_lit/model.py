@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_value_, get_total_norm
+from torch.nn.utils import clip_grad_value_
 from torch.optim import Optimizer
 
 from glue_lit.adapters import PeftMethod, plain_settings
@@ -15,7 +15,7 @@ from glue_lit.divergence import DivergenceGuard, NonFinite
 from glue_lit.hyperparameters import check_hyperparameters
 from glue_lit.losses import ClassWeights, twice, weighted_loss
 from glue_lit.losses import r_drop as r_drop_penalty
-from glue_lit.optim import Schedule, clip_with_norm
+from glue_lit.optim import Schedule, clip_with_norm, gradient_norm
 from glue_lit.optimized_model import OptimizedModel
 from glue_lit.resume import Position, batch_seed
 from glue_lit.scoring import SplitMetrics
@@ -173,7 +173,7 @@ class SequenceClassifier(OptimizedModel):
     ) -> None:
         """Clip by the trainer's own value if it has one, else by `max_grad_norm`; stop at what is not finite."""
         parameters = [p for p in self.parameters() if p.grad is not None]
-        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = gradient_norm(parameters)
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips such steps itself
         if not self.guard.passes(None if scaled else norm, self.global_step, optimizer.param_groups[0]["lr"]):
             optimizer.zero_grad()  # without gradients, the step changes nothing

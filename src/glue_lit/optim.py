@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -33,10 +33,21 @@ def build_adamw(
     return AdamW(groups, lr=learning_rate, betas=betas, eps=eps, fused=fused or None)
 
 
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """L2 norm of the whole gradient, a scalar in float32, or float64 if the gradient is in it."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if any(gradient.dtype in (torch.float16, torch.bfloat16) for gradient in gradients):
+        # in their own precision the norm would have two or three digits, and float16 ends at 65504
+        norm: Tensor = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients]).norm()
+        return norm
+    return get_total_norm(gradients)
+
+
 def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
     """Scale a gradient down to ``limit``, as ``torch.nn.utils.clip_grads_with_norm_`` does.
 
-    Fused AdamW divides by a factor as it reads the gradient, which spares a pass over all of it.
+    Fused AdamW divides by a factor as it reads the gradient, which spares a pass over all of it. The factor is a
+    float32, so that a gradient in float64 is scaled here.
 
     Args:
         optimizer: Takes the next step.
@@ -44,7 +55,7 @@ def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], nor
         norm: L2 norm of the gradient, a scalar.
         limit: Largest norm, above 0.
     """
-    if isinstance(optimizer, AdamW) and optimizer.defaults["fused"]:
+    if isinstance(optimizer, AdamW) and optimizer.defaults["fused"] and norm.dtype == torch.float32:
         factor = ((norm + 1e-6) / limit).clamp(min=1)
         # On the CPU the factor is known without waiting, and dividing by 1 would write every gradient back.
         optimizer.grad_scale = None if factor.device.type == "cpu" and factor == 1 else factor  # type: ignore[attr-defined]

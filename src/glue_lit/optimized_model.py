@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from glue_lit.averaging import WeightAverage, weights_to_train_on
 from glue_lit.layers import layered_groups
 from glue_lit.optim import build_adamw, parameter_groups, schedule_factor, set_anew, supports_fused, warmup_steps
+from glue_lit.precisions import check_eps
 from glue_lit.processes import check_processes
 from glue_lit.rows import decay_with, fit_moments, rows_of, train_rows, trained_rows
 from glue_lit.task_model import TaskModel
@@ -84,6 +85,7 @@ class OptimizedModel(TaskModel):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW and a schedule that moves every step."""
         hp, adamw = self.hparams, self._adamw
+        check_eps(str(self.trainer.precision), adamw["eps"])
         total = int(self.trainer.estimated_stepping_batches)
         optimizer = build_adamw(
             self._parameter_groups(),

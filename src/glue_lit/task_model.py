@@ -15,6 +15,7 @@ from glue_lit.data.batches import Batch
 from glue_lit.dropout import cheapen_dropout, set_dropout
 from glue_lit.layers import freeze_layers
 from glue_lit.losses import task_loss
+from glue_lit.precisions import at_least_float32, keep_labels_exact
 from glue_lit.runs import best_of
 from glue_lit.scoring import SplitMetrics
 from glue_lit.tasks import TaskSpec
@@ -46,6 +47,10 @@ class TaskModel(LightningModule):
         self._architecture: str | None = None
 
     # ---------------------------------------------------------------- the model
+
+    def setup(self, stage: str) -> None:
+        """Score against the labels as they are, in every precision."""
+        keep_labels_exact(self.trainer)
 
     def configure_model(self) -> None:
         """Build the model: from a checkpoint's configuration if there is one, else with pretrained weights.
@@ -93,6 +98,12 @@ class TaskModel(LightningModule):
             "precision": str(self.trainer.precision),
         }
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the weights up in the trainer's precision: Lightning converts the model after it has loaded them."""
+        super().on_load_checkpoint(checkpoint)
+        if self._trainer is not None:
+            self._trainer.precision_plugin.convert_module(self)
+
     @property
     def _is_fitting(self) -> bool:
         return self._trainer is not None and self._trainer.state.fn == "fit"
@@ -109,11 +120,10 @@ class TaskModel(LightningModule):
         return frozenset(names) & {"input_ids", "attention_mask", "token_type_ids"}
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits ``(batch, labels)`` in float32, or scores ``(batch, 1)`` for regression."""
+        """Logits ``(batch, labels)`` in float32 (float64 for 64-true), or scores ``(batch, 1)`` for regression."""
         self._build()
         output = self.model(**{key: value for key, value in batch.items() if key in self.accepted})
-        logits: Tensor = output.logits
-        return logits.float()
+        return at_least_float32(output.logits)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy, or mean squared error for regression; ``labels`` is ``(batch,)``, all known."""

@@ -1,0 +1,82 @@
+"""The precisions of a trainer: where each can be computed in, and labels that keep their digits in all of them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glue_lit.errors import UsageError
+
+NAMES = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+_SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}  # Lightning's older names
+LEAST_EPS_IN_FLOAT16 = 1e-5
+
+
+def check_precision(asked: Any, accelerator: Any, is_fit: bool) -> None:
+    """Stop at a precision that the chosen device cannot compute in.
+
+    Args:
+        asked: The trainer's ``precision``, as the user writes it.
+        accelerator: The trainer's ``accelerator``, as the user writes it.
+        is_fit: Whether it is for training: an evaluation on a processor takes bfloat16 for float16.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    precision = _SHORT.get(str(asked), str(asked))
+    if precision.startswith("transformer-engine"):
+        raise UsageError(
+            f"trainer.precision: got {precision}, which replaces a model's layers with those of NVIDIA's Transformer "
+            f"Engine; the checkpoint would fit no other model. Allowed: {', '.join(NAMES)}."
+        )
+    device = torch.accelerator.current_accelerator(check_available=True) if accelerator != "cpu" else None
+    if is_fit and precision == "16-mixed" and device is None:
+        raise UsageError(
+            "trainer.precision: got 16-mixed, which scales the loss for a GPU, and there is none. "
+            "On a processor take bf16-mixed or 32-true."
+        )
+    if precision == "64-true" and device is not None and device.type == "mps":
+        raise UsageError("trainer.precision: got 64-true, which MPS does not have. Take 32-true, or accelerator cpu.")
+
+
+def check_eps(precision: str, eps: float) -> None:
+    """Stop where AdamW would divide by next to nothing.
+
+    It keeps the mean of squared gradients in the weights' own precision. In float16 that of a gradient below 0.008 is 0
+    after its first step, and a step of the rate itself would become one of thousands of it.
+
+    Args:
+        precision: The trainer's.
+        eps: AdamW's.
+
+    Raises:
+        UsageError: The weights are in float16, and ``eps`` is too small for that.
+    """
+    if precision == "16-true" and eps < LEAST_EPS_IN_FLOAT16:
+        raise UsageError(
+            f"model.adam_eps: got {eps:g}, allowed with trainer.precision 16-true: {LEAST_EPS_IN_FLOAT16:g} or more, "
+            "since float16 rounds the squares of small gradients to 0. Pass `--model.adam_eps 1e-4`, or take "
+            "bf16-true or 16-mixed."
+        )
+
+
+def keep_labels_exact(trainer: Any) -> None:
+    """Let the trainer convert a batch's labels to no other precision: in bfloat16 a score of 3.8 is 3.797."""
+    plugin = trainer.precision_plugin
+    convert = plugin.convert_input
+    if getattr(convert, "keeps_labels", False):
+        return
+
+    def convert_all_but_labels(batch: Any) -> Any:
+        converted = convert(batch)
+        if isinstance(batch, dict) and isinstance(batch.get("labels"), Tensor):
+            converted = {**converted, "labels": batch["labels"]}
+        return converted
+
+    convert_all_but_labels.keeps_labels = True  # type: ignore[attr-defined]
+    plugin.convert_input = convert_all_but_labels
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Values in float32, or in float64 if they are in it."""
+    return values if values.dtype == torch.float64 else values.float()
