@@ -412,3 +412,12 @@ def test_memory_that_is_out_is_no_fault_of_the_checkpoint(
         Fit(tmp_path / "run", tiny_model).run(path)
     assert not_restored(path, error.value) is None
     assert not_restored(None, error.value) is None
+
+
+def test_other_groups_of_parameters_are_refused(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "cut.ckpt"
+    with pytest.raises(CutError):
+        Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run()
+    for settings in ({"freeze": 1}, {"layer_decay": 0.9}):
+        with pytest.raises(RunError, match=r"optimizer trains 41 parameters in 2 groups.*Leave both as they were"):
+            Fit(tmp_path / "run", tiny_model, model=settings).run(path)

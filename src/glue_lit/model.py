@@ -48,7 +48,8 @@ class SequenceClassifier(OptimizedModel):
         dropout: Rate of dropout on hidden states, attention and head; null for the model's own.
         average: Validate and keep a moving average of the weights, of which each step leaves this share: 0.99 averages
             over about the last 100 steps; 0 for the weights themselves.
-        freeze: Leave the embeddings (0) and so many of the first layers as they are; null trains everything.
+        freeze: Leave the embeddings (0) and so many of the first layers as they are; null trains everything. A
+            decoder's layers follow its encoder's.
         layer_decay: Learning rate of each layer as a fraction of that of the layer above it; the head and what
             follows the layers have learning_rate itself, the embeddings the lowest.
         peft: Train adapters and the head in place of the encoder: peft.LoraConfig (its settings as

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from glue_lit.averaging import WeightAverage, weights_to_train_on
-from glue_lit.layers import layered_groups
+from glue_lit.layers import check_same_groups, layered_groups
 from glue_lit.optim import build_adamw, parameter_groups, schedule_factor, set_anew, supports_fused, warmup_steps
 from glue_lit.precisions import check_eps
 from glue_lit.processes import check_processes
@@ -53,12 +53,18 @@ class OptimizedModel(TaskModel):
             checkpoint["glue_lit"]["rows"] = table.tokens.cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Give the rows in use their moments, where training goes on; and the weights themselves, if unaveraged."""
+        """Give the rows in use their moments, where training goes on; and the weights themselves, if unaveraged.
+
+        Raises:
+            RunError: The optimizer would train other parameters than the checkpoint's, or in other groups.
+        """
         super().on_load_checkpoint(checkpoint)
         if self._is_fitting and not self.hparams["average"]:
             weights_to_train_on(checkpoint)
         if self._is_fitting and self._optimizer_is_ours:
-            parameters = [p for group in self._parameter_groups() for p in group["params"]]
+            groups = self._parameter_groups()
+            check_same_groups(groups, checkpoint, self.model.config.model_type)
+            parameters = [p for group in groups for p in group["params"]]
             fit_moments(self, parameters, checkpoint)
 
     def on_train_start(self) -> None:
