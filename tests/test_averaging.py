@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from command_line import glue_lit
 from lightning.pytorch import Callback, Trainer
 
 from glue_lit import BestCheckpoint, GLUEDataModule, SequenceClassifier
@@ -109,23 +108,6 @@ def test_a_new_process_scores_the_same(fitted: Any, place: Path) -> None:
     assert float(fresh.callback_metrics["val/loss"]) == pytest.approx(
         float(trainer.checkpoint_callback.best_model_score), abs=0
     )
-
-
-def test_averages_of_lightnings_own_are_refused(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # They are numbers of rows: 3 times 0.9 and 3 times 0.1 is less than 3, and cut to 2.
-    monkeypatch.chdir(tmp_path)
-    fit = (
-        "fit", "--data.source", "demo", "--model.name_or_path", tiny_model, "--trainer.accelerator", "cpu",
-        "--trainer.callbacks+=EMAWeightAveraging",
-    )  # fmt: skip
-    assert glue_lit(monkeypatch, *fit) == 2
-    assert "EMAWeightAveraging averages buffers, too" in capsys.readouterr().err
-    assert not (tmp_path / "lightning_logs").exists()
-    # Without buffers, a checkpoint in the middle of a validation still has the two sets of weights exchanged.
-    assert glue_lit(monkeypatch, *fit, "--trainer.callbacks.use_buffers=false") == 2
-    assert "Use `--model.average 0.99` in its place." in capsys.readouterr().err
 
 
 def test_a_fit_without_an_average_goes_on_with_the_weights(place: Path, tiny_model: Path, fitted: Any) -> None:

@@ -23,6 +23,7 @@ LAYERS = (
         "pretrained",
     ),
     (
+        "accumulation",
         "arguments",
         "checkpoints",
         "parse_errors",
@@ -32,6 +33,7 @@ LAYERS = (
         "machine",
         "precisions",
         "optim",
+        "refused_callbacks",
         "rows",
         "data",
         "adapters",

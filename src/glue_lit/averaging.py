@@ -1,15 +1,12 @@
 """A moving average of the weights, validated and kept in their place."""
 
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-
-from glue_lit.errors import UsageError
 
 EVERY = 10  # steps from one update to the next: it takes a pass over all weights, and 10 steps move them little
 
@@ -83,18 +80,3 @@ class WeightAverage(WeightAveraging):
 def weights_to_train_on(checkpoint: dict[str, Any]) -> None:
     """Put the weights themselves in the place of their average, for a fit that goes on without one; in place."""
     checkpoint["state_dict"] = checkpoint.get("current_model_state", checkpoint["state_dict"])
-
-
-def check_averaging(callbacks: Iterable[object]) -> None:
-    """Stop at an average of Lightning's own: it scores another model, or one that cannot be gone on with.
-
-    Raises:
-        UsageError: There is one.
-    """
-    for callback in callbacks:
-        if isinstance(callback, WeightAveraging) and not isinstance(callback, WeightAverage):
-            raise UsageError(
-                f"trainer.callbacks: {type(callback).__name__} averages buffers, too, which number an encoder's tokens "
-                "and positions, and a fit that is stopped in a validation goes on with the average in place of the "
-                "weights. Use `--model.average 0.99` in its place."
-            )

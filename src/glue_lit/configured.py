@@ -11,8 +11,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from glue_lit.accumulation import check_accumulation
 from glue_lit.arguments import resolve_arguments, setting
-from glue_lit.averaging import check_averaging
 from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, SaveConfig
 from glue_lit.checkpoints import check_undamaged, read_checkpoint
 from glue_lit.configs import check_config, config_files, where_set
@@ -28,6 +28,7 @@ from glue_lit.parse_errors import check_environment
 from glue_lit.parsing import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
 from glue_lit.precisions import check_eps, check_precision
 from glue_lit.processes import check_processes
+from glue_lit.refused_callbacks import check_callbacks, is_refused
 from glue_lit.run_directory import RunDirectory, RunLogger
 from glue_lit.runs import LOGS, Run, best_of, run_of
 from glue_lit.signals import EvaluationSignals, StopRequest
@@ -192,8 +193,11 @@ class ConfiguredCLI(LightningCLI):
         self.best = config["checkpoint"]
         trainer = config["trainer"]
         run = run_of(self._checkpoint) if self._checkpoint is not None else None
-        check_averaging(trainer.get("callbacks") or [])
-        callbacks = [*(trainer.get("callbacks") or []), self.watch, EvaluationSignals(self.stop)]
+        given = trainer.get("callbacks") or []
+        if self.subcommand == "fit":
+            check_callbacks(given)
+        given = [callback for callback in given if not is_refused(callback)]  # that of a run which had them is scored
+        callbacks = [*given, self.watch, EvaluationSignals(self.stop)]
         if self.subcommand != "fit":
             kwargs["logger"] = False
             if self.subcommand != "validate":
@@ -214,6 +218,8 @@ class ConfiguredCLI(LightningCLI):
         except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
         check_processes(made)
+        if self.subcommand == "fit":
+            check_accumulation(made)
         return made
 
     def _place_of_predictions(self, run: Run | None) -> tuple[Path, str]:

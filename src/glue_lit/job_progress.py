@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from glue_lit.accumulation import planned_steps
 from glue_lit.engine.job import FOLDER_VARIABLE, Job
 from glue_lit.whole_files import write_metrics
 
@@ -61,7 +62,7 @@ class JobProgress(Callback):
     def _write(self, trainer: Trainer) -> None:
         self._written = time.monotonic()
         if trainer.is_global_zero:
-            steps = trainer.estimated_stepping_batches
+            steps = planned_steps(trainer)
             write_metrics(
                 self._file,
                 {

@@ -8,11 +8,13 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from glue_lit.accumulation import batches_of_step, check_accumulation, planned_steps
 from glue_lit.averaging import WeightAverage, weights_to_train_on
 from glue_lit.layers import check_same_groups, layered_groups
 from glue_lit.optim import build_adamw, parameter_groups, schedule_factor, set_anew, supports_fused, warmup_steps
 from glue_lit.precisions import check_eps
 from glue_lit.processes import check_processes
+from glue_lit.refused_callbacks import check_callbacks, is_refused
 from glue_lit.rows import decay_with, fit_moments, rows_of, train_rows, trained_rows
 from glue_lit.task_model import TaskModel
 
@@ -70,6 +72,8 @@ class OptimizedModel(TaskModel):
     def on_train_start(self) -> None:
         """Take up this fit's settings, where a checkpoint has brought its own: a new learning rate is meant."""
         super().on_train_start()
+        # Lightning's scheduler sets it where an epoch begins, which a fit that goes on within one does not meet.
+        self.trainer.accumulate_grad_batches = batches_of_step(self.trainer, self.trainer.current_epoch)
         for config in self.trainer.lr_scheduler_configs if self._optimizer_is_ours else ():
             if isinstance(config.scheduler, LambdaLR):
                 groups = config.scheduler.optimizer.param_groups
@@ -82,9 +86,16 @@ class OptimizedModel(TaskModel):
         """A fit's average of the weights, if there is to be one.
 
         Raises:
-            UsageError: Processes would train without each other, or each a part of the model. (No hook comes before.)
+            UsageError: Processes would train without each other, or each a part of the model; or a callback would
+                change the training without a word. (No hook comes before.)
         """
         check_processes(self.trainer)
+        if self._is_fitting:
+            given = self.trainer.callbacks  # type: ignore[attr-defined]
+            # A refused one has no say in how this ends: OnExceptionCheckpoint would save what is not built yet.
+            self.trainer.callbacks = [callback for callback in given if not is_refused(callback)]  # type: ignore[attr-defined]
+            check_callbacks(given)
+            check_accumulation(self.trainer)
         decay = self.hparams["average"]
         return [WeightAverage(decay)] if decay and self._is_fitting else []
 
@@ -92,7 +103,7 @@ class OptimizedModel(TaskModel):
         """AdamW and a schedule that moves every step."""
         hp, adamw = self.hparams, self._adamw
         check_eps(str(self.trainer.precision), adamw["eps"])
-        total = int(self.trainer.estimated_stepping_batches)
+        total = int(planned_steps(self.trainer))
         optimizer = build_adamw(
             self._parameter_groups(),
             adamw["lr"],

@@ -24,6 +24,7 @@ _MESSAGES = (
     r".*could not find the monitored key",  # names are checked; this is a fit that validated nothing, and we say so
     r".*`loftq_config` specified but will be ignored",  # peft's own default
     r".*was configured with .*weights_only",
+    r".*the hooks will not be called on every batch",  # our optimizer_step is made for that
     r".*You're using the WeightAveraging callback",  # of sharded models, and of evaluations, which need no average
 )
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
+from glue_lit.accumulation import accumulation_schedule
 from glue_lit.custom import NO_TASK, CustomTask, custom_of, task_of
 from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is, leave_signals
 from glue_lit.data.custom import complete_task
@@ -116,7 +117,9 @@ class GLUEDataModule(TaskSplits):
             "the seed of the order": self._order_seed,
             "training rows": len(self.dataset("train")) if self._has_training_rows else None,
             "devices": self._place()[1],
-            "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches if trainer is not None else 1,
+            "trainer.accumulate_grad_batches": 1
+            if trainer is None
+            else accumulation_schedule(trainer) or trainer.accumulate_grad_batches,
         }
 
     def check_same_batches(self) -> None:

@@ -4,6 +4,7 @@ import inspect
 import os
 from typing import Any
 
+from glue_lit.accumulation import accumulation_schedule
 from glue_lit.tasks import TaskSpec, log_prefix
 
 Layout = dict[str, dict[str, list[Any]]]
@@ -56,11 +57,12 @@ def hyperparameters(trainer: Any, module: Any, data: Any) -> dict[str, Any]:
     for part in (data, module):
         found |= dict(part.hparams) if part is not None else {}
         defaults |= {name: p.default for name, p in inspect.signature(type(part).__init__).parameters.items()}
+    schedule = accumulation_schedule(trainer)
     found |= {
         "max_epochs": trainer.max_epochs,
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
-        "accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "accumulate_grad_batches": trainer.accumulate_grad_batches if schedule is None else str(schedule),
         "seed": int(os.environ["PL_GLOBAL_SEED"]) if "PL_GLOBAL_SEED" in os.environ else found.get("seed"),
     }
     return {
