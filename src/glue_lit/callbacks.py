@@ -66,21 +66,26 @@ class Bar(TQDMProgressBar):
 
 
 class EpochLines(Callback):
-    """Print a line after each validation during a fit."""
+    """Print a line after each validation during a fit: its scores, and the training loss's mean over the epoch so far.
+
+    The mean is over all steps and devices of the epoch, each batch with the same weight.
+    """
 
     def __init__(self) -> None:
         self._header: list[str] | None = None
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Print the epoch's line."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        loss: Any = pl_module.last_loss
-        scores: dict[str, float] = dict(pl_module.scores)  # type: ignore[arg-type]
+        loss = pl_module.epoch_loss.mean(trainer.strategy)
+        if not trainer.is_global_zero:
+            return
+        scores: dict[str, float] = dict(pl_module.scores)
         cells = {
             "epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
             "step": str(trainer.global_step),
-            "train/loss": "-" if loss is None else f"{float(loss):.4f}",
+            "train/loss": "-" if loss is None else f"{loss:.4f}",
             **{name: f"{value:.4f}" for name, value in scores.items()},
         }
         width = {name: max(len(name), 8) for name in cells}

@@ -19,7 +19,7 @@ from glue_lit.optim import Schedule, clip_with_norm, gradient_norm
 from glue_lit.optimized_model import OptimizedModel
 from glue_lit.resume import Position, batch_seed
 from glue_lit.scoring import SplitMetrics
-from glue_lit.tracking.points import TrainingPoint, is_point, learning_rates
+from glue_lit.tracking.points import EpochLoss, TrainingPoint, is_point, learning_rates
 
 
 class SequenceClassifier(OptimizedModel):
@@ -100,6 +100,7 @@ class SequenceClassifier(OptimizedModel):
         self.class_weights = ClassWeights(self.task.class_weights) if self.task.class_weights else None
         self.last_loss: Tensor | None = None  # of the last training batch, a scalar
         self.guard = DivergenceGuard(non_finite)
+        self.epoch_loss = EpochLoss()
         self._point = TrainingPoint()
         self._position = Position()
         self._seed = 0
@@ -118,6 +119,7 @@ class SequenceClassifier(OptimizedModel):
         own["skipped_steps"] = self.guard.skipped
         if self._is_fitting:
             own["point"] = self._point.state_dict()
+            own["epoch_loss"] = self.epoch_loss.state_dict()
             self._position.write(self.trainer, checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -127,6 +129,7 @@ class SequenceClassifier(OptimizedModel):
             own = checkpoint.get("glue_lit", {})
             self.guard.skipped = own.get("skipped_steps", 0)
             self._point.load_state_dict(own.get("point", {}), self.device)
+            self.epoch_loss.load_state_dict(own.get("epoch_loss", {}))
 
     # ---------------------------------------------------------------- training
 
@@ -180,7 +183,8 @@ class SequenceClassifier(OptimizedModel):
             optimizer.zero_grad()  # without gradients, the step changes nothing
             self._point.leave_out()
             return
-        self._point.take(norm, may_overflow=scaled)
+        losses = self._point.take(norm, may_overflow=scaled)
+        self.epoch_loss.add(self.trainer.current_epoch, losses)
         self._log_point(optimizer)
         limit = self.hparams["max_grad_norm"] if gradient_clip_val is None else gradient_clip_val
         if limit and gradient_clip_algorithm == "value":

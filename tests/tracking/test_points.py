@@ -1,5 +1,6 @@
 """What a point of the training curves is the mean of."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from kept_points import Points
 from lightning.pytorch import Callback, Trainer
 
 from glue_lit import GLUEDataModule, SequenceClassifier
+from glue_lit.callbacks import EpochLines
 from glue_lit.quiet import hush
-from glue_lit.tracking.points import TrainingPoint, learning_rates
+from glue_lit.tracking.points import EpochLoss, TrainingPoint, learning_rates
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +86,71 @@ def test_a_step_that_is_left_out_does_not_count() -> None:
     for one in (point, kept):
         assert one.means() == {"train/loss": 3.0, "weights/gradient_norm": 5.0}
         assert one.means() == {}
+
+
+class CutError(RuntimeError):
+    """What the test cuts a fit with."""
+
+
+class Cut(Callback):
+    """Writes a checkpoint where the 18th batch of all begins, and ends the fit there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.left = path, 18
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            trainer.save_checkpoint(self.path)
+            raise CutError
+
+
+def epoch_lines(
+    tiny_model: Path, printed: Any, *more: Callback, checkpoint: Path | None = None
+) -> tuple[list[str], Any]:
+    steps = Steps()
+    data = GLUEDataModule("cola", str(tiny_model), source="demo", batch_size=4, train_limit=46, validation_limit=5)
+    model = SequenceClassifier("cola", str(tiny_model), learning_rate=1e-3)
+    trainer = Trainer(
+        accelerator="cpu", precision="32-true", logger=False, callbacks=[steps, EpochLines(), *more], max_epochs=2,
+        num_sanity_val_steps=0, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        val_check_interval=6, accumulate_grad_batches=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    printed.readouterr()
+    with contextlib.suppress(CutError):
+        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    lines = [line.split() for line in printed.readouterr().out.splitlines()]
+    return [line[2] for line in lines if line and line[0] in ("1/2", "2/2")], steps
+
+
+def test_the_line_of_an_epoch_has_the_mean_of_the_epoch_so_far(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    lines, steps = epoch_lines(tiny_model, capsys)
+    means = [sum(losses) / len(losses) for losses in
+             (steps.losses[:6], steps.losses[:12], steps.losses[12:18], steps.losses[12:])]  # fmt: skip
+    assert lines == [f"{mean:.4f}" for mean in means]
+    assert len({*lines, f"{steps.losses[11]:.4f}"}) == 5  # none of them is that of the last batch
+    path = tmp_path / "cut.ckpt"
+    assert epoch_lines(tiny_model, capsys, Cut(path))[0] == lines[:2]
+    assert epoch_lines(tiny_model, capsys, checkpoint=path)[0] == lines[2:]
+
+
+def test_the_mean_of_an_epoch_is_over_all_devices() -> None:
+    class TwoDevices:
+        root_device = torch.device("cpu")
+
+        def reduce(self, found: torch.Tensor, reduce_op: str) -> torch.Tensor:
+            assert reduce_op == "sum"
+            return found + torch.tensor([7.0, 1.0])
+
+    loss = EpochLoss()
+    assert loss.mean(TwoDevices()) == 7.0  # nothing here yet
+    loss.add(0, [torch.tensor(1.0), torch.tensor(4.0)])
+    assert loss.mean(TwoDevices()) == 4.0
+    loss.add(1, [torch.tensor(1.0)])
+    assert loss.mean(TwoDevices()) == 4.0
+    loss.add(1, [])  # a step that was left out
+    assert loss.mean(TwoDevices()) == 4.0
