@@ -45,6 +45,7 @@ LAYERS = (
         "trainer_settings",
         "layers",
         "losses",
+        "model_limits",
         "divergence",
         "dropout",
         "signals",

@@ -10,12 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from glue_lit.data.batches import Batch, TokenDataset
+from glue_lit.data.sources import Rows
+from glue_lit.data.tokens import tokenise
 from glue_lit.errors import ModelError
 from glue_lit.exporting import Logits, Trained, plain_model
+from glue_lit.model_limits import PAGE
 
 NAME = "model.onnx"
-_SHAPES = ((1, 4), (2, 7), (5, 32), (3, 61))  # batch and length of the inputs that both sides are given
 _ALLOWED = 1e-4  # largest difference between two logits
+# The texts that both sides are given: short and long ones, some of them padded to the longest of their batch.
+_SENTENCES = (
+    "The room was lovely.", "No.", "The cook who made the soup asked for more salt, and nobody gave him any.",
+    "It rains.", "Was it the guide or the driver who lost the keys of room 12 on Monday?", "Two men sleep in the park.",
+)  # fmt: skip
+_BATCHES = ((0, 1), (2,), (3, 5, 4, 0, 1), (6, 2, 0))
+_LONG = " ".join(_SENTENCES[2:5])
 
 
 class _Logits(nn.Module):
@@ -48,11 +58,14 @@ def write_onnx(trained: Trained, path: Path) -> float:
     Raises:
         ModelError: It cannot be exported, or differs.
     """
-    names = [name for name in trained.tokenizer.model_input_names if name in trained.classifier.accepted]
+    batches = _examples(trained)
+    names = [
+        name for name in trained.tokenizer.model_input_names if name in trained.classifier.accepted & set(batches[0])
+    ]
     module = _Logits(plain_model(trained.classifier), names).eval()
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=trained.max_length)
     shapes = (tuple({0: batch, 1: length} for _ in names),)
-    example = tuple(torch.ones(2, 7, dtype=torch.long) for _ in names)
+    example = tuple(batches[0][name] for name in names)
     loud = logging.getLogger("torch.onnx"), logging.getLogger("onnxscript")
     levels = [logger.level for logger in loud]
     try:
@@ -65,13 +78,36 @@ def write_onnx(trained: Trained, path: Path) -> float:
                 dynamic_shapes=shapes, external_data=False, verbose=False,
             )  # fmt: skip
     except Exception as error:  # the exporter's own kinds, for operators that ONNX does not have
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"--format onnx: this architecture cannot be exported. PyTorch said: {reason}") from error
+        raise ModelError(_refusal(trained, "PyTorch's exporter", error)) from error
     finally:
         for logger, level in zip(loud, levels, strict=True):
             logger.setLevel(level)
     _forget_places(path)
-    return _compare(module, path, names, len(trained.tokenizer), trained.max_length)
+    try:
+        return _compare(module, path, batches, names)
+    except ModelError:
+        raise
+    except Exception as error:  # of the model's own code, or of the runtime, at a batch of another shape
+        raise ModelError(_refusal(trained, "With a batch of another shape, the runtime", error)) from error
+
+
+def _refusal(trained: Trained, who: str, error: Exception) -> str:
+    """That an architecture cannot be exported, in one sentence of the library's."""
+    kind = trained.classifier.model.config.model_type
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return (
+        f"--format onnx: a model of the architecture {kind} cannot be exported as ONNX. Export it without --format, as "
+        f"a folder for transformers; {PAGE} says which can. {who} said: {reason[:300]}"
+    )
+
+
+def _examples(trained: Trained) -> list[Batch]:
+    """Batches of texts as the task has them, tokenised and padded as for a prediction."""
+    texts = [*_SENTENCES, _LONG]
+    pairs = [*texts[1:], texts[0]] if len(trained.task.text_columns) == 2 else None
+    store = tokenise(Rows(texts, pairs, [None] * len(texts)), trained.tokenizer, trained.max_length, False)
+    dataset = TokenDataset(store, torch.arange(len(store)), trained.tokenizer)
+    return [dataset[rows] for rows in _BATCHES]
 
 
 def _forget_places(path: Path) -> None:
@@ -86,20 +122,14 @@ def _forget_places(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _compare(module: nn.Module, path: Path, names: list[str], words: int, max_length: int) -> float:
-    """The largest difference over some inputs of other shapes, half of them padded."""
+def _compare(module: nn.Module, path: Path, batches: list[Batch], names: list[str]) -> float:
+    """The largest difference over batches of several shapes, some of them padded."""
     compute = onnx_logits(path)
-    generator = torch.Generator().manual_seed(0)
     largest = 0.0
-    for rows, length in _SHAPES:
-        length = min(length, max_length)
-        ids = torch.randint(0, words, (rows, length), generator=generator)
-        mask = torch.ones_like(ids)
-        mask[: rows // 2, (length + 1) // 2 :] = 0
-        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    for batch in batches:
         with torch.inference_mode():
-            expected = module(*(inputs[name] for name in names))
-        largest = max(largest, float((compute(inputs) - expected).abs().max()))
+            expected = module(*(batch[name] for name in names))
+        largest = max(largest, float((compute(batch) - expected).abs().max()))
     if not largest <= _ALLOWED:
         raise ModelError(
             f"--format onnx: the export's logits differ from PyTorch's by {largest:.2g}, so it is not kept."

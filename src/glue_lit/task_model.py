@@ -15,6 +15,7 @@ from glue_lit.data.batches import Batch
 from glue_lit.dropout import cheapen_dropout, set_dropout
 from glue_lit.layers import freeze_layers
 from glue_lit.losses import task_loss
+from glue_lit.model_limits import check_runs_here, own_failure
 from glue_lit.precisions import at_least_float32, keep_labels_exact
 from glue_lit.runs import best_of
 from glue_lit.scoring import SplitMetrics
@@ -70,6 +71,7 @@ class TaskModel(LightningModule):
             built = build_from_run(self.task, self.hparams, saved)
         else:
             built = build_pretrained(self.task, self.hparams, self.must_be_trained)
+        check_runs_here(built.model)
         self.model, self.has_trained_head = built.model, built.has_trained_head
         if self.hparams["freeze"] is not None:
             freeze_layers(self.model, self.hparams["freeze"])
@@ -120,9 +122,18 @@ class TaskModel(LightningModule):
         return frozenset(names) & {"input_ids", "attention_mask", "token_type_ids"}
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits ``(batch, labels)`` in float32 (float64 for 64-true), or scores ``(batch, 1)`` for regression."""
+        """Logits ``(batch, labels)`` in float32 (float64 for 64-true), or scores ``(batch, 1)`` for regression.
+
+        Raises:
+            ModelError: The model's own code stops at the batch.
+        """
         self._build()
-        output = self.model(**{key: value for key, value in batch.items() if key in self.accepted})
+        try:
+            output = self.model(**{key: value for key, value in batch.items() if key in self.accepted})
+        except Exception as error:
+            if (explained := own_failure(self.model, error)) is None:
+                raise
+            raise explained from error
         return at_least_float32(output.logits)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:

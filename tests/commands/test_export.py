@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import yaml
 from command_line import glue_lit
+from tiny_folders import write_tiny
+from transformers import AutoTokenizer
 
 from glue_lit.data.sources import open_split
 from glue_lit.runs import Run
@@ -182,6 +184,46 @@ def test_onnx(
             probabilities = np.exp(row) / np.exp(row).sum()
             assert probabilities == pytest.approx(list(expected["probabilities"].values()), abs=1e-5)
     assert str(Path(sys.prefix)).encode() not in (folder / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["t5", "bert"])
+def test_onnx_is_tried_with_texts(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T5 needs an end-of-text token in each row; and a tokenizer may have more tokens than the model has rows."""
+    monkeypatch.chdir(tmp_path)
+    write_tiny(kind, Path("tiny"))
+    tokenizer = AutoTokenizer.from_pretrained("tiny")
+    tokenizer.add_tokens([f"unused{number}" for number in range(900)])
+    tokenizer.save_pretrained("tiny")
+    flags = (
+        "--trainer.max_epochs=1",
+        "--data.train_limit=16",
+        "--data.validation_limit=8",
+        "--trainer.accelerator=cpu",
+    )
+    fit = ("fit", "--data.task=mrpc", "--data.source=demo", "--model.name_or_path=tiny", *flags)
+    assert glue_lit(monkeypatch, *fit, "--trainer.precision=32-true") == 0
+    assert glue_lit(monkeypatch, "export", "--output=onnx", "--format=onnx") == 0
+    assert Path("onnx/model.onnx").is_file()
+
+
+@pytest.mark.parametrize("where", ["torch.onnx.export", "glue_lit.onnx_format.onnx_logits"])
+def test_what_onnx_lacks_is_said_and_nothing_is_written(
+    where: str, trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no operator\nlike it")
+
+    monkeypatch.setattr(where, fail)
+    assert (
+        glue_lit(monkeypatch, "export", "--run", trained["sst2"].path, f"--output={tmp_path}/onnx", "--format=onnx")
+        == 1
+    )
+    error = capsys.readouterr().err
+    assert "a model of the architecture bert cannot be exported as ONNX" in error
+    assert "no operator like it" in error
+    assert len(error.splitlines()) == 1
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_eight_bits_are_measured(

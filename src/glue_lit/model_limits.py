@@ -1,0 +1,44 @@
+"""What some architectures cannot do, and a failure of a model's own code, each as one message."""
+
+import sys
+from typing import Any
+
+from glue_lit.errors import GlueLitError, ModelError
+from glue_lit.refusals import refusal
+
+PAGE = "docs/architectures.md"  # has every architecture with what works
+_MRA = "transformers.models.mra.modeling_mra"
+
+
+def check_runs_here(model: Any) -> None:
+    """Stop at a model that computes something else here than it should.
+
+    Args:
+        model: A Hugging Face model.
+
+    Raises:
+        ModelError: It is an MRA without its CUDA kernels: transformers puts zeros in the place of its attention, so
+            that every text has the same output.
+    """
+    if model.config.model_type == "mra" and getattr(sys.modules.get(_MRA), "mra_cuda_kernel", None) is None:
+        raise ModelError(
+            "model.name_or_path: got a model of the architecture mra, whose attention needs CUDA kernels that are not "
+            "loaded here: without them transformers computes zeros in its place, and every text has the same output. "
+            f"Take it to a machine with a GPU and the packages kernels and ninja, or take another model ({PAGE})."
+        )
+
+
+def own_failure(model: Any, error: Exception) -> ModelError | None:
+    """One message for an error of the model's own code; ``None`` for what the system refuses, and for our own errors.
+
+    Args:
+        model: The Hugging Face model whose forward raised it.
+        error: What it raised.
+    """
+    if isinstance(error, GlueLitError) or refusal(error) is not None:
+        return None
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+    return ModelError(
+        f"A model of the architecture {model.config.model_type} cannot be run with these inputs: its own code stopped. "
+        f"{PAGE} says which architectures work, and what the others need. The library said: {reason}"
+    )
