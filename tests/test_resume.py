@@ -1,5 +1,6 @@
 """A fit that goes on from a checkpoint, wherever it was cut, ends as one that was never cut."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,78 +8,13 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
-from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.callbacks import EarlyStopping
+from small_fit import SEED, Clock, CutError, Fit, SaveAndCut
 
-from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
+from glue_lit import LastCheckpoint
 from glue_lit.errors import RunError
 from glue_lit.quiet import hush
 from glue_lit.resume import batch_seed, fit_progress, not_restored
-
-SEED = 5
-
-
-class CutError(RuntimeError):
-    """What the tests cut a fit with."""
-
-
-class History(Logger):
-    """Keep every logged point."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.points: list[tuple[int, str, float]] = []
-
-    name = "history"
-    version = 0
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self.points += [(int(step or 0), key, float(value)) for key, value in metrics.items() if key != "epoch"]
-
-
-class SaveAndCut(Checkpoint):
-    """At the nth call of a hook write a checkpoint, and end the fit there."""
-
-    def __init__(self, hook: str, count: int, path: Path) -> None:
-        self.left = count
-
-        def act(trainer: Trainer, *_: Any, **__: Any) -> None:
-            self.left -= 1
-            if self.left == 0:
-                trainer.save_checkpoint(path)
-                raise CutError
-
-        setattr(self, hook, act)
-
-
-class Fit:
-    """Everything of one fit on the demo corpus: 37 rows in batches of 4, so 10 an epoch."""
-
-    def __init__(self, folder: Path, tiny_model: Path, *callbacks: Callback, workers: int = 0, **settings: Any) -> None:
-        self.data = GLUEDataModule(
-            task="cola", source="demo", tokenizer=str(tiny_model), batch_size=4, train_limit=37, validation_limit=13,
-            num_workers=workers, eval_batch_size=4,
-        )  # fmt: skip
-        self.model = SequenceClassifier(
-            task="cola", name_or_path=str(tiny_model), learning_rate=1e-3, warmup=0.2, schedule="cosine",
-            **settings.pop("model", {}),
-        )  # fmt: skip
-        self.history = History()
-        self.best = BestCheckpoint()
-        self.best.dirpath = str(folder)
-        options: dict[str, Any] = {"max_epochs": 3} | settings
-        self.trainer = Trainer(
-            accelerator="cpu", logger=self.history, callbacks=[self.best, *callbacks], log_every_n_steps=1,
-            num_sanity_val_steps=0, enable_progress_bar=False, enable_model_summary=False, **options,
-        )  # fmt: skip
-
-    def run(self, checkpoint: Path | None = None) -> "Fit":
-        torch.manual_seed(SEED)
-        self.trainer.fit(self.model, self.data, ckpt_path=checkpoint, weights_only=True)
-        return self
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +105,57 @@ def test_goes_on_exactly(
         pytest.skip("this recipe does not get so far")
     second = Fit(tmp_path / "run", tiny_model, **settings).run(path)
     assert_same(reference(references, tmp_path, tiny_model, **settings), first, second, hook)
+
+
+# Ends that can come before the last batch of an epoch: what ends the fit, and what it is continued with.
+FLAT = {"model": {"schedule": "constant", "warmup": 0}}  # a schedule that does not depend on the number of steps
+ENDS: dict[str, tuple[dict[str, Any], Callable[[], list[Callback]], dict[str, Any]]] = {
+    "steps": (FLAT | {"max_steps": 14}, list, FLAT | {"max_steps": 30}),
+    "steps-in-the-first-epoch": (FLAT | {"max_steps": 1}, list, FLAT | {"max_steps": 30}),
+    "steps-then-no-limit": (FLAT | {"max_steps": 14}, list, FLAT | {"max_steps": -1}),
+    "steps-of-several-batches": (
+        FLAT | {"max_steps": 6, "accumulate_grad_batches": 4}, list,
+        FLAT | {"max_steps": 9, "accumulate_grad_batches": 4},
+    ),
+    "steps-and-an-average": (
+        {"model": FLAT["model"] | {"average": 0.9}, "max_steps": 14}, list, {"model": FLAT["model"] | {"average": 0.9}}
+    ),
+    "time": ({}, lambda: [Clock(13)], {}),
+    "time-within-an-accumulation": (
+        {"accumulate_grad_batches": 4}, lambda: [Clock(13)], {"accumulate_grad_batches": 4}
+    ),
+    "time-within-a-short-group": (
+        {"accumulate_grad_batches": 4}, lambda: [Clock(19)], {"accumulate_grad_batches": 4}
+    ),
+    "early-stopping": (
+        {"val_check_interval": 5}, lambda: [EarlyStopping("val/loss", mode="max", patience=2, min_delta=10.0)],
+        {"val_check_interval": 5},
+    ),
+    "early-stopping-within-an-accumulation": (
+        {"val_check_interval": 6, "accumulate_grad_batches": 4},
+        lambda: [EarlyStopping("val/loss", mode="max", patience=1, min_delta=10.0)],
+        {"val_check_interval": 6, "accumulate_grad_batches": 4},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "end", [pytest.param(end, marks=() if "time" in end or end == "steps" else pytest.mark.slow) for end in ENDS]
+)
+def test_a_fit_that_ended_within_an_epoch_is_continued_there(
+    references: dict[str, Fit], tmp_path: Path, tiny_model: Path, end: str
+) -> None:
+    before, callbacks, after = ENDS[end]
+    last = LastCheckpoint()
+    last.dirpath = str(tmp_path / "run")
+    first = Fit(tmp_path / "run", tiny_model, *callbacks(), last, **before).run()
+    second = Fit(tmp_path / "run", tiny_model, **after).run(last.path)
+    whole = reference(references, tmp_path, tiny_model, **after)
+    # The score of the weights that it ended with is one more.
+    extra = [step for step in first.scored() if step not in whole.scored()]
+    first.history.points = [p for p in first.history.points if not (p[1].startswith("val/") and p[0] + 1 in extra)]
+    assert_same(whole, first, second, "end")
+    assert len(extra) <= 1
 
 
 class Fault(Callback):

@@ -12,9 +12,11 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.job_progress import end_with_driver
 from glue_lit.machine import keep_freed_memory
+from glue_lit.position import is_within_epoch
 from glue_lit.quiet import quiet_loggers
-from glue_lit.resume import fit_progress, is_within_epoch, not_restored
+from glue_lit.resume import fit_progress, not_restored
 from glue_lit.runs import run_of
+from glue_lit.stopping import how_ended
 from glue_lit.summary import (
     advice,
     run_record,
@@ -25,6 +27,7 @@ from glue_lit.summary import (
     say_skipped,
     say_speed,
     say_stopped,
+    say_unscored,
     score_intervals,
     shown,
 )
@@ -37,6 +40,8 @@ from glue_lit.whole_files import write_metrics
 
 class GlueLitCLI(ConfiguredCLI):
     """The commands ``fit``, ``validate``, ``test`` and ``predict``."""
+
+    _is_over = False  # a fit that is continued at its end, and has said so
 
     # ---------------------------------------------------------------- commands
 
@@ -74,6 +79,7 @@ class GlueLitCLI(ConfiguredCLI):
             say(f"It has finished all {limit} epochs; `--trainer.max_epochs N` with a larger N goes on.")
         if 0 < most <= steps:
             say(f"It has done all {most} steps; `--trainer.max_steps N` with a larger N goes on.")
+        self._is_over = 0 < limit <= epochs or 0 < most <= steps
 
     def _check_batches(self, saved: dict[str, Any], loop: dict[str, Any]) -> None:
         """Stop where a fit would go on within an epoch with other batches."""
@@ -87,9 +93,11 @@ class GlueLitCLI(ConfiguredCLI):
     def after_fit(self) -> None:
         """Score the best checkpoint and write the final figures."""
         best, has_curves = Path(self.best.best_model_path or "."), bool(boards(self.trainer))
+        if self.trainer.is_global_zero and not self._is_over and self.trainer.global_step:
+            say(how_ended(self.trainer))
         if not best.is_file():
             if self.trainer.is_global_zero and not self._setting("trainer.fast_dev_run"):
-                say("Nothing was validated, so there is no best checkpoint and no score.")
+                say_unscored(self.trainer)
             self._give({"checkpoint": None, "metrics": {}})
             return
         self.trainer.logger = None  # this is no point of the curves

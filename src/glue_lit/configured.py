@@ -33,6 +33,7 @@ from glue_lit.run_directory import RunDirectory, RunLogger
 from glue_lit.runs import LOGS, Run, best_of, run_of
 from glue_lit.signals import EvaluationSignals, StopRequest
 from glue_lit.speed import TrainingSpeed
+from glue_lit.stopping import early_stop
 from glue_lit.tasks import logged_names
 from glue_lit.tracking.pages import TensorBoardPages
 from glue_lit.trainer_settings import check_seed, check_trainer
@@ -206,7 +207,14 @@ class ConfiguredCLI(LightningCLI):
         else:
             self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
             # The directory first, which opens the curves; the clock of the steps last of those that take time.
-            callbacks += [self.directory, EpochLines(), self.pages, self.speed, self.last]
+            callbacks += [
+                self.directory,
+                EpochLines(),
+                self.pages,
+                self.speed,
+                *early_stop(self._setting("early_stopping"), self.best, trainer),
+                self.last,
+            ]
             if (folder := job_folder()) is not None:
                 callbacks.append(JobProgress(folder, self.best.monitor))
             if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same

@@ -6,13 +6,15 @@ from typing import Any, Literal
 
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from glue_lit.checkpoints import AtomicCheckpointIO
 from glue_lit.console import say
 from glue_lit.errors import RunError, Stopped
+from glue_lit.fit_loop import score_last_step
 from glue_lit.processes import check_shared
 from glue_lit.signals import StopRequest
+from glue_lit.stopping import EarlyStop, stopped_early
 from glue_lit.tasks import best_is
 from glue_lit.whole_files import whole_binary
 
@@ -117,15 +119,21 @@ class LastCheckpoint(ModelCheckpoint):
         _write_atomically(trainer)
         super().setup(trainer, pl_module, stage)
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Train no further where the checkpoint's fit had stopped early."""
+        super().on_fit_start(trainer, pl_module)
+        # It may have been killed after its early end, before the final scores: training is over all the same.
+        if (early := stopped_early(trainer)) is not None:
+            trainer.should_stop = True
+            if trainer.is_global_zero:
+                ours = "`--early_stopping N` with a larger N, or null, goes on"
+                theirs = "take it out of trainer.callbacks to train on"
+                say(f"Early stopping had ended this run; {ours if isinstance(early, EarlyStop) else theirs}.")
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on a signal is a request."""
         super().on_train_start(trainer, pl_module)
         self.stop.begin(trainer)
-        # It may have been killed after its early end, before the final scores: training is over all the same.
-        if any(isinstance(other, EarlyStopping) and _has_stopped(other) for other in trainer.callbacks):  # type: ignore[attr-defined]
-            trainer.should_stop = True
-            if trainer.is_global_zero:
-                say("EarlyStopping had ended this run; take it out of trainer.callbacks to train on.")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on a signal ends the program at once."""
@@ -163,6 +171,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it; then stop if asked to."""
+        score_last_step(trainer)
         self._save(trainer)
         if signum := self.stop.agreed(trainer):
             raise Stopped(signum, agreed=True)
@@ -193,8 +202,3 @@ class LastCheckpoint(ModelCheckpoint):
 
 def _is_trial(trainer: Trainer) -> bool:
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
-
-
-def _has_stopped(early: EarlyStopping) -> bool:
-    reason = getattr(early, "stopping_reason", None)
-    return bool(early.stopped_epoch) or (reason is not None and reason.value > 0)

@@ -12,12 +12,14 @@ from glue_lit.adapters import PeftMethod, plain_settings
 from glue_lit.custom import custom_of, task_of
 from glue_lit.data.batches import Batch
 from glue_lit.divergence import DivergenceGuard, NonFinite
+from glue_lit.fit_loop import score_every_end
 from glue_lit.hyperparameters import check_hyperparameters
 from glue_lit.losses import ClassWeights, twice, weighted_loss
 from glue_lit.losses import r_drop as r_drop_penalty
 from glue_lit.optim import Schedule, clip_with_norm, gradient_norm
 from glue_lit.optimized_model import OptimizedModel
-from glue_lit.resume import Position, batch_seed
+from glue_lit.position import Position
+from glue_lit.resume import batch_seed
 from glue_lit.scoring import SplitMetrics
 from glue_lit.tracking.points import EpochLoss, TrainingPoint, is_point, learning_rates
 
@@ -118,6 +120,7 @@ class SequenceClassifier(OptimizedModel):
         own = checkpoint["glue_lit"]
         own["skipped_steps"] = self.guard.skipped
         if self._is_fitting:
+            own["scored_step"] = self._position.scored_step
             own["point"] = self._point.state_dict()
             own["epoch_loss"] = self.epoch_loss.state_dict()
             self._position.write(self.trainer, checkpoint["loops"]["fit_loop"])
@@ -128,6 +131,7 @@ class SequenceClassifier(OptimizedModel):
         if self._is_fitting:
             own = checkpoint.get("glue_lit", {})
             self.guard.skipped = own.get("skipped_steps", 0)
+            self._position.scored_step = own.get("scored_step")
             self._point.load_state_dict(own.get("point", {}), self.device)
             self.epoch_loss.load_state_dict(own.get("epoch_loss", {}))
 
@@ -140,6 +144,11 @@ class SequenceClassifier(OptimizedModel):
         if self.task.is_regression or (weights is None and not smoothing):
             return self.loss(logits, labels)
         return weighted_loss(logits, labels, None if weights is None else weights.values, smoothing)
+
+    def on_fit_start(self) -> None:
+        """See to it that the weights that the fit ends with are scored."""
+        super().on_fit_start()
+        score_every_end(self.trainer)
 
     def on_train_start(self) -> None:
         """Go on exactly where the checkpoint stands, if the fit continues from one."""
@@ -225,3 +234,10 @@ class SequenceClassifier(OptimizedModel):
         """Log the metrics of every validation split."""
         super().on_validation_epoch_end()
         self._position.is_validated = True
+        if self._is_fitting and not self.trainer.sanity_checking:
+            self._position.scored_step = self.trainer.global_step
+
+    @property
+    def scored_step(self) -> int | None:
+        """Optimizer steps behind the weights that a fit has scored last; ``None`` if it has scored none."""
+        return self._position.scored_step

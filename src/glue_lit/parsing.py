@@ -53,6 +53,14 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
         default=None,
         help="Write last.ckpt every so many optimizer steps too; null for the ends of epochs only.",
     )
+    parser.add_argument(
+        "--early_stopping",
+        type=PositiveInt | None,
+        default=None,
+        metavar="PATIENCE",
+        help="End the fit after so many validations without a better value of what picks the best checkpoint (the "
+        "task's metric, or checkpoint.monitor); null to train to the end.",
+    )
     parser.link_arguments("data.task", "model.task")
     parser.link_arguments("data.custom", "model.custom", compute_fn=_settings)
     parser.link_arguments("model.name_or_path", "data.tokenizer")

@@ -100,6 +100,16 @@ def say_collapsed(model: SequenceClassifier) -> None:
             )
 
 
+def say_unscored(trainer: Trainer) -> None:
+    """Say why a fit has no score."""
+    if not trainer.global_step:
+        say("Nothing was trained, so there is no best checkpoint and no score.")
+        return
+    why = " (trainer.limit_val_batches is 0)" if trainer.limit_val_batches == 0 else ""
+    say(f"Nothing was validated{why}, so there is no best checkpoint and no score.")
+    say("Score it    glue-lit validate --ckpt_path last")
+
+
 def say_skipped(model: SequenceClassifier) -> None:
     """Say how many optimizer steps were left out, if any were."""
     if model.guard.skipped:
