@@ -57,6 +57,7 @@ SETTINGS = (
     Setting("trainer.limit_val_batches", "Batches of a validation", off=1.0),
     Setting("checkpoint.monitor", "Checkpoint picked by"),
     Setting("checkpoint.mode", "Best is"),
+    Setting("early_stopping", "Validations without improvement, at most"),
     Setting("trainer.callbacks", "Callbacks"),
     Setting("trainer.precision", "Precision"),
     Setting("trainer.strategy", "Strategy", off="auto"),
