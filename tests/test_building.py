@@ -19,6 +19,17 @@ def test_a_tokenizer_of_another_model() -> None:
         check_tokens(model, torch.tensor([0, 10]), "x")
 
 
+def test_a_tokenizer_with_more_types_than_the_model() -> None:
+    model = SimpleNamespace(get_input_embeddings=lambda: nn.Embedding(10, 2), config=SimpleNamespace(type_vocab_size=2))
+    check_tokens(model, torch.tensor([9]), "x", torch.tensor([1], dtype=torch.uint8))
+    check_tokens(model, torch.tensor([]), "x", torch.tensor([], dtype=torch.uint8))
+    with pytest.raises(ModelError, match=r"of 'x' gives a token the type 2, and the model knows 2 \(0 to 1\)"):
+        check_tokens(model, torch.tensor([9]), "x", torch.tensor([0, 2], dtype=torch.uint8))
+    for others in ({}, {"type_vocab_size": 0}):  # without a table: segments that are compared, or none
+        model.config = SimpleNamespace(**others)
+        check_tokens(model, torch.tensor([9]), "x", torch.tensor([2], dtype=torch.uint8))
+
+
 def test_an_architecture_that_does_not_say_how_many_tokens_it_has() -> None:
     def unknown() -> Any:
         raise NotImplementedError

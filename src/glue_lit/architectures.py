@@ -12,12 +12,13 @@ from glue_lit.refusals import refusal
 _MODEL = "AutoModelForSequenceClassification"
 
 
-def empty_model(values: dict[str, Any], hparams: Mapping[str, Any]) -> Any:
+def empty_model(values: dict[str, Any], hparams: Mapping[str, Any], padding: int | None = None) -> Any:
     """A model with random weights, from the values of its configuration.
 
     Args:
         values: As in ``config.json``.
         hparams: Those of `SequenceClassifier`, which say whether and from where code may be taken.
+        padding: The padding id that its configuration is given; ``None`` for its own.
 
     Raises:
         ModelError: No model can be made of them, or one that takes code which may not be run.
@@ -28,6 +29,7 @@ def empty_model(values: dict[str, Any], hparams: Mapping[str, Any]) -> Any:
     trusted = hparams["trust_remote_code"]
     try:
         config, options = _configuration(dict(values), hparams if trusted else {})
+        set_padding(config, padding)
         with pretrained.quiet():
             return AutoModelForSequenceClassification.from_config(
                 config, dtype=torch.float32, trust_remote_code=trusted, **options, **attention(hparams)
@@ -44,6 +46,17 @@ def empty_model(values: dict[str, Any], hparams: Mapping[str, Any]) -> Any:
             ) from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ModelError(f"The checkpoint's configuration is none that a model can be made of ({reason}).") from error
+
+
+def set_padding(config: Any, padding: int | None) -> None:
+    """Write a padding id into a configuration, and into those within it that have one; nothing for ``None``."""
+    if padding is None:
+        return
+    for part in vars(config).values():
+        if hasattr(part, "model_type") and hasattr(part, "to_dict"):
+            set_padding(part, padding)
+    if hasattr(config, "pad_token_id"):
+        config.pad_token_id = padding
 
 
 def _has_own_code(values: Mapping[str, Any]) -> bool:

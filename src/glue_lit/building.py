@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from glue_lit import pretrained
 from glue_lit.adapters import add_adapters, merged
-from glue_lit.architectures import attention, empty_model
+from glue_lit.architectures import attention, empty_model, set_padding
 from glue_lit.errors import ModelError
 from glue_lit.heads import check_trained, head_of, label_order, renew, reorder
 from glue_lit.precisions import at_least_float32
@@ -31,7 +31,9 @@ class Built(NamedTuple):
     new: frozenset[str] = frozenset()
 
 
-def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained: bool = False) -> Built:
+def build_pretrained(
+    task: TaskSpec, hparams: Mapping[str, Any], must_be_trained: bool = False, padding: int | None = None
+) -> Built:
     """A model with pretrained weights.
 
     The head of a model that was fine-tuned on the same labels is kept, its outputs put into the task's order by
@@ -41,6 +43,7 @@ def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained
         task: Names the labels.
         hparams: Those of `SequenceClassifier`.
         must_be_trained: Stop where the head is new.
+        padding: The padding id that its configuration is given; ``None`` for its own.
 
     Raises:
         ModelError: It cannot be loaded, or its head is new and must not be.
@@ -50,14 +53,17 @@ def build_pretrained(task: TaskSpec, hparams: Mapping[str, Any], must_be_trained
     where = {"revision": hparams["revision"], "trust_remote_code": hparams["trust_remote_code"]}
     config = pretrained.load("model", AutoConfig.from_pretrained, hparams["name_or_path"], **where)
     labels = dict(config.id2label)
+    for name, value in _outputs(task).items():
+        setattr(config, name, value)
+    set_padding(config, padding)
     model, loaded = pretrained.load(
         "model",
         AutoModelForSequenceClassification.from_pretrained,
         hparams["name_or_path"],
+        config=config,
         dtype=torch.float32,  # else a checkpoint stored in half precision is trained in it
         ignore_mismatched_sizes=True,  # the head of another task
         output_loading_info=True,
-        **_outputs(task),
         **where,
         **attention(hparams),
     )
@@ -95,7 +101,9 @@ def _head_weight(model: Any) -> str | None:
     return next((name for name, parameter in model.named_parameters() if parameter is weight), None)
 
 
-def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architecture: str) -> Any:
+def build_from_architecture(
+    task: TaskSpec, hparams: Mapping[str, Any], architecture: str, padding: int | None = None
+) -> Any:
     """A model as a checkpoint's ``architecture`` (JSON) describes it, to be filled with the checkpoint's weights.
 
     Raises:
@@ -110,14 +118,16 @@ def build_from_architecture(task: TaskSpec, hparams: Mapping[str, Any], architec
             f"The checkpoint's labels are {', '.join(labels)}; task {task.name} has "
             f"{', '.join(task.labels) or 'a score'}. Take a run of this task, or another data.task."
         )
-    return empty_model(values, hparams)
+    return empty_model(values, hparams, padding)
 
 
 def _place(number: str) -> int:
     return int(number) if number.isdecimal() and len(number) < 10 else -1
 
 
-def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[str, Any]) -> Built:
+def build_from_run(
+    task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[str, Any], padding: int | None = None
+) -> Built:
     """A model with the encoder of a checkpoint, adapters merged into it.
 
     As in RoBERTa's recipe for RTE, MRPC and STS-B, which start from MNLI (Liu et al. 2019, section 5.1). The head is
@@ -127,10 +137,11 @@ def build_from_run(task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[st
         task: Names the labels.
         hparams: Those of `SequenceClassifier`.
         saved: The checkpoint's content.
+        padding: The padding id that its configuration is given; ``None`` for its own.
     """
     values = json.loads(saved["hyper_parameters"]["architecture"])
     order = label_order(values["id2label"], task)
-    model = empty_model(values | _outputs(task), hparams)
+    model = empty_model(values | _outputs(task), hparams, padding)
     fresh = model.state_dict()
     weights = _whole_weights(saved, hparams)
     fitting = {name: value for name, value in weights.items() if name in fresh and value.shape == fresh[name].shape}
@@ -155,17 +166,25 @@ def _whole_weights(saved: Mapping[str, Any], hparams: Mapping[str, Any]) -> dict
     return merged_weights
 
 
-def check_tokens(model: Any, ids: Tensor, name: str) -> None:
+def check_tokens(model: Any, ids: Tensor, name: str, types: Tensor | None = None) -> None:
     """Stop at a tokenizer of another model, whose tokens this one does not have.
 
     Args:
         model: The Hugging Face model.
         ids: What the tokenizer gives, int, of any shape.
         name: The model's, for the message.
+        types: The ``token_type_ids`` that it gives, if it does.
 
     Raises:
-        ModelError: A token has no embedding.
+        ModelError: A token, or its type, has no embedding.
     """
+    kinds = None if types is None else getattr(model.config, "type_vocab_size", None)
+    highest = int(types.max()) if types is not None and types.numel() else 0
+    if isinstance(kinds, int) and 0 < kinds <= highest:
+        raise ModelError(
+            f"model.name_or_path: the tokenizer of {name!r} gives a token the type {highest}, and the model knows "
+            f"{kinds} (0 to {kinds - 1}): they do not belong together. Take both from one model."
+        )
     try:
         rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
     except NotImplementedError:  # an architecture that does not say

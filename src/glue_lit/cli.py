@@ -60,13 +60,14 @@ class GlueLitCLI(ConfiguredCLI):
             self.datamodule.use_checkpoint(self.origin)
         self.model.must_be_trained = saved is None and self.subcommand != "fit"
         self.datamodule.load(str(self.subcommand))
+        self.model.padding = self.datamodule.padding
         epochs = steps = 0
         if saved is not None and self._checkpoint is not None and self.subcommand == "fit":
             loop, epochs, steps = fit_progress(self._checkpoint, saved, self.trainer.fit_loop.state_dict())
             self._check_batches(saved, loop)
         self.model.configure_model()
         for store in self.datamodule.stores:
-            check_tokens(self.model.model, store.input_ids, self.model.hparams["name_or_path"])
+            check_tokens(self.model.model, store.input_ids, self.model.hparams["name_or_path"], store.token_type_ids)
         if not self.trainer.is_global_zero:
             return
         say_data(self.datamodule, str(self.subcommand))

@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from glue_lit.architectures import set_padding
 from glue_lit.building import check_tokens
 from glue_lit.checkpoints import check_undamaged, read_checkpoint
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.model_inputs import longest_input, needs_equal_lengths, padding_for, suited
 from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.sources import Rows
-from glue_lit.data.tokenizers import load_tokenizer, longest_input, unpack
+from glue_lit.data.tokenizers import load_tokenizer, unpack
 from glue_lit.data.tokens import tokenise
 from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.model import SequenceClassifier
@@ -56,13 +58,15 @@ def load_classifier(
             f"of {own.get('name_or_path')!r}, pass `--model.trust_remote_code true`, and it is loaded from there."
         )
     classifier = _built(checkpoint, trust_remote_code)
-    config = classifier.model.config
+    config = _values(classifier)
     if files:
-        tokenizer = unpack({name: content.clone() for name, content in files.items()}, config.model_type)
+        tokenizer = unpack({name: content.clone() for name, content in files.items()}, config["model_type"])
     else:
-        tokenizer = load_tokenizer(classifier.hparams["name_or_path"], classifier.hparams["revision"], True)
+        found = load_tokenizer(classifier.hparams["name_or_path"], classifier.hparams["revision"], True)
+        tokenizer = suited(found, config)
+    set_padding(classifier.model.config, padding_for(tokenizer, config))  # of a checkpoint that has another's
     wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
-    longest = longest_input(tokenizer, config.to_dict() | {"model_type": config.model_type}, wanted)
+    longest = longest_input(tokenizer, config, wanted)
     return classifier, tokenizer, longest, saved
 
 
@@ -90,6 +94,7 @@ class Predictor:
     ) -> None:
         classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
         self.task = classifier.task
+        self._equal_lengths = needs_equal_lengths(_values(classifier))
         precision = precision or (saved.get("glue_lit") or {}).get("precision") or "32-true"
         self._autocast = _AUTOCAST.get(precision)
         if precision in _TRUE:
@@ -101,8 +106,9 @@ class Predictor:
     def logits(self, chunks: Iterable[tuple[Rows, _Kept]]) -> Iterator[tuple[Tensor, _Kept]]:
         """Logits ``(rows, labels)`` in float32 of each chunk of rows, with what was handed in beside it.
 
-        Within a chunk, rows of about the same length go into a batch of about 8192 tokens; the order of the
-        result is that of the rows. No more than a chunk is held.
+        Within a chunk, rows of about the same length (of exactly the same, for a model whose logits depend on
+        padding) go into a batch of about 8192 tokens; the order of the result is that of the rows. No more than a
+        chunk is held.
         """
         for rows, kept in chunks:
             store = tokenise(rows, self._tokenizer, self._max_length, self.task.is_regression)
@@ -111,7 +117,8 @@ class Predictor:
     def of_dataset(self, dataset: TokenDataset) -> Tensor:
         """Logits ``(examples, labels)`` in float32 of tokenised examples, in their order."""
         found = torch.empty(len(dataset), self.task.num_labels, device="cpu")
-        check_tokens(self._replicas[0].model, dataset.store.input_ids, str(self._checkpoint))
+        model, store = self._replicas[0].model, dataset.store
+        check_tokens(model, store.input_ids, str(self._checkpoint), store.token_type_ids)
         free: queue.SimpleQueue[SequenceClassifier] = queue.SimpleQueue()
         for replica in self._replicas:
             free.put(replica)
@@ -126,7 +133,7 @@ class Predictor:
             finally:
                 free.put(replica)
 
-        for _ in self._map(work, EvaluationSampler(dataset.lengths, tokens=_TOKENS)):
+        for _ in self._map(work, EvaluationSampler(dataset.lengths, tokens=_TOKENS, equal_lengths=self._equal_lengths)):
             pass
         if not found.isfinite().all():
             raise RunError(
@@ -171,6 +178,13 @@ def _built(checkpoint: Path, trust_remote_code: bool) -> SequenceClassifier:
         reason = " ".join(str(error).split())[:300]
         raise RunError(f"{checkpoint} is not a checkpoint that a model can be made of ({reason}).") from error
     return found.eval()
+
+
+def _values(classifier: SequenceClassifier) -> dict[str, Any]:
+    """The configuration of its model as plain values."""
+    config = classifier.model.config
+    values: dict[str, Any] = config.to_dict() | {"model_type": config.model_type}
+    return values
 
 
 def _usual_size(rows: int, most: int) -> int:

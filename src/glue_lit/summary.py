@@ -31,6 +31,8 @@ def say_data(data: GLUEDataModule, stage: str) -> None:
     known = {"hub": "Hub", "demo": "demo corpus"}
     source = known.get(data.hparams["source"]) or shown(Path(data.hparams["source"]))
     say(f"{data.task.title} ({data.task.name}), {source}: {rows}")
+    if stage == "fit" and (note := data.padding_note) is not None:
+        say(note)
     for line in says(data.custom, data.hparams["source"]) if data.custom.text_columns and stage == "fit" else ():
         say(line)
 

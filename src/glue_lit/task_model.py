@@ -30,6 +30,8 @@ class TaskModel(LightningModule):
         task: What it is for; set by the class that has the settings, as are the metrics.
         metrics: Of the task's splits.
         must_be_trained: Whether to stop where the pretrained model's head is not one of this task.
+        padding: The padding id that its configuration is given where the trainer's data module says none; ``None`` for
+            its own.
         has_trained_head: Whether it was one, once the model is built from pretrained weights.
         scores: Of the last evaluation, in float64.
         predicted: By split how many examples were given each label.
@@ -42,6 +44,7 @@ class TaskModel(LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.must_be_trained = False
+        self.padding: int | None = None
         self.has_trained_head = False
         self.scores: dict[str, float] = {}
         self.predicted: dict[str, dict[str, int]] = {}
@@ -64,13 +67,14 @@ class TaskModel(LightningModule):
     def _build(self) -> None:
         if "model" in self._modules:
             return
+        padding = self._padding_id
         if self._architecture is not None:
-            built = Built(build_from_architecture(self.task, self.hparams, self._architecture), False)
+            built = Built(build_from_architecture(self.task, self.hparams, self._architecture, padding), False)
         elif self.hparams["init_from"] is not None:
             saved = read_checkpoint(best_of(self.hparams["init_from"]))
-            built = build_from_run(self.task, self.hparams, saved)
+            built = build_from_run(self.task, self.hparams, saved, padding)
         else:
-            built = build_pretrained(self.task, self.hparams, self.must_be_trained)
+            built = build_pretrained(self.task, self.hparams, self.must_be_trained, padding)
         check_runs_here(built.model)
         self.model, self.has_trained_head = built.model, built.has_trained_head
         if self.hparams["freeze"] is not None:
@@ -83,6 +87,12 @@ class TaskModel(LightningModule):
             self.hparams["peft"] = add_adapters(self.model, self.hparams["peft"], built.new)
         # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
         self.model.train()
+
+    @property
+    def _padding_id(self) -> int | None:
+        data: Any = getattr(self._trainer, "datamodule", None)
+        found: int | None = getattr(data, "padding", None)
+        return self.padding if found is None else found
 
     def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
         """Build the model as a checkpoint says, because its weights will be loaded: no Hub, no pretrained weights."""

@@ -41,6 +41,21 @@ def test_evaluation_covers_every_row_once(examples: int, world: int, size: int |
     assert all(len(batch) <= (size or examples) for share in shares for batch in share)
 
 
+@pytest.mark.parametrize("size", [None, 1, 4])
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("examples", SIZES)
+def test_evaluation_in_batches_of_equal_lengths(examples: int, world: int, size: int | None) -> None:
+    of = lengths(examples)
+    samplers = [EvaluationSampler(of, rank, world, size, tokens=100, equal_lengths=True) for rank in range(world)]
+    shares = [list(sampler) for sampler in samplers]
+    seen = [row for share in shares for batch in share for row in batch if row >= 0]
+    assert sorted(seen) == list(range(examples))
+    assert {len(share) for share in shares} == {len(samplers[0])}
+    for batch in (batch for share in shares for batch in share):
+        assert batch == [-1] or len(of[batch].unique()) == 1
+        assert len(batch) <= (size or max(1, 100 // int(of[batch[0]])))
+
+
 def test_evaluation_is_the_same_in_every_epoch() -> None:
     sampler = EvaluationSampler(lengths(70), 0, 2)
     first = list(sampler)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from glue_lit.data.tokenizers import load_tokenizer, longest_input, pack, unpack
+from glue_lit.data.model_inputs import longest_input
+from glue_lit.data.tokenizers import load_tokenizer, pack, unpack
 from glue_lit.data.tokens import tokenizer_fingerprint
 from glue_lit.errors import ModelError
 
@@ -151,13 +152,6 @@ def test_files_that_are_no_tokenizer(tokenizer: Any, content: bytes) -> None:
 
 
 # ---------------------------------------------------------------- loading
-
-
-def test_a_tokenizer_that_cannot_pad(tokenizer: Any, tmp_path: Path) -> None:
-    tokenizer.pad_token = None
-    tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"the tokenizer of '.*' has no padding token, so it is no encoder's\."):
-        load_tokenizer(str(tmp_path), "main", False)
 
 
 def test_a_name_that_the_hub_is_needed_for() -> None:

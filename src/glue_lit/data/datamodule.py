@@ -12,6 +12,7 @@ from glue_lit.accumulation import accumulation_schedule
 from glue_lit.custom import NO_TASK, CustomTask, custom_of, task_of
 from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is, leave_signals
 from glue_lit.data.custom import complete_task
+from glue_lit.data.model_inputs import needs_equal_lengths
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
 from glue_lit.data.settings import check_settings
 from glue_lit.data.splits import TaskSplits
@@ -22,8 +23,8 @@ from glue_lit.errors import RunError
 class GLUEDataModule(TaskSplits):
     """Rows, tokens and batches of one task.
 
-    Batches hold ``input_ids``, ``attention_mask`` and, where the tokenizer gives them, ``token_type_ids``,
-    all ``(batch, length)`` and padded to the longest of the batch; ``labels`` ``(batch,)``, -1 (NaN for
+    Batches hold ``input_ids``, ``attention_mask`` and, where the model tells the texts of a pair apart,
+    ``token_type_ids``, all ``(batch, length)`` and padded to the longest of the batch; ``labels`` ``(batch,)``, -1 (NaN for
     regression) where unlabelled; ``idx`` ``(batch,)``, the example's position in its split.
 
     Args:
@@ -171,7 +172,12 @@ class GLUEDataModule(TaskSplits):
     def evaluation_loader(self, name: str) -> DataLoader[Batch]:
         """Batches of the split called ``name``, each example once."""
         dataset = self.dataset(name, "predict")
-        sampler = EvaluationSampler(dataset.lengths, *self._place(), batch_size=self.hparams["eval_batch_size"])
+        sampler = EvaluationSampler(
+            dataset.lengths,
+            *self._place(),
+            batch_size=self.hparams["eval_batch_size"],
+            equal_lengths=needs_equal_lengths(self._config),
+        )
         return self._loader(dataset, sampler)
 
     def _loader(self, dataset: TokenDataset, sampler: DistributedSampler[Any]) -> DataLoader[Batch]:

@@ -110,19 +110,30 @@ class EvaluationSampler(DistributedSampler[Any]):
         world: Number of devices.
         batch_size: Examples in a batch; ``None`` to fill batches up to ``tokens``.
         tokens: Tokens in a batch, padding included.
+        equal_lengths: Put only examples of exactly the same length into a batch, for a model whose logits depend on
+            padding.
     """
 
     def __init__(
-        self, lengths: Tensor, rank: int = 0, world: int = 1, batch_size: int | None = None, tokens: int = 8192
+        self,
+        lengths: Tensor,
+        rank: int = 0,
+        world: int = 1,
+        batch_size: int | None = None,
+        tokens: int = 8192,
+        equal_lengths: bool = False,
     ) -> None:
         super().__init__(range(len(lengths)), num_replicas=world, rank=rank, shuffle=False)  # type: ignore[arg-type]
         order = lengths.argsort(descending=True, stable=True)
-        sizes = (
-            fill(lengths[order], tokens, world)
-            if batch_size is None
-            else _equal_parts(len(lengths), batch_size * world)
-        )
-        steps = list(torch.split(order, sizes))
+        parts = [order]
+        if equal_lengths:
+            counts = torch.unique(lengths, return_counts=True)[1]
+            parts = list(torch.split(order, counts.flip(0).tolist()))
+        steps: list[Tensor] = []
+        for part in parts:
+            size = len(part)
+            sizes = fill(lengths[part], tokens, world) if batch_size is None else _equal_parts(size, batch_size * world)
+            steps += torch.split(part, sizes)
         generator = torch.Generator("cpu").manual_seed(0)
         steps = [steps[i] for i in torch.randperm(len(steps), generator=generator, device="cpu").tolist()]
         self.mine = _share(steps, rank, world)

@@ -11,10 +11,11 @@ from torch import Tensor
 from glue_lit.custom import CustomTask
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.custom import open_custom_split
+from glue_lit.data.model_inputs import longest_input, padding_for, padding_note, suited
 from glue_lit.data.orders import joined, swapped
 from glue_lit.data.settings import check_all_labelled
 from glue_lit.data.sources import Split, open_split
-from glue_lit.data.tokenizers import load_config, load_tokenizer, longest_input, unpack
+from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
 from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread
 from glue_lit.errors import UsageError
 from glue_lit.tasks import TaskSpec
@@ -42,8 +43,13 @@ class TaskSplits(LightningDataModule):
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The Hugging Face tokenizer (a fast one wherever there is one)."""
-        return unpack(self._packed, self._config["model_type"]) if self._packed else load_tokenizer(*self._named)
+        """The Hugging Face tokenizer (a fast one wherever there is one), set up for the model.
+
+        A checkpoint's is as it was in its training.
+        """
+        if self._packed:
+            return unpack(self._packed, self._config["model_type"])
+        return suited(load_tokenizer(*self._named), self._config)
 
     @cached_property
     def max_length(self) -> int:
@@ -51,8 +57,22 @@ class TaskSplits(LightningDataModule):
         return longest_input(self.tokenizer, self._config, self.hparams["max_length"])
 
     @property
+    def padding(self) -> int | None:
+        """The padding id that the model's configuration has to be given; ``None`` if what it has is right."""
+        return padding_for(self.tokenizer, self._config)
+
+    @property
+    def padding_note(self) -> str | None:
+        """A line on it, if it has to be given one."""
+        return padding_note(self.tokenizer, self._config)
+
+    @property
     def _config(self) -> dict[str, Any]:
-        return json.loads(self._architecture) if self._architecture else load_config(*self._named)
+        return json.loads(self._architecture) if self._architecture else self._named_config
+
+    @cached_property
+    def _named_config(self) -> dict[str, Any]:
+        return load_config(*self._named)  # which may ask the Hub
 
     @property
     def _named(self) -> tuple[str, str, bool]:

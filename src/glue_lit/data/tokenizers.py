@@ -13,19 +13,12 @@ from torch import Tensor
 from glue_lit import pretrained
 from glue_lit.errors import ModelError
 
-SHORTEST = 4  # tokens, as for data.max_length
-# Their position numbers start after the padding id, so the table holds that many positions less.
-_POSITIONS_AFTER_PADDING = {
-    "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta",
-    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
-}  # fmt: skip
-
 
 def load_tokenizer(name: str, revision: str, trust_remote_code: bool) -> Any:
     """The Hugging Face tokenizer of a model (a fast one wherever there is one).
 
     Raises:
-        ModelError: There is none, it knows no words, or it cannot pad.
+        ModelError: There is none, or it knows no words.
     """
     from transformers import AutoTokenizer
 
@@ -38,8 +31,6 @@ def load_tokenizer(name: str, revision: str, trust_remote_code: bool) -> Any:
             f"model.name_or_path: {name!r} has no vocabulary. Its tokenizer files (tokenizer.json, or vocab.txt, "
             "vocab.json, spiece.model ...) must lie beside config.json: `tokenizer.save_pretrained` writes them."
         )
-    if tokenizer.pad_token_id is None:
-        raise ModelError(f"model.name_or_path: the tokenizer of {name!r} has no padding token, so it is no encoder's.")
     return tokenizer
 
 
@@ -52,28 +43,6 @@ def load_config(name: str, revision: str, trust_remote_code: bool) -> dict[str, 
     )
     values: dict[str, Any] = config.to_dict()
     return values | {"model_type": config.model_type}
-
-
-def longest_input(tokenizer: Any, config: Mapping[str, Any], wanted: int | None) -> int:
-    """Longest input in tokens: the least of what the user, the tokenizer and the model allow.
-
-    Raises:
-        ModelError: No text has room in it.
-    """
-    # The tokenizer's own limit alone is not enough: it can be 1e30, which truncates nothing.
-    limits = [wanted, tokenizer.model_max_length]
-    positions = config.get("max_position_embeddings")
-    if isinstance(positions, int) and positions > 0:  # -1 and 0: relative positions, no limit
-        offset = tokenizer.pad_token_id + 1 if config["model_type"] in _POSITIONS_AFTER_PADDING else 0
-        limits.append(positions - offset)
-    longest = int(min(limit for limit in limits if limit is not None))
-    if longest < SHORTEST:
-        raise ModelError(
-            f"model.name_or_path: inputs of this model have {longest} tokens at most, in which no text has room "
-            f"(allowed: {SHORTEST} or more). See max_position_embeddings in its config.json and model_max_length in "
-            "its tokenizer_config.json."
-        )
-    return longest
 
 
 def pack(tokenizer: Any) -> dict[str, Tensor]:

@@ -1,0 +1,235 @@
+"""What a model takes of its tokenizer, over all architectures that transformers has for this."""
+
+import inspect
+import json
+import string
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import CONFIG_MAPPING, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.model_inputs import (
+    LONGEST,
+    POSITIONS_AFTER_PADDING,
+    longest_input,
+    padding_for,
+    padding_note,
+    suited,
+    takes_segments,
+)
+from glue_lit.data.sources import open_split
+from glue_lit.data.tokenizers import load_tokenizer, pack, unpack
+from glue_lit.errors import ModelError
+from glue_lit.tasks import get_task
+
+# They take token types for something else: a token's embedding for each, the place of an image, cells of a table.
+OTHER_TYPES = {
+    "ctrl", "flaubert", "gpt-sw3", "gpt2", "gpt_bigcode", "gpt_neo", "gptj", "openai-gpt", "xlm", "gemma3", "tapas",
+}  # fmt: skip
+OF_OTHER_DATA = {"layoutlmv2", "layoutlmv3", "tapas"}  # their tokenizers want boxes or tables beside the texts
+
+
+def architectures() -> Iterator[tuple[str, Any, Any]]:
+    """Each kind of model for the classification of texts, with its class and a configuration."""
+    for kind, name in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.items():
+        found = getattr(transformers, name, None)
+        if found is not None and kind in CONFIG_MAPPING:
+            yield kind, found, found.config_class()
+
+
+def with_segments() -> list[str]:
+    """The kinds whose models tell the texts of a pair apart."""
+    return [
+        kind for kind, found, config in architectures()
+        if "token_type_ids" in inspect.signature(found.forward).parameters and kind not in OTHER_TYPES
+        and getattr(config, "type_vocab_size", 2) > 1
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def plain(tiny_model: Path) -> Callable[..., Any]:
+    """A tokenizer of no architecture, with token types for pairs that its class does not speak of."""
+
+    def make(**options: Any) -> Any:
+        file = str(tiny_model / "tokenizer.json")
+        special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+        given = {"model_input_names": ["input_ids", "attention_mask"]} | special | options
+        return PreTrainedTokenizerFast(tokenizer_file=file, **{k: v for k, v in given.items() if v is not None})
+
+    return make
+
+
+def values(kind: str, **others: Any) -> dict[str, Any]:
+    return {**CONFIG_MAPPING[kind]().to_dict(), "model_type": kind, **others}
+
+
+def test_every_architecture_with_segments_is_known() -> None:
+    wanted = set(with_segments())
+    assert {"albert", "xlnet", "funnel", "big_bird", "rembert", "bert"} <= wanted
+    for kind, found, config in architectures():
+        takes = takes_segments(config.to_dict() | {"model_type": kind})
+        assert (takes is True) == (kind in wanted), kind
+        if takes is not None:  # else it is as the tokenizer says
+            assert "token_type_ids" in inspect.signature(found.forward).parameters, kind
+
+
+@pytest.mark.parametrize("kind", sorted(set(with_segments()) - OF_OTHER_DATA))
+def test_a_pair_has_its_segments_in_the_batches_of_every_architecture(
+    kind: str, plain: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    plain().save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(values(kind, pad_token_id=0, architectures=None), default=str))
+    data = GLUEDataModule("rte", str(folder), "demo", max_length=40, cache_dir=str(tmp_path))
+    rows = open_split(get_task("rte"), "demo", "validation").read()
+    batch = data.dataset("validation")[range(4)]
+    expected = plain(padding_side=data.tokenizer.padding_side)(
+        rows.texts_a[:4], rows.texts_b[:4] if rows.texts_b else None, return_token_type_ids=True, padding=True,
+        truncation=True, max_length=40, return_tensors="pt",
+    )  # fmt: skip
+    for name in ("input_ids", "token_type_ids", "attention_mask"):
+        assert torch.equal(batch[name], expected[name]), name
+    assert batch["token_type_ids"].unique().tolist() == [0, 1]
+    exported = tmp_path / "exported"  # where nobody but transformers reads it
+    data.tokenizer.save_pretrained(exported)
+    assert "token_type_ids" in AutoTokenizer.from_pretrained(exported)(["a"], ["b"])
+    assert "token_type_ids" in unpack(pack(data.tokenizer), kind).model_input_names
+
+
+WORDS = [(word, 0.0) for word in ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>", "<sep>", "<cls>")]
+PIECES = [*WORDS, ("\u2581", -1.0), *((letter, -2.0) for letter in string.ascii_lowercase)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "segments"),
+    [("albert", "AlbertTokenizer", [0, 0, 0, 0, 0, 1, 1, 1]), ("big_bird", "BigBirdTokenizer", [0, 0, 0, 0, 0, 1, 1, 1]),
+     ("xlnet", "XLNetTokenizer", [0, 0, 0, 0, 1, 1, 1, 2])],
+)  # fmt: skip
+def test_segments_of_the_architectures_own_tokenizers(
+    kind: str, name: str, segments: list[int], tmp_path: Path
+) -> None:
+    getattr(transformers, name)(vocab=PIECES).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    tokenizer = suited(load_tokenizer(str(tmp_path), "main", False), values(kind))
+    assert type(tokenizer).__name__ == name
+    assert tokenizer(["ab"], ["c"])["token_type_ids"] == [segments]
+    assert tokenizer.padding_side == ("left" if kind == "xlnet" else "right")
+
+
+def test_types_that_the_model_has_no_embeddings_for_are_left_out(plain: Callable[..., Any]) -> None:
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    for kind, rows, kept in (("roberta", 1, False), ("deberta-v2", 0, False), ("roberta", 2, True)):
+        tokenizer = suited(plain(model_input_names=names), values(kind, type_vocab_size=rows))
+        assert ("token_type_ids" in tokenizer(["a"], ["b"])) is kept
+        assert ("token_type_ids" in unpack(pack(tokenizer), kind)(["a"], ["b"])) is kept
+
+
+def test_a_model_that_says_nothing_of_types_gets_what_its_tokenizer_gives(plain: Callable[..., Any]) -> None:
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    for given in (names, names[::2]):
+        for kind in ("distilbert", "gpt2"):
+            assert suited(plain(model_input_names=given), values(kind)).model_input_names == given
+
+
+# ---------------------------------------------------------------- padding
+
+
+@pytest.mark.parametrize(
+    ("special", "config", "token"),
+    [
+        ({}, {"pad_token_id": None}, "[PAD]"),
+        ({"pad_token": None, "eos_token": "[SEP]"}, {"pad_token_id": None}, "[SEP]"),
+        ({"pad_token": None, "eos_token": "[SEP]"}, {"pad_token_id": 4, "vocab_size": 80}, "[MASK]"),  # the model's own
+        ({"pad_token": None, "eos_token": "[SEP]"}, {"pad_token_id": 30}, "[SEP]"),  # which is a word
+        ({"pad_token": None}, {"pad_token_id": None}, "[UNK]"),  # GPT-1 and CTRL have nothing else
+        ({"pad_token": "[NEW]", "eos_token": "[SEP]"}, {"pad_token_id": None, "vocab_size": 100}, "[SEP]"),
+    ],
+)  # fmt: skip
+def test_what_is_padded_with(
+    special: dict[str, Any], config: dict[str, Any], token: str, plain: Callable[..., Any]
+) -> None:
+    tokenizer = plain(**special, padding_side="left")
+    if special.get("pad_token") == "[NEW]":  # a token that somebody added, and the model knows nothing of
+        tokenizer.add_special_tokens({"pad_token": "[NEW]"})
+    given = values("llama", vocab_size=200) | config
+    if special.get("pad_token") == "[NEW]":
+        given["vocab_size"] = tokenizer.pad_token_id
+    words = len(tokenizer)
+    suited(tokenizer, given)
+    number = tokenizer.convert_tokens_to_ids(token)
+    again = unpack(pack(tokenizer), "llama")
+    for found in (tokenizer, again):
+        assert (found.pad_token, found.pad_token_id, found.padding_side) == (token, number, "right")
+        assert len(found) == words
+    if config["pad_token_id"] == number:
+        assert padding_for(tokenizer, given) is padding_note(tokenizer, given) is None
+    else:
+        assert padding_for(tokenizer, given) == number
+        assert f"Padding with {token!r} ({number}): the model's configuration names" in str(
+            padding_note(tokenizer, given)
+        )
+    assert padding_for(tokenizer, given | {"pad_token_id": number}) is None
+
+
+def test_nothing_to_pad_with(plain: Callable[..., Any]) -> None:
+    tokenizer = plain(pad_token=None, unk_token=None)
+    with pytest.raises(ModelError, match="the tokenizer has no token to fill batches up with: none for padding, none"):
+        suited(tokenizer, values("llama"))
+
+
+def test_padding_that_positions_are_counted_from_is_left_as_it_is(plain: Callable[..., Any]) -> None:
+    given = values("roberta", pad_token_id=1)
+    tokenizer = suited(plain(), given)
+    assert tokenizer.pad_token_id == 0
+    assert padding_for(tokenizer, given) is padding_note(tokenizer, given) is None
+    assert padding_for(tokenizer, values("esm", pad_token_id=None)) == 0
+    assert longest_input(tokenizer, given | {"max_position_embeddings": 42}, None) == 40
+
+
+def test_every_architecture_whose_positions_are_counted_from_the_padding_is_known() -> None:
+    for kind, found, _ in architectures():
+        source = Path(inspect.getfile(found)).read_text(encoding="utf-8")
+        counts = "create_position_ids_from_input_ids(" in source
+        assert counts == (kind in POSITIONS_AFTER_PADDING), kind
+
+
+def test_the_padding_of_a_model_of_several_kinds_is_that_of_its_texts(plain: Callable[..., Any]) -> None:
+    given = values("gemma3")
+    given["text_config"]["pad_token_id"] = 7
+    assert padding_for(suited(plain(), given), given) == 0
+    given["text_config"]["pad_token_id"] = 0
+    assert padding_for(suited(plain(), given), given) is None
+
+
+# ---------------------------------------------------------------- lengths
+
+
+@pytest.mark.parametrize(
+    ("config", "longest"),
+    [
+        ({"model_type": "gpt2", "n_positions": 20, "n_ctx": 10}, 20),
+        ({"model_type": "ctrl", "n_positions": 20}, 20),
+        ({"model_type": "gptj", "n_positions": 20}, 20),
+        ({"model_type": "mpt", "max_seq_len": 20}, 20),
+        ({"model_type": "xlnet"}, LONGEST),
+        ({"model_type": "t5", "n_positions": 512}, LONGEST),  # stands in published ones, and means nothing
+        ({"model_type": "bloom", "seq_length": 2048}, LONGEST),
+        ({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", "max_position_embeddings": 20},
+          "vision_config": {"model_type": "siglip_vision_model", "max_position_embeddings": 5}}, 20),
+        ({"model_type": "t5gemma", "encoder": {"model_type": "t5_gemma_module", "max_position_embeddings": 20}}, 20),
+        ({"model_type": "own", "n_ctx": 20}, 20),
+        ({"model_type": "bert", "max_position_embeddings": -1}, LONGEST),
+    ],
+    ids=lambda given: given["model_type"] if isinstance(given, dict) else str(given),
+)  # fmt: skip
+def test_longest_input(config: dict[str, Any], longest: int, plain: Callable[..., Any]) -> None:
+    tokenizer = plain()  # whose own limit is 1e30
+    assert longest_input(tokenizer, config, None) == longest
+    assert longest_input(tokenizer, config, 8) == 8
+    assert len(tokenizer(["a " * 30], truncation=True, max_length=longest)["input_ids"][0]) == min(32, longest)
