@@ -24,8 +24,8 @@ class GLUEDataModule(TaskSplits):
     """Rows, tokens and batches of one task.
 
     Batches hold ``input_ids``, ``attention_mask`` and, where the model tells the texts of a pair apart,
-    ``token_type_ids``, all ``(batch, length)`` and padded to the longest of the batch; ``labels`` ``(batch,)``, -1 (NaN for
-    regression) where unlabelled; ``idx`` ``(batch,)``, the example's position in its split.
+    ``token_type_ids``, all ``(batch, length)`` and padded to the longest of the batch; ``labels`` ``(batch,)``, -1 (NaN
+    for regression) where unlabelled; ``idx`` ``(batch,)``, the example's position in its split.
 
     Args:
         task: Task to load; `glue-lit tasks` lists them. Any other name is that of a task of your own (data.custom).
