@@ -500,6 +500,11 @@ def test_a_model_from_the_hubs_cache(tiny_model: Path, workplace: Path) -> None:
     result = new_process(*arguments, HF_HUB_CACHE=str(workplace / "hub"), HF_HUB_OFFLINE="1")
     assert result.returncode == 0, result.stderr
     assert "somebody/tiny-bert, 0.026 M parameters" in result.stdout
+    run = workplace / "lightning_logs" / "rte" / "version_0"
+    assert json.loads((run / "metrics.json").read_text())["model_commit"] == "0" * 40
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["glue_lit"]["model_commit"] == "0" * 40
+    assert set(saved["GLUEDataModule"]["rows"]["train"]) == {"hash", "commit"}
 
 
 # ---------------------------------------------------------------- configuration
@@ -697,7 +702,9 @@ def own_fit(tiny_model: Path, **settings: object) -> list[object]:
 def test_a_task_of_ones_own_from_a_file(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(monkeypatch, *own_fit(tiny_model, data__custom__class_weights="balanced")) == 0
+    assert (
+        command(monkeypatch, *own_fit(tiny_model, data__custom__class_weights="balanced", data__custom__id="id")) == 0
+    )
     out, err = capsys.readouterr()
     assert "Warning" not in out + err
     assert "reviews.csv: train 40, validation 12" in out  # of 48, for train_limit
@@ -724,6 +731,19 @@ def test_a_task_of_ones_own_from_a_file(
     assert [line["idx"] for line in lines] == list(range(12))
     assert {line["gold"] for line in lines} == {"no", "yes"}
     assert set(lines[0]["probabilities"]) == {"no", "yes"}
+    file = Path("reviews.csv").read_text(encoding="utf-8-sig").splitlines()
+    for line in lines:  # held out, so none of them stands where its position says
+        assert file[line["row"] - 1].startswith(f"{line['id']},")
+        assert line["gold"] == file[line["row"] - 1].split(",")[-2]
+    assert [line["row"] for line in lines] != [line["idx"] + 2 for line in lines]
+    origin = json.loads((run / "predictions" / "validation.provenance.json").read_text())
+    assert (origin["unit"], origin["id"], origin["file"]) == ("line", "id", str(workplace / "reviews.csv"))
+    assert command(monkeypatch, "report") == 0
+    page = (run / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Line numbers are those of reviews.csv." in page
+    shown = {(int(line), name) for line, name in re.findall(r"<span>line (\d+), id (\d+)</span>", page)}
+    assert shown == {(line["row"], line["id"]) for line in lines}  # 12 rows, of which 15 are shown as uncertain
+    capsys.readouterr()
     assert command(monkeypatch, "fit", "--ckpt_path=last", "--trainer.max_epochs=3") == 0
     assert "Epoch" not in capsys.readouterr().err
     assert command(monkeypatch, "test", "--ckpt_path=best", "--data.custom.test_file=reviews.csv") == 0

@@ -110,6 +110,10 @@ class Watch(Callback):
     def last(self, count: int) -> str:
         return ", ".join(map(str, sorted(number for batch in self.idx[-count:] for number in batch)))
 
+    def lines(self, count: int) -> str:
+        """Their lines in CoLA's file, which has no header."""
+        return ", ".join(str(1 + int(number)) for number in self.last(count).split(", "))
+
 
 def copy_of(model: SequenceClassifier) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.model.state_dict().items()}
@@ -150,7 +154,8 @@ def test_a_fit_stops_before_the_weights_are_touched(tiny_model: Path, spoil: Spo
     ) as e:
         fit(tiny_model, watch, "stop")
     assert what in str(e.value)
-    assert f"(idx in train): {watch.last(1)}. Try" in str(e.value)
+    assert f"(idx in train): {watch.last(1)}; lines {watch.lines(1)} of " in str(e.value)
+    assert "CoLA/train.tsv. Try" in str(e.value)
     assert len(watch.idx) == 4
     weights = copy_of(watch.model)  # type: ignore[attr-defined]
     assert are_same(weights, watch.weights[-1])
@@ -163,7 +168,7 @@ def test_all_batches_of_an_accumulated_step_are_named(tiny_model: Path, spoilt: 
     watch = Watch(nan_loss, spoilt)
     with pytest.raises(DivergenceError, match="Training diverged at step 1: ") as error:
         fit(tiny_model, watch, "stop", accumulate_grad_batches=3)
-    assert f"(idx in train): {watch.last(3)}. Try" in str(error.value)
+    assert f"(idx in train): {watch.last(3)}; lines {watch.lines(3)} of " in str(error.value)
     assert len(watch.idx) == 6
     assert are_same(copy_of(watch.model), watch.weights[3])  # type: ignore[attr-defined]
 

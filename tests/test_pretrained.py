@@ -8,7 +8,7 @@ import pytest
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig
 
 from glue_lit.errors import ModelError
-from glue_lit.pretrained import load, resolve
+from glue_lit.pretrained import commit_of, load, resolve
 
 
 @pytest.fixture
@@ -98,3 +98,20 @@ def test_an_attention_that_there_is_none_of(tiny_model: Path) -> None:
     loader = AutoModelForSequenceClassification.from_pretrained
     with pytest.raises(ModelError, match=r"Leave model.attention out, or pass `--model.attention eager`"):
         load("model", loader, str(tiny_model), attn_implementation="x")
+
+
+def test_the_commit_of_a_model_is_that_of_its_place_in_the_cache(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository, commit = tmp_path / "models--somebody--tiny-bert", "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(tiny_model, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    for revision in ("main", commit):
+        assert commit_of("somebody/tiny-bert", revision) == commit
+    assert commit_of("somebody/tiny-bert", "v2") is None
+    assert commit_of("somebody/another", "main") is None
+    assert commit_of(str(tiny_model), "main") is None

@@ -131,6 +131,20 @@ def test_the_hash_is_of_the_content(tiny_model: Path, tmp_path: Path) -> None:
     assert other[1] == first[1]
 
 
+def test_the_rows_are_hashed_whatever_else_a_file_holds(tiny_model: Path, tmp_path: Path) -> None:
+    first = data_fingerprint(cola_from(tmp_path / "one", tiny_model), "fit")["splits"]
+    same = cola_from(
+        tmp_path / "two", tiny_model, "gj04\t1\t\tfine\r\nb\t0\t*\tnot so\r\n"
+    )  # the same texts and labels
+    splits = data_fingerprint(same, "fit")["splits"]
+    assert splits["train"]["hash"] == first["train"]["hash"] != first["validation"]["hash"]
+    assert splits["train"]["fingerprint"] != first["train"]["fingerprint"]
+    assert data_fingerprint(same, "fit")["splits"] == splits  # from the cache of tokens
+    assert len(splits["train"]["hash"]) == 64
+    assert splits["train"]["commit"] is None
+    assert same.rows_seen()["train"] == {"hash": splits["train"]["hash"], "commit": None}
+
+
 def test_rows_are_those_that_were_used(tiny_model: Path) -> None:
     data = GLUEDataModule("mnli", str(tiny_model), source="demo", validation_limit=7)
     splits = data_fingerprint(data, "validate")["splits"]

@@ -24,11 +24,13 @@ class Built(NamedTuple):
         model: The Hugging Face model.
         has_trained_head: Whether its head is one of this task.
         new: Names of the parameters that there were no weights for.
+        commit: The commit on the Hub that the pretrained weights are of; ``None`` where they came from a folder.
     """
 
     model: Any
     has_trained_head: bool
     new: frozenset[str] = frozenset()
+    commit: str | None = None
 
 
 def build_pretrained(
@@ -76,7 +78,8 @@ def build_pretrained(
         reorder(model, order)
     elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # of as many labels, and others
         renew(model)
-    return Built(model, order is not None, frozenset(loaded["missing_keys"]))
+    commit = pretrained.commit_of(hparams["name_or_path"], hparams["revision"])
+    return Built(model, order is not None, frozenset(loaded["missing_keys"]), commit)
 
 
 def _names(task: TaskSpec) -> tuple[str, ...]:
@@ -150,7 +153,7 @@ def build_from_run(
         reorder(model, order)
     else:
         renew(model)
-    return Built(model, order is not None)
+    return Built(model, order is not None, commit=saved.get("glue_lit", {}).get("model_commit"))
 
 
 def _whole_weights(saved: Mapping[str, Any], hparams: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from glue_lit.console import say
 from glue_lit.data.batches import Batch
+from glue_lit.data.rows import Places
 from glue_lit.predictions import write_record
 from glue_lit.tasks import TaskSpec
 from glue_lit.tracking.evaluated import EvaluatedRows
@@ -148,7 +149,8 @@ class PredictionWriter(Callback):
         for split, rows in self._rows.gather(trainer):
             if trainer.is_global_zero:
                 path = self.folder / f"{self.prefix}{split}.jsonl"
-                lines = prediction_lines(task, *rows)
+                places = trainer.datamodule.places(split, rows.idx.tolist())  # type: ignore[attr-defined]
+                lines = prediction_lines(task, *rows, places)
                 with whole_file(path) as file:  # line by line: with many labels, all of them are gigabytes of text
                     file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
                 _write_origin(path, trainer, task, split, len(rows.idx))
@@ -157,33 +159,49 @@ class PredictionWriter(Callback):
 
 def _write_origin(path: Path, trainer: Any, task: TaskSpec, split: str, rows: int) -> None:
     data, checkpoint = trainer.datamodule, trainer.ckpt_path
-    opened = data.split(split)
+    opened, store = data.split(split), data.dataset(split, "predict").store
     write_record(
         path, data.hparams["source"], rows, Path(checkpoint) if checkpoint else None,
-        task=task.name, split=split, origin=opened.origin, fingerprint=opened.fingerprint,
+        task=task.name, split=split, origin=opened.origin, fingerprint=opened.fingerprint, hash=store.digest,
+        commit=opened.commit, file=opened.file, unit=opened.unit, id=data.custom.id,
     )  # fmt: skip
 
 
-def prediction_lines(task: TaskSpec, idx: Tensor, logits: Tensor, labels: Tensor) -> Iterator[dict[str, Any]]:
-    """One record an example: idx, label name and probabilities (or score), and the gold label if there is one.
+def prediction_lines(
+    task: TaskSpec, idx: Tensor, logits: Tensor, labels: Tensor, places: Places | None = None
+) -> Iterator[dict[str, Any]]:
+    """One record an example: idx, row, id, label name and probabilities (or score), and gold, as far as they are known.
 
     Args:
         task: Names the labels.
         idx: Positions in the split, ``(n,)``.
         logits: ``(n, labels)``, or ``(n, 1)`` for regression.
         labels: ``(n,)``, -1 or NaN where unlabelled.
+        places: Where the examples stand in the file that they are from.
     """
+    names = _names(idx.tolist(), places)
     if task.is_regression:
-        for number, score, gold in zip(idx.tolist(), logits[:, 0].tolist(), labels.tolist(), strict=True):
-            yield {"idx": number, "score": score} | ({} if gold != gold else {"gold": round(gold, 6)})
+        for name, score, gold in zip(names, logits[:, 0].tolist(), labels.tolist(), strict=True):
+            yield {**name, "score": score} | ({} if gold != gold else {"gold": round(gold, 6)})
         return
     parts = torch.split(logits, _AT_ONCE)
     rows = (row for part in parts for row in part.double().softmax(dim=1).tolist())
-    for number, row, gold in zip(idx.tolist(), rows, labels.tolist(), strict=True):
+    for name, row, gold in zip(names, rows, labels.tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
         known = {"gold": task.labels[gold]} if gold >= 0 else {}
         yield {
-            "idx": number,
+            **name,
             "label": task.labels[best],
             "probabilities": dict(zip(task.labels, row, strict=True)),
         } | known
+
+
+def _names(idx: list[int], places: Places | None) -> Iterator[dict[str, Any]]:
+    """What tells a row: its position in the split, its line or row in the file, its id."""
+    for at, number in enumerate(idx):
+        found: dict[str, Any] = {"idx": number}
+        if places is not None:
+            found["row"] = places.numbers[at]
+            if places.ids is not None and places.ids[at]:
+                found["id"] = places.ids[at]
+        yield found

@@ -32,6 +32,8 @@ class CustomTask:
         test_file: File with the test rows; null for that of the folder or data set, if there is one.
         validation_fraction: Share of the training rows that is held out where there are no validation rows.
         split_seed: Decides which rows are held out; training's own seed does not.
+        id: Name of a column that tells the rows apart, which predictions, report and TensorBoard then show beside the
+            line; null for none.
     """
 
     text: str | list[str] | None = None
@@ -45,6 +47,7 @@ class CustomTask:
     test_file: str | None = None
     validation_fraction: float = 0.1
     split_seed: int = 42
+    id: str | None = None
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -78,6 +81,7 @@ _TYPES = {
     "test_file": "a file",
     "validation_fraction": "a number",
     "split_seed": "a whole number from 0 up",
+    "id": "a column",
 }
 
 

@@ -1,12 +1,16 @@
 """What to do when the loss or the gradient stops being a number."""
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from glue_lit.errors import DivergenceError
+from glue_lit.data.rows import Places
+from glue_lit.data.splits import TaskSplits
+from glue_lit.errors import DataError, DivergenceError
 
 NonFinite = Literal["stop", "skip"]
 _SHOWN = 64  # examples named in a message
@@ -33,7 +37,13 @@ class DivergenceGuard:
         self._examples.append(examples)
         self._losses.append(loss.detach())
 
-    def passes(self, norm: Tensor | None, step: int, learning_rate: float) -> bool:
+    def passes(
+        self,
+        norm: Tensor | None,
+        step: int,
+        learning_rate: float,
+        places: Callable[[list[int]], object] = lambda idx: None,
+    ) -> bool:
         """Whether the step may be taken.
 
         Every device gives the same answer, since all have the same gradient. A loss that is not finite has a
@@ -45,6 +55,7 @@ class DivergenceGuard:
                 out steps with an overflowing gradient by itself.
             step: Number of the step, from 0.
             learning_rate: The highest of this step.
+            places: Says where examples stand in the file that they are from, by their ``idx``.
 
         Raises:
             DivergenceError: It may not, and the policy is to stop.
@@ -62,6 +73,7 @@ class DivergenceGuard:
         idx = torch.cat(examples).tolist()
         idx = sorted(_of_all_devices(idx) if everywhere else idx)
         named = ", ".join(map(str, idx[:_SHOWN])) + (f" and {len(idx) - _SHOWN} more" if len(idx) > _SHOWN else "")
+        named += "" if (there := places(idx[:_SHOWN])) is None else f"; {there}"
         gradient = "" if norm is None else f", the gradient's norm {float(norm):g}"
         raise DivergenceError(
             f"Training diverged at step {step}: the loss is {float((bad or losses)[-1]):g}{gradient}, "
@@ -70,6 +82,14 @@ class DivergenceGuard:
             "or leave such steps out with --model.non_finite skip.",
             everywhere,
         )
+
+
+def training_places(trainer: Any, idx: list[int]) -> Places | None:
+    """Where training examples stand in the user's file, if that is known."""
+    data = trainer.datamodule
+    with suppress(DataError):  # the file is gone
+        return data.places("train", idx, "fit") if isinstance(data, TaskSplits) else None
+    return None
 
 
 def _is_distributed() -> bool:

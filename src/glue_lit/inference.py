@@ -18,8 +18,8 @@ from glue_lit.checkpoints import check_undamaged, read_checkpoint
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.model_inputs import longest_input, needs_equal_lengths, padding_for, suited
+from glue_lit.data.rows import Rows
 from glue_lit.data.sampling import EvaluationSampler
-from glue_lit.data.sources import Rows
 from glue_lit.data.tokenizers import load_tokenizer, unpack
 from glue_lit.data.tokens import tokenise
 from glue_lit.errors import GlueLitError, RunError, UsageError

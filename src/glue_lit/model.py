@@ -1,6 +1,7 @@
 """`SequenceClassifier`: a Hugging Face encoder with a classification head, trained on one task."""
 
 import os
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -11,7 +12,7 @@ from torch.optim import Optimizer
 from glue_lit.adapters import PeftMethod, plain_settings
 from glue_lit.custom import custom_of, task_of
 from glue_lit.data.batches import Batch
-from glue_lit.divergence import DivergenceGuard, NonFinite
+from glue_lit.divergence import DivergenceGuard, NonFinite, training_places
 from glue_lit.fit_loop import score_every_end
 from glue_lit.hyperparameters import check_hyperparameters
 from glue_lit.losses import ClassWeights, twice, weighted_loss
@@ -128,6 +129,7 @@ class SequenceClassifier(OptimizedModel):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting, where training goes on."""
         super().on_load_checkpoint(checkpoint)
+        self.commit = checkpoint.get("glue_lit", {}).get("model_commit", self.commit)
         if self._is_fitting:
             own = checkpoint.get("glue_lit", {})
             self.guard.skipped = own.get("skipped_steps", 0)
@@ -188,7 +190,8 @@ class SequenceClassifier(OptimizedModel):
         parameters = [p for p in self.parameters() if p.grad is not None]
         norm = gradient_norm(parameters)
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips such steps itself
-        if not self.guard.passes(None if scaled else norm, self.global_step, optimizer.param_groups[0]["lr"]):
+        rate, places = optimizer.param_groups[0]["lr"], partial(training_places, self.trainer)
+        if not self.guard.passes(None if scaled else norm, self.global_step, rate, places):
             optimizer.zero_grad()  # without gradients, the step changes nothing
             self._point.leave_out()
             return

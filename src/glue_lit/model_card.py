@@ -117,16 +117,19 @@ def _figure(value: Any) -> str:
 def _origin(record: Mapping[str, Any]) -> Iterator[str]:
     """Recipe, data and versions, as far as the run tells."""
     settings = {"Model": ""} | recipe(record.get("config") or {}) | {"Model": _base(record)}
+    if record.get("model_commit"):
+        settings["Model's commit"] = str(record["model_commit"])
     done = {"Epochs done": record.get("epochs"), "Steps done": record.get("steps")}
     done["Devices"] = (record.get("device") or {}).get("processes")
     settings |= {key: f"{value:,}" for key, value in done.items() if isinstance(value, int)}
     if record:
         yield "## Recipe\n| setting | value |\n|---|---|"
         yield from (f"| {plain(key)} | {plain(value)} |" for key, value in settings.items())
-        yield "\n## Data\n| split | from | rows | fingerprint (SHA-256, or of datasets) |\n|---|---|---|---|"
+        yield "\n## Data\n| split | from | commit | rows | hash of the rows |\n|---|---|---|---|---|"
     for name, split in ((record.get("data") or {}).get("splits") or {}).items():
         origin = plain(Path(split["origin"]).name)
-        yield f"| {plain(name)} | {origin} | {split['rows']:,} | {plain(split['fingerprint'])} |"
+        hashed = split.get("hash") or f"of the file: {split.get('fingerprint')}"  # as older versions have it
+        yield f"| {plain(name)} | {origin} | {plain(split.get('commit') or '')} | {split['rows']:,} | {plain(hashed)} |"
     if record.get("versions"):
         yield "\n## Made with"
         yield ", ".join(f"{plain(name)} {plain(version)}" for name, version in record["versions"].items())

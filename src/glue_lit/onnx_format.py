@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from glue_lit.data.batches import Batch, TokenDataset
-from glue_lit.data.sources import Rows
+from glue_lit.data.rows import Rows
 from glue_lit.data.tokens import tokenise
 from glue_lit.errors import ModelError
 from glue_lit.exporting import Logits, Trained, plain_model

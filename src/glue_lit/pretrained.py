@@ -81,6 +81,23 @@ def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options
         ) from error
 
 
+def commit_of(name_or_path: str, revision: str) -> str | None:
+    """The commit on the Hub that a model was loaded from, by its place in the cache; ``None`` for a folder.
+
+    Args:
+        name_or_path: As in `resolve`; loaded before.
+        revision: Branch, tag or commit.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    place = resolve(name_or_path)
+    if Path(place).is_dir():
+        return None
+    found = try_to_load_from_cache(place, "config.json", revision=revision)
+    match = re.search(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]", found) if isinstance(found, str) else None
+    return None if match is None else match[1]
+
+
 def _check_files(place: str) -> None:
     """Stop at a folder with a pipe or a device in it: whoever opens one may wait, or read, for ever.
 

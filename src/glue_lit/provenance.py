@@ -64,13 +64,20 @@ def _processor() -> str:
 
 
 def data_fingerprint(data: GLUEDataModule, stage: str) -> dict[str, Any]:
-    """Source of the rows, and of each split its file, the hash of its content, and how many rows were used."""
+    """Source of the rows, and of each split where it is from, what it holds, and how many rows were used.
+
+    ``hash`` is of the texts and labels, the same from every source that has the same rows; ``commit`` that of the data
+    set on the Hub, null where the rows lie in a file; ``fingerprint`` changes with the file or data set itself.
+    """
+    seen = {name: data.dataset(name, stage).store.digest for name in data.splits_for(stage)}
     splits = {
         name: {
             "origin": data.split(name).origin,
             "fingerprint": data.split(name).fingerprint,
+            "hash": digest,
+            "commit": data.split(name).commit,
             "rows": len(data.dataset(name, stage)),
         }
-        for name in data.splits_for(stage)
+        for name, digest in seen.items()
     }
     return {"source": data.hparams["source"], "max_length": data.max_length, "splits": splits}

@@ -1,7 +1,7 @@
 """What sets runs apart: settings that differ, and what each came to."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ MISSING = object()  # a run that does not have a value; `None` is a value
 Values = tuple[Any, ...]
 
 # Of `metrics.json`, beside the metrics: these whether they differ or not, and of the other sections what differs.
+NOT_COMPARABLE = "not comparable"  # a run that has the hash of its file, beside one that has that of its rows
 _ALWAYS = ("best.epoch", "best.step", "epochs", "steps", "wall_seconds", "train_samples_per_second")
-_WHERE_DIFFERENT = ("skipped_steps", "parameters.", "device.", "versions.", "git", "data.")
+_WHERE_DIFFERENT = ("model_commit", "skipped_steps", "parameters.", "device.", "versions.", "git", "data.")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,31 @@ def _results(runs: Sequence[RunFacts]) -> dict[str, Values]:
     metrics = {key.removeprefix("metrics."): row for key, row in rows.items() if key.startswith("metrics.")}
     always = {key: rows[key] for key in _ALWAYS if key in rows}
     others = {key: row for key, row in rows.items() if key.startswith(_WHERE_DIFFERENT) and _differ(known[key])}
+    others = _of_rows(others, rows, known)
     return {"state": tuple(facts.state for facts in runs)} | metrics | always | others
+
+
+def _of_rows(others: dict[str, Values], rows: Mapping[str, Values], known: Mapping[str, Values]) -> dict[str, Values]:
+    """Compare data by the hash of their rows; older records have only the fingerprint of a file or data set.
+
+    A fingerprint changes where the rows do not: with the format of a file, or with the README of a data set.
+    """
+    found = dict(others)
+    for key in [key for key in rows if key.startswith("data.splits.") and key.endswith(".hash")]:
+        prints = key.removesuffix("hash") + "fingerprint"
+        is_older = any(value in (MISSING, None) for value in known[key])
+        of_same_files = prints in known and not _differ(known[prints])
+        found.pop(prints, None)
+        if is_older and of_same_files:
+            found.pop(key, None)
+        elif is_older:
+            older = (value in (MISSING, None) and print_ is not MISSING for value, print_ in _pairs(rows, key, prints))
+            found[key] = tuple(NOT_COMPARABLE if old else v for old, v in zip(older, rows[key], strict=True))
+    return found
+
+
+def _pairs(rows: Mapping[str, Values], first: str, second: str) -> Iterator[tuple[Any, Any]]:
+    return zip(rows[first], rows.get(second, (MISSING,) * len(rows[first])), strict=True)
 
 
 def _side_by_side(files: Sequence[Mapping[str, Any] | None]) -> dict[str, Values]:

@@ -13,6 +13,7 @@ from glue_lit import provenance
 from glue_lit.console import say
 from glue_lit.data.custom import says
 from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.rows import without_id
 from glue_lit.errors import Stopped
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
 from glue_lit.model import SequenceClassifier
@@ -35,6 +36,9 @@ def say_data(data: GLUEDataModule, stage: str) -> None:
         say(note)
     for line in says(data.custom, data.hparams["source"]) if data.custom.text_columns and stage == "fit" else ():
         say(line)
+    for name in data.splits_for(stage) if data.custom.id is not None else ():
+        if (wrong := without_id(data.split(name))) is not None:
+            say(f"data.custom.id {data.custom.id!r}, {name}: {wrong}")
 
 
 def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
@@ -177,6 +181,7 @@ def run_record(
         "task": data.task.name,
         "source": data.hparams["source"],
         "model": model.hparams["name_or_path"],
+        "model_commit": model.commit,
         "init_from": model.hparams["init_from"],
         "parameters": dict(zip(("total", "trained"), parameter_counts(model), strict=True)),
         "metrics": model.scores,

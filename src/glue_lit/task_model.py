@@ -35,6 +35,8 @@ class TaskModel(LightningModule):
         has_trained_head: Whether it was one, once the model is built from pretrained weights.
         scores: Of the last evaluation, in float64.
         predicted: By split how many examples were given each label.
+        commit: The commit on the Hub that the pretrained weights were of, once the model is built; ``None`` where they
+            came from a folder.
     """
 
     model: Any
@@ -48,6 +50,7 @@ class TaskModel(LightningModule):
         self.has_trained_head = False
         self.scores: dict[str, float] = {}
         self.predicted: dict[str, dict[str, int]] = {}
+        self.commit: str | None = None
         self._architecture: str | None = None
 
     # ---------------------------------------------------------------- the model
@@ -77,6 +80,7 @@ class TaskModel(LightningModule):
             built = build_pretrained(self.task, self.hparams, self.must_be_trained, padding)
         check_runs_here(built.model)
         self.model, self.has_trained_head = built.model, built.has_trained_head
+        self.commit = built.commit or self.commit
         if self.hparams["freeze"] is not None:
             freeze_layers(self.model, self.hparams["freeze"])
         score_in_float32(self.model)
@@ -97,6 +101,7 @@ class TaskModel(LightningModule):
     def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
         """Build the model as a checkpoint says, because its weights will be loaded: no Hub, no pretrained weights."""
         self._architecture = checkpoint["hyper_parameters"]["architecture"]
+        self.commit = checkpoint.get("glue_lit", {}).get("model_commit")
         self.hparams["peft"] = same_method(self.hparams["peft"], checkpoint["hyper_parameters"].get("peft"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -108,6 +113,7 @@ class TaskModel(LightningModule):
             "format": CHECKPOINT_FORMAT,
             "version": __version__,
             "precision": str(self.trainer.precision),
+            "model_commit": self.commit,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

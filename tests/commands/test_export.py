@@ -96,7 +96,7 @@ def test_what_the_folder_holds(trained: dict[str, Run], tmp_path: Path, monkeypa
     record = json.loads(run.metrics.read_text())
     scores = {metric["name"]: metric["value"] for metric in front["model-index"][0]["results"][0]["metrics"]}
     assert scores == record["metrics"]
-    for expected in (record["data"]["splits"]["train"]["fingerprint"], record["versions"]["torch"], "| Seed | 42 |"):
+    for expected in (record["data"]["splits"]["train"]["hash"], record["versions"]["torch"], "| Seed | 42 |"):
         assert expected.replace("-", r"\-").replace("+", r"\+") in card
     for path in folder.iterdir():
         assert str(tmp_path.parent).encode() not in path.read_bytes()

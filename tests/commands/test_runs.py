@@ -499,6 +499,34 @@ def test_what_differs_side_by_side(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     }
 
 
+def with_data(path: Path, **train: str) -> Path:
+    record = json.loads((path / "metrics.json").read_text())
+    record["data"] = {"splits": {"train": {"rows": 8, **train}}}
+    (path / "metrics.json").write_text(json.dumps(record))
+    return path
+
+
+def test_data_are_compared_by_their_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    first = with_data(make_run("cola/version_0", 0.5), fingerprint="a", hash="rows", commit="1")
+    other_file = with_data(make_run("cola/version_1", 0.5), fingerprint="b", hash="rows", commit="2")
+    other_rows = with_data(make_run("cola/version_2", 0.5), fingerprint="c", hash="more")
+    older = with_data(make_run("cola/version_3", 0.5), fingerprint="a")
+    older_other = with_data(make_run("cola/version_4", 0.5), fingerprint="d")
+    unfinished = make_run("cola/version_5")
+
+    def data(*runs: Path) -> dict[str, list[str]]:
+        found = compared(monkeypatch, capsys, *runs)
+        return {key.removeprefix("data.splits.train."): row for key, row in found.items() if key.startswith("data.")}
+
+    assert data(first, other_file) == {"commit": ["1", "2"]}  # another README, say
+    assert data(first, other_rows) == {"hash": ["rows", "more"], "commit": ["1", "-"]}
+    assert data(first, older) == {"commit": ["1", "-"]}  # the same file
+    assert data(first, older_other)["hash"] == ["rows", "not comparable"]
+    assert "fingerprint" not in data(first, older_other)
+    assert data(older, older_other) == {"fingerprint": ["a", "d"]}
+    assert data(first, unfinished, other_file) == {"commit": ["1", "-", "2"]}
+
+
 def test_a_comparison_for_scripts(listed: Any) -> None:
     first, second = (
         make_run("cola/version_0", 0.5, model__x=None),

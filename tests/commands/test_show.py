@@ -25,7 +25,9 @@ def test_rows_are_the_tasks_own(task: str, monkeypatch: pytest.MonkeyPatch, caps
     lines = [line.split("│")[1:-1] for line in text.splitlines() if line.startswith("│")]
     assert len(lines) == 3
     for cells in lines:
-        idx, first, *_, label = (cell.strip() for cell in cells)
+        idx, line, first, *_, label = (cell.strip() for cell in cells)
+        assert rows.numbers is not None
+        assert int(line) == rows.numbers[int(idx)]
         assert first == rows.texts_a[int(idx)].strip()
         gold = rows.labels[int(idx)]
         expected = "(hidden)" if gold is None else f"{gold:g}" if spec.is_regression else spec.labels[int(gold)]
@@ -91,3 +93,18 @@ def test_a_config_that_describes_no_data(
     assert stop.value.code == 2
     assert message in (said := capsys.readouterr().err)
     assert "GLUE_LIT_DEBUG" not in said
+
+
+def test_rows_of_ones_own_have_their_line_and_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["key,text,label", *(f'k{n},"text\nover lines {n}",{"ab"[n % 2]}' for n in range(20))]
+    (tmp_path / "own.csv").write_text("\n".join(lines) + "\n")
+    arguments = ["--data.task", "own", "--data.source", str(tmp_path / "own.csv"), "--data.custom.text", "text",
+                 "--data.custom.id", "key", "--split", "validation", "-n", "2"]  # fmt: skip
+    for row in json.loads(shown(monkeypatch, capsys, *arguments, "--json")):
+        assert row["id"] == f"k{row['text'].split()[-1]}"
+        assert row["row"] == 2 + 2 * int(row["id"][1:])  # each row is two lines, after the header
+    assert [word for word in shown(monkeypatch, capsys, *arguments).split("label")[0].split() if word.isalpha()][
+        -4:
+    ] == ["idx", "line", "id", "text"]

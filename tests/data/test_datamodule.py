@@ -307,7 +307,7 @@ def test_a_training_row_without_a_label(tiny_model: Path, monkeypatch: pytest.Mo
         lambda task, source, name: Split(name, "somewhere", f"unlabelled {name}", lambda: rows),
     )
     data = module(tiny_model)
-    expected = "somewhere: 2 training row(s) have no label, the first is row 1 (counted from 0)."
+    expected = "somewhere: 2 training row(s) have no label, the first is row 2."
     with pytest.raises(DataError, match=re.escape(expected)):
         data.dataset("train")
     assert len(data.dataset("validation")) == 3  # these are only not scored

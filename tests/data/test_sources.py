@@ -328,6 +328,7 @@ def test_the_hub_gives_the_same_rows_as_a_folder(name: str, split: str) -> None:
     rows = open_split(task, "demo", split).read()
     got = rows_from_dataset(task, hub_dataset(task, rows), "here")
     assert got == (as_float32(rows) if task.is_regression else rows)
+    assert got.digest(task.file_labels) == rows.digest(task.file_labels)
     assert all(type(label) is (float if task.is_regression else int) for label in got.labels if label is not None)
 
 
@@ -371,7 +372,7 @@ def test_plain_numbers_are_the_tasks_own() -> None:
     data = Dataset.from_dict({"sentence": ["a", "b", "c"], "label": [1, None, 0]})
     assert rows_from_dataset(task, data, "here") == Rows(["a", "b", "c"], None, [1, None, 0])
     data = Dataset.from_dict({"sentence": ["a", "b"], "label": [1, 2]})
-    with pytest.raises(DataError, match=re.escape("here, row 1: label 2 is not one of task cola: 0 to 1.")):
+    with pytest.raises(DataError, match=re.escape("here, row 2: label 2 is not one of task cola: 0 to 1.")):
         rows_from_dataset(task, data, "here")
 
 
@@ -424,7 +425,7 @@ answer = {}
 for name in contents:
     split = open_split(get_task("cola"), "hub", name)
     rows = split.read()
-    answer[name] = [rows.texts_a, rows.texts_b, rows.labels, split.origin, split.fingerprint]
+    answer[name] = [rows.texts_a, rows.texts_b, rows.labels, split.origin, split.fingerprint, split.commit]
 answer["train again"] = open_split(get_task("cola"), "hub", "train").fingerprint
 answer["other task"] = error("sst2")
 shutil.rmtree(cache)
@@ -447,6 +448,7 @@ def test_the_hub_is_read_from_the_cache_without_a_network(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     assert answer["train"][:4] == [["He ran.", "Ran he the."], None, [1, 0], "nyu-mll/glue/cola:train"]
+    assert answer["train"][5] == "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
     assert answer["validation"][:3] == [["So."], None, [1]]
     assert answer["test"][:3] == [["She sat."], None, [None]]
     # The fingerprint keeps cached tokens apart by split, and finds them again.

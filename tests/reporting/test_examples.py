@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 
+from glue_lit.data.rows import Places
 from glue_lit.reporting.examples import SHOWN, mistakes, uncertain
 from glue_lit.reporting.predicted import Predicted
 from glue_lit.reporting.texts import Texts
@@ -52,3 +55,16 @@ def test_without_probabilities_mistakes_are_in_the_order_of_the_rows() -> None:
     rows = Predicted(np.arange(3), np.array([1, 0, 1]), np.array([0, 0, 0]), None)
     assert [row.idx for row in mistakes(SST2, rows, Texts())] == [0, 2]
     assert uncertain(SST2, rows, Texts()) == []
+
+
+def test_a_row_is_named_by_its_line_and_id_where_they_are_known() -> None:
+    rows = predicted([0.9, 0.2], [0, 1])
+    assert [(row.unit, row.at, row.id) for row in mistakes(SST2, rows, Texts())] == [
+        ("idx", 10, None),
+        ("idx", 11, None),
+    ]
+    placed = replace(rows, places=Places("reviews.csv", "line", [7, 12], ["a", ""]))
+    assert [(row.unit, row.at, row.id) for row in mistakes(SST2, placed, Texts())] == [
+        ("line", 7, "a"),
+        ("line", 12, None),
+    ]

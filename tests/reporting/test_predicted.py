@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from glue_lit.data.rows import Places
 from glue_lit.errors import DataError
 from glue_lit.reporting.predicted import read_predicted
 from glue_lit.tasks import get_task
@@ -60,6 +61,9 @@ def test_scores(tmp_path: Path) -> None:
         ([{**GOOD, "probabilities": {"positive": 1, "negative": "0"}}], "negative is '0', not a number"),
         ([{**GOOD, "probabilities": {"positive": 1, "negative": float("nan")}}], "negative is nan, not a number"),
         ([{**GOOD, "probabilities": {"positive": 1, "negative": 0.5}}], "0 or more with a sum of 1"),
+        ([{**GOOD, "row": "7"}], "line 1: row is '7', not the number of a row"),
+        ([{**GOOD, "row": True}], "line 1: row is True, not the number of a row"),
+        ([{**GOOD, "id": 7}], "line 1: id is 7, not a text"),
         ([GOOD, {"idx": 1, "label": "positive", "gold": "positive"}], "some rows have probabilities and others"),
     ],
 )
@@ -72,3 +76,13 @@ def test_what_is_wrong_is_said(lines: list[Any], message: str, tmp_path: Path) -
 def test_a_score_that_is_none_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 1: score is None, not a number"):
         read_predicted(write(tmp_path, {"idx": 0, "gold": 2.5}), STSB)
+
+
+def test_rows_and_ids_are_read_with_what_they_count(tmp_path: Path) -> None:
+    lines = [{**GOOD, "idx": 1, "row": 9, "id": "b"}, {**GOOD, "row": 4}]
+    record = {"unit": "line", "file": "/data/reviews.csv"}
+    assert read_predicted(write(tmp_path, *lines), SST2, record).places == Places(
+        "/data/reviews.csv", "line", [4, 9], ["", "b"]
+    )
+    assert read_predicted(write(tmp_path, *lines), SST2).places == Places("", "row", [4, 9], ["", "b"])
+    assert read_predicted(write(tmp_path, lines[0], GOOD), SST2).places is None  # of an older version

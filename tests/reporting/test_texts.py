@@ -56,6 +56,16 @@ def test_data_that_have_changed_give_no_texts() -> None:
         assert found.problem == "The data have changed since the predictions were made, so their texts are not shown."
 
 
+def test_the_hash_of_the_rows_decides_whether_they_have_changed() -> None:
+    task = get_task("rte")
+    split = open_split(task, "demo", "validation")
+    rows = split.read()
+    record = {"fingerprint": "of a file with another README", "hash": rows.digest(split.labels)}
+    place = Place(task, CustomTask(), "demo", "validation")
+    assert read_texts(place, predicted(rows.labels, [0, 1]), record).texts
+    assert not read_texts(place, predicted(rows.labels, [0, 1]), record | {"hash": "another"}).texts
+
+
 def test_data_that_are_gone_give_no_texts() -> None:
     found = read_texts(Place(get_task("rte"), CustomTask(), "nowhere", "validation"), predicted([0], [0]), None)
     assert found.texts == []

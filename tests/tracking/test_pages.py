@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from html import unescape
@@ -59,6 +60,7 @@ def test_pages_of_a_classification(tiny_model: Path, monkeypatch: pytest.MonkeyP
     labels = ("entailment", "neutral", "contradiction")
     assert set(curves) == {f"{prefix}/{label}" for prefix in ("val_matched", "val_mismatched") for label in labels}
     assert "are wrong. Those of which the model is surest:" in text(found, "val_matched/hard_rows/text_summary")
+    assert "| certainty | line |" in text(found, "val_matched/hard_rows/text_summary")
 
     # what is compared by the hyperparameters are the scores of the best checkpoint
     best = json.loads((run / "metrics.json").read_text())["metrics"]
@@ -99,13 +101,24 @@ def test_pages_of_a_regression(tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")
 def test_hostile_rows_are_text(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [{"text": f"{HOSTILE} {number}", "label": ("<b>x</b>", "y|z")[number % 2]} for number in range(40)]
+    rows = [
+        {"text": f"{HOSTILE} {number}", "label": ("<b>x</b>", "y|z")[number % 2], "key": f"<i>{number}|"}
+        for number in range(40)
+    ]
     Path("mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = ("--data.source=mine.jsonl", "--data.custom.text=text", "--data.custom.label=label")
+    options = (
+        "--data.source=mine.jsonl",
+        "--data.custom.text=text",
+        "--data.custom.label=label",
+        "--data.custom.id=key",
+    )
     assert command(monkeypatch, *settings(tiny_model, "mine", *options)) == 0
     found = events(Path("lightning_logs/mine/version_0"))
     markdown = text(found, "val/hard_rows/text_summary")
     assert "&#60;script&#62;" in markdown
+    shown = re.findall(r"\| (\d+) \| &#60;i&#62;(\d+)&#124; \|", markdown)
+    assert shown
+    assert all(int(line) == int(number) + 1 for line, number in shown)
 
     # as TensorBoard itself makes a page of it
     from tensorboard.plugin_util import markdown_to_safe_html

@@ -27,7 +27,7 @@ from glue_lit.data.inputs import (
     standard_input,
     stdin_texts,
 )
-from glue_lit.data.sources import Rows
+from glue_lit.data.rows import Rows
 from glue_lit.data.values import is_text
 from glue_lit.errors import RunError, UsageError
 from glue_lit.inference import Predictor

@@ -117,10 +117,10 @@ def _material(run: Run, options: Any) -> "Material":
     task, custom = task_in(settings, run, options.task)
     split = _split(task, options.split)
     path, notes = _predictions(run, task, split, options)
-    predicted = read_predicted(path, task)
+    record = read_record(path)
+    predicted = read_predicted(path, task, record)
     if predicted.unlabelled:
         notes.append(f"{predicted.unlabelled:,} rows have no gold label and are left out.")
-    record = read_record(path)
     source = options.source or (record or {}).get("source") or section(settings, "data").get("source") or "hub"
     texts = read_texts(Place(task, custom, str(source), split), predicted, record, options.slice)
     return Material(run, task, split, settings, predicted, texts, notes)

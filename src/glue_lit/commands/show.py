@@ -14,7 +14,8 @@ from glue_lit.commands.flags import Flags
 from glue_lit.configs import check_config
 from glue_lit.console import print_json, print_table
 from glue_lit.custom import CustomTask, custom_of, task_of
-from glue_lit.data.sources import Label, Rows, open_split
+from glue_lit.data.rows import Label, Rows, Split
+from glue_lit.data.sources import open_split
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.tasks import TaskSpec
 
@@ -26,6 +27,7 @@ def _options(arguments: Sequence[str]) -> Any:
     parser.add_argument("--data.source", dest="source", help="hub (default), demo, a GLUE folder, or data of your own")
     parser.add_argument("--data.custom.text", dest="text", nargs="+", help="text column(s), for data of your own")
     parser.add_argument("--data.custom.label", dest="label", help="label column, for data of your own")
+    parser.add_argument("--data.custom.id", dest="id", help="column that tells the rows apart, for data of your own")
     parser.add_argument("--split", help="split to show (default: train, or the first that the task has)")
     parser.add_argument("-n", type=int, default=10, help="number of examples (default: 10)")
     parser.add_argument("--seed", type=int, help="draw the same examples again")
@@ -45,21 +47,34 @@ def main() -> None:
 
         custom = complete_task(name, custom, source)
         task = task_of(name, custom)
-        rows = open_custom_split(task, custom, source, split := options.split or "train").read()
+        opened = open_custom_split(task, custom, source, options.split or "train")
     else:
         task = task_of(name, custom)
-        rows = open_split(task, source, split := options.split or next(iter(task.files))).read()
+        opened = open_split(task, source, options.split or next(iter(task.files)))
     if options.n < 1:
         raise UsageError(f"-n: got {options.n}, allowed: 1 or more.")
+    rows = opened.read()
     picks = random.Random(options.seed).sample(range(len(rows)), min(options.n, len(rows)))
-    columns = ("idx", *task.text_columns, "label")
-    if options.json:
-        print_json(
-            [dict(zip(columns, (at, *_texts(rows, at), _value(task, rows.labels[at])), strict=True)) for at in picks]
-        )
+    _print(task, opened, rows, picks, options.json)
+
+
+def _print(task: TaskSpec, split: Split, rows: Rows, picks: Sequence[int], as_json: bool) -> None:
+    """Print some examples with their position, the line or row that they stand on, and their id."""
+    places = split.places(rows, picks)
+    own: list[dict[str, Any]] = [{"idx": pick} for pick in picks]
+    if places is not None:
+        own = [{"idx": pick, "row": number} for pick, number in zip(picks, places.numbers, strict=True)]
+        own = [of | {"id": name} for of, name in zip(own, places.ids, strict=True)] if places.ids is not None else own
+    texts, labels = [_texts(rows, pick) for pick in picks], [rows.labels[pick] for pick in picks]
+    if as_json:
+        values = zip(own, texts, labels, strict=True)
+        print_json([{**of, **dict(zip(task.text_columns, t, strict=True)), "label": _value(task, label)}
+                    for of, t, label in values])  # fmt: skip
         return
-    table = [(str(pick), *_texts(rows, pick), _label(task, rows.labels[pick])) for pick in picks]
-    print_table(f"{task.name}, {split}: {len(picks)} of {len(rows):,} rows", columns, table, right=("idx",))
+    table = [(*map(str, of.values()), *t, _label(task, label)) for of, t, label in zip(own, texts, labels, strict=True)]
+    names = [split.unit if name == "row" else name for name in own[0]]
+    title = f"{task.name}, {split.name}: {len(picks)} of {len(rows):,} rows"
+    print_table(title, (*names, *task.text_columns, "label"), table, right=("idx", split.unit))
 
 
 def _custom(options: Any) -> CustomTask:
@@ -78,7 +93,7 @@ def _custom(options: Any) -> CustomTask:
         if not isinstance(found, dict):
             raise UsageError(f"--config {file}: data.custom is {found!r}, allowed: keys as `text` and `label`.")
         values |= found
-    values |= {key: value for key in ("text", "label") if (value := getattr(options, key)) is not None}
+    values |= {key: value for key in ("text", "label", "id") if (value := getattr(options, key)) is not None}
     try:
         return custom_of(values)
     except TypeError:

@@ -9,9 +9,9 @@ import numpy as np
 
 from glue_lit.custom import CustomTask, check_name
 from glue_lit.data.labels import Labelled, checked, class_numbers, complete, label_of, numbers
-from glue_lit.data.sources import Rows, Split
+from glue_lit.data.rows import HELD_OUT, Rows, Split
 from glue_lit.data.tables import FORMATS, SPLIT_NAMES, Table, open_table
-from glue_lit.data.values import Value
+from glue_lit.data.values import Value, id_of
 from glue_lit.errors import DataError, UsageError
 from glue_lit.tasks import TaskSpec
 
@@ -131,9 +131,10 @@ def open_custom_split(task: TaskSpec, custom: CustomTask, source: str, split: st
         if not held_out:
             return rows
         aside = held_out_rows(rows.labels, custom)
-        return _take(rows, aside if split == "validation" else ~aside)
+        return rows.where(aside if split == "validation" else ~aside)
 
-    return Split(split, f"{table.path}{' (held out)' if held_out and split == 'validation' else ''}", fingerprint, read)
+    origin = f"{table.path}{HELD_OUT if held_out and split == 'validation' else ''}"
+    return Split(split, origin, fingerprint, read, table.unit, task.file_labels, table.commit)
 
 
 def custom_columns(custom: CustomTask, source: str, split: str, names: Sequence[str]) -> dict[str, list[str]]:
@@ -193,29 +194,27 @@ def held_out_rows(labels: list[int | float | None], custom: CustomTask) -> np.nd
     return aside
 
 
-def _take(rows: Rows, mask: np.ndarray) -> Rows:
-    def picked(values: list) -> list:  # type: ignore[type-arg]
-        return [value for value, kept in zip(values, mask, strict=True) if kept]
-
-    return Rows(picked(rows.texts_a), None if rows.texts_b is None else picked(rows.texts_b), picked(rows.labels))
-
-
 def _read(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) -> Rows:
     """All rows of a table; a label may be missing, column and all, where none is needed."""
     has_labels = needs_labels or custom.label in table.columns
-    columns = [*task.text_columns, *([custom.label] if has_labels else [])]
+    columns = [*task.text_columns, *([custom.label] if has_labels else []), *([custom.id] if custom.id else [])]
     texts: list[list[str]] = [[] for _ in task.text_columns]
     labels: list[str | None] = []
+    ids: list[str] = []
     places: list[int] = []
     for number, values in table.rows(columns):
         for column, name, value in zip(texts, task.text_columns, values, strict=False):
             column.append(_text(value, name, table, number))
-        labels.append(label_of(values[-1]) if has_labels else None)
+        labels.append(label_of(values[len(texts)]) if has_labels else None)
+        if custom.id:
+            ids.append(id_of(values[-1]))
         places.append(number)
     labelled = Labelled(labels, places, table.place)
     if needs_labels:
         _check_all_labelled(custom, labelled)
-    return Rows(texts[0], texts[1] if len(texts) > 1 else None, _parsed(custom, labelled))
+    numbers = np.array(places, dtype=np.int32)
+    second = texts[1] if len(texts) > 1 else None
+    return Rows(texts[0], second, _parsed(custom, labelled), numbers, ids if custom.id else None)
 
 
 def _parsed(custom: CustomTask, labelled: Labelled) -> list[int | float | None]:

@@ -95,8 +95,8 @@ class GLUEDataModule(TaskSplits):
         return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
 
     def state_dict(self) -> dict[str, Any]:
-        """The tokenizer, and what decides which examples a training batch holds."""
-        return {"tokenizer": self._tokenizer_files, "batches": self._batches()}
+        """The tokenizer, what decides which examples a training batch holds, and which rows they are of."""
+        return {"tokenizer": self._tokenizer_files, "batches": self._batches(), "rows": self.rows_seen()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep what the checkpoint's batches were made from, for `check_same_batches`."""

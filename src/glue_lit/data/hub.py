@@ -1,11 +1,14 @@
 """GLUE, or a data set of the user's choice, from the Hugging Face Hub, or from what ``datasets`` has cached of it."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from glue_lit.data.sources import Label, Rows, Split
+import numpy as np
+
+from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.tables import SPLIT_NAMES, Table
 from glue_lit.data.values import Value, plain
 from glue_lit.errors import DataError
@@ -30,7 +33,24 @@ def open_hub_split(task: TaskSpec, split: str) -> Split:
         split=split,
     )
     origin = f"{REPOSITORY}/{task.hub_name}:{split}"
-    return Split(split, origin, data._fingerprint, lambda: rows_from_dataset(task, data, origin))
+    return Split(
+        split,
+        origin,
+        data._fingerprint,
+        lambda: rows_from_dataset(task, data, origin),
+        labels=task.file_labels,
+        commit=commit_of(data),
+    )
+
+
+def commit_of(data: Any) -> str | None:
+    """The commit of the Hub's repository that a ``datasets.Dataset`` was made of; ``None`` where it does not say."""
+    named = [str(url) for url in (getattr(data.info, "download_checksums", None) or {})]
+    named += [str(file.get("filename", "")) for file in data.cache_files]  # .../0.0.0/COMMIT/glue-train.arrow
+    for pattern in (r"@([0-9a-f]{40})/", r"[/\\]([0-9a-f]{40})[/\\][^/\\]+$"):
+        if found := [match[1] for name in named if (match := re.search(pattern, name))]:
+            return found[0]
+    return None
 
 
 def _load(what: str, advice: str, *args: Any, **options: Any) -> Any:
@@ -68,6 +88,7 @@ class HubTable(Table):
 
     def __init__(self, data: Any, origin: str) -> None:
         self.data = data
+        self.commit = commit_of(data)
         super().__init__(Path(origin))
 
     def fingerprint(self) -> str:
@@ -131,8 +152,9 @@ def rows_from_dataset(task: TaskSpec, data: Any, origin: str) -> Rows:
     if unknown:
         raise DataError(f"{origin}: label {unknown[0]!r} is not one of task {task.name}: {', '.join(task.labels)}.")
     order = [task.labels.index(name) for name in names]
-    labels = [_label(task, order, value, f"{origin}, row {row}") for row, value in enumerate(data["label"])]
-    return Rows(texts[0], texts[1] if len(texts) > 1 else None, labels)
+    labels = [_label(task, order, value, f"{origin}, row {row}") for row, value in enumerate(data["label"], 1)]
+    numbers = np.arange(1, len(labels) + 1, dtype=np.int32)
+    return Rows(texts[0], texts[1] if len(texts) > 1 else None, labels, numbers)
 
 
 def _label(task: TaskSpec, order: list[int], value: Any, where: str) -> Label:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from glue_lit.data.sources import Rows
+from glue_lit.data.rows import Rows
 from glue_lit.data.tables import FORMATS, open_table
 from glue_lit.data.values import Value, json_object, lines_of, plain, text_of
 from glue_lit.errors import DataError

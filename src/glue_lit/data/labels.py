@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from glue_lit.custom import CustomTask, Kind
-from glue_lit.data.sources import Label
+from glue_lit.data.rows import Label
 from glue_lit.data.values import Value
 from glue_lit.errors import DataError, UsageError, did_you_mean
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from glue_lit.data.sources import Rows, Split
+from glue_lit.data.rows import Rows, Split
 from glue_lit.data.tokens import TokenStore
 
 
@@ -31,4 +31,8 @@ def joined(first: TokenStore, second: TokenStore) -> TokenStore:
         torch.cat([first.offsets, first.offsets[-1] + second.offsets[1:]]),
         torch.cat([first.labels, second.labels]),
         types,
+        torch.cat([first.numbers, second.numbers])
+        if first.numbers is not None and second.numbers is not None
+        else None,
+        first.digest,
     )

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from glue_lit.data.rows import Split
 from glue_lit.data.tokens import TokenStore
 from glue_lit.errors import DataError, UsageError
 from glue_lit.tasks import TaskSpec
@@ -42,7 +43,7 @@ def check_settings(values: Mapping[str, Any], task: TaskSpec) -> None:
         raise UsageError(f"data.both_orders: an example of {task.name} has one text; this is for pairs.")
 
 
-def check_all_labelled(store: TokenStore, origin: str) -> None:
+def check_all_labelled(store: TokenStore, split: Split) -> None:
     """Stop at a training row without a label.
 
     Raises:
@@ -50,7 +51,9 @@ def check_all_labelled(store: TokenStore, origin: str) -> None:
     """
     hidden = (~store.labelled).nonzero().flatten()
     if len(hidden):
+        first = int(hidden[0])
+        number = first + 1 if store.numbers is None else int(store.numbers[first])
         raise DataError(
-            f"{origin}: {len(hidden)} training row(s) have no label, the first is row {int(hidden[0])} "
-            "(counted from 0). Label them or take them out."
+            f"{split.origin}: {len(hidden)} training row(s) have no label, the first is {split.unit} {number}. "
+            "Label them or take them out."
         )

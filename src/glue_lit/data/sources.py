@@ -6,50 +6,15 @@ its fingerprint) and read only if its tokens are not cached.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.tsv import Table, read_tsv
 from glue_lit.demo import CORPUS
 from glue_lit.errors import DataError, did_you_mean
 from glue_lit.tasks import SplitFile, TaskSpec
-
-Label = int | float | None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The examples of one split; an example's ``idx`` is its position.
-
-    Attributes:
-        texts_a: First (or only) text of each example.
-        texts_b: Second text of each example, ``None`` for single-text tasks.
-        labels: Class number in the task's order or score; ``None`` where hidden.
-    """
-
-    texts_a: list[str]
-    texts_b: list[str] | None
-    labels: list[Label]
-
-    def __len__(self) -> int:
-        return len(self.texts_a)
-
-
-@dataclass(frozen=True)
-class Split:
-    """A split that exists, not read yet.
-
-    Attributes:
-        name: e.g. ``validation_matched``.
-        origin: File or Hub name, for messages.
-        fingerprint: Changes whenever the content does.
-        read: Reads the rows; raises `DataError` on the first bad one.
-    """
-
-    name: str
-    origin: str
-    fingerprint: str
-    read: Callable[[], Rows]
 
 
 def open_split(task: TaskSpec, source: str, split: str) -> Split:
@@ -126,7 +91,11 @@ def _open_file(task: TaskSpec, root: Path, split: str) -> Split:
         fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    return Split(split, str(path), fingerprint, lambda: _read_file(task, file, path, optional=split.startswith("test")))
+
+    def read() -> Rows:
+        return _read_file(task, file, path, optional=split.startswith("test"))
+
+    return Split(split, str(path), fingerprint, read, unit="line", labels=task.file_labels)
 
 
 def _read_file(task: TaskSpec, file: SplitFile, path: Path, optional: bool) -> Rows:
@@ -144,7 +113,8 @@ def _read_file(task: TaskSpec, file: SplitFile, path: Path, optional: bool) -> R
     if label is not None:
         parse = _score_parser(task) if task.is_regression else _class_parser(task)
         labels = [parse(row[label], table, number) for number, row in enumerate(table.rows)]
-    return Rows(columns[0], columns[1] if len(columns) > 1 else None, labels)
+    numbers = np.array(table.lines, dtype=np.int32)
+    return Rows(columns[0], columns[1] if len(columns) > 1 else None, labels, numbers)
 
 
 def _position(table: Table, column: str | int) -> int:

@@ -1,6 +1,7 @@
 """A task's splits in tokens: found in their source, tokenised once, cut to their limits."""
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +14,9 @@ from glue_lit.data.batches import TokenDataset
 from glue_lit.data.custom import open_custom_split
 from glue_lit.data.model_inputs import longest_input, padding_for, padding_note, suited
 from glue_lit.data.orders import joined, swapped
+from glue_lit.data.rows import Places, Split
 from glue_lit.data.settings import check_all_labelled
-from glue_lit.data.sources import Split, open_split
+from glue_lit.data.sources import open_split
 from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
 from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread
 from glue_lit.errors import UsageError
@@ -115,7 +117,7 @@ class TaskSplits(LightningDataModule):
             store = self._tokens(split)
             positions = spread(store, self.hparams[f"{name.split('_')[0]}_limit"])
             if name == "train":
-                check_all_labelled(store, split.origin)
+                check_all_labelled(store, split)
             if both:
                 positions = torch.cat([positions, positions + len(store)])
                 store = joined(store, self._tokens(swapped(split)))
@@ -134,6 +136,30 @@ class TaskSplits(LightningDataModule):
     def _tokens(self, split: Split) -> TokenStore:
         folder = cache_folder(self.hparams["cache_dir"])
         return cached_tokens(split, self.tokenizer, self.max_length, self.task.is_regression, folder)
+
+    def rows_seen(self) -> dict[str, dict[str, str | None]]:
+        """Of each split that is loaded, the hash of its rows and the commit that they are of on the Hub."""
+        loaded = {key.split()[0]: dataset.store.digest for key, dataset in self._datasets.items()}
+        return {name: {"hash": digest, "commit": self.split(name).commit} for name, digest in loaded.items()}
+
+    def places(self, name: str, idx: Sequence[int], stage: str = "predict") -> Places | None:
+        """Where examples of a loaded split stand in the user's file; ``None`` where that is not known.
+
+        Args:
+            name: Of the split.
+            idx: Their positions.
+            stage: As for `dataset`.
+
+        Raises:
+            DataError: The file is not what it was, where its ids have to be read.
+        """
+        split, numbers = self.split(name), self.dataset(name, stage).store.numbers
+        if numbers is None:
+            return None
+        picked = torch.as_tensor(idx, dtype=torch.int64)
+        ids = split.read().ids if self.custom.id is not None else None
+        named = None if ids is None else [ids[place % len(ids)] for place in picked.tolist()]
+        return Places(split.file, split.unit, numbers[picked].tolist(), named)
 
     def training_tokens(self) -> Tensor:
         """Every token that a training batch can hold, padding included, ``(tokens,)`` int64, each once."""

@@ -28,9 +28,12 @@ class Table(ABC):
 
     Attributes:
         columns: Names of the columns, in the file's order.
+        unit: What its rows are numbered by: lines of a text, as an editor shows them, or rows.
+        commit: That of a data set on the Hub, where it is known.
     """
 
     unit = "line"
+    commit: str | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path

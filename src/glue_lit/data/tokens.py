@@ -10,22 +10,22 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from glue_lit.data.documents import Starts
-from glue_lit.data.sources import Rows, Split
+from glue_lit.data.rows import Rows, Split
 from glue_lit.errors import DataError
 
-_LAYOUT = 1  # part of the cache key: raise it when the arrays change their meaning
+_LAYOUT = 2  # part of the cache key: raise it when the arrays change their meaning
 _COMPARED = 100  # rows that decide whether the direct way gives what the tokenizer's call gives
 _CHUNK = 10_000  # rows per tokenizer call, which bounds the Python lists alive at a time
 _CHARACTERS = 1 << 22  # the same for documents, of which a tokenizer holds 150 bytes a character before it cuts them
@@ -40,12 +40,16 @@ class TokenStore:
         offsets: ``(examples + 1,)`` int64; example ``i`` is ``input_ids[offsets[i]:offsets[i + 1]]``.
         labels: ``(examples,)``: int64 with -1 for unlabelled, or float32 with NaN for unlabelled.
         token_type_ids: ``(tokens,)`` uint8, if the tokenizer gives them.
+        numbers: The line or row of its file that each example stands on, ``(examples,)`` int32; see `Rows`.
+        digest: Hash of the rows' texts and labels, whatever they were read from.
     """
 
     input_ids: Tensor
     offsets: Tensor
     labels: Tensor
     token_type_ids: Tensor | None = None
+    numbers: Tensor | None = None
+    digest: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,7 +103,9 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -> TokenStore:
+def tokenise(
+    rows: Rows, tokenizer: Any, max_length: int, is_regression: bool, split: Split | None = None
+) -> TokenStore:
     """Tokenise every example (pairs as pairs), cutting at ``max_length`` tokens, longest text first.
 
     Raises:
@@ -113,9 +119,8 @@ def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -
         found, found_types = encode(part)
         if [] in found:
             row = part.start + found.index([])
-            raise DataError(
-                f"Row {row} (from 0), {rows.texts_a[row]!r}, has no tokens with this tokenizer. Write something."
-            )
+            place = f"Row {row} (from 0)" if split is None else split.place(rows, row)
+            raise DataError(f"{place}, {rows.texts_a[row]!r}, has no tokens with this tokenizer. Write something.")
         lengths.append(np.fromiter(map(len, found), dtype=np.int64))
         ids.append(np.fromiter(chain.from_iterable(found), dtype=np.int32))
         if found_types is not None:
@@ -128,6 +133,7 @@ def tokenise(rows: Rows, tokenizer: Any, max_length: int, is_regression: bool) -
         torch.from_numpy(offsets),
         torch.tensor(labels, dtype=torch.float32 if is_regression else torch.int64, device="cpu"),
         torch.from_numpy(np.concatenate(types)) if types else None,
+        None if rows.numbers is None else torch.from_numpy(rows.numbers),
     )
 
 
@@ -189,13 +195,20 @@ def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: 
     key = json.dumps([_LAYOUT, *read_as, tokenizer_fingerprint(tokenizer), max_length])
     path = folder / f"{split.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
     try:
-        return TokenStore(**load_file(path))
+        return _read(path)
     except (OSError, SafetensorError, TypeError):
         pass  # not there, or cut short: made again below
-    store = tokenise(split.read(), tokenizer, max_length, is_regression)
+    rows = split.read()
+    store = replace(tokenise(rows, tokenizer, max_length, is_regression, split), digest=rows.digest(split.labels))
     with contextlib.suppress(OSError, SafetensorError):
         _write(store, path)
     return store
+
+
+def _read(path: Path) -> TokenStore:
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        return TokenStore(**tensors, digest=(file.metadata() or {}).get("digest"))
 
 
 def _write(store: TokenStore, path: Path) -> None:
@@ -204,7 +217,8 @@ def _write(store: TokenStore, path: Path) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(handle)
     try:
-        save_file({key: value for key, value in vars(store).items() if value is not None}, name)
+        tensors = {key: value for key, value in vars(store).items() if isinstance(value, Tensor)}
+        save_file(tensors, name, {"digest": store.digest or ""})
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)

@@ -114,3 +114,13 @@ def is_text(value: str) -> bool:
         return value.isascii() or bool(value.encode())
     except UnicodeEncodeError:
         return False
+
+
+def id_of(value: Value) -> str:
+    """An id as text: as it is written, but a whole number without decimals, as pandas makes them of a column with gaps.
+
+    It is empty where there is none.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value).strip()

@@ -1,6 +1,6 @@
 """Rows worth reading: the most confident mistakes and the least certain predictions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,9 @@ class Example:
         gold: Its label or score.
         predicted: What was predicted.
         certainty: Probability of the predicted label; nothing where there is none.
+        number: The line or row of the file that it stands on; nothing where that is not known.
+        unit: Which of the two; ``idx`` where neither is known.
+        id: What the id column calls it.
     """
 
     idx: int
@@ -29,6 +32,14 @@ class Example:
     gold: str
     predicted: str
     certainty: float | None
+    number: int | None = None
+    unit: str = "idx"
+    id: str | None = None
+
+    @property
+    def at(self) -> int:
+        """Its line or row, else its position in the split: what ``unit`` counts."""
+        return self.idx if self.number is None else self.number
 
 
 def mistakes(task: TaskSpec, predicted: Predicted, texts: Texts) -> list[Example]:
@@ -61,9 +72,14 @@ def _example(task: TaskSpec, predicted: Predicted, texts: Texts, row: int) -> Ex
     shown = tuple(_cut(text) for text in texts.texts[row]) if texts.texts else ()
     gold, value = predicted.gold[row], predicted.values[row]
     if task.is_regression:
-        return Example(int(predicted.idx[row]), shown, f"{gold:.2f}", f"{value:.2f}", None)
-    certainty = None if predicted.probabilities is None else float(predicted.probabilities[row].max())
-    return Example(int(predicted.idx[row]), shown, task.labels[int(gold)], task.labels[int(value)], certainty)
+        found = Example(int(predicted.idx[row]), shown, f"{gold:.2f}", f"{value:.2f}", None)
+    else:
+        certainty = None if predicted.probabilities is None else float(predicted.probabilities[row].max())
+        found = Example(int(predicted.idx[row]), shown, task.labels[int(gold)], task.labels[int(value)], certainty)
+    if (places := predicted.places) is None:
+        return found
+    name = places.ids[row] if places.ids is not None else None
+    return replace(found, number=places.numbers[row], unit=places.unit, id=name or None)
 
 
 def _cut(text: str) -> str:

@@ -77,18 +77,27 @@ def outcome(record: Record) -> dict[str, str]:
     """What a finished fit says beside its scores: parameters, steps, time, device."""
     parameters, best, device = (section(record, name) for name in ("parameters", "best", "device"))
     versions, git = section(record, "versions"), section(record, "git")
+    train = section(record, "data", "splits", "train")
     speed = record.get("train_samples_per_second")
     values = {
         "Parameters": _parameters(parameters),
-        "Training rows": section(record, "data", "splits", "train").get("rows"),
+        "Model's commit": _commit(record.get("model_commit")),
+        "Training rows": train.get("rows"),
+        "Data's commit": _commit(train.get("commit")),
+        "Hash of the training rows": _commit(train.get("hash")),
         "Best checkpoint": f"epoch {best.get('epoch')}, step {best.get('step')}" if best else None,
         "Time": duration(record.get("wall_seconds")),
         "Speed": f"{speed:,.0f} samples/s" if _is_number(speed) else None,
         "Device": _device(device),
         "Versions": ", ".join(f"{n} {versions[n]}" for n in ("glue-lit", "torch", "transformers") if n in versions),
-        "Git": str(git["commit"])[:12] if git.get("commit") else None,
+        "Git": _commit(git.get("commit")),
     }
     return {name: _words(value) for name, value in values.items() if value not in (None, "")}
+
+
+def _commit(value: Any) -> str | None:
+    """As much of a hash as tells it apart."""
+    return str(value)[:12] if value else None
 
 
 def duration(seconds: Any) -> str | None:

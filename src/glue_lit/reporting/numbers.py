@@ -3,6 +3,7 @@
 from dataclasses import asdict, fields
 from typing import Any
 
+from glue_lit.reporting.examples import Example
 from glue_lit.reporting.findings import Report
 
 
@@ -12,6 +13,7 @@ def numbers(report: Report) -> dict[str, Any]:
     runs = [
         {of.name: _plain(getattr(run, of.name)) for of in fields(run) if of.name not in left_out}
         | {name: [example.idx for example in getattr(run, name)] for name in left_out[1:]}
+        | {f"{name}_at": [_place(example) for example in getattr(run, name)] for name in left_out[1:]}
         for run in report.runs
     ]
     return {
@@ -23,6 +25,11 @@ def numbers(report: Report) -> dict[str, Any]:
         "comparison": _plain(report.comparison),
         "differing": report.differing,
     }
+
+
+def _place(example: Example) -> dict[str, Any]:
+    """Where a row stands in the data."""
+    return {"idx": example.idx, "number": example.number, "unit": example.unit, "id": example.id}
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glue_lit.data.rows import Places
 from glue_lit.data.values import json_object, lines_of
 from glue_lit.errors import DataError, did_you_mean
 from glue_lit.tasks import TaskSpec
@@ -16,7 +17,7 @@ from glue_lit.tasks import TaskSpec
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Values = Ints | Floats  # classes, or scores
-Line = tuple[int, int | float | None, int | float, list[float] | None]
+Line = tuple[int, int | float | None, int | float, list[float] | None, int, str]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Predicted:
         values: The same, predicted.
         probabilities: ``(rows, labels)``; nothing for regression, or where the file has none.
         unlabelled: Rows of the file that are left out, since they have no gold label.
+        places: Where the rows stand in the file that they are from; ``None`` where that is not known.
     """
 
     idx: Ints
@@ -36,13 +38,19 @@ class Predicted:
     values: Values
     probabilities: Floats | None
     unlabelled: int = 0
+    places: Places | None = None
 
     def __len__(self) -> int:
         return len(self.idx)
 
 
-def read_predicted(path: Path, task: TaskSpec) -> Predicted:
+def read_predicted(path: Path, task: TaskSpec, record: Mapping[str, Any] | None = None) -> Predicted:
     """Read a file of predictions.
+
+    Args:
+        path: The file.
+        task: What was predicted.
+        record: What lies beside it: which file ``row`` counts lines or rows of.
 
     Raises:
         DataError: A line is no prediction for ``task`` (naming it), or no row has a gold label.
@@ -66,7 +74,7 @@ def read_predicted(path: Path, task: TaskSpec) -> Predicted:
         labelled_splits = ", ".join(task.validation_splits)
         advice = f"Choose one of {labelled_splits} with `--split SPLIT`" if labelled_splits else "Add them to the data"
         raise DataError(f"{path}: {what}. {advice}.")
-    idx, gold, values, rows = zip(*labelled, strict=True)
+    idx, gold, values, rows, numbers, ids = zip(*labelled, strict=True)
     known = [row for row in rows if row is not None]
     if known and len(known) < len(rows):
         raise DataError(f"{path}: some rows have probabilities and others have none.{_ANEW}")
@@ -76,7 +84,13 @@ def read_predicted(path: Path, task: TaskSpec) -> Predicted:
         _values(values, task),
         np.array(known, dtype=np.float64) if known else None,
         len(lines) - len(labelled),
+        None if 0 in numbers else _places(numbers, ids, record or {}),
     )
+
+
+def _places(numbers: Sequence[int], ids: Sequence[str], record: Mapping[str, Any]) -> Places:
+    unit = "line" if record.get("unit") == "line" else "row"
+    return Places(str(record.get("file") or ""), unit, list(numbers), list(ids) if any(ids) else None)
 
 
 _ANEW = " Delete the file, and it is made anew."
@@ -96,11 +110,17 @@ def _line(values: Mapping[str, Any], task: TaskSpec, place: str) -> Line:
     idx = values.get("idx")
     if not isinstance(idx, int) or isinstance(idx, bool) or not 0 <= idx < _MOST_ROWS:
         raise DataError(f"{place}: idx is {_shown(idx)}, not the number of a row.{_ANEW}")
+    number, name = values.get("row", 0), values.get("id", "")  # of older versions, and of others, a file has neither
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < _MOST_ROWS:
+        raise DataError(f"{place}: row is {_shown(number)}, not the number of a row.{_ANEW}")
+    if not isinstance(name, str):
+        raise DataError(f"{place}: id is {_shown(name)}, not a text.{_ANEW}")
     if task.is_regression:
         gold = None if values.get("gold") is None else _number(values, "gold", place)
-        return idx, gold, _number(values, "score", place), None
+        return idx, gold, _number(values, "score", place), None, number, name
     gold = None if values.get("gold") is None else _class(values, "gold", task, place)
-    return idx, gold, _class(values, "label", task, place), _probabilities(values, task, place)
+    label = _class(values, "label", task, place)
+    return idx, gold, label, _probabilities(values, task, place), number, name
 
 
 def _number(values: Mapping[str, Any], key: str, place: str) -> float:

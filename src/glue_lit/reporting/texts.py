@@ -6,7 +6,8 @@ from typing import Any
 
 from glue_lit.custom import CustomTask
 from glue_lit.data.custom import custom_columns, open_custom_split
-from glue_lit.data.sources import Rows, extra_columns, open_split
+from glue_lit.data.rows import Rows, Split
+from glue_lit.data.sources import extra_columns, open_split
 from glue_lit.errors import DataError
 from glue_lit.reporting.predicted import Predicted
 from glue_lit.tasks import TaskSpec
@@ -52,17 +53,18 @@ def read_texts(
     Args:
         place: Where they are.
         predicted: The predictions, with which the rows' labels have to agree.
-        record: What is known of the predictions, with the fingerprint of their rows.
+        record: What is known of the predictions, with the hash of their rows.
         wanted: Columns to group by besides the task's own.
 
     Raises:
         DataError: The data have no such column as is wanted.
     """
     try:
-        rows, fingerprint = _read(place)
+        split = _open(place)
+        rows = split.read()
     except DataError as error:
         return Texts(problem=f"The texts cannot be read: {error}")
-    if (record is not None and record.get("fingerprint") not in (None, fingerprint)) or not _agree(rows, predicted):
+    if (record is not None and not _are_of(record, split, rows)) or not _agree(rows, predicted):
         return Texts(problem="The data have changed since the predictions were made, so their texts are not shown.")
     columns = _columns(place, wanted)
     picked = predicted.idx.tolist()
@@ -73,12 +75,17 @@ def read_texts(
     )
 
 
-def _read(place: Place) -> tuple[Rows, str]:
+def _open(place: Place) -> Split:
     if place.custom.text_columns:
-        split = open_custom_split(place.task, place.custom, place.source, place.split)
-    else:
-        split = open_split(place.task, place.source, place.split)
-    return split.read(), split.fingerprint
+        return open_custom_split(place.task, place.custom, place.source, place.split)
+    return open_split(place.task, place.source, place.split)
+
+
+def _are_of(record: Mapping[str, Any], split: Split, rows: Rows) -> bool:
+    """Whether predictions are of these rows, wherever they lie; older records know the file only."""
+    if record.get("hash") is not None:
+        return bool(record["hash"] == rows.digest(split.labels))
+    return record.get("fingerprint") in (None, split.fingerprint)
 
 
 def _columns(place: Place, wanted: Sequence[str]) -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """TensorBoard's pages beside the curves: pictures, hard rows, precision and recall, hyperparameters."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from glue_lit.data.batches import Batch
-from glue_lit.data.sources import Rows
+from glue_lit.data.rows import Rows
 from glue_lit.errors import DataError
 from glue_lit.reporting.predicted import Predicted
 from glue_lit.reporting.texts import Texts
@@ -100,7 +101,7 @@ class TensorBoardPages(Callback):
         prefix = log_prefix(split)
         name = "predicted_against_gold" if task.is_regression else "confusion_matrix"
         picture = outcome_picture(task, predicted, f"{task.name}, {split}, step {step + 1:,}")
-        table = hard_rows(task, predicted, self._texts_of(trainer, split, predicted))
+        table = hard_rows(task, *self._with_rows(trainer, split, predicted))
         for logger in boards(trainer):
             writer = logger.experiment
             if picture is not None:
@@ -111,8 +112,8 @@ class TensorBoardPages(Callback):
                     of = predicted.probabilities[:, label]
                     writer.add_pr_curve(f"{prefix}/{task.labels[label]}", predicted.gold == label, of, step)
 
-    def _texts_of(self, trainer: Any, split: str, predicted: Predicted) -> Texts:
-        """The texts of the rows, read once; none where they cannot be had any more."""
+    def _with_rows(self, trainer: Any, split: str, predicted: Predicted) -> tuple[Predicted, Texts]:
+        """Where the rows stand, and their texts, read once; neither where they cannot be had any more."""
         if split not in self._texts:
             try:
                 self._texts[split] = trainer.datamodule.split(split).read()
@@ -120,10 +121,11 @@ class TensorBoardPages(Callback):
                 self._texts[split] = None
         rows = self._texts[split]
         if rows is None or int(predicted.idx[-1]) >= len(rows):
-            return Texts()
+            return predicted, Texts()
         first, second = rows.texts_a, rows.texts_b
-        places = predicted.idx.tolist()
-        return Texts([(first[at],) if second is None else (first[at], second[at]) for at in places])
+        idx = predicted.idx.tolist()
+        texts = Texts([(first[at],) if second is None else (first[at], second[at]) for at in idx])
+        return replace(predicted, places=trainer.datamodule.split(split).places(rows, idx)), texts
 
     def _show_best(self, trainer: Any, pl_module: Any, step: int) -> None:
         """Show the scores of the best checkpoint so far, which the hyperparameters are compared by."""

@@ -40,16 +40,18 @@ def hard_rows(task: TaskSpec, predicted: Predicted, texts: Texts) -> str:
         said = f"{wrong:,} of {rows} are wrong. Those of which the model is surest:"
     if not found:
         return f"None of {rows} is wrong."
-    names = (*task.text_columns, "gold", "predicted", *(() if found[0].certainty is None else ("certainty",)), "idx")
+    unit, ids = found[0].unit, predicted.places is not None and predicted.places.ids is not None
+    certainty = () if found[0].certainty is None else ("certainty",)
+    names = (*task.text_columns, "gold", "predicted", *certainty, unit, *(("id",) if ids else ()))
     if not found[0].texts:
         names = names[len(task.text_columns) :]
-    lines = [_line(names), _line(["---"] * len(names), as_is=True), *(_line(_cells(row)) for row in found)]
+    lines = [_line(names), _line(["---"] * len(names), as_is=True), *(_line(_cells(row, ids)) for row in found)]
     return f"{said}\n\n" + "\n".join(lines)
 
 
-def _cells(row: Example) -> list[str]:
+def _cells(row: Example, has_ids: bool) -> list[str]:
     certainty = [] if row.certainty is None else [f"{row.certainty:.3f}"]
-    return [*row.texts, row.gold, row.predicted, *certainty, str(row.idx)]
+    return [*row.texts, row.gold, row.predicted, *certainty, str(row.at), *([row.id or ""] if has_ids else [])]
 
 
 def _line(cells: Sequence[str], as_is: bool = False) -> str:
