@@ -41,6 +41,18 @@ def batches_of_step(trainer: Any, epoch: int) -> int:
     return next((batches for begin, batches in reversed(schedule.items()) if begin <= epoch), 1)
 
 
+def short_step_factor(trainer: Any) -> float:
+    """What the loss of the batch in progress is to be multiplied by, for a step to be the mean over its batches.
+
+    Lightning divides each loss by ``accumulate_grad_batches``. The last step of an epoch can have fewer.
+    """
+    full, all_batches = trainer.accumulate_grad_batches, trainer.num_training_batches
+    if full == 1 or all_batches == math.inf:  # it is not known which step is the last
+        return 1.0
+    begun = trainer.fit_loop.batch_idx // full * full
+    return float(full / min(full, all_batches - begun))
+
+
 def planned_steps(trainer: Any) -> int | float:
     """Optimizer steps of the whole fit, over all epochs; infinite where nothing ends it.
 

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from glue_lit.accumulation import batches_of_step, check_accumulation, planned_steps
+from glue_lit.accumulation import batches_of_step, check_accumulation, planned_steps, short_step_factor
 from glue_lit.averaging import WeightAverage, weights_to_train_on
 from glue_lit.layers import check_same_groups, layered_groups
 from glue_lit.optim import build_adamw, parameter_groups, schedule_factor, set_anew, supports_fused, warmup_steps
@@ -81,6 +81,11 @@ class OptimizedModel(TaskModel):
                     if "lr_scale" in own:
                         group["lr_scale"] = own["lr_scale"]
                 set_anew(config.scheduler.optimizer, config.scheduler, **self._adamw)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Add a batch's gradient to that of its step, which is the mean over the batches that the step has."""
+        factor = short_step_factor(self.trainer) if self.automatic_optimization else 1.0
+        super().backward(loss if factor == 1 else loss * factor, *args, **kwargs)
 
     def configure_callbacks(self) -> list[Callback]:
         """A fit's average of the weights, if there is to be one.
