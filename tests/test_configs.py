@@ -143,7 +143,7 @@ def test_a_mapping_that_holds_itself(write: Write) -> None:
     [
         ("data:\n  <<: 3\n", "line 2: not YAML (expected a mapping"),
         ("data:\n  task: !!python/object/apply:os.system [true]\n", "line 2: not YAML (could not determine a constr"),
-        ("data:\n  task: 2026-99-99\n", "not YAML (month must be in 1..12"),
+        ("data:\n  batch_size: 2026-99-99\n", "not YAML (month must be in 1..12"),
         ("data:\n  ? [a]\n  : b\n", "line 2: not YAML (found unhashable key"),
     ],
 )

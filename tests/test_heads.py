@@ -47,6 +47,21 @@ def test_signs_that_tell_labels_apart_are_kept(labels: tuple[str, ...]) -> None:
     assert label_order({0: "-1", 1: "0"}, replace(task, labels=("0", "1"))) is None
 
 
+@pytest.mark.parametrize(
+    "labels", [("a-b", "a b"), ("Yes", "yes"), ("A", "a", "a_b", "a b"), ("e", "\u00e9"), ("co-op", "coop", "Coop")]
+)
+def test_labels_that_differ_in_how_they_are_written_only(labels: tuple[str, ...]) -> None:
+    task = replace(get_task("mnli"), labels=labels, file_labels=labels)
+    assert label_order(dict(enumerate(labels)), task) == list(range(len(labels)))
+    assert label_order(dict(enumerate(reversed(labels))), task) == list(range(len(labels)))[::-1]
+    assert label_order(dict(enumerate(label.upper() for label in labels)), task) is None or labels == ("e", "\u00e9")
+
+
+def test_labels_in_composed_and_in_single_characters() -> None:
+    task = replace(get_task("sst2"), labels=("caf\u00e9", "tea"), file_labels=("0", "1"))
+    assert label_order({0: "tea", 1: "cafe\u0301"}, task) == [1, 0]
+
+
 def fine_tuned(tiny_model: Path, folder: Path, names: list[str], model_type: str = "bert") -> Any:
     """A folder with a classifier for these labels, and the model itself."""
     torch.manual_seed(3)

@@ -8,6 +8,7 @@ SOURCE = Path(glue_lit.__file__).parent
 LAYERS = (
     ("__init__", "errors", "locales", "printable", "refusals", "task_spec", "tasks", "custom", "demo", "whole_files"),
     (
+        "config_values",
         "configs",
         "runs",
         "run_facts",

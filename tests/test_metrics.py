@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,16 @@ def test_classification_equals_scikit_learn(metric: Any, reference: Gold, size: 
         # Half of the predictions are right, so that the values are not all near chance.
         preds = np.where(rng.random(size) < 0.5, gold, rng.integers(0, classes, size))
         assert fed(metric(classes), preds, gold, []) == pytest.approx(reference(gold, preds), abs=1e-12)
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_f1_is_of_the_positive_class(positive: int) -> None:
+    rng = np.random.default_rng(8)
+    gold, preds = rng.integers(0, 2, 50), rng.integers(0, 2, 50)
+    expected = sk.f1_score(gold, preds, pos_label=positive)
+    assert fed(F1(2, positive), preds, gold, [7, 20]) == pytest.approx(expected, abs=1e-12)
+    task = replace(get_task("mrpc"), positive=positive)
+    assert fed(METRICS["f1"](task), preds, gold, [7, 20]) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("batches", [[], [8, 8, 8], [1, 17, 3], [0, 5], [5, 0, 0, 7], [30, 0]])

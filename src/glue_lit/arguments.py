@@ -6,12 +6,12 @@ configuration comes first, so that all the user says wins over it, and Lightning
 processes of a DDP run from the same line.
 """
 
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from glue_lit.config_values import as_flag
 from glue_lit.configs import config_files, find_key
 from glue_lit.console import say
 from glue_lit.errors import RunError, UsageError
@@ -189,8 +189,7 @@ def _from_checkpoint(file: Path) -> list[str]:
         values = saved.get(key) or {}
         flags += [f"--{section}.{name}={values[name]}" for name in names if values.get(name) is not None]
     custom = (saved.get("hyper_parameters") or {}).get("custom") or {}
-    for name, value in custom.items():
-        if value is not None:
-            flags.append(f"--data.custom.{name}={value if isinstance(value, str) else json.dumps(value)}")
+    if known := {name: value for name, value in custom.items() if value is not None}:
+        flags.append(f"--data.custom={as_flag(known)}")
     precision = saved["glue_lit"].get("precision") if "glue_lit" in saved else None
     return flags if precision is None else [*flags, f"--trainer.precision={precision}"]

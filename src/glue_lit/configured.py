@@ -15,6 +15,7 @@ from glue_lit.accumulation import check_accumulation
 from glue_lit.arguments import resolve_arguments, setting
 from glue_lit.callbacks import Bar, EpochLines, PredictionWriter, SaveConfig
 from glue_lit.checkpoints import check_undamaged, read_checkpoint
+from glue_lit.config_values import as_texts
 from glue_lit.configs import check_config, config_files, where_set
 from glue_lit.custom import custom_of, task_of
 from glue_lit.data.custom import complete_task
@@ -151,7 +152,7 @@ class ConfiguredCLI(LightningCLI):
         custom = custom_of(config["data.custom"].as_dict())
         if custom.text_columns:
             custom = complete_task(config["data.task"], custom, config["data.source"])
-            config["model.custom"] = custom.settings()
+            config["model.custom"] = as_texts(custom.settings())
             config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
         if config["trainer.precision"] is None and not config.get("trainer.plugins"):
             # A run whose files name no precision was trained in the Trainer's own default.

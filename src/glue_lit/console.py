@@ -159,6 +159,8 @@ def print_scores(
     if not sys.stdout.isatty():
         say(title)
     print_list(title, columns, rows, right=("value", "best epoch"))
+    if any(row[1].startswith("f1") for row in rows):
+        say(f"F1 is of the label {task.positive_label}.")
     if any(row[2] == "undefined" for row in rows):
         say("A correlation is undefined where all predictions (or all gold scores) are the same.")
     if any(row[2] == "nan" for row in rows):

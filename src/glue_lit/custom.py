@@ -21,12 +21,14 @@ class CustomTask:
         kind: classification or regression; null for regression if the labels are numbers of which one has decimals,
             or of which there are more than 20.
         labels: The labels as the data have them, in the order of the model's outputs; null for those of the training
-            rows, sorted. F1 is about the last of two.
+            rows, in the order of the data set's ClassLabel, else sorted.
         label_names: What to call them, in the same order; null for what the data have.
+        positive: Of two labels, the one that F1, precision and recall are of; null for the last one.
         metrics: Of accuracy, f1 (of two labels), macro_f1 and matthews_correlation, or of pearson and spearmanr; the
             first picks the checkpoint unless checkpoint.monitor names another. Null for accuracy with an F1, or both.
         class_weights: Factors on the training loss in the order of the labels; balanced for the inverse of how often
             each occurs.
+        decimal_comma: Whether numbers are written 3,5; null for those of a file that no commas separate.
         validation_file: File with the validation rows; null for that of the folder or data set, else a part of the
             training rows is held out.
         test_file: File with the test rows; null for that of the folder or data set, if there is one.
@@ -41,8 +43,10 @@ class CustomTask:
     kind: Kind | None = None
     labels: list[str] | None = None
     label_names: list[str] | None = None
+    positive: str | None = None
     metrics: list[str] | None = None
     class_weights: Literal["balanced"] | list[float] | None = None
+    decimal_comma: bool | None = None
     validation_file: str | None = None
     test_file: str | None = None
     validation_fraction: float = 0.1
@@ -75,8 +79,10 @@ _TYPES = {
     "kind": "classification, regression",
     "labels": "a list of texts",
     "label_names": "a list of texts",
+    "positive": "one of two labels",
     "metrics": "a list of texts",
     "class_weights": "balanced, or a list of numbers",
+    "decimal_comma": "true, false",
     "validation_file": "a file",
     "test_file": "a file",
     "validation_fraction": "a number",
@@ -93,12 +99,21 @@ def _fits(key: str, value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if key == "split_seed":
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if key == "decimal_comma":
+        return isinstance(value, bool)
     if key == "kind":
         return value in ("classification", "regression")
     if key in _LISTS and isinstance(value, list | tuple):
         kinds = {"text": str, "class_weights": int | float}.get(key, str | int | float)
         return all(isinstance(one, kinds) for one in value)
     return value == "balanced" if key == "class_weights" else isinstance(value, str) and key not in _LISTS - {"text"}
+
+
+def _plain(value: Any) -> Any:
+    """A value whose texts are of the plain type, the only one that checkpoints hold."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value))
+    return str(value) if isinstance(value, str) else value
 
 
 def custom_of(values: Mapping[str, Any] | CustomTask | None) -> CustomTask:
@@ -112,7 +127,7 @@ def custom_of(values: Mapping[str, Any] | CustomTask | None) -> CustomTask:
         return values
     if not isinstance(values, Mapping | None):
         raise UsageError(f"data.custom: got {values!r}, allowed: keys as `text` and `label`, each with a value.")
-    custom = CustomTask(**(values or {}))
+    custom = CustomTask(**{key: _plain(value) for key, value in (values or {}).items()})
     for key, value in asdict(custom).items():
         if not _fits(key, value):
             raise UsageError(f"data.custom.{key}: got {value!r}, allowed: {_TYPES[key]}.")
@@ -139,6 +154,7 @@ def task_of(name: str, custom: CustomTask) -> TaskSpec:
             "source=..., custom=...) read that from the data, and pass its `custom.settings()` on."
         )
     values = tuple(custom.labels or ()) if custom.kind != "regression" else ()
+    positive = values.index(custom.positive) if custom.positive in values else max(len(values) - 1, 0)
     return TaskSpec(
         name=name,
         title=f"A {custom.kind or 'task'} task",
@@ -150,6 +166,7 @@ def task_of(name: str, custom: CustomTask) -> TaskSpec:
         files={split: SplitFile("", custom.text_columns, custom.label, 0) for split in ("train", "validation", "test")},
         submission={},
         class_weights=tuple(custom.class_weights or ()) if custom.class_weights != "balanced" else (),
+        positive=positive if len(values) == 2 else 1,
     )
 
 

@@ -1,6 +1,7 @@
 """The layer that gives the logits: whose labels it knows, and how they are put into a task's order."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,23 +23,30 @@ def head_of(model: Any) -> tuple[nn.Module, str, nn.Linear] | None:
     return places[-1] if places else None
 
 
+def _composed(label: object) -> str:
+    """A label with composed characters: what looks the same is the same."""
+    return unicodedata.normalize("NFC", str(label))
+
+
 def _key(label: object) -> str:
     """A label without what people write differently: case, and underscores, hyphens and spaces between its words."""
-    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", str(label)).lower()
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", _composed(label)).lower()
 
 
 def label_order(id2label: Mapping[Any, str], task: TaskSpec) -> list[int] | None:
     """For each of the task's labels, the model's output that stands for it; ``None`` if the names are others.
 
-    By name and never by number: models of one task differ in their order.
+    By name and never by number: models of one task differ in their order. The same names come first, then those that
+    differ in how they are written.
     """
-    outputs = {_key(name): int(number) for number, name in id2label.items()}
     if task.is_regression:
         return [0] if len(id2label) == 1 else None
-    wanted = [_key(label) for label in task.labels]
-    if len(outputs) != len(id2label) or sorted(outputs) != sorted(wanted):
-        return None
-    return [outputs[label] for label in wanted]
+    for key in (str, _composed, _key):
+        outputs = {key(name): int(number) for number, name in id2label.items()}
+        wanted = [key(label) for label in task.labels]
+        if len(outputs) == len(id2label) and sorted(outputs) == sorted(wanted):
+            return [outputs[label] for label in wanted]
+    return None
 
 
 def reorder(model: Any, order: list[int]) -> None:

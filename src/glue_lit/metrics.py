@@ -37,8 +37,7 @@ class _FromCounts(Metric):
         """The figure over all examples seen, a float64 scalar."""
         return self.figure(*self.counts.cpu().double())
 
-    @staticmethod
-    def figure(gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
+    def figure(self, gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
         """The figure of how often each class occurs, is predicted, and is predicted rightly; all ``(labels,)``."""
         raise NotImplementedError
 
@@ -51,26 +50,32 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 class Accuracy(_FromCounts):
     """Share of examples whose class is right, in 0 to 1 (torchmetrics' default is the mean over classes)."""
 
-    @staticmethod
-    def figure(gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
+    def figure(self, gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
         """Right ones over all."""
         return _ratio(right.sum(), gold.sum())
 
 
 class F1(_FromCounts):
-    """Harmonic mean of precision and recall of class 1 (equivalent, duplicate), in 0 to 1."""
+    """Harmonic mean of precision and recall of the positive class (equivalent, duplicate), in 0 to 1.
 
-    @staticmethod
-    def figure(gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
+    Args:
+        labels: How many classes there are.
+        positive: The positive one.
+    """
+
+    def __init__(self, labels: int, positive: int = 1) -> None:
+        super().__init__(labels)
+        self.positive = positive
+
+    def figure(self, gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
         """Twice the true positives over gold plus predicted positives."""
-        return _ratio(2 * right[1], gold[1] + predicted[1])
+        return _ratio(2 * right[self.positive], gold[self.positive] + predicted[self.positive])
 
 
 class MacroF1(_FromCounts):
     """Mean over the classes of each one's F1, in 0 to 1; a class that neither occurs nor is predicted is left out."""
 
-    @staticmethod
-    def figure(gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
+    def figure(self, gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
         """As scikit-learn has it when the labels are those that occur."""
         both = gold + predicted
         seen = both > 0
@@ -85,8 +90,7 @@ class MatthewsCorrelation(_FromCounts):
     torchmetrics' own gives about 0.03 of either sign there, enough to pick a collapsed checkpoint.
     """
 
-    @staticmethod
-    def figure(gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
+    def figure(self, gold: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
         """Covariance of gold and predicted classes over the product of their spreads."""
         total = gold.sum()
         covariance = right.sum() * total - gold @ predicted
@@ -207,7 +211,7 @@ class PredictedClasses(Metric):
 
 METRICS: dict[str, Callable[[TaskSpec], Metric]] = {
     "accuracy": lambda task: Accuracy(task.num_labels),
-    "f1": lambda task: F1(task.num_labels),
+    "f1": lambda task: F1(task.num_labels, task.positive),
     "macro_f1": lambda task: MacroF1(task.num_labels),
     "matthews_correlation": lambda task: MatthewsCorrelation(task.num_labels),
     "pearson": lambda task: PearsonCorrelation(),

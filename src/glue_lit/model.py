@@ -93,6 +93,7 @@ class SequenceClassifier(OptimizedModel):
         architecture: str | None = None,
     ) -> None:
         super().__init__()
+        custom = None if custom is None else custom_of(custom).settings()
         self.save_hyperparameters(ignore=["architecture", "peft"])
         # A checkpoint has them as plain values.
         self.save_hyperparameters({"peft": peft if peft is None or isinstance(peft, dict) else plain_settings(peft)})

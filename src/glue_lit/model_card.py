@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from glue_lit.config_values import dump_config
 from glue_lit.recipe import recipe
 from glue_lit.tasks import TaskSpec
 
@@ -36,7 +35,7 @@ def model_card(
     """
     record = record or {}
     usage = _usage_of_onnx(task) if is_onnx else _usage(task, max_length, has_code)
-    front = yaml.safe_dump(_front_matter(task, record), sort_keys=False, allow_unicode=True)
+    front = dump_config(_front_matter(task, record))
     return f"---\n{front}---\n" + "\n".join(_body(task, record, notes, usage)) + "\n"
 
 

@@ -1,12 +1,17 @@
 """The parser of the trainer's commands: which settings there are, and which of them are one."""
 
+import os
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import yaml
+from jsonargparse import get_loader, set_dumper, set_loader
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
+from glue_lit.config_values import Text, as_texts, dump_config, keep_texts, of_environment, spelled_out
 from glue_lit.custom import custom_of
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
@@ -23,11 +28,46 @@ TRAINER_DEFAULTS = {
 }
 
 
+def load_settings(text: str) -> Any:
+    """Values as jsonargparse reads them, but for those of keys that hold texts: these are as they are written."""
+    read = get_loader("yaml")
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return read(text)
+    paths = keep_texts(root)
+    if not paths:
+        return read(text)
+    values = read(yaml.serialize(root, allow_unicode=True))
+    for *sections, key in paths:
+        inner = values
+        for section in sections:
+            inner = inner[section]
+        found = inner[key]
+        inner[key] = [_text(part) for part in found] if isinstance(found, list) else _text(found)
+    return values
+
+
+def _text(value: Any) -> Any:
+    return Text(value) if isinstance(value, str) else value
+
+
+MODE = "glue-lit"
+set_loader(MODE, load_settings, exceptions=(yaml.YAMLError,))
+set_dumper(MODE, dump_config)
+
+
 class Parser(LightningArgumentParser):
-    """A parser whose errors are one message."""
+    """A parser whose errors are one message, and which leaves labels and columns as they are written."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+        super().__init__(*args, allow_abbrev=False, parser_mode=MODE, **kwargs)
+
+    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Parse a command with its flags; labels and columns in the environment are flags before all others."""
+        given = list(sys.argv[1:] if args is None else args)
+        of_command = of_environment(given[0], os.environ) if given else []
+        return super().parse_args(given[:1] + spelled_out([*of_command, *given[1:]]), *more, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong, without seventy lines of usage before it."""
@@ -71,4 +111,4 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
 def _settings(custom: Any) -> dict[str, Any] | None:
     """The settings of a task of the user's own as plain values; nothing if there is none."""
     values = custom.as_dict() if hasattr(custom, "as_dict") else custom_of(custom).settings()
-    return values if custom_of(values).text_columns else None
+    return as_texts(values) if custom_of(values).text_columns else None

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from glue_lit import config_values
 from glue_lit.runs import Run
 
 _DEEP = 1000  # brackets, or characters in a line
@@ -37,7 +38,7 @@ def _parse_yaml(text: str) -> Any:
     as long; such a text is for the other parser, which raises an error.
     """
     deep = text.count("[") + text.count("{") > _DEEP or any(len(line) > _DEEP for line in text.splitlines())
-    return yaml.load(text, Loader=yaml.SafeLoader if deep else getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return config_values.read_config(text, yaml.SafeLoader if deep else getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> tuple[dict[str, Any] | None, str]:

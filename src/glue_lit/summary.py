@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch import Trainer
 
 from glue_lit import provenance
+from glue_lit.config_values import read_config
 from glue_lit.console import say
 from glue_lit.data.custom import says
 from glue_lit.data.datamodule import GLUEDataModule
@@ -76,7 +76,7 @@ def score_intervals(task: TaskSpec, predicted: Mapping[str, Predicted]) -> dict[
     return {
         f"{log_prefix(split)}/{name}": ends
         for split, rows in predicted.items()
-        for name, ends in intervals(task.metrics, rows.gold, rows.values).items()
+        for name, ends in intervals(task.metrics, rows.gold, rows.values, task.positive).items()
     }
 
 
@@ -185,6 +185,7 @@ def run_record(
         "init_from": model.hparams["init_from"],
         "parameters": dict(zip(("total", "trained"), parameter_counts(model), strict=True)),
         "metrics": model.scores,
+        "positive": data.task.positive_label if "f1" in data.task.metrics else None,  # the label that F1 is of
         "predicted": model.predicted,
         "best": {"checkpoint": "checkpoints/best.ckpt", "epoch": best["epoch"] + 1, "step": best["global_step"]},
         "epochs": trainer.current_epoch,
@@ -197,7 +198,7 @@ def run_record(
         "versions": provenance.versions(),
         "git": provenance.git_revision(),
         "data": provenance.data_fingerprint(data, "fit"),
-        "config": yaml.safe_load(run.config.read_text(encoding="utf-8")),
+        "config": read_config(run.config.read_text(encoding="utf-8")),
     }
 
 

@@ -45,6 +45,7 @@ class TaskSpec:
         trained_as: The task whose runs predict this one, where it has no training data of its own.
         most_common: The label that most training rows have, as the official files write it, or the mean score.
         class_weights: Factors on the training loss of each label; none are all 1.
+        positive: Of two labels, the number of the one that F1, precision and recall are of.
         slice_columns: Columns that put rows into groups, by which a report scores them, where a file has them. AX's are
             those of the annotated file that its authors publish beside the official one.
     """
@@ -63,12 +64,18 @@ class TaskSpec:
     trained_as: str | None = None
     most_common: str = ""
     class_weights: tuple[float, ...] = ()
+    positive: int = 1
     slice_columns: tuple[str, ...] = ()
 
     @property
     def is_regression(self) -> bool:
         """Whether the label is a number rather than a class."""
         return not self.labels
+
+    @property
+    def positive_label(self) -> str | None:
+        """Of two labels, the one that F1, precision and recall are of."""
+        return self.labels[self.positive] if len(self.labels) == 2 else None
 
     @property
     def num_labels(self) -> int:

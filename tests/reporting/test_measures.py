@@ -1,13 +1,15 @@
 """Metrics over resamples against scikit-learn and SciPy, one resample at a time."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 
 from glue_lit.metrics import METRICS
-from glue_lit.reporting.measures import TITLES, score
+from glue_lit.reporting.measures import TITLES, bootstrapped, score, titles_of
 from glue_lit.reporting.weighted import weighted
 from glue_lit.tasks import get_task
 
@@ -17,6 +19,28 @@ CORRELATIONS = ["pearson", "spearmanr"]
 
 def test_every_metric_has_a_title() -> None:
     assert set(TITLES) == set(METRICS)
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_f1_is_of_the_positive_class(positive: int) -> None:
+    rng = np.random.default_rng(8)
+    gold, predicted = rng.integers(0, 2, 60), rng.integers(0, 2, 60)
+    expected = f1_score(gold, predicted, pos_label=positive)
+    assert score("f1", gold, predicted, positive) == pytest.approx(expected)
+    once = np.ones((1, 60), dtype=np.int64)
+    assert weighted("f1", once, gold, predicted, positive) == pytest.approx([expected])
+    found = bootstrapped(("f1",), gold, predicted, positive)["f1"]
+    assert found.low < found.value < found.high
+    assert found.value == pytest.approx(expected)
+    swapped = bootstrapped(("f1",), 1 - gold, 1 - predicted, 1 - positive)["f1"]
+    assert swapped.value == pytest.approx(expected)
+    assert (found.low + found.high) / 2 == pytest.approx((swapped.low + swapped.high) / 2, abs=0.01)
+
+
+def test_f1_says_which_label_it_is_of() -> None:
+    assert titles_of(get_task("mrpc"))["f1"] == "F1 of equivalent"
+    assert titles_of(replace(get_task("mrpc"), positive=0))["f1"] == "F1 of not_equivalent"
+    assert titles_of(get_task("mnli")) == TITLES
 
 
 @pytest.mark.parametrize("name", [*CLASSES, *CORRELATIONS])

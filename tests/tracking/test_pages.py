@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.pr_curve import metadata as pr_metadata
 
+from glue_lit.tasks import get_task
 from glue_lit.tracking import pages
 from glue_lit.tracking.pages import TensorBoardPages
 
@@ -206,4 +208,13 @@ def test_of_many_labels_the_commonest_have_curves() -> None:
 
     gold = np.repeat(np.arange(20), np.arange(20) + 1)
     many: Any = Predicted(np.arange(len(gold)), gold, gold, np.full((len(gold), 20), 0.05))
-    assert pages._curves(many) == list(range(8, 20))
+    assert pages._curves(many, get_task("mnli")) == list(range(8, 20))
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_of_two_labels_the_positive_one_has_a_curve(positive: int) -> None:
+    from glue_lit.reporting.predicted import Predicted
+
+    gold = np.array([0, 1, 1])
+    two = Predicted(np.arange(3), gold, gold, np.full((3, 2), 0.5))
+    assert pages._curves(two, replace(get_task("mrpc"), positive=positive)) == [positive]

@@ -198,11 +198,12 @@ def _write(output: Path, text: str, figures: Sequence["Drawing"]) -> None:
 
 
 def _say(report: "Report", output: Path, figures: Sequence["Drawing"]) -> None:
-    from glue_lit.reporting.measures import TITLES
+    from glue_lit.reporting.measures import titles_of
     from glue_lit.reporting.page import verdict
 
+    titles = titles_of(report.task)
     rows = [
-        (run.name, report.split, TITLES[name], f"{score.value:.4f}", f"{score.low:.4f} to {score.high:.4f}")
+        (run.name, report.split, titles[name], f"{score.value:.4f}", f"{score.low:.4f} to {score.high:.4f}")
         for run in report.runs
         for name, score in run.scores.items()
     ]

@@ -7,10 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from glue_lit.arguments import setting
 from glue_lit.commands.flags import Flags
+from glue_lit.config_values import read_config
 from glue_lit.configs import check_config
 from glue_lit.console import print_json, print_table
 from glue_lit.custom import CustomTask, custom_of, task_of
@@ -82,7 +81,7 @@ def _custom(options: Any) -> CustomTask:
     values: dict[str, Any] = {}
     for file in options.config:
         check_config(file)
-        data = yaml.safe_load(Path(file).read_text(encoding="utf-8")).get("data")
+        data = read_config(Path(file).read_text(encoding="utf-8")).get("data")
         data = {} if data is None else data
         if not isinstance(data, dict):
             raise UsageError(f"--config {file}: data is {data!r}, allowed: keys as `task` and `source`.")

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from glue_lit.custom import CustomTask, check_name
-from glue_lit.data.labels import Labelled, checked, class_numbers, complete, label_of, numbers
+from glue_lit.data.assumptions import says_of_labels
+from glue_lit.data.class_labels import are_numbers
+from glue_lit.data.label_texts import label_of
+from glue_lit.data.labels import Labelled, checked, class_numbers, complete, numbers
 from glue_lit.data.rows import HELD_OUT, Rows, Split
 from glue_lit.data.tables import FORMATS, SPLIT_NAMES, Table, open_table
 from glue_lit.data.values import Value, id_of
@@ -39,6 +42,9 @@ def find_tables(source: str, custom: CustomTask) -> dict[str, Table]:
     for split, file in (("validation", custom.validation_file), ("test", custom.test_file)):
         if file is not None:
             tables[split] = open_table(Path(file).expanduser())
+    for table in tables.values():
+        if are_numbers(custom.labels, table.class_names.get(custom.label, ())):
+            table.keep_numbers(custom.label)
     return tables
 
 
@@ -82,7 +88,8 @@ def complete_task(name: str, custom: CustomTask, source: str) -> CustomTask:
         return checked(custom)
     table = _table(find_tables(source, custom), "train", source)
     rows = [(number, label_of(value)) for number, (value,) in table.rows([custom.label])]
-    labelled = Labelled([label for _, label in rows], [number for number, _ in rows], table.place)
+    labels, places = [label for _, label in rows], [number for number, _ in rows]
+    labelled = Labelled(labels, places, table.place, table.class_names.get(custom.label, ()), table.separator)
     _check_all_labelled(custom, labelled)
     return complete(custom, labelled)
 
@@ -161,6 +168,7 @@ def says(custom: CustomTask, source: str) -> Iterator[str]:
         names = custom.label_names or custom.labels or []
         listed = ", ".join(names[:10]) + (f" ... ({len(names)} labels)" if len(names) > 10 else "")
         yield f"{columns} -> {custom.label}, one of {listed}; metrics: {', '.join(custom.metrics or ())}"
+    yield from says_of_labels(custom)
     if "validation" not in find_tables(source, custom):
         how = "at random" if custom.kind == "regression" else "stratified by label"
         yield (
@@ -218,7 +226,9 @@ def _read(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) 
 
 
 def _parsed(custom: CustomTask, labelled: Labelled) -> list[int | float | None]:
-    return numbers(labelled) if custom.kind == "regression" else class_numbers(labelled, list(custom.labels or ()))
+    if custom.kind == "regression":
+        return numbers(labelled, custom.decimal_comma or False)
+    return class_numbers(labelled, list(custom.labels or ()))
 
 
 def _text(value: Value, column: str, table: Table, number: int) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from glue_lit.data.class_labels import names_in_features
 from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.tables import SPLIT_NAMES, Table
-from glue_lit.data.values import Value, plain
+from glue_lit.data.values import Value
 from glue_lit.errors import DataError
 from glue_lit.pretrained import unwritable_cache, waiting_for_hub
 from glue_lit.refusals import refusal
@@ -90,6 +91,7 @@ class HubTable(Table):
         self.data = data
         self.commit = commit_of(data)
         super().__init__(Path(origin))
+        self.class_names = names_in_features(data.features)
 
     def fingerprint(self) -> str:
         """That of `datasets`."""
@@ -101,18 +103,10 @@ class HubTable(Table):
         return tuple(self.data.column_names)
 
     def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
-        names = {column: getattr(self.data.features[column], "names", None) for column in columns}
         picked = self.data.select_columns(list(dict.fromkeys(columns)))
         for number, row in enumerate(picked, start=1):
             place = self.place(number)
-            yield number, tuple(plain(_named(row[c], names[c]), c, place) for c in columns)
-
-
-def _named(value: Any, names: Sequence[str] | None) -> Any:
-    """The name of a class; ``None`` for -1, which marks a hidden label."""
-    if names is None or value is None:
-        return value
-    return names[value] if 0 <= value < len(names) else None
+            yield number, tuple(self._value(row[c], c, place) for c in columns)
 
 
 def hub_tables(source: str) -> dict[str, Table]:

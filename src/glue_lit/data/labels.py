@@ -1,14 +1,20 @@
 """Labels as the user's data have them: what kind they are, and which class or number each one is."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from glue_lit.custom import CustomTask, Kind
+from glue_lit.data.label_texts import (
+    are_codes,
+    have_decimal_commas,
+    is_number,
+    label_of,
+    number_in,
+    same_label,
+)
 from glue_lit.data.rows import Label
-from glue_lit.data.values import Value
 from glue_lit.errors import DataError, UsageError, did_you_mean
 
 _MOST_CLASSES_OF_NUMBERS = 20  # more different numbers than that are taken for a scale
@@ -23,31 +29,19 @@ class Labelled:
         labels: One for each row.
         numbers: The row's number in its file.
         place: What a message calls the row of a number.
+        classes: Names of the classes in the data set's own order, where it has one.
+        separator: Between the columns of the file; a comma where it has none.
     """
 
     labels: Sequence[str | None]
     numbers: Sequence[int]
     place: Callable[[int], str]
+    classes: Sequence[str] = ()
+    separator: str = ","
 
     def where(self, row: int) -> str:
         """What a message calls a row (from 0)."""
         return self.place(self.numbers[row])
-
-
-def label_of(value: Value) -> str | None:
-    """A label as text, the same from every format: a whole number without decimals, nothing for an empty field."""
-    if value is None:
-        return None
-    written = str(value).lower() if isinstance(value, bool) else str(value).strip()
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", written) or None
-
-
-def _number(written: str) -> float | None:
-    try:
-        number = float(written) if "_" not in written else math.nan  # 1_0 is 10 to Python, and to nobody else
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def complete(custom: CustomTask, training: Labelled) -> CustomTask:
@@ -57,14 +51,24 @@ def complete(custom: CustomTask, training: Labelled) -> CustomTask:
         DataError: Nothing can be made of the labels.
         UsageError: The settings contradict themselves.
     """
-    counts = Counter(label for label in training.labels if label is not None)
-    kind: Kind = custom.kind or ("classification" if custom.labels else _kind(counts, training))
+    counts = Counter(same_label(label) for label in training.labels if label is not None)
+    if custom.decimal_comma is None and custom.kind != "classification" and not custom.labels and not training.classes:
+        custom = replace(custom, decimal_comma=have_decimal_commas(counts, training.separator) or None)
+    named = custom.labels or training.classes
+    kind: Kind = custom.kind or ("classification" if named else _kind(custom, counts, training))
     if kind == "regression":
         settled = _settled(custom, kind, None, counts)
-        numbers(training)
+        numbers(training, settled.decimal_comma or False)
         return settled
-    labels = _written(custom) or _sorted(counts)
+    found = [label for label in map(same_label, training.classes) if label in counts] or _sorted(counts)
+    labels = [same_label(label) for label in _written(custom)] or found
     class_numbers(training, labels)
+    is_named = bool(named or custom.kind)
+    if not is_named and len(counts) > max(20, counts.total() // 4):
+        raise DataError(
+            f"Column {custom.label!r} has {len(counts):,} different labels in {counts.total():,} rows "
+            f"({', '.join(map(repr, labels[:3]))} ...). If they are classes, say `--data.custom.kind classification`."
+        )
     return _settled(custom, kind, labels, counts)
 
 
@@ -92,32 +96,35 @@ def _settled(custom: CustomTask, kind: Kind | None, labels: list[str] | None, co
         text=list(custom.text_columns),
         kind=kind,
         labels=labels,
+        positive=_positive(custom, labels),
         metrics=_metrics(custom.metrics, labels),
         class_weights=_weights(custom, labels or [], counts),
     )
 
 
-def _kind(counts: Counter[str], training: Labelled) -> Kind:
+def _kind(custom: CustomTask, counts: Counter[str], training: Labelled) -> Kind:
     """What the labels look like."""
-    known = {label: _number(label) for label in counts}
-    words = [label for label, number in known.items() if number is None]
-    if words and len(words) < len(known):
-        row = list(training.labels).index(words[0])
+    if custom.decimal_comma:
+        return "regression"
+    if are_codes(counts):
+        return "classification"
+    words = [label for label in counts if not is_number(label)]
+    if words and len(words) < len(counts):
+        row = list(map(same_label, (label or "" for label in training.labels))).index(words[0])
         others = counts.total() - sum(counts[word] for word in words)
         raise DataError(
-            f"{training.where(row)}: the label is {words[0]!r}, while {others:,} other rows have numbers. "
-            "Mend it, or list the labels that there are: `--data.custom.labels '[a, b]'`."
+            f"{training.where(row)}: the label is {words[0]!r}, while {others:,} other rows have numbers. Mend it, or "
+            "say what they are: `--data.custom.kind classification`, or regression."
         )
-    if not words and (
-        len(counts) > _MOST_CLASSES_OF_NUMBERS or any(not n.is_integer() for n in known.values() if n is not None)
-    ):
+    if not words and (len(counts) > _MOST_CLASSES_OF_NUMBERS or any(not float(n).is_integer() for n in counts)):
         return "regression"
     return "classification"
 
 
 def _sorted(counts: Counter[str]) -> list[str]:
-    """By number if all are, else by letter."""
-    return sorted(counts, key=lambda label: (_number(label) is None, _number(label) or 0.0, label))
+    """Numbers by their value, then the others by letter."""
+    known = {label: float(label) if is_number(label) else None for label in counts}
+    return sorted(counts, key=lambda label: (known[label] is None, known[label] or 0.0, label))
 
 
 def _check_classes(custom: CustomTask, labels: list[str], counts: Counter[str]) -> None:
@@ -130,11 +137,26 @@ def _check_classes(custom: CustomTask, labels: list[str], counts: Counter[str]) 
         )
     if len(labels) < 2:
         raise DataError(f"Column {custom.label!r} has one label only, {labels[0]!r}: there is nothing to tell apart.")
-    if custom.labels is None and custom.kind is None and len(counts) > max(20, counts.total() // 4):
-        raise DataError(
-            f"Column {custom.label!r} has {len(counts):,} different labels in {counts.total():,} rows "
-            f"({', '.join(map(repr, labels[:3]))} ...). If they are classes, say `--data.custom.kind classification`."
-        )
+
+
+def _positive(custom: CustomTask, labels: list[str] | None) -> str | None:
+    """Of two labels, the positive one: that of the settings, by its label or its name, else the last."""
+    if labels is None or len(labels) != 2:
+        if custom.positive is not None:
+            what = "a regression" if labels is None else f"{len(labels)} labels ({', '.join(labels[:20])})"
+            raise UsageError(f"data.custom.positive is for two labels; this task has {what}. Leave it out.")
+        return None
+    if custom.positive is None:
+        return labels[-1]
+    wanted = same_label(label_of(custom.positive) or "")
+    for known in (labels, custom.label_names or labels):
+        same = [same_label(label_of(label) or "") for label in known]
+        if wanted in same:
+            return labels[same.index(wanted)]
+    raise UsageError(
+        f"data.custom.positive: {custom.positive!r} is no label.{did_you_mean(custom.positive, labels)} "
+        f"Allowed: {', '.join(labels)}."
+    )
 
 
 def _metrics(wanted: Sequence[str] | None, labels: list[str] | None) -> list[str]:
@@ -174,25 +196,37 @@ def class_numbers(labelled: Labelled, labels: Sequence[str]) -> list[Label]:
     Raises:
         DataError: A row has another label.
     """
-    place = {label: number for number, label in enumerate(labels)}
+    places = {same_label(label): number for number, label in enumerate(labels)}
+    # A task that was learned before -0 and 0 counted as one has both.
+    same = same_label if len(places) == len(labels) else str
+    if same is str:
+        places = {label: number for number, label in enumerate(labels)}
+    known: dict[str | None, Label] = {None: None}
     for row, label in enumerate(labelled.labels):
-        if label is not None and label not in place:
-            raise DataError(
-                f"{labelled.where(row)}: label {label!r} is none of the task's.{did_you_mean(label, labels)} "
-                f"Its labels are: {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}."
-            )
-    return [None if label is None else place[label] for label in labelled.labels]
+        if label not in known:
+            number = places.get(same(label or ""))
+            if number is None:
+                raise DataError(
+                    f"{labelled.where(row)}: label {label!r} is none of the task's.{did_you_mean(label or '', labels)} "
+                    f"Its labels are: {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}."
+                )
+            known[label] = number
+    return [known[label] for label in labelled.labels]
 
 
-def numbers(labelled: Labelled) -> list[Label]:
+def numbers(labelled: Labelled, decimal_comma: bool = False) -> list[Label]:
     """The number of each row, ``None`` where it has no label.
+
+    Args:
+        labelled: The labels.
+        decimal_comma: Whether 3,5 is a number.
 
     Raises:
         DataError: A label is no number.
     """
     found: list[Label] = []
     for row, label in enumerate(labelled.labels):
-        number = None if label is None else _number(label)
+        number = None if label is None else number_in(label, decimal_comma)
         if label is not None and number is None:
             raise DataError(
                 f"{labelled.where(row)}: {label!r} is no number, which a regression task needs. Mend it, or say "

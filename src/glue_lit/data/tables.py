@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from glue_lit.data.class_labels import ClassNames, name_of_class, names_in_schema
 from glue_lit.data.values import Value, json_object, lines_of, plain
 from glue_lit.errors import DataError, did_you_mean
 
@@ -30,13 +31,17 @@ class Table(ABC):
         columns: Names of the columns, in the file's order.
         unit: What its rows are numbered by: lines of a text, as an editor shows them, or rows.
         commit: That of a data set on the Hub, where it is known.
+        class_names: Of columns that hold class numbers, the names of the classes in their order.
+        separator: Between columns; a comma where there is none.
     """
 
     unit = "line"
     commit: str | None = None
+    separator = ","
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.class_names: ClassNames = {}
         self.columns = self._read_columns()
 
     def place(self, number: int) -> str:
@@ -60,6 +65,13 @@ class Table(ABC):
             if self.columns.count(column) > 1:
                 raise DataError(f"{self.path}: {self.columns.count(column)} columns are called {column!r}.")
         return self._rows(columns)
+
+    def keep_numbers(self, column: str) -> None:
+        """Read the classes of a column as numbers, although they have names."""
+        self.class_names = {name: names for name, names in self.class_names.items() if name != column}
+
+    def _value(self, value: Any, column: str, place: str) -> Value:
+        return plain(name_of_class(value, self.class_names.get(column)), column, place)
 
     def fingerprint(self) -> str:
         """Changes whenever the content does.
@@ -91,7 +103,7 @@ class _Separated(Table):
         if first is None:
             raise self._empty()
         self._quotes = self.path.suffix.lower() != ".tsv"
-        self._separator = _separator(first[1]) if self._quotes else "\t"
+        self.separator = _separator(first[1]) if self._quotes else "\t"
         try:
             return tuple(next(self._reader()))
         except csv.Error as error:
@@ -101,7 +113,7 @@ class _Separated(Table):
         csv.field_size_limit(_LONGEST_FIELD)
         lines = (line for _, line in lines_of(self.path))
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._quotes else csv.QUOTE_NONE
-        return csv.reader(lines, delimiter=self._separator, quoting=quoting, strict=True)
+        return csv.reader(lines, delimiter=self.separator, quoting=quoting, strict=True)
 
     def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
         picks = [self.columns.index(column) for column in columns]
@@ -125,7 +137,7 @@ class _Separated(Table):
 
     def _hint(self) -> str:
         if self._quotes:
-            return f'A text with {self._separator!r} is quoted, and quotes in it are doubled: "a, ""b""".'
+            return f'A text with {self.separator!r} is quoted, and quotes in it are doubled: "a, ""b""".'
         return "Columns are separated by tabs, so a text cannot hold one."
 
     def _not_csv(self, line: int, error: csv.Error) -> DataError:
@@ -179,6 +191,7 @@ class _Parquet(Table):
         with self._open() as file:
             if file.metadata.num_rows == 0:
                 raise self._empty()
+            self.class_names = names_in_schema(file.schema_arrow.metadata)
             return tuple(file.schema_arrow.names)
 
     def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
@@ -192,7 +205,7 @@ class _Parquet(Table):
                     for row in zip(*values, strict=True):
                         number += 1
                         place = self.place(number)
-                        yield number, tuple(plain(v, c, place) for c, v in zip(columns, row, strict=True))
+                        yield number, tuple(self._value(v, c, place) for c, v in zip(columns, row, strict=True))
             except DataError:
                 raise
             except (pyarrow.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -11,6 +10,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from glue_lit.config_values import dump_config
 from glue_lit.errors import UsageError, did_you_mean
 
 # The notebook's space is that of the Trainer: learning rate, epochs, batch size and seed. Our seed is not searched:
@@ -118,4 +118,4 @@ def dotted(values: Any, prefix: str = "") -> list[str]:
 
 def as_yaml(values: Mapping[str, Any]) -> str:
     """Settings as a configuration file."""
-    return str(yaml.safe_dump(nested(values), sort_keys=False, allow_unicode=True))
+    return dump_config(nested(values))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from glue_lit.config_values import read_config
 from glue_lit.engine.job import Job
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs import LOGS
@@ -173,7 +174,7 @@ def _run(folder: Path, model: str, start: str, seed: int) -> Path:
 def _task_in(file: str) -> str:
     """The task that a configuration names."""
     try:
-        settings = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        settings = read_config(Path(file).read_text(encoding="utf-8"))
         return str(settings["data"]["task"])
     except OSError as error:
         raise UsageError(f"suite.init_from: {file} cannot be read ({error.strerror}).") from None

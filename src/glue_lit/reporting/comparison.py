@@ -66,16 +66,23 @@ class Comparison:
     is_more_than_chance: bool
 
 
-def compare(metric: str, first: Predicted, second: Predicted) -> Comparison:
+def compare(metric: str, first: Predicted, second: Predicted, positive: int = 1) -> Comparison:
     """Compare two runs row by row.
+
+    Args:
+        metric: By which they are compared.
+        first: Predictions of the one.
+        second: Those of the other.
+        positive: The class that F1 is of.
 
     Raises:
         RunError: They have not predicted the same rows.
     """
     gold, one, two = _paired(first, second)
-    draws = _differences(metric, gold, one, two)
+    draws = _differences(metric, gold, one, two, positive)
     known = draws[~np.isnan(draws)]
-    difference = Score(score(metric, gold, two) - score(metric, gold, one), *interval(draws))
+    by = score(metric, gold, two, positive) - score(metric, gold, one, positive)
+    difference = Score(by, *interval(draws))
     # One is added to both parts, since the rows as they are count as a resample, so that no p is 0
     # (Davison and Hinkley 1997, "Bootstrap Methods and their Application", section 4.2).
     tail = min(int((known <= 0).sum()), int((known >= 0).sum()))
@@ -105,13 +112,13 @@ def mcnemar_test(first: np.ndarray, second: np.ndarray) -> McNemar:
     return McNemar(one, two, int((first & second).sum()), int((~first & ~second).sum()), p)
 
 
-def _differences(metric: str, gold: Values, one: Values, two: Values) -> Floats:
+def _differences(metric: str, gold: Values, one: Values, two: Values, positive: int) -> Floats:
     """Second minus first in each resample of the rows, ``(resamples,)``."""
     sample = sample_of(gold, one, two)
     return np.concatenate(
         [
-            weighted(metric, often, sample.gold, sample.predicted[1])
-            - weighted(metric, often, sample.gold, sample.predicted[0])
+            weighted(metric, often, sample.gold, sample.predicted[1], positive)
+            - weighted(metric, often, sample.gold, sample.predicted[0], positive)
             for often in weights(sample)
         ]
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from glue_lit.config_values import read_config
 from glue_lit.configs import check_config
 from glue_lit.custom import CustomTask, custom_of, task_of
 from glue_lit.errors import RunError
@@ -25,7 +26,7 @@ def settings_of(run: Run) -> dict[str, Any]:
     """
     check_config(str(run.config))
     try:
-        values = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        values = read_config(run.config.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise RunError(f"{run.config}: not a configuration ({' '.join(str(error).split())}).") from None
     return dict(values)

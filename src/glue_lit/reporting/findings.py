@@ -14,7 +14,7 @@ from glue_lit.reporting.comparison import Comparison, compare
 from glue_lit.reporting.events import Curve, read_curves
 from glue_lit.reporting.examples import Example, mistakes, uncertain
 from glue_lit.reporting.facts import Record, outcome, record_of, section
-from glue_lit.reporting.measures import TITLES, bootstrapped
+from glue_lit.reporting.measures import bootstrapped, titles_of
 from glue_lit.reporting.predicted import Predicted
 from glue_lit.reporting.reliability import Reliability, reliability
 from glue_lit.reporting.resampling import Score
@@ -112,7 +112,7 @@ class Report:
     @property
     def metric_title(self) -> str:
         """What that is called."""
-        return TITLES.get(self.metric, self.metric)
+        return titles_of(self.task).get(self.metric, self.metric)
 
     @property
     def prefix(self) -> str:
@@ -134,7 +134,7 @@ def report_of(materials: Sequence[Material]) -> Report:
     runs = [_findings(material, name) for material, name in zip(materials, names, strict=True)]
     comparison = None
     if len(runs) == 2:
-        comparison = compare(first.task.metrics[0], runs[0].predicted, runs[1].predicted)
+        comparison = compare(first.task.metrics[0], runs[0].predicted, runs[1].predicted, first.task.positive)
     differing = _differing([material.settings for material in materials]) if len(runs) > 1 else {}
     return Report(first.task, first.split, runs, comparison, differing)
 
@@ -145,7 +145,8 @@ def _check_same_task(first: Material, other: Material) -> None:
             f"report: {first.run.path} is of task {first.task.name}, {other.run.path} of {other.task.name}. Runs side "
             "by side need the same task; make a report for each."
         )
-    if (first.task.labels, first.task.metrics) != (other.task.labels, other.task.metrics):
+    here, there = ((task.labels, task.metrics, task.positive) for task in (first.task, other.task))
+    if here != there:
         raise RunError(
             f"report: task {first.task.name} has other labels or metrics in {other.run.path} than in {first.run.path}, "
             "so that they cannot stand side by side; make a report for each."
@@ -171,7 +172,7 @@ def _findings(material: Material, name: str) -> Findings:
     task, predicted, texts = material.task, material.predicted, material.texts
     record, problems = record_of(material.run)
     curves, damaged = read_curves(material.run.path)
-    scores = bootstrapped(task.metrics, predicted.gold, predicted.values)
+    scores = bootstrapped(task.metrics, predicted.gold, predicted.values, task.positive)
     best = section(record, "best").get("step")
     of_text = [texts.problem] if texts.problem else []
     found = predicted.probabilities
@@ -204,13 +205,13 @@ def _confusion(task: TaskSpec, predicted: Predicted) -> list[list[int]]:
 
 def _disagreement(material: Material, record: Record, scores: Mapping[str, Score]) -> list[str]:
     """Say so where the record of the fit has other scores than the predictions."""
-    said = section(record, "metrics")
+    said, titles = section(record, "metrics"), titles_of(material.task)
     found = []
     for name, score in scores.items():
         value = said.get(f"{log_prefix(material.split)}/{name}")
         if record.get("task") == material.task.name and isinstance(value, float) and abs(value - score.value) > _SAME:
             found.append(
-                f"metrics.json says {TITLES.get(name, name)} {value:.4f}, these predictions {score.value:.4f}: they "
+                f"metrics.json says {titles.get(name, name)} {value:.4f}, these predictions {score.value:.4f}: they "
                 "are of other rows, or of another checkpoint."
             )
     return found

@@ -9,6 +9,7 @@ from sklearn import metrics
 
 from glue_lit.reporting.predicted import Values
 from glue_lit.reporting.resampling import Score, intervals
+from glue_lit.tasks import TaskSpec
 
 TITLES = {
     "accuracy": "Accuracy",
@@ -20,10 +21,18 @@ TITLES = {
 }
 
 
-def score(name: str, gold: Values, predicted: Values) -> float:
-    """A metric of ``(rows,)`` gold and predicted values; NaN where a correlation is undefined."""
+def titles_of(task: TaskSpec) -> dict[str, str]:
+    """What the metrics of a task are called: of two labels, F1 says which it is of."""
+    label = task.positive_label
+    return TITLES if label is None else TITLES | {"f1": f"F1 of {label if len(label) <= 40 else label[:39] + '…'}"}
+
+
+def score(name: str, gold: Values, predicted: Values, positive: int = 1) -> float:
+    """A metric of ``(rows,)`` gold and predicted values (F1 of the positive class); NaN where it is undefined."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of constant input and of classes that do not occur: both are defined here
+        if name == "f1":  # of that class alone; `average="binary"` stops where it does not occur
+            return float(metrics.f1_score(gold, predicted, labels=[positive], average="macro", zero_division=0))
         return float(_SCORES[name](gold, predicted))
 
 
@@ -33,8 +42,6 @@ def _correlation(function: Callable[..., tuple[float, float]]) -> Callable[[Valu
 
 _SCORES: dict[str, Callable[[Values, Values], float]] = {
     "accuracy": metrics.accuracy_score,
-    # of class 1 alone; `average="binary"` stops where that class does not occur
-    "f1": lambda gold, predicted: metrics.f1_score(gold, predicted, labels=[1], average="macro", zero_division=0),
     "macro_f1": lambda gold, predicted: metrics.f1_score(gold, predicted, average="macro", zero_division=0),
     "matthews_correlation": metrics.matthews_corrcoef,
     "pearson": _correlation(stats.pearsonr),
@@ -42,7 +49,7 @@ _SCORES: dict[str, Callable[[Values, Values], float]] = {
 }
 
 
-def bootstrapped(names: tuple[str, ...], gold: Values, predicted: Values) -> dict[str, Score]:
+def bootstrapped(names: tuple[str, ...], gold: Values, predicted: Values, positive: int = 1) -> dict[str, Score]:
     """Metrics by name, each with its interval."""
-    ends = intervals(names, gold, predicted)
-    return {name: Score(score(name, gold, predicted), *ends[name]) for name in names}
+    ends = intervals(names, gold, predicted, positive)
+    return {name: Score(score(name, gold, predicted, positive), *ends[name]) for name in names}

@@ -13,7 +13,7 @@ from glue_lit.reporting.canvas import Drawing
 from glue_lit.reporting.comparison import Comparison
 from glue_lit.reporting.facts import duration
 from glue_lit.reporting.findings import Report
-from glue_lit.reporting.measures import TITLES
+from glue_lit.reporting.measures import titles_of
 from glue_lit.reporting.slice_figure import slice_keys
 from glue_lit.reporting.slices import Slice
 
@@ -42,7 +42,7 @@ def page(report: Report, drawings: Sequence[Drawing]) -> str:
         report=report,
         several=several,
         regression=report.task.is_regression,
-        titles=TITLES,
+        titles=titles_of(report.task),
         version=__version__,
         pick=lambda names: [by_name[name] for name in names if name in by_name],
         by_run=[f"{kind}-{number}" for number in range(1, len(report.runs) + 1)] if several else [kind],

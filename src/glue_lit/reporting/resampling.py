@@ -84,11 +84,13 @@ def interval(draws: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def intervals(names: tuple[str, ...], gold: Values, predicted: Values) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals of metrics, by name; NaN where there is none."""
+def intervals(
+    names: tuple[str, ...], gold: Values, predicted: Values, positive: int = 1
+) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of metrics (F1 of the positive class), by name; NaN where there is none."""
     sample = sample_of(gold, predicted)
     draws: dict[str, list[Floats]] = {name: [] for name in names}
     for often in weights(sample):
         for name in names:
-            draws[name].append(weighted(name, often, sample.gold, sample.predicted[0]))
+            draws[name].append(weighted(name, often, sample.gold, sample.predicted[0], positive))
     return {name: interval(np.concatenate(draws[name])) for name in names}

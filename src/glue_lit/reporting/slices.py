@@ -65,7 +65,8 @@ def slices(task: TaskSpec, predicted: Predicted, texts: Texts) -> list[Slice]:
 def _slice(task: TaskSpec, predicted: Predicted, feature: str, name: str, here: NDArray[np.bool_]) -> Slice:
     gold, values = predicted.gold[here], predicted.values[here]
     value = _mean_error(np.abs(gold - values)) if task.is_regression else share(int((gold == values).sum()), len(gold))
-    return Slice(feature, name, len(gold), value, {metric: score(metric, gold, values) for metric in task.metrics})
+    scores = {metric: score(metric, gold, values, task.positive) for metric in task.metrics}
+    return Slice(feature, name, len(gold), value, scores)
 
 
 def _mean_error(errors: Floats) -> Score:

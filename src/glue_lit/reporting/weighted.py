@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from glue_lit.reporting.predicted import Floats, Values
 
 
-def weighted(name: str, weights: NDArray[np.int64], gold: Values, predicted: Values) -> Floats:
+def weighted(name: str, weights: NDArray[np.int64], gold: Values, predicted: Values, positive: int = 1) -> Floats:
     """A metric for each of many resamples.
 
     Args:
@@ -16,6 +16,7 @@ def weighted(name: str, weights: NDArray[np.int64], gold: Values, predicted: Val
         weights: How often each row occurs in each resample, ``(resamples, rows)``.
         gold: Classes or scores, ``(rows,)``.
         predicted: The same, predicted.
+        positive: The class that F1 is of.
 
     Returns:
         ``(resamples,)``, NaN where the metric is undefined.
@@ -25,7 +26,8 @@ def weighted(name: str, weights: NDArray[np.int64], gold: Values, predicted: Val
         return _pearson(often, _standard(gold), _standard(predicted))
     if name == "spearmanr":
         return _pearson(often, _ranks(often, gold), _ranks(often, predicted))
-    return _CLASSES[name](*_tallies(often, gold, predicted))
+    tallies = _tallies(often, gold, predicted)
+    return _f1(*tallies, positive) if name == "f1" else _CLASSES[name](*tallies)
 
 
 def _tallies(often: Floats, gold: Values, predicted: Values) -> tuple[Floats, Floats, Floats]:
@@ -46,8 +48,8 @@ def _accuracy(right: Floats, gold: Floats, predicted: Floats) -> Floats:
     return _ratio(right.sum(axis=1), gold.sum(axis=1))
 
 
-def _f1(right: Floats, gold: Floats, predicted: Floats) -> Floats:
-    return _ratio(2 * right[:, 1], gold[:, 1] + predicted[:, 1])
+def _f1(right: Floats, gold: Floats, predicted: Floats, positive: int) -> Floats:
+    return _ratio(2 * right[:, positive], gold[:, positive] + predicted[:, positive])
 
 
 def _macro_f1(right: Floats, gold: Floats, predicted: Floats) -> Floats:
@@ -63,7 +65,7 @@ def _matthews(right: Floats, gold: Floats, predicted: Floats) -> Floats:
     return _ratio(covariance, np.sqrt(np.maximum(spread, 0)))
 
 
-_CLASSES = {"accuracy": _accuracy, "f1": _f1, "macro_f1": _macro_f1, "matthews_correlation": _matthews}
+_CLASSES = {"accuracy": _accuracy, "macro_f1": _macro_f1, "matthews_correlation": _matthews}
 
 
 def _pearson(often: Floats, x: Floats, y: Floats) -> Floats:

@@ -108,7 +108,7 @@ class TensorBoardPages(Callback):
                 writer.add_image(f"{prefix}/{name}", picture, step, dataformats="HWC")
             writer.add_text(f"{prefix}/hard_rows", table, step)
             if predicted.probabilities is not None:
-                for label in _curves(predicted):
+                for label in _curves(predicted, task):
                     of = predicted.probabilities[:, label]
                     writer.add_pr_curve(f"{prefix}/{task.labels[label]}", predicted.gold == label, of, step)
 
@@ -142,12 +142,12 @@ class TensorBoardPages(Callback):
                 logger.experiment.add_scalar(tag, self._best[1][name], step)
 
 
-def _curves(predicted: Predicted) -> list[int]:
-    """Labels whose precision is shown against recall: of two, the second stands for both."""
+def _curves(predicted: Predicted, task: TaskSpec) -> list[int]:
+    """Labels whose precision is shown against recall: of two, the positive one."""
     assert predicted.probabilities is not None
     labels = predicted.probabilities.shape[1]
     often = np.bincount(predicted.gold.astype(np.int64), minlength=labels)
-    return [1] if labels == 2 else sorted(np.argsort(-often, kind="stable")[:_MOST_CURVES].tolist())
+    return [task.positive] if labels == 2 else sorted(np.argsort(-often, kind="stable")[:_MOST_CURVES].tolist())
 
 
 def boards(trainer: Any) -> list[TensorBoardLogger]:

@@ -1,0 +1,168 @@
+"""Configuration text to values and back: what is a text to its key stays one, whatever YAML or JSON take it for.
+
+``labels: [no, 1e5, 2024-01-01]`` are three labels, as they stand there. YAML 1.1, YAML 1.2, JSON and jsonargparse
+differ in what they take for a number or a truth value: what is written is quoted wherever any of them would, and what
+is read is taken as written where the key holds a text.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import yaml
+
+_CUSTOM = ("text", "label", "labels", "label_names", "positive", "id", "validation_file", "test_file")
+_OTHERS = (
+    "data.task", "data.source", "data.tokenizer", "data.revision", "data.cache_dir", "data.predict_split", "model.task",
+    "model.name_or_path", "model.revision", "model.init_from", "checkpoint.monitor", "trainer.default_root_dir",
+    "ckpt_path",
+)  # fmt: skip
+CUSTOM_TEXTS = tuple(f"data.custom.{key}" for key in _CUSTOM)
+_TEXTS = frozenset({*CUSTOM_TEXTS, *_OTHERS})
+_SECTIONS = {"data", "model", "trainer", "checkpoint"}
+_OF_DATA = {key.split(".")[1] for key in _TEXTS if key.startswith("data.")}
+_OF_CUSTOM = {
+    *_CUSTOM, "kind", "metrics", "class_weights", "decimal_comma", "validation_fraction", "split_seed"
+}  # fmt: skip
+NULLS = ("null", "~", "")
+_STR, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+# Words and numbers of YAML 1.1, YAML 1.2, JSON and Python, and whatever looks like one of them.
+_ANOTHER_MEANING = re.compile(
+    r"[-+]?[0-9.][-+0-9_.,:eET]*[zZ]?|[-+]?0[xob][0-9a-f_]*|[-+]?\.?(?:inf|infinity|nan)"
+    r"|y|n|yes|no|on|off|true|false|null|none|[-~=?|>@`%!&*]|<<|",
+    re.IGNORECASE,
+)
+
+
+class Text(str):
+    """A text that jsonargparse leaves as it is; it takes any other for YAML."""
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that a reader could take for something else."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(_STR, str(text), style="'" if _ANOTHER_MEANING.fullmatch(text) else None)
+
+
+_Dumper.add_representer(str, _quoted)
+_Dumper.add_representer(Text, _quoted)
+
+
+def dump_config(values: Any) -> str:
+    """Values as YAML that every reader gives back as they are."""
+    return str(yaml.dump(values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False))
+
+
+def as_flag(values: Any) -> str:
+    """A list or mapping of plain values on one line, for the command line."""
+    return str(yaml.dump(values, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=2**30)).strip()
+
+
+def as_texts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose texts jsonargparse leaves as they are."""
+    return {key: Text(value) if isinstance(value, str) else value for key, value in values.items()}
+
+
+def read_config(text: str, loader: Any = yaml.SafeLoader) -> Any:
+    """The values of a configuration, its texts as they are written.
+
+    Raises:
+        yaml.YAMLError: It is no YAML.
+    """
+    root = yaml.compose(text, Loader=loader)
+    if root is None:
+        return None
+    keep_texts(root)
+    return yaml.constructor.SafeConstructor().construct_document(root)
+
+
+def keep_texts(root: Any) -> list[tuple[str, ...]]:
+    """Let the texts of a configuration be texts, in place.
+
+    Args:
+        root: Its YAML node; of a whole configuration, or of its section data or data.custom alone.
+
+    Returns:
+        The keys that hold them, each as its path from the root.
+    """
+    keys = {str(key.value) for key, _ in root.value} if isinstance(root, yaml.MappingNode) else set()
+    if not keys:
+        return []
+    start = () if keys & _SECTIONS else ("data", "custom") if keys <= _OF_CUSTOM else ("data",)
+    if start == ("data",) and not keys & {*_OF_DATA, "custom"}:
+        start = ()
+    found = []
+    for path, node in _texts(root, start):
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        for part in parts:
+            is_text = isinstance(part, yaml.ScalarNode) and (node is not part or not _is_null(part))
+            if is_text and re.fullmatch(r"tag:yaml\.org,2002:\w+", part.tag):
+                part.tag, part.style = _STR, '"'
+        found.append(path[len(start) :])
+    return found
+
+
+def _texts(node: Any, path: tuple[str, ...], above: tuple[int, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every key that holds texts, as its path, and its value's node."""
+    if not isinstance(node, yaml.MappingNode) or id(node) in above or len(path) > 2:
+        return
+    for key, value in node.value:
+        if key.tag == _MERGE:
+            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                yield from _texts(part, path, (*above, id(node)))
+            continue
+        here = (*path, str(key.value))
+        if ".".join(here) in _TEXTS:
+            yield here, value
+        else:
+            yield from _texts(value, here, (*above, id(node)))
+
+
+def _is_null(node: yaml.ScalarNode) -> bool:
+    return node.style is None and str(node.value) in (*NULLS, "Null", "NULL")
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """A command line whose labels and columns are texts to jsonargparse, too: ``[no, yes]`` is ``["no", "yes"]``."""
+    found: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        flag, equals, value = argument.partition("=")
+        if flag.removeprefix("--").removesuffix("+") not in CUSTOM_TEXTS or not (equals or left):
+            found.append(argument)
+            continue
+        value = value if equals else left.pop(0)
+        said = _said(value)
+        found += [f"{flag}={value}"] if type(said) is str and said.startswith("-") else [flag, said]
+    return found
+
+
+def of_environment(command: str, environment: MutableMapping[str, str]) -> list[str]:
+    """Flags for the labels and columns that the environment names; a list there is written as jsonargparse reads it."""
+    flags = []
+    for key in CUSTOM_TEXTS:
+        name = f"GLUE_LIT_{command}__{key.replace('.', '__')}".upper()
+        if name in environment:
+            environment[name] = str(_said(environment[name]))
+            flags.append(f"--{key}={environment[name]}")
+    return flags
+
+
+def _said(value: str) -> str:
+    """What a value of the command line says: a list of texts, or one text."""
+    if value in NULLS or value.startswith("-"):
+        return value
+    try:
+        root = yaml.compose(value, Loader=yaml.SafeLoader) if value.lstrip().startswith("[") else None
+    except yaml.YAMLError:
+        return value  # jsonargparse says what is wrong with it
+    if isinstance(root, yaml.SequenceNode):
+        if all(isinstance(part, yaml.ScalarNode) for part in root.value):
+            return as_flag([str(part.value) for part in root.value])
+        return value
+    return Text(value)

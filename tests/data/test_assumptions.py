@@ -1,0 +1,30 @@
+import pytest
+
+from glue_lit.custom import CustomTask
+from glue_lit.data.assumptions import says_of_labels
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"labels": ["no", "yes"], "metrics": ["accuracy", "f1"]}, "F1 is of the label yes; `--data.custom.positive LABEL`"),
+        ({"labels": ["no", "yes"], "metrics": ["f1"], "positive": "no"}, "F1 is of the label no"),
+        ({"labels": ["0", "1"], "label_names": ["ham", "spam"], "metrics": ["f1"]}, "F1 is of the label spam"),
+        ({"labels": ["2E65", "2E66", "x"]}, "2E65, 2E66 and the like are taken for codes, not for numbers"),
+        ({"labels": ["True", "true", "b"]}, "'True' and 'true' differ only in how they are written, and count as 2 labels"),
+        ({"kind": "regression", "decimal_comma": True}, "3,5 is 3.5"),
+    ],
+)  # fmt: skip
+def test_what_is_assumed_is_said(settings: dict[str, object], said: str) -> None:
+    lines = list(says_of_labels(CustomTask(text="text", **settings)))  # type: ignore[arg-type]
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+def test_nothing_is_said_where_nothing_was_assumed() -> None:
+    for settings in (
+        {"labels": ["a", "b", "c"]},
+        {"labels": ["a", "b"], "metrics": ["accuracy"]},
+        {"kind": "regression"},
+    ):
+        assert list(says_of_labels(CustomTask(text="text", **settings))) == []  # type: ignore[arg-type]
