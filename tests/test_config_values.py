@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -64,6 +65,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "YAML 1.1": yaml.safe_load,
     "jsonargparse": get_loader("yaml"),
     "ours": read_config,
+    "ours in C": partial(read_config, loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)),
     "ours of the parser": load_settings,
 }
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,6 +73,7 @@ MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 @MANY
 @given(st.lists(MEANINGFUL, min_size=1, max_size=4))
+@example(["\x85", "a\u2028b", "\ufeff", "\x7f", "a\n\nb"])
 @example(["2E65", "1e5", "0o7", "=", "<<", "1_0", "12:30:45", "0x1F", "~"])
 def test_what_is_written_is_read_by_every_reader(labels: list[str]) -> None:
     settings = {"data": {"task": labels[0], "custom": {"labels": labels, "positive": labels[-1], "kind": None}}}
@@ -101,7 +104,9 @@ def test_plain_where_there_is_no_other_meaning(text: str) -> None:
                                   "null", "~", "-1", "0o7", "2024-99-99", "+1", "1.0"])  # fmt: skip
 def test_a_bare_label_is_what_it_looks_like(bare: str) -> None:
     text = f"data:\n  task: {bare}\n  custom:\n    labels: [{bare}, x]\n    label_names:\n    - {bare}\n    - x\n    positive: {bare}\n"
-    for read in (read_config, load_settings):
+    for read in READERS.values():
+        if read in (yaml.safe_load, READERS["jsonargparse"]):
+            continue
         custom = read(text)["data"]["custom"]
         assert (custom["labels"], custom["label_names"]) == ([bare, "x"], [bare, "x"])
         assert custom["positive"] == (None if bare in ("null", "~") else bare)
@@ -146,6 +151,13 @@ def test_a_tag_is_no_text() -> None:
 
 
 # ---------------------------------------------------------------- the command line
+
+
+def test_only_labels_and_columns_are_texts_of_our_own(parser: Parser) -> None:
+    """Others become hyper-parameters, and a checkpoint holds plain values only."""
+    found = parser.parse_args(["fit", "--data={task: 2024, source: x.csv, custom: {text: 1}}"])
+    assert (type(found.data.task), found.data.task) == (str, "2024")
+    assert type(found.data.custom.text) is Text
 
 
 @pytest.fixture(scope="module")

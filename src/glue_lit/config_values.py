@@ -32,6 +32,7 @@ _ANOTHER_MEANING = re.compile(
     r"|y|n|yes|no|on|off|true|false|null|none|[-~=?|>@`%!&*]|<<|",
     re.IGNORECASE,
 )
+_CONTROL = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff]")
 
 
 class Text(str):
@@ -45,6 +46,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    if _CONTROL.search(text):  # PyYAML would fold some of the characters that end lines
+        return dumper.represent_scalar(_STR, str(text), style='"')
     return dumper.represent_scalar(_STR, str(text), style="'" if _ANOTHER_MEANING.fullmatch(text) else None)
 
 
@@ -80,14 +83,14 @@ def read_config(text: str, loader: Any = yaml.SafeLoader) -> Any:
     return yaml.constructor.SafeConstructor().construct_document(root)
 
 
-def keep_texts(root: Any) -> list[tuple[str, ...]]:
+def keep_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
     """Let the texts of a configuration be texts, in place.
 
     Args:
         root: Its YAML node; of a whole configuration, or of its section data or data.custom alone.
 
     Returns:
-        The keys that hold them, each as its path from the root.
+        The keys that hold them, each as its path from the root, and whether it is one of data.custom.
     """
     keys = {str(key.value) for key, _ in root.value} if isinstance(root, yaml.MappingNode) else set()
     if not keys:
@@ -95,14 +98,14 @@ def keep_texts(root: Any) -> list[tuple[str, ...]]:
     start = () if keys & _SECTIONS else ("data", "custom") if keys <= _OF_CUSTOM else ("data",)
     if start == ("data",) and not keys & {*_OF_DATA, "custom"}:
         start = ()
-    found = []
+    found: list[tuple[tuple[str, ...], bool]] = []
     for path, node in _texts(root, start):
         parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for part in parts:
             is_text = isinstance(part, yaml.ScalarNode) and (node is not part or not _is_null(part))
             if is_text and re.fullmatch(r"tag:yaml\.org,2002:\w+", part.tag):
                 part.tag, part.style = _STR, '"'
-        found.append(path[len(start) :])
+        found.append((path[len(start) :], path[1:2] == ("custom",)))
     return found
 
 
@@ -123,7 +126,7 @@ def _texts(node: Any, path: tuple[str, ...], above: tuple[int, ...] = ()) -> Ite
 
 
 def _is_null(node: yaml.ScalarNode) -> bool:
-    return node.style is None and str(node.value) in (*NULLS, "Null", "NULL")
+    return not node.style and str(node.value) in (*NULLS, "Null", "NULL")
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:

@@ -73,7 +73,7 @@ def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], u
     if record.get("metrics"):
         yield "## Scores\n| split and metric | value |\n|---|---|"
         yield from (f"| {plain(name)} | {_figure(value)} |" for name, value in record["metrics"].items())
-        yield ""
+        yield f"\nF1 is of the label {plain(record['positive'])}.\n" if record.get("positive") else ""
     if notes:
         yield from (
             "## This export\n| what | figure |\n|---|---|",

@@ -39,7 +39,7 @@ def load_settings(text: str) -> Any:
     if not paths:
         return read(text)
     values = read(yaml.serialize(root, allow_unicode=True))
-    for *sections, key in paths:
+    for *sections, key in (path for path, is_custom in paths if is_custom):
         inner = values
         for section in sections:
             inner = inner[section]

@@ -80,7 +80,7 @@ def test_an_empty_source_is_not_the_hub(monkeypatch: pytest.MonkeyPatch, capsys:
         *((f"{{custom: {custom}}}", "data.custom") for custom in
           ("[1]", "abc", "{1: 2}", "{text: 5}", "{text: t, labels: {a: b}}")),
         *((data, "c.yaml: data") for data in  # and not the Hub in its place
-          ("[1]", "[]", "0", "abc", "{source: [demo]}", "{task: 3, source: demo}", "{task: {a: b}}")),
+          ("[1]", "[]", "0", "abc", "{source: [demo]}", "{task: [3], source: demo}", "{task: {a: b}}")),
     ],
 )  # fmt: skip
 def test_a_config_that_describes_no_data(
