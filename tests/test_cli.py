@@ -100,7 +100,7 @@ def test_fit_then_everything_else(
     assert "glue-lit validate --ckpt_path best" in out
 
     events = next(name for name in files(run) if "tfevents" in name)
-    expected = {"config.yaml", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt", events}
+    expected = {"config.yaml", "log.txt", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt", events}
     assert files(run) == expected
     assert files(workplace) == {f"lightning_logs/rte/version_0/{name}" for name in expected}
 

@@ -6,7 +6,19 @@ import glue_lit
 SOURCE = Path(glue_lit.__file__).parent
 # Lower layers first; a module imports from its own layer or from those before it.
 LAYERS = (
-    ("__init__", "errors", "locales", "printable", "refusals", "task_spec", "tasks", "custom", "demo", "whole_files"),
+    (
+        "__init__",
+        "errors",
+        "locales",
+        "printable",
+        "refusals",
+        "run_log",
+        "task_spec",
+        "tasks",
+        "custom",
+        "demo",
+        "whole_files",
+    ),
     (
         "config_values",
         "configs",
@@ -59,6 +71,7 @@ LAYERS = (
     ("model",),
     (
         "callbacks",
+        "progress",
         "speed",
         "stopping",
         "keepers",

@@ -12,6 +12,7 @@ from glue_lit.errors import GlueLitError, Stopped, UsageError, did_you_mean
 from glue_lit.locales import open_streams, print_anything, speak_utf8
 from glue_lit.printable import printable_lines
 from glue_lit.refusals import check_memory_limit, refusal, told
+from glue_lit.run_log import end_log, keep
 
 _RESERVE = 16 << 20  # bytes of address space, none of it written to: what is left to say that memory is out
 _NO_MEMORY = b"glue-lit: error: There was not enough memory: raise the limit (`ulimit -v`, a container).\n"
@@ -136,6 +137,8 @@ def main() -> None:
             os.write(2, _NO_MEMORY)
             os._exit(1)  # whatever would still run has no room either
         sys.exit(error.exit_code if isinstance(error, GlueLitError) else 1)
+    finally:
+        end_log()
 
 
 def _print_error(error: Exception) -> None:
@@ -146,7 +149,9 @@ def _print_error(error: Exception) -> None:
     message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)
     lines = [f"glue-lit: error{where}: {message}", *getattr(error, "__notes__", [])]
     # A message quotes what stands in a file.
-    print(printable_lines("\n".join(lines)), file=sys.stderr, flush=True)
+    text = printable_lines("\n".join(lines))
+    print(text, file=sys.stderr, flush=True)
+    keep(text)
 
 
 def _unexpected(error: Exception) -> str:

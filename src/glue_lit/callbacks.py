@@ -13,10 +13,12 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import SaveConfigCallback
 from torch import Tensor
 
-from glue_lit.console import say
 from glue_lit.data.batches import Batch
 from glue_lit.data.rows import Places
+from glue_lit.engine.view import duration
 from glue_lit.predictions import write_record
+from glue_lit.progress import FitClock, say_beside_bar
+from glue_lit.run_log import open_log
 from glue_lit.tasks import TaskSpec
 from glue_lit.tracking.evaluated import EvaluatedRows
 from glue_lit.whole_files import whole_file, write_text
@@ -31,6 +33,7 @@ class SaveConfig(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save all but the checkpoint that this fit was continued from: it is no setting."""
         if stage == "fit":
+            is_continued = self.config["ckpt_path"] is not None
             self.config = self.config.clone()
             self.config["ckpt_path"] = None
             folder = trainer.log_dir  # asks the first process, so all of them come by
@@ -38,14 +41,20 @@ class SaveConfig(SaveConfigCallback):
                 # Lightning's own way writes over the file of a run that goes on, and can leave a part of it.
                 text = self.parser.dump(self.config, skip_none=False)
                 write_text(Path(folder) / self.config_filename, text)
+                open_log(Path(folder), is_continued)
                 self.already_saved = True
 
 
 class Bar(TQDMProgressBar):
-    """Lightning's bar, counting epochs from 1 as our lines do, and shown only where a line can be redrawn."""
+    """Lightning's bar, counting epochs from 1 as our lines do, and shown only where a line can be redrawn.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Knows the time that is left of a fit, which the bar shows beside that of the epoch.
+    """
+
+    def __init__(self, clock: FitClock | None = None) -> None:
         super().__init__(refresh_rate=1 if sys.stdout.isatty() else 0)
+        self._clock = clock
         self._drawn = 0.0
 
     def _should_update(self, current: int, total: int) -> bool:
@@ -62,8 +71,11 @@ class Bar(TQDMProgressBar):
         self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """All but the run's number, which the last lines name with its path."""
-        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+        """The time left of the whole fit, then all but the run's number, which the last lines name with its path."""
+        in_fit = self._clock is not None and trainer.state.fn == "fit"
+        left = self._clock.seconds_left(trainer) if in_fit and self._clock is not None else None
+        metrics: dict[str, Any] = {} if left is None else {"fit_left": duration(left)}
+        return metrics | {name: of for name, of in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
 
 class EpochLines(Callback):
@@ -92,16 +104,8 @@ class EpochLines(Callback):
         width = {name: max(len(name), 8) for name in cells}
         if self._header != list(cells):
             self._header = list(cells)
-            self._print(trainer, "  ".join(name.rjust(width[name]) for name in cells))
-        self._print(trainer, "  ".join(cell.rjust(width[name]) for name, cell in cells.items()))
-
-    @staticmethod
-    def _print(trainer: Trainer, line: str) -> None:
-        bar = trainer.progress_bar_callback
-        if bar is not None and getattr(bar, "is_enabled", False):
-            bar.print(line)  # above the bar, not through it
-        else:
-            say(line)
+            say_beside_bar(trainer, "  ".join(name.rjust(width[name]) for name in cells))
+        say_beside_bar(trainer, "  ".join(cell.rjust(width[name]) for name, cell in cells.items()))
 
 
 class PredictionWriter(Callback):

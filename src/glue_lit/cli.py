@@ -1,6 +1,7 @@
 """The commands ``fit``, ``validate``, ``test`` and ``predict``: what they check, do, and print at the end."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from glue_lit.machine import keep_freed_memory
 from glue_lit.position import is_within_epoch
 from glue_lit.quiet import quiet_loggers
 from glue_lit.resume import fit_progress, not_restored
+from glue_lit.run_log import begin_log
 from glue_lit.runs import run_of
 from glue_lit.stopping import how_ended
 from glue_lit.summary import (
@@ -203,6 +205,8 @@ class GlueLitCLI(ConfiguredCLI):
 def main() -> None:
     """Run one of the trainer's commands on ``sys.argv``."""
     quiet_loggers()
+    if sys.argv[1] == "fit":
+        begin_log(sys.argv[1:])
     die_with_parent()
     end_with_driver()
     keep_freed_memory()

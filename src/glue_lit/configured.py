@@ -29,7 +29,8 @@ from glue_lit.parse_errors import check_environment
 from glue_lit.parsing import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
 from glue_lit.precisions import check_eps, check_precision
 from glue_lit.processes import check_processes
-from glue_lit.refused_callbacks import check_callbacks, is_refused
+from glue_lit.progress import FitClock, ProgressLines
+from glue_lit.refused_callbacks import allowed_callbacks
 from glue_lit.run_directory import RunDirectory, RunLogger
 from glue_lit.runs import LOGS, Run, best_of, run_of
 from glue_lit.signals import EvaluationSignals, StopRequest
@@ -60,6 +61,7 @@ class ConfiguredCLI(LightningCLI):
         self.best = BestCheckpoint()  # replaced by the configured one
         self.last: LastCheckpoint | None = None
         self.speed = TrainingSpeed()
+        self.clock = FitClock()
         self.pages = TensorBoardPages()
         self.directory = RunDirectory()
         self.stop = StopRequest()
@@ -195,10 +197,7 @@ class ConfiguredCLI(LightningCLI):
         self.best = config["checkpoint"]
         trainer = config["trainer"]
         run = run_of(self._checkpoint) if self._checkpoint is not None else None
-        given = trainer.get("callbacks") or []
-        if self.subcommand == "fit":
-            check_callbacks(given)
-        given = [callback for callback in given if not is_refused(callback)]  # that of a run which had them is scored
+        given = allowed_callbacks(trainer.get("callbacks") or [], self.subcommand == "fit")
         callbacks = [*given, self.watch, EvaluationSignals(self.stop)]
         if self.subcommand != "fit":
             kwargs["logger"] = False
@@ -208,27 +207,21 @@ class ConfiguredCLI(LightningCLI):
         else:
             self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
             # The directory first, which opens the curves; the clock of the steps last of those that take time.
-            callbacks += [
-                self.directory,
-                EpochLines(),
-                self.pages,
-                self.speed,
-                *early_stop(self._setting("early_stopping"), self.best, trainer),
-                self.last,
-            ]
+            callbacks += [self.directory, EpochLines(), self.pages, self.speed, self.clock]
+            callbacks += [ProgressLines(self.clock, self.speed)]
+            callbacks += [*early_stop(self._setting("early_stopping"), self.best, trainer), self.last]
             if (folder := job_folder()) is not None:
                 callbacks.append(JobProgress(folder, self.best.monitor))
             if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same
                 kwargs["logger"] = self._run_logger(run, curves=trainer.get("logger") is not False)
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
-            callbacks.append(Bar())
+            callbacks.append(Bar(self.clock))
         try:
             made = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
         check_processes(made)
-        if self.subcommand == "fit":
-            check_accumulation(made)
+        check_accumulation(made)
         return made
 
     def _place_of_predictions(self, run: Run | None) -> tuple[Path, str]:

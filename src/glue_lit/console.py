@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from glue_lit.printable import printable, printable_lines
+from glue_lit.run_log import keep
 from glue_lit.tasks import TaskSpec, log_prefix
 from glue_lit.whole_files import json_values
 
@@ -38,6 +39,7 @@ def console() -> Console:
 def say(text: str) -> None:
     """Print a line as it is: nothing in it is taken for markup or by the terminal, and it is not wrapped."""
     console().print(escape(printable_lines(text)), soft_wrap=True)
+    keep(text)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
@@ -60,6 +62,7 @@ def print_list(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     """
     lines = [[printable(cell) or "-" for cell in row] for row in (columns, *rows)]
     widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    plain = "\n".join(_aligned(columns, line, widths, right) for line in lines)
     if sys.stdout.isatty():
         to = console()
         table = Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
@@ -70,13 +73,19 @@ def print_list(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
         for line in lines[1:]:
             table.add_row(*map(escape, line))
         to.print(table)
+        keep(f"{title}\n{plain}")
         return
-    for line in lines:
-        cells = []
-        for column, cell, width in zip(columns, line, widths, strict=True):
-            space = " " * (width - cell_len(cell))
-            cells.append(space + cell if column in right else cell + space)
-        print("  ".join(cells).rstrip())
+    print(plain)
+    keep(plain)
+
+
+def _aligned(columns: Sequence[str], line: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> str:
+    """A row of a table as text, its columns filled up to their widths."""
+    cells = []
+    for column, cell, width in zip(columns, line, widths, strict=True):
+        space = " " * (width - cell_len(cell))
+        cells.append(space + cell if column in right else cell + space)
+    return "  ".join(cells).rstrip()
 
 
 def print_json(value: Any) -> None:
@@ -127,6 +136,7 @@ def json_document(wanted: bool) -> Iterator[Callable[[Any], None]]:
 def note(text: str) -> None:
     """Print a line to standard error: what a script that reads the output should not meet."""
     print(printable(text), file=sys.stderr)
+    keep(text)
 
 
 def print_scores(

@@ -5,6 +5,9 @@ import os
 import warnings
 from pathlib import Path
 
+from glue_lit.printable import printable
+from glue_lit.run_log import keep
+
 _MESSAGES = (
     r".*LeafSpec",
     r".*The dirpath has changed",
@@ -57,4 +60,6 @@ def quiet_loggers() -> None:
 
 
 def _in_a_line(message: Warning | str, *_: object, **__: object) -> str:
-    return f"glue-lit: warning: {' '.join(str(message).split())}\n"
+    line = f"glue-lit: warning: {printable(' '.join(str(message).split()))}"
+    keep(line)
+    return f"{line}\n"

@@ -76,3 +76,15 @@ def check_callbacks(callbacks: Iterable[object]) -> None:
             error = UsageError(f"trainer.callbacks: {type(callback).__name__} {why} {instead}")
             error.everywhere = True
             raise error
+
+
+def allowed_callbacks(callbacks: Iterable[object], is_fit: bool) -> list[object]:
+    """The callbacks of a command: a fit may have none that is refused, a run that was trained with one is still scored.
+
+    Raises:
+        UsageError: A fit has one.
+    """
+    given = [*callbacks]
+    if is_fit:
+        check_callbacks(given)
+    return [callback for callback in given if not is_refused(callback)]

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from glue_lit.run_log import keep
+
 _EVERY = 1.0  # seconds between two looks
 _SILENT = 30  # looks without a sign of life after which a process counts as dead
 _LEFT = 15.0  # seconds for this process to end by itself once another is dead
@@ -107,7 +109,9 @@ class RankWatch(Callback):
         if self._is_over.wait(_LEFT):  # it failed by itself, as it should
             return
         lines = [f"glue-lit: error: {self.dead}", self.advice()]
-        print("\n".join(line for line in lines if line), file=sys.stderr, flush=True)
+        text = "\n".join(line for line in lines if line)
+        print(text, file=sys.stderr, flush=True)
+        keep(text)
         for process in self._started:
             process.kill()
         os._exit(1)
