@@ -13,6 +13,7 @@ from small_fit import SEED, Clock, CutError, Fit, SaveAndCut
 
 from glue_lit import LastCheckpoint
 from glue_lit.errors import RunError
+from glue_lit.position import Position
 from glue_lit.quiet import hush
 from glue_lit.resume import batch_seed, fit_progress, not_restored
 
@@ -156,6 +157,40 @@ def test_a_fit_that_ended_within_an_epoch_is_continued_there(
     first.history.points = [p for p in first.history.points if not (p[1].startswith("val/") and p[0] + 1 in extra)]
     assert_same(whole, first, second, "end")
     assert len(extra) <= 1
+
+
+@pytest.mark.parametrize("end", ["steps-then-no-limit", "time-within-a-short-group"])
+def test_an_older_checkpoint_that_counts_the_left_epoch_as_a_whole_one(
+    references: dict[str, Fit], tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    before, callbacks, after = ENDS[end]
+    last = LastCheckpoint()
+    last.dirpath = str(tmp_path / "run")
+    with monkeypatch.context() as older:
+        older.setattr(Position, "_has_left_epoch", lambda *_: False)
+        first = Fit(tmp_path / "run", tiny_model, *callbacks(), last, **before).run()
+    saved = torch.load(last.path, weights_only=True)
+    del saved["glue_lit"]["scored_step"]
+    torch.save(saved, last.path)
+    second = Fit(tmp_path / "run", tiny_model, **after).run(last.path)
+    whole = reference(references, tmp_path, tiny_model, **after)
+    extra = [step for step in first.scored() if step not in whole.scored()]
+    first.history.points = [p for p in first.history.points if not (p[1].startswith("val/") and p[0] + 1 in extra)]
+    assert_same(whole, first, second, "end")
+
+
+def test_an_older_checkpoint_at_the_end_of_an_epoch_goes_on_with_the_next(
+    references: dict[str, Fit], tmp_path: Path, tiny_model: Path
+) -> None:
+    path = tmp_path / "cut.ckpt"
+    first = Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 2, path))
+    with pytest.raises(CutError):
+        first.run()
+    saved = torch.load(path, weights_only=True)
+    del saved["glue_lit"]["scored_step"]
+    torch.save(saved, path)
+    second = Fit(tmp_path / "run", tiny_model).run(path)
+    assert_same(reference(references, tmp_path, tiny_model), first, second, "on_train_epoch_end")
 
 
 class Fault(Callback):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from glue_lit.accumulation import batches_of_step
 from glue_lit.building import check_tokens
 from glue_lit.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
 from glue_lit.configured import ConfiguredCLI
@@ -13,7 +14,7 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.job_progress import end_with_driver
 from glue_lit.machine import keep_freed_memory
-from glue_lit.position import is_within_epoch
+from glue_lit.position import is_within_epoch, left_epoch
 from glue_lit.quiet import quiet_loggers
 from glue_lit.resume import fit_progress, not_restored
 from glue_lit.run_log import begin_log
@@ -66,7 +67,7 @@ class GlueLitCLI(ConfiguredCLI):
         epochs = steps = 0
         if saved is not None and self._checkpoint is not None and self.subcommand == "fit":
             loop, epochs, steps = fit_progress(self._checkpoint, saved, self.trainer.fit_loop.state_dict())
-            self._check_batches(saved, loop)
+            epochs -= self._check_batches(saved, loop)
         self.model.configure_model()
         for store in self.datamodule.stores:
             check_tokens(self.model.model, store.input_ids, self.model.hparams["name_or_path"], store.token_type_ids)
@@ -84,12 +85,25 @@ class GlueLitCLI(ConfiguredCLI):
             say(f"It has done all {most} steps; `--trainer.max_steps N` with a larger N goes on.")
         self._is_over = 0 < limit <= epochs or 0 < most <= steps
 
-    def _check_batches(self, saved: dict[str, Any], loop: dict[str, Any]) -> None:
-        """Stop where a fit would go on within an epoch with other batches."""
+    def _check_batches(self, saved: dict[str, Any], loop: dict[str, Any]) -> bool:
+        """Stop where a fit would go on within an epoch with other batches.
+
+        Returns:
+            Whether the checkpoint is of an older version, which counts an epoch that was left as a whole one.
+        """
+        data, trainer = self.datamodule, self.trainer
+        data.trainer = trainer
+        data.load_state_dict(saved.get(GLUEDataModule.__qualname__, {}))
         if is_within_epoch(loop):
-            self.datamodule.trainer = self.trainer
-            self.datamodule.load_state_dict(saved.get(GLUEDataModule.__qualname__, {}))
-            self.datamodule.check_same_batches()
+            data.check_same_batches()
+        if is_within_epoch(loop) or "scored_step" in saved.get("glue_lit", {}) or not data.has_same_batches:
+            return False
+        limit, batches = trainer.limit_train_batches, len(data.train_dataloader())
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        done = left_epoch(loop, batches, batches_of_step(trainer, loop["epoch_progress"]["current"]["processed"] - 1))
+        if done and trainer.is_global_zero:
+            say(f"It ended after batch {done} of {batches} of its last epoch; it goes on there.")
+        return bool(done)
 
     before_fit = before_validate = before_test = before_predict = _check
 

@@ -5,7 +5,8 @@ from typing import Any
 from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
-from glue_lit.position import set_last_validation
+from glue_lit.accumulation import batches_of_step
+from glue_lit.position import left_epoch, set_back_into_epoch, set_last_validation
 
 
 def _is_reached(count: int, limit: int | None) -> bool:
@@ -69,6 +70,8 @@ class ScoringFitLoop(_FitLoop):
     def run(self) -> None:
         """Train; first go back to the last validation where it is missing and nothing else is."""
         self.setup_data()
+        if self._loaded_from_state_dict:
+            self._go_back_into_epoch()
         if self._loaded_from_state_dict and self.done:
             if can_be_scored(self.trainer):
                 state = self.state_dict()
@@ -78,6 +81,17 @@ class ScoringFitLoop(_FitLoop):
             else:
                 self._leave_epoch()
         super().run()
+
+    def _go_back_into_epoch(self) -> None:
+        """Continue within the last epoch, if its batches are the same, where an older checkpoint has it as whole."""
+        trainer: Any = self.trainer
+        state = self.state_dict()
+        epoch = state["epoch_progress"]["current"]["processed"] - 1
+        if trainer.lightning_module.position.is_exact or not getattr(trainer.datamodule, "has_same_batches", False):
+            return
+        if done := left_epoch(state, int(self.max_batches), batches_of_step(trainer, epoch)):
+            set_back_into_epoch(state, done)
+            self.load_state_dict(state)
 
     def _leave_epoch(self) -> None:
         """Count as the fit did that has ended within an epoch."""
@@ -90,7 +104,7 @@ class ScoringFitLoop(_FitLoop):
 
 def is_scored(trainer: Any) -> bool:
     """Whether the last validation was after the last optimizer step."""
-    return bool(trainer.lightning_module.scored_step == trainer.global_step)
+    return bool(trainer.lightning_module.position.scored_step == trainer.global_step)
 
 
 def can_be_scored(trainer: Any) -> bool:

@@ -106,7 +106,7 @@ class SequenceClassifier(OptimizedModel):
         self.guard = DivergenceGuard(non_finite)
         self.epoch_loss = EpochLoss()
         self._point = TrainingPoint()
-        self._position = Position()
+        self.position = Position()
         self._seed = 0
 
     # ---------------------------------------------------------------- checkpoints
@@ -122,10 +122,10 @@ class SequenceClassifier(OptimizedModel):
         own = checkpoint["glue_lit"]
         own["skipped_steps"] = self.guard.skipped
         if self._is_fitting:
-            own["scored_step"] = self._position.scored_step
+            own["scored_step"] = self.position.scored_step
             own["point"] = self._point.state_dict()
             own["epoch_loss"] = self.epoch_loss.state_dict()
-            self._position.write(self.trainer, checkpoint["loops"]["fit_loop"])
+            self.position.write(self.trainer, checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting, where training goes on."""
@@ -134,7 +134,7 @@ class SequenceClassifier(OptimizedModel):
         if self._is_fitting:
             own = checkpoint.get("glue_lit", {})
             self.guard.skipped = own.get("skipped_steps", 0)
-            self._position.scored_step = own.get("scored_step")
+            self.position.load(checkpoint)
             self._point.load_state_dict(own.get("point", {}), self.device)
             self.epoch_loss.load_state_dict(own.get("epoch_loss", {}))
 
@@ -156,12 +156,12 @@ class SequenceClassifier(OptimizedModel):
     def on_train_start(self) -> None:
         """Go on exactly where the checkpoint stands, if the fit continues from one."""
         super().on_train_start()
-        self._position.begin(self.trainer)
+        self.position.begin(self.trainer)
         self._seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draw the batch's dropout masks from its place in the training, so that a resumed fit draws the same."""
-        self._position.begin_batch(self.trainer)
+        self.position.begin_batch(self.trainer)
         seed = batch_seed(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank)
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)  # the same as torch.manual_seed, without a tour of all devices
@@ -204,7 +204,7 @@ class SequenceClassifier(OptimizedModel):
             clip_grad_value_(parameters, limit)  # Lightning's refuses a fused optimizer with bfloat16
         elif limit:
             clip_with_norm(optimizer, parameters, norm, limit)
-        self._position.is_updating = True
+        self.position.is_updating = True
 
     def _log_point(self, optimizer: Optimizer) -> None:
         """Log what the curves show of training, where a point is due: elsewhere it would cost more than it is worth."""
@@ -220,28 +220,23 @@ class SequenceClassifier(OptimizedModel):
         """Take the step, and free the gradients: Lightning would keep them until the next forward pass is through."""
         super().optimizer_step(epoch, batch_idx, optimizer, *args, **kwargs)
         optimizer.zero_grad()
-        self._position.is_updating = False
+        self.position.is_updating = False
 
     @property
     def is_between_steps(self) -> bool:
         """Whether the weights are whole: no optimizer step is in progress, and none broke off."""
-        return not self._position.is_updating
+        return not self.position.is_updating
 
     # ---------------------------------------------------------------- evaluation
 
     def on_validation_epoch_start(self) -> None:
         """Begin anew, also if an earlier evaluation broke off."""
         super().on_validation_epoch_start()
-        self._position.is_validated = False
+        self.position.is_validated = False
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of every validation split."""
         super().on_validation_epoch_end()
-        self._position.is_validated = True
+        self.position.is_validated = True
         if self._is_fitting and not self.trainer.sanity_checking:
-            self._position.scored_step = self.trainer.global_step
-
-    @property
-    def scored_step(self) -> int | None:
-        """Optimizer steps behind the weights that a fit has scored last; ``None`` if it has scored none."""
-        return self._position.scored_step
+            self.position.scored_step = self.trainer.global_step

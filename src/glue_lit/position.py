@@ -78,6 +78,27 @@ def set_last_validation(loops: Loops, batches: int) -> None:
     set_before_validation(loops)
 
 
+def left_epoch(loops: Loops, batches: int, accumulate: int) -> int:
+    """Batches after which a fit left its last epoch that a checkpoint counts as a whole one; 0 where it was whole.
+
+    Checkpoints without ``scored_step`` do so. The optimizer's steps in that epoch tell how far it had come.
+
+    Args:
+        loops: As the checkpoint has them.
+        batches: Batches in an epoch.
+        accumulate: Batches in a step.
+    """
+    steps = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["current"]["completed"]
+    return 0 if is_within_epoch(loops) or steps >= -(-batches // accumulate) else int(steps * accumulate)
+
+
+def set_back_into_epoch(loops: Loops, done: int) -> None:
+    """Write "a step has just ended" in place of "an epoch has ended", after ``done`` batches of the epoch."""
+    _reopen_epoch(loops["epoch_progress"])
+    stepped = loops["epoch_loop.state_dict"]["_batches_that_stepped"]
+    set_within_epoch(loops, loops["epoch_loop.batch_progress"]["total"]["ready"], done, stepped - 1)
+
+
 def _reopen_epoch(epochs: dict[str, dict[str, int]]) -> None:
     for part in ("total", "current"):
         epochs[part] |= dict.fromkeys(("processed", "completed"), epochs[part]["started"] - 1)
@@ -102,6 +123,15 @@ class Position:
         self.is_updating = False  # the weights are being changed: they belong to no position
         self.is_validated = False  # the scores of the validation in progress are in
         self.scored_step: int | None = None  # optimizer steps behind the weights that were scored last
+        self.is_exact = True  # the checkpoint that is continued tells the end of an epoch from one within it
+
+    def load(self, checkpoint: dict[str, Any]) -> None:
+        """Take from a checkpoint what its loops do not say."""
+        own = checkpoint.get("glue_lit", {})
+        self.is_exact = "scored_step" in own
+        has_best = any(state.get("best_model_path") for state in checkpoint.get("callbacks", {}).values())
+        # An older one does not say it; where there is a best checkpoint, its last epoch was scored as a rule.
+        self.scored_step = own.get("scored_step", checkpoint["global_step"] if has_best else None)
 
     def begin(self, trainer: Any) -> None:
         """Take up a fit at its start or where its checkpoint stands; to be called before its first batch.

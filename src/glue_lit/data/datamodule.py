@@ -123,6 +123,12 @@ class GLUEDataModule(TaskSplits):
             else accumulation_schedule(trainer) or trainer.accumulate_grad_batches,
         }
 
+    @property
+    def has_same_batches(self) -> bool:
+        """Whether a training batch holds the same examples as when the checkpoint was written."""
+        now = self._batches()
+        return all(now[name] == before for name, before in (self._batches_before or now).items())
+
     def check_same_batches(self) -> None:
         """Stop where a fit would go on in the middle of an epoch with other batches than it began it with.
 
