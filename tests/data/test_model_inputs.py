@@ -18,6 +18,7 @@ from glue_lit.data.model_inputs import (
     LONGEST,
     POSITIONS_AFTER_PADDING,
     longest_input,
+    needs_equal_lengths,
     padding_for,
     padding_note,
     suited,
@@ -79,27 +80,27 @@ def test_every_architecture_with_segments_is_known() -> None:
             assert "token_type_ids" in inspect.signature(found.forward).parameters, kind
 
 
-@pytest.mark.parametrize("kind", sorted(set(with_segments()) - OF_OTHER_DATA))
 def test_a_pair_has_its_segments_in_the_batches_of_every_architecture(
-    kind: str, plain: Callable[..., Any], tmp_path: Path
+    plain: Callable[..., Any], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "model"
-    plain().save_pretrained(folder)
-    (folder / "config.json").write_text(json.dumps(values(kind, pad_token_id=0, architectures=None), default=str))
-    data = GLUEDataModule("rte", str(folder), "demo", max_length=40, cache_dir=str(tmp_path))
     rows = open_split(get_task("rte"), "demo", "validation").read()
-    batch = data.dataset("validation")[range(4)]
-    expected = plain(padding_side=data.tokenizer.padding_side)(
-        rows.texts_a[:4], rows.texts_b[:4] if rows.texts_b else None, return_token_type_ids=True, padding=True,
-        truncation=True, max_length=40, return_tensors="pt",
-    )  # fmt: skip
-    for name in ("input_ids", "token_type_ids", "attention_mask"):
-        assert torch.equal(batch[name], expected[name]), name
-    assert batch["token_type_ids"].unique().tolist() == [0, 1]
-    exported = tmp_path / "exported"  # where nobody but transformers reads it
-    data.tokenizer.save_pretrained(exported)
-    assert "token_type_ids" in AutoTokenizer.from_pretrained(exported)(["a"], ["b"])
-    assert "token_type_ids" in unpack(pack(data.tokenizer), kind).model_input_names
+    assert rows.texts_b is not None
+    for kind in sorted(set(with_segments()) - OF_OTHER_DATA):
+        folder = tmp_path / kind
+        plain().save_pretrained(folder)
+        (folder / "config.json").write_text(json.dumps(values(kind, pad_token_id=0, architectures=None), default=str))
+        data = GLUEDataModule("rte", str(folder), "demo", max_length=40, cache_dir=str(tmp_path))
+        batch = data.dataset("validation")[range(4)]
+        expected = plain(padding_side=data.tokenizer.padding_side)(
+            rows.texts_a[:4], rows.texts_b[:4], return_token_type_ids=True, padding=True, truncation=True,
+            max_length=40, return_tensors="pt",
+        )  # fmt: skip
+        for name in ("input_ids", "token_type_ids", "attention_mask"):
+            assert torch.equal(batch[name], expected[name]), (kind, name)
+        assert batch["token_type_ids"].unique().tolist() == [0, 1]
+        data.tokenizer.save_pretrained(folder / "exported")  # where nobody but transformers reads it
+        assert "token_type_ids" in AutoTokenizer.from_pretrained(folder / "exported")(["a"], ["b"]), kind
+        assert "token_type_ids" in unpack(pack(data.tokenizer), kind).model_input_names
 
 
 WORDS = [(word, 0.0) for word in ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>", "<sep>", "<cls>")]
@@ -233,3 +234,13 @@ def test_longest_input(config: dict[str, Any], longest: int, plain: Callable[...
     assert longest_input(tokenizer, config, None) == longest
     assert longest_input(tokenizer, config, 8) == 8
     assert len(tokenizer(["a " * 30], truncation=True, max_length=longest)["input_ids"][0]) == min(32, longest)
+
+
+@pytest.mark.parametrize("kind", [None, [], {}, 7, "nothing"])
+def test_configurations_that_somebody_made_up(kind: Any, plain: Callable[..., Any]) -> None:
+    config = {"model_type": kind, "type_vocab_size": "2", "vocab_size": [], "pad_token_id": {}, "n_ctx": True,
+              "text_config": [], "encoder": {"model_type": [], "n_positions": 20}}  # fmt: skip
+    tokenizer = suited(plain(), config)
+    assert not needs_equal_lengths(config)
+    assert padding_for(tokenizer, config) == 0
+    assert longest_input(tokenizer, {**config, "n_ctx": None}, None) == 20

@@ -32,7 +32,7 @@ _DEPENDENT_ON_PADDING = {
 
 def needs_equal_lengths(config: Mapping[str, Any]) -> bool:
     """Whether a model is to be evaluated in batches without padding, because its logits depend on it."""
-    return config["model_type"] in _DEPENDENT_ON_PADDING
+    return _kind(config) in _DEPENDENT_ON_PADDING
 
 
 def suited(tokenizer: Any, config: Mapping[str, Any]) -> Any:
@@ -58,7 +58,7 @@ def suited(tokenizer: Any, config: Mapping[str, Any]) -> Any:
     token = _padding_token(tokenizer, config)
     if token != tokenizer.pad_token:
         tokenizer.pad_token = token
-    if tokenizer.padding_side == "left" and _is_known(config) and config["model_type"] not in _PADDED_LEFT:
+    if tokenizer.padding_side == "left" and _class_of(config) and _kind(config) not in _PADDED_LEFT:
         _keep(tokenizer, "padding_side", "right")  # positions are counted from the left, also those of the padding
     return tokenizer
 
@@ -74,7 +74,7 @@ def takes_segments(config: Mapping[str, Any]) -> bool | None:
 
     With one row in the table, or none, all tokens are of the same type.
     """
-    if config["model_type"] in _RELATIVE_SEGMENTS:
+    if _kind(config) in _RELATIVE_SEGMENTS:
         return True
     rows = config.get("type_vocab_size")
     return rows > 1 if isinstance(rows, int) else None
@@ -86,7 +86,7 @@ def takes_segments(config: Mapping[str, Any]) -> bool | None:
 def _padding_token(tokenizer: Any, config: Mapping[str, Any]) -> str:
     """What to pad with: the padding token that the model knows, else what transformers' examples take in its place."""
     words, named = _text_value(config, "vocab_size"), _text_value(config, "pad_token_id")
-    special = {*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", {})}
+    special = [*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", {})]
     named = named if named in special else None  # an ordinary word would be cut out of the texts
     for number in (tokenizer.pad_token_id, named, tokenizer.eos_token_id, tokenizer.unk_token_id):
         if isinstance(number, int) and (not isinstance(words, int) or number < words):
@@ -108,7 +108,7 @@ def padding_for(tokenizer: Any, config: Mapping[str, Any]) -> int | None:
         config: The model's configuration.
     """
     named = _text_value(config, "pad_token_id")
-    if named == tokenizer.pad_token_id or (isinstance(named, int) and config["model_type"] in POSITIONS_AFTER_PADDING):
+    if named == tokenizer.pad_token_id or (isinstance(named, int) and _kind(config) in POSITIONS_AFTER_PADDING):
         return None
     return int(tokenizer.pad_token_id)
 
@@ -154,7 +154,7 @@ def _positions(config: Mapping[str, Any], tokenizer: Any) -> Iterator[int]:
         if positions > 0:  # -1 and 0: relative positions, no limit
             named = part.get("pad_token_id")
             padding = named if isinstance(named, int) else tokenizer.pad_token_id
-            yield positions - (padding + 1 if part.get("model_type") in POSITIONS_AFTER_PADDING else 0)
+            yield positions - (padding + 1 if _kind(part) in POSITIONS_AFTER_PADDING else 0)
 
 
 # ---------------------------------------------------------------- configurations
@@ -174,8 +174,9 @@ def _text_value(config: Mapping[str, Any], name: str) -> Any:
     return text.get(name) if isinstance(text, Mapping) and name in text else config.get(name)
 
 
-def _is_known(config: Mapping[str, Any]) -> bool:
-    return _class_of(config) is not None
+def _kind(config: Mapping[str, Any]) -> str:
+    kind = config.get("model_type")
+    return kind if isinstance(kind, str) else ""  # a checkpoint may be anybody's
 
 
 def _class_of(config: Mapping[str, Any]) -> Any:
@@ -183,6 +184,6 @@ def _class_of(config: Mapping[str, Any]) -> Any:
     from transformers import CONFIG_MAPPING
 
     try:
-        return CONFIG_MAPPING[config.get("model_type")]
+        return CONFIG_MAPPING[_kind(config)]
     except KeyError:
         return None
