@@ -239,3 +239,24 @@ def test_a_checkpoint_that_was_trained_without_segments_goes_on_without(tiny_mod
     )
     assert data.tokenizer.model_input_names == names
     assert "token_type_ids" not in data.dataset("validation")[[0, 1]]
+
+
+def test_a_fit_that_is_padded_with_the_end_of_text_goes_on_exactly(
+    write_model_folder: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedding of the padding token has no gradient, before a resume as after it."""
+    monkeypatch.chdir(tmp_path)
+    folder = write_model_folder("qwen2", DECODERS["qwen2"], eos_token="[SEP]")
+    settings = {"data.task": "rte", "data.source": "demo", "model.name_or_path": folder, "model.schedule": "constant",
+                "data.train_limit": 32, "data.validation_limit": 20, "model.learning_rate": 1e-2,
+                "trainer.accelerator": "cpu", "trainer.precision": "32-true"}  # fmt: skip
+    fit = [f"--{name}={value}" for name, value in settings.items()]
+    assert glue_lit(monkeypatch, "fit", *fit, "--trainer.max_epochs=2") == 0
+    assert glue_lit(monkeypatch, "fit", *fit, "--trainer.max_epochs=1") == 0
+    assert glue_lit(monkeypatch, "fit", "--ckpt_path=last", "--trainer.max_epochs=2") == 0
+    whole, cut = (
+        torch.load(path, weights_only=True)["state_dict"] for path in sorted(tmp_path.rglob("last.ckpt"))
+    )  # fmt: skip
+    assert whole.keys() == cut.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, cut[name]), name

@@ -144,8 +144,11 @@ class TaskModel(LightningModule):
             ModelError: The model's own code stops at the batch.
         """
         self._build()
+        inputs = {key: value for key, value in batch.items() if key in self.accepted}
+        if self.model.config.model_type == "gemma3":  # its types mark images; transformers 5.0 trains with them alone
+            inputs["token_type_ids"] = batch["input_ids"].new_zeros(batch["input_ids"].shape)
         try:
-            output = self.model(**{key: value for key, value in batch.items() if key in self.accepted})
+            output = self.model(**inputs)
         except Exception as error:
             if (explained := own_failure(self.model, error)) is None:
                 raise
