@@ -10,9 +10,10 @@ import peft
 import pytest
 import torch
 from command_line import glue_lit
+from tiny_architectures import tiny_architecture
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, RobertaConfig
 
-from glue_lit.adapters import METHODS, add_adapters, merged, plain_settings, same_method
+from glue_lit.adapters import METHODS, add_adapters, merged, method_asked_for, plain_settings, same_method
 from glue_lit.errors import GlueLitError, ModelError, UsageError
 from glue_lit.model import SequenceClassifier
 from glue_lit.rows import parameter_counts
@@ -170,6 +171,25 @@ def test_a_checkpoint_keeps_its_method() -> None:
             same_method(asked, kept)
     with pytest.raises(UsageError, match="the checkpoint has peft_type None, got 'LORA'"):
         same_method(settings_of("LORA"), None)
+
+
+@pytest.mark.parametrize("method", ["LORA", "IA3", "FOURIERFT"])
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_what_peft_fits_to_the_model_is_no_other_method(name: str, method: str) -> None:
+    asked = settings_of(method)
+    kept = add_adapters(tiny_architecture(name), asked)
+    saved = {"glue_lit": {"peft": asked}}
+    assert method_asked_for(saved) == asked
+    for before in (asked, None):  # None in older checkpoints
+        assert same_method(asked, kept, before) is kept
+        assert same_method(kept, kept, before) is kept
+    with pytest.raises(UsageError, match=r"Leave model\.peft as it was"):
+        same_method(asked | {"target_modules": ["other"]}, kept, asked)
+    if method == "LORA":
+        assert kept["fan_in_fan_out"] is (name == "gpt2")
+        with pytest.raises(UsageError, match="the checkpoint has r 8, got 4"):
+            same_method(asked | {"r": 4}, kept | {"r": 8}, asked | {"r": 8})
+    assert method_asked_for({"glue_lit": {"peft": 3}}) is method_asked_for({}) is None
 
 
 # -------------------------------------------------------------------- the command

@@ -62,6 +62,7 @@ LAYERS = (
         "divergence",
         "dropout",
         "signals",
+        "sparse_attention",
         "watch",
     ),
     ("position", "resume", "scoring", "engine", "reporting", "tracking"),

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from small_fit import SEED, Clock, CutError, Fit, SaveAndCut
+from tiny_architectures import tiny_folder
 
 from glue_lit import LastCheckpoint
 from glue_lit.errors import RunError
@@ -191,6 +192,37 @@ def test_an_older_checkpoint_at_the_end_of_an_epoch_goes_on_with_the_next(
     torch.save(saved, path)
     second = Fit(tmp_path / "run", tiny_model).run(path)
     assert_same(reference(references, tmp_path, tiny_model), first, second, "on_train_epoch_end")
+
+
+ARCHITECTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "roformer": ({}, {}),  # its positions are fixed, but not where they are loaded
+    "big_bird": ({"attention_type": "block_sparse", "hidden_act": "gelu"}, {"dropout": 0.2}),  # full up to 28 tokens
+    "gpt2": ({}, {"peft": {"peft_type": "LORA", "r": 4, "fan_in_fan_out": False}}),  # which peft makes true
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures_with_a_state_of_their_own_go_on_exactly(tmp_path: Path, tiny_model: Path, name: str) -> None:
+    """As `glue-lit fit --ckpt_path` goes on: the model is built by the checkpoint."""
+    changes, settings = ARCHITECTURES[name]
+    folder, path = tiny_folder(name, tmp_path / "model", tiny_model, **changes), tmp_path / "cut.ckpt"
+
+    def fit(part: str, *callbacks: Callback) -> Fit:
+        return Fit(tmp_path / part, folder, *callbacks, max_epochs=2, model=settings, precision="32-true")
+
+    with pytest.raises(CutError):
+        (first := fit("run", SaveAndCut("on_train_batch_start", 16, path))).run()
+    for peft in {None, settings.get("peft") and "as it was"}:
+        second = fit("run")
+        if peft is None:
+            second.model.hparams["peft"] = None
+        second.model.use_architecture_of(torch.load(path, weights_only=True))
+        second.run(path)
+    whole = fit("whole").run()
+    assert_same(whole, first, second, "on_train_batch_start")
+    if name == "big_bird":
+        lengths = {batch["input_ids"].shape[1] > 28 for batch in whole.data.train_dataloader()}
+        assert lengths == {False, True}
 
 
 class Fault(Callback):

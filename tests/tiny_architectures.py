@@ -1,5 +1,7 @@
 """A tiny configuration of many of transformers' architectures, each with three layers of width 16 and 64 tokens."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ _SIZES: dict[str, dict[str, Any]] = {
     "albert": {**_BERT, **_SHORT, "embedding_size": 8},
     "bart": _BART,
     "big_bird": {**_BERT, **_SHORT, "block_size": 4, "num_random_blocks": 1},
+    "bigbird_pegasus": {**_BART, "block_size": 4, "num_random_blocks": 1},
     "bloom": {"hidden_size": 16, "n_layer": 3, "n_head": 2},
     "canine": {**_BERT, **_SHORT, "num_hash_buckets": 32, "num_hash_functions": 2},
     "convbert": {**_BERT, **_SHORT, "embedding_size": 8},
@@ -73,6 +76,14 @@ def tiny_architecture(name: str, **changes: Any) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return AutoModelForSequenceClassification.from_config(tiny_config(name, **changes))
+
+
+def tiny_folder(name: str, folder: Path, tokenizer: Path, **changes: Any) -> Path:
+    """A model's folder with the weights of an architecture, and the tokenizer of the fixture ``tiny_model``."""
+    tiny_architecture(name, vocab_size=168, **changes).save_pretrained(folder)
+    for file in tokenizer.glob("*token*"):
+        shutil.copy(file, folder)
+    return folder
 
 
 # Two rows that every architecture takes: each ends with the end-of-text token, one is padded.

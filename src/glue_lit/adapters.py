@@ -16,6 +16,7 @@ from glue_lit.heads import head_of
 # Those whose weights all go into a checkpoint, and can be merged into the model.
 METHODS = ("LORA", "IA3", "LOHA", "LOKR", "OFT", "BOFT", "HRA", "FOURIERFT", "LN_TUNING")
 _BY_DATA = ("eva", "corda", "lora_ga", "loftq")
+_FITTED = ("fan_in_fan_out",)  # by peft, to how the model stores its weights
 _OF_A_FILE = ("auto_mapping", "base_model_name_or_path", "revision", "inference_mode", "megatron_config")
 
 
@@ -165,19 +166,34 @@ def _usual(model: nn.Module, method: str) -> str | list[str]:
     return [name for name, module in model.named_modules() if "Norm" in type(module).__name__]
 
 
-def same_method(asked: Mapping[str, Any] | None, kept: dict[str, Any] | None) -> dict[str, Any] | None:
+def method_asked_for(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The settings that a checkpoint's adapters were asked for with; ``None`` in one that keeps what they became."""
+    own = checkpoint.get("glue_lit")
+    asked = own.get("peft") if isinstance(own, Mapping) else None
+    return dict(asked) if isinstance(asked, Mapping) else None
+
+
+def same_method(
+    asked: Mapping[str, Any] | None, kept: dict[str, Any] | None, before: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
     """The settings that a checkpoint's adapters were made with.
+
+    peft changes some of them to fit the model, so what is asked for is compared with what was.
 
     Args:
         asked: What the user, or the run's configuration, says.
-        kept: What the checkpoint says.
+        kept: What the checkpoint's adapters were made with.
+        before: What they were asked for with; ``None`` in older checkpoints.
 
     Raises:
         UsageError: They differ.
     """
     found = kept or {}
     for name, value in (asked or {}).items():
-        if value is None or name == "peft_version" or found.get(name) == value:
+        same = value is None or name == "peft_version" or found.get(name) == value
+        same = same or (before is not None and before.get(name) == value)
+        # without `before`, whether this is the user's or peft's cannot be told; for a model there is one right value
+        if same or (name in _FITTED and before is None and kept is not None):
             continue
         if name != "modules_to_save" or not set(value) <= set(found.get(name) or ()):
             raise UsageError(

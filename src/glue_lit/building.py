@@ -69,6 +69,9 @@ def build_pretrained(
         **where,
         **attention(hparams),
     )
+    # They lie in the file's memory, at places where a product can differ in its last bit from a resumed fit's.
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
     weight = _head_weight(model)
     has_head = weight is not None and weight not in loaded["missing_keys"]
     if must_be_trained:

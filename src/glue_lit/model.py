@@ -1,9 +1,11 @@
 """`SequenceClassifier`: a Hugging Face encoder with a classification head, trained on one task."""
 
 import os
+import random
 from functools import partial
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_value_
@@ -163,6 +165,8 @@ class SequenceClassifier(OptimizedModel):
         """Draw the batch's dropout masks from its place in the training, so that a resumed fit draws the same."""
         self.position.begin_batch(self.trainer)
         seed = batch_seed(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank)
+        random.seed(seed)  # BigBird and code that comes with a model draw from these
+        np.random.seed(seed % 2**32)
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)  # the same as torch.manual_seed, without a tour of all devices
         else:

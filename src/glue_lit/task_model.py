@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from glue_lit import __version__
-from glue_lit.adapters import add_adapters, same_method
+from glue_lit.adapters import add_adapters, method_asked_for, same_method
 from glue_lit.building import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
 from glue_lit.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
 from glue_lit.data.batches import Batch
@@ -19,6 +19,7 @@ from glue_lit.model_limits import check_runs_here, own_failure
 from glue_lit.precisions import at_least_float32, keep_labels_exact
 from glue_lit.runs import best_of
 from glue_lit.scoring import SplitMetrics
+from glue_lit.sparse_attention import choose_attention_by_length
 from glue_lit.tasks import TaskSpec
 
 
@@ -52,6 +53,8 @@ class TaskModel(LightningModule):
         self.predicted: dict[str, dict[str, int]] = {}
         self.commit: str | None = None
         self._architecture: str | None = None
+        self._fixed: list[str] | None = None  # parameters that the pretrained model leaves as they are
+        self._method: dict[str, Any] | None = None  # of adapters, as the user asked for it
 
     # ---------------------------------------------------------------- the model
 
@@ -81,6 +84,8 @@ class TaskModel(LightningModule):
         check_runs_here(built.model)
         self.model, self.has_trained_head = built.model, built.has_trained_head
         self.commit = built.commit or self.commit
+        self._fix_parameters()
+        choose_attention_by_length(self.model)
         if self.hparams["freeze"] is not None:
             freeze_layers(self.model, self.hparams["freeze"])
         score_in_float32(self.model)
@@ -88,6 +93,7 @@ class TaskModel(LightningModule):
             set_dropout(self.model, self.hparams["dropout"])
         cheapen_dropout(self.model)
         if self.hparams["peft"] is not None:
+            self._method = self._method or dict(self.hparams["peft"])
             self.hparams["peft"] = add_adapters(self.model, self.hparams["peft"], built.new)
         # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
         self.model.train()
@@ -98,11 +104,24 @@ class TaskModel(LightningModule):
         found: int | None = getattr(data, "padding", None)
         return self.padding if found is None else found
 
+    def _fix_parameters(self) -> None:
+        """Let a checkpoint's model train what the pretrained one did: made anew, RoFormer fixes its positions."""
+        if self._architecture is None:
+            self._fixed = [name for name, parameter in self.model.named_parameters() if not parameter.requires_grad]
+        for name, parameter in self.model.named_parameters():
+            if parameter.is_floating_point():
+                parameter.requires_grad_(name not in (self._fixed or ()))
+
     def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
         """Build the model as a checkpoint says, because its weights will be loaded: no Hub, no pretrained weights."""
         self._architecture = checkpoint["hyper_parameters"]["architecture"]
         self.commit = checkpoint.get("glue_lit", {}).get("model_commit")
-        self.hparams["peft"] = same_method(self.hparams["peft"], checkpoint["hyper_parameters"].get("peft"))
+        own = checkpoint.get("glue_lit") or {}
+        self._fixed = own["fixed"] if isinstance(own.get("fixed"), list) else None
+        self._method = method_asked_for(checkpoint)
+        self.hparams["peft"] = same_method(
+            self.hparams["peft"], checkpoint["hyper_parameters"].get("peft"), self._method
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the configuration with the weights, so that loading needs no Hub and no pretrained weights."""
@@ -114,6 +133,8 @@ class TaskModel(LightningModule):
             "version": __version__,
             "precision": str(self.trainer.precision),
             "model_commit": self.commit,
+            "fixed": self._fixed,
+            "peft": self._method,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
