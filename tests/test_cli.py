@@ -99,8 +99,9 @@ def test_fit_then_everything_else(
     assert "accuracy *" in out
     assert "glue-lit validate --ckpt_path best" in out
 
-    events = next(name for name in files(run) if "tfevents" in name)
-    expected = {"config.yaml", "log.txt", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt", events}
+    events = {name for name in files(run) if "tfevents" in name}  # curves, hyperparameters
+    assert len(events) == 2
+    expected = {"config.yaml", "log.txt", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt", *events}
     assert files(run) == expected
     assert files(workplace) == {f"lightning_logs/rte/version_0/{name}" for name in expected}
 
@@ -148,10 +149,13 @@ def test_curves_of_every_metric_against_steps(
     events = EventAccumulator(str(workplace / "lightning_logs" / "mrpc" / "version_0"))
     events.Reload()
     steps = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-    assert steps["train/loss"] == list(range(6))
-    assert steps["weights/learning_rate"] == list(range(6))
+    assert steps["train/loss"] == list(range(1, 7))
+    assert steps["weights/learning_rate"] == list(range(1, 7))
     # one point an epoch: scoring the best checkpoint at the end must not add another
-    assert [len(steps[tag]) for tag in ("val/loss", "val/accuracy", "val/f1")] == [2, 2, 2]
+    assert [steps[tag] for tag in ("val/loss", "val/accuracy", "val/f1")] == [[3, 6]] * 3
+    record = json.loads((workplace / "lightning_logs" / "mrpc" / "version_0" / "metrics.json").read_text())
+    assert record["steps"] == 6
+    assert record["best"]["step"] in (3, 6)
 
 
 def test_fit_goes_on_in_place(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ LAYERS = (
         "trainer_settings",
         "layers",
         "losses",
+        "model_summary",
         "model_limits",
         "divergence",
         "dropout",

@@ -184,7 +184,7 @@ def test_the_job_that_trains_it_is_noted(
 def test_curves_are_cut_back_to_the_checkpoint(tiny_model: Path, tmp_path: Path) -> None:
     saved = tmp_path / "some.ckpt"
     first = Fit(tiny_model, tmp_path, None, SaveAfter(4, saved)).start()
-    assert curve(first.run) == [0, 1, 2, 3, 4, 5]
+    assert curve(first.run) == [1, 2, 3, 4, 5, 6]
     sizes = torch.load(saved, weights_only=True)["callbacks"]["RunDirectory"]["curves"]
     (file,) = event_files(first.run)
     assert 0 < sizes[file] < (first.run.path / file).stat().st_size
@@ -196,7 +196,7 @@ def test_curves_are_cut_back_to_the_checkpoint(tiny_model: Path, tmp_path: Path)
     assert (first.run.path / file).stat().st_size == sizes[file]
     assert "events.out.tfevents.9.later.1.0" not in event_files(first.run)
     # In one second and process, the files' names end with ...9 and ...10, and are read in that order of letters.
-    assert sorted(curve(first.run)) == [0, 1, 2, 3, 4, 5]
+    assert sorted(curve(first.run)) == [1, 2, 3, 4, 5, 6]
     assert not first.run.metrics.exists()  # figures of an end that is one no more
 
 

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from glue_lit.accumulation import batches_of_step, check_accumulation, planned_steps, short_step_factor
 from glue_lit.averaging import WeightAverage, weights_to_train_on
 from glue_lit.layers import check_same_groups, layered_groups
+from glue_lit.model_summary import plain_summary
 from glue_lit.optim import build_adamw, parameter_groups, schedule_factor, set_anew, supports_fused, warmup_steps
 from glue_lit.precisions import check_eps
 from glue_lit.processes import check_processes
@@ -98,7 +99,7 @@ class OptimizedModel(TaskModel):
         if self._is_fitting:
             given = self.trainer.callbacks  # type: ignore[attr-defined]
             # A refused one has no say in how this ends: OnExceptionCheckpoint would save what is not built yet.
-            self.trainer.callbacks = [callback for callback in given if not is_refused(callback)]  # type: ignore[attr-defined]
+            self.trainer.callbacks = [plain_summary(each) for each in given if not is_refused(each)]  # type: ignore[attr-defined]
             check_callbacks(given)
             check_accumulation(self.trainer)
         decay = self.hparams["average"]

@@ -5,7 +5,8 @@ Such rows are most of the table (of BERT's 30,522, CoLA uses 5,584), and the tab
 its gradient, norm and two moments cost more than the layers do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -118,6 +119,22 @@ def parameter_counts(model: nn.Module) -> tuple[int, int]:
     doubled, others = (table.rows.numel(), table.weight.numel() - table.rows.numel()) if table is not None else (0, 0)
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, _ in sizes) - doubled, sum(size for size, is_trained in sizes if is_trained) + others
+
+
+@contextmanager
+def counted_once(model: nn.Module) -> Iterator[None]:
+    """Let a `TrainedRows` have the parameters of what it stands for, to whoever counts them meanwhile."""
+    table = trained_rows(model)
+    if table is None:
+        yield
+        return
+    rows = table._parameters.pop("rows")
+    table.weight.requires_grad_(True)
+    try:
+        yield
+    finally:
+        table.weight.requires_grad_(False)
+        table._parameters["rows"] = rows
 
 
 def _token_embedding(model: Any) -> tuple[nn.Module, str, nn.Embedding] | None:

@@ -17,13 +17,20 @@ from glue_lit.checkpoints import unfinished
 from glue_lit.errors import RunError
 from glue_lit.run_locks import lock_run
 from glue_lit.runs import Run, claim_version
+from glue_lit.tracking.hparams import HPARAMS_FILE
 from glue_lit.whole_files import write_text
 
-_EVENTS = "events.out.tfevents.*"
+
+def _event_files(run: Run) -> list[Path]:
+    """Those that grow with the training; the hyperparameters' is written anew by every fit."""
+    return [path for path in run.path.glob("events.out.tfevents.*") if path.name != HPARAMS_FILE]
 
 
 class RunLogger(TensorBoardLogger):
     """TensorBoard's logger with a run directory that no other process has, and nothing in it but events.
+
+    Its points stand at the number of steps that have been made, as everywhere else: the last of 282 steps at 282.
+    Lightning counts those before it, which leaves 281.
 
     Args:
         root: Folder of all runs.
@@ -34,6 +41,7 @@ class RunLogger(TensorBoardLogger):
 
     def __init__(self, root: str | Path, task: str, version: int | str | None = None, curves: bool = True) -> None:
         super().__init__(root, task, version, default_hp_metric=False)
+        self.counts_made_steps = True
         self.curves = curves
         self._is_open = False
 
@@ -48,7 +56,8 @@ class RunLogger(TensorBoardLogger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write them all but the epoch, a straight line that would be the first thing to be seen."""
-        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+        values = {name: value for name, value in metrics.items() if name != "epoch"}
+        super().log_metrics(values, None if step is None else step + 1)
 
     def _get_next_version(self) -> int:
         # The other ranks are told the first one's directory, and write nothing.
@@ -99,7 +108,7 @@ class RunDirectory(Callback):
         for logger in self._trainer.loggers:
             if isinstance(logger, RunLogger):
                 logger.save()
-        return {"curves": {path.name: path.stat().st_size for path in run.path.glob(_EVENTS)}}
+        return {"curves": {path.name: path.stat().st_size for path in _event_files(run)}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep it until the fit starts."""
@@ -111,7 +120,7 @@ class RunDirectory(Callback):
         if run is not None and trainer.ckpt_path is not None:
             _make_last(run, Path(trainer.ckpt_path))
         if run is not None and self._curves is not None:
-            for path in run.path.glob(_EVENTS):
+            for path in _event_files(run):
                 size = self._curves.get(path.name, 0)
                 if size == 0:
                     path.unlink()

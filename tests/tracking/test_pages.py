@@ -20,6 +20,7 @@ from tensorboard.plugins.pr_curve import metadata as pr_metadata
 
 from glue_lit.tasks import get_task
 from glue_lit.tracking import pages
+from glue_lit.tracking.hparams import HPARAMS_FILE
 from glue_lit.tracking.pages import TensorBoardPages
 
 HOSTILE = '<script>alert("x")</script> | **a** _b_ `c` [d](e) <img src=x>\nnext'
@@ -54,9 +55,9 @@ def test_pages_of_a_classification(tiny_model: Path, monkeypatch: pytest.MonkeyP
     found = events(run)
     tags = found.Tags()
     assert {"val_matched/confusion_matrix", "val_mismatched/confusion_matrix"} == set(tags["images"])
-    assert [event.step for event in found.Images("val_matched/confusion_matrix")] == [1, 3]
+    assert [event.step for event in found.Images("val_matched/confusion_matrix")] == [2, 4]
     assert found.Images("val_matched/confusion_matrix")[0].encoded_image_string.startswith(b"\x89PNG")
-    assert [event.step for event in found.Scalars("val_matched/accuracy")] == [1, 3]
+    assert [event.step for event in found.Scalars("val_matched/accuracy")] == [2, 4]
 
     curves = found.PluginTagToContent(pr_metadata.PLUGIN_NAME)
     labels = ("entailment", "neutral", "contradiction")
@@ -90,6 +91,28 @@ def test_hyperparameters_and_charts(tiny_model: Path, monkeypatch: pytest.Monkey
     assert metrics == {"val/best_matthews_correlation", "val/best_loss"} <= set(found.Tags()["scalars"])
     charts = text(found, "custom_scalars__config__")
     assert all(f"^{tag}$" in charts for tag in ("train/loss", "val/loss", "val/matthews_correlation"))
+
+
+def learning_rate(run: Path) -> float:
+    """As the page HParams shows it."""
+    content = events(run).PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    begun = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    return float(begun.hparams["learning_rate"].number_value)
+
+
+def test_hyperparameters_are_those_of_the_fit_that_went_on(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command(monkeypatch, *settings(tiny_model, "cola", "--trainer.max_epochs=1")) == 0
+    run = Path("lightning_logs/cola/version_0")
+    assert learning_rate(run) == 1e-3
+    # an older version has left them among the curves
+    curves = next(path for path in run.glob("*tfevents*") if path.name != HPARAMS_FILE)
+    (run / HPARAMS_FILE).replace(curves.with_name("events.out.tfevents.1.older"))
+    goes_on = ("fit", "--ckpt_path=last", "--trainer.max_epochs")
+    assert command(monkeypatch, *goes_on, "2", "--model.learning_rate=3e-4") == 0
+    assert learning_rate(run) == 3e-4
+    assert command(monkeypatch, *goes_on, "3", "--model.learning_rate=2e-4") == 0
+    assert learning_rate(run) == 2e-4
+    assert [event.step for event in events(run).Scalars("val/loss")] == [2, 4, 6]
 
 
 def test_pages_of_a_regression(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +179,7 @@ def test_nothing_is_shown_where_nothing_is_to_be_seen(
     shown: list[int] = []
     monkeypatch.setattr(TensorBoardPages, "_show", lambda *arguments: shown.append(arguments[-1]))
     assert command(monkeypatch, *settings(tiny_model, "rte", "--trainer.max_epochs=1", *options)) == 0
-    assert shown == ([1] if "sanity" in options[0] else [])
+    assert shown == ([2] if "sanity" in options[0] else [])
 
 
 def test_pages_change_no_loss(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,9 +205,9 @@ def test_two_processes_show_each_row_once(tiny_model: Path, tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     run = Path("lightning_logs/rte/version_0")
-    assert len([*run.glob("events*")]) == 1
+    assert len([*run.glob("events*")]) == 2  # the curves and the hyperparameters
     found = events(run)
-    assert [event.step for event in found.Images("val/confusion_matrix")] == [0, 1]
+    assert [event.step for event in found.Images("val/confusion_matrix")] == [1, 2]
     said = text(found, "val/hard_rows/text_summary")
     accuracy = json.loads((run / "metrics.json").read_text())["metrics"]["val/accuracy"]
     last = found.Scalars("val/accuracy")[-1].value
@@ -197,7 +220,7 @@ def test_a_fit_that_goes_on_begins_its_pages_once(tiny_model: Path, monkeypatch:
     assert command(monkeypatch, "fit", "--ckpt_path=last", "--trainer.max_epochs=3") == 0
     found = events(Path("lightning_logs/rte/version_0"))
     assert len(found.Tensors("custom_scalars__config__")) == 1
-    assert [event.step for event in found.Images("val/confusion_matrix")] == [1, 3, 5]
+    assert [event.step for event in found.Images("val/confusion_matrix")] == [2, 4, 6]
     scores = [event.value for event in found.Scalars("val/accuracy")]
     best = [event.value for event in found.Scalars("val/best_accuracy")]
     assert best == np.maximum.accumulate(scores).tolist()

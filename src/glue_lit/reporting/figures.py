@@ -79,7 +79,7 @@ def _curves(axes: Any, run: Findings, tags: Sequence[str], colour: str, marker: 
             axes.plot(thin.steps, thin.values, color=colour, linewidth=1.0, alpha=0.55)
             continue
         axes.plot(curve.steps, curve.values, color=colour, marker=marker, markersize=4.5, label=short(run.name, NAME))
-        # the checkpoint counts the steps that were made, and the curve those before the last one
+        # the curves of older versions count the steps before the last one, the checkpoint all that were made
         before = sum(step <= run.best_step for step in curve.steps) if run.best_step is not None else 0
         if before:
             at = ([curve.steps[before - 1]], [curve.values[before - 1]])

@@ -17,6 +17,7 @@ from glue_lit.reporting.predicted import Predicted
 from glue_lit.reporting.texts import Texts
 from glue_lit.tasks import TaskSpec, best_is, log_prefix
 from glue_lit.tracking.evaluated import EvaluatedRows, predicted_of
+from glue_lit.tracking.hparams import HPARAMS_FILE, write_hparams
 from glue_lit.tracking.layout import best_names, hyperparameters, layout
 from glue_lit.tracking.pictures import hard_rows, outcome_picture
 
@@ -52,20 +53,19 @@ class TensorBoardPages(Callback):
         """See whether the run has a beginning already, before anything is written."""
         if trainer.is_global_zero:
             folders = [Path(logger.log_dir) for logger in boards(trainer)]
-            self._is_continued = any(path for folder in folders for path in folder.glob("events.out.tfevents.*"))
+            found = [path.name for folder in folders for path in folder.glob("events.out.tfevents.*")]
+            self._is_continued = any(name != HPARAMS_FILE for name in found)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Say once which curves belong together, and with which hyperparameters this is trained."""
-        if not trainer.is_global_zero or self._is_continued or trainer.fast_dev_run:
+        """Say once which curves belong together, and in every fit with which hyperparameters this is trained."""
+        if not trainer.is_global_zero or trainer.fast_dev_run:
             return
-        from torch.utils.tensorboard.summary import hparams
-
         settings = hyperparameters(trainer, pl_module, trainer.datamodule)
-        names = dict.fromkeys(best_names(pl_module.task).values(), 0.0)
         for logger in boards(trainer):
-            logger.experiment.add_custom_scalars(layout(pl_module.task))
-            for part in hparams(settings, names):  # type: ignore[no-untyped-call]
-                logger.experiment._get_file_writer().add_summary(part)
+            if not self._is_continued:
+                logger.experiment.add_custom_scalars(layout(pl_module.task))
+            if "://" not in logger.log_dir:  # one that writes to a cloud has the curves alone
+                write_hparams(Path(logger.log_dir), settings, best_names(pl_module.task).values())
 
     # ---------------------------------------------------------------- a validation
 
@@ -90,7 +90,7 @@ class TensorBoardPages(Callback):
                 self.predicted[split] = found
         if trainer.state.fn != "fit":
             return
-        step = trainer.fit_loop.epoch_loop._batches_that_stepped  # by which Lightning numbers the scores
+        step = trainer.fit_loop.epoch_loop._batches_that_stepped + 1
         for split, predicted in self.predicted.items():
             if np.isfinite(predicted.values if predicted.probabilities is None else predicted.probabilities).all():
                 self._show(trainer, task, split, predicted, step)
@@ -100,17 +100,17 @@ class TensorBoardPages(Callback):
     def _show(self, trainer: Any, task: TaskSpec, split: str, predicted: Predicted, step: int) -> None:
         prefix = log_prefix(split)
         name = "predicted_against_gold" if task.is_regression else "confusion_matrix"
-        picture = outcome_picture(task, predicted, f"{task.name}, {split}, step {step + 1:,}")
+        picture = outcome_picture(task, predicted, f"{task.name}, {split}, step {step:,}")
         table = hard_rows(task, *self._with_rows(trainer, split, predicted))
         for logger in boards(trainer):
-            writer = logger.experiment
+            writer, at = logger.experiment, _number(logger, step)
             if picture is not None:
-                writer.add_image(f"{prefix}/{name}", picture, step, dataformats="HWC")
-            writer.add_text(f"{prefix}/hard_rows", table, step)
+                writer.add_image(f"{prefix}/{name}", picture, at, dataformats="HWC")
+            writer.add_text(f"{prefix}/hard_rows", table, at)
             if predicted.probabilities is not None:
                 for label in _curves(predicted, task):
                     of = predicted.probabilities[:, label]
-                    writer.add_pr_curve(f"{prefix}/{task.labels[label]}", predicted.gold == label, of, step)
+                    writer.add_pr_curve(f"{prefix}/{task.labels[label]}", predicted.gold == label, of, at)
 
     def _with_rows(self, trainer: Any, split: str, predicted: Predicted) -> tuple[Predicted, Texts]:
         """Where the rows stand, and their texts, read once; neither where they cannot be had any more."""
@@ -139,7 +139,7 @@ class TensorBoardPages(Callback):
             self._best = value, dict(pl_module.scores)
         for name, tag in best_names(pl_module.task).items():
             for logger in boards(trainer) if name in self._best[1] else ():
-                logger.experiment.add_scalar(tag, self._best[1][name], step)
+                logger.experiment.add_scalar(tag, self._best[1][name], _number(logger, step))
 
 
 def _curves(predicted: Predicted, task: TaskSpec) -> list[int]:
@@ -148,6 +148,11 @@ def _curves(predicted: Predicted, task: TaskSpec) -> list[int]:
     labels = predicted.probabilities.shape[1]
     often = np.bincount(predicted.gold.astype(np.int64), minlength=labels)
     return [task.positive] if labels == 2 else sorted(np.argsort(-often, kind="stable")[:_MOST_CURVES].tolist())
+
+
+def _number(logger: Any, step: int) -> int:
+    """Where a logger has the scores of a step (from 1): Lightning's own count the steps before it."""
+    return step if getattr(logger, "counts_made_steps", False) else step - 1
 
 
 def boards(trainer: Any) -> list[TensorBoardLogger]:
