@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import glue_lit
+from lightning.pytorch import Trainer
+from tiny_architectures import tiny_architecture
 from tiny_folders import write_tiny
 
-from glue_lit import SequenceClassifier
+from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.errors import ModelError, RunError
-from glue_lit.model_limits import check_runs_here, own_failure
+from glue_lit.inference import Predictor
+from glue_lit.model_limits import check_precision_of, check_runs_here, own_failure, why_not_mixed
 
 
 def classifier(kind: str, folder: Path) -> SequenceClassifier:
@@ -17,6 +21,58 @@ def classifier(kind: str, folder: Path) -> SequenceClassifier:
     model = SequenceClassifier(task="mrpc", name_or_path=str(folder))
     model.configure_model()
     return model
+
+
+@pytest.mark.parametrize("kind", ["deberta", "xmod"])
+def test_a_model_that_does_not_run_in_mixed_precision_is_trained_in_float32(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tiny(kind, tmp_path / "model")
+    monkeypatch.setattr("glue_lit.configured.fast_precision", lambda _: "bf16-mixed")
+    fit = ("fit", "--data.task=mrpc", "--model.name_or_path=model", "--data.source=demo", "--data.train_limit=16",
+           "--data.validation_limit=8", "--trainer.max_epochs=1", "--trainer.accelerator=cpu")  # fmt: skip
+    assert glue_lit(monkeypatch, *fit, "--trainer.precision=bf16-mixed") == 1
+    error = capsys.readouterr().err
+    assert f"trainer.precision: got bf16-mixed, which a model of the architecture {kind} cannot be computed in" in error
+    assert "Pass `--trainer.precision 32-true`." in error
+    assert not Path("lightning_logs").exists()
+
+    assert glue_lit(monkeypatch, *fit) == 0
+    assert "Computing in float32: in bfloat16 this model does not run" in capsys.readouterr().out
+    run = Path("lightning_logs/mrpc/version_0")
+    assert "precision: 32-true" in (run / "config.yaml").read_text(encoding="utf-8")
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["glue_lit"]["precision"] == "32-true"
+    assert glue_lit(monkeypatch, "validate", "--run", run) == 0
+    with pytest.raises(ModelError, match="got bf16-mixed, which a model of the architecture"):
+        Predictor(checkpoint, precision="bf16-mixed")
+
+
+@pytest.mark.parametrize("kind", ["deberta", "xmod", "bert", "deberta-v2"])
+def test_which_models_do_not_run_in_mixed_precision(kind: str) -> None:
+    """What is refused is what fails: a transformers that repairs it makes this fail."""
+    model = tiny_architecture(kind)
+    ids = torch.tensor([[1, 5, 6, 2], [1, 7, 2, 0]])
+    fails = False
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            model(input_ids=ids, attention_mask=ids.ne(0).long())
+    except RuntimeError:
+        fails = True
+    assert fails is (why_not_mixed(model) is not None)
+    model.to(torch.bfloat16)(input_ids=ids, attention_mask=ids.ne(0).long())
+    for precision in ("32-true", "bf16-true"):
+        check_precision_of(model, precision)
+
+
+def test_python_is_told_too(tmp_path: Path) -> None:
+    model = classifier("deberta", tmp_path)
+    data = GLUEDataModule(task="mrpc", tokenizer=str(tmp_path), source="demo", train_limit=8, validation_limit=8)
+    trainer = Trainer(accelerator="cpu", precision="bf16-mixed", max_epochs=1, logger=False, enable_checkpointing=False,
+                      enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+    with pytest.raises(ModelError, match=r"got bf16-mixed, .* Pass `--trainer\.precision 32-true`"):
+        trainer.fit(model, data)
 
 
 def test_attention_of_zeros_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.plugins.precision import Precision
+
 from glue_lit.accumulation import batches_of_step
 from glue_lit.building import check_tokens
 from glue_lit.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
@@ -14,6 +16,7 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.job_progress import end_with_driver
 from glue_lit.machine import keep_freed_memory
+from glue_lit.model_limits import MIXED, check_precision_of, why_not_mixed
 from glue_lit.position import is_within_epoch, left_epoch
 from glue_lit.quiet import quiet_loggers
 from glue_lit.resume import fit_progress, not_restored
@@ -69,6 +72,7 @@ class GlueLitCLI(ConfiguredCLI):
             loop, epochs, steps = fit_progress(self._checkpoint, saved, self.trainer.fit_loop.state_dict())
             epochs -= self._check_batches(saved, loop)
         self.model.configure_model()
+        self._settle_precision()
         for store in self.datamodule.stores:
             check_tokens(self.model.model, store.input_ids, self.model.hparams["name_or_path"], store.token_type_ids)
         if not self.trainer.is_global_zero:
@@ -84,6 +88,20 @@ class GlueLitCLI(ConfiguredCLI):
         if 0 < most <= steps:
             say(f"It has done all {most} steps; `--trainer.max_steps N` with a larger N goes on.")
         self._is_over = 0 < limit <= epochs or 0 < most <= steps
+
+    def _settle_precision(self) -> None:
+        """Compute in float32 where the machine's fast precision is none for this model, and say so.
+
+        Raises:
+            ModelError: The user asked for the precision.
+        """
+        why = why_not_mixed(self.model.model)
+        if self._precision_is_ours and why is not None and str(self.trainer.precision) in MIXED:
+            self.trainer.strategy.precision_plugin = Precision()
+            self.config[self.subcommand]["trainer.precision"] = self.trainer.precision
+            if self.trainer.is_global_zero:
+                say(f"Computing in float32: in bfloat16 this model does not run ({why}).")
+        check_precision_of(self.model.model, str(self.trainer.precision))
 
     def _check_batches(self, saved: dict[str, Any], loop: dict[str, Any]) -> bool:
         """Stop where a fit would go on within an epoch with other batches.

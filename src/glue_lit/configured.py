@@ -56,6 +56,7 @@ class ConfiguredCLI(LightningCLI):
 
     model: SequenceClassifier
     datamodule: GLUEDataModule
+    _precision_is_ours = False  # nobody has asked for one
 
     def __init__(self) -> None:
         self.best = BestCheckpoint()  # replaced by the configured one
@@ -160,6 +161,7 @@ class ConfiguredCLI(LightningCLI):
             # A run whose files name no precision was trained in the Trainer's own default.
             fast = fast_precision(config["trainer.accelerator"]) if self._is_new_fit else "32-true"
             config["trainer.precision"] = fast
+            self._precision_is_ours = True
         if self._checkpoint is not None and not self._checkpoint.is_file():
             raise UsageError(
                 f"ckpt_path: there is no file {str(self._checkpoint)!r}. Pass `--ckpt_path best` on the command line."

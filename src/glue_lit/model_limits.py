@@ -7,6 +7,12 @@ from glue_lit.errors import GlueLitError, ModelError
 from glue_lit.refusals import refusal
 
 PAGE = "docs/architectures.md"  # has every architecture with what works
+MIXED = ("bf16-mixed", "16-mixed")
+# Whose code stops where half precision and float32 meet, and what of it does.
+_NOT_MIXED = {
+    "deberta": "its attention is masked with float32's lowest number, which half precision does not have",
+    "xmod": "its language adapters' half precision is written into float32",
+}
 _MRA = "transformers.models.mra.modeling_mra"
 
 
@@ -25,6 +31,29 @@ def check_runs_here(model: Any) -> None:
             "model.name_or_path: got a model of the architecture mra, whose attention needs CUDA kernels that are not "
             "loaded here: without them transformers computes zeros in its place, and every text has the same output. "
             f"Take it to a machine with a GPU and the packages kernels and ninja, or take another model ({PAGE})."
+        )
+
+
+def why_not_mixed(model: Any) -> str | None:
+    """Why a model cannot be computed in mixed precision; ``None`` if it can."""
+    return _NOT_MIXED.get(model.config.model_type)
+
+
+def check_precision_of(model: Any, precision: str) -> None:
+    """Stop at a precision that a model's code does not run in.
+
+    Args:
+        model: A Hugging Face model.
+        precision: As the Trainer has it.
+
+    Raises:
+        ModelError: It is a mixed one, and the model one of those that cannot.
+    """
+    why = why_not_mixed(model)
+    if why is not None and precision in MIXED:
+        raise ModelError(
+            f"trainer.precision: got {precision}, which a model of the architecture {model.config.model_type} cannot "
+            f"be computed in: {why}. Pass `--trainer.precision 32-true`."
         )
 
 

@@ -15,7 +15,7 @@ from glue_lit.data.batches import Batch
 from glue_lit.dropout import cheapen_dropout, set_dropout
 from glue_lit.layers import freeze_layers
 from glue_lit.losses import task_loss
-from glue_lit.model_limits import check_runs_here, own_failure
+from glue_lit.model_limits import check_precision_of, check_runs_here, own_failure
 from glue_lit.precisions import at_least_float32, keep_labels_exact
 from glue_lit.runs import best_of
 from glue_lit.scoring import SplitMetrics
@@ -66,9 +66,12 @@ class TaskModel(LightningModule):
         """Build the model: from a checkpoint's configuration if there is one, else with pretrained weights.
 
         Raises:
-            ModelError: It cannot be loaded, or a checkpoint's labels are not the task's.
+            ModelError: It cannot be loaded, a checkpoint's labels are not the task's, or it does not run in the
+                trainer's precision.
         """
         self._build()
+        if self._trainer is not None:
+            check_precision_of(self.model, str(self._trainer.precision))
 
     def _build(self) -> None:
         if "model" in self._modules:
