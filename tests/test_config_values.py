@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jsonargparse import get_loader
 
 from glue_lit.config_values import Text, as_flag, dump_config, keep_texts, read_config, spelled_out
+from glue_lit.errors import UsageError
 from glue_lit.parsing import Parser, add_checkpoints, add_trainer_model_and_data, load_settings
 
 DIGITS = st.text("0123456789", min_size=1, max_size=4)
@@ -203,6 +204,11 @@ def test_lists_on_the_command_line(parser: Parser) -> None:
         ["fit", "--data.custom.text=[1, no]", "--data.custom.labels", "[0x1F, ~]", "--data.custom.labels+=no"]
     )
     assert (found.data.custom.text, found.data.custom.labels) == (["1", "no"], ["0x1F", "~", "no"])
+    for said in (["--data.custom.positive", "-1"], ["--data.custom.positive=-1"]):
+        assert parser.parse_args(["fit", *said]).data.custom.positive == "-1"
+    with pytest.raises(UsageError, match=r"--data.custom.positive needs a value"):
+        parser.parse_args(["fit", "--data.custom.positive", "--data.batch_size", "4"])
+    assert parser.parse_args(["fit", "--data.task={label}"]).data.task == "{label}"
     assert spelled_out(["--data.batch_size", "4", "--data.custom.labels"]) == [
         "--data.batch_size",
         "4",

@@ -149,6 +149,8 @@ def test_the_positive_label_is_followed(
     record = json.loads((run / "metrics.json").read_text())
     assert record["positive"] == record["config"]["data"]["custom"]["positive"] == values_of(run)["positive"] == "no"
     counts = record["predicted"]["validation"]
+    assert command("validate", "--run", run, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["positive"] == "no"
     assert command("predict", "--run", run, "--data.predict_split=validation") == 0
     lines = [json.loads(line) for line in (run / "predictions" / "validation.jsonl").read_text().splitlines()]
     right = sum(line["gold"] == line["label"] == "no" for line in lines)

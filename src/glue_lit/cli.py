@@ -184,6 +184,7 @@ class GlueLitCLI(ConfiguredCLI):
         self._give(
             {"checkpoint": checkpoint and str(checkpoint.absolute()), "metrics": scores, "intervals": intervals}
             | {"predicted": self.model.predicted, "predictions": [str(path.absolute()) for path in written]}
+            | ({"positive": task.positive_label} if "f1" in task.metrics else {})
         )
         if scores:
             print_scores(f"{task.name}: {self.subcommand}", task, scores, intervals)

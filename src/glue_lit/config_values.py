@@ -25,6 +25,7 @@ _OF_CUSTOM = {
     *_CUSTOM, "kind", "metrics", "class_weights", "decimal_comma", "validation_fraction", "split_seed"
 }  # fmt: skip
 NULLS = ("null", "~", "")
+_PLAIN_TAG = re.compile(r"tag:yaml\.org,2002:\w+")
 _STR, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 # Words and numbers of YAML 1.1, YAML 1.2, JSON and Python, and whatever looks like one of them.
 _ANOTHER_MEANING = re.compile(
@@ -100,12 +101,12 @@ def keep_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
         start = ()
     found: list[tuple[tuple[str, ...], bool]] = []
     for path, node in _texts(root, start):
-        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        for part in parts:
-            is_text = isinstance(part, yaml.ScalarNode) and (node is not part or not _is_null(part))
-            if is_text and re.fullmatch(r"tag:yaml\.org,2002:\w+", part.tag):
-                part.tag, part.style = _STR, '"'
-        found.append((path[len(start) :], path[1:2] == ("custom",)))
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [] if _is_null(node) else [node]
+        texts = [part for part in parts if isinstance(part, yaml.ScalarNode) and _PLAIN_TAG.fullmatch(part.tag)]
+        for part in texts:
+            part.tag, part.style = _STR, '"'
+        if texts:
+            found.append((path[len(start) :], path[1:2] == ("custom",)))
     return found
 
 
@@ -125,8 +126,9 @@ def _texts(node: Any, path: tuple[str, ...], above: tuple[int, ...] = ()) -> Ite
             yield from _texts(value, here, (*above, id(node)))
 
 
-def _is_null(node: yaml.ScalarNode) -> bool:
-    return not node.style and str(node.value) in (*NULLS, "Null", "NULL")
+def _is_null(node: yaml.Node) -> bool:
+    is_bare = isinstance(node, yaml.ScalarNode) and not node.style
+    return is_bare and str(node.value) in (*NULLS, "Null", "NULL")
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:
@@ -136,12 +138,11 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
     while left:
         argument = left.pop(0)
         flag, equals, value = argument.partition("=")
-        if flag.removeprefix("--").removesuffix("+") not in CUSTOM_TEXTS or not (equals or left):
-            found.append(argument)
+        is_ours = flag.removeprefix("--").removesuffix("+") in CUSTOM_TEXTS
+        if not is_ours or (equals and value.startswith("-")) or not (equals or (left and left[0][:1] != "-")):
+            found.append(argument)  # what begins with a dash is a flag to argparse, unless it follows a "="
             continue
-        value = value if equals else left.pop(0)
-        said = _said(value)
-        found += [f"{flag}={value}"] if type(said) is str and said.startswith("-") else [flag, said]
+        found += [flag, _said(value if equals else left.pop(0))]
     return found
 
 
@@ -151,14 +152,14 @@ def of_environment(command: str, environment: MutableMapping[str, str]) -> list[
     for key in CUSTOM_TEXTS:
         name = f"GLUE_LIT_{command}__{key.replace('.', '__')}".upper()
         if name in environment:
-            environment[name] = str(_said(environment[name]))
+            environment[name] = str(_said(environment[name]))  # plain: the system holds no other
             flags.append(f"--{key}={environment[name]}")
     return flags
 
 
 def _said(value: str) -> str:
     """What a value of the command line says: a list of texts, or one text."""
-    if value in NULLS or value.startswith("-"):
+    if value in NULLS:
         return value
     try:
         root = yaml.compose(value, Loader=yaml.SafeLoader) if value.lstrip().startswith("[") else None

@@ -39,6 +39,8 @@ def load_settings(text: str) -> Any:
     if not paths:
         return read(text)
     values = read(yaml.serialize(root, allow_unicode=True))
+    if not isinstance(values, dict):  # `{a}` is a text to jsonargparse
+        return read(text)
     for *sections, key in (path for path, is_custom in paths if is_custom):
         inner = values
         for section in sections:

@@ -47,6 +47,16 @@ def test_parquet_keeps_the_order_of_the_classes(tmp_path: Path) -> None:
     assert labels_of(source, "test", custom)[1] == [None, None]
 
 
+def test_the_hub_keeps_the_order_of_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=NAMES)}
+    )  # fmt: skip
+    data = datasets.Dataset.from_dict({"text": ["a"] * 10, "label": [1, 0] * 5}, features=features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *names: datasets.DatasetDict({"train": data}))
+    custom, _ = labels_of("nyu-mll/glue:mrpc", "train", CustomTask(text="text"))
+    assert (custom.labels, custom.positive) == (["not_equivalent", "equivalent"], "equivalent")
+
+
 def test_classes_are_classes_whatever_they_are_called(tmp_path: Path) -> None:
     names = [f"{n}.5" for n in range(30)]
     features = datasets.Features(

@@ -119,7 +119,7 @@ def test_decimal_commas_where_no_comma_separates() -> None:
     task = complete(CustomTask(text="text"), german)
     assert (task.kind, task.labels, task.decimal_comma) == ("regression", None, True)
     assert numbers(german, decimal_comma=True) == [n / 10 for n in range(50)]
-    with pytest.raises(DataError, match="50 different labels"):
+    with pytest.raises(DataError, match=r"50 different labels.*if numbers, `--data.custom.decimal_comma true`"):
         complete(CustomTask(text="text"), labelled(*rows))
     assert complete(CustomTask(text="text", kind="classification"), german).labels is not None
     with pytest.raises(DataError, match=r"the label is '3,5', while 1 other rows have numbers"):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from glue_lit.custom import CustomTask
-from glue_lit.data.label_texts import is_number, look_alikes, number_in
+from glue_lit.data.label_texts import have_decimal_commas, is_number, look_alikes, number_in
 
 
 def says_of_labels(custom: CustomTask) -> Iterator[str]:
@@ -16,6 +16,8 @@ def says_of_labels(custom: CustomTask) -> Iterator[str]:
         yield f"F1 is of the label {name}; `--data.custom.positive LABEL` chooses the other one"
     if codes := [label for label in labels if number_in(label) is not None and not is_number(label)]:
         yield f"{', '.join(codes[:3])} and the like are taken for codes, not for numbers (data.custom.kind)"
+    if labels and have_decimal_commas(labels, ";"):
+        yield f"{', '.join(labels[:3])} are taken for classes; `--data.custom.decimal_comma true` makes them numbers"
     for group in look_alikes(labels)[:3]:
         yield (
             f"{' and '.join(map(repr, group[:5]))} differ only in how they are written, and count as {len(group)} "

@@ -65,9 +65,11 @@ def complete(custom: CustomTask, training: Labelled) -> CustomTask:
     class_numbers(training, labels)
     is_named = bool(named or custom.kind)
     if not is_named and len(counts) > max(20, counts.total() // 4):
+        commas = have_decimal_commas(counts, ";")
         raise DataError(
             f"Column {custom.label!r} has {len(counts):,} different labels in {counts.total():,} rows "
-            f"({', '.join(map(repr, labels[:3]))} ...). If they are classes, say `--data.custom.kind classification`."
+            f"({', '.join(map(repr, labels[:3]))} ...). If they are classes, say `--data.custom.kind classification`"
+            f"{'; if numbers, `--data.custom.decimal_comma true`' if commas else ''}."
         )
     return _settled(custom, kind, labels, counts)
 
