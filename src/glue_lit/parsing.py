@@ -63,7 +63,9 @@ class Parser(LightningArgumentParser):
     """A parser whose errors are one message, and which leaves labels and columns as they are written."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, parser_mode=MODE, **kwargs)
+        # jsonargparse makes the parsers of classes from this one, and names the mode itself.
+        settings: dict[str, Any] = {"allow_abbrev": False, "parser_mode": MODE, **kwargs}
+        super().__init__(*args, **settings)
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # type: ignore[override]
         """Parse a command with its flags; labels and columns in the environment are flags before all others."""
