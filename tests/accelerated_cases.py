@@ -1,0 +1,29 @@
+"""What is tried on the simulated accelerator: every option of a fit, and which of them are also resumed."""
+
+from typing import Any
+
+# By name: settings of the trainer, of the model, and of the data.
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "plain": ({}, {}, {}),
+    "pairs": ({}, {}, {"task": "rte"}),
+    "regression": ({}, {}, {"task": "stsb", "both_orders": True}),
+    "three labels, two splits": ({}, {}, {"task": "mnli"}),
+    "own data with class weights": ({}, {"label_smoothing": 0.1}, {"task": "reviews"}),
+    "lora": ({}, {"peft": {"peft_type": "LORA", "r": 4}}, {}),
+    "average": ({}, {"average": 0.9}, {}),
+    "freeze": ({}, {"freeze": 1}, {}),
+    "layer_decay": ({}, {"layer_decay": 0.8}, {}),
+    "r_drop": ({}, {"r_drop": 1.0, "label_smoothing": 0.1}, {}),
+    "accumulation": ({"accumulate_grad_batches": 2}, {}, {}),
+    "init_from": ({}, {"init_from": "plain"}, {"task": "rte"}),
+    "non-finite": ({}, {"non_finite": "skip"}, {}),
+    "tokens_per_batch": ({}, {}, {"tokens_per_batch": 256, "group_by_length": True}),
+    "clipping by value": ({"gradient_clip_val": 1e-3, "gradient_clip_algorithm": "value"}, {}, {}),
+    "no clipping": ({}, {"max_grad_norm": 0.0}, {}),
+    "float64": ({"precision": "64-true"}, {}, {}),
+    "bfloat16": ({"precision": "bf16-mixed"}, {}, {}),
+    "bfloat16 weights": ({"precision": "bf16-true"}, {"average": 0.9}, {}),
+    "scaled float16": ({"precision": "16-mixed"}, {}, {}),
+    "dropout": ({}, {"dropout": 0.1}, {}),
+}
+RESUMED = ("plain", "average", "lora", "dropout", "bfloat16", "scaled float16")

@@ -1,0 +1,255 @@
+"""A program for `test_accelerator.py`: fits on the simulated accelerator and on the processor, and what came of them.
+
+    python accelerated_fits.py MODEL FOLDER
+
+writes ``FOLDER/found.json``: by the name of each case the largest differences and the scores, or how it failed.
+"""
+
+import contextlib
+import copy
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerated_cases import CASES, RESUMED
+from accelerator import simulated, strategy
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins import MixedPrecision
+
+import glue_lit.optimized_model
+from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
+from glue_lit.commands import export
+from glue_lit.custom import CustomTask
+from glue_lit.data.sources import Rows
+from glue_lit.inference import Predictor
+from glue_lit.quiet import hush
+from glue_lit.speed import TrainingSpeed
+from glue_lit.tracking.pages import TensorBoardPages
+
+MODEL, FOLDER = sys.argv[1], Path(sys.argv[2])
+REVIEWS = FOLDER / "reviews.csv"
+OWN = CustomTask(
+    text="text", kind="classification", class_weights=[0.5, 2.0], metrics=["accuracy"], test_file=str(REVIEWS)
+)
+
+
+class Phases(Callback):
+    """Says what is being done, so that waits are counted by it.
+
+    Attributes:
+        device: That of the weights in the last training step.
+    """
+
+    def __init__(self, simulation: Any) -> None:
+        self.simulation = simulation
+        self.device = ""
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self.before = weights_of(pl_module)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.simulation.begin("training step" if trainer.global_step > 1 else "first steps")
+        self.device = next(pl_module.parameters()).device.type
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        self.simulation.begin("end of an epoch")
+
+    def on_validation_batch_start(self, *_: Any) -> None:
+        self.simulation.begin("validation batch")
+
+    def on_validation_epoch_end(self, *_: Any) -> None:
+        self.simulation.begin("end of a validation")
+
+
+class Fit:
+    """A fit's trainer, model and data."""
+
+    def __init__(self, name: str, simulation: Any, **more: Any) -> None:
+        options, settings, of_data = copy.deepcopy(CASES[name])
+        seed_everything(3, verbose=False)
+        task = of_data.pop("task", "cola")
+        custom = {}
+        if task == "reviews":
+            of_data |= {"source": str(REVIEWS), "custom": OWN}
+        self.data = GLUEDataModule(
+            task, MODEL, **{"source": "demo", "batch_size": 4, "train_limit": 14, "validation_limit": 9, "test_limit": 7}
+            | of_data,
+        )  # fmt: skip
+        if task == "reviews":
+            custom = {"custom": self.data.custom.settings()}
+        if settings.get("init_from"):
+            settings["init_from"] = str(FOLDER / "plain" / "last.ckpt")
+        self.model = SequenceClassifier(
+            task, MODEL, **{"dropout": 0.0, "learning_rate": 1e-3, "warmup": 0.2, "adam_eps": 1e-6} | settings | custom
+        )
+        self.best, self.last = BestCheckpoint(), LastCheckpoint()
+        self.best.dirpath = self.last.dirpath = str(FOLDER / (name if simulation else f"{name} on the processor"))
+        precision = options.pop("precision", "32-true")
+        where: dict[str, Any] = {"accelerator": "cpu", "precision": precision}
+        if simulation is not None:
+            where = {"strategy": strategy(), "precision": precision}
+        if precision.endswith("mixed"):  # Lightning knows the mixed precisions of its own devices alone
+            del where["precision"]
+            where["plugins"] = MixedPrecision(precision, "cpu" if simulation is None else "sim")
+        self.phases = Phases(simulation or Ignored())
+        if name == "non-finite":
+            self._spoil_a_loss()
+        self.trainer = Trainer(
+            logger=TensorBoardLogger(FOLDER) if name in ("plain", "regression") else False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+            log_every_n_steps=2, callbacks=[self.phases, TensorBoardPages(), TrainingSpeed(), self.best, self.last],
+            **{"max_epochs": 2} | where | options | more,
+        )  # fmt: skip
+
+    def _spoil_a_loss(self) -> None:
+        loss = self.model.training_loss
+
+        def spoiled(*batch: Any) -> Any:
+            return loss(*batch) * (torch.nan if self.trainer.global_step == 2 else 1)
+
+        self.model.training_loss = spoiled  # type: ignore[method-assign]
+
+    def run(self, checkpoint: str | None = None) -> "Fit":
+        """Train, from a checkpoint if there is one."""
+        self.trainer.fit(self.model, self.data, ckpt_path=checkpoint, weights_only=True)
+        self.weights, self.before = weights_of(self.model), self.phases.before
+        return self
+
+
+def weights_of(module: Any) -> dict[str, Any]:
+    """Copies of a module's weights on the processor."""
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+
+
+class Ignored:
+    """Takes what a simulation takes."""
+
+    def begin(self, phase: str) -> None:
+        """Nothing."""
+
+
+def farthest(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """Largest difference between two models' weights, or two evaluations' scores."""
+    assert one.keys() == other.keys(), one.keys() ^ other.keys()
+    values = [(torch.as_tensor(one[key]).double(), torch.as_tensor(other[key]).double()) for key in one]
+    return max(float((a - b).nan_to_num().abs().max()) for a, b in values)
+
+
+def compared(name: str, simulation: Any) -> dict[str, Any]:
+    """A case on both, with its scores in the fit and of its best checkpoint."""
+    there, here = Fit(name, simulation).run(), Fit(name, None).run()
+    found = {
+        "device": there.phases.device,
+        "weights": farthest(there.weights, here.weights),
+        "scores": farthest(there.model.scores, here.model.scores),
+        "moved": farthest(there.weights, there.before),
+        "skipped": (there.model.guard.skipped, here.model.guard.skipped),
+    }
+    for command in ("validate", "test"):
+        results = []
+        for fit in (there, here):
+            getattr(fit.trainer, command)(
+                fit.model, fit.data, ckpt_path=fit.best.best_model_path, weights_only=True, verbose=False
+            )
+            results.append(dict(fit.model.scores))
+        found[command] = farthest(*results) if results[0] else None
+    logits = [fit.trainer.predict(fit.model, fit.data, ckpt_path=fit.best.best_model_path, weights_only=True)
+              for fit in (there, here)]  # fmt: skip
+    flat = [torch.cat([x.cpu() for x in tree_tensors(part)]) for part in logits]
+    found["predict"] = float((flat[0] - flat[1]).abs().max())
+    return found
+
+
+def tree_tensors(parts: Any) -> list[Any]:
+    """The tensors in nested lists."""
+    return [parts] if isinstance(parts, torch.Tensor) else [x for part in parts for x in tree_tensors(part)]
+
+
+def resumed(name: str, simulation: Any) -> dict[str, Any]:
+    """A fit that is cut in the middle of an epoch and continued, against one that was not."""
+    whole = Fit(name, simulation).run()
+    first = Fit(name, simulation)
+    path = FOLDER / f"{name} cut.ckpt"
+
+    class Cut(Callback):
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.global_step == 6:
+                trainer.save_checkpoint(path)
+                raise InterruptedError
+
+    first.trainer.callbacks.append(Cut())
+    with contextlib.suppress(InterruptedError):
+        first.run()
+    second = Fit(name, simulation).run(str(path))
+    return {
+        "weights": farthest(whole.weights, second.weights),
+        "steps": second.trainer.global_step,
+        "device": second.phases.device,
+    }
+
+
+def predicted(simulation: Any) -> dict[str, Any]:
+    """Texts by a checkpoint of the device, there and on the processor."""
+    rows = [(Rows(["a fine room", "the key that opens the old door"], None, [None, None]), None)]
+    checkpoint = FOLDER / "plain" / "best.ckpt"
+    simulation.begin("texts")
+    there, _ = next(Predictor(checkpoint).logits(rows))
+    accelerator, torch.accelerator.current_accelerator = torch.accelerator.current_accelerator, lambda **_: None
+    here, _ = next(Predictor(checkpoint).logits(rows))
+    torch.accelerator.current_accelerator = accelerator
+    waits = sum(count for (phase, *_), count in simulation.waits.items() if phase == "texts")
+    return {"predict": float((there - here).abs().max()), "waits": waits}
+
+
+def exported() -> dict[str, Any]:
+    """A checkpoint of the device as a Hugging Face model, against what the checkpoint gives."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = str(FOLDER / "exported")
+    sys.argv[1:] = ["export", f"--ckpt_path={FOLDER / 'plain' / 'best.ckpt'}", f"--output={folder}"]
+    export.main()
+    texts = ["a fine room", "the key that opens the old door"]
+    batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        theirs = AutoModelForSequenceClassification.from_pretrained(folder)(**batch).logits
+    ours, _ = next(Predictor(FOLDER / "plain" / "best.ckpt").logits([(Rows(texts, None, [None, None]), None)]))
+    return {"predict": float((theirs.cpu() - ours).abs().max())}
+
+
+def main() -> None:
+    """Run all cases."""
+    hush()
+    REVIEWS.write_text("text,label\n" + "".join(
+        f"a {'fine' if n % 3 else 'dull'} room {n},{'good' if n % 3 else 'bad'}\n" for n in range(40)
+    ))  # fmt: skip
+    fits = glue_lit.optimized_model.supports_fused
+    glue_lit.optimized_model.supports_fused = lambda device, precision: fits(torch.device("cuda"), precision)
+    found: dict[str, Any] = {}
+
+    def note(name: str, case: Callable[[], dict[str, Any]]) -> None:
+        try:
+            found[name] = case()
+        except Exception:
+            found[name] = {"failed": traceback.format_exc()}
+
+    with simulated() as simulation:
+        for name in CASES:
+            simulation.waits.clear()
+            simulation.phases.clear()
+            note(name, lambda name=name: compared(name, simulation))  # type: ignore[misc]
+            if name == "plain":
+                found["waits"] = [[*key, count] for key, count in sorted(simulation.waits.items())]
+                found["phases"] = dict(simulation.phases)
+        for name in RESUMED:
+            note(f"{name}, resumed", lambda name=name: resumed(name, simulation))  # type: ignore[misc]
+        note("export", exported)
+        note("texts", lambda: predicted(simulation))
+    (FOLDER / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
