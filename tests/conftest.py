@@ -1,23 +1,65 @@
-"""Fixtures for all tests: no network, a cache of our own, a model that is built in milliseconds."""
+"""Fixtures for all tests: no network, a cache of our own, one machine for all, a model that is built in milliseconds."""
 
 import json
+import locale
 import os
 import random
+import runpy
 import string
 import struct
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 # huggingface_hub and tokenizers read these once, when they are imported: before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-# Models of a few thousand weights are slower on several threads; torch reads this at its import.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import pytest
-
+# Whoever runs the tests, wherever: each process has one thread (torch reads that at its import; for models of a few
+# thousand weights it is the fastest), one time zone, one locale, and finds the same instructions in its processor.
 _REPOSITORY = Path(__file__).resolve().parents[1]
+_STEADY = Path(__file__).resolve().parent / "steady"
+_MACHINE = {
+    "OMP_NUM_THREADS": "1",
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(_STEADY), *filter(None, [os.environ.get("PYTHONPATH")])])),
+}
+_LAUNCHERS = ("SLURM_", "MALLOC_", "GLUE_LIT_", "MKL_", "LANG", "LC_")
+_LAUNCHED = (
+    "PL_GLOBAL_SEED", "LOCAL_RANK", "RANK", "WORLD_SIZE", "NODE_RANK", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT",
+)  # fmt: skip
+for _name in list(os.environ):
+    if _name.startswith(_LAUNCHERS) or _name in _LAUNCHED:
+        del os.environ[_name]
+os.environ.update(_MACHINE)
+time.tzset()
+locale.setlocale(locale.LC_ALL, "")
+runpy.run_path(str(_STEADY / "sitecustomize.py"))  # this process has begun without it
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--bfloat16 on`` runs everything as on a processor that has instructions for it, ``off`` as on another."""
+    parser.addoption("--bfloat16", choices=["on", "off"], default="off", help="whether the processor has bfloat16")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell it all processes."""
+    os.environ["TEST_BFLOAT16"] = config.getoption("--bfloat16")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let no test's random numbers or threads depend on those before it; ahead of the fixtures of its module."""
+    random.seed(0)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed(0)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +74,8 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, session_cache: Path) -> Non
     monkeypatch.setenv("GLUE_LIT_CACHE", str(session_cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
-    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-    for name in list(os.environ):
-        if name.startswith(("GLUE_LIT_FIT__", "SLURM_")):
-            monkeypatch.delenv(name)
+    for name in _LAUNCHED:  # a test before this one may have left it: Lightning writes down its seed
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
