@@ -27,3 +27,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "dropout": ({}, {"dropout": 0.1}, {}),
 }
 RESUMED = ("plain", "average", "lora", "dropout", "bfloat16", "scaled float16")
+# The others take half a minute, and what they have of their own is seldom changed.
+QUICK = (
+    "plain", "regression", "own data with class weights", "lora", "average", "non-finite", "bfloat16", "scaled float16",
+)  # fmt: skip
+QUICK_RESUMED = ("plain", "average")

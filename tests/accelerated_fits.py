@@ -1,6 +1,6 @@
 """A program for `test_accelerator.py`: fits on the simulated accelerator and on the processor, and what came of them.
 
-    python accelerated_fits.py MODEL FOLDER
+    python accelerated_fits.py MODEL FOLDER CASE ... [CASE, resumed ...]
 
 writes ``FOLDER/found.json``: by the name of each case the largest differences and the scores, or how it failed.
 """
@@ -237,14 +237,14 @@ def main() -> None:
             found[name] = {"failed": traceback.format_exc()}
 
     with simulated() as simulation:
-        for name in CASES:
+        for name in [name for name in sys.argv[3:] if name in CASES]:
             simulation.waits.clear()
             simulation.phases.clear()
             note(name, lambda name=name: compared(name, simulation))  # type: ignore[misc]
             if name == "plain":
                 found["waits"] = [[*key, count] for key, count in sorted(simulation.waits.items())]
                 found["phases"] = dict(simulation.phases)
-        for name in RESUMED:
+        for name in [name for name in RESUMED if f"{name}, resumed" in sys.argv[3:]]:
             note(f"{name}, resumed", lambda name=name: resumed(name, simulation))  # type: ignore[misc]
         note("export", exported)
         note("texts", lambda: predicted(simulation))

@@ -5,12 +5,13 @@ of its own (`accelerated_fits`), once, and the tests look at what it found.
 """
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import warm
-from accelerated_cases import CASES, RESUMED
+from accelerated_cases import CASES, QUICK, QUICK_RESUMED, RESUMED
 
 HERE = Path(__file__).parent
 # Largest differences of weights and of scores. What rounds to half precision rounds otherwise where kernels differ, and
@@ -24,26 +25,43 @@ ALLOWED = {
 }
 
 
+Found = Callable[[str], Any]
+
+
+def marked(names: Iterable[str], quick: Iterable[str]) -> list[Any]:
+    """The names, those that are not run each time marked as slow."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
 @pytest.fixture(scope="module")
-def found(tiny_model: Path, session_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the program found, by the name of each case."""
-    folder = tmp_path_factory.mktemp("accelerated")
-    # transformers' threads, which load weights, know nothing of the simulation
-    environment = {"HF_DEACTIVATE_ASYNC_LOAD": "1", "GLUE_LIT_CACHE": str(session_cache)}
-    done = warm.run(HERE / "accelerated_fits.py", tiny_model, folder, **environment)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads((folder / "found.json").read_text()))
+def found(tiny_model: Path, session_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """What the program found of a case, by its name; the quick ones are run together, and the others, too."""
+    found: dict[str, Any] = {}
+
+    def run(names: Iterable[str], resumed: Iterable[str]) -> None:
+        folder = tmp_path_factory.mktemp("accelerated")
+        # transformers' threads, which load weights, know nothing of the simulation
+        environment = {"HF_DEACTIVATE_ASYNC_LOAD": "1", "GLUE_LIT_CACHE": str(session_cache)}
+        cases = [*names, *(f"{name}, resumed" for name in resumed)]
+        done = warm.start(HERE / "accelerated_fits.py", tiny_model, folder, *cases, **environment).wait(1200)
+        assert done.returncode == 0, done.stderr
+        found.update(json.loads((folder / "found.json").read_text()))
+
+    def of(name: str) -> Any:
+        if "plain" not in found:
+            run(QUICK, QUICK_RESUMED)
+        if name not in found:  # the others start from the plain one's checkpoint, too
+            run(["plain", *(n for n in CASES if n not in QUICK)], [n for n in RESUMED if n not in QUICK_RESUMED])
+        assert "failed" not in found[name], found[name]["failed"]
+        return found[name]
+
+    return of
 
 
-def result(found: dict[str, Any], name: str) -> dict[str, Any]:
-    assert "failed" not in found[name], found[name]["failed"]
-    return dict(found[name])
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_an_option_gives_what_it_gives_on_the_processor(found: dict[str, Any], name: str) -> None:
+@pytest.mark.parametrize("name", marked(CASES, QUICK))
+def test_an_option_gives_what_it_gives_on_the_processor(found: Found, name: str) -> None:
     """The weights after the fit, and the scores of `validate`, `test` and the logits of `predict` by its checkpoint."""
-    case = result(found, name)
+    case = found(name)
     of_weights, of_scores = ALLOWED.get(name, (1e-6, 1e-6))
     assert case["device"] == "sim"
     assert case["moved"] > 1e-4  # so that there is something to compare
@@ -54,22 +72,22 @@ def test_an_option_gives_what_it_gives_on_the_processor(found: dict[str, Any], n
     assert case["skipped"] == [name == "non-finite"] * 2
 
 
-@pytest.mark.parametrize("name", RESUMED)
-def test_a_fit_goes_on_exactly_in_the_middle_of_an_epoch(found: dict[str, Any], name: str) -> None:
-    case = result(found, f"{name}, resumed")
+@pytest.mark.parametrize("name", marked(RESUMED, QUICK_RESUMED))
+def test_a_fit_goes_on_exactly_in_the_middle_of_an_epoch(found: Found, name: str) -> None:
+    case = found(f"{name}, resumed")
     assert case == {"weights": 0.0, "steps": 8, "device": "sim"}
 
 
-def test_texts_and_an_export_give_what_the_processor_gives(found: dict[str, Any]) -> None:
-    texts = result(found, "texts")
+def test_texts_and_an_export_give_what_the_processor_gives(found: Found) -> None:
+    texts = found("texts")
     assert texts["waits"] > 0  # they were predicted on the accelerator
     assert texts["predict"] < 1e-6
-    assert result(found, "export")["predict"] < 1e-6
+    assert found("export")["predict"] < 1e-6
 
 
 @pytest.mark.parametrize(("phase", "most"), [("training step", 8.5), ("validation batch", 8.0)])
-def test_the_host_waits_no_more_than_it_did(found: dict[str, Any], phase: str, most: float) -> None:
+def test_the_host_waits_no_more_than_it_did(found: Found, phase: str, most: float) -> None:
     """A value that is read holds up everything behind it; each of these has its reason, and a new one needs one."""
-    waits = {f"{operator} in {place}": count for at, operator, place, count in found["waits"] if at == phase}
+    waits = {f"{operator} in {place}": count for at, operator, place, count in found("waits") if at == phase}
     assert waits
-    assert sum(waits.values()) / found["phases"][phase] <= most, waits
+    assert sum(waits.values()) / found("phases")[phase] <= most, waits

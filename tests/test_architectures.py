@@ -78,7 +78,8 @@ def test_a_model_with_code_from_its_training_to_its_export(
             "tokenizer_class": "OwnTokenizer",
         }
         Path("own/tokenizer_config.json").write_text(json.dumps(settings))
-    short = ("--data.source=demo", "--data.train_limit=32", "--data.validation_limit=20", "--trainer.accelerator=cpu")
+    short = ("--data.source=demo", "--data.train_limit=32", "--data.validation_limit=20", "--trainer.accelerator=cpu",
+             "--trainer.precision=32-true")  # fmt: skip
     fit = ("fit", "--data.task=sst2", "--model.name_or_path=own", "--trainer.max_epochs=1", *short)
 
     def refused(*command: object) -> None:
