@@ -1,5 +1,6 @@
 """Every precision that a trainer can be given: what is clipped, averaged, scored and resumed in it, or who refuses it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from torch import nn
 
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.averaging import EVERY
+from glue_lit.data.sources import open_split
 from glue_lit.errors import DivergenceError, UsageError
 from glue_lit.optim import gradient_norm
 from glue_lit.precisions import NAMES, check_precision
 from glue_lit.quiet import hush
+from glue_lit.tasks import get_task
 
 # Largest relative error of a norm whose gradients are rounded to the weights' precision, or computed by another way.
 ROUNDING = {"bf16-true": 2e-3, "16-true": 2e-3}
@@ -178,6 +181,61 @@ def test_rows_in_use_are_trained_as_the_whole_table_is(
     assert ours.keys() == whole.keys()
     for name, value in whole.items():
         torch.testing.assert_close(ours[name], value, **tolerance)
+
+
+def test_an_export_agrees_with_predictions_in_float32(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run in bfloat16 is predicted in it, and exported for whatever another program computes in: float32."""
+    monkeypatch.chdir(tmp_path)
+    settings = (
+        "--data.source=demo",
+        "--data.train_limit=64",
+        "--data.validation_limit=20",
+        "--trainer.accelerator=cpu",
+    )
+    recipe = ("--model.learning_rate=1e-2", "--trainer.max_epochs=2", "--trainer.precision=bf16-mixed")
+    assert (
+        glue_lit(monkeypatch, "fit", "--data.task=sst2", f"--model.name_or_path={tiny_model}", *settings, *recipe) == 0
+    )
+    assert glue_lit(monkeypatch, "export", "--ckpt_path=best", "--output=exported") == 0
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained("exported").eval()
+    tokenizer = AutoTokenizer.from_pretrained("exported")
+    labels = [model.config.id2label[number] for number in range(2)]
+
+    def exported(texts: list[str]) -> list[list[float]]:
+        with torch.inference_mode():
+            logits = model(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits
+        return logits.softmax(dim=1).tolist()  # type: ignore[no-any-return]
+
+    def of_split(*flags: str) -> list[list[float]]:
+        split = (
+            "predict",
+            "--ckpt_path=best",
+            "--data.predict_split=validation",
+            "--data.validation_limit=null",
+            *flags,
+        )
+        assert glue_lit(monkeypatch, *split) == 0
+        lines = Path("lightning_logs/sst2/version_0/predictions/validation.jsonl").read_text().splitlines()
+        return [[json.loads(line)["probabilities"][name] for name in labels] for line in lines]
+
+    def of_text(*flags: str) -> list[float]:
+        capsys.readouterr()
+        assert glue_lit(monkeypatch, "predict", "--text=a fine room", "--json", "--ckpt_path=best", *flags) == 0
+        found = json.loads(capsys.readouterr().out)
+        return [found["probabilities"][name] for name in labels]
+
+    rows = open_split(get_task("sst2"), "demo", "validation").read()
+    theirs = exported(list(rows.texts_a))
+    in_bfloat16, in_float32 = (torch.tensor(of_split(*flags)) for flags in ((), ("--trainer.precision=32-true",)))
+    expected = torch.tensor(theirs)[: len(in_float32)]
+    torch.testing.assert_close(in_float32, expected, atol=2e-6, rtol=0)
+    assert 2e-5 < float((in_bfloat16 - expected).abs().max()) < 2e-2
+    assert of_text("--trainer.precision=32-true") == pytest.approx(exported(["a fine room"])[0], abs=2e-6)
+    assert of_text() != pytest.approx(exported(["a fine room"])[0], abs=2e-6)
 
 
 # ---------------------------------------------------------------- what is refused

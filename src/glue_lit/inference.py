@@ -25,6 +25,7 @@ from glue_lit.data.tokens import tokenise
 from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.model import SequenceClassifier
 from glue_lit.model_limits import check_precision_of
+from glue_lit.precisions import precision_name
 from glue_lit.refusals import refusal
 from glue_lit.tasks import TaskSpec
 
@@ -96,7 +97,7 @@ class Predictor:
         classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
         self.task = classifier.task
         self._equal_lengths = needs_equal_lengths(_values(classifier))
-        precision = precision or (saved.get("glue_lit") or {}).get("precision") or "32-true"
+        precision = precision_name(precision or (saved.get("glue_lit") or {}).get("precision") or "32-true")
         check_precision_of(classifier.model, precision)
         self._autocast = _AUTOCAST.get(precision)
         if precision in _TRUE:

@@ -8,8 +8,13 @@ from torch import Tensor
 from glue_lit.errors import UsageError
 
 NAMES = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
-_SHORT = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}  # Lightning's older names
+SHORT_NAMES = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}  # Lightning's older names
 LEAST_EPS_IN_FLOAT16 = 1e-5
+
+
+def precision_name(asked: Any) -> str:
+    """A precision's whole name: ``bf16`` is bf16-mixed."""
+    return SHORT_NAMES.get(str(asked), str(asked))
 
 
 def check_precision(asked: Any, accelerator: Any, is_fit: bool) -> None:
@@ -23,7 +28,7 @@ def check_precision(asked: Any, accelerator: Any, is_fit: bool) -> None:
     Raises:
         UsageError: It cannot.
     """
-    precision = _SHORT.get(str(asked), str(asked))
+    precision = precision_name(asked)
     if precision.startswith("transformer-engine"):
         raise UsageError(
             f"trainer.precision: got {precision}, which replaces a model's layers with those of NVIDIA's Transformer "

@@ -33,6 +33,7 @@ from glue_lit.errors import RunError, UsageError
 from glue_lit.inference import Predictor
 from glue_lit.locales import takes_all
 from glue_lit.machine import keep_freed_memory
+from glue_lit.precisions import NAMES, SHORT_NAMES
 from glue_lit.quiet import quiet_loggers
 from glue_lit.runs import Run
 from glue_lit.whole_files import whole_file
@@ -79,7 +80,7 @@ def main() -> None:
         _predict_split(others, run, checkpoint)
         return
     devices = 1 if options.devices is None else options.devices
-    predictor = Predictor(checkpoint, devices, trust_remote_code=_is_trusted(others))
+    predictor = Predictor(checkpoint, devices, setting(others, "trainer.precision"), _is_trusted(others))
     calibration = calibration_of(run, checkpoint, predictor.task, lambda: predictor) if options.calibrate else None
     temperature = 1.0 if calibration is None else calibration.temperature
     if options.text is not None:
@@ -108,6 +109,7 @@ def _check_own(options: Any, others: list[str]) -> None:
     of_runs.add_argument("--data.task")  # these two say where the newest run is looked for
     of_runs.add_argument("--trainer.default_root_dir")
     of_runs.add_argument("--model.trust_remote_code", choices=["true", "false"])
+    of_runs.add_argument("--trainer.precision", choices=[*NAMES, *SHORT_NAMES])
     _, wrong = of_runs.parse_known_args(others)
     if wrong and wrong[0].startswith("-"):
         raise UsageError(f"predict: {wrong[0]} does not go with --text or --file. `glue-lit predict --help` lists all.")
