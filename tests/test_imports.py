@@ -64,6 +64,7 @@ LAYERS = (
         "dropout",
         "signals",
         "sparse_attention",
+        "unused_parameters",
         "watch",
     ),
     ("position", "resume", "scoring", "engine", "reporting", "tracking"),

@@ -18,6 +18,7 @@ from glue_lit.processes import check_processes
 from glue_lit.refused_callbacks import check_callbacks, is_refused
 from glue_lit.rows import decay_with, fit_moments, rows_of, train_rows, trained_rows
 from glue_lit.task_model import TaskModel
+from glue_lit.unused_parameters import find_unused
 
 
 class OptimizedModel(TaskModel):
@@ -43,6 +44,8 @@ class OptimizedModel(TaskModel):
             tokens = trainer.datamodule.training_tokens()
             # Rows in use before the checkpoint go on moving by their moments.
             train_rows(self.model, tokens if self._tokens_before is None else torch.cat([tokens, self._tokens_before]))
+        if self._is_fitting:
+            find_unused(self, trainer)
 
     def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
         """Build the model as a checkpoint says, and go on training the rows that it was training."""
