@@ -76,7 +76,7 @@ class Fit:
         recipe = {"learning_rate": 1e-3, "warmup": 0.2, "schedule": "cosine"} | settings.pop("model", {})
         self.model = SequenceClassifier(task="cola", name_or_path=str(tiny_model), **recipe)
         self.history = History()
-        self.best = BestCheckpoint(settings.pop("monitor", None))
+        self.best = BestCheckpoint(settings.pop("monitor", "val/loss"))
         self.best.dirpath = str(folder)
         options: dict[str, Any] = {"max_epochs": 3} | settings
         self.trainer = Trainer(

@@ -58,7 +58,7 @@ def fit(folder: Path, tiny_model: Path, end: str, *callbacks: Callback, **more: 
     settings, own, _ = ENDS[end]
     last = LastCheckpoint()
     last.dirpath = str(folder)
-    return Fit(folder, tiny_model, *callbacks, *own(), last, monitor="val/loss", **settings, **more)
+    return Fit(folder, tiny_model, *callbacks, *own(), last, **settings, **more)
 
 
 def within(validation: int) -> int:

@@ -139,7 +139,7 @@ def stopping(folder: Path, tiny_model: Path, *callbacks: Callback, patience: int
     """A fit at a rate at which the loss goes up and down, with early stopping on it."""
     last = LastCheckpoint()
     last.dirpath = str(folder)
-    made = Fit(folder, tiny_model, *callbacks, last, monitor="val/loss", **settings)
+    made = Fit(folder, tiny_model, *callbacks, last, **settings)
     made.trainer.callbacks.insert(0, EarlyStop(patience, made.best))
     return made
 

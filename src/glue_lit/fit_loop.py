@@ -6,7 +6,7 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 from glue_lit.accumulation import batches_of_step
-from glue_lit.position import left_epoch, set_back_into_epoch, set_last_validation
+from glue_lit.position import is_cut_after_validation, left_epoch, set_back_into_epoch, set_last_validation
 
 
 def _is_reached(count: int, limit: int | None) -> bool:
@@ -20,7 +20,8 @@ class ScoringEpochLoop(_TrainingEpochLoop):
     ``should_stop`` need not fall there.
 
     Attributes:
-        owes_score: The fit was continued at its end, whose weights have not been scored: that alone is left to do.
+        owes_score: The fit was continued at its end, and nothing is left but to score its weights, or to choose the
+            best checkpoint by scores that it has.
     """
 
     owes_score = False
@@ -68,13 +69,15 @@ class ScoringFitLoop(_FitLoop):
         return not self.epoch_loop.owes_score and bool(super().done)
 
     def run(self) -> None:
-        """Train; first go back to the last validation where it is missing and nothing else is."""
+        """Train; where nothing is left but the last validation, or what follows it, do that."""
         self.setup_data()
         if self._loaded_from_state_dict:
             self._go_back_into_epoch()
         if self._loaded_from_state_dict and self.done:
-            if can_be_scored(self.trainer):
-                state = self.state_dict()
+            state = self.state_dict()
+            if is_cut_after_validation(state):
+                self.epoch_loop.owes_score = True
+            elif can_be_scored(self.trainer):
                 set_last_validation(state, int(self.max_batches))
                 self.load_state_dict(state)
                 self.epoch_loop.owes_score = True

@@ -124,7 +124,7 @@ class SequenceClassifier(OptimizedModel):
         own = checkpoint["glue_lit"]
         own["skipped_steps"] = self.guard.skipped
         if self._is_fitting:
-            own["scored_step"] = self.position.scored_step
+            own["scored_step"], own["scores"] = self.position.scored_step, self.scores
             own["point"] = self._point.state_dict()
             own["epoch_loss"] = self.epoch_loss.state_dict()
             self.position.write(self.trainer, checkpoint["loops"]["fit_loop"])
@@ -137,6 +137,7 @@ class SequenceClassifier(OptimizedModel):
             own = checkpoint.get("glue_lit", {})
             self.guard.skipped = own.get("skipped_steps", 0)
             self.position.load(checkpoint)
+            self.scores = own.get("scores", {})
             self._point.load_state_dict(own.get("point", {}), self.device)
             self.epoch_loss.load_state_dict(own.get("epoch_loss", {}))
 
@@ -159,6 +160,8 @@ class SequenceClassifier(OptimizedModel):
         """Go on exactly where the checkpoint stands, if the fit continues from one."""
         super().on_train_start()
         self.position.begin(self.trainer)
+        # What follows a validation may be left to do: the choice of the best checkpoint, an early end.
+        self.trainer._logger_connector._callback_metrics |= {n: torch.tensor(score) for n, score in self.scores.items()}
         self._seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

@@ -78,6 +78,13 @@ def set_last_validation(loops: Loops, batches: int) -> None:
     set_before_validation(loops)
 
 
+def is_cut_after_validation(loops: Loops) -> bool:
+    """Whether a checkpoint was written at the end of a validation, before what follows it."""
+    batches = loops["epoch_loop.batch_progress"]["total"]
+    is_scored = loops["epoch_loop.val_loop.batch_progress"]["current"]["completed"] > 0
+    return is_within_epoch(loops) and is_scored and bool(batches["completed"] == batches["processed"])
+
+
 def left_epoch(loops: Loops, batches: int, accumulate: int) -> int:
     """Batches after which a fit left its last epoch that a checkpoint counts as a whole one; 0 where it was whole.
 
