@@ -745,6 +745,9 @@ def test_a_task_of_ones_own_from_a_file(
     assert command(monkeypatch, "report") == 0
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert "Line numbers are those of reviews.csv." in page
+    assert command(monkeypatch, "predict", "--file=reviews.csv") == 0  # all of the file, so `idx` is from 0 there
+    of_file = [json.loads(text) for text in (run / "predictions" / "reviews.csv.jsonl").read_text().splitlines()]
+    assert [(line["idx"], line["row"], line["id"]) for line in of_file] == [(n, n + 2, str(n)) for n in range(60)]
     shown = {(int(line), name) for line, name in re.findall(r"<span>line (\d+), id (\d+)</span>", page)}
     assert shown == {(line["row"], line["id"]) for line in lines}  # 12 rows, of which 15 are shown as uncertain
     capsys.readouterr()

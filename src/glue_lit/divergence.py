@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Literal
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from glue_lit.data.rows import Places
 from glue_lit.data.splits import TaskSplits
-from glue_lit.errors import DataError, DivergenceError
+from glue_lit.errors import DivergenceError
 
 NonFinite = Literal["stop", "skip"]
 _SHOWN = 64  # examples named in a message
@@ -87,9 +86,7 @@ class DivergenceGuard:
 def training_places(trainer: Any, idx: list[int]) -> Places | None:
     """Where training examples stand in the user's file, if that is known."""
     data = trainer.datamodule
-    with suppress(DataError):  # the file is gone
-        return data.places("train", idx, "fit") if isinstance(data, TaskSplits) else None
-    return None
+    return data.places("train", idx, "fit") if isinstance(data, TaskSplits) else None
 
 
 def _is_distributed() -> bool:

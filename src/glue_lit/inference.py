@@ -83,6 +83,7 @@ class Predictor:
 
     Attributes:
         task: What the classifier was trained for.
+        id_column: Column of its data that tells the rows apart (``data.custom.id``), if there was one.
 
     Raises:
         RunError: The checkpoint cannot be read, or gives no numbers.
@@ -96,6 +97,7 @@ class Predictor:
     ) -> None:
         classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
         self.task = classifier.task
+        self.id_column: str | None = (saved["hyper_parameters"].get("custom") or {}).get("id")
         self._equal_lengths = needs_equal_lengths(_values(classifier))
         precision = precision_name(precision or (saved.get("glue_lit") or {}).get("precision") or "32-true")
         check_precision_of(classifier.model, precision)

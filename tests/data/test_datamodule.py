@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from glue_lit.custom import CustomTask
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.sources import open_split
 from glue_lit.demo import CORPUS
@@ -338,3 +340,36 @@ def test_a_folder_without_tokenizer_files_is_refused(tiny_model: Path, tmp_path:
         shutil.copy(tiny_model / name, tmp_path)
     with pytest.raises(ModelError, match=r"has no vocabulary\. Its tokenizer files .* must lie beside config\.json"):
         module(tiny_model, tokenizer=str(tmp_path)).dataset("train")
+
+
+@pytest.mark.parametrize("change", ["changed", "gone"])
+def test_ids_of_a_file_that_is_another_one_by_now_are_left_out(
+    change: str, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["key,text,label", *(f"k{n},text {n},{'ab'[n % 2]}" for n in range(20))]
+    source = tmp_path / "own.csv"
+    source.write_text("\n".join(lines))
+    custom = CustomTask(text="text", id="key")
+    data = GLUEDataModule("own", str(tiny_model), source=str(source), custom=custom, validation_limit=1)
+    data.load("validate")
+    places = data.places("validation", [0, 1])
+    assert places is not None
+    assert places.ids == [f"k{number - 2}" for number in places.numbers]
+    if change == "gone":
+        source.unlink()
+    else:
+        source.write_text("\n".join([lines[0], *reversed(lines[1:])]))
+    capsys.readouterr()
+    assert data.places("validation", [0, 1]) == replace(places, ids=None)
+    assert "ids" in capsys.readouterr().err
+
+
+def test_each_of_both_orders_stands_on_the_same_line(tiny_model: Path, tmp_path: Path) -> None:
+    source = tmp_path / "train.csv"
+    source.write_text("\n".join(["key,a,b,label", *(f"k{n},one {n},two {n},{'xy'[n % 2]}" for n in range(9))]))
+    custom = CustomTask(text=["a", "b"], id="key", validation_file=str(source))
+    data = GLUEDataModule("own", str(tiny_model), source=str(source), custom=custom, both_orders=True, train_limit=4)
+    data.load("fit")
+    places = data.places("train", [2, 11], "fit")
+    assert places is not None
+    assert (places.numbers, places.ids) == ([4, 4], ["k2", "k2"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from glue_lit.data.inputs import (
+    Standing,
     as_they_come,
     file_texts,
     in_chunks,
@@ -17,6 +18,7 @@ from glue_lit.data.inputs import (
     standard_input,
     stdin_texts,
 )
+from glue_lit.data.rows import Places
 from glue_lit.errors import DataError
 from glue_lit.tasks import get_task
 
@@ -158,3 +160,19 @@ def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)  # as Python has it then; the number may be another file's by now
     with pytest.raises(DataError, match=r"Standard input cannot be read \(it is closed\)"):
         next(standard_input())
+
+
+def test_where_each_text_of_a_file_stands(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('key,text\na,"one\nand a half"\n\n,two\nc,three\n')
+    (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
+    path = tmp_path / "a.csv"
+    for name, column, ids in (("key", "text", ["a", "", "c"]), ("nothing", "text", ["", "", ""])):
+        standing = Standing("a.csv", name)
+        chunks = in_chunks(file_texts(path, (column,), SINGLE, standing), 2)
+        assert len(next(chunks)) == 2
+        assert standing.take(2) == Places("a.csv", "line", [2, 5], ids[:2])
+        assert len(next(chunks)) == 1
+        assert standing.take(1) == Places("a.csv", "line", [6], ids[2:])
+    standing = Standing("a.txt")
+    assert len(list(file_texts(tmp_path / "a.txt", ("text",), SINGLE, standing))) == 3
+    assert standing.take(3).numbers == [1, 2, 3]

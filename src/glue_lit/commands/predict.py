@@ -18,6 +18,7 @@ from glue_lit.commands.flags import Flags
 from glue_lit.commands.row_count import row_count
 from glue_lit.console import print_table, say
 from glue_lit.data.inputs import (
+    Standing,
     Texts,
     as_they_come,
     file_texts,
@@ -27,7 +28,6 @@ from glue_lit.data.inputs import (
     standard_input,
     stdin_texts,
 )
-from glue_lit.data.rows import Rows
 from glue_lit.data.values import is_text
 from glue_lit.errors import RunError, UsageError
 from glue_lit.inference import Predictor
@@ -189,15 +189,16 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
     task, columns = predictor.task, tuple(options.columns or predictor.task.text_columns)
     if len(columns) != len(task.text_columns):
         raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.text_columns)}.")
-    size = rows_at_a_time(task.num_labels)
+    size, standing = rows_at_a_time(task.num_labels), None
     if options.file == "-":
         chunks: Iterable[list[Texts]] = as_they_come(stdin_texts(standard_input(), columns, task), size)
         output = options.output or "-"
     else:
-        chunks = in_chunks(file_texts(Path(options.file), columns, task), size)
+        standing = Standing(options.file, predictor.id_column)
+        chunks = in_chunks(file_texts(Path(options.file), columns, task, standing), size)
         folder = run.predictions if run is not None else checkpoint.parent / "predictions"
         output = options.output or str(folder / f"{Path(options.file).name}.jsonl")
-    found = _predicted(predictor, chunks, temperature)
+    found = _predicted(predictor, chunks, temperature, standing)
     if output == "-":
         with _standard_output() as file:
             _write(found, file)
@@ -208,21 +209,17 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
 
 
 def _predicted(
-    predictor: Predictor, chunks: Iterable[Sequence[Texts]], temperature: float
+    predictor: Predictor, chunks: Iterable[Sequence[Texts]], temperature: float, standing: Standing | None = None
 ) -> Iterator[list[dict[str, Any]]]:
     """The records of each chunk, numbered throughout."""
     start = 0
-    for logits, count in predictor.logits(_with_count(chunks)):
+    for logits, count in predictor.logits((rows_of(chunk), len(chunk)) for chunk in chunks):
         idx = torch.arange(start, start + count)
         hidden = torch.full((count,), float("nan") if predictor.task.is_regression else -1)
         scaled = logits if predictor.task.is_regression else logits / temperature
-        yield list(prediction_lines(predictor.task, idx, scaled, hidden))
+        places = None if standing is None else standing.take(count)  # no more has been read than is predicted
+        yield list(prediction_lines(predictor.task, idx, scaled, hidden, places))
         start += count
-
-
-def _with_count(chunks: Iterable[Sequence[Texts]]) -> Iterator[tuple[Rows, int]]:
-    for chunk in chunks:
-        yield rows_of(chunk), len(chunk)
 
 
 def _write(found: Iterable[list[dict[str, Any]]], file: IO[str]) -> int:

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from glue_lit.data.rows import Rows
+from glue_lit.data.rows import Places, Rows
 from glue_lit.data.tables import FORMATS, open_table
-from glue_lit.data.values import Value, json_object, lines_of, plain, text_of
+from glue_lit.data.values import Value, id_of, json_object, lines_of, plain, text_of
 from glue_lit.errors import DataError
 from glue_lit.tasks import TaskSpec
 
@@ -17,24 +17,59 @@ VALUES = 1 << 18  # of a chunk's predictions, each of which is some 800 bytes on
 CHARACTERS = 1 << 22  # of a chunk, for rows that are documents: a tokenizer takes some 30 bytes for each
 
 
-def file_texts(path: Path, columns: Sequence[str], task: TaskSpec) -> Iterator[Texts]:
+class Standing:
+    """Where the texts of a file stand in it, from when they are read until they are predicted.
+
+    Args:
+        file: Its name.
+        id: Column that tells the rows apart, if the file has it.
+    """
+
+    def __init__(self, file: str, id: str | None = None) -> None:
+        self._file, self.id, self.unit = file, id, "line"
+        self._numbers: list[int] = []
+        self._ids: list[str] = []
+
+    def add(self, number: int, value: Value = None) -> None:
+        """Note the next row."""
+        self._numbers.append(number)
+        self._ids.append(id_of(value))
+
+    def take(self, count: int) -> Places:
+        """Where the next ``count`` texts stand."""
+        numbers, self._numbers = self._numbers[:count], self._numbers[count:]
+        ids, self._ids = self._ids[:count], self._ids[count:]
+        return Places(self._file, self.unit, numbers, ids)
+
+
+def file_texts(path: Path, columns: Sequence[str], task: TaskSpec, standing: Standing | None = None) -> Iterator[Texts]:
     """The one or two texts of each row of a file: a table by its columns, a ``.txt`` file by its lines.
+
+    Args:
+        path: The file.
+        columns: Its text columns.
+        task: What is predicted.
+        standing: Is told where each row stands, before it is given.
 
     Raises:
         DataError: A column is missing, or a row has no text (naming the line).
     """
-    suffix = path.suffix.lower()
+    suffix, standing = path.suffix.lower(), standing or Standing(str(path))
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not a file, but a folder or a pipe. A pipe is read with `--file -`.")
     if path.is_file() and suffix not in (".txt", *FORMATS):
         raise DataError(f"{path}: its name ends with {suffix!r}. Allowed: {', '.join((*FORMATS, '.txt'))}.")
     if path.is_file() and suffix == ".txt":
         for number, line in lines_of(path):
+            standing.add(number)
             yield plain_texts(line, columns, task, f"{path}, line {number}")
         return
     table = open_table(path)
-    for number, values in table.rows(columns):
-        yield _texts(values, columns, table.place(number))
+    standing.unit = table.unit
+    own = [standing.id] if standing.id in table.columns else []
+    for number, values in table.rows([*columns, *own]):
+        standing.add(number, values[-1] if own else None)
+        yield _texts(values[: len(columns)], columns, table.place(number))
 
 
 def standard_input() -> Iterator[bytes]:

@@ -9,17 +9,18 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from glue_lit.console import note
 from glue_lit.custom import CustomTask
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.custom import open_custom_split
 from glue_lit.data.model_inputs import longest_input, padding_for, padding_note, suited
 from glue_lit.data.orders import joined, swapped
-from glue_lit.data.rows import Places, Split
+from glue_lit.data.rows import Places, Rows, Split
 from glue_lit.data.settings import check_all_labelled
 from glue_lit.data.sources import open_split
 from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
 from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread
-from glue_lit.errors import UsageError
+from glue_lit.errors import DataError, UsageError
 from glue_lit.tasks import TaskSpec
 
 
@@ -145,21 +146,33 @@ class TaskSplits(LightningDataModule):
     def places(self, name: str, idx: Sequence[int], stage: str = "predict") -> Places | None:
         """Where examples of a loaded split stand in the user's file; ``None`` where that is not known.
 
+        Ids are read from the file, which may have changed meanwhile: then they are left out, and that is said.
+
         Args:
             name: Of the split.
             idx: Their positions.
             stage: As for `dataset`.
-
-        Raises:
-            DataError: The file is not what it was, where its ids have to be read.
         """
-        split, numbers = self.split(name), self.dataset(name, stage).store.numbers
-        if numbers is None:
+        split, store = self.split(name), self.dataset(name, stage).store
+        if store.numbers is None:
             return None
         picked = torch.as_tensor(idx, dtype=torch.int64)
-        ids = split.read().ids if self.custom.id is not None else None
-        named = None if ids is None else [ids[place % len(ids)] for place in picked.tolist()]
-        return Places(split.file, split.unit, numbers[picked].tolist(), named)
+        rows = self.same_rows(name, stage) if self.custom.id is not None else None
+        ids = None if rows is None else rows.ids
+        named = None if ids is None else [ids[at % len(ids)] for at in picked.tolist()]  # in both orders, twice as many
+        return Places(split.file, split.unit, store.numbers[picked].tolist(), named)
+
+    def same_rows(self, name: str, stage: str = "predict") -> Rows | None:
+        """The rows of a loaded split, read again; ``None``, which is said, if they are not those of its tokens."""
+        split = self.split(name)
+        try:
+            rows = split.read()
+            if rows.digest(split.labels) == self.dataset(name, stage).store.digest:
+                return rows
+            note(f"{split.file} has changed since its rows were read: their texts and ids are left out.")
+        except DataError as error:
+            note(f"The texts and ids of {name} are left out: {error}")
+        return None
 
     def training_tokens(self) -> Tensor:
         """Every token that a training batch can hold, padding included, ``(tokens,)`` int64, each once."""

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from glue_lit.data.batches import Batch
 from glue_lit.data.rows import Rows
-from glue_lit.errors import DataError
+from glue_lit.data.splits import TaskSplits
 from glue_lit.reporting.predicted import Predicted
 from glue_lit.reporting.texts import Texts
 from glue_lit.tasks import TaskSpec, best_is, log_prefix
@@ -114,18 +114,16 @@ class TensorBoardPages(Callback):
 
     def _with_rows(self, trainer: Any, split: str, predicted: Predicted) -> tuple[Predicted, Texts]:
         """Where the rows stand, and their texts, read once; neither where they cannot be had any more."""
+        data = trainer.datamodule
         if split not in self._texts:
-            try:
-                self._texts[split] = trainer.datamodule.split(split).read()
-            except (AttributeError, DataError, OSError):  # another data module; files that were moved
-                self._texts[split] = None
+            self._texts[split] = data.same_rows(split) if isinstance(data, TaskSplits) else None
         rows = self._texts[split]
-        if rows is None or int(predicted.idx[-1]) >= len(rows):
+        if rows is None:
             return predicted, Texts()
         first, second = rows.texts_a, rows.texts_b
         idx = predicted.idx.tolist()
         texts = Texts([(first[at],) if second is None else (first[at], second[at]) for at in idx])
-        return replace(predicted, places=trainer.datamodule.split(split).places(rows, idx)), texts
+        return replace(predicted, places=data.split(split).places(rows, idx)), texts
 
     def _show_best(self, trainer: Any, pl_module: Any, step: int) -> None:
         """Show the scores of the best checkpoint so far, which the hyperparameters are compared by."""
