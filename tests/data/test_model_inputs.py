@@ -119,7 +119,8 @@ def test_segments_of_the_architectures_own_tokenizers(
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
     tokenizer = suited(load_tokenizer(str(tmp_path), "main", False), values(kind))
     assert type(tokenizer).__name__ == name
-    assert tokenizer(["ab"], ["c"])["token_type_ids"] == [segments]
+    for found in (tokenizer, unpack(pack(tokenizer), kind)):
+        assert found(["ab"], ["c"])["token_type_ids"] == [segments]
     assert tokenizer.padding_side == ("left" if kind == "xlnet" else "right")
 
 
