@@ -9,6 +9,7 @@ import pytest
 import torch
 from command_line import glue_lit
 from lightning.pytorch import Trainer
+from tiny_folders import architectures, write_tiny
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -19,8 +20,11 @@ from transformers import (
 )
 
 from glue_lit import GLUEDataModule, SequenceClassifier
+from glue_lit.data.batches import TokenDataset
+from glue_lit.data.model_inputs import needs_equal_lengths
 from glue_lit.data.sources import Rows, open_split
-from glue_lit.data.tokenizers import pack
+from glue_lit.data.tokenizers import load_config, pack
+from glue_lit.data.tokens import tokenise
 from glue_lit.exporting import load_trained, write_model
 from glue_lit.inference import Predictor
 from glue_lit.onnx_format import onnx_logits
@@ -69,13 +73,13 @@ def write_model_folder(tiny_model: Path, tmp_path: Path) -> Write:
     return write
 
 
-def fitted(folder: Path, tmp_path: Path, **settings: Any) -> Path:
+def fitted(folder: Path, tmp_path: Path, max_length: int | None = 40) -> Path:
     """The checkpoint of a fit of two steps, and of its validation."""
     hush()
     data = GLUEDataModule(
-        "sst2", str(folder), "demo", train_limit=32, validation_limit=20, max_length=40, cache_dir=str(tmp_path)
+        "sst2", str(folder), "demo", train_limit=32, validation_limit=20, max_length=max_length, cache_dir=str(tmp_path)
     )
-    model = SequenceClassifier("sst2", str(folder), learning_rate=1e-3, **settings)
+    model = SequenceClassifier("sst2", str(folder), learning_rate=1e-3)
     trainer = Trainer(
         max_epochs=1, accelerator="cpu", precision="32-true", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
@@ -117,6 +121,24 @@ def test_a_decoder_without_a_padding_token(kind: str, write_model_folder: Write,
     with torch.inference_mode():
         theirs = model(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits
     assert torch.allclose(theirs, found, atol=1e-5)
+
+
+UNLIMITED: dict[str, dict[str, Any]] = {
+    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
+    "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64},
+    "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
+}
+
+
+@pytest.mark.parametrize("kind", UNLIMITED)
+def test_a_model_without_a_longest_input(kind: str, write_model_folder: Write, tmp_path: Path) -> None:
+    ends = {"eos_token": "[SEP]"} if kind == "bloom" else {"pad_token": "[PAD]"}
+    folder = write_model_folder(kind, UNLIMITED[kind] | ({} if kind == "bloom" else {"pad_token_id": 0}), **ends)
+    predictor = Predictor(fitted(folder, tmp_path, max_length=None))
+    texts = [*TEXTS, "a very long one " * 20]
+    found = logits(predictor, texts)
+    for number, text in enumerate(texts):
+        assert torch.allclose(logits(predictor, [text])[0], found[number], atol=1e-5)
 
 
 def test_a_padding_id_that_is_another_tokens_is_repaired_and_said(
@@ -260,3 +282,30 @@ def test_a_fit_that_is_padded_with_the_end_of_text_goes_on_exactly(
     assert whole.keys() == cut.keys()
     for name, value in whole.items():
         assert torch.equal(value, cut[name]), name
+
+
+@pytest.mark.slow
+def test_logits_of_no_other_architecture_depend_on_padding(tmp_path: Path) -> None:
+    """Each one that is not evaluated in batches of equal lengths gives a text the same logits in a padded batch."""
+    texts = rows(TEXTS)[0][0]
+    wrong, compared = {}, 0
+    for kind in architectures():
+        folder = str(tmp_path / kind)
+        write_tiny(kind, tmp_path / kind)
+        data = GLUEDataModule("sst2", folder, "demo")
+        if needs_equal_lengths(load_config(folder, "main", False)):
+            continue
+        classifier = SequenceClassifier("sst2", folder)
+        classifier.padding = data.padding
+        classifier.configure_model()
+        classifier.eval()
+        store = tokenise(texts, data.tokenizer, data.max_length, is_regression=False)
+        dataset = TokenDataset(store, torch.arange(len(TEXTS)), data.tokenizer)
+        with torch.inference_mode():
+            together = classifier(dataset[range(len(TEXTS))])
+            alone = torch.cat([classifier(dataset[[number]]) for number in range(len(TEXTS))])
+        compared += 1
+        if not torch.allclose(together, alone, atol=1e-5):
+            wrong[kind] = float((together - alone).abs().max())
+    assert not wrong
+    assert compared > 50

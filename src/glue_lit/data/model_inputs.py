@@ -22,11 +22,11 @@ _RELATIVE_SEGMENTS = {"funnel", "xlnet"}
 _PADDED_LEFT = {"xlnet"}
 # Their logits for a text depend on how much padding stands behind it, in evaluation and in any precision: they mix
 # positions without a look at the mask (convolutions over the tokens in convbert, canine and mobilebert, a Fourier
-# transform in fnet, block-sparse and hashed attention whose blocks follow from the length in big_bird, mra,
+# transform in fnet, block-sparse and hashed attention whose blocks follow from the length in bigbird, mra,
 # nystromformer, reformer and yoso) or build a mask of their own (t5gemma's decoder).
 _DEPENDENT_ON_PADDING = {
-    "big_bird", "canine", "convbert", "fnet", "mobilebert", "mra", "nystromformer", "reformer", "t5gemma", "t5gemma2",
-    "yoso",
+    "big_bird", "bigbird_pegasus", "canine", "convbert", "fnet", "mobilebert", "mra", "nystromformer", "reformer",
+    "t5gemma", "t5gemma2", "yoso",
 }  # fmt: skip
 
 
