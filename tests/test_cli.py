@@ -196,7 +196,7 @@ def test_without_curves_it_is_a_run_all_the_same(
 ) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__logger="false", trainer__max_epochs=1)) == 0
     run = "lightning_logs/rte/version_0"
-    names = ("config.yaml", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
+    names = ("config.yaml", "log.txt", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
     assert files(workplace) == {f"{run}/{name}" for name in names}
 
 
