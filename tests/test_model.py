@@ -203,6 +203,7 @@ def test_a_checkpoint_needs_neither_hub_nor_base_weights(tiny_model: Path, tmp_p
     shutil.copytree(tiny_model, base)
     classifier, module = SequenceClassifier("rte", str(base)), data(tiny_model, "rte")
     trainer = quiet_trainer()
+    classifier.commit = "c0ffee"  # as if the base weights were from the Hub
     trainer.fit(classifier, module)
     trainer.save_checkpoint(tmp_path / "saved.ckpt")
     shutil.rmtree(base)
@@ -216,6 +217,10 @@ def test_a_checkpoint_needs_neither_hub_nor_base_weights(tiny_model: Path, tmp_p
     quiet_trainer().validate(fresh, module, ckpt_path=str(tmp_path / "saved.ckpt"), weights_only=True, verbose=False)
     quiet_trainer().validate(classifier, module, verbose=False)
     assert fresh.scores == classifier.scores
+
+    next_one = SequenceClassifier("rte", str(base), init_from=str(tmp_path / "saved.ckpt"))
+    next_one.configure_model()
+    assert loaded.commit == fresh.commit == next_one.commit == "c0ffee"
 
 
 def test_a_checkpoint_of_other_labels_is_refused(tiny_model: Path) -> None:
