@@ -85,7 +85,7 @@ def hparams(folder: Path) -> dict[str, Any]:
 )
 def test_outputs_come_in_the_tasks_order(tiny_model: Path, tmp_path: Path, names: list[str]) -> None:
     theirs = fine_tuned(tiny_model, tmp_path / "model", names)
-    ours, kept, _ = build_pretrained(get_task("mnli"), hparams(tmp_path / "model"))
+    ours, kept, *_ = build_pretrained(get_task("mnli"), hparams(tmp_path / "model"))
     assert kept
     inputs = AutoTokenizer.from_pretrained(tmp_path / "model")(["A man."], ["No man."], return_tensors="pt")
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_outputs_come_in_the_tasks_order(tiny_model: Path, tmp_path: Path, names
 @pytest.mark.parametrize("names", [["negative", "positive", "none"], ["LABEL_0", "LABEL_1", "LABEL_2"]])
 def test_a_head_for_other_labels_is_new(tiny_model: Path, tmp_path: Path, names: list[str]) -> None:
     theirs = fine_tuned(tiny_model, tmp_path / "model", names)
-    ours, kept, _ = build_pretrained(get_task("mnli"), hparams(tmp_path / "model"))
+    ours, kept, *_ = build_pretrained(get_task("mnli"), hparams(tmp_path / "model"))
     found = head_of(ours)
     assert not kept
     assert found is not None
