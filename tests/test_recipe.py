@@ -139,3 +139,11 @@ def test_the_model_card_has_all_of_it() -> None:
 def test_a_configuration_that_holds_something_else() -> None:
     odd = {"model": None, "data": ["x"], "trainer": {"callbacks": "Timer", "max_epochs": {}}, "seed_everything": True}
     assert recipe(odd) == {"Callbacks": "Timer", "Seed": "True"}
+
+
+def test_a_scheduled_accumulation_is_said() -> None:
+    kind = "lightning.pytorch.callbacks.GradientAccumulationScheduler"
+    trainer = {"callbacks": [{"class_path": kind, "init_args": {"scheduling": {0: 1, "4": 2}}}]}
+    assert recipe({"trainer": trainer})["Callbacks"] == "GradientAccumulationScheduler (scheduling {0: 1, 4: 2})"
+    trainer["callbacks"][0]["init_args"] = {"scheduling": {"odd": [1]}}
+    assert recipe({"trainer": trainer})["Callbacks"] == "GradientAccumulationScheduler"

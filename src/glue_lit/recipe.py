@@ -129,8 +129,14 @@ def _class(value: Mapping[str, Any]) -> str:
     given = value.get("init_args") if name else value
     settings = given.items() if isinstance(given, Mapping) else ()
     said = ", ".join(
-        f"{key} {_words(setting)}"
+        f"{key} {_schedule(setting) if isinstance(setting, Mapping) else _words(setting)}"
         for key, setting in settings
-        if setting not in (None, False, "", "none", [], {}) and not isinstance(setting, Mapping)
+        if setting not in (None, False, "", "none", [], {}) and (not isinstance(setting, Mapping) or _schedule(setting))
     )
     return f"{name} ({said})" if name and said else name or said
+
+
+def _schedule(values: Mapping[Any, Any]) -> str:
+    """Numbers by numbers, as those of a GradientAccumulationScheduler by the epoch; nothing of any other mapping."""
+    is_one = all(type(value) is int for value in values.values()) and all(str(key).isdecimal() for key in values)
+    return "{" + ", ".join(f"{key}: {value}" for key, value in values.items()) + "}" if is_one and values else ""
