@@ -11,6 +11,7 @@ import pytest
 import torch
 from command_line import glue_lit
 from tiny_architectures import tiny_architecture
+from tiny_folders import write_tiny
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, RobertaConfig
 
 from glue_lit.adapters import METHODS, add_adapters, merged, method_asked_for, plain_settings, same_method
@@ -119,6 +120,14 @@ def test_an_architecture_that_peft_does_not_know_has_them_in_all_layers(
     monkeypatch.setattr(type(model.config), "model_type", "own")
     assert add_adapters(model, settings_of("LORA"))["target_modules"]
     assert any("intermediate.dense.lora_A" in name for name, _ in model.named_parameters())
+
+
+def test_an_encoder_without_linear_layers_of_pytorch(tmp_path: Path) -> None:
+    """I-BERT's are of its own kind."""
+    write_tiny("ibert", tmp_path)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="encoder of the architecture ibert has no linear layers of PyTorch's own"):
+        add_adapters(model, settings_of("LORA"))
 
 
 @pytest.mark.parametrize(

@@ -130,9 +130,14 @@ def _inject(model: Any, settings: dict[str, Any], trained: list[nn.Parameter]) -
     except Exception as error:  # peft has many kinds for what a method cannot do
         reason = " ".join(str(error).split()) or type(error).__name__
         if re.search(r"(?i)target[ _]modules|modules were targeted", reason):
+            if not (names := _layer_names(model)):
+                raise ModelError(
+                    f"model.peft: the encoder of the architecture {model.config.model_type} has no linear layers of "
+                    f"PyTorch's own, so there is nothing that {method} can adapt. Leave model.peft out."
+                ) from error
             raise ModelError(
                 f"model.peft.init_args.target_modules: got {settings.get('target_modules')}; the encoder's layers are "
-                f"{', '.join(_layer_names(model))}."
+                f"{', '.join(names)}."
             ) from error
         raise ModelError(f"model.peft: {method} cannot be used with this model: {reason[:300]}") from error
     if not any(isinstance(module, BaseTunerLayer) for module in model.modules()):
