@@ -13,7 +13,7 @@ from tiny_folders import write_tiny
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.errors import ModelError, RunError
 from glue_lit.inference import Predictor
-from glue_lit.model_limits import check_precision_of, check_runs_here, own_failure, why_not_mixed
+from glue_lit.model_limits import check_precision_of, check_runs_here, filled_for_training, own_failure, why_not_mixed
 
 
 def classifier(kind: str, folder: Path) -> SequenceClassifier:
@@ -92,14 +92,29 @@ def test_attention_of_zeros_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_failure_of_the_models_own_code_names_the_architecture(tmp_path: Path) -> None:
-    """Reformer is trained on inputs of one length alone."""
-    model = classifier("reformer", tmp_path)
-    batch = {"input_ids": torch.arange(5, 28)[None], "attention_mask": torch.ones(1, 23, dtype=torch.long)}
-    with pytest.raises(
-        ModelError, match=r"architecture reformer cannot be run .* docs/architectures.md .* ValueError: "
-    ):
+    model = classifier("bert", tmp_path)
+    batch = {"input_ids": torch.full((1, 70), 7)}  # of 64 positions
+    with pytest.raises(ModelError, match=r"architecture bert cannot be run .* docs/architectures.md .* \w+Error: "):
         model(batch)
-    assert model.eval()(batch).shape == (1, 2)
+    assert model({"input_ids": batch["input_ids"][:, :64]}).shape == (1, 2)
+
+
+@pytest.mark.parametrize(("axial", "filled"), [(True, 64), (False, 32)])
+def test_reformer_is_trained_at_the_length_that_it_takes(axial: bool, filled: int, tmp_path: Path) -> None:
+    """Of as many tokens as its axial positions have places, else of whole chunks."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    write_tiny("reformer", tmp_path)
+    config = AutoConfig.from_pretrained(tmp_path, axial_pos_embds=axial)
+    model = AutoModelForSequenceClassification.from_config(config)
+    batch = {"input_ids": torch.arange(5, 28)[None], "attention_mask": torch.ones(1, 23, dtype=torch.long)}
+    with pytest.raises(ValueError, match="If training"):
+        model.train()(**batch)
+    given = filled_for_training(model, batch)
+    assert given["input_ids"].shape == (1, filled)
+    assert given["attention_mask"].sum() == 23
+    assert model(**given).logits.isfinite().all()
+    assert filled_for_training(model.eval(), batch) is batch
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device"), RunError("ours")])

@@ -1,7 +1,12 @@
 """What some architectures cannot do, and a failure of a model's own code, each as one message."""
 
+import math
 import sys
+from collections.abc import Mapping
 from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import pad
 
 from glue_lit.errors import GlueLitError, ModelError
 from glue_lit.refusals import refusal
@@ -71,3 +76,24 @@ def own_failure(model: Any, error: Exception) -> ModelError | None:
         f"A model of the architecture {model.config.model_type} cannot be run with these inputs: its own code stopped. "
         f"{PAGE} says which architectures work, and what the others need. The library said: {reason}"
     )
+
+
+def filled_for_training(model: Any, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A batch at the length that the model can be trained on: only Reformer asks for one.
+
+    Its axial positions take inputs of exactly as many tokens as they have places, and its attention works on chunks. In
+    evaluation it fills its inputs up itself, to whole chunks.
+
+    Args:
+        model: The Hugging Face model.
+        batch: ``input_ids`` and ``attention_mask``, ``(batch, length)``.
+    """
+    config = model.config
+    if config.model_type != "reformer" or not model.training:
+        return batch
+    length = batch["input_ids"].shape[1]
+    chunks = {getattr(config, f"{kind}_attn_chunk_length") for kind in config.attn_layers}
+    wanted = math.prod(config.axial_pos_shape) if config.axial_pos_embds else length + -length % math.lcm(*chunks)
+    missing = max(wanted - length, 0)
+    fill = {"input_ids": config.pad_token_id or 0}
+    return {name: pad(value, (0, missing), value=fill.get(name, 0)) for name, value in batch.items()}

@@ -15,7 +15,7 @@ from glue_lit.data.batches import Batch
 from glue_lit.dropout import cheapen_dropout, set_dropout
 from glue_lit.layers import freeze_layers
 from glue_lit.losses import task_loss
-from glue_lit.model_limits import check_precision_of, check_runs_here, own_failure
+from glue_lit.model_limits import check_precision_of, check_runs_here, filled_for_training, own_failure
 from glue_lit.precisions import at_least_float32, keep_labels_exact
 from glue_lit.runs import best_of
 from glue_lit.scoring import SplitMetrics
@@ -172,7 +172,7 @@ class TaskModel(LightningModule):
         if self.model.config.model_type == "gemma3":  # its types mark images; transformers 5.0 trains with them alone
             inputs["token_type_ids"] = batch["input_ids"].new_zeros(batch["input_ids"].shape)
         try:
-            output = self.model(**inputs)
+            output = self.model(**filled_for_training(self.model, inputs))
         except Exception as error:
             if (explained := own_failure(self.model, error)) is None:
                 raise
