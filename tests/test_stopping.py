@@ -9,7 +9,8 @@ import torch
 import yaml
 from command_line import glue_lit as command
 from lightning.pytorch import Callback
-from small_fit import SEED, CutError, Fit, SaveAndCut
+from lightning.pytorch.callbacks import EarlyStopping
+from small_fit import SEED, Clock, CutError, Fit, SaveAndCut
 
 from glue_lit import LastCheckpoint
 from glue_lit.quiet import hush
@@ -130,6 +131,29 @@ def test_wrong_early_stopping(fit: Any, capsys: pytest.CaptureFixture[str], flag
     print(err)
     assert message in err
     assert "Traceback" not in err
+
+
+class AfterTwo(Callback):
+    """A callback that ends a fit for reasons of its own."""
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        trainer.should_stop = trainer.global_step == 2
+
+
+@pytest.mark.parametrize(
+    ("callback", "line"),
+    [
+        (Clock(13), "Ended by its time limit of 0:00:13 (trainer.max_time), in epoch 2 of 3, after 13 steps."),
+        (AfterTwo(), "Ended by a callback, in epoch 1 of 3, after 2 steps."),
+        (
+            EarlyStopping("val/loss", stopping_threshold=9.0),
+            "Ended by EarlyStopping: Stopping threshold reached: val/loss = 0.6",
+        ),
+        (Callback(), "Ended after 3 epochs, 30 steps."),
+    ],
+)
+def test_what_ended_a_fit(tmp_path: Path, tiny_model: Path, callback: Callback, line: str) -> None:
+    assert how_ended(Fit(tmp_path, tiny_model, callback).run().trainer).startswith(line)
 
 
 # ---------------------------------------------------------------- the callback

@@ -68,9 +68,11 @@ class GlueLitCLI(ConfiguredCLI):
         self.datamodule.load(str(self.subcommand))
         self.model.padding = self.datamodule.padding
         epochs = steps = 0
+        left = ""
         if saved is not None and self._checkpoint is not None and self.subcommand == "fit":
             loop, epochs, steps = fit_progress(self._checkpoint, saved, self.trainer.fit_loop.state_dict())
-            epochs -= self._check_batches(saved, loop)
+            left = self._check_batches(saved, loop)
+            epochs -= bool(left)
         self.model.configure_model()
         self._settle_precision()
         for store in self.datamodule.stores:
@@ -81,7 +83,7 @@ class GlueLitCLI(ConfiguredCLI):
         if self._checkpoint is None or saved is None:
             say_model(self.model, self.trainer)
             return
-        say(f"Checkpoint {shown(self._checkpoint)}")
+        say(f"Checkpoint {shown(self._checkpoint)}{left}")
         limit, most = self.trainer.max_epochs or 0, self.trainer.max_steps
         if 0 < limit <= epochs:
             say(f"It has finished all {limit} epochs; `--trainer.max_epochs N` with a larger N goes on.")
@@ -103,11 +105,11 @@ class GlueLitCLI(ConfiguredCLI):
                 say(f"Computing in float32: in bfloat16 this model does not run ({why}).")
         check_precision_of(self.model.model, str(self.trainer.precision))
 
-    def _check_batches(self, saved: dict[str, Any], loop: dict[str, Any]) -> bool:
+    def _check_batches(self, saved: dict[str, Any], loop: dict[str, Any]) -> str:
         """Stop where a fit would go on within an epoch with other batches.
 
         Returns:
-            Whether the checkpoint is of an older version, which counts an epoch that was left as a whole one.
+            Where it goes on, if the checkpoint is of an older version, which counts an epoch that was left as whole.
         """
         data, trainer = self.datamodule, self.trainer
         data.trainer = trainer
@@ -115,20 +117,19 @@ class GlueLitCLI(ConfiguredCLI):
         if is_within_epoch(loop):
             data.check_same_batches()
         if is_within_epoch(loop) or "scored_step" in saved.get("glue_lit", {}) or not data.has_same_batches:
-            return False
+            return ""
         limit, batches = trainer.limit_train_batches, len(data.train_dataloader())
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         done = left_epoch(loop, batches, batches_of_step(trainer, loop["epoch_progress"]["current"]["processed"] - 1))
-        if done and trainer.is_global_zero:
-            say(f"It ended after batch {done} of {batches} of its last epoch; it goes on there.")
-        return bool(done)
+        return f", after batch {done} of {batches} of its last epoch" if done else ""
 
     before_fit = before_validate = before_test = before_predict = _check
 
     def after_fit(self) -> None:
         """Score the best checkpoint and write the final figures."""
         best, has_curves = Path(self.best.best_model_path or "."), bool(boards(self.trainer))
-        if self.trainer.is_global_zero and not self._is_over and self.trainer.global_step:
+        is_told = self._is_over or self._setting("trainer.fast_dev_run") or not self.trainer.global_step
+        if self.trainer.is_global_zero and not is_told:
             say(how_ended(self.trainer))
         if not best.is_file():
             if self.trainer.is_global_zero and not self._setting("trainer.fast_dev_run"):

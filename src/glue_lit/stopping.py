@@ -108,8 +108,8 @@ def how_ended(trainer: Any) -> str:
 
 def _reason(early: EarlyStopping) -> str:
     if early.stopping_reason is not EarlyStoppingReason.PATIENCE_EXHAUSTED:
-        message = str(early.stopping_reason_message or "EarlyStopping").removesuffix(" Signaling Trainer to stop.")
-        return f"EarlyStopping: {message.rstrip('.')}"
+        message = (early.stopping_reason_message or "").removesuffix(" Signaling Trainer to stop.").rstrip(".")
+        return f"EarlyStopping: {message}" if message else "EarlyStopping"
     best = float(early.best_score)
     than = f"better than {best:.4f}" if abs(best) != float("inf") else "a number"
     return f"early stopping: {early.monitor} was not {than} in {_counted(early.wait_count, 'validation')}"
