@@ -14,7 +14,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
-from glue_lit.errors import RunError, UsageError
+from glue_lit.errors import GlueLitError, RunError, UsageError
 
 _ALLOWED = "Allowed: auto, ddp and its variants (each device holds the whole model), or one device."
 _WHERE_NODES_ARE = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK")
@@ -70,13 +70,12 @@ def check_processes(trainer: Trainer) -> None:
     by, started, nodes = _started()
     if started > trainer.world_size:
         more = f" --trainer.num_nodes {nodes}" if nodes > 1 else ""
-        error = UsageError(
+        told = (
             f"trainer.devices: {by} started {started} processes, but the trainer has {trainer.world_size} device(s) in "
             "all: each would train by itself and write over the others. Pass "
             f"`--trainer.devices {started // nodes}{more}`, or start one process."
         )
-        error.everywhere = True
-        raise error
+        raise _by_all(UsageError(told))
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if (
         trainer.num_nodes > 1
@@ -114,23 +113,33 @@ def check_shared(trainer: Trainer, folder: Path) -> None:
     if trainer.num_nodes == 1:
         return
     marker = folder / f".seen-by-all-{trainer.strategy.broadcast(uuid.uuid4().hex)}"
+    refused = None
     if trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-    trainer.strategy.barrier("the marker is written")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+        except OSError as error:  # told to all: the others wait for this process
+            refused = f"Cannot write {folder} ({error.strerror})."
+    if (refused := trainer.strategy.broadcast(refused)) is not None:
+        raise _by_all(RunError(refused))
     blind: list[Any] = [None] * trainer.world_size
     torch.distributed.all_gather_object(blind, None if _appears(marker) else trainer.node_rank)
     if trainer.is_global_zero:
         marker.unlink(missing_ok=True)
     nodes = sorted({node for node in blind if node is not None})
     if nodes:
-        error = RunError(
+        told = (
             f"The run directory {folder.parent} of the first machine cannot be seen from machine(s) "
             f"{', '.join(map(str, nodes))} (from 0): checkpoints would be lost. Name a folder that all of them share "
             "by an absolute path: `--trainer.default_root_dir DIR`."
         )
-        error.everywhere = True
-        raise error
+        raise _by_all(RunError(told))
+
+
+def _by_all(error: GlueLitError) -> GlueLitError:
+    """An error that every process raises, so that it is printed once."""
+    error.everywhere = True
+    return error
 
 
 def _appears(file: Path) -> bool:
