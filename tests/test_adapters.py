@@ -122,6 +122,20 @@ def test_an_architecture_that_peft_does_not_know_has_them_in_all_layers(
     assert any("intermediate.dense.lora_A" in name for name, _ in model.named_parameters())
 
 
+def test_the_adapters_of_experts_are_merged(tmp_path: Path) -> None:
+    """Around the parameters of a mixture of experts, one adapter stands in the other."""
+    write_tiny("mixtral", tmp_path)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    add_adapters(model, settings_of("LORA", lora_dropout=0.0))
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    model.config.pad_token_id = 0
+    with torch.inference_mode():
+        assert torch.allclose(merged(model)(IDS).logits, model(IDS).logits, atol=1e-5)
+
+
 def test_an_encoder_without_linear_layers_of_pytorch(tmp_path: Path) -> None:
     """I-BERT's are of its own kind."""
     write_tiny("ibert", tmp_path)

@@ -218,7 +218,10 @@ def merged(model: Any) -> Any:
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, BaseTunerLayer) and not isinstance(parent, BaseTunerLayer):
-                layer.merge(safe_merge=True)
+                within: object = layer  # around the parameters of a mixture of experts, one stands in the other
+                while isinstance(within, BaseTunerLayer):
+                    within.merge(safe_merge=True)
+                    within = getattr(within, "base_layer")  # noqa: B009
                 setattr(parent, name, layer.get_base_layer())
     del model.peft_config
     return model
