@@ -24,7 +24,7 @@ from glue_lit.optimized_model import OptimizedModel
 from glue_lit.position import Position
 from glue_lit.resume import batch_seed
 from glue_lit.scoring import SplitMetrics
-from glue_lit.tracking.points import EpochLoss, TrainingPoint, is_point, learning_rates
+from glue_lit.tracking import points
 
 
 class SequenceClassifier(OptimizedModel):
@@ -106,8 +106,8 @@ class SequenceClassifier(OptimizedModel):
         self.class_weights = ClassWeights(self.task.class_weights) if self.task.class_weights else None
         self.last_loss: Tensor | None = None  # of the last training batch, a scalar
         self.guard = DivergenceGuard(non_finite)
-        self.epoch_loss = EpochLoss()
-        self._point = TrainingPoint()
+        self.epoch_loss = points.EpochLoss()
+        self._point = points.TrainingPoint()
         self.position = Position()
         self._seed = 0
 
@@ -125,8 +125,8 @@ class SequenceClassifier(OptimizedModel):
         own["skipped_steps"] = self.guard.skipped
         if self._is_fitting:
             own["scored_step"], own["scores"] = self.position.scored_step, self.scores
-            own["point"] = self._point.state_dict()
-            own["epoch_loss"] = self.epoch_loss.state_dict()
+            means = {"point": self._point.state_dict(), "epoch_loss": self.epoch_loss.state_dict()}
+            own["means"] = points.of_every_process(means, alone=self.trainer.interrupted)
             self.position.write(self.trainer, checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -138,8 +138,9 @@ class SequenceClassifier(OptimizedModel):
             self.guard.skipped = own.get("skipped_steps", 0)
             self.position.load(checkpoint)
             self.scores = own.get("scores", {})
-            self._point.load_state_dict(own.get("point", {}), self.device)
-            self.epoch_loss.load_state_dict(own.get("epoch_loss", {}))
+            means = points.of_this_process(own, self.global_rank)
+            self._point.load_state_dict(means.get("point", {}), self.device)
+            self.epoch_loss.load_state_dict(means.get("epoch_loss", {}))
 
     # ---------------------------------------------------------------- training
 
@@ -215,13 +216,13 @@ class SequenceClassifier(OptimizedModel):
 
     def _log_point(self, optimizer: Optimizer) -> None:
         """Log what the curves show of training, where a point is due: elsewhere it would cost more than it is worth."""
-        if not is_point(self.trainer):
+        if not points.is_point(self.trainer):
             return
         for name, value in self._point.means().items():
             # all devices have the same gradient, and each its own loss
             is_loss = name == "train/loss"
             self.log(name, value, prog_bar=is_loss, sync_dist=is_loss, batch_size=1)
-        self.log_dict(learning_rates(optimizer.param_groups), batch_size=1)
+        self.log_dict(points.learning_rates(optimizer.param_groups), batch_size=1)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Take the step, and free the gradients: Lightning would keep them until the next forward pass is through."""

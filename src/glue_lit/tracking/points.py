@@ -114,6 +114,32 @@ class EpochLoss:
             self._epoch, self._sum, self._batches = state["epoch"], state["sum"], state["batches"]
 
 
+def of_every_process(state: dict[str, Any], alone: bool) -> list[dict[str, Any]]:
+    """What each process has added up, by rank: a checkpoint is the first one's, and each has losses of its own.
+
+    Args:
+        state: This process's.
+        alone: Whether the other processes may be gone; it is this process's alone then. Else all have to ask.
+    """
+    if alone or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [state]
+    found: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, state)
+    return found
+
+
+def of_this_process(kept: dict[str, Any], rank: int) -> dict[str, Any]:
+    """This process's part of what a checkpoint keeps; the first one's where it has no other.
+
+    Args:
+        kept: ``means`` from `of_every_process`, or the first process's own, as older versions wrote it.
+        rank: Of this process.
+    """
+    states = kept.get("means") or [kept]
+    found: dict[str, Any] = states[rank if rank < len(states) else 0]
+    return found
+
+
 def learning_rates(groups: Sequence[dict[str, Any]]) -> dict[str, float]:
     """The optimizer's learning rates by the names under which they are logged.
 
