@@ -8,6 +8,7 @@ import yaml
 from lightning.pytorch import Trainer
 
 from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.engine.space import nested
 from glue_lit.keepers import BestCheckpoint
 from glue_lit.model import SequenceClassifier
 from glue_lit.model_card import model_card
@@ -43,17 +44,6 @@ def test_every_setting_is_in_the_recipe_or_left_out_on_purpose(section: str) -> 
     left_out = {f"{section}.{name}" for name in OTHERS[section]}
     assert not named & left_out
     assert keys == named | left_out | {key for key in PART_OF_BATCH if key.startswith(section)}
-
-
-def nested(values: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        *sections, name = key.split(".")
-        inner = found
-        for section in sections:
-            inner = inner.setdefault(section, {})
-        inner[name] = value
-    return found
 
 
 def test_what_changes_nothing_is_left_out() -> None:

@@ -50,6 +50,24 @@ def build_pretrained(
     Raises:
         ModelError: It cannot be loaded, or its head is new and must not be.
     """
+    model, loaded, labels = _load(task, hparams, padding)
+    weight = _head_weight(model)
+    has_head = weight is not None and weight not in loaded["missing_keys"]
+    if must_be_trained:
+        check_trained(hparams["name_or_path"], labels, task, has_head)
+    order = label_order(labels, task) if has_head else None
+    if order is not None:
+        reorder(model, order)
+    elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # of as many labels, and others
+        renew(model)
+    commit = pretrained.commit_of(hparams["name_or_path"], hparams["revision"])
+    return Built(model, order is not None, frozenset(loaded["missing_keys"]), commit)
+
+
+def _load(
+    task: TaskSpec, hparams: Mapping[str, Any], padding: int | None
+) -> tuple[Any, dict[str, Any], dict[int, str]]:
+    """The model with the task's outputs, what transformers says of its weights, and the labels that it had before."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     where = {"revision": hparams["revision"], "trust_remote_code": hparams["trust_remote_code"]}
@@ -72,17 +90,7 @@ def build_pretrained(
     # They lie in the file's memory, at places where a product can differ in its last bit from a resumed fit's.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
-    weight = _head_weight(model)
-    has_head = weight is not None and weight not in loaded["missing_keys"]
-    if must_be_trained:
-        check_trained(hparams["name_or_path"], labels, task, has_head)
-    order = label_order(labels, task) if has_head else None
-    if order is not None:
-        reorder(model, order)
-    elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # of as many labels, and others
-        renew(model)
-    commit = pretrained.commit_of(hparams["name_or_path"], hparams["revision"])
-    return Built(model, order is not None, frozenset(loaded["missing_keys"]), commit)
+    return model, loaded, labels
 
 
 def _names(task: TaskSpec) -> tuple[str, ...]:
