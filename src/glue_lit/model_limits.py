@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -72,9 +73,12 @@ def own_failure(model: Any, error: Exception) -> ModelError | None:
     if isinstance(error, GlueLitError) or refusal(error) is not None:
         return None
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+    weights = next(model.parameters())
+    is_half = torch.is_autocast_enabled(weights.device.type) or weights.dtype in (torch.bfloat16, torch.float16)
+    advice = " It was computed in half precision; `--trainer.precision 32-true` may do." if is_half else ""
     return ModelError(
         f"A model of the architecture {model.config.model_type} cannot be run with these inputs: its own code stopped. "
-        f"{PAGE} says which architectures work, and what the others need. The library said: {reason}"
+        f"{PAGE} says which architectures work, and what the others need.{advice} The library said: {reason}"
     )
 
 
