@@ -96,7 +96,10 @@ def test_a_failure_of_the_models_own_code_names_the_architecture(tmp_path: Path)
     batch = {"input_ids": torch.full((1, 70), 7)}  # of 64 positions
     with pytest.raises(ModelError, match=r"architecture bert cannot be run .* docs/architectures.md .* \w+Error: "):
         model(batch)
-    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ModelError, match="`--trainer.precision 32-true` may do"):
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(ModelError, match=r"--trainer\.precision 32-true` may do"),
+    ):
         model(batch)
     assert model({"input_ids": batch["input_ids"][:, :64]}).shape == (1, 2)
 
