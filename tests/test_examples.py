@@ -178,7 +178,7 @@ def test_the_notebook_runs_from_the_first_cell_to_the_last(tiny_model: Path, tmp
         "source=source)": "source=source, train_limit=48, validation_limit=20)",
         "max_epochs=5": 'accelerator="cpu", max_epochs=1',
         "--trainer.max_epochs 5": "--trainer.max_epochs 1 --trainer.accelerator cpu --data.train_limit 40",
-        "--tune.trials 10": "--tune.trials 1 --trainer.max_epochs 1 --trainer.accelerator cpu --data.train_limit 40",
+        "--tune.trials 10": "--tune.trials 1 --trainer.accelerator cpu --data.train_limit 40",
         "gold = data.split(split).read().labels": "gold = data.split(split).read().labels[:20]",
     }
     for old, new in few.items():
