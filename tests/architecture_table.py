@@ -19,6 +19,7 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch
 from lightning.pytorch import Trainer
@@ -288,8 +289,10 @@ tokenizer on pairs of texts, on a processor:
 | layer decay | `model.layer_decay 0.5` trains with at least three rates |
 | ONNX | `export --format onnx` gives the same logits as PyTorch to 1e-4 |
 
-"no" has its note below the table: a step that is refused stops with that message before anything is trained or written.
-"-" is a step that needs one before it that does not work; what has not been tried yet has "?".
+"no" has its note below the table, where KIND stands for the name of the architecture. What is refused ("refused: ...") stops
+with that message before anything is trained, and before a run directory or an export is written; where the message says
+that a model's own code stopped, that was in the first batch, and the run directory is there. "-" is a step that needs one
+before it that does not work.
 Models of pages and images (LayoutLM, MarkupLM, TAPAS, Gemma 3, ModernVBERT ...) are given texts alone.
 """
 
@@ -299,12 +302,14 @@ def page(found: dict[str, dict[str, str]]) -> str:
     notes: dict[str, int] = {}
     rows = []
     for kind in sorted(found):
-        cells = [_cell(found[kind][step], notes) for step in _HEADINGS]
+        cells = [_cell(kind, found[kind][step], notes) for step in _HEADINGS]
         rows.append(f"| `{kind}` | {' | '.join(cells)} |")
-    whole = sum(" no " not in row for row in rows)
+    whole = sum(" no " not in row and " ? " not in row for row in rows)
+    but_onnx = sum(" no " not in row.rstrip("| ").rpartition("|")[0] for row in rows)
+    untried = any(NOT_TRIED in outcomes.values() for outcomes in found.values())
     lines = [
-        _INTRODUCTION,
-        f"All that was tried works for {whole} of {len(rows)}.",
+        _INTRODUCTION + ('What has not been tried yet has "?".\n' if untried else ""),
+        f"Of {len(rows)} architectures all of it works for {whole}, and all but ONNX for {but_onnx}.",
         "",
         f"| architecture | {' | '.join(_HEADINGS.values())} |",
         f"|---{'|---' * len(_HEADINGS)}|",
@@ -321,11 +326,11 @@ def page(found: dict[str, dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(outcome: str, notes: dict[str, int]) -> str:
+def _cell(kind: str, outcome: str, notes: dict[str, int]) -> str:
     plain = {WORKS: "yes", NONE: "", NOT_REACHED: "-", NOT_TRIED: "?"}
     if outcome in plain:
         return plain[outcome]
-    text = KNOWN.get(outcome, outcome)
+    text = re.sub(rf"(architecture |got a |a ){re.escape(kind)}\b", r"\1KIND", KNOWN.get(outcome, outcome))
     return f"no ({notes.setdefault(text, len(notes) + 1)})"
 
 
@@ -336,10 +341,8 @@ def _in_markdown(text: str) -> str:
 
 # What a difference is due to, where that is known.
 KNOWN = {
-    "differs: the model takes segments of pairs, and all are 0": "Its tokenizer gives both texts of a pair the same type.",
-    "differs: weights are others after a resume": "Its own code seeds its random numbers anew in each run: the fit goes on, "
-    "but not to the same weights.",
-    "differs: the scores are others than at the end of the fit": "Its own code draws random numbers in evaluation, too.",
+    "differs: the model takes segments of pairs, and all are 0": "Its tokenizer in transformers gives both texts of a "
+    "pair the same type.",
 }
 
 

@@ -14,8 +14,9 @@ from tiny_architectures import tiny_architecture
 from tiny_folders import write_tiny
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, RobertaConfig
 
-from glue_lit.adapters import METHODS, add_adapters, merged, method_asked_for, plain_settings, same_method
+from glue_lit.adapters import METHODS, add_adapters, method_asked_for, plain_settings, same_method
 from glue_lit.errors import GlueLitError, ModelError, UsageError
+from glue_lit.merging import merged
 from glue_lit.model import SequenceClassifier
 from glue_lit.rows import parameter_counts
 from glue_lit.runs import Run

@@ -87,8 +87,8 @@ _OWN: dict[str, dict[str, Any]] = {
     "yoso": {"num_hash": 8, "hash_code_len": 4},
     "zamba": {"attention_hidden_size": 64, "attention_head_dim": 32, "mamba_d_state": 4, "mamba_dt_rank": 4,
               "num_hidden_layers": 3, "layers_block_type": ["linear_attention", "hybrid", "hybrid"]},
-    "zamba2": {"mamba_d_state": 4, "n_mamba_heads": 2, "num_mem_blocks": 1,
-               "layers_block_type": ["linear_attention", "hybrid"]},
+    "zamba2": {"mamba_d_state": 4, "n_mamba_heads": 2, "num_mem_blocks": 1, "num_hidden_layers": 3,
+               "layers_block_type": ["linear_attention", "hybrid", "hybrid"]},
 }  # fmt: skip
 
 
@@ -154,6 +154,8 @@ def tokenizer_of(kind: str, has_padding: bool) -> Any:
     if kind in ("canine", "perceiver"):  # characters and bytes: there is nothing to be learned
         return found(model_max_length=LENGTH)
     model = getattr(found, "model", None)
+    if kind in _BY_THE_TOKENIZER_OF:
+        return tokenizer_of(_BY_THE_TOKENIZER_OF[kind], has_padding)
     if model is models.WordPiece:
         first = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"] if kind == "mpnet" else _BERT
         return found(vocab=_numbered([*first, *_PIECES]), model_max_length=LENGTH)
@@ -183,6 +185,8 @@ _FIRST = {
     "xlnet": ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>"],
     "yoso": ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"],
 }
+# Published with the tokenizer of another, or with one of their own that numbers the texts of a pair in the same way.
+_BY_THE_TOKENIZER_OF = {"nystromformer": "albert", "roc_bert": "bert", "roformer": "bert"}
 _PIECES = [
     *string.ascii_lowercase, *string.digits, *(f"##{c}" for c in string.ascii_lowercase + string.digits),
     *string.punctuation,

@@ -1,6 +1,5 @@
 """Adapters from peft (LoRA and its like): few weights are trained beside an encoder that stays as it is."""
 
-import copy
 import re
 from abc import ABC
 from collections.abc import Collection, Mapping
@@ -206,22 +205,3 @@ def same_method(
                 "was; another one needs a new run (`--model.init_from` takes what was learned)."
             )
     return kept
-
-
-def merged(model: Any) -> Any:
-    """A copy of a model with its adapters merged into the weights; the model itself if it has none."""
-    if getattr(model, "peft_config", None) is None:
-        return model
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    model = copy.deepcopy(model)
-    for parent in list(model.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, BaseTunerLayer) and not isinstance(parent, BaseTunerLayer):
-                within: object = layer  # around the parameters of a mixture of experts, one stands in the other
-                while isinstance(within, BaseTunerLayer):
-                    within.merge(safe_merge=True)
-                    within = getattr(within, "base_layer")  # noqa: B009
-                setattr(parent, name, layer.get_base_layer())
-    del model.peft_config
-    return model

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glue_lit import pretrained
-from glue_lit.adapters import add_adapters, merged
+from glue_lit.adapters import add_adapters
 from glue_lit.architectures import attention, empty_model, set_padding
 from glue_lit.errors import ModelError
 from glue_lit.heads import check_trained, head_of, label_order, renew, reorder
+from glue_lit.merging import merged
 from glue_lit.precisions import at_least_float32
 from glue_lit.tasks import TaskSpec
 

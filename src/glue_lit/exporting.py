@@ -12,17 +12,29 @@ import torch
 from torch import Tensor
 
 from glue_lit import pretrained
-from glue_lit.adapters import merged
+from glue_lit.data.batches import Batch, TokenDataset
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.errors import DataError, GlueLitError, RunError, UsageError
+from glue_lit.data.rows import Rows
+from glue_lit.data.tokens import tokenise
+from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
 from glue_lit.inference import load_classifier
+from glue_lit.merging import merged
 from glue_lit.model import SequenceClassifier
+from glue_lit.reformer import hashed_as_here
 from glue_lit.runs import Run
 from glue_lit.scoring import TaskMetrics
 from glue_lit.tasks import TaskSpec
 from glue_lit.whole_files import read_json
 
 Logits = Callable[[Mapping[str, Tensor]], Tensor]  # a batch to its logits ``(batch, labels)``
+_ALLOWED = 1e-4  # largest difference that merging adapters may make, as a part of the largest logit
+# The texts that two forms of a model are given: short and long ones, some of them padded to the longest of their batch.
+_SENTENCES = (
+    "The room was lovely.", "No.", "The cook who made the soup asked for more salt, and nobody gave him any.",
+    "It rains.", "Was it the guide or the driver who lost the keys of room 12 on Monday?", "Two men sleep in the park.",
+)  # fmt: skip
+_BATCHES = ((0, 1), (2,), (3, 5, 4, 0, 1), (6, 2, 0))
+_LONG = " ".join(_SENTENCES[2:5])
 
 
 @dataclass(frozen=True)
@@ -69,15 +81,43 @@ def load_trained(checkpoint: Path, run: Run | None, trust_remote_code: bool = Fa
     return Trained(classifier, tokenizer, max_length, saved, record)
 
 
-def plain_model(classifier: SequenceClassifier) -> Any:
-    """The Hugging Face model to be handed on: adapters are merged into its weights."""
-    return merged(classifier.model)
+def plain_model(trained: Trained) -> Any:
+    """The Hugging Face model to be handed on: adapters are merged into its weights.
+
+    Raises:
+        ModelError: They cannot be merged, or the model gives other logits with them merged.
+    """
+    before = trained.classifier.model
+    model = merged(before)
+    if model is before:
+        return model
+    for batch in example_batches(trained):
+        inputs = {name: batch[name] for name in trained.classifier.accepted & set(batch)}
+        with torch.inference_mode():
+            expected, found = before(**inputs).logits, model.eval()(**inputs).logits
+        difference = float((found - expected).abs().max())
+        if not difference <= _ALLOWED * max(1.0, float(expected.abs().max())):
+            raise ModelError(
+                f"model.peft: with the adapters merged into its weights, a {model.config.model_type} gives other "
+                f"logits (by {difference:.2g}), so it is not exported. `glue-lit predict` has them beside."
+            )
+    return model
+
+
+def example_batches(trained: Trained) -> list[Batch]:
+    """Batches of texts as the task has them, tokenised and padded as for a prediction."""
+    texts = [*_SENTENCES, _LONG]
+    pairs = [*texts[1:], texts[0]] if len(trained.task.text_columns) == 2 else None
+    store = tokenise(Rows(texts, pairs, [None] * len(texts)), trained.tokenizer, trained.max_length, False)
+    dataset = TokenDataset(store, torch.arange(len(store)), trained.tokenizer)
+    return [dataset[rows] for rows in _BATCHES]
 
 
 def write_model(trained: Trained, folder: Path) -> None:
     """Write configuration, weights (safetensors) and tokenizer; no path of this machine is among them."""
-    model = plain_model(trained.classifier)
+    model = plain_model(trained)
     model.config._name_or_path = ""
+    hashed_as_here(model.config)
     with pretrained.quiet():
         model.save_pretrained(folder)
         write_tokenizer(trained, folder)

@@ -2,30 +2,24 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from glue_lit.data.batches import Batch, TokenDataset
-from glue_lit.data.rows import Rows
-from glue_lit.data.tokens import tokenise
+from glue_lit.data.batches import Batch
 from glue_lit.errors import ModelError
-from glue_lit.exporting import Logits, Trained, plain_model
+from glue_lit.exporting import Logits, Trained, example_batches, plain_model
 from glue_lit.model_limits import PAGE
 
 NAME = "model.onnx"
 _ALLOWED = 1e-4  # largest difference between two logits
-# The texts that both sides are given: short and long ones, some of them padded to the longest of their batch.
-_SENTENCES = (
-    "The room was lovely.", "No.", "The cook who made the soup asked for more salt, and nobody gave him any.",
-    "It rains.", "Was it the guide or the driver who lost the keys of room 12 on Monday?", "Two men sleep in the park.",
-)  # fmt: skip
-_BATCHES = ((0, 1), (2,), (3, 5, 4, 0, 1), (6, 2, 0))
-_LONG = " ".join(_SENTENCES[2:5])
 
 
 class _Logits(nn.Module):
@@ -58,30 +52,22 @@ def write_onnx(trained: Trained, path: Path) -> float:
     Raises:
         ModelError: It cannot be exported, or differs.
     """
-    batches = _examples(trained)
+    batches = example_batches(trained)
     names = [
         name for name in trained.tokenizer.model_input_names if name in trained.classifier.accepted & set(batches[0])
     ]
-    module = _Logits(plain_model(trained.classifier), names).eval()
+    module = _Logits(plain_model(trained), names).eval()
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=trained.max_length)
     shapes = (tuple({0: batch, 1: length} for _ in names),)
     example = tuple(batches[0][name] for name in names)
-    loud = logging.getLogger("torch.onnx"), logging.getLogger("onnxscript")
-    levels = [logger.level for logger in loud]
     try:
-        for logger in loud:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of deprecated names within the exporter
+        with _without_its_own_words(), torch.no_grad():
             torch.onnx.export(
                 module, example, str(path), input_names=names, output_names=["logits"], dynamo=True,
                 dynamic_shapes=shapes, external_data=False, verbose=False,
             )  # fmt: skip
     except Exception as error:  # the exporter's own kinds, for operators that ONNX does not have
         raise ModelError(_refusal(trained, "PyTorch's exporter", error)) from error
-    finally:
-        for logger, level in zip(loud, levels, strict=True):
-            logger.setLevel(level)
     _forget_places(path)
     try:
         return _compare(module, path, batches, names)
@@ -91,23 +77,30 @@ def write_onnx(trained: Trained, path: Path) -> float:
         raise ModelError(_refusal(trained, "With a batch of another shape, the runtime", error)) from error
 
 
+@contextmanager
+def _without_its_own_words() -> Iterator[None]:
+    """Keep what the exporter tells its developers off the terminal: deprecated names, and whole graphs as it fails."""
+    before = logging.root.manager.disable
+    try:
+        logging.disable(logging.CRITICAL)
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def _refusal(trained: Trained, who: str, error: Exception) -> str:
     """That an architecture cannot be exported, in one sentence of the library's."""
     kind = trained.classifier.model.config.model_type
-    reason = " ".join(str(error).split()) or type(error).__name__
+    cause: BaseException = error
+    while cause.__cause__ is not None:  # the exporter puts advice for its developers around it
+        cause = cause.__cause__
+    reason = shorten(str(cause), 190, placeholder=" ...") or type(cause).__name__
     return (
         f"--format onnx: a model of the architecture {kind} cannot be exported as ONNX. Export it without --format, as "
-        f"a folder for transformers; {PAGE} says which can. {who} said: {reason[:300]}"
+        f"a folder for transformers; {PAGE} says which can. {who} said: {reason}"
     )
-
-
-def _examples(trained: Trained) -> list[Batch]:
-    """Batches of texts as the task has them, tokenised and padded as for a prediction."""
-    texts = [*_SENTENCES, _LONG]
-    pairs = [*texts[1:], texts[0]] if len(trained.task.text_columns) == 2 else None
-    store = tokenise(Rows(texts, pairs, [None] * len(texts)), trained.tokenizer, trained.max_length, False)
-    dataset = TokenDataset(store, torch.arange(len(store)), trained.tokenizer)
-    return [dataset[rows] for rows in _BATCHES]
 
 
 def _forget_places(path: Path) -> None:
@@ -141,7 +134,7 @@ def onnx_logits(path: Path) -> Logits:
     """The logits of an ONNX file on the processor."""
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(3)
+    onnxruntime.set_default_logger_severity(4)  # an error is raised, too, and told in one message
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     wanted = [given.name for given in session.get_inputs()]
 

@@ -15,8 +15,10 @@ from glue_lit.data.batches import Batch
 from glue_lit.dropout import cheapen_dropout, set_dropout
 from glue_lit.layers import freeze_layers
 from glue_lit.losses import task_loss
+from glue_lit.merging import check_can_be_merged
 from glue_lit.model_limits import check_precision_of, check_runs_here, filled_for_training, own_failure
 from glue_lit.precisions import at_least_float32, keep_labels_exact
+from glue_lit.reformer import draw_repeatably
 from glue_lit.runs import best_of
 from glue_lit.scoring import SplitMetrics
 from glue_lit.sparse_attention import choose_attention_by_length
@@ -85,6 +87,7 @@ class TaskModel(LightningModule):
         else:
             built = build_pretrained(self.task, self.hparams, self.must_be_trained, padding)
         check_runs_here(built.model)
+        draw_repeatably(built.model)
         self.model, self.has_trained_head = built.model, built.has_trained_head
         self.commit = built.commit or self.commit
         self._fix_parameters()
@@ -98,6 +101,8 @@ class TaskModel(LightningModule):
         if self.hparams["peft"] is not None:
             self._method = self._method or dict(self.hparams["peft"])
             self.hparams["peft"] = add_adapters(self.model, self.hparams["peft"], built.new)
+            if self._architecture is None:  # nobody is to train what cannot be exported
+                check_can_be_merged(self.model)
         # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
         self.model.train()
 

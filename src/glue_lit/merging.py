@@ -1,0 +1,58 @@
+"""Adapters merged into the weights that they lie on, so that a model needs no peft any more."""
+
+import copy
+from collections import Counter
+from typing import Any
+
+from glue_lit.errors import ModelError
+
+
+def check_can_be_merged(model: Any) -> None:
+    """Stop at adapters of weights that several layers share: one weight cannot take an adapter of each of them.
+
+    Args:
+        model: A Hugging Face model with adapters.
+
+    Raises:
+        ModelError: There are some, as in Zamba, whose attention is one for many layers.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    owners = Counter(id(parameter) for module in model.modules() for parameter in module._parameters.values())
+    shared: set[str] = set()
+    own: set[str] = set()
+    for name, layer in model.named_modules():
+        if isinstance(layer, BaseTunerLayer):
+            is_shared = any(owners[id(parameter)] > 1 for parameter in layer.get_base_layer().parameters())
+            (shared if is_shared else own).add(next(part for part in reversed(name.split(".")) if not part.isdigit()))
+    if shared:
+        others = ", ".join(sorted(own - shared)) or "none that has an adapter now"
+        raise ModelError(
+            f"model.peft: a {model.config.model_type} uses the weights of {', '.join(sorted(shared))} in several "
+            "places, and one weight cannot take the adapters of all of them when it is exported. Name others in "
+            f"model.peft.init_args.target_modules; weights of their own have: {others}."
+        )
+
+
+def merged(model: Any) -> Any:
+    """A copy of a model with its adapters merged into the weights; the model itself if it has none.
+
+    Raises:
+        ModelError: They cannot be merged.
+    """
+    if getattr(model, "peft_config", None) is None:
+        return model
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    check_can_be_merged(model)
+    model = copy.deepcopy(model)
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, BaseTunerLayer) and not isinstance(parent, BaseTunerLayer):
+                within: object = layer  # around the parameters of a mixture of experts, one stands in the other
+                while isinstance(within, BaseTunerLayer):
+                    within.merge(safe_merge=True)
+                    within = getattr(within, "base_layer")  # noqa: B009
+                setattr(parent, name, layer.get_base_layer())
+    del model.peft_config
+    return model
