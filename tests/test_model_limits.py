@@ -39,7 +39,7 @@ def test_a_model_that_does_not_run_in_mixed_precision_is_trained_in_float32(
     assert not Path("lightning_logs").exists()
 
     assert glue_lit(monkeypatch, *fit) == 0
-    assert "Computing in float32: in bfloat16 this model does not run" in capsys.readouterr().out
+    assert "Computing in float32: this model does not run in bfloat16" in capsys.readouterr().out
     run = Path("lightning_logs/mrpc/version_0")
     assert "precision: 32-true" in (run / "config.yaml").read_text(encoding="utf-8")
     checkpoint = run / "checkpoints" / "best.ckpt"

@@ -175,6 +175,5 @@ def test_torchrun(devices: int, tiny_model: Path, tmp_path: Path) -> None:
         assert len([*tmp_path.rglob("metrics.json")]) == 1
         return
     assert done.returncode != 0
-    assert done.stderr.count("glue-lit: error") == 1
     assert "torchrun started 2 processes, but the trainer has 1 device" in done.stderr
     assert not (tmp_path / "lightning_logs").exists()

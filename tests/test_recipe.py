@@ -63,7 +63,7 @@ def test_what_changes_nothing_is_left_out() -> None:
         "Adam beta 2": "0.999",
         "Adam epsilon": "1e-08",
         "Largest gradient norm": "1.0",
-        "Batch size": "16",
+        "Batch size per device": "16",
         "Batches of like lengths": "yes",
         "Data": "hub",
     }
@@ -101,7 +101,7 @@ SHOWN = {
     "Adapter": "LoraConfig (r 8, target_modules query, value)",
     "Class weights": "0.5, 2.0",
     "Pairs in both orders": "yes",
-    "Batch size": "16 x 2",
+    "Batch size per device": "16 x 2",
     "Training rows, at most": "2,000",
     "Steps, at most": "1,500",
     "Batches of an epoch": "1",
@@ -113,7 +113,7 @@ SHOWN = {
 def test_what_was_changed_is_shown() -> None:
     assert recipe(nested(CHANGED)) == SHOWN
     tokens = {"data": {"tokens_per_batch": 4096, "batch_size": 16}}
-    assert recipe(tokens) == {"Batch size": "4,096 tokens"}
+    assert recipe(tokens) == {"Batch size per device": "4,096 tokens"}
 
 
 def test_the_model_card_has_all_of_it() -> None:

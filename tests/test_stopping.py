@@ -58,13 +58,15 @@ def test_a_fit_that_ends_within_an_epoch_has_a_result_and_is_continued_there(
     before = record()
     # at its end it is at its end
     assert command(monkeypatch, "fit", "--ckpt_path", "last") == 0
-    assert "It has done all 4 steps;" in capsys.readouterr().out
+    assert (
+        "It has done 4 of at most 4 steps; `--trainer.max_steps N` with a larger N goes on." in capsys.readouterr().out
+    )
     assert {key: record()[key] for key in ("metrics", "best", "epochs", "steps")} == {
         key: before[key] for key in ("metrics", "best", "epochs", "steps")
     }
     assert command(monkeypatch, "fit", "--ckpt_path", "last", "--trainer.max_steps", -1) == 0
     out = capsys.readouterr().out
-    assert "It has finished all" not in out
+    assert "It has done" not in out
     assert "Ended after 2 epochs, 6 steps." in out
     assert (record()["steps"], record()["epochs"]) == (6, 2)
 
@@ -143,7 +145,10 @@ class AfterTwo(Callback):
 @pytest.mark.parametrize(
     ("callback", "line"),
     [
-        (Clock(13), "Ended by its time limit of 0:00:13 (trainer.max_time), in epoch 2 of 3, after 13 steps."),
+        (
+            Clock(13),
+            "Ended by its time limit of 0:00:13 (trainer.max_time, of all its continuations together), in epoch 2 of 3, after 13 steps.",
+        ),
         (AfterTwo(), "Ended by a callback, in epoch 1 of 3, after 2 steps."),
         (
             EarlyStopping("val/loss", stopping_threshold=9.0),

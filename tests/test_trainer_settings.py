@@ -37,6 +37,8 @@ def test_a_seed_that_does(seed: Any) -> None:
         ({"val_check_interval": 0}, "val_check_interval: got 0, allowed"),
         ({"val_check_interval": 0.0}, "val_check_interval: got 0, allowed"),
         ({"max_epochs": -1}, "max_epochs: got -1"),
+        ({"max_steps": 0}, "max_steps: got 0, which trains nothing"),
+        ({"max_time": "5"}, "max_time: got '5', allowed: days:hours:minutes:seconds"),
         ({"overfit_batches": 10}, "overfit_batches: got 10, .*`--data.train_limit N`"),
         ({"overfit_batches": 0.1}, "overfit_batches: got 0.1"),
         ({"max_epochs": -1, "max_steps": -1}, "max_epochs: got -1"),
@@ -54,7 +56,7 @@ def test_nothing_can_be_trained_with(values: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize(
     "values",
     [
-        {"max_epochs": -1, "max_steps": 10}, {"val_check_interval": 0.5, "gradient_clip_val": 0}, {"devices": "auto"},
+        {"max_epochs": -1, "max_steps": 10, "max_time": "00:02:00:00"}, {"val_check_interval": 0.5, "gradient_clip_val": 0}, {"devices": "auto"},
         {"check_val_every_n_epoch": None, "strategy": "ddp", "devices": 2, "accelerator": "cpu"},
     ],
 )  # fmt: skip

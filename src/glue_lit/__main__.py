@@ -143,7 +143,9 @@ def main() -> None:
 
 def _print_error(error: Exception) -> None:
     rank = int(given) if (given := os.environ.get("LOCAL_RANK", "0")).isdecimal() else 0
-    if rank > 0 and isinstance(error, GlueLitError) and error.everywhere:  # one message is enough
+    # One message is enough, but under torchrun, which kills the others as soon as one has ended.
+    is_told = isinstance(error, GlueLitError) and error.everywhere and "TORCHELASTIC_RUN_ID" not in os.environ
+    if rank > 0 and is_told:
         return
     where = f" (rank {rank})" if rank else ""
     message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)

@@ -85,11 +85,12 @@ class GlueLitCLI(ConfiguredCLI):
             return
         say(f"Checkpoint {shown(self._checkpoint)}{left}")
         limit, most = self.trainer.max_epochs or 0, self.trainer.max_steps
-        if 0 < limit <= epochs:
-            say(f"It has finished all {limit} epochs; `--trainer.max_epochs N` with a larger N goes on.")
-        if 0 < most <= steps:
-            say(f"It has done all {most} steps; `--trainer.max_steps N` with a larger N goes on.")
-        self._is_over = 0 < limit <= epochs or 0 < most <= steps
+        done = {"max_epochs": f"all {limit} epochs"} if 0 < limit <= epochs else {}
+        done |= {"max_steps": f"{steps} of at most {most} steps"} if 0 < most <= steps else {}
+        if done:
+            flags = " and ".join(f"`--trainer.{name} N`" for name in done)
+            say(f"It has done {' and '.join(done.values())}; {flags} with a larger N goes on.")
+        self._is_over = bool(done)
 
     def _settle_precision(self) -> None:
         """Compute in float32 where the machine's fast precision is none for this model, and say so.
@@ -102,7 +103,7 @@ class GlueLitCLI(ConfiguredCLI):
             self.trainer.strategy.precision_plugin = Precision()
             self.config[self.subcommand]["trainer.precision"] = self.trainer.precision
             if self.trainer.is_global_zero:
-                say(f"Computing in float32: in bfloat16 this model does not run ({why}).")
+                say(f"Computing in float32: this model does not run in bfloat16 ({why}).")
         check_precision_of(self.model.model, str(self.trainer.precision))
 
     def _check_batches(self, saved: dict[str, Any], loop: dict[str, Any]) -> str:

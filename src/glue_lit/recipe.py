@@ -44,7 +44,7 @@ SETTINGS = (
     Setting("model.r_drop", "R-Drop", off=0),
     Setting("model.average", "Moving average of weights", off=0),
     Setting("data.custom.class_weights", "Class weights"),
-    Setting("data.batch_size", "Batch size"),
+    Setting("data.batch_size", "Batch size per device"),
     Setting("data.group_by_length", "Batches of like lengths"),
     Setting("trainer.max_epochs", "Epochs", off=-1),
     Setting("trainer.max_steps", "Steps, at most", off=-1),

@@ -102,7 +102,7 @@ def how_ended(trainer: Any) -> str:
     for callback in trainer.callbacks:
         if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:
             limit = timedelta(seconds=round(left + callback.time_elapsed(), 3))
-            return f"Ended by its time limit of {limit} (trainer.max_time), {where}."
+            return f"Ended by its time limit of {limit} (trainer.max_time, of all its continuations together), {where}."
     return f"Ended by a callback, {where}."
 
 

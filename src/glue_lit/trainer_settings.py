@@ -1,6 +1,7 @@
 """What the Trainer's settings may be where Lightning would take a number and fail, hang or train wrongly with it."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,12 @@ def check_trainer(values: Mapping[str, Any], is_fit: bool) -> None:
         value = values.get(name)
         if value is not None and not least <= value <= _MOST:
             raise UsageError(f"trainer.{name}: got {value}, allowed: {least} to {_MOST}.")
+    if values.get("max_steps") == 0:
+        raise UsageError("trainer.max_steps: got 0, which trains nothing; allowed: 1 or more, or -1 for no limit.")
+    if isinstance(limit := values.get("max_time"), str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", limit):
+        raise UsageError(
+            f"trainer.max_time: got {limit!r}, allowed: days:hours:minutes:seconds in two digits each: 00:02:00:00."
+        )
     if values.get("val_check_interval") in (0, 0.0):
         raise UsageError(
             "trainer.val_check_interval: got 0, allowed: a number of batches from 1 up, or above 0 and up to 1 for a "

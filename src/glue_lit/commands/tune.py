@@ -121,8 +121,13 @@ def _check_contradictions(tune: Tune, arguments: list[str]) -> None:
     The space wins over configuration files, which hold the recipe that it is to better; never over a flag.
     """
     searched = "tune.space" if tune.space is not DEFAULT_SPACE else "tune.space (its default)"
-    out = "Leave the flag out, or give a --tune.space without it."
-    check_contradictions(arguments, {key: f"{searched}, which searches {key}. {out}" for key in tune.space})
+    check_contradictions(
+        arguments,
+        {
+            key: f"{searched}, which searches {key}. Leave the flag out, or give a --tune.space without {key}."
+            for key in tune.space
+        },
+    )
     if tune.train_fraction is not None:
         rows = (
             f"tune.train_fraction {tune.train_fraction:g}: both say how many rows a trial trains on. Give one of them."

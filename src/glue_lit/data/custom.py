@@ -170,7 +170,7 @@ def says(custom: CustomTask, source: str) -> Iterator[str]:
         yield f"{columns} -> {custom.label}, one of {listed}; metrics: {', '.join(custom.metrics or ())}"
     yield from says_of_labels(custom)
     if "validation" not in find_tables(source, custom):
-        how = "at random" if custom.kind == "regression" else "stratified by label"
+        how = "at random" if custom.kind == "regression" else "stratified by label, one of each at least,"
         yield (
             f"No validation rows are given: {custom.validation_fraction:.0%} of the training rows are held out, {how} "
             f"(data.custom.split_seed {custom.split_seed})"
