@@ -2,11 +2,16 @@
 
 import json
 import sys
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from datetime import timedelta
+from enum import Enum, IntEnum, StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -229,3 +234,45 @@ def test_the_environment_comes_before_flags(parser: Parser, monkeypatch: pytest.
 def test_a_text_is_a_str() -> None:
     assert Text("1") == "1"
     assert dump_config([Text("no"), Text("a")]) == "- 'no'\n- a\n"
+
+
+class Colour(Enum):
+    RED = 1
+
+
+class Level(IntEnum):
+    HIGH = 2
+
+
+class Spelled(StrEnum):
+    NO = "no"
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (Colour.RED, "RED"),
+        (Level.HIGH, 2),
+        (Spelled.NO, "no"),
+        (Path("data/train.csv"), "data/train.csv"),
+        (timedelta(hours=1), "1:00:00"),
+        ((1, "a"), [1, "a"]),
+        ({"b", "a"}, ["a", "b"]),
+        (frozenset({2, 1}), [1, 2]),
+        (deque([1]), [1]),
+        (OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
+        (torch.device("cpu"), "cpu"),
+        (torch.float16, "torch.float16"),
+        (Path, f"{Path.__module__}.Path"),
+        (json.dumps, "json.dumps"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_default_that_is_no_plain_value_is_written_as_a_file_would_say_it(value: Any, read: Any) -> None:
+    for reader in READERS.values():
+        assert reader(dump_config({"a": {"b": value}})) == {"a": {"b": read}}
+
+
+def test_what_nothing_can_say_is_not_written() -> None:
+    with pytest.raises(yaml.YAMLError, match="cannot represent an object"):
+        dump_config({"a": object()})

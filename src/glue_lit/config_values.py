@@ -6,7 +6,10 @@ is read is taken as written where the key holds a text.
 """
 
 import re
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from datetime import timedelta
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -43,7 +46,7 @@ class Text(str):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes texts that a reader could take for something else."""
+    """Quotes texts that a reader could take for something else, and writes defaults that are no plain values."""
 
 
 def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -52,8 +55,35 @@ def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar(_STR, str(text), style="'" if _ANOTHER_MEANING.fullmatch(text) else None)
 
 
+def _plain(dumper: yaml.SafeDumper, value: Any) -> yaml.Node:
+    """What a class of another package has as a default: jsonargparse hands on what is not of the argument's type.
+
+    Lightning's ``Timer(interval: str = Interval.step)`` is such a one. It is written as a file would say it.
+    """
+    if isinstance(value, Enum):
+        return dumper.represent_data(value.value if isinstance(value, str | int | float) else value.name)
+    if isinstance(value, str):
+        return _quoted(dumper, str.__str__(value))
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return dumper.represent_data(kind(value))
+    if isinstance(value, Mapping):
+        return dumper.represent_data(dict(value))
+    if isinstance(value, set | frozenset):
+        return dumper.represent_data(sorted(value, key=repr))
+    if isinstance(value, Collection) and not isinstance(value, bytearray):
+        return dumper.represent_data([*value])
+    if isinstance(value, PurePath | timedelta) or type(value).__module__ == "torch":  # a device, a dtype
+        return dumper.represent_data(str(value))
+    if "<" not in (name := getattr(value, "__qualname__", "<")):  # a class or a function
+        return dumper.represent_data(f"{value.__module__}.{name}")
+    return dumper.represent_undefined(value)
+
+
 _Dumper.add_representer(str, _quoted)
 _Dumper.add_representer(Text, _quoted)
+_Dumper.add_representer(set, _plain)
+_Dumper.add_multi_representer(object, _plain)
 
 
 def dump_config(values: Any) -> str:
