@@ -69,13 +69,13 @@ def _wrong_value(key: str, detail: str, arguments: Sequence[str]) -> str:
     if said := _wrong_class(key, detail, arguments):
         return f"{where}: {said}"
     if match := re.match(r"Expected a (.+?)\. Got value: (.*)", detail, re.DOTALL):
-        return f"{where}: got {match[2].strip()!r}, allowed: {_readable(match[1])}."
+        return f"{where}: got {match[2].strip()!r}, allowed: {_allowed(key, match[1])}."
     if "Subtypes:" in detail:
         value = re.search(r"Given value: (.*)", detail, re.DOTALL)
         subtypes = re.search(r"Subtypes: \[(.*)\]\s*$", detail, re.MULTILINE)
         if value and subtypes:
             how = " A class is named with its package: PACKAGE.CLASS." if "dot import path" in detail else ""
-            return f"{where}: got {value[1].strip()!r}, allowed: {_readable(subtypes[1])}.{how}"
+            return f"{where}: got {value[1].strip()!r}, allowed: {_allowed(key, subtypes[1])}.{how}"
     return f"{where}: {' '.join(detail.split())}"
 
 
@@ -90,6 +90,8 @@ def _nested(key: str, detail: str, arguments: Sequence[str]) -> str:
 def _wrong_class(key: str, detail: str, arguments: Sequence[str]) -> str:
     """What is wrong with a class that is named in a setting, or with one of its own settings; else nothing."""
     command = f"glue-lit {arguments[0] if arguments else 'fit'}"
+    if match := re.search(r"the following arguments are required: ([^\n]+)", detail):
+        return _lacking(key, re.split(r",\s*", match[1].strip()), detail)
     if match := re.search(r"- Option '([^']+)' is not accepted", detail):
         return f"the class has no setting {match[1]}. `{command} --{key}.help CLASS` lists all."
     if match := re.search(r"Problem with given class_path '([^']+)':\s*([^\n]+)", detail):
@@ -105,10 +107,42 @@ def _wrong_class(key: str, detail: str, arguments: Sequence[str]) -> str:
     return ""
 
 
+def _lacking(key: str, names: Sequence[str], detail: str) -> str:
+    """Which class lacks which of its own settings, and how to give the first of them."""
+    given = detail.rpartition("Given value:")[2]
+    starts = [*re.finditer(r"""class_path['"]?[=:]\s*['"]([^'"]+)['"]""", given)]
+    ends = [start.start() for start in starts[1:]] + [len(given)]
+    settings = {start[1].rpartition(".")[2]: given[start.end() : end] for start, end in zip(starts, ends, strict=True)}
+    unset = re.compile(rf"""\b{re.escape(names[0])}['"]?[=:]\s*None""")
+    lacks = [kind for kind, said in settings.items() if unset.search(said)] or [*settings][-1:]
+    said = " and ".join(f"`{name}`" for name in names)
+    return f"{lacks[0] if lacks else 'the class'} needs {said}: `--{key}.{names[0]} VALUE` behind the class's name."
+
+
+_NUMBERS = {
+    "PositiveInt": "a whole number from 1 up",
+    "NonNegativeInt": "a whole number from 0 up",
+    "PositiveFloat": "a number above 0",
+    "NonNegativeFloat": "a number from 0 up",
+    "ClosedUnitInterval": "a number from 0 to 1",
+}
+
+
+def _allowed(key: str, types: str) -> str:
+    """What a key takes, as people say it; of the precisions, those that a fit takes."""
+    if key.endswith("trainer.precision"):
+        from glue_lit.precisions import NAMES
+
+        return ", ".join(NAMES)
+    return _readable(types)
+
+
 def _readable(types: str) -> str:
-    """A type as people say it: ``int``, ``linear, cosine, constant``, ``int or null``."""
-    if match := re.fullmatch(r"(?:typing\.)?Literal\[(.*)\]", types):
+    """A type as people say it: ``int``, ``linear, cosine, constant``, ``int or null``, ``a whole number from 1 up``."""
+    if match := re.fullmatch(r"(?:typing\.)?Literal\[([^]]*)\]", types):
         return match[1].replace("'", "")
+    types = re.sub(r"(?:typing\.)?Literal\[([^]]*)\]", lambda match: match[1].replace("'", ""), types)
     types = re.sub(r"<class '([^']+)'>", r"\1", types).replace("typing.", "")
     types = types.replace("NoneType", "null").replace("bool", "true or false")
-    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", types).replace(", ", " or ")
+    types = re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", types).replace(", ", " or ")
+    return re.sub(r"\w+", lambda match: _NUMBERS.get(match[0], match[0]), types)
