@@ -590,6 +590,32 @@ def test_later_configs_flags_and_environment_win(
             2,
             "'val/los' is not logged. Did you mean 'val/loss'? Allowed: val/matthews_correlation, val/loss, train/loss.",
         ),
+        (
+            ["fit", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/los"],
+            2,
+            "trainer.callbacks: EarlyStopping has the monitor 'val/los', which is not logged. Did you mean 'val/loss'?",
+        ),
+        (
+            ["fit", "--trainer.callbacks", "GradientAccumulationScheduler"],
+            2,
+            "trainer.callbacks: GradientAccumulationScheduler needs `scheduling`: `--trainer.callbacks.scheduling VALUE`",
+        ),
+        (
+            ["fit", "--trainer.callbacks+=LearningRateMonitor", "--trainer.callbacks+=StochasticWeightAveraging"],
+            2,
+            "trainer.callbacks: StochasticWeightAveraging needs `swa_lrs`",
+        ),
+        (
+            ["fit", "--config", "callbacks.yaml"],
+            2,
+            "trainer.callbacks (callbacks.yaml, line 2): EarlyStopping needs `monitor`",
+        ),
+        (
+            ["fit", "--trainer.precision", "nonsense"],
+            2,
+            "got 'nonsense', allowed: 32-true, bf16-mixed, 16-mixed, bf16-true, 16-true, 64-true.",
+        ),
+        (["fit", "--early_stopping", "0"], 2, "got '0', allowed: a whole number from 1 up or null."),
         (["fit", "--config", "nope.yaml"], 2, "--config: there is no file 'nope.yaml'."),
         (
             ["fit", "--config", "key.yaml"],
@@ -638,6 +664,8 @@ def test_bad_input_is_one_message_and_writes_nothing(
 ) -> None:
     (workplace / "key.yaml").write_text("data:\n  tsk: cola\n")
     (workplace / "type.yaml").write_text("data:\n  task: cola\n  batch_size: many\n")
+    callbacks = "trainer:\n  callbacks:\n  - class_path: EarlyStopping\n  - class_path: LearningRateMonitor\n"
+    (workplace / "callbacks.yaml").write_text(callbacks)
     (workplace / "page.ckpt").write_text("<!doctype html><title>404</title>")
     before = files(workplace)
     assert command(monkeypatch, *arguments) == status

@@ -62,6 +62,7 @@ LAYERS = (
         "merging",
         "model_summary",
         "model_limits",
+        "monitors",
         "divergence",
         "dropout",
         "signals",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from command_line import glue_lit
 from kept_points import Points
 from lightning.pytorch import Callback, Trainer, callbacks
@@ -15,7 +16,9 @@ from lightning.pytorch.tuner.tuning import Tuner
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.accumulation import planned_steps
 from glue_lit.errors import UsageError
+from glue_lit.parsing import Parser, add_checkpoints, add_trainer_model_and_data
 from glue_lit.quiet import hush
+from glue_lit.recipe import recipe
 from glue_lit.refused_callbacks import REFUSED
 
 SEED = 3
@@ -62,6 +65,14 @@ IS_REFUSED: dict[str, tuple[Callable[[], Callback], str]] = {
     "SpikeDetection": (lambda: callbacks.SpikeDetection(), "--model.non_finite"),
     "StochasticWeightAveraging": (lambda: callbacks.StochasticWeightAveraging(1e-2), "--model.average 0.99"),
     "WeightAveraging": (lambda: callbacks.WeightAveraging(), "--model.average 0.99"),
+}
+
+
+NEEDED: dict[str, dict[str, Any]] = {
+    "EarlyStopping": {"monitor": "val/loss"},
+    "GradientAccumulationScheduler": {"scheduling": {"0": 2}},
+    "ThroughputMonitor": {"batch_size_fn": "builtins.len"},
+    "Timer": {"duration": "00:00:10:00"},
 }
 
 
@@ -175,6 +186,55 @@ def test_the_command_refuses_before_there_is_a_run(
     assert glue_lit(monkeypatch, *arguments, *schedule, "--trainer.accumulate_grad_batches=4") == 2
     assert "trainer.accumulate_grad_batches: got 4 and a GradientAccumulationScheduler" in capsys.readouterr().err
     assert not (tmp_path / "lightning_logs").exists()
+
+
+@pytest.fixture(scope="module")
+def parser() -> Parser:
+    parser = Parser()
+    add_trainer_model_and_data(parser)
+    add_checkpoints(parser)
+    parser.add_argument("--config", action="config")
+    return parser
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_is_written_into_the_configuration_and_read_back(name: str, parser: Parser, tmp_path: Path) -> None:
+    needed, file = NEEDED.get(name, {}), tmp_path / "given.yaml"
+    file.write_text(yaml.dump({"trainer": {"callbacks": [{"class_path": name, "init_args": needed}]}}))
+    flags = [f"--trainer.callbacks.{key}={value}" for key, value in needed.items()]
+    for arguments in ([f"--trainer.callbacks+={name}", *flags], [f"--trainer.callbacks={name}", *flags],
+                      [f"--config={file}"]):  # fmt: skip
+        written = parser.dump(parser.parse_args(arguments), skip_none=False)
+        back = parser.parse_string(written)
+        assert parser.dump(back, skip_none=False) == written
+        said = yaml.safe_load(written)["trainer"]["callbacks"]
+        for entry in said if isinstance(said, list) else [said]:
+            assert entry["class_path"].rpartition(".")[2] == name
+            assert needed.items() <= entry.get("init_args", {}).items()
+            assert "Unable" not in str(entry)
+
+
+def test_one_without_a_list(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (
+        "fit", "--data.source=demo", f"--model.name_or_path={tiny_model}", "--trainer.accelerator=cpu",
+        "--trainer.precision=32-true", "--trainer.max_epochs=1", "--data.train_limit=8", "--data.validation_limit=9",
+    )  # fmt: skip
+    assert glue_lit(monkeypatch, *arguments, "--trainer.callbacks=BatchSizeFinder") == 2
+    assert "trainer.callbacks: BatchSizeFinder " in capsys.readouterr().err
+    stop = ("--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/loss", "--early_stopping=2")
+    assert glue_lit(monkeypatch, *arguments, *stop) == 2
+    assert "--early_stopping: got 2, and an EarlyStopping in trainer.callbacks." in capsys.readouterr().err
+    assert not (tmp_path / "lightning_logs").exists()
+    timer = {"class_path": "Timer", "init_args": {"duration": "00:00:10:00"}}
+    Path("timer.yaml").write_text(yaml.dump({"trainer": {"callbacks": timer}}))
+    assert glue_lit(monkeypatch, *arguments, "--config=timer.yaml") == 0
+    config = yaml.safe_load((tmp_path / "lightning_logs/cola/version_0/config.yaml").read_text())
+    assert config["trainer"]["callbacks"]["init_args"]["interval"] == "step"
+    assert "Timer (duration 00:00:10:00, interval step" in recipe(config)["Callbacks"]
+    assert glue_lit(monkeypatch, "fit", "--ckpt_path=last", "--trainer.max_epochs=2") == 0
+    assert glue_lit(monkeypatch, "validate", "--ckpt_path=best") == 0
 
 
 def test_a_run_that_was_trained_with_one_is_scored(

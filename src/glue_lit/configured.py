@@ -25,6 +25,7 @@ from glue_lit.job_progress import JobProgress, job_folder
 from glue_lit.keepers import BestCheckpoint, LastCheckpoint
 from glue_lit.machine import fast_precision
 from glue_lit.model import SequenceClassifier
+from glue_lit.monitors import check_monitors
 from glue_lit.parse_errors import check_environment
 from glue_lit.parsing import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
 from glue_lit.precisions import check_eps, check_precision
@@ -199,7 +200,7 @@ class ConfiguredCLI(LightningCLI):
         self.best = config["checkpoint"]
         trainer = config["trainer"]
         run = run_of(self._checkpoint) if self._checkpoint is not None else None
-        given = allowed_callbacks(trainer.get("callbacks") or [], self.subcommand == "fit")
+        given = allowed_callbacks(trainer.get("callbacks"), self.subcommand == "fit")
         callbacks = [*given, self.watch, EvaluationSignals(self.stop)]
         if self.subcommand != "fit":
             kwargs["logger"] = False
@@ -207,6 +208,7 @@ class ConfiguredCLI(LightningCLI):
                 self.writer = PredictionWriter(*self._place_of_predictions(run))
             callbacks.append(self.writer or self.pages)
         else:
+            check_monitors(given, self.model.task)
             self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
             # The directory first, which opens the curves; the clock of the steps last of those that take time.
             callbacks += [self.directory, EpochLines(), self.pages, self.speed, self.clock]

@@ -12,6 +12,7 @@ from glue_lit.accumulation import batches_of_step, check_accumulation, planned_s
 from glue_lit.averaging import WeightAverage, weights_to_train_on
 from glue_lit.layers import check_same_groups, layered_groups
 from glue_lit.model_summary import plain_summary
+from glue_lit.monitors import check_monitors
 from glue_lit.optim import build_adamw, parameter_groups, schedule_factor, set_anew, supports_fused, warmup_steps
 from glue_lit.precisions import check_eps
 from glue_lit.processes import check_processes
@@ -96,7 +97,7 @@ class OptimizedModel(TaskModel):
 
         Raises:
             UsageError: Processes would train without each other, or each a part of the model; or a callback would
-                change the training without a word. (No hook comes before.)
+                change the training without a word, or waits for a value that is not logged. (No hook comes before.)
         """
         check_processes(self.trainer)
         if self._is_fitting:
@@ -104,6 +105,8 @@ class OptimizedModel(TaskModel):
             # A refused one has no say in how this ends: OnExceptionCheckpoint would save what is not built yet.
             self.trainer.callbacks = [plain_summary(each) for each in given if not is_refused(each)]  # type: ignore[attr-defined]
             check_callbacks(given)
+            if type(self).__module__.startswith("glue_lit."):  # a class built on this one may log more
+                check_monitors(given, self.task)
             check_accumulation(self.trainer)
         decay = self.hparams["average"]
         return [WeightAverage(decay)] if decay and self._is_fitting else []

@@ -1,6 +1,7 @@
 """Lightning's callbacks that would change the training behind the recipe's back: why each is refused, what to use."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from lightning.pytorch.callbacks import (
     BaseFinetuning,
@@ -57,6 +58,11 @@ REFUSED: dict[type, tuple[str, str]] = {
 }
 
 
+def callbacks_of(given: Any) -> list[Any]:
+    """What a trainer's ``callbacks`` holds: several, one without a list, or none."""
+    return [*given] if isinstance(given, list | tuple) else [] if given is None else [given]
+
+
 def is_refused(callback: object) -> bool:
     """Whether no fit may have it; a finder that Lightning's Tuner runs before the fit sets it as it was asked to."""
     return isinstance(callback, tuple(REFUSED)) and not (
@@ -78,13 +84,17 @@ def check_callbacks(callbacks: Iterable[object]) -> None:
             raise error
 
 
-def allowed_callbacks(callbacks: Iterable[object], is_fit: bool) -> list[object]:
+def allowed_callbacks(callbacks: Any, is_fit: bool) -> list[Any]:
     """The callbacks of a command: a fit may have none that is refused, a run that was trained with one is still scored.
+
+    Args:
+        callbacks: The setting of the trainer.
+        is_fit: Whether the command is a fit.
 
     Raises:
         UsageError: A fit has one.
     """
-    given = [*callbacks]
+    given = callbacks_of(callbacks)
     if is_fit:
         check_callbacks(given)
     return [callback for callback in given if not is_refused(callback)]

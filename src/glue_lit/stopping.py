@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from glue_lit.errors import UsageError
+from glue_lit.refused_callbacks import callbacks_of
 
 
 class EarlyStop(EarlyStopping):
@@ -66,7 +67,7 @@ def early_stop(patience: int | None, best: ModelCheckpoint, settings: Mapping[st
     """
     if patience is None:
         return []
-    if any(isinstance(callback, EarlyStopping) for callback in settings.get("callbacks") or []):
+    if any(isinstance(callback, EarlyStopping) for callback in callbacks_of(settings.get("callbacks"))):
         raise UsageError(
             f"--early_stopping: got {patience}, and an EarlyStopping in trainer.callbacks. Leave one of them out."
         )
