@@ -606,6 +606,31 @@ def test_later_configs_flags_and_environment_win(
             "trainer.callbacks: StochasticWeightAveraging needs `swa_lrs`",
         ),
         (
+            ["fit", "--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_top_k=x"],
+            2,
+            "--trainer.callbacks.save_top_k: got 'x', allowed: int.",
+        ),
+        (
+            ["fit", "--trainer.callbacks=[{class_path: ModelCheckpoint, init_args: {save_top_k: x}}]"],
+            2,
+            "--trainer.callbacks: save_top_k got 'x', allowed: int.",
+        ),
+        (
+            ["fit", "--trainer.callbacks+=Timer", "--trainer.callbacks.duration=soon"],
+            2,
+            "error: Timer: `Timer(duration='soon')` is not a valid duration. Expected a string in the format DD:HH:MM:SS.",
+        ),
+        (
+            [
+                "fit",
+                "--trainer.callbacks+=EarlyStopping",
+                "--trainer.callbacks.monitor=val/loss",
+                "--trainer.callbacks.mode=low",
+            ],
+            2,
+            "error: EarlyStopping: `mode` can be min, max, got low",
+        ),
+        (
             ["fit", "--config", "callbacks.yaml"],
             2,
             "trainer.callbacks (callbacks.yaml, line 2): EarlyStopping needs `monitor`",

@@ -23,6 +23,7 @@ class Own(Callback):
     [
         ([EarlyStopping("val/los")], "EarlyStopping has the monitor 'val/los', which is not logged. Did you mean 'val/loss'"),
         ([EarlyStopping("step")], "Allowed: val/matthews_correlation, val/loss, train/loss"),
+        ([EarlyStopping("weights/nothing")], "'weights/nothing', which is not logged"),
         ([ModelCheckpoint(monitor="val_loss")], "ModelCheckpoint has the monitor 'val_loss', which is not logged. Did you"),
         ([Callback(), EarlyStopping("lr-AdamW")], "EarlyStopping has the monitor 'lr-AdamW'"),
         ([BestCheckpoint(monitor="val/f1")], "BestCheckpoint has the monitor 'val/f1'"),

@@ -72,6 +72,14 @@ def test_lightnings_own_complaints_are_for_the_user() -> None:
     assert complaint(MisconfigurationException("You requested\n0.1")) == "trainer: You requested 0.1"
     assert complaint(ValueError("`val_check_interval` (9) must be")) == "trainer: `val_check_interval` (9) must be"
     assert complaint(ValueError("other")) is None
+    late = (
+        "Early stopping conditioned on metric `train/loss` which is not available. Pass in or modify your "
+        "`EarlyStopping` callback to use any of the following: `val/accuracy`, `val/loss`"
+    )
+    said = complaint(RuntimeError(late)) or ""
+    assert said.startswith("trainer.callbacks: EarlyStopping waits for train/loss, which was not logged")
+    assert "there was val/accuracy, val/loss." in said
+    assert "`--trainer.log_every_n_steps 1`" in said
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.tasks import TaskSpec, logged_names
 
-# Those of the weights and of the work depend on other settings: a rate for each group of weights, a device's memory.
-_LOGGED = ("weights/", "work/")
+# How these begin; the rest depends on other settings: a rate for each group of weights, a device's memory.
+_LOGGED = ("weights/gradient_norm", "weights/learning_rate", "work/")
 _KNOWN = ("lightning", "glue_lit")  # packages whose callbacks log nothing else
 _COUNTS = ("epoch", "step")  # ModelCheckpoint adds them itself
 

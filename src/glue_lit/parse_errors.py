@@ -66,6 +66,8 @@ def _unknown_flag(parser: Any, argument: str, help_hint: str) -> str:
 
 def _wrong_value(key: str, detail: str, arguments: Sequence[str]) -> str:
     where = where_set(arguments, _nested(key, detail, arguments))
+    if match := re.search(r"- (\w+): (got .*, allowed: .*)", detail):  # a class's own setting
+        return f"{where}: {match[2] if where.endswith(f'.{match[1]}') else f'{match[1]} {match[2]}'}"
     if said := _wrong_class(key, detail, arguments):
         return f"{where}: {said}"
     if match := re.match(r"Expected a (.+?)\. Got value: (.*)", detail, re.DOTALL):
@@ -102,15 +104,32 @@ def _wrong_class(key: str, detail: str, arguments: Sequence[str]) -> str:
         if match[1].endswith(f".{match[2]}"):
             return f"which class? Say so first: `--{key}.class_path PACKAGE.CLASS`."
         return f"{match[1]} is no {match[2]}."
-    if match := re.search(r"- (\w+): (got .*, allowed: .*)", detail):
-        return match[2]
     return ""
+
+
+def unmade(message: str) -> str | None:
+    """What a class says of its settings when it is made, as a Timer of ``duration: soon``; ``None`` for other errors.
+
+    Args:
+        message: jsonargparse's, which lists every type that the value might have been of.
+    """
+    if not message.startswith("Does not validate against any of the Union subtypes"):
+        return None
+    errors, _, given = message.partition("Given value type:")
+    reasons = re.findall(
+        r"^\s*- (?!Expected a|Not a valid subclass|a class path|a dict with)(.+)$", errors, re.MULTILINE
+    )
+    kinds = [path.rpartition(".")[2] for path in re.findall(_CLASS_PATH, given)]
+    return f"{' or '.join(dict.fromkeys(kinds))}: {reasons[0]}" if reasons and kinds else None
+
+
+_CLASS_PATH = r"""class_path['"]?[=:]\s*['"]([^'"]+)['"]"""
 
 
 def _lacking(key: str, names: Sequence[str], detail: str) -> str:
     """Which class lacks which of its own settings, and how to give the first of them."""
     given = detail.rpartition("Given value:")[2]
-    starts = [*re.finditer(r"""class_path['"]?[=:]\s*['"]([^'"]+)['"]""", given)]
+    starts = [*re.finditer(_CLASS_PATH, given)]
     ends = [start.start() for start in starts[1:]] + [len(given)]
     settings = {start[1].rpartition(".")[2]: given[start.end() : end] for start, end in zip(starts, ends, strict=True)}
     unset = re.compile(rf"""\b{re.escape(names[0])}['"]?[=:]\s*None""")

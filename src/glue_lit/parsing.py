@@ -17,7 +17,7 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
 from glue_lit.keepers import BestCheckpoint
 from glue_lit.model import SequenceClassifier
-from glue_lit.parse_errors import explain
+from glue_lit.parse_errors import explain, unmade
 
 # What differs from lightning.Trainer's own defaults: the notebook's five epochs, and a quiet screen.
 TRAINER_DEFAULTS = {
@@ -72,6 +72,19 @@ class Parser(LightningArgumentParser):
         given = list(sys.argv[1:] if args is None else args)
         of_command = of_environment(given[0], os.environ) if given else []
         return super().parse_args(given[:1] + spelled_out([*of_command, *given[1:]]), *more, **options)
+
+    def instantiate_classes(self, *args: Any, **options: Any) -> Any:
+        """Make trainer, model, data and what they are given; a class that does not take its settings says why.
+
+        Raises:
+            UsageError: There is one.
+        """
+        try:
+            return super().instantiate_classes(*args, **options)
+        except ValueError as error:
+            if (said := unmade(str(error))) is None:
+                raise
+            raise UsageError(said) from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong, without seventy lines of usage before it."""
