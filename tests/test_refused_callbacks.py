@@ -214,13 +214,17 @@ def test_is_written_into_the_configuration_and_read_back(name: str, parser: Pars
             assert "Unable" not in str(entry)
 
 
-def test_one_without_a_list(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = (
+def fit_of_seconds(tiny_model: Path) -> tuple[str, ...]:
+    return (
         "fit", "--data.source=demo", f"--model.name_or_path={tiny_model}", "--trainer.accelerator=cpu",
         "--trainer.precision=32-true", "--trainer.max_epochs=1", "--data.train_limit=8", "--data.validation_limit=9",
     )  # fmt: skip
+
+
+def test_one_without_a_list(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = fit_of_seconds(tiny_model)
     assert glue_lit(monkeypatch, *arguments, "--trainer.callbacks=BatchSizeFinder") == 2
     assert "trainer.callbacks: BatchSizeFinder " in capsys.readouterr().err
     stop = ("--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/loss", "--early_stopping=2")
@@ -240,10 +244,7 @@ def test_one_without_a_list(
 def test_a_run_that_was_trained_with_one_is_scored(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = (
-        "fit", "--data.source=demo", f"--model.name_or_path={tiny_model}", "--trainer.accelerator=cpu",
-        "--trainer.precision=32-true", "--trainer.max_epochs=1", "--data.train_limit=8", "--data.validation_limit=9",
-    )  # fmt: skip
+    arguments = fit_of_seconds(tiny_model)
     assert glue_lit(monkeypatch, *arguments) == 0
     config = tmp_path / "lightning_logs/cola/version_0/config.yaml"
     finder = "callbacks:\n  - class_path: lightning.pytorch.callbacks.BatchSizeFinder"
