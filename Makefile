@@ -2,12 +2,13 @@
 # make quickstart  fine-tune a small encoder on the demo corpus
 # make test        lint, types and tests
 # make lowest      the tests with the oldest versions that pyproject.toml allows, in .venv-lowest
+# make release     build the source distribution and the wheel in dist/, check both, and try the wheel in .venv-release
 # make bench       speed against the Hugging Face Trainer; GLUE_DIR=FOLDER names the official files
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install quickstart test slow lowest bench
+.PHONY: install quickstart test slow lowest release bench
 
 install: $(INSTALLED)
 
@@ -37,6 +38,16 @@ lowest:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e ".[dev,quickstart]"
 	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -W default -m "not slow and not gpu and not network"
+
+release: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[release]"
+	rm -rf build dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents --toplevel glue_lit dist
+	$(PYTHON) -m venv --clear .venv-release
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd dist && ../.venv-release/bin/glue-lit --help >/dev/null && ../.venv-release/bin/glue-lit tasks
 
 bench: install
 	$(BIN)/python -m benchmarks --glue_dir $(or $(GLUE_DIR),$(error make bench GLUE_DIR=FOLDER with the official GLUE files))
