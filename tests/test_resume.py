@@ -85,10 +85,14 @@ RECIPES: dict[str, dict[str, Any]] = {
 # all of them by hand, and in every run those that are different in kind
 QUICK = {("on_train_batch_end", 10), ("on_validation_end", 3), ("on_train_batch_start", 6), ("on_train_batch_start", 11), ("on_before_backward", 12),
          ("on_train_epoch_end", 2), ("on_validation_batch_end", 2),}  # fmt: skip
+# a recipe that ends after 25 steps, one that validates twice
+NOT_REACHED = {("steps", "on_train_batch_end", 30), ("steps", "on_train_batch_start", 30),
+               ("validation-now-and-then", "on_validation_start", 3), ("validation-now-and-then", "on_validation_end", 3)}  # fmt: skip
 CASES = [
     pytest.param(recipe, *cut, id=f"{recipe}-{cut[0]}-{cut[1]}", marks=() if cut in QUICK else pytest.mark.slow)
     for recipe in RECIPES
     for cut in CUTS
+    if (recipe, *cut) not in NOT_REACHED
 ]
 
 
@@ -99,12 +103,8 @@ def test_goes_on_exactly(
     settings = RECIPES[recipe]
     path = tmp_path / "cut.ckpt"
     first = Fit(tmp_path / "run", tiny_model, SaveAndCut(hook, count, path), **settings)
-    try:
+    with pytest.raises(CutError):
         first.run()
-    except CutError:
-        pass
-    else:
-        pytest.skip("this recipe does not get so far")
     second = Fit(tmp_path / "run", tiny_model, **settings).run(path)
     assert_same(reference(references, tmp_path, tiny_model, **settings), first, second, hook)
 

@@ -183,13 +183,6 @@ def test_all_real_rows_equal_the_csv_modules(glue_dir: Path, name: str, split: s
     assert len(rows) == len(table)
 
 
-def test_real_qnli_has_no_training_file(glue_dir: Path) -> None:
-    if (glue_dir / "QNLI/train.tsv").exists() or not (glue_dir / "QNLI").is_dir():
-        pytest.skip("this GLUE_DIR has QNLI's training file")
-    with pytest.raises(DataError, match=r"train\.tsv is missing, so task qnli has no train split here; .* holds dev"):
-        open_split(get_task("qnli"), str(glue_dir), "train")
-
-
 # ---------------------------------------------------------------- what is said of bad files
 
 
