@@ -1,14 +1,16 @@
 # make install     the environment, in .venv
 # make quickstart  fine-tune a small encoder on the demo corpus
-# make test        lint, types and tests
+# make test        lint, types, documentation and tests
+# make docs        the documentation as a site, in site/; warnings are errors
 # make lowest      the tests with the oldest versions that pyproject.toml allows, in .venv-lowest
 # make release     build the source distribution and the wheel in dist/, check both, and try the wheel in .venv-release
 # make bench       speed against the Hugging Face Trainer; GLUE_DIR=FOLDER names the official files
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: install quickstart test slow lowest release bench
+.PHONY: install quickstart test docs slow lowest release bench
 
 install: $(INSTALLED)
 
@@ -28,7 +30,11 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/deptry .
+	$(BIN)/mkdocs build --quiet
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not network"
+
+docs: install
+	$(BIN)/mkdocs build
 
 slow: install
 	$(BIN)/python -m pytest -n 2 -m slow

@@ -1,57 +1,143 @@
-"""What the README shows is what works."""
+"""Every command and example in the README and in docs/ works."""
 
+import io
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from command_line import glue_lit
 
 from glue_lit.__main__ import main
 from glue_lit.engine.settings import parse
 from glue_lit.tasks import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
-# Lines that name a path of the reader's own, or a checkpoint, are run by other tests.
-FITS = [line for line in LINES if "glue-lit fit" in line and "--ckpt_path" not in line and "--help" not in line]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+TEXTS = {page.stem: page.read_text(encoding="utf-8") for page in PAGES}
+
+
+def commands(text: str) -> list[str]:
+    """The lines of the shell examples in a text, without comments."""
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    return [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line]
+
+
+LINES = list(dict.fromkeys(line for text in TEXTS.values() for line in commands(text)))
+OURS = [line for line in LINES if re.search(r"\bglue[-_]lit \w", line)]
+# A training would take too long: what its configuration comes to is looked at instead.
+FITS = [line for line in OURS if re.search(r"glue[-_]lit fit ", line) and not line.endswith("--help")]
+MANY = [line for line in OURS if line.startswith(("glue-lit tune ", "glue-lit suite "))]
+STORY = commands(TEXTS["own-data"])  # runs as a whole: `test_from_a_file_to_a_pipeline`
+OTHERS = [line for line in OURS if line not in (*FITS, *MANY, *STORY)]
+SLOW = [line for line in OTHERS if re.match("glue-lit (report .|export .*onnx)", line)]
+# Small runs of the demo corpus have no official test rows, there is no network, and no suite.
+REFUSED = {
+    "glue-lit submit": "There is no run of sst2, ",
+    "glue-lit submit RUN_OF_COLA RUN_OF_MNLI --fill_missing majority": "was trained on the demo corpus",
+    "glue-lit submit --check submission.zip": "submission.zip: cannot be read",
+    "glue-lit export --output my-model --overwrite --push_to_hub me/my-model": "The Hub said: ",
+    "glue-lit report lightning_logs/suite/glue": "there is no directory 'lightning_logs/suite/glue'",
+    "glue-lit report lightning_logs/suite/all-minilm-l6-v2": "there is no directory 'lightning_logs/suite/",
+}
+
+
+@pytest.fixture(scope="module")
+def reader(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader's folder: the repository's files, and under every name in the pages a small run or file."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("configs", "examples"):
+        (folder / name).symlink_to(REPOSITORY / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "400")
+        for task in ("mnli", "cola"):
+            settings = {"data.task": task, "data.source": "demo", "model.name_or_path": tiny_model,
+                        "data.train_limit": 48, "data.validation_limit": 20, "data.test_limit": 20,
+                        "trainer.max_epochs": 1, "trainer.accelerator": "cpu"}  # fmt: skip
+            assert glue_lit(patch, "fit", *(f"--{name}={value}" for name, value in settings.items())) == 0
+        runs = {"cola": ("version_1", "version_3", "RUN_A", "RUN_B", "RUN_OF_COLA"), "mnli": ("RUN", "RUN_OF_MNLI")}
+        for task, names in runs.items():
+            logs = Path("lightning_logs", task)
+            for name in names:
+                shutil.copytree(logs / "version_0", logs / name if name.startswith("version") else name)
+        Path("more_reviews.csv").write_text("review\nThe tea was cold.\nThe tea was hot.\n", encoding="utf-8")
+        Path("lightning_logs/tune/cola").mkdir(parents=True)
+        Path("lightning_logs/tune/cola/best.yaml").write_text("model:\n  learning_rate: 3e-5\n", encoding="utf-8")
+        assert glue_lit(patch, "export", "--output", "my-model") == 0
+    return folder
+
+
+def words_of(line: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The words after ``glue-lit``; variables in front of it are set."""
+    before, _, after = re.split(r"\b(glue[-_]lit)\s", line, maxsplit=1)
+    for name, value in re.findall(r"(\w+)=(\S+)", before):
+        monkeypatch.setenv(name, value)
+    return shlex.split(re.split(r" [|>] ", after)[0])
 
 
 @pytest.mark.parametrize("line", FITS)
-def test_fit_commands_parse(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(REPOSITORY)
-    words = shlex.split(line)
-    while "=" in words[0]:
-        name, _, value = words.pop(0).partition("=")
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "argv", [*words, *([] if "--print_config" in words else ["--print_config"])])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert not stop.value.code, capsys.readouterr().err
-
-
-MANY = [line for line in LINES if line.startswith(("glue-lit tune ", "glue-lit suite "))]
+def test_a_fit_has_a_configuration(
+    line: str, reader: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(reader)
+    words = words_of(line, monkeypatch)
+    status = glue_lit(monkeypatch, *words, *([] if "--print_config" in words else ["--print_config"]))
+    assert status == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", MANY)
-def test_commands_of_many_trainings_parse(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_or_suite_has_its_settings(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from glue_lit.commands.suite import Suite
     from glue_lit.commands.tune import Tune
 
     monkeypatch.chdir(REPOSITORY)
-    command, *arguments = shlex.split(line)[1:]
+    command, *arguments = words_of(line, monkeypatch)
     own, engine, rest = parse(command, {"tune": Tune, "suite": Suite}[command], arguments)
     assert own is not None
     assert engine.patience == 3
     assert not [word for word in rest if word.startswith((f"--{command}", "--engine"))]
 
 
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=pytest.mark.slow if line in SLOW else ()) for line in OTHERS]
+)
+def test_any_other_command_runs(
+    line: str, reader: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(reader)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("The tea was cold.\nThe tea was hot.\n"))
+    words = words_of(line, monkeypatch)
+    if "--data.task" in words and "ax" not in words:
+        words += ["--data.source", "demo"]  # in place of the Hub
+    if "--text_pair" in words:
+        words += ["--run", "RUN"]  # of a task on pairs
+    status = glue_lit(monkeypatch, *words)
+    output = capfd.readouterr()
+    if line in REFUSED:
+        assert REFUSED[line] in output.err
+    else:
+        assert status == 0, output.err
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line not in OURS])
+def test_what_any_other_program_is_given_exists(line: str) -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    match shlex.split(line):
+        case ["make", target, *_]:
+            assert f"\n{target}:" in makefile
+        case ["python", script, *_]:
+            assert (REPOSITORY / script).is_file()
+        case [program, *_]:
+            assert program in {"python3", ".venv/bin/pip", "tensorboard"}
+
+
 def test_python_example(tiny_model: Path, tmp_path: Path) -> None:
     """The ten lines, on a tiny model and the demo corpus; afterwards no trace of the base weights is needed."""
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    code = re.search(r"```python\n(.*?)```", TEXTS["python"], re.DOTALL)
     assert code is not None
     text = code[1]
     for old, new in (
@@ -76,7 +162,7 @@ def test_python_example(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_task_table_is_complete() -> None:
-    section = README.partition("## Tasks\n")[2].partition("\n## ")[0]
+    section = TEXTS["README"].partition("## Tasks\n")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `([\w-]+)` \|(.*)\|$", section, re.MULTILINE))
     assert set(rows) == set(TASKS)
     for name, row in rows.items():
@@ -90,14 +176,12 @@ def test_task_table_is_complete() -> None:
 def test_from_a_file_to_a_pipeline(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The section on a task of one's own, line by line, and then what a colleague does with the folder."""
-    section = README.partition("## A task of your own\n")[2].partition("\n## ")[0]
-    lines = [line for line in section.partition("```bash\n")[2].partition("```")[0].splitlines() if line]
-    assert len(lines) == 7
+    """The page on a task of one's own, line by line, and then what a colleague does with the folder."""
+    assert len(STORY) == 7
     for folder in ("configs", "examples"):
         (tmp_path / folder).symlink_to(REPOSITORY / folder)
     monkeypatch.chdir(tmp_path)
-    for line in lines:
+    for line in STORY:
         words = shlex.split(line)
         if words[1] == "fit":
             words += ["--model.name_or_path", str(tiny_model), "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
@@ -115,3 +199,9 @@ def test_from_a_file_to_a_pipeline(
     label = re.search(r'\{"label": "(\w+)", "probabilities"', found)
     assert label is not None
     assert f"'label': '{label[1]}'" in result.stdout
+
+
+def test_files_of_the_repository_that_pages_name_exist() -> None:
+    named = {path for text in TEXTS.values() for path in re.findall(r"`((?:configs|examples|tests)/[\w/.-]+)`", text)}
+    assert len(named) > 10
+    assert not [path for path in named if not (REPOSITORY / path).exists()]
