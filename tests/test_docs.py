@@ -23,7 +23,9 @@ TEXTS = {page.stem: page.read_text(encoding="utf-8") for page in PAGES}
 def commands(text: str) -> list[str]:
     """The lines of the shell examples in a text, without comments."""
     blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
-    return [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line]
+    whole = "".join(blocks).replace("\\\n", " ")  # a command may go over several lines
+    lines = [" ".join(line.split("#")[0].split()) for line in whole.splitlines()]
+    return [line for line in lines if line]
 
 
 LINES = list(dict.fromkeys(line for text in TEXTS.values() for line in commands(text)))
