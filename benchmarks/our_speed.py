@@ -19,10 +19,10 @@ from lightning.pytorch import Trainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from glue_lit import GLUEDataModule, SequenceClassifier
-from glue_lit.machine import fast_precision, keep_freed_memory
-from glue_lit.optim import build_adamw, clip_with_norm, parameter_groups
-from glue_lit.quiet import hush, quiet_loggers
-from glue_lit.rows import decay_with, train_rows, trained_rows
+from glue_lit.encoder.trained_embedding import decay_with, train_rows, trained_rows
+from glue_lit.system.hardware import fast_precision, keep_freed_memory
+from glue_lit.system.library_warnings import hush, quiet_loggers
+from glue_lit.training.optimizer import build_adamw, clip_with_norm, parameter_groups
 
 
 def evaluate(options: argparse.Namespace) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import ledger
-from glue_lit.tasks import get_task
+from glue_lit.tasks.glue import get_task
 
 TASKS = ("cola", "stsb", "mrpc", "rte")
 EVERY = 5

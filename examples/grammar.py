@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from corruption import Corruption, Token, sentences, split
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from glue_lit.encoder.pretrained import load
 from glue_lit.errors import GlueLitError
-from glue_lit.machine import fast_precision, keep_freed_memory
-from glue_lit.pretrained import load
+from glue_lit.system.hardware import fast_precision, keep_freed_memory
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 EPOCHS = 2

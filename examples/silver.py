@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from glue_lit.encoder.pretrained import load
 from glue_lit.errors import GlueLitError
-from glue_lit.pretrained import load
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 COLUMNS = {"STS-B": (7, 8), "MRPC": (3, 4), "RTE": (1, 2)}

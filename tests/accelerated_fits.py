@@ -21,15 +21,15 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import MixedPrecision
 
-import glue_lit.optimized_model
+import glue_lit.training.optimized_model
 from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
-from glue_lit.commands import export
-from glue_lit.custom import CustomTask
+from glue_lit.cli.commands import export
 from glue_lit.data.sources import Rows
-from glue_lit.inference import Predictor
-from glue_lit.quiet import hush
-from glue_lit.speed import TrainingSpeed
-from glue_lit.tracking.pages import TensorBoardPages
+from glue_lit.outputs.predictor import Predictor
+from glue_lit.system.library_warnings import hush
+from glue_lit.tasks.custom import CustomTask
+from glue_lit.training.callbacks.speed import TrainingSpeed
+from glue_lit.training.tensorboard.pages import TensorBoardPages
 
 MODEL, FOLDER = sys.argv[1], Path(sys.argv[2])
 REVIEWS = FOLDER / "reviews.csv"
@@ -226,8 +226,8 @@ def main() -> None:
     REVIEWS.write_text("text,label\n" + "".join(
         f"a {'fine' if n % 3 else 'dull'} room {n},{'good' if n % 3 else 'bad'}\n" for n in range(40)
     ))  # fmt: skip
-    fits = glue_lit.optimized_model.supports_fused
-    glue_lit.optimized_model.supports_fused = lambda device, precision: fits(torch.device("cuda"), precision)
+    fits = glue_lit.training.optimized_model.supports_fused
+    glue_lit.training.optimized_model.supports_fused = lambda device, precision: fits(torch.device("cuda"), precision)
     found: dict[str, Any] = {}
 
     def note(name: str, case: Callable[[], dict[str, Any]]) -> None:

@@ -27,11 +27,12 @@ from lightning.pytorch.callbacks import Checkpoint
 from tiny_folders import LEFT_OUT, architectures, write_tiny
 from torch import Tensor
 
-from glue_lit import GLUEDataModule, SequenceClassifier, pretrained
+from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.data.sources import Rows
+from glue_lit.encoder import pretrained
 from glue_lit.errors import GlueLitError
-from glue_lit.exporting import Trained, load_trained, write_model
-from glue_lit.inference import Predictor
+from glue_lit.outputs.hugging_face import Trained, load_trained, write_model
+from glue_lit.outputs.predictor import Predictor
 
 FOUND = Path(__file__).with_name("architectures.json")
 WORKS, NONE, NOT_REACHED, NOT_TRIED = "works", "none", "not reached", "not tried"
@@ -158,7 +159,7 @@ class Trial:
         return WORKS
 
     def onnx(self) -> str:
-        from glue_lit.onnx_format import write_onnx
+        from glue_lit.outputs.onnx_export import write_onnx
 
         assert write_onnx(self.trained, self.folder / "model.onnx") < 1e-4
         return WORKS
@@ -233,7 +234,7 @@ def _plain(error: Exception, folder: Path) -> str:
 
 def main() -> None:
     """Try architectures, or write the page."""
-    from glue_lit.quiet import hush, quiet_loggers
+    from glue_lit.system.library_warnings import hush, quiet_loggers
 
     hush()
     quiet_loggers()

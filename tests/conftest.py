@@ -126,8 +126,8 @@ def write_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def write(task: str, version: int = 0, skill: float = 0.7, split: str = "", source: str = "demo") -> Path:
         from glue_lit.data.sources import open_split
-        from glue_lit.predictions import write_record
-        from glue_lit.tasks import TASKS, log_prefix
+        from glue_lit.runs.prediction_record import write_record
+        from glue_lit.tasks.glue import TASKS, log_prefix
 
         spec = TASKS[task]
         split = split or str(spec.monitored_split)

@@ -43,7 +43,10 @@ def half_a_file(checkpoint: Any, file: Any) -> None:
 def arm(where: str, count: int, what: str) -> None:
     import torch
 
-    from glue_lit import checkpoints, cli, keepers, model
+    from glue_lit.cli import trainer_commands as cli
+    from glue_lit.runs import checkpoints
+    from glue_lit.training import classifier as model
+    from glue_lit.training.callbacks import checkpoints as keepers
 
     if where == "writing":  # of a checkpoint: its first bytes are on the disk
         before(checkpoints.torch, "save", count, what, half_a_file)
@@ -68,7 +71,7 @@ def arm(where: str, count: int, what: str) -> None:
 
 
 def main() -> None:
-    from glue_lit.quiet import hush
+    from glue_lit.system.library_warnings import hush
 
     hush()
     fault = os.environ.get("FAULT", "")

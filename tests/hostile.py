@@ -22,22 +22,22 @@ from pathlib import Path
 import torch
 import yaml
 
-from glue_lit.checkpoints import read_checkpoint
-from glue_lit.configs import check_config, find_key
-from glue_lit.custom import CustomTask, task_of
-from glue_lit.data.custom import complete_task, open_custom_split
-from glue_lit.data.inputs import file_texts, stdin_texts
+from glue_lit.data.custom_source import complete_task, open_custom_split
 from glue_lit.data.sources import open_split
+from glue_lit.data.texts_to_predict import file_texts, stdin_texts
 from glue_lit.errors import GlueLitError
-from glue_lit.predictions import read_record, record_of
-from glue_lit.reporting.events import read_curves
-from glue_lit.reporting.predicted import read_predicted
-from glue_lit.reporting.suites import suite_report
-from glue_lit.run_facts import run_facts
-from glue_lit.run_files import reached
-from glue_lit.runs import Run
-from glue_lit.submission_zip import check_zip
-from glue_lit.tasks import get_task
+from glue_lit.evaluation.predicted import read_predicted
+from glue_lit.evaluation.report.events import read_curves
+from glue_lit.evaluation.report.suite_table import suite_report
+from glue_lit.outputs.submission_zip import check_zip
+from glue_lit.runs.checkpoints import read_checkpoint
+from glue_lit.runs.config_file import check_config, find_key
+from glue_lit.runs.listing import run_facts
+from glue_lit.runs.prediction_record import read_record, record_of
+from glue_lit.runs.reading import reached
+from glue_lit.runs.run import Run
+from glue_lit.tasks.custom import CustomTask, task_of
+from glue_lit.tasks.glue import get_task
 
 Target = Callable[[bytes, Path], None]
 SLOW = 5.0  # processor seconds for a few kilobytes: as good as a hang

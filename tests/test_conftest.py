@@ -9,7 +9,7 @@ import warm
 
 LOOK = """
 import json, locale, time
-from glue_lit.machine import fast_precision
+from glue_lit.system.hardware import fast_precision
 import torch
 found = [fast_precision("cpu"), torch.get_num_threads(), time.tzname[0], locale.getpreferredencoding(False)]
 print(json.dumps(found))
@@ -18,7 +18,7 @@ print(json.dumps(found))
 
 @pytest.mark.parametrize("has", ["on", "off"])
 def test_a_processor_is_taken_for_what_the_run_asks_for(has: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from glue_lit.machine import fast_precision
+    from glue_lit.system.hardware import fast_precision
 
     monkeypatch.setenv("TEST_BFLOAT16", has)
     expected = ["bf16-mixed" if has == "on" else "32-true", 1, "UTC", "UTF-8"]
@@ -29,7 +29,7 @@ def test_a_processor_is_taken_for_what_the_run_asks_for(has: str, monkeypatch: p
 
 
 def test_this_run_is_told_once(pytestconfig: pytest.Config) -> None:
-    from glue_lit.machine import fast_precision
+    from glue_lit.system.hardware import fast_precision
 
     asked = pytestconfig.getoption("--bfloat16")
     assert fast_precision("cpu") == ("bf16-mixed" if asked == "on" else "32-true")

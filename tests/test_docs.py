@@ -12,8 +12,8 @@ import pytest
 from command_line import glue_lit
 
 from glue_lit.__main__ import main
-from glue_lit.engine.settings import parse
-from glue_lit.tasks import TASKS
+from glue_lit.cli.engine_arguments import parse
+from glue_lit.tasks.glue import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -93,8 +93,8 @@ def test_a_fit_has_a_configuration(
 
 @pytest.mark.parametrize("line", MANY)
 def test_a_search_or_suite_has_its_settings(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from glue_lit.commands.suite import Suite
-    from glue_lit.commands.tune import Tune
+    from glue_lit.cli.commands.suite import Suite
+    from glue_lit.cli.commands.tune import Tune
 
     monkeypatch.chdir(REPOSITORY)
     command, *arguments = words_of(line, monkeypatch)

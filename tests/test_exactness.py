@@ -71,7 +71,7 @@ def new_data(place: Place, task: str, **settings: Any) -> Any:
 
 def new_model(place: Place, task: str, checkpoint: Path, **settings: Any) -> Any:
     from glue_lit import SequenceClassifier
-    from glue_lit.checkpoints import read_checkpoint
+    from glue_lit.runs.checkpoints import read_checkpoint
 
     model = SequenceClassifier(task=task, name_or_path=str(place.tiny_model), **settings)
     model.use_architecture_of(read_checkpoint(checkpoint))
@@ -105,7 +105,7 @@ def evaluated(
     **settings: Any,
 ) -> Record:
     """What `glue-lit COMMAND` finds and writes; without a checkpoint, the model has its weights already."""
-    from glue_lit.callbacks import PredictionWriter
+    from glue_lit.training.callbacks.prediction_writer import PredictionWriter
 
     data = new_data(place, model.task.name, **settings)
     if hide:
@@ -130,7 +130,7 @@ def fitted(world: int, place: Place, task: str, rows: int) -> Record:
     """What the validations within a fit find; its last weights are kept."""
     from lightning.pytorch import Callback
 
-    from glue_lit.checkpoints import read_checkpoint
+    from glue_lit.runs.checkpoints import read_checkpoint
 
     class EachValidation(Callback):
         def __init__(self) -> None:
@@ -190,12 +190,12 @@ def everything(world: int, place: Place) -> dict[str, Record]:
 
 
 def main(world: int, place: Place) -> None:
-    from glue_lit.quiet import hush
+    from glue_lit.system.library_warnings import hush
 
     hush()
     from lightning.pytorch import Trainer  # noqa: F401  # which turns its notes on
 
-    from glue_lit.quiet import quiet_loggers
+    from glue_lit.system.library_warnings import quiet_loggers
 
     quiet_loggers()
     with warnings.catch_warnings():
@@ -211,8 +211,8 @@ def main(world: int, place: Place) -> None:
 def write_labelled_tests(folder: Path) -> None:
     """GLUE hides the labels of its test rows, so these are validation rows in files that are called so."""
     from glue_lit import get_task
+    from glue_lit.data.demo import CORPUS
     from glue_lit.data.tsv import read_tsv
-    from glue_lit.demo import CORPUS
 
     for task in map(get_task, TASKS):
         for split in task.test_splits:
@@ -290,7 +290,7 @@ def finish(ranks: dict[str, warm.Program], seconds: float) -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, session_cache: Path) -> Place:
     """Checkpoints of all tasks, and labelled test rows."""
-    from glue_lit.quiet import hush
+    from glue_lit.system.library_warnings import hush
 
     hush()
     made = Place(tmp_path_factory.mktemp("exactness"), tiny_model, session_cache)
@@ -303,7 +303,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, session_ca
 @pytest.fixture(scope="module")
 def found(place: Place) -> Iterator[dict[str, dict[str, Record]]]:
     """What each process of each number of processes found, by ``world-rank``; one process is this one."""
-    from glue_lit.quiet import hush
+    from glue_lit.system.library_warnings import hush
 
     ports = dict(zip(WORLDS, free_ports(len(WORLDS)), strict=True))
     ranks: dict[str, warm.Program] = {}
@@ -342,8 +342,8 @@ def truths(place: Place) -> Callable[[str, str, int, str], Truth]:
     import torch
 
     from glue_lit import get_task
-    from glue_lit.checkpoints import read_checkpoint
     from glue_lit.data.sources import open_split
+    from glue_lit.runs.checkpoints import read_checkpoint
 
     models: dict[str, Any] = {}
     logits: dict[tuple[str, str, str, int], np.ndarray] = {}
@@ -571,7 +571,7 @@ def test_predict_writes_what_test_does(found: dict[str, dict[str, Record]], task
 def test_validation_within_a_fit_is_that_of_one_process_afterwards(
     found: dict[str, dict[str, Record]], place: Place, task: str, world: int
 ) -> None:
-    from glue_lit.quiet import hush
+    from glue_lit.system.library_warnings import hush
 
     hush()
     for rows in fits(task):
@@ -592,9 +592,10 @@ def test_validation_within_a_fit_is_that_of_one_process_afterwards(
 
 COMMAND = """
 import json
-from glue_lit.quiet import hush
+from glue_lit.system.library_warnings import hush
 hush()
-from glue_lit import __main__, cli
+from glue_lit import __main__
+from glue_lit.cli import trainer_commands as cli
 class Telling(cli.GlueLitCLI):
     def after_validate(self):
         print("\\nSCORES " + json.dumps(self.model.scores) + "\\n", end="", flush=True)

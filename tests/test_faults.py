@@ -16,7 +16,7 @@ import torch
 import warm
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
-from glue_lit.checkpoints import read_checkpoint
+from glue_lit.runs.checkpoints import read_checkpoint
 
 SCRIPT = Path(__file__).with_name("faulty.py")
 RUN = Path("lightning_logs/stsb/version_0")

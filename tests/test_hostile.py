@@ -11,9 +11,9 @@ from hostile import SAMPLES, TARGETS, attempt, changed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glue_lit.data.inputs import file_texts
 from glue_lit.data.sources import open_split
-from glue_lit.tasks import get_task
+from glue_lit.data.texts_to_predict import file_texts
+from glue_lit.tasks.glue import get_task
 
 QUICK: Any = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture], "derandomize": True}
 

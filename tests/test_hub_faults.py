@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from glue_lit import pretrained
-from glue_lit.pretrained import downloaded_page, waiting_for_hub
+from glue_lit.encoder import pretrained
+from glue_lit.encoder.pretrained import downloaded_page, waiting_for_hub
 
 PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 

@@ -9,7 +9,7 @@ import yaml
 from command_line import glue_lit
 
 from benchmarks import ledger, ledger_page, levers, untouched
-from glue_lit.tasks import get_task
+from glue_lit.tasks.glue import get_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from command_line import glue_lit
 
-from glue_lit.model import SequenceClassifier
+from glue_lit.training.classifier import SequenceClassifier
 
 LABELS = [
     "2E65", "2E66", "1e5", "yes", "no", "on", "null", "~", "0x1F", "1_000", "12:30:45", "2024-01-01", ".inf", "NaN", "=",

@@ -25,11 +25,11 @@ from glue_lit.data.model_inputs import needs_equal_lengths
 from glue_lit.data.sources import Rows, open_split
 from glue_lit.data.tokenizers import load_config, pack
 from glue_lit.data.tokens import tokenise
-from glue_lit.exporting import load_trained, write_model
-from glue_lit.inference import Predictor
-from glue_lit.onnx_format import onnx_logits
-from glue_lit.quiet import hush
-from glue_lit.tasks import get_task
+from glue_lit.outputs.hugging_face import load_trained, write_model
+from glue_lit.outputs.onnx_export import onnx_logits
+from glue_lit.outputs.predictor import Predictor
+from glue_lit.system.library_warnings import hush
+from glue_lit.tasks.glue import get_task
 
 _DECODER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 _GROUPED = _DECODER | {"num_key_value_heads": 2, "head_dim": 8}

@@ -18,7 +18,7 @@ from torch.utils.data import Sampler
 
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.data.sources import open_split
-from glue_lit.tasks import get_task
+from glue_lit.tasks.glue import get_task
 
 EPOCHS = 3
 ROWS = 44  # three batches, the last of them short

@@ -28,13 +28,13 @@ from transformers import (
 )
 
 from glue_lit.__main__ import main
-from glue_lit.cli import GlueLitCLI
-from glue_lit.configs import check_config
+from glue_lit.cli.trainer_commands import GlueLitCLI
 from glue_lit.data.tokenizers import load_tokenizer, pack, unpack
+from glue_lit.encoder.heads import head_of
+from glue_lit.encoder.layers import parameter_depths
 from glue_lit.errors import ModelError
-from glue_lit.heads import head_of
-from glue_lit.layers import parameter_depths
-from glue_lit.model import SequenceClassifier
+from glue_lit.runs.config_file import check_config
+from glue_lit.training.classifier import SequenceClassifier
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECIPES = sorted((REPOSITORY / "configs" / "recipes").rglob("*.yaml"))

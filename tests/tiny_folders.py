@@ -110,7 +110,7 @@ def write_tiny(kind: str, folder: Path) -> None:
     import torch
     from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
-    from glue_lit import pretrained
+    from glue_lit.encoder import pretrained
 
     with pretrained.quiet(), torch.random.fork_rng(devices=[]):
         usual = CONFIG_MAPPING[kind]()

@@ -117,7 +117,7 @@ def run(*arguments: object, folder: Path | None = None, **environment: str) -> s
 
 def serve() -> None:
     """Fork for every line of standard input."""
-    from glue_lit.quiet import hush
+    from glue_lit.system.library_warnings import hush
 
     hush()
     gc.disable()
@@ -202,6 +202,7 @@ def execute(arguments: list[str], folder: str, environment: dict[str, str]) -> N
     else:
         sys.argv = arguments
         sys.path[0] = str(Path(how).parent)
+        sys.path.insert(1, str(HERE.parent))
         runpy.run_path(how, run_name="__main__")
 
 
@@ -209,7 +210,7 @@ def answering(run: Any) -> Any:
     """``subprocess.run``, but the one program of ours that a driver asks once, before all else, is a fork, too."""
 
     def answered(command: list[str], **options: Any) -> Any:
-        if command[1:] != ["-m", "glue_lit.commands.configurations"]:
+        if command[1:] != ["-m", "glue_lit.cli.print_configurations"]:
             return run(command, **options)
         output = tempfile.mkdtemp(prefix="warm-")  # a TemporaryDirectory would end with the fork
         paths = [Path(output, name) for name in ("stdin", "stdout", "stderr")]

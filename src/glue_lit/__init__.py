@@ -3,32 +3,41 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from glue_lit.system.version import __version__
 
 if TYPE_CHECKING:
     from glue_lit.data.datamodule import GLUEDataModule
-    from glue_lit.keepers import BestCheckpoint, LastCheckpoint
-    from glue_lit.model import SequenceClassifier
-    from glue_lit.tasks import TASKS, TaskSpec, get_task
+    from glue_lit.outputs.predictor import Predictor
+    from glue_lit.system.hardware import fast_precision, keep_freed_memory
+    from glue_lit.tasks.glue import TASKS, TaskSpec, get_task
+    from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+    from glue_lit.training.classifier import SequenceClassifier
 
 __all__ = [
     "TASKS",
     "BestCheckpoint",
     "GLUEDataModule",
     "LastCheckpoint",
+    "Predictor",
     "SequenceClassifier",
     "TaskSpec",
+    "__version__",
+    "fast_precision",
     "get_task",
+    "keep_freed_memory",
 ]
 
 _HOMES = {
-    "BestCheckpoint": "glue_lit.keepers",
+    "BestCheckpoint": "glue_lit.training.callbacks.checkpoints",
     "GLUEDataModule": "glue_lit.data.datamodule",
-    "LastCheckpoint": "glue_lit.keepers",
-    "SequenceClassifier": "glue_lit.model",
-    "TASKS": "glue_lit.tasks",
-    "TaskSpec": "glue_lit.tasks",
-    "get_task": "glue_lit.tasks",
+    "LastCheckpoint": "glue_lit.training.callbacks.checkpoints",
+    "Predictor": "glue_lit.outputs.predictor",
+    "SequenceClassifier": "glue_lit.training.classifier",
+    "TASKS": "glue_lit.tasks.glue",
+    "TaskSpec": "glue_lit.tasks.glue",
+    "fast_precision": "glue_lit.system.hardware",
+    "get_task": "glue_lit.tasks.glue",
+    "keep_freed_memory": "glue_lit.system.hardware",
 }
 
 

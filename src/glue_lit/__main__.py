@@ -7,12 +7,12 @@ import signal
 import sys
 from collections.abc import Callable
 
-from glue_lit import __version__
 from glue_lit.errors import GlueLitError, Stopped, UsageError, did_you_mean
-from glue_lit.locales import open_streams, print_anything, speak_utf8
-from glue_lit.printable import printable_lines
-from glue_lit.refusals import check_memory_limit, refusal, told
-from glue_lit.run_log import end_log, keep
+from glue_lit.system.printable import printable_lines
+from glue_lit.system.run_log import end_log, keep
+from glue_lit.system.streams import open_streams, print_anything, speak_utf8
+from glue_lit.system.system_errors import check_memory_limit, refusal, told
+from glue_lit.system.version import __version__
 
 _RESERVE = 16 << 20  # bytes of address space, none of it written to: what is left to say that memory is out
 _NO_MEMORY = b"glue-lit: error: There was not enough memory: raise the limit (`ulimit -v`, a container).\n"
@@ -55,21 +55,21 @@ examples:
 
 def _command(name: str) -> Callable[[], None]:
     if name == "tasks":
-        from glue_lit.commands.tasks import main
+        from glue_lit.cli.commands.tasks import main
     elif name == "runs":
-        from glue_lit.commands.runs import main
+        from glue_lit.cli.commands.runs import main
     elif name == "submit":
-        from glue_lit.commands.submit import main
+        from glue_lit.cli.commands.submit import main
     elif name == "report":
-        from glue_lit.commands.report import main
+        from glue_lit.cli.commands.report import main
     elif name == "show":
-        from glue_lit.commands.show import main
+        from glue_lit.cli.commands.show import main
     elif name == "tune":
-        from glue_lit.commands.tune import main
+        from glue_lit.cli.commands.tune import main
     elif name == "suite":
-        from glue_lit.commands.suite import main
+        from glue_lit.cli.commands.suite import main
     else:
-        from glue_lit.quiet import hush
+        from glue_lit.system.library_warnings import hush
 
         check_memory_limit()
         hush()
@@ -77,11 +77,11 @@ def _command(name: str) -> Callable[[], None]:
         gc.disable()
         try:
             if name == "export":
-                from glue_lit.commands.export import main
+                from glue_lit.cli.commands.export import main
             elif name == "predict" and _own_predict(sys.argv[2:]):
-                from glue_lit.commands.predict import main
+                from glue_lit.cli.commands.predict import main
             else:
-                from glue_lit.cli import main
+                from glue_lit.cli.trainer_commands import main
         finally:
             gc.freeze()  # nor will they be looked at later
             gc.enable()

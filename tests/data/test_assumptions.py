@@ -1,7 +1,7 @@
 import pytest
 
-from glue_lit.custom import CustomTask
 from glue_lit.data.assumptions import says_of_labels
+from glue_lit.tasks.custom import CustomTask
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from glue_lit.custom import CustomTask, task_of
 from glue_lit.data.class_labels import name_of_class, names_in_schema
-from glue_lit.data.custom import complete_task, open_custom_split
+from glue_lit.data.custom_source import complete_task, open_custom_split
 from glue_lit.errors import DataError
+from glue_lit.tasks.custom import CustomTask, task_of
 
 NAMES = ["not_equivalent", "equivalent", "unsure"]  # neither sorted, nor all of them there
 

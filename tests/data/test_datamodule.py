@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from glue_lit.custom import CustomTask
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError, ModelError, UsageError
-from glue_lit.tasks import TASKS, get_task
+from glue_lit.tasks.custom import CustomTask
+from glue_lit.tasks.glue import TASKS, get_task
 
 
 def module(tiny_model: Path, **options: Any) -> GLUEDataModule:

@@ -27,7 +27,7 @@ from glue_lit.data.model_inputs import (
 from glue_lit.data.sources import open_split
 from glue_lit.data.tokenizers import load_tokenizer, pack, unpack
 from glue_lit.errors import ModelError
-from glue_lit.tasks import get_task
+from glue_lit.tasks.glue import get_task
 
 # They take token types for something else: a token's embedding for each, the place of an image, cells of a table.
 OTHER_TYPES = {

@@ -8,10 +8,10 @@ import numpy as np
 import pandas
 import pytest
 
-from glue_lit.custom import CustomTask, task_of
-from glue_lit.data.custom import complete_task, open_custom_split
+from glue_lit.data.custom_source import complete_task, open_custom_split
 from glue_lit.data.hub import commit_of
 from glue_lit.data.rows import Rows, Split, without_id
+from glue_lit.tasks.custom import CustomTask, task_of
 
 NAMES = ("bad", "good")
 PAIRS = Rows(["a", "b b", "ç"], ["c", "d", ""], [0, 1, None])

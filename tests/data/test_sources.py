@@ -16,7 +16,7 @@ import pytest
 from glue_lit.data.hub import rows_from_dataset
 from glue_lit.data.sources import Rows, open_split
 from glue_lit.errors import DataError
-from glue_lit.tasks import TASKS, TaskSpec, get_task
+from glue_lit.tasks.glue import TASKS, TaskSpec, get_task
 
 Write = Callable[..., Path]
 
@@ -388,7 +388,7 @@ from datasets import ClassLabel, DatasetInfo, Features, SplitDict, SplitInfo, Va
 from datasets.arrow_writer import ArrowWriter
 from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
-from glue_lit.tasks import get_task
+from glue_lit.tasks.glue import get_task
 
 cache = Path(datasets.config.HF_DATASETS_CACHE)
 folder = cache / "nyu-mll___glue/cola/0.0.0/bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from glue_lit.custom import CustomTask
 from glue_lit.data.label_texts import have_decimal_commas, is_number, look_alikes, number_in
+from glue_lit.tasks.custom import CustomTask
 
 
 def says_of_labels(custom: CustomTask) -> Iterator[str]:

@@ -89,7 +89,7 @@ class ResumableLoader(DataLoader[Batch]):
     """A loader that Lightning takes for one that can go on in the middle of an epoch: its sampler can."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: where it stands follows from the trainer's position (see `glue_lit.resume`)."""
+        """Nothing: where it stands follows from the trainer's position (see `glue_lit.training.resume`)."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from glue_lit.accumulation import accumulation_schedule
-from glue_lit.custom import NO_TASK, CustomTask, custom_of, task_of
+from glue_lit.data.accumulation import accumulation_schedule
 from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is, leave_signals
-from glue_lit.data.custom import complete_task
+from glue_lit.data.checks import check_settings
+from glue_lit.data.custom_source import complete_task
 from glue_lit.data.model_inputs import needs_equal_lengths
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
-from glue_lit.data.settings import check_settings
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
 from glue_lit.errors import RunError
+from glue_lit.tasks.custom import NO_TASK, CustomTask, custom_of, task_of
 
 
 class GLUEDataModule(TaskSplits):

@@ -11,11 +11,11 @@ import numpy as np
 from glue_lit.data.class_labels import names_in_features
 from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.tables import SPLIT_NAMES, Table
-from glue_lit.data.values import Value
+from glue_lit.encoder.pretrained import unwritable_cache, waiting_for_hub
 from glue_lit.errors import DataError
-from glue_lit.pretrained import unwritable_cache, waiting_for_hub
-from glue_lit.refusals import refusal
-from glue_lit.tasks import TaskSpec
+from glue_lit.system.system_errors import refusal
+from glue_lit.system.untrusted_text import Value
+from glue_lit.tasks.glue import TaskSpec
 
 REPOSITORY = "nyu-mll/glue"
 

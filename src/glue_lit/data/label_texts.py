@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from glue_lit.data.values import Value
+from glue_lit.system.untrusted_text import Value
 
 _INVISIBLE = "\u200b\u2060\ufeff"  # spaces without width; the joiners are part of how some scripts are written
 _ENDS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace()) + _INVISIBLE

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from glue_lit.data.demo import CORPUS
 from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.tsv import Table, read_tsv
-from glue_lit.demo import CORPUS
 from glue_lit.errors import DataError, did_you_mean
-from glue_lit.tasks import SplitFile, TaskSpec
+from glue_lit.tasks.glue import SplitFile, TaskSpec
 
 
 def open_split(task: TaskSpec, source: str, split: str) -> Split:

@@ -9,19 +9,19 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from glue_lit.console import note
-from glue_lit.custom import CustomTask
 from glue_lit.data.batches import TokenDataset
-from glue_lit.data.custom import open_custom_split
+from glue_lit.data.both_orders import joined, swapped
+from glue_lit.data.checks import check_all_labelled
+from glue_lit.data.custom_source import open_custom_split
 from glue_lit.data.model_inputs import longest_input, padding_for, padding_note, suited
-from glue_lit.data.orders import joined, swapped
 from glue_lit.data.rows import Places, Rows, Split
-from glue_lit.data.settings import check_all_labelled
 from glue_lit.data.sources import open_split
 from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
 from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread
 from glue_lit.errors import DataError, UsageError
-from glue_lit.tasks import TaskSpec
+from glue_lit.system.console import note
+from glue_lit.tasks.custom import CustomTask
+from glue_lit.tasks.glue import TaskSpec
 
 
 class TaskSplits(LightningDataModule):

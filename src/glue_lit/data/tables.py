@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from glue_lit.data.class_labels import ClassNames, name_of_class, names_in_schema
-from glue_lit.data.values import Value, json_object, lines_of, plain
 from glue_lit.errors import DataError, did_you_mean
+from glue_lit.system.untrusted_text import Value, json_object, lines_of, plain
 
 # What the splits are called, in files and on the Hub.
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}

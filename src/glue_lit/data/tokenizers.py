@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glue_lit import pretrained
+from glue_lit.encoder import pretrained
 from glue_lit.errors import ModelError
 
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from glue_lit.data.documents import Starts
+from glue_lit.data.long_texts import Starts
 from glue_lit.data.rows import Rows, Split
 from glue_lit.errors import DataError
 

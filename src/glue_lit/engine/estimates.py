@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glue_lit.runs import LOGS, find_runs
-from glue_lit.tasks import TASKS
-from glue_lit.whole_files import read_json
+from glue_lit.runs.run import LOGS, find_runs
+from glue_lit.system.files import read_json
+from glue_lit.tasks.glue import TASKS
 
 
 def speeds_of_runs(root: Path) -> dict[tuple[str, str], float]:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from glue_lit.configs import config_files
-from glue_lit.console import say
 from glue_lit.engine.job import Job, Outcome, Progress
-from glue_lit.engine.view import duration
 from glue_lit.errors import RunError
-from glue_lit.whole_files import write_text
+from glue_lit.runs.config_file import config_files
+from glue_lit.system.console import duration, say
+from glue_lit.system.files import write_text
 
 
 class FixedQueue:

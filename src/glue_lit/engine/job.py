@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from glue_lit.errors import RunError
-from glue_lit.run_locks import lock_run
-from glue_lit.runs import LOGS, Run, find_runs
-from glue_lit.whole_files import read_json, write_metrics
+from glue_lit.runs.locks import lock_run
+from glue_lit.runs.run import LOGS, Run, find_runs
+from glue_lit.system.files import read_json, write_metrics
 
 FOLDER_VARIABLE = "GLUE_LIT_JOB"  # names a job's folder to its process
 _OUTPUT, _PROGRESS, _OUTCOME, _STOP = "output.log", "progress.json", "outcome.json", "stop"

@@ -16,10 +16,10 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from glue_lit.engine.job import Job, Outcome, Progress
-from glue_lit.engine.space import as_yaml
-from glue_lit.engine.storage import open_study
+from glue_lit.engine.search_space import as_yaml
+from glue_lit.engine.search_storage import open_study
 from glue_lit.errors import RunError, UsageError
-from glue_lit.whole_files import write_text
+from glue_lit.system.files import write_text
 
 _STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
 _HOME, _ERROR, _SETTINGS = "glue_lit_folder", "glue_lit_error", "glue_lit_settings"

@@ -1,0 +1,246 @@
+"""``glue-lit predict`` of texts, files and standard input, and with calibrated probabilities."""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from glue_lit.cli.commands.flags import Flags
+from glue_lit.cli.commands.row_count import row_count
+from glue_lit.cli.run_arguments import locate, setting
+from glue_lit.data.texts_to_predict import (
+    Standing,
+    Texts,
+    as_they_come,
+    file_texts,
+    in_chunks,
+    rows_at_a_time,
+    rows_of,
+    standard_input,
+    stdin_texts,
+)
+from glue_lit.errors import RunError, UsageError
+from glue_lit.outputs.calibrated import calibration_of, rewrite
+from glue_lit.outputs.predictor import Predictor
+from glue_lit.runs.run import Run
+from glue_lit.system.console import print_table, say
+from glue_lit.system.files import whole_file
+from glue_lit.system.hardware import keep_freed_memory
+from glue_lit.system.library_warnings import quiet_loggers
+from glue_lit.system.precisions import NAMES, SHORT_NAMES
+from glue_lit.system.streams import takes_all
+from glue_lit.system.untrusted_text import is_text
+from glue_lit.training.callbacks.prediction_writer import prediction_lines
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of this command; those of a split are the trainer's."""
+    flags = Flags(
+        "glue-lit predict",
+        description="Predict texts or files with a checkpoint, or a split of its data (see further below).",
+        allow_abbrev=False,
+    )
+    flags.add_argument("--text", help="predict one text and print the result")
+    flags.add_argument("--text_pair", help="its second text, for tasks on pairs")
+    flags.add_argument(
+        "--file", help="predict a .csv, .tsv, .jsonl, .parquet or .txt file; - for standard input, line by line"
+    )
+    flags.add_argument("--columns", nargs="+", help="text column(s) of the file (default: those of the task)")
+    flags.add_argument("--output", help="file for the predictions, - for standard output (default: in the run)")
+    flags.add_argument("--json", action="store_true", help="print JSON for --text, as is done where no one looks on")
+    flags.add_argument("--calibrate", action="store_true", help="scale probabilities by a temperature (dev split)")
+    flags.add_argument("--devices", type=int, help="number of GPUs, or of groups of processor threads (default: 1)")
+    flags.add_argument("--run", help="run directory (default: the newest run)")
+    flags.add_argument("--ckpt_path", default="best", help="best (default), last, or a .ckpt file")
+    return flags
+
+
+def main() -> None:
+    """Predict."""
+    quiet_loggers()
+    keep_freed_memory()
+    arguments = sys.argv[2:]
+    if {"-h", "--help"} & set(arguments):
+        _help()
+        return
+    options, others = parser().parse_known_args(arguments)
+    is_split = options.text is None and options.file is None
+    if is_split:
+        _check_split(options)
+    else:
+        _check_own(options, others)
+    run, checkpoint = locate(options.ckpt_path, options.run, others)
+    if is_split:
+        _predict_split(others, run, checkpoint)
+        return
+    devices = 1 if options.devices is None else options.devices
+    predictor = Predictor(checkpoint, devices, setting(others, "trainer.precision"), _is_trusted(others))
+    calibration = calibration_of(run, checkpoint, predictor.task, lambda: predictor) if options.calibrate else None
+    temperature = 1.0 if calibration is None else calibration.temperature
+    if options.text is not None:
+        _predict_text(predictor, options, temperature)
+    else:
+        _predict_file(predictor, options, temperature, run, checkpoint)
+
+
+def _is_trusted(arguments: list[str]) -> bool:
+    return setting(arguments, "model.trust_remote_code") == "true"
+
+
+def _check_split(options: Any) -> None:
+    """Stop at flags that a split does not have: they would be ignored."""
+    if options.text_pair is not None:
+        raise UsageError("--text_pair: the first text is missing, `--text TEXT`.")
+    if options.devices is not None:
+        raise UsageError("--devices goes with --text or --file; for a split it is `--trainer.devices`.")
+    if given := [f"--{name}" for name in ("columns", "output", "json") if getattr(options, name)]:
+        raise UsageError(f"{given[0]} goes with --text or --file; a split is written into the run.")
+
+
+def _check_own(options: Any, others: list[str]) -> None:
+    """Stop at what does not go with a text or a file."""
+    of_runs = Flags("glue-lit predict", allow_abbrev=False, add_help=False)
+    of_runs.add_argument("--data.task")  # these two say where the newest run is looked for
+    of_runs.add_argument("--trainer.default_root_dir")
+    of_runs.add_argument("--model.trust_remote_code", choices=["true", "false"])
+    of_runs.add_argument("--trainer.precision", choices=[*NAMES, *SHORT_NAMES])
+    _, wrong = of_runs.parse_known_args(others)
+    if wrong and wrong[0].startswith("-"):
+        raise UsageError(f"predict: {wrong[0]} does not go with --text or --file. `glue-lit predict --help` lists all.")
+    if wrong:
+        raise UsageError(f"predict: got {wrong[0]!r}, which belongs to no flag. One file at a time; quote a text.")
+    if options.text is not None and options.file is not None:
+        raise UsageError("--text and --file: give one of them.")
+    if options.text is None and options.text_pair is not None:
+        raise UsageError("--text_pair: a file holds both texts; the flag goes with --text.")
+    if options.text is not None and (given := [f"--{n}" for n in ("columns", "output") if getattr(options, n)]):
+        raise UsageError(f"{given[0]} goes with --file: a text has no columns, and its result is printed.")
+    if not all(is_text(text) for text in (options.text or "", options.text_pair or "")):
+        raise UsageError("--text: not UTF-8 text. Convert it, or set a UTF-8 locale.")
+    if options.file is None or options.output in (None, "-"):
+        return
+    output = Path(options.output)
+    if output.is_dir():
+        raise UsageError(f"--output: {options.output} is a folder. Allowed: a file, or - for standard output.")
+    if output.exists() and Path(options.file).exists() and output.samefile(options.file):
+        raise UsageError(f"--output: {options.output} is the file that is read; it would be replaced.")
+
+
+def _help() -> None:
+    """Both halves: texts and files, then the trainer's settings for a split."""
+    from glue_lit.cli import trainer_commands as cli
+
+    parser().print_help()
+    print("\nWithout --text and --file, a split of the run's data (data.predict_split) is predicted:\n", flush=True)
+    cli.main()
+
+
+def _predict_split(arguments: list[str], run: Run | None, checkpoint: Path) -> None:
+    """Let the trainer's command predict, then put calibrated probabilities in the place of its own."""
+    from glue_lit.runs.checkpoints import read_checkpoint
+    from glue_lit.tasks.custom import custom_of, task_of
+
+    settings = read_checkpoint(checkpoint)["hyper_parameters"]
+    task = task_of(settings["task"], custom_of(settings.get("custom")))
+    trusted = _is_trusted(arguments)
+    calibration = calibration_of(run, checkpoint, task, lambda: Predictor(checkpoint, trust_remote_code=trusted))
+    named = ["--run", str(run.path)] if run is not None else []
+    folder = run.predictions if run is not None else checkpoint.parent / "predictions"
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.jsonl")}
+    command = [sys.executable, "-m", "glue_lit", "predict", *arguments, *named, "--ckpt_path", str(checkpoint)]
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    for path in sorted(folder.glob("*.jsonl")):
+        if path.stat().st_mtime_ns != before.get(path):
+            rewrite(path, calibration.temperature)
+            say(f"Calibrated  {path}")
+            if path.stem == task.monitored_split:
+                say("            on the rows that the temperature was fitted on: new ones look less well calibrated")
+
+
+def _predict_text(predictor: Predictor, options: Any, temperature: float) -> None:
+    task = predictor.task
+    texts = (options.text,) if options.text_pair is None else (options.text, options.text_pair)
+    if len(texts) != len(task.text_columns):
+        raise UsageError(
+            f"--text: task {task.name} takes {' and '.join(task.text_columns)}: "
+            + ("pass the second text as `--text_pair TEXT`." if len(texts) == 1 else "leave --text_pair out.")
+        )
+    line = next(_predicted(predictor, [[texts]], temperature))[0]
+    del line["idx"]
+    if options.json or not sys.stdout.isatty():
+        with _standard_output() as file:
+            file.write(json.dumps(line, ensure_ascii=not takes_all(file)) + "\n")
+    elif task.is_regression:
+        say(f"score {line['score']:.4f}")
+    else:
+        ranked = sorted(line["probabilities"].items(), key=lambda item: -item[1])
+        print_table(task.name, ("label", "probability"), [(n, f"{p:.4f}") for n, p in ranked], right=("probability",))
+
+
+def _predict_file(predictor: Predictor, options: Any, temperature: float, run: Run | None, checkpoint: Path) -> None:
+    task, columns = predictor.task, tuple(options.columns or predictor.task.text_columns)
+    if len(columns) != len(task.text_columns):
+        raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.text_columns)}.")
+    size, standing = rows_at_a_time(task.num_labels), None
+    if options.file == "-":
+        chunks: Iterable[list[Texts]] = as_they_come(stdin_texts(standard_input(), columns, task), size)
+        output = options.output or "-"
+    else:
+        standing = Standing(options.file, predictor.id_column)
+        chunks = in_chunks(file_texts(Path(options.file), columns, task, standing), size)
+        folder = run.predictions if run is not None else checkpoint.parent / "predictions"
+        output = options.output or str(folder / f"{Path(options.file).name}.jsonl")
+    found = _predicted(predictor, chunks, temperature, standing)
+    if output == "-":
+        with _standard_output() as file:
+            _write(found, file)
+        return
+    with whole_file(Path(output)) as file:
+        count = _write(found, file)
+    say(f"Predictions {output} ({count:,} rows)")
+
+
+def _predicted(
+    predictor: Predictor, chunks: Iterable[Sequence[Texts]], temperature: float, standing: Standing | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """The records of each chunk, numbered throughout."""
+    start = 0
+    for logits, count in predictor.logits((rows_of(chunk), len(chunk)) for chunk in chunks):
+        idx = torch.arange(start, start + count)
+        hidden = torch.full((count,), float("nan") if predictor.task.is_regression else -1)
+        scaled = logits if predictor.task.is_regression else logits / temperature
+        places = None if standing is None else standing.take(count)  # no more has been read than is predicted
+        yield list(prediction_lines(predictor.task, idx, scaled, hidden, places))
+        start += count
+
+
+def _write(found: Iterable[list[dict[str, Any]]], file: IO[str]) -> int:
+    """Write records as JSON lines, a chunk at once; returns their number."""
+    count, codes = 0, not takes_all(file)
+    with row_count(hidden=file.isatty()) as advance:
+        for lines in found:
+            file.write("".join(json.dumps(line, ensure_ascii=codes) + "\n" for line in lines))
+            file.flush()
+            count += len(lines)
+            advance(count)
+    return count
+
+
+@contextmanager
+def _standard_output() -> Iterator[IO[str]]:
+    """Standard output; whoever stops reading is left to the caller, a full disk is said."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise RunError(f"Cannot write to standard output ({error.strerror}).") from None

@@ -1,0 +1,216 @@
+"""``glue-lit report``: what one run has learned, or several side by side, as a page and pictures."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glue_lit.cli.commands.children import run_child, what_it_said
+from glue_lit.cli.commands.flags import Flags
+from glue_lit.cli.commands.suite_report import is_suite, write_suite_report
+from glue_lit.errors import RunError, UsageError, did_you_mean
+from glue_lit.runs.locks import check_unlocked
+from glue_lit.runs.prediction_record import checkpoint_fingerprint, read_record
+from glue_lit.runs.run import LOGS, Run, newest_run, open_run
+from glue_lit.system.console import print_table, say
+from glue_lit.system.files import json_values, whole_binary, write_text
+from glue_lit.system.streams import takes_all
+from glue_lit.tasks.glue import TaskSpec
+
+if TYPE_CHECKING:
+    from glue_lit.evaluation.report.canvas import Drawing
+    from glue_lit.evaluation.report.findings import Material, Report
+
+_NEEDED = {"jinja2": "jinja2", "matplotlib": "matplotlib", "scipy": "scipy", "sklearn": "scikit-learn"}
+_MOST_RUNS = 6  # colours that all readers can tell apart
+_PAGE = "report.html"
+
+
+def _parser() -> Flags:
+    flags = Flags(
+        "glue-lit report",
+        description="Write a page (one HTML file) and its figures (PNG) on a run, or on several side by side: scores "
+        "with intervals, learning curves, confusion, slices, calibration, mistakes; of two runs whether they differ by "
+        "more than chance. On a suite (lightning_logs/suite/NAME): tasks by models, beside what others have published.",
+        allow_abbrev=False,
+    )
+    flags.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories, or suites (default: the "
+                       "newest run)")  # fmt: skip
+    flags.add_argument("--output", type=Path, help="folder (default: RUN/report; of several runs ./report)")
+    flags.add_argument("--split", help="labelled split (default: the one whose metric picks the checkpoint)")
+    flags.add_argument("--slice", action="append", default=[], metavar="COLUMN", help="score by a column of the data")
+    flags.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    flags.add_argument("--data.task", dest="task", help="another task that the runs have predicted (ax)")
+    flags.add_argument("--data.source", dest="source", help="where the rows are (default: as in the run)")
+    flags.add_argument("--trainer.default_root_dir", dest="root", default=".", help="where lightning_logs lies")
+    return flags
+
+
+def main() -> None:
+    """Write the report."""
+    options = _parser().parse_args(sys.argv[2:])
+    _check_installed()
+    if any(is_suite(path) for path in options.runs):
+        return write_suite_report(options)
+    runs = _runs(options)
+    output = _output(options, runs)
+    from glue_lit.evaluation.report.as_json import numbers
+    from glue_lit.evaluation.report.figures import drawings
+    from glue_lit.evaluation.report.findings import report_of
+    from glue_lit.evaluation.report.page import page
+
+    report = report_of([_material(run, options) for run in runs])
+    figures = drawings(report)
+    text = page(report, figures)
+    _write(output, text, figures)
+    if options.json:
+        print(json.dumps(json_values(numbers(report)), ensure_ascii=not takes_all(sys.stdout)))
+    else:
+        _say(report, output, figures)
+
+
+def _check_installed() -> None:
+    missing = [package for name, package in _NEEDED.items() if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"report: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed. Install what a "
+            "report needs: pip install 'glue-lit[report]'"
+        )
+
+
+def _runs(options: Any) -> list[Run]:
+    if len(options.runs) > _MOST_RUNS:
+        raise UsageError(f"report: got {len(options.runs)} runs, allowed: up to {_MOST_RUNS} side by side.")
+    runs = [open_run(path, "report") for path in options.runs] or [newest_run(Path(options.root) / LOGS)]
+    seen: dict[Path, Path] = {}
+    for run in runs:
+        if (there := run.path.resolve()) in seen:
+            raise UsageError(f"report: {seen[there]} and {run.path} are the same run; name it once.")
+        seen[there] = run.path
+        check_unlocked(run)
+    return runs
+
+
+def _output(options: Any, runs: Sequence[Run]) -> Path:
+    if options.output is not None:
+        output = Path(options.output)
+    elif len(runs) > 1:
+        output = Path("report")
+    else:
+        beside = "-".join(part for part in (options.task, options.split) if part)
+        output = runs[0].path / (f"report-{beside}" if beside else "report")
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"--output: {output} is a file. Allowed: a folder, which is made if it is not there.")
+    return output
+
+
+def _material(run: Run, options: Any) -> "Material":
+    """Predictions and texts of a run; the predictions are made where there are none."""
+    from glue_lit.evaluation.predicted import read_predicted
+    from glue_lit.evaluation.report.findings import Material
+    from glue_lit.evaluation.report.run_in_words import section, settings_of, task_in
+    from glue_lit.evaluation.report.texts import Place, read_texts
+
+    settings = settings_of(run)
+    task, custom = task_in(settings, run, options.task)
+    split = _split(task, options.split)
+    path, notes = _predictions(run, task, split, options)
+    record = read_record(path)
+    predicted = read_predicted(path, task, record)
+    if predicted.unlabelled:
+        notes.append(f"{predicted.unlabelled:,} rows have no gold label and are left out.")
+    source = options.source or (record or {}).get("source") or section(settings, "data").get("source") or "hub"
+    texts = read_texts(Place(task, custom, str(source), split), predicted, record, options.slice)
+    return Material(run, task, split, settings, predicted, texts, notes)
+
+
+def _split(task: TaskSpec, wanted: str | None) -> str:
+    if wanted is None:
+        return task.monitored_split or task.test_splits[0]
+    if wanted not in task.files:
+        raise UsageError(
+            f"--split: task {task.name} has no split {wanted!r}.{did_you_mean(wanted, task.files)} "
+            f"Allowed: {', '.join(task.files)}."
+        )
+    return wanted
+
+
+def _predictions(run: Run, task: TaskSpec, split: str, options: Any) -> tuple[Path, list[str]]:
+    """The file of predictions, made where need be, and what a reader has to know of it."""
+    path, best = run.predictions / f"{run.prefix(task.name)}{split}.jsonl", run.checkpoints / "best.ckpt"
+    # rows of another task, as ax, may lie elsewhere
+    own = run.setting("data.source") if run.setting("data.task") == task.name else None
+    why, notes = _why_anew(path, best, options.source or own)
+    if why:
+        run.checkpoint("best")  # says what there is, where it is missing
+        _predict(run, task, split, why, options)
+    return path, notes
+
+
+def _why_anew(path: Path, best: Path, source: str | None) -> tuple[str, list[str]]:
+    """Why predictions cannot be taken (empty if they can), and what is to be said of them if they are."""
+    if not path.is_file():
+        return "there are no predictions of it", []
+    record = read_record(path)
+    if record is None:
+        return "", [f"{path.name} does not say which checkpoint it is of; delete it, and it is made anew."]
+    if record["changed"]:
+        return "", [
+            f"{path.name} was changed after it was written, and is taken as it is; delete it, and it is made anew."
+        ]
+    if source is not None and record.get("source") != source:
+        return f"its predictions are of other rows, from {record.get('source')}", []
+    if not best.is_file():
+        return "", ["The run's best checkpoint is not there any more; these are the predictions that it left."]
+    if record.get("checkpoint_fingerprint") != checkpoint_fingerprint(best):
+        return "its predictions are of another checkpoint", []
+    if "temperature" in record:
+        return "", [f"Probabilities in {path.name} are scaled by a temperature (`predict --calibrate`)."]
+    return "", []
+
+
+def _predict(run: Run, task: TaskSpec, split: str, why: str, options: Any) -> None:
+    """Predict a split with a run's best checkpoint, in a process of its own."""
+    if not options.json:
+        say(f"Predicting {split} with {run.path} ({why})")
+    other = [] if run.setting("data.task") == task.name else [f"--data.task={task.name}"]
+    rows = [] if options.source is None else [f"--data.source={options.source}"]
+    arguments = ["predict", "--run", str(run.path), "--ckpt_path", "best", f"--data.predict_split={split}"]
+    status, errors = run_child([*arguments, *other, *rows], sys.stderr if options.json else None)
+    if status:
+        raise RunError(f"{split} cannot be predicted with {run.path}. {what_it_said(status, errors)}")
+
+
+def _write(output: Path, text: str, figures: Sequence["Drawing"]) -> None:
+    """Write page and pictures, and take away pictures of an earlier report there that this one does not have."""
+    names = {f"{figure.name}.png" for figure in figures}
+    if (output / _PAGE).is_file():
+        for kind in ("loss", "learning", "slices", "confusion*", "scatter*", "calibration", "comparison"):
+            for path in output.glob(f"{kind}.png"):
+                if path.name not in names:
+                    path.unlink()
+    for figure in figures:
+        with whole_binary(output / f"{figure.name}.png") as file:
+            file.write(figure.png)
+    write_text(output / _PAGE, text)
+
+
+def _say(report: "Report", output: Path, figures: Sequence["Drawing"]) -> None:
+    from glue_lit.evaluation.report.page import verdict
+    from glue_lit.evaluation.scores import titles_of
+
+    titles = titles_of(report.task)
+    rows = [
+        (run.name, report.split, titles[name], f"{score.value:.4f}", f"{score.low:.4f} to {score.high:.4f}")
+        for run in report.runs
+        for name, score in run.scores.items()
+    ]
+    print_table(report.task.title, ("run", "split", "metric", "value", "95 % interval"), rows, right=("value",))
+    for run in report.runs:
+        for note in run.notes:
+            say(f"{run.name}: {note}")
+    if report.comparison is not None:
+        say(f"Is the difference more than chance? {verdict(report, report.comparison)}")
+    say(f"Report      {output / _PAGE}, and {len(figures)} figures (PNG)")

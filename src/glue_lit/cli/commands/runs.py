@@ -1,0 +1,240 @@
+"""``glue-lit runs``: all runs of a folder, best first, and some of them side by side."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from glue_lit.cli.commands.flags import Flags
+from glue_lit.errors import RunError, UsageError, did_you_mean
+from glue_lit.runs.differences import MISSING, Comparison, compare, shown, shown_result
+from glue_lit.runs.listing import RunFacts, State, find_all_runs, run_facts
+from glue_lit.runs.run import LOGS, open_run, version_of
+from glue_lit.system.console import console, note, print_json, print_list
+from glue_lit.tasks.glue import TASKS
+
+
+def _options(arguments: Sequence[str]) -> Any:
+    flags = Flags(
+        "glue-lit runs",
+        description="List the runs below lightning_logs: by task, the best first. Or compare some of them.",
+        allow_abbrev=False,
+    )
+    flags.add_argument(
+        "folder", nargs="?", type=Path, metavar="FOLDER", help="where lightning_logs lies, or such a folder itself"
+    )
+    flags.add_argument("--trainer.default_root_dir", dest="root", type=Path, help="where lightning_logs lies")
+    flags.add_argument("--task", help="only runs of this task")
+    flags.add_argument("--model", help="only runs whose model's name contains this text")
+    flags.add_argument("--state", choices=get_args(State), help="only runs in this state")
+    flags.add_argument(
+        "--sort",
+        choices=["metric", "date"],
+        default="metric",
+        help="metric: by task, the best first (default); date: the newest first",
+    )
+    flags.add_argument("--limit", type=int, metavar="N", help="only the first N of them")
+    flags.add_argument("--all", dest="nested", action="store_true", help="those of `tune` and `suite`, too")
+    flags.add_argument("--compare", nargs="+", type=Path, metavar="RUN", help="what differs between these runs")
+    flags.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    options = flags.parse_args(arguments)
+    _check(options, flags)
+    return options
+
+
+def _check(options: Any, flags: argparse.ArgumentParser) -> None:
+    if options.limit is not None and options.limit < 1:
+        raise UsageError(f"--limit: got {options.limit}, allowed: 1 or more.")
+    if options.folder is not None and options.root is not None:
+        raise UsageError("runs: a folder is given twice; leave FOLDER or --trainer.default_root_dir out.")
+    if options.compare is None:
+        return
+    own = ("compare", "json")
+    if any(name not in own and value != flags.get_default(name) for name, value in vars(options).items()):
+        raise UsageError("--compare takes runs and --json only: leave the folder and the other flags out.")
+    if len(options.compare) < 2:
+        raise UsageError(
+            f"--compare: got 1 run ({options.compare[0]}), allowed: 2 or more. `glue-lit runs` lists them."
+        )
+    real = [os.path.realpath(path) for path in options.compare]
+    if twice := [path for path, other in zip(options.compare, real, strict=True) if real.count(other) > 1]:
+        raise UsageError(f"--compare: {twice[0]} is given twice; name each run once.")
+
+
+def main() -> None:
+    """Print the list, or the comparison."""
+    options = _options(sys.argv[2:])
+    if options.compare is not None:
+        _compare(options.compare, options.json)
+        return
+    folder = _folder(options)
+    found, unreadable = find_all_runs(folder, options.nested) if os.path.isdir(folder) else ([], [])
+    if unreadable and not found:
+        raise RunError(f"{unreadable[0]} Choose another folder: `--trainer.default_root_dir DIR`.")
+    for text in unreadable:
+        note(text)
+    runs = [run_facts(run) for run in found]
+    chosen = [facts for facts in runs if _is_wanted(facts, options)]
+    chosen = sorted(chosen, key=_by_date if options.sort == "date" else _by_metric)[: options.limit]
+    if options.json:
+        print_json([_as_json(facts) for facts in chosen])
+    elif chosen:
+        _print(chosen, folder, by_task=options.sort == "metric")
+    else:
+        note(_nothing(runs, folder, options))
+
+
+def _folder(options: Any) -> Path:
+    """The folder of logs that is meant.
+
+    Raises:
+        RunError: One that was named is not there.
+    """
+    named = options.folder or options.root
+    if named is None:
+        return Path(LOGS)
+    if not os.path.isdir(named):
+        flag = "runs" if options.root is None else "--trainer.default_root_dir"
+        raise RunError(f"{flag}: there is no directory {str(named)!r}. Name the one in which {LOGS} lies.")
+    inside: Path = named / LOGS
+    return inside if options.root is not None or os.path.isdir(inside) else named
+
+
+def _is_wanted(facts: RunFacts, options: Any) -> bool:
+    exact = ((options.task, facts.task), (options.state, facts.state))
+    return all(asked in (None, found) for asked, found in exact) and (
+        options.model is None or options.model.casefold() in (facts.model or "").casefold()
+    )
+
+
+def _nothing(runs: list[RunFacts], folder: Path, options: Any) -> str:
+    """Why nothing is listed, and what to do."""
+    if runs:
+        tasks = sorted({facts.task for facts in runs if facts.task})
+        near = did_you_mean(options.task, tasks) if options.task and options.task not in tasks else ""
+        return f"None of the {len(runs)} runs in {folder} is meant.{near} They are of {', '.join(tasks)}."
+    if not options.nested and os.path.isdir(folder) and (deeper := len(find_all_runs(folder, nested=True)[0])):
+        return f"There is no run in {folder} itself; `--all` lists the {deeper} further down."
+    return (
+        f"There is no run in {folder}. Train one first, e.g. `glue-lit fit --config configs/cola.yaml`, or say where "
+        f"{LOGS} lies: `--trainer.default_root_dir DIR`."
+    )
+
+
+# ---------------------------------------------------------------- order
+
+
+def _by_date(facts: RunFacts) -> tuple[float, int]:
+    return -(facts.started or 0.0), -version_of(facts.path)
+
+
+def _by_metric(facts: RunFacts) -> tuple[Any, ...]:
+    """GLUE's tasks in their order, then others; of each, a metric at a time, the best first, those without one last."""
+    place = list(TASKS).index(facts.task) if facts.task in TASKS else len(TASKS)
+    best = 0.0 if facts.best is None else facts.best if facts.mode == "min" else -facts.best
+    return place, facts.task or "", facts.monitor or "", facts.best is None, best, *_by_date(facts)
+
+
+# ---------------------------------------------------------------- output
+
+
+_COLUMNS = ("run", "task", "model", "metric", "best", "started", "state")
+_FEWER = ("run", "best", "model", "started", "state")
+_WIDE = 110  # columns of a terminal that all of them fit
+
+
+def _print(runs: list[RunFacts], folder: Path, by_task: bool) -> None:
+    rows = [_row(facts) for facts in runs]
+    if not sys.stdout.isatty():
+        print_list("", _COLUMNS, rows, right=("best",))
+    elif by_task:  # task and metric stand above each table
+        for group in dict.fromkeys((row[1], row[3]) for row in rows):
+            of_both = [row for row in rows if (row[1], row[3]) == group]
+            print_list(", ".join(filter(None, group)), _FEWER, _only(_FEWER, of_both), right=("best",))
+    else:
+        columns = _COLUMNS if console().width >= _WIDE else _FEWER
+        print_list(f"{len(runs)} runs in {folder}", columns, _only(columns, rows), right=("best",))
+
+
+def _only(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return [tuple(row[_COLUMNS.index(column)] for column in columns) for row in rows]
+
+
+def _row(facts: RunFacts) -> tuple[str, ...]:
+    best = "" if facts.best is None else f"{facts.best:.4f}"
+    started = _moment(facts.started)
+    when = "" if started is None else f"{started:%Y-%m-%d %H:%M}"
+    return str(facts.path), facts.task or "", facts.model or "", facts.monitor or "", best, when, _state(facts)
+
+
+def _state(facts: RunFacts) -> str:
+    if facts.state == "damaged":
+        return facts.problem
+    return facts.state if facts.step is None else f"{facts.state}, step {facts.step}, epoch {facts.epoch}"
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    """A time of this place; ``None`` where that of a file is none."""
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds).astimezone()
+    except (OverflowError, ValueError, OSError):  # a disk can hold any number
+        return None
+
+
+def _as_json(facts: RunFacts) -> dict[str, Any]:
+    started = _moment(facts.started)
+    return {
+        "run": str(facts.path),
+        "task": facts.task,
+        "model": facts.model,
+        "monitor": facts.monitor,
+        "mode": facts.mode,
+        "best": facts.best,
+        "metrics": facts.record.get("metrics"),
+        "started": None if started is None else started.isoformat(timespec="seconds"),
+        "state": facts.state,
+        "problem": facts.problem or None,
+        "step": facts.step,
+        "epoch": facts.epoch,
+    }
+
+
+def _compare(paths: list[Path], as_json: bool) -> None:
+    try:
+        runs = [run_facts(open_run(path, "--compare")) for path in paths]
+    except OSError as error:
+        raise RunError(f"--compare: {error.filename} cannot be read ({error.strerror}).") from None
+    found = compare(runs)
+    names = [str(path) for path in paths]
+    if as_json:
+        sides = {"config": found.config, "results": found.results}
+        print_json(
+            {"runs": [_as_json(facts) for facts in runs]}
+            | {
+                side: {
+                    key: {name: value for name, value in zip(names, row, strict=True) if value is not MISSING}
+                    for key, row in rows.items()
+                }
+                for side, rows in sides.items()
+            }
+        )
+        return
+    _print_comparison(found, names)
+
+
+def _print_comparison(found: Comparison, names: list[str]) -> None:
+    for path, problem in found.problems.items():
+        note(f"{path}: {problem}")
+    title = f"{len(found.config)} of {found.settings} settings differ"
+    config = [(key, *map(shown, values)) for key, values in found.config.items()]
+    if config:
+        print_list(title, ("setting", *names), config)
+        if not sys.stdout.isatty():
+            print()
+    else:
+        note(f"{title}.")
+    results = [(key, *map(shown_result, values)) for key, values in found.results.items()]
+    print_list("Results", ("result", *names), results)

@@ -1,0 +1,117 @@
+"""``glue-lit show``: random examples of a task, as the notebook's ``show_random_elements`` prints them."""
+
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from glue_lit.cli.commands.flags import Flags
+from glue_lit.cli.run_arguments import setting
+from glue_lit.data.rows import Label, Rows, Split
+from glue_lit.data.sources import open_split
+from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.runs.config_file import check_config
+from glue_lit.runs.config_values import read_config
+from glue_lit.system.console import print_json, print_table
+from glue_lit.tasks.custom import CustomTask, custom_of, task_of
+from glue_lit.tasks.glue import TaskSpec
+
+
+def _options(arguments: Sequence[str]) -> Any:
+    parser = Flags("glue-lit show", description="Print random examples of a task.", allow_abbrev=False)
+    parser.add_argument("--config", action="append", default=[], help="take the data.* settings from a YAML file")
+    parser.add_argument("--data.task", dest="task", help="task to show; `glue-lit tasks` lists them")
+    parser.add_argument("--data.source", dest="source", help="hub (default), demo, a GLUE folder, or data of your own")
+    parser.add_argument("--data.custom.text", dest="text", nargs="+", help="text column(s), for data of your own")
+    parser.add_argument("--data.custom.label", dest="label", help="label column, for data of your own")
+    parser.add_argument("--data.custom.id", dest="id", help="column that tells the rows apart, for data of your own")
+    parser.add_argument("--split", help="split to show (default: train, or the first that the task has)")
+    parser.add_argument("-n", type=int, default=10, help="number of examples (default: 10)")
+    parser.add_argument("--seed", type=int, help="draw the same examples again")
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Print the examples."""
+    options = _options(sys.argv[2:])
+    custom = _custom(options)
+    name = setting(sys.argv[2:], "data.task") if options.task is None else options.task
+    source = setting(sys.argv[2:], "data.source") if options.source is None else options.source
+    name, source = "cola" if name is None else name, "hub" if source is None else source
+    if custom.text_columns:
+        from glue_lit.data.custom_source import complete_task, open_custom_split
+
+        custom = complete_task(name, custom, source)
+        task = task_of(name, custom)
+        opened = open_custom_split(task, custom, source, options.split or "train")
+    else:
+        task = task_of(name, custom)
+        opened = open_split(task, source, options.split or next(iter(task.files)))
+    if options.n < 1:
+        raise UsageError(f"-n: got {options.n}, allowed: 1 or more.")
+    rows = opened.read()
+    picks = random.Random(options.seed).sample(range(len(rows)), min(options.n, len(rows)))
+    _print(task, opened, rows, picks, options.json)
+
+
+def _print(task: TaskSpec, split: Split, rows: Rows, picks: Sequence[int], as_json: bool) -> None:
+    """Print some examples with their position, the line or row that they stand on, and their id."""
+    places = split.places(rows, picks)
+    own: list[dict[str, Any]] = [{"idx": pick} for pick in picks]
+    if places is not None:
+        own = [{"idx": pick, "row": number} for pick, number in zip(picks, places.numbers, strict=True)]
+        own = [of | {"id": name} for of, name in zip(own, places.ids, strict=True)] if places.ids is not None else own
+    texts, labels = [_texts(rows, pick) for pick in picks], [rows.labels[pick] for pick in picks]
+    if as_json:
+        values = zip(own, texts, labels, strict=True)
+        print_json([{**of, **dict(zip(task.text_columns, t, strict=True)), "label": _value(task, label)}
+                    for of, t, label in values])  # fmt: skip
+        return
+    table = [(*map(str, of.values()), *t, _label(task, label)) for of, t, label in zip(own, texts, labels, strict=True)]
+    names = [split.unit if name == "row" else name for name in own[0]]
+    title = f"{task.name}, {split.name}: {len(picks)} of {len(rows):,} rows"
+    print_table(title, (*names, *task.text_columns, "label"), table, right=("idx", split.unit))
+
+
+def _custom(options: Any) -> CustomTask:
+    """The columns of a task of the user's own, from flags and then files."""
+    values: dict[str, Any] = {}
+    for file in options.config:
+        check_config(file)
+        data = read_config(Path(file).read_text(encoding="utf-8")).get("data")
+        data = {} if data is None else data
+        if not isinstance(data, dict):
+            raise UsageError(f"--config {file}: data is {data!r}, allowed: keys as `task` and `source`.")
+        for key in ("task", "source"):
+            if not isinstance(value := data.get(key), str | None):
+                raise UsageError(f"--config {file}: data.{key} is {value!r}, allowed: a name.")
+        found = data.get("custom") or {}
+        if not isinstance(found, dict):
+            raise UsageError(f"--config {file}: data.custom is {found!r}, allowed: keys as `text` and `label`.")
+        values |= found
+    values |= {key: value for key in ("text", "label", "id") if (value := getattr(options, key)) is not None}
+    try:
+        return custom_of(values)
+    except TypeError:
+        known = [field.name for field in fields(CustomTask)]
+        wrong = next(str(key) for key in values if key not in known)
+        raise UsageError(
+            f"data.custom.{wrong}: there is no such key.{did_you_mean(wrong, known)} The keys are: {', '.join(known)}."
+        ) from None
+
+
+def _texts(rows: Rows, pick: int) -> tuple[str, ...]:
+    return (rows.texts_a[pick],) if rows.texts_b is None else (rows.texts_a[pick], rows.texts_b[pick])
+
+
+def _label(task: TaskSpec, label: Label) -> str:
+    if label is None:
+        return "(hidden)"
+    return f"{label:g}" if task.is_regression else task.labels[int(label)]
+
+
+def _value(task: TaskSpec, label: Label) -> str | float | None:
+    return label if label is None or task.is_regression else task.labels[int(label)]

@@ -1,0 +1,56 @@
+"""``glue-lit report`` on suites: tasks by models, beside what others have published."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from glue_lit.errors import UsageError
+from glue_lit.system.console import print_table, say
+from glue_lit.system.files import json_values, whole_binary, write_text
+from glue_lit.system.streams import takes_all
+
+_MOST_SERIES = 6  # colours that all readers can tell apart
+_OF_RUNS = ("split", "slice", "task", "source")  # flags that are about rows, which a suite's results do not have
+
+
+def is_suite(path: Path) -> bool:
+    """Whether a folder is that of a suite that has results."""
+    return (path / "results.json").is_file()
+
+
+def write_suite_report(options: Any) -> None:
+    """Write page and figure of one suite, or of several side by side.
+
+    Raises:
+        UsageError: Runs are named beside suites, or what only runs have is asked for.
+        RunError: The results cannot be read.
+    """
+    if runs := [str(path) for path in options.runs if not is_suite(path)]:
+        raise UsageError(f"report: {', '.join(runs)} is no suite with results. Name runs alone, or suites alone.")
+    for name in _OF_RUNS:
+        if getattr(options, name):
+            flag = f"data.{name}" if name in ("task", "source") else name
+            raise UsageError(f"--{flag}: a suite's report is of scores, not of rows. Name one of its runs for that.")
+    folders = list({path.resolve(): path for path in options.runs}.values())
+    from glue_lit.evaluation.report.suite_figure import suite_drawing
+    from glue_lit.evaluation.report.suite_page import suite_page, table
+    from glue_lit.evaluation.report.suite_table import suite_numbers, suite_report
+
+    report = suite_report(folders)
+    if len(report.series) > _MOST_SERIES:
+        raise UsageError(f"report: got {len(report.series)} models, allowed: up to {_MOST_SERIES} side by side.")
+    output = options.output or (folders[0] / "report" if len(folders) == 1 else Path("report"))
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"--output: {output} is a file. Allowed: a folder, which is made if it is not there.")
+    drawing = suite_drawing(report)
+    with whole_binary(output / f"{drawing.name}.png") as file:
+        file.write(drawing.png)
+    write_text(output / "report.html", suite_page(report, drawing))
+    if options.json:
+        print(json.dumps(json_values(suite_numbers(report)), ensure_ascii=not takes_all(sys.stdout)))
+        return
+    columns = ("task", "metric", *(one.name for one in report.series), *(f"{n}, published" for n in report.published))
+    rows = [(row.task, row.metric, *row.cells) for row in table(report)]
+    print_table(f"Suite {report.title}, times 100", columns, rows, right=columns[2:])
+    say(f"Report      {output / 'report.html'}")

@@ -1,0 +1,248 @@
+"""LightningCLI's arguments, plus which run a command is about: the trainer, model and data that they ask for."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from glue_lit.cli.parse_errors import check_environment
+from glue_lit.cli.parser import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
+from glue_lit.cli.run_arguments import resolve_arguments, setting
+from glue_lit.cli.trainer_checks import check_seed, check_trainer
+from glue_lit.data.accumulation import check_accumulation
+from glue_lit.data.custom_source import complete_task
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.engine.job_progress import JobProgress, job_folder
+from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.runs.checkpoints import check_undamaged, read_checkpoint
+from glue_lit.runs.config_file import check_config, config_files, where_set
+from glue_lit.runs.config_values import as_texts
+from glue_lit.runs.run import LOGS, Run, best_of, run_of
+from glue_lit.system.hardware import fast_precision
+from glue_lit.system.precisions import check_eps, check_precision
+from glue_lit.tasks.custom import custom_of, task_of
+from glue_lit.tasks.glue import logged_names
+from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from glue_lit.training.callbacks.early_stopping import early_stop
+from glue_lit.training.callbacks.epoch_lines import EpochLines
+from glue_lit.training.callbacks.prediction_writer import PredictionWriter
+from glue_lit.training.callbacks.progress import Bar, FitClock, ProgressLines
+from glue_lit.training.callbacks.rank_watch import RankWatch
+from glue_lit.training.callbacks.run_directory import RunDirectory, RunLogger
+from glue_lit.training.callbacks.save_config import SaveConfig
+from glue_lit.training.callbacks.signals import EvaluationSignals, StopRequest
+from glue_lit.training.callbacks.speed import TrainingSpeed
+from glue_lit.training.classifier import SequenceClassifier
+from glue_lit.training.monitors import check_monitors
+from glue_lit.training.processes import check_processes
+from glue_lit.training.refused_callbacks import allowed_callbacks
+from glue_lit.training.tensorboard.pages import TensorBoardPages
+
+_PATHS = (
+    "data.source",
+    "data.custom.validation_file",
+    "data.custom.test_file",
+    "data.tokenizer",
+    "model.name_or_path",
+    "model.init_from",
+)
+
+
+class ConfiguredCLI(LightningCLI):
+    """From the command line to trainer, model and data; what is done with them is `cli.GlueLitCLI`'s."""
+
+    model: SequenceClassifier
+    datamodule: GLUEDataModule
+    _precision_is_ours = False  # nobody has asked for one
+
+    def __init__(self) -> None:
+        self.best = BestCheckpoint()  # replaced by the configured one
+        self.last: LastCheckpoint | None = None
+        self.speed = TrainingSpeed()
+        self.clock = FitClock()
+        self.pages = TensorBoardPages()
+        self.directory = RunDirectory()
+        self.stop = StopRequest()
+        self.watch = RankWatch()
+        self.writer: PredictionWriter | None = None
+        self.result: dict[str, Any] | None = None  # what a script is told, on the first device
+        self.origin: dict[str, Any] | None = None  # the checkpoint whose encoder a new fit starts from
+        super().__init__(
+            SequenceClassifier,
+            GLUEDataModule,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=42,
+            parser_kwargs={"default_env": True, "env_prefix": "GLUE_LIT", "prog": "glue-lit"},
+            parser_class=Parser,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    # ---------------------------------------------------------------- arguments
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The command that was asked for: to learn the flags of all four would take three times as long."""
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name == sys.argv[1]}
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add trainer, model and data."""
+        add_trainer_model_and_data(parser)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the rest."""
+        add_checkpoints(parser)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_defaults({"weights_only": True})  # a checkpoint is data: no code in it is run
+        if subcommand == "predict":
+            parser.set_defaults({"return_predictions": False})
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Find the run that is meant; Lightning starts the other DDP processes from ``sys.argv``, so set that."""
+        named = config_files(sys.argv[1:])
+        for file in named:
+            check_config(file)
+        check_environment(parser, sys.argv[1], os.environ)
+        self.directory.command = sys.argv[1:]
+        sys.argv[1:] = resolve_arguments(sys.argv[1:])
+        for file in config_files(sys.argv[1:]):
+            if file not in named:  # that of a run, which anybody may have changed
+                check_config(file)
+        super().parse_arguments(parser, args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the flags alone: Lightning would put the checkpoint's hyper-parameters over the user's."""
+
+    def _set_seed(self) -> None:
+        check_seed(self._setting("seed_everything"))
+        super()._set_seed()
+
+    def _setting(self, key: str) -> Any:
+        return self.config[self.subcommand].get(key)
+
+    @property
+    def _checkpoint(self) -> Path | None:
+        path = self._setting("ckpt_path")
+        return Path(path) if path else None
+
+    @property
+    def _is_new_fit(self) -> bool:
+        return self.subcommand == "fit" and self._checkpoint is None
+
+    def before_instantiate_classes(self) -> None:
+        """Stop where an untrained model would be scored, whichever way the arguments came in.
+
+        Folders are written down in full, so that the run can be used from any directory.
+        """
+        config = self.config[self.subcommand]
+        check_trainer(config["trainer"], self.subcommand == "fit")
+        check_precision(config["trainer.precision"], config["trainer.accelerator"], self.subcommand == "fit")
+        if self.subcommand == "fit":
+            check_eps(str(config["trainer.precision"]), config["model.adam_eps"])
+        for key in _PATHS:
+            if config[key] not in ("hub", "demo", None) and (path := Path(config[key]).expanduser()).exists():
+                config[key] = str(path.resolve())
+        if config["model.init_from"] is not None and self._is_new_fit:
+            self._start_from_run(config)
+        custom = custom_of(config["data.custom"].as_dict())
+        if custom.text_columns:
+            custom = complete_task(config["data.task"], custom, config["data.source"])
+            config["model.custom"] = as_texts(custom.settings())
+            config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
+        if config["trainer.precision"] is None and not config.get("trainer.plugins"):
+            # A run whose files name no precision was trained in the Trainer's own default.
+            fast = fast_precision(config["trainer.accelerator"]) if self._is_new_fit else "32-true"
+            config["trainer.precision"] = fast
+            self._precision_is_ours = True
+        if self._checkpoint is not None and not self._checkpoint.is_file():
+            raise UsageError(
+                f"ckpt_path: there is no file {str(self._checkpoint)!r}. Pass `--ckpt_path best` on the command line."
+            )
+        monitor, names = self._setting("checkpoint.monitor"), logged_names(task_of(config["data.task"], custom))
+        if self.subcommand == "fit" and monitor is not None and monitor not in names:
+            raise UsageError(
+                f"checkpoint.monitor: {monitor!r} is not logged.{did_you_mean(monitor, names)} "
+                f"Allowed: {', '.join(names)}."
+            )
+
+    def _start_from_run(self, config: Any) -> None:
+        """Take the model's name from the run whose encoder is taken, and keep its tokenizer at hand.
+
+        Raises:
+            UsageError: Another model was asked for as well.
+        """
+        file = best_of(config["model.init_from"])
+        self.origin = read_checkpoint(file)
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            check_undamaged(file)
+        name = self.origin["hyper_parameters"]["name_or_path"]
+        asked = setting(sys.argv[1:], "model.name_or_path")
+        if asked is not None and config["model.name_or_path"] != name:
+            raise UsageError(
+                f"model.init_from: {config['model.init_from']} is a run of {name}, not of {asked}. Leave "
+                f"{where_set(sys.argv[1:], 'model.name_or_path')} out, or pass `--model.name_or_path {name}`: the run "
+                "brings its model and tokenizer."
+            )
+        config["model.name_or_path"] = config["data.tokenizer"] = name
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add our callbacks; a fit logs to its run directory, an evaluation logs nowhere."""
+        config = self.config_init[self.subcommand]
+        self.best = config["checkpoint"]
+        trainer = config["trainer"]
+        run = run_of(self._checkpoint) if self._checkpoint is not None else None
+        given = allowed_callbacks(trainer.get("callbacks"), self.subcommand == "fit")
+        callbacks = [*given, self.watch, EvaluationSignals(self.stop)]
+        if self.subcommand != "fit":
+            kwargs["logger"] = False
+            if self.subcommand != "validate":
+                self.writer = PredictionWriter(*self._place_of_predictions(run))
+            callbacks.append(self.writer or self.pages)
+        else:
+            check_monitors(given, self.model.task)
+            self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
+            # The directory first, which opens the curves; the clock of the steps last of those that take time.
+            callbacks += [self.directory, EpochLines(), self.pages, self.speed, self.clock]
+            callbacks += [ProgressLines(self.clock, self.speed)]
+            callbacks += [*early_stop(self._setting("early_stopping"), self.best, trainer), self.last]
+            if (folder := job_folder()) is not None:
+                callbacks.append(JobProgress(folder, self.best.monitor))
+            if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same
+                kwargs["logger"] = self._run_logger(run, curves=trainer.get("logger") is not False)
+        if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+            callbacks.append(Bar(self.clock))
+        try:
+            made = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
+            raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+        check_processes(made)
+        check_accumulation(made)
+        return made
+
+    def _place_of_predictions(self, run: Run | None) -> tuple[Path, str]:
+        """Folder, and what precedes the names of files on other rows than the run's own."""
+        task = self._setting("data.task")
+        if run is not None:
+            return run.predictions, run.prefix(task)
+        if self._checkpoint is not None:
+            return self._checkpoint.absolute().parent / "predictions", ""
+        return Path(self._setting("trainer.default_root_dir") or ".") / "predictions", f"{task}-"
+
+    def _run_logger(self, run: Run | None, curves: bool) -> RunLogger:
+        """The logger of a new run, or of the one that is continued."""
+        if run is not None:
+            path = run.path.absolute()
+            return RunLogger(path.parent.parent, path.parent.name, path.name, curves)
+        root = Path(self._setting("trainer.default_root_dir") or ".") / LOGS
+        return RunLogger(root, self._setting("data.task"), None, curves)

@@ -1,0 +1,230 @@
+"""Command lines of `tune` and `suite`: their own settings, and those of `fit` that they pass on."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from glue_lit.cli.parse_errors import explain
+from glue_lit.engine.driver import Executor
+from glue_lit.engine.local_slots import LocalSlots
+from glue_lit.errors import UsageError
+from glue_lit.runs.config_file import check_config, config_files, where_set
+
+_ENGINE = "engine"
+_RANGES = {
+    "patience": (1, 10**9), "slots": (1, 10_000), "gpus_per_job": (0, 1000), "cpus_per_job": (1, 10_000),
+    "retries": (0, 10**9),
+}  # fmt: skip
+
+
+@dataclass
+class Engine:
+    """Where trainings run, and how many at once.
+
+    Args:
+        executor: local for this machine, ray for a Ray cluster.
+        slots: How many at once; null for one a GPU (1 without), or for as many as the cluster has room for.
+        gpus_per_job: GPUs of each; null for 1, if there are any.
+        cpus_per_job: Processor threads of each; null to divide those of this machine (no more than $OMP_NUM_THREADS, if
+            that is set), 1 on a cluster.
+        address: Of a running Ray cluster (auto finds one); null starts one on this machine.
+        retries: How often Ray starts a training again whose node was lost.
+        patience: So many failures of the same kind in a row end everything.
+    """
+
+    executor: Literal["local", "ray"] = "local"
+    slots: int | None = None
+    gpus_per_job: int | None = None
+    cpus_per_job: int | None = None
+    address: str | None = None
+    retries: int = 3
+    patience: int = 3
+
+
+def open_executor(engine: Engine) -> Executor:
+    """The executor that the settings ask for.
+
+    Raises:
+        UsageError: It cannot be had.
+    """
+    for name, (least, most) in _RANGES.items():
+        value = getattr(engine, name)
+        if value is not None and not least <= value <= most:
+            allowed = f"{least} or more" if value < least else f"up to {most}"
+            raise UsageError(f"--engine.{name}: got {value}, allowed: {allowed}.")
+    if engine.executor == "local":
+        if engine.address is not None:
+            raise UsageError("--engine.address goes with `--engine.executor ray`.")
+        return LocalSlots(engine.slots, engine.gpus_per_job, engine.cpus_per_job)
+    from glue_lit.engine.ray_cluster import RayCluster
+
+    return RayCluster(engine.slots, engine.gpus_per_job, engine.cpus_per_job, engine.address, engine.retries)
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise UsageError(explain(self, message, sys.argv[1:])) from ex
+
+
+def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, Engine, list[str]]:
+    """Read the command line.
+
+    Args:
+        command: ``tune`` or ``suite``; also the section of its own settings.
+        settings: Class of its own settings.
+        arguments: All after the command.
+
+    Returns:
+        Its own settings, those of the engine, and the arguments of `fit`.
+
+    Raises:
+        UsageError: Something is wrong with them.
+    """
+    also = "All other flags and configuration keys are those of `glue-lit fit`, for every training."
+    parser = _Parser(prog=f"glue-lit {command}", description=also, allow_abbrev=False)
+    parser.add_argument("--config", action="config", help="Configuration file; several, the later one wins.")
+    parser.add_class_arguments(settings, command)
+    parser.add_class_arguments(Engine, _ENGINE)
+    sections = (command, _ENGINE)
+    own, rest = _own_flags(arguments, sections)
+    if {"-h", "--help"} & set(rest):
+        own = ["--help"]
+    with tempfile.TemporaryDirectory() as folder:
+        split = {}
+        for number, file in enumerate(config_files(rest)):
+            check_config(file)
+            split[file] = _split(Path(file), sections, Path(folder, str(number)))
+        configs = [part for ours, _ in split.values() if ours is not None for part in ("--config", str(ours))]
+        found: Namespace = parser.instantiate(parser.parse_args([*configs, *own]))
+        passed_on = _replaced(rest, {file: theirs for file, (_, theirs) in split.items()})
+        return found[command], found[_ENGINE], passed_on
+
+
+def check_logger(settings: Mapping[str, Any]) -> None:
+    """Stop at a logger of another kind, whose folders the results of many trainings would not be found in.
+
+    Raises:
+        UsageError: There is one.
+    """
+    if (settings.get("trainer") or {}).get("logger") not in (None, True, False):
+        raise UsageError(
+            "trainer.logger: a search or a suite reads the scores from the runs that glue-lit writes itself. "
+            "Leave it out; `glue-lit fit` takes any of Lightning's."
+        )
+
+
+def check_contradictions(arguments: Sequence[str], decided: Mapping[str, str], in_files: bool = False) -> None:
+    """Stop at a setting of `fit` that every training would be given another value for.
+
+    Args:
+        arguments: Those of `fit`, which all trainings begin with.
+        decided: By dotted key what decides it, as the message names it, and what to do.
+        in_files: Whether a configuration file counts, too: most hold defaults that a search is there to replace.
+
+    Raises:
+        UsageError: A flag or a variable gives one; the message names both.
+    """
+    flags = [argument.partition("=")[0].removeprefix("--") for argument in arguments if argument.startswith("--")]
+    for key, by in decided.items():
+        given = [f"--{flag}" for flag in flags if flag == key or flag.startswith(f"{key}.")]
+        variable = f"GLUE_LIT_FIT__{key.upper().replace('.', '__')}"
+        given += [f"${variable}"] if variable in os.environ else []
+        if in_files and (place := where_set(arguments, key)) != key:
+            given.append(place)
+        if given:
+            raise UsageError(f"{given[0]} contradicts {by}")
+
+
+def _own_flags(arguments: Sequence[str], sections: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The flags of our own sections with their values, and the other arguments."""
+    own: list[str] = []
+    rest: list[str] = []
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        name, equals, _ = argument.partition("=")
+        is_own = name.startswith("--") and name.removeprefix("--").split(".")[0] in sections
+        (own if is_own else rest).append(argument)
+        position += 1
+        if is_own and not equals:
+            while position < len(arguments) and not arguments[position].startswith("--"):
+                own.append(arguments[position])
+                position += 1
+    return own, rest
+
+
+def _split(file: Path, sections: tuple[str, ...], folder: Path) -> tuple[Path | None, Path | None]:
+    """A configuration file as two: our sections, and those of `fit`; each keeps its place in the file."""
+    text = file.read_text(encoding="utf-8")
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    lines = text.splitlines()
+    ours = [""] * len(lines)
+    has_rest = False
+    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+        if key.value not in sections:
+            has_rest = True
+            continue
+        end = value.end_mark.line + (1 if value.end_mark.column else 0)
+        for number in range(key.start_mark.line, max(end, key.start_mark.line + 1)):
+            ours[number], lines[number] = lines[number], ""
+    if not any(ours):
+        return None, file
+    folder.mkdir()
+    (folder / file.name).write_text("\n".join(ours) + "\n", encoding="utf-8")
+    if not has_rest:
+        return folder / file.name, None
+    return folder / file.name, _kept(file, "\n".join(lines) + "\n")
+
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []  # until this process ends: `fit` reads them later
+
+
+def _kept(file: Path, text: str) -> Path:
+    _KEPT.append(tempfile.TemporaryDirectory())
+    path = Path(_KEPT[-1].name) / file.name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _replaced(arguments: Sequence[str], files: dict[str, Path | None]) -> list[str]:
+    """The arguments with other configuration files in the place of some, which may be none."""
+    found: list[str] = []
+    position = 0
+    while position < len(arguments):
+        name, equals, value = arguments[position].partition("=")
+        position += 1
+        if name not in ("--config", "-c"):
+            found.append(arguments[position - 1])
+            continue
+        if not equals:
+            value = arguments[position]
+            position += 1
+        if (file := files[value]) is not None:
+            found += ["--config", str(file)]
+    return found
+
+
+def full_configurations(arguments: Sequence[Sequence[str]]) -> list[str]:
+    """The configurations that `fit` makes of several lists of arguments, as YAML.
+
+    One process reads them all: starting it takes longer than reading ten.
+
+    Raises:
+        UsageError: It finds something wrong with one of them.
+    """
+    command = [sys.executable, "-m", "glue_lit.cli.print_configurations"]
+    done = subprocess.run(command, input=json.dumps(arguments), capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["nothing was said"]
+        raise UsageError(said[-1].removeprefix("glue-lit: error: "))
+    found: list[str] = json.loads(done.stdout)
+    return found

@@ -1,0 +1,212 @@
+"""What a run says when it starts and when it ends, and the record it leaves."""
+
+import math
+import shlex
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+
+from glue_lit.data.custom_source import says
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.rows import without_id
+from glue_lit.encoder.trained_embedding import parameter_counts
+from glue_lit.errors import Stopped
+from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.resampling import intervals
+from glue_lit.runs.run import LOGS, find_runs
+from glue_lit.system.console import print_list, say
+from glue_lit.tasks.glue import TaskSpec, log_prefix
+from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from glue_lit.training.callbacks.signals import requeue
+from glue_lit.training.callbacks.speed import TrainingSpeed
+from glue_lit.training.classifier import SequenceClassifier
+
+
+def say_data(data: GLUEDataModule, stage: str) -> None:
+    """Which task, from where, how many rows."""
+    rows = ", ".join(f"{name} {len(data.dataset(name, stage)):,}" for name in data.splits_for(stage))
+    known = {"hub": "Hub", "demo": "demo corpus"}
+    source = known.get(data.hparams["source"]) or shown(Path(data.hparams["source"]))
+    say(f"{data.task.title} ({data.task.name}), {source}: {rows}")
+    if stage == "fit" and (note := data.padding_note) is not None:
+        say(note)
+    for line in says(data.custom, data.hparams["source"]) if data.custom.text_columns and stage == "fit" else ():
+        say(line)
+    for name in data.splits_for(stage) if data.custom.id is not None else ():
+        if (wrong := without_id(data.split(name))) is not None:
+            say(f"data.custom.id {data.custom.id!r}, {name}: {wrong}")
+
+
+def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
+    """Which pretrained model, how large, on what."""
+    count, trained = parameter_counts(model)
+    of_them = f" ({_millions(trained)} trained)" if trained < count else ""
+    place = f"{trainer.world_size} x {trainer.strategy.root_device.type}, {_precision(trainer)}"
+    name = model.hparams["name_or_path"]
+    origin = model.hparams["init_from"]
+    if origin is not None:
+        say(f"Encoder of {shown(Path(origin))}, {'and its head' if model.has_trained_head else 'new head'}")
+    head = ", head kept (its labels are the task's)" if model.has_trained_head and origin is None else ""
+    name = shown(Path(name)) if Path(name).is_absolute() else name
+    say(f"{name}, {_millions(count)} parameters{of_them}{head}, on {place}")
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e6:.3f} M"
+
+
+def _precision(trainer: Trainer) -> str:
+    """The precision in words: what a user compares scores by."""
+    return {"32-true": "float32", "bf16-mixed": "bfloat16 with float32 weights"}.get(
+        str(trainer.precision), str(trainer.precision)
+    )
+
+
+def score_intervals(task: TaskSpec, predicted: Mapping[str, Predicted]) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of an evaluation's metrics by their logged names, the same as in a report.
+
+    Args:
+        task: Names the metrics.
+        predicted: By split, the labelled rows.
+    """
+    return {
+        f"{log_prefix(split)}/{name}": ends
+        for split, rows in predicted.items()
+        for name, ends in intervals(task.metrics, rows.gold, rows.values, task.positive).items()
+    }
+
+
+def say_next(data: GLUEDataModule, best: Path, default_root_dir: str | None, has_curves: bool = True) -> None:
+    """Where the checkpoint is, and the commands that a user wants next."""
+    run, logs = best.parent.parent, Path(default_root_dir or ".") / LOGS
+    newest = [other.path.absolute() for other in find_runs(logs)[-1:]] == [run.absolute()]
+    place = f" --trainer.default_root_dir {default_root_dir}" if default_root_dir else ""
+    say(f"Checkpoint  {shown(best)}")
+    say(f"Score it    glue-lit validate {f'--ckpt_path best{place}' if newest else f'--run {shlex.quote(shown(run))}'}")
+    if has_curves:
+        say(f"Curves      tensorboard --logdir {logs if newest else shlex.quote(shown(run))}")
+    if data.hparams["source"] == "demo":
+        say("These figures are of the demo corpus, not of GLUE. Real GLUE:")
+        say(f"            glue-lit fit --config configs/{data.task.name}.yaml")
+
+
+def say_collapsed(model: SequenceClassifier) -> None:
+    """Say so if the model gives all rows one label: its accuracy can look fine."""
+    for split, counts in model.predicted.items():
+        given = [label for label, count in counts.items() if count]
+        rows = sum(counts.values())
+        if len(given) == 1 and rows > 1:
+            say(
+                f"The model has collapsed: it gives all {rows:,} rows of {split} the label {given[0]}. "
+                "A lower --model.learning_rate, --model.warmup 0.1 or another seed usually helps."
+            )
+
+
+def say_unscored(trainer: Trainer) -> None:
+    """Say why a fit has no score."""
+    if not trainer.global_step:
+        say("Nothing was trained, so there is no best checkpoint and no score.")
+        return
+    why = " (trainer.limit_val_batches is 0)" if trainer.limit_val_batches == 0 else ""
+    say(f"Nothing was validated{why}, so there is no best checkpoint and no score.")
+    say("Score it    glue-lit validate --ckpt_path last")
+
+
+def say_skipped(model: SequenceClassifier) -> None:
+    """Say how many optimizer steps were left out, if any were."""
+    if model.guard.skipped:
+        say(f"{model.guard.skipped} optimizer steps were left out, since their gradient was not finite.")
+
+
+def say_speed(speed: TrainingSpeed, trainer: Trainer) -> None:
+    """How fast training was, without start-up and evaluation."""
+    samples, tokens, padding = speed.record(trainer).values()
+    if samples is not None and tokens is not None and padding is not None:
+        say(f"Speed       {samples:,.0f} samples/s, {tokens:,.0f} tokens/s, {padding:.1%} padding")
+
+
+def advice(last: LastCheckpoint | None) -> str | None:
+    """How to go on after an error, if this fit has left a checkpoint."""
+    if last is None or last.saved_at is None:
+        return None
+    return f"The last checkpoint is of step {last.saved_at}. Go on from it: {_way_on(last)}"
+
+
+def _way_on(last: LastCheckpoint) -> str:
+    return f"glue-lit fit --run {shlex.quote(shown(last.path.parent.parent))} --ckpt_path last"
+
+
+def say_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheckpoint) -> None:
+    """What a fit leaves that a signal has stopped, and how to go on; of other commands, nothing is left."""
+    if last is None:
+        return
+    name = signal.Signals(stopped.signum).name
+    say("")
+    say(f"Stopped by {'Ctrl-C' if stopped.signum == signal.SIGINT else name}.")
+    if last.saved_at is None and not last.path.is_file():
+        say("Nothing was trained yet, so there is nothing to go on from; start again.")
+        return
+    if best.best_model_score is not None:
+        say(f"Best so far {best.monitor} {float(best.best_model_score):.4f}")
+    step = "as it was: nothing was trained since" if last.saved_at is None else f"step {last.saved_at}"
+    say(f"Checkpoint  {shown(last.path)}, {step}")
+    say(f"Go on       {_way_on(last)}")
+    if name == "SIGUSR1" and requeue():
+        say("SLURM will run this job again, and it will go on.")
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    path, here = path.absolute(), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def print_scores(
+    title: str,
+    task: TaskSpec,
+    scores: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    epoch: int | None = None,
+) -> None:
+    """Print every metric of an evaluation, the monitored one marked with a star.
+
+    Args:
+        title: What was scored.
+        task: Names the metrics.
+        scores: By logged name.
+        intervals: 95 % intervals by logged name, as far as there are any.
+        epoch: That of the checkpoint, where it was the best of several.
+    """
+    rows = []
+    intervals = intervals or {}
+    columns = ("split", "metric", "value", *(("95 % interval",) if intervals else ()))
+    columns += () if epoch is None else ("best epoch",)
+    for split in (*task.validation_splits, *task.test_splits):
+        for name in (*task.metrics, "loss"):
+            key = f"{log_prefix(split)}/{name}"
+            if key in scores:
+                cells = [split, name + (" *" if key == task.monitor else ""), _figure(name, scores[key])]
+                cells += [_interval(intervals.get(key))] if intervals else []
+                rows.append(cells if epoch is None else [*cells, str(epoch)])
+    if not sys.stdout.isatty():
+        say(title)
+    print_list(title, columns, rows, right=("value", "best epoch"))
+    if any(row[1].startswith("f1") for row in rows):
+        say(f"F1 is of the label {task.positive_label}.")
+    if any(row[2] == "undefined" for row in rows):
+        say("A correlation is undefined where all predictions (or all gold scores) are the same.")
+    if any(row[2] == "nan" for row in rows):
+        say("A loss that is not a number (nan): the model has diverged.")
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None or math.isnan(ends[0]) else f"{ends[0]:.4f} to {ends[1]:.4f}"
+
+
+def _figure(name: str, value: float) -> str:
+    if math.isnan(value):
+        return "nan" if name == "loss" else "undefined"
+    return f"{value:.6f}"

@@ -1,0 +1,131 @@
+"""The parser of the trainer's commands: which settings there are, and which of them are one."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import get_loader, set_dumper, set_loader
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from glue_lit.cli.parse_errors import explain, unmade
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.errors import UsageError
+from glue_lit.runs.config_values import Text, as_texts, dump_config, keep_texts, of_environment, spelled_out
+from glue_lit.tasks.custom import custom_of
+from glue_lit.training.callbacks.checkpoints import BestCheckpoint
+from glue_lit.training.classifier import SequenceClassifier
+
+# What differs from lightning.Trainer's own defaults: the notebook's five epochs, and a quiet screen.
+TRAINER_DEFAULTS = {
+    "max_epochs": 5,
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,  # all data are read and tokenised before training starts
+    "enable_model_summary": False,
+}
+
+
+def load_settings(text: str) -> Any:
+    """Values as jsonargparse reads them, but for those of keys that hold texts: these are as they are written."""
+    read = get_loader("yaml")
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return read(text)
+    paths = keep_texts(root)
+    if not paths:
+        return read(text)
+    values = read(yaml.serialize(root, allow_unicode=True))
+    if not isinstance(values, dict):  # `{a}` is a text to jsonargparse
+        return read(text)
+    for *sections, key in (path for path, is_custom in paths if is_custom):
+        inner = values
+        for section in sections:
+            inner = inner[section]
+        found = inner[key]
+        inner[key] = [_text(part) for part in found] if isinstance(found, list) else _text(found)
+    return values
+
+
+def _text(value: Any) -> Any:
+    return Text(value) if isinstance(value, str) else value
+
+
+MODE = "glue-lit"
+set_loader(MODE, load_settings, exceptions=(yaml.YAMLError,))
+set_dumper(MODE, dump_config)
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are one message, and which leaves labels and columns as they are written."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # jsonargparse makes the parsers of classes from this one, and names the mode itself.
+        settings: dict[str, Any] = {"allow_abbrev": False, "parser_mode": MODE, **kwargs}
+        super().__init__(*args, **settings)
+
+    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Parse a command with its flags; labels and columns in the environment are flags before all others."""
+        given = list(sys.argv[1:] if args is None else args)
+        of_command = of_environment(given[0], os.environ) if given else []
+        return super().parse_args(given[:1] + spelled_out([*of_command, *given[1:]]), *more, **options)
+
+    def instantiate_classes(self, *args: Any, **options: Any) -> Any:
+        """Make trainer, model, data and what they are given; a class that does not take its settings says why.
+
+        Raises:
+            UsageError: There is one.
+        """
+        try:
+            return super().instantiate_classes(*args, **options)
+        except ValueError as error:
+            if (said := unmade(str(error))) is None:
+                raise
+            raise UsageError(said) from error
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say what is wrong, without seventy lines of usage before it."""
+        if isinstance(ex, MemoryError):
+            raise ex
+        raise UsageError(explain(self, message, sys.argv[1:])) from ex
+
+
+def add_trainer_model_and_data(parser: LightningArgumentParser) -> None:
+    """Add their settings; a model's architecture comes from a checkpoint, never from a flag."""
+    parser.add_lightning_class_args(Trainer, "trainer")
+    parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
+    parser.add_class_arguments(SequenceClassifier, "model", fail_untyped=False, sub_configs=True, skip={"architecture"})
+    parser.add_lightning_class_args(GLUEDataModule, "data")
+
+
+def add_checkpoints(parser: LightningArgumentParser) -> None:
+    """Add what checkpoints are kept, and let model and data agree on what they share."""
+    parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+    parser.add_argument(
+        "--checkpoint_every",
+        type=PositiveInt | None,
+        default=None,
+        help="Write last.ckpt every so many optimizer steps too; null for the ends of epochs only.",
+    )
+    parser.add_argument(
+        "--early_stopping",
+        type=PositiveInt | None,
+        default=None,
+        metavar="PATIENCE",
+        help="End the fit after so many validations without a better value of what picks the best checkpoint (the "
+        "task's metric, or checkpoint.monitor); null to train to the end.",
+    )
+    parser.link_arguments("data.task", "model.task")
+    parser.link_arguments("data.custom", "model.custom", compute_fn=_settings)
+    parser.link_arguments("model.name_or_path", "data.tokenizer")
+    parser.link_arguments("model.revision", "data.revision")
+    parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
+
+
+def _settings(custom: Any) -> dict[str, Any] | None:
+    """The settings of a task of the user's own as plain values; nothing if there is none."""
+    values = custom.as_dict() if hasattr(custom, "as_dict") else custom_of(custom).settings()
+    return as_texts(values) if custom_of(values).text_columns else None

@@ -1,0 +1,47 @@
+"""What `fit` makes of its arguments, in a process of its own: the driver of a search or a suite needs no torch.
+
+    echo '[["--config", "configs/cola.yaml"]]' | python -m glue_lit.cli.print_configurations
+
+Reads lists of arguments and writes the configuration (YAML) of each; `engine.settings.full_configurations` asks.
+"""
+
+import gc
+import io
+import json
+import sys
+from contextlib import redirect_stdout
+
+from glue_lit.errors import GlueLitError
+from glue_lit.system.system_errors import check_memory_limit
+
+
+def main() -> None:
+    """Answer; ends with 1 and what is wrong where `fit` would not take one of them."""
+    from glue_lit.system.library_warnings import hush
+
+    try:
+        check_memory_limit()
+    except GlueLitError as error:
+        sys.exit(f"glue-lit: error: {error}")
+    hush()
+    gc.disable()  # as `__main__` does; it ends before there is anything to collect
+    from glue_lit.cli.trainer_commands import GlueLitCLI
+
+    gc.freeze()
+    found = []
+    for arguments in json.load(sys.stdin):
+        sys.argv = ["glue-lit", "fit", *arguments, "--print_config"]
+        try:
+            with redirect_stdout(io.StringIO()) as printed:
+                GlueLitCLI()
+        except GlueLitError as error:
+            sys.exit(f"glue-lit: error: {error}")
+        except SystemExit as end:  # which is how jsonargparse ends after printing
+            if end.code:
+                raise
+        found.append(printed.getvalue())
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""From what the user typed to a full command line: which run, which configuration, which checkpoint.
+
+`glue-lit validate --ckpt_path best` becomes `glue-lit validate --config RUN/config.yaml --ckpt_path
+RUN/checkpoints/best.ckpt`. It is done on the command line itself, before it is parsed: the run's
+configuration comes first, so that all the user says wins over it, and Lightning starts the other
+processes of a DDP run from the same line.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from glue_lit.errors import RunError, UsageError
+from glue_lit.runs.config_file import config_files, find_key
+from glue_lit.runs.config_values import as_flag
+from glue_lit.runs.run import LOGS, Run, newest_run, open_run, run_of, run_of_job
+from glue_lit.system.console import say
+from glue_lit.tasks.glue import TASKS
+
+TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+
+
+def resolve_arguments(arguments: Sequence[str]) -> list[str]:
+    """Replace ``--run`` and a named ``--ckpt_path`` by the configuration and the file that they stand for.
+
+    Args:
+        arguments: The command and its flags, e.g. ``["validate", "--ckpt_path", "best"]``.
+
+    Raises:
+        UsageError: Something would be scored without a checkpoint, or a flag lacks its value.
+        RunError: There is no such run or checkpoint.
+    """
+    command, rest = arguments[0], list(arguments[1:])
+    if command not in TRAINER_COMMANDS or {"-h", "--help", "--print_config"} & {a.partition("=")[0] for a in rest}:
+        return list(arguments)
+    run_given, without_run = _take(rest, "--run")
+    wanted, others = _take(without_run, "--ckpt_path")
+    if wanted is None and command == "fit":
+        if run_given is not None:
+            raise UsageError(
+                "--run: `fit` continues a run with `--ckpt_path last` beside it; leave --run out for a new one."
+            )
+        requeued = _requeued(list(arguments), others)
+        if requeued is None:
+            return list(arguments)
+        wanted, run_given = "last", str(requeued.path)
+    if wanted is None and run_given is None:
+        if setting(others, "model.name_or_path") is not None:
+            return list(arguments)  # a model that was fine-tuned elsewhere; whether it was is seen when it is loaded
+        raise UsageError(
+            f"`{command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, "
+            f"or `--run DIR`. Without one, an untrained model would be {_DONE[command]}. A model that was fine-tuned "
+            "elsewhere: `--model.name_or_path MODEL`."
+        )
+    run, file = locate("best" if wanted is None else wanted, run_given, others)
+    if command == "fit" and wanted == "last" and run is not None:
+        file = _readable(run, file)
+    configured = ["--config", str(run.config)] if run is not None else _from_checkpoint(file)
+    return [command, *configured, *others, "--ckpt_path", str(file)]
+
+
+_DONE = {"validate": "scored", "test": "scored", "predict": "asked"}
+
+
+def _take(arguments: list[str], flag: str) -> tuple[str | None, list[str]]:
+    """The last value of ``flag``, and the arguments without it."""
+    value, others, position = None, [], 0
+    while position < len(arguments):
+        argument = arguments[position]
+        name, equals, inline = argument.partition("=")
+        if name != flag:
+            others.append(argument)
+        elif equals:
+            value = inline
+        elif position + 1 == len(arguments) or arguments[position + 1].startswith("--"):
+            raise UsageError(f"{flag} needs a value.")
+        else:
+            position += 1
+            value = arguments[position]
+        position += 1
+    return value, others
+
+
+def locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run | None, Path]:
+    """The run and the checkpoint file that the user means.
+
+    Args:
+        wanted: ``best``, ``last`` or a file.
+        run_given: Value of ``--run``.
+        others: The other arguments, which may say where runs are and of which task.
+
+    Raises:
+        RunError: There is no such run or checkpoint.
+    """
+    if wanted not in ("best", "last"):
+        file = Path(wanted)
+        if not file.is_file():
+            raise RunError(f"--ckpt_path: there is no file {wanted!r}. Allowed: best, last, or a .ckpt file.")
+        return (open_run(Path(run_given)) if run_given is not None else run_of(file)), file
+    if run_given is not None:
+        run = open_run(Path(run_given))
+    else:
+        root = _of_place(others, "trainer.default_root_dir")
+        run = newest_run(Path(root or ".") / LOGS, _trained_as(_of_place(others, "data.task")))
+    return run, run.checkpoint(wanted)
+
+
+def _requeued(command: list[str], others: list[str]) -> Run | None:
+    """The run that this SLURM job had begun before it was requeued, to be continued by the same command."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
+        return None
+    run = run_of_job(Path(_of_place(others, "trainer.default_root_dir") or ".") / LOGS, job, command)
+    if run is not None:
+        say(f"SLURM has restarted job {job}: going on with {run.path}.")
+    return run
+
+
+def _readable(run: Run, last: Path) -> Path:
+    """The last checkpoint, or the best one where the last is not whole; the user is told."""
+    from glue_lit.runs.checkpoints import check_undamaged, read_checkpoint, unfinished
+
+    if unfinished(run.checkpoints):
+        say("The run ended while a checkpoint was being written; that one is left out.")
+    try:
+        read_checkpoint(last)
+        check_undamaged(last)
+    except RunError as error:
+        best = run.checkpoints / "best.ckpt"
+        if not best.is_file():
+            raise
+        read_checkpoint(best)
+        check_undamaged(best)
+        say(f"{error} Going on from {best} instead.")
+        return best
+    return last
+
+
+def _trained_as(task: str | None) -> str | None:
+    """The task whose runs can work on ``task``."""
+    spec = TASKS.get(task or "")
+    return (spec.trained_as or spec.name) if spec else task
+
+
+_NULL = ("null", "~", "")
+
+
+def setting(arguments: list[str], key: str) -> str | None:
+    """Value of a dotted key, as far as flags and then ``--config`` files give one."""
+    value, _ = _take(arguments, f"--{key}")
+    if value is not None:
+        return None if value in _NULL else value
+    for file in reversed(config_files(arguments)):
+        found = find_key(file, key)
+        if found is not None and isinstance(found[1], str):
+            return found[1]
+    return None
+
+
+def _of_place(arguments: list[str], key: str) -> str | None:
+    """What says where runs are, and of which task: as `setting`, and in the environment, too, as for the fit itself."""
+    variable = f"GLUE_LIT_{''.join(sys.argv[1:2])}__{key.replace('.', '__')}".upper()
+    return setting(arguments, key) or os.environ.get(variable) or None
+
+
+# Not whether code may be run, nor what belongs to the machine.
+_OF_DATA = (
+    "task", "source", "batch_size", "group_by_length", "tokens_per_batch", "eval_batch_size", "max_length",
+    "train_limit", "both_orders", "validation_limit", "test_limit", "seed",
+)  # fmt: skip
+_OF_MODEL = (
+    "name_or_path", "revision", "attention", "learning_rate", "weight_decay", "schedule", "warmup", "max_grad_norm",
+    "non_finite", "label_smoothing", "r_drop", "dropout", "average", "freeze", "layer_decay", "adam_beta1",
+    "adam_beta2", "adam_eps",
+)  # fmt: skip
+
+
+def _from_checkpoint(file: Path) -> list[str]:
+    """Flags for a checkpoint outside any run: what its own hyper-parameters say of the task, model and data."""
+    from glue_lit.runs.checkpoints import read_checkpoint
+
+    saved = read_checkpoint(file)
+    flags: list[str] = []
+    for section, key, names in (
+        ("data", "datamodule_hyper_parameters", _OF_DATA),
+        ("model", "hyper_parameters", _OF_MODEL),
+    ):
+        values = saved.get(key) or {}
+        flags += [f"--{section}.{name}={values[name]}" for name in names if values.get(name) is not None]
+    custom = (saved.get("hyper_parameters") or {}).get("custom") or {}
+    if known := {name: value for name, value in custom.items() if value is not None}:
+        flags.append(f"--data.custom={as_flag(known)}")
+    precision = saved["glue_lit"].get("precision") if "glue_lit" in saved else None
+    return flags if precision is None else [*flags, f"--trainer.precision={precision}"]

@@ -1,0 +1,96 @@
+"""What the Trainer's settings may be where Lightning would take a number and fail, hang or train wrongly with it."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from glue_lit.errors import UsageError
+from glue_lit.training.processes import check_strategy_setting
+
+_MOST = 2**31 - 1
+_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0}
+_LARGEST_SEED = 2**32 - 1  # numpy's
+
+
+def check_seed(seed: Any) -> None:
+    """Stop at a seed that no random numbers can be drawn from.
+
+    Raises:
+        UsageError: It is out of range.
+    """
+    if not isinstance(seed, bool) and seed is not None and not 0 <= seed <= _LARGEST_SEED:
+        raise UsageError(f"seed_everything: got {seed}, allowed: 0 to {_LARGEST_SEED}.")
+
+
+def check_trainer(values: Mapping[str, Any], is_fit: bool) -> None:
+    """Stop at a setting of the Trainer that nothing can be trained with.
+
+    Args:
+        values: Those below ``trainer``.
+        is_fit: Whether to look at what only training needs.
+
+    Raises:
+        UsageError: A number is out of its range, or the strategy starts processes that cannot be followed.
+    """
+    _check_processes(values)
+    if not is_fit:
+        return
+    for name, least in _LEAST.items():
+        value = values.get(name)
+        if value is not None and not least <= value <= _MOST:
+            raise UsageError(f"trainer.{name}: got {value}, allowed: {least} to {_MOST}.")
+    if values.get("max_steps") == 0:
+        raise UsageError("trainer.max_steps: got 0, which trains nothing; allowed: 1 or more, or -1 for no limit.")
+    if isinstance(limit := values.get("max_time"), str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", limit):
+        raise UsageError(
+            f"trainer.max_time: got {limit!r}, allowed: days:hours:minutes:seconds in two digits each: 00:02:00:00."
+        )
+    if values.get("val_check_interval") in (0, 0.0):
+        raise UsageError(
+            "trainer.val_check_interval: got 0, allowed: a number of batches from 1 up, or above 0 and up to 1 for a "
+            "share of the epoch. `--trainer.limit_val_batches 0` validates never."
+        )
+    if values.get("overfit_batches"):
+        raise UsageError(
+            f"trainer.overfit_batches: got {values['overfit_batches']}, which takes the batches apart, into one row "
+            "each, and gives every device the same ones. `--data.train_limit N` trains on N rows."
+        )
+    if values.get("max_epochs") == -1 and (values.get("max_steps") or -1) < 0:
+        raise UsageError(
+            "trainer.max_epochs: got -1 (no end), but the learning rate follows a schedule, which needs one. Give a "
+            "number of epochs, or `--trainer.max_steps N` with it."
+        )
+
+
+def _check_processes(values: Mapping[str, Any]) -> None:
+    strategy, devices = values.get("strategy"), values.get("devices")
+    check_strategy_setting(strategy)
+    most = max(16, 4 * (os.cpu_count() or 1))
+    written = str(devices).strip()
+    if values.get("accelerator") == "cpu" and written.isdigit() and int(written) > most:
+        raise UsageError(
+            f"trainer.devices: got {written}, allowed on a processor: 1 to {most} here. Each is a process with its "
+            "own copy of the model."
+        )
+
+
+def complaint(error: Exception) -> str | None:
+    """Lightning's own word on a setting that turns out not to fit the data; ``None`` for any other error."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MisconfigurationException) or (
+        isinstance(error, ValueError) and text.startswith("`val_check_interval`")
+    ):
+        return f"trainer: {text}"
+    if isinstance(error, RuntimeError) and (late := re.match(r"Early stopping conditioned on metric `(.+?)`", text)):
+        logged = ", ".join(re.findall(r"`([^`]+)`", text.rpartition(":")[2]))
+        return (
+            f"trainer.callbacks: EarlyStopping waits for {late[1]}, which was not logged when it looked for it; there "
+            f"was {logged or 'nothing'}. Values of the training are logged every trainer.log_every_n_steps steps: "
+            "`--trainer.log_every_n_steps 1` logs them in time."
+        )
+    if isinstance(error, RuntimeError) and text.startswith("Error(s) in loading state_dict"):
+        return f"The checkpoint's weights are not those of the model that it describes ({text[:300]})."
+    return None

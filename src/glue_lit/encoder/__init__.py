@@ -1,0 +1,1 @@
+"""Find, build and adapt a Hugging Face model."""

@@ -1,0 +1,103 @@
+"""What some architectures cannot do, and a failure of a model's own code, each as one message."""
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from glue_lit.errors import GlueLitError, ModelError
+from glue_lit.system.system_errors import refusal
+
+PAGE = "docs/architectures.md"  # has every architecture with what works
+MIXED = ("bf16-mixed", "16-mixed")
+# Whose code stops where half precision and float32 meet, and what of it does.
+_NOT_MIXED = {
+    "deberta": "its attention is masked with float32's lowest number, which half precision does not have",
+    "xmod": "its language adapters' half precision is written into float32",
+}
+_MRA = "transformers.models.mra.modeling_mra"
+
+
+def check_runs_here(model: Any) -> None:
+    """Stop at a model that computes something else here than it should.
+
+    Args:
+        model: A Hugging Face model.
+
+    Raises:
+        ModelError: It is an MRA without its CUDA kernels: transformers puts zeros in the place of its attention, so
+            that every text has the same output.
+    """
+    if model.config.model_type == "mra" and getattr(sys.modules.get(_MRA), "mra_cuda_kernel", None) is None:
+        raise ModelError(
+            "model.name_or_path: got a model of the architecture mra, whose attention needs CUDA kernels that are not "
+            "loaded here: without them transformers computes zeros in its place, and every text has the same output. "
+            f"Take it to a machine with a GPU and the packages kernels and ninja, or take another model ({PAGE})."
+        )
+
+
+def why_not_mixed(model: Any) -> str | None:
+    """Why a model cannot be computed in mixed precision; ``None`` if it can."""
+    return _NOT_MIXED.get(model.config.model_type)
+
+
+def check_precision_of(model: Any, precision: str) -> None:
+    """Stop at a precision that a model's code does not run in.
+
+    Args:
+        model: A Hugging Face model.
+        precision: As the Trainer has it.
+
+    Raises:
+        ModelError: It is a mixed one, and the model one of those that cannot.
+    """
+    why = why_not_mixed(model)
+    if why is not None and precision in MIXED:
+        raise ModelError(
+            f"trainer.precision: got {precision}, which a model of the architecture {model.config.model_type} cannot "
+            f"be computed in: {why}. Pass `--trainer.precision 32-true`."
+        )
+
+
+def own_failure(model: Any, error: Exception) -> ModelError | None:
+    """One message for an error of the model's own code; ``None`` for what the system refuses, and for our own errors.
+
+    Args:
+        model: The Hugging Face model whose forward raised it.
+        error: What it raised.
+    """
+    if isinstance(error, GlueLitError) or refusal(error) is not None:
+        return None
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+    weights = next(model.parameters())
+    is_half = torch.is_autocast_enabled(weights.device.type) or weights.dtype in (torch.bfloat16, torch.float16)
+    advice = " It was computed in half precision; `--trainer.precision 32-true` may do." if is_half else ""
+    return ModelError(
+        f"A model of the architecture {model.config.model_type} cannot be run with these inputs: its own code stopped. "
+        f"{PAGE} says which architectures work, and what the others need.{advice} The library said: {reason}"
+    )
+
+
+def filled_for_training(model: Any, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A batch at the length that the model can be trained on: only Reformer asks for one.
+
+    Its axial positions take inputs of exactly as many tokens as they have places, and its attention works on chunks. In
+    evaluation it fills its inputs up itself, to whole chunks.
+
+    Args:
+        model: The Hugging Face model.
+        batch: ``input_ids`` and ``attention_mask``, ``(batch, length)``.
+    """
+    config = model.config
+    if config.model_type != "reformer" or not model.training:
+        return batch
+    length = batch["input_ids"].shape[1]
+    chunks = {getattr(config, f"{kind}_attn_chunk_length") for kind in config.attn_layers}
+    wanted = math.prod(config.axial_pos_shape) if config.axial_pos_embds else length + -length % math.lcm(*chunks)
+    missing = max(wanted - length, 0)
+    fill = {"input_ids": config.pad_token_id or 0}
+    return {name: pad(value, (0, missing), value=fill.get(name, 0)) for name, value in batch.items()}

@@ -1,0 +1,219 @@
+"""Names of models: the Hub, a folder, or a folder inside an installed package; and what to say if there is none."""
+
+import importlib.util
+import logging
+import os
+import re
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from glue_lit.errors import ModelError
+from glue_lit.system.console import note
+from glue_lit.system.files import read_json
+
+_Loaded = TypeVar("_Loaded")
+_PACKAGE = "pkg:"
+_MOST = {"num_labels": 1_000_000, "num_hidden_layers": 10_000, "n_layers": 10_000}
+_STILL_WAITING = (
+    "Still loading or waiting for {}, which is tried several times. Ctrl-C ends it; HF_HUB_OFFLINE=1 takes what is in "
+    "the cache without asking."
+)
+
+
+def resolve(name_or_path: str) -> str:
+    """Turn ``pkg:PACKAGE/FOLDER`` into the folder it names; leave Hub names and folders as they are.
+
+    The package is located, not imported: its code does not run.
+
+    Raises:
+        ModelError: The package is not installed, has no such folder, or a path names no folder.
+    """
+    if name_or_path.startswith(_PACKAGE):
+        package, _, folder = name_or_path.removeprefix(_PACKAGE).partition("/")
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            raise ModelError(
+                f"model.name_or_path {name_or_path!r}: no package {package!r} is installed. "
+                f"Install it, e.g. `pip install {package.replace('_', '-')}`."
+            )
+        path = Path(spec.submodule_search_locations[0], folder)
+        if not path.is_dir():
+            raise ModelError(f"model.name_or_path {name_or_path!r}: the package has no folder {folder!r}.")
+        return str(path)
+    looks_like_path = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
+    path = Path(name_or_path).expanduser()
+    if looks_like_path and not path.is_dir():
+        raise ModelError(f"model.name_or_path: there is no folder {name_or_path!r}.")
+    return str(path) if looks_like_path else name_or_path
+
+
+def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options: Any) -> _Loaded:
+    """Call a ``from_pretrained``; whatever goes wrong becomes one `ModelError` with the name and the ways out.
+
+    Args:
+        what: What is loaded, for the message: ``model``, ``tokenizer``, ``configuration``.
+        loader: The ``from_pretrained`` to call.
+        name_or_path: As in `resolve`.
+        options: Passed on.
+    """
+    place = resolve(name_or_path)
+    _check_files(place)
+    try:
+        with quiet(), nullcontext() if Path(place).is_dir() else waiting_for_hub():
+            if not Path(place).is_dir():
+                _check_config_on_hub(place, options.get("revision", "main"))
+            return loader(place, **options)
+    except ModelError:
+        raise
+    except Exception as error:  # OSError, ValueError, KeyError, ImportError, httpx's, safetensors' ...
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if len(reason) > 300:
+            reason = reason[:300] + " ..."
+        raise ModelError(
+            f"model.name_or_path: could not load the {what} of {name_or_path!r}. {_advice(place, error)} "
+            f"The library said: {reason}"
+        ) from error
+
+
+def commit_of(name_or_path: str, revision: str) -> str | None:
+    """The commit on the Hub that a model was loaded from, by its place in the cache; ``None`` for a folder.
+
+    Args:
+        name_or_path: As in `resolve`; loaded before.
+        revision: Branch, tag or commit.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    place = resolve(name_or_path)
+    if Path(place).is_dir():
+        return None
+    found = try_to_load_from_cache(place, "config.json", revision=revision)
+    match = re.search(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]", found) if isinstance(found, str) else None
+    return None if match is None else match[1]
+
+
+def _check_files(place: str) -> None:
+    """Stop at a folder with a pipe or a device in it: whoever opens one may wait, or read, for ever.
+
+    Raises:
+        ModelError: There is one.
+    """
+    try:
+        odd = [path for path in Path(place).iterdir() if path.exists() and not (path.is_file() or path.is_dir())]
+    except OSError:  # no folder, or one that cannot be listed: the library's to say
+        return
+    if odd:
+        raise ModelError(f"model.name_or_path: {odd[0]} is a pipe or a device, not a file. Take it out of the folder.")
+    values = None
+    with suppress(OSError, ValueError):  # the library's to say, too
+        values = read_json(Path(place, "config.json"))
+    if values is not None:
+        check_sizes(values if isinstance(values, dict) else {}, f"model.name_or_path: {Path(place, 'config.json')}")
+
+
+@lru_cache  # one question to the Hub for a model, whatever of it is loaded
+def _check_config_on_hub(name: str, revision: str) -> None:
+    """As for a folder, before the configuration is made into objects; raises what a ``from_pretrained`` does, too."""
+    from transformers import PreTrainedConfig
+
+    values, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
+    check_sizes(values, f"model.name_or_path: the configuration of {name!r}")
+
+
+def check_sizes(values: Mapping[str, Any], where: str) -> None:
+    """Stop at a configuration that would be built for hours: a name for each label, an object for each layer.
+
+    Args:
+        values: The configuration.
+        where: What it is, for the message.
+
+    Raises:
+        ModelError: A number is one that no model has.
+    """
+    for key, most in _MOST.items():
+        if isinstance(value := values.get(key), int) and value > most:
+            raise ModelError(f"{where}: {key} is {value}, which no model has (allowed: up to {most:,}).")
+
+
+def _advice(place: str, error: Exception) -> str:
+    if "trust_remote_code" in str(error):
+        return "It runs code of its own; if you trust its author, pass `--model.trust_remote_code true`."
+    if any(words in str(error) for words in ("attention implementation", "attn_implementation", "FlashAttention")):
+        return "Leave model.attention out, or pass `--model.attention eager`, which every architecture has."
+    if not Path(place).is_dir() and (page := downloaded_page(str(error))) is not None:
+        return (
+            f"What was downloaded is a web page, perhaps a proxy's or a log-in's: check $HTTPS_PROXY and $HF_ENDPOINT, "
+            f"remove {page}, and try again."
+        )
+    if Path(place).is_dir():
+        found = ", ".join(sorted(p.name for p in Path(place).iterdir())) or "nothing"
+        return f"The folder holds {found}; a model needs config.json, model.safetensors and tokenizer files."
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        return "HF_HUB_OFFLINE is set and it is not in the cache; pass a folder, or unset it."
+    if (unwritable := unwritable_cache()) is not None:
+        return unwritable
+    return (
+        "Check the spelling (a name as on huggingface.co: distilbert-base-uncased) and the network, or pass a folder."
+    )
+
+
+def unwritable_cache() -> str | None:
+    """What to do if the folder that downloads go to cannot be made or written, ``None`` if it can."""
+    from huggingface_hub.constants import HF_HOME
+
+    try:
+        Path(HF_HOME).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=HF_HOME):
+            return None
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        return f"Downloads cannot be kept in {HF_HOME} ({why}): set $HF_HOME to a folder that can be written."
+
+
+def downloaded_page(message: str) -> Path | None:
+    """The file that an error is about, if it is a web page in the place of what was asked for."""
+    for word in re.findall(r"'([^']+)'", message):
+        try:
+            with Path(word).open("rb") as file:
+                start = file.read(512).lstrip().lower()
+        except (OSError, ValueError):
+            continue
+        if start.startswith((b"<!doctype", b"<html")):
+            return Path(word)
+    return None
+
+
+@contextmanager
+def waiting_for_hub(seconds: float = 20.0) -> Iterator[None]:
+    """Say after so many seconds what is waited for: where nobody answers, the Hub's library tries for minutes."""
+    timer = threading.Timer(seconds, lambda: note(_STILL_WAITING.format(os.environ.get("HF_ENDPOINT", "the Hub"))))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' load report and bar: a new head is what fine-tuning is about, not a warning."""
+    from transformers.utils import logging as hf_logging
+
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity(logging.CRITICAL)
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()

@@ -1,0 +1,153 @@
+"""Slots of this machine, each for one training at a time."""
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import IO
+
+from glue_lit.engine.job import FOLDER_VARIABLE, Job
+from glue_lit.errors import RunError, UsageError
+from glue_lit.runs.locks import lock_run
+
+_PATIENCE = 120  # seconds for a process that was asked to stop
+
+
+@dataclass
+class _Child:
+    job: Job
+    slot: int
+    process: "subprocess.Popen[bytes]"
+    output: IO[bytes]
+
+
+class LocalSlots:
+    """Start jobs as processes here, as many at once as there are slots.
+
+    Args:
+        slots: How many; ``None`` for as many as there are groups of GPUs, 1 without a GPU.
+        gpus_per_job: GPUs of each job.
+        cpus_per_job: Threads of each job; ``None`` to divide those of this machine, with no more than OMP_NUM_THREADS.
+    """
+
+    def __init__(self, slots: int | None = None, gpus_per_job: int | None = None, cpus_per_job: int | None = None):
+        gpus = visible_gpus()
+        each = min(1, len(gpus)) if gpus_per_job is None else gpus_per_job
+        if each > len(gpus):
+            raise UsageError(f"--engine.gpus_per_job: got {each}, this machine has {len(gpus)} GPUs.")
+        most = len(gpus) // each if each else 1
+        self.slots = most if slots is None else slots
+        if self.slots < 1:
+            raise UsageError(f"--engine.slots: got {slots}, allowed: 1 or more.")
+        if each and self.slots > most:
+            raise UsageError(
+                f"--engine.slots: got {slots}, allowed: up to {most} ({len(gpus)} GPUs, {each} a job). "
+                "`--engine.gpus_per_job 0` keeps jobs off the GPUs."
+            )
+        self._gpus = [gpus[slot * each : (slot + 1) * each] for slot in range(self.slots)] if each else []
+        self._has_gpus = bool(gpus)
+        self._threads = cpus_per_job or most_threads(max(1, cores() // self.slots))
+        self._children: list[_Child] = []
+
+    @property
+    def free(self) -> int:
+        """How many jobs can be started now."""
+        return self.slots - len(self._children)
+
+    def start(self, job: Job) -> None:
+        """Begin a job, or go on with it."""
+        slot = min(set(range(self.slots)) - {child.slot for child in self._children})
+        environment = {"OMP_NUM_THREADS": str(self._threads)}
+        if self._has_gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus[slot]) if self._gpus else ""
+        process, output = spawn(job, environment)
+        self._children.append(_Child(job, slot, process, output))
+
+    def ended(self) -> list[tuple[Job, int]]:
+        """Jobs whose process has ended, with its exit status."""
+        over = [child for child in self._children if child.process.poll() is not None]
+        self._children = [child for child in self._children if child not in over]
+        for child in over:
+            child.output.close()
+        return [(child.job, child.process.returncode) for child in over]
+
+    def stop(self, job: Job) -> None:
+        """Ask a job to write its checkpoint and end."""
+        for child in self._children:
+            if child.job == job:
+                child.process.terminate()
+
+    def close(self, patience: float = _PATIENCE) -> None:
+        """End all jobs: those that do not do so within ``patience`` seconds are killed."""
+        for child in self._children:
+            child.process.terminate()
+        until = time.monotonic() + patience
+        while self._children and time.monotonic() < until:
+            self.ended()
+            time.sleep(0.1)
+        for child in self._children:
+            child.process.kill()
+            child.process.wait()
+        self.ended()
+
+
+def spawn(job: Job, environment: dict[str, str]) -> tuple["subprocess.Popen[bytes]", IO[bytes]]:
+    """Start the process of a job, in a session of its own: a Ctrl-C is for the driver, which then asks it to stop.
+
+    Raises:
+        RunError: Its folder cannot be written.
+    """
+    _wait_for_orphan(job)
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        output = job.output.open("ab")
+    except OSError as error:
+        raise RunError(f"Cannot write into {job.folder} ({error.strerror}).") from None
+    process = subprocess.Popen(
+        job.command(), env=os.environ | environment | {FOLDER_VARIABLE: str(job.folder)}, stdin=subprocess.DEVNULL,
+        stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    return process, output
+
+
+def _wait_for_orphan(job: Job) -> None:
+    """A process whose driver was killed writes its checkpoint before it ends; two must not train one run."""
+    until = time.monotonic() + _PATIENCE
+    while (run := job.run) is not None:
+        try:
+            handle = lock_run(run)
+        except RunError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+            continue
+        if handle is not None:
+            os.close(handle)
+        return
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def most_threads(share: int) -> int:
+    """A job's share of the processors, but no more threads than the user allows a process.
+
+    On a machine that others use too, threads without a processor of their own wait for each other in circles: a
+    training with two of them on the one that was left took more than ten times as long as with one.
+    """
+    allowed = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list has a number for each level
+    return min(share, int(allowed)) if allowed.isdecimal() and int(allowed) else share
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that trainings may use; found without CUDA, which would take memory on each."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
+    try:
+        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [str(n) for n, _ in enumerate(line for line in found.stdout.splitlines() if line.startswith("GPU "))]

@@ -1,0 +1,106 @@
+"""What a suite has come to: tables in the terminal and as Markdown, CSV and JSON."""
+
+import csv
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glue_lit.engine.suite_plan import Planned
+from glue_lit.evaluation.glue_average import GLUE, Figure, glue_average, task_figures, task_score
+from glue_lit.system.console import duration, print_table, say
+from glue_lit.system.files import whole_file, write_metrics, write_text
+from glue_lit.tasks.glue import get_task
+
+COLUMNS = ("task", "metric", "mean ± std", "n", "time")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of a suite, to be written into its folder.
+
+    Args:
+        name: Of the suite.
+        seeds: Seeds of each training.
+        majority: Scores, from 0 to 1, of the tasks that are not trained but given the commonest label.
+        left_out: Tasks that do not count in the average.
+    """
+
+    name: str
+    seeds: Sequence[int]
+    majority: Mapping[str, float]
+    left_out: Sequence[str]
+
+    def write(self, jobs: Sequence[Planned], folder: Path) -> dict[str, Any]:
+        """Print the results of all models, and write results.md, results.csv and results.json; returns the last."""
+        table: list[tuple[str, ...]] = []
+        record: dict[str, Any] = {"suite": self.name, "seeds": list(self.seeds), "models": {}}
+        text = []
+        for model in dict.fromkeys(planned.model for planned in jobs):
+            of_model = [planned for planned in jobs if planned.model == model]
+            name = model or _name_of(of_model)
+            rows, said, record["models"][name] = self._of_model(of_model)
+            print_table(f"{name}, times 100", COLUMNS, rows, right=COLUMNS[2:])
+            say(said)
+            lines = (f"| {' | '.join(row)} |" for row in (COLUMNS, ("---",) * len(COLUMNS), *rows))
+            text += [f"## {name}", "", *lines, "", said, ""]
+            table += [(name, *row) for row in rows]
+        write_text(folder / "results.md", "\n".join([f"# Suite {self.name}: dev scores times 100", "", *text]))
+        with whole_file(folder / "results.csv") as file:
+            csv.writer(file, lineterminator="\n").writerows([("model", *COLUMNS), *table])
+        write_metrics(folder / "results.json", record)
+        say(f"Results     {folder / 'results.md'}, results.csv, results.json")
+        say(f"Picture     glue-lit report {shlex.quote(str(folder))}")
+        return record
+
+    def _of_model(self, jobs: Sequence[Planned]) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
+        """The rows of a model's table, what is said of its average, and all of it for the JSON file."""
+        figures, scores, seconds = _by_task(jobs)
+        scores |= {task: [score] * len(self.seeds) for task, score in self.majority.items()}
+        average = glue_average(scores, self.left_out)
+        rows: list[tuple[str, ...]] = [
+            (task, one.name, str(one), str(one.count), duration(seconds[task]))
+            for task, found in figures.items() for one in found
+        ]  # fmt: skip
+        rows += [
+            (task, f"{', '.join(get_task(task).metrics)} of the commonest label", f"{100 * score:.2f}", "", "")
+            for task, score in self.majority.items()
+        ]
+        record = {
+            "tasks": {task: [vars(one) for one in found] for task, found in figures.items()},
+            "majority": {task: 100 * score for task, score in self.majority.items()},
+            "left_out": list(self.left_out),
+            "average": None if average is None else vars(average),
+            "wall_seconds": seconds,
+        }
+        return rows, self._said_of(average, scores), record
+
+    def _said_of(self, average: Figure | None, scores: Mapping[str, Sequence[float]]) -> str:
+        counted = [task for task in GLUE if task not in self.left_out]
+        how = [f"without {', '.join(self.left_out)}"] if self.left_out else []
+        how += [f"{', '.join(self.majority)} by the commonest label"] if self.majority else []
+        if average is not None:
+            return ", ".join([f"GLUE average of {len(counted)} tasks: {average} (n {average.count})", *how])
+        missing = [task for task in counted if len(scores.get(task, ())) < len(self.seeds)]
+        return f"No GLUE average: {', '.join(missing)} not complete."
+
+
+def _by_task(
+    jobs: Sequence[Planned],
+) -> tuple[dict[str, list[Figure]], dict[str, list[float]], dict[str, float]]:
+    """Figures, scores for the average, and seconds of training, by task."""
+    figures, scores, seconds = {}, {}, {}
+    for task in dict.fromkeys(planned.task for planned in jobs):
+        results = [r for planned in jobs if planned.task == task and (r := planned.job.result) is not None]
+        if not results:
+            continue
+        figures[task] = task_figures(get_task(task), results)
+        scores[task] = [task_score(get_task(task), result["metrics"]) or 0.0 for result in results]
+        seconds[task] = sum(result.get("wall_seconds") or 0.0 for result in results)
+    return figures, scores, seconds
+
+
+def _name_of(jobs: Sequence[Planned]) -> str:
+    """The model's name by its runs, where the configuration names it."""
+    return next((str(r["model"]) for planned in jobs if (r := planned.job.result) is not None), "model")

@@ -1,0 +1,86 @@
+"""What was predicted against what is right: a confusion matrix, or a cloud of scores. Needs matplotlib alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from glue_lit.evaluation.predicted import Values
+from glue_lit.evaluation.report.canvas import MUTED
+
+SCATTER_HEIGHT = 3.6  # inches
+_DOTS = 2_000
+_MOST_LABELS = 12  # in a confusion matrix; the rarer ones are put together
+
+
+def grouped(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> tuple[list[str], np.ndarray]:
+    """Labels and counts of a matrix with the rarest labels put together, where there are too many to read."""
+    matrix = np.array(counts)
+    if len(labels) <= _MOST_LABELS:
+        return list(labels), matrix
+    often = matrix.sum(axis=0) + matrix.sum(axis=1)
+    kept = np.sort(np.argsort(-often, kind="stable")[: _MOST_LABELS - 1])
+    rest = np.setdiff1d(np.arange(len(labels)), kept)
+    picks = np.zeros((_MOST_LABELS, len(labels)), dtype=int)
+    picks[np.arange(len(kept)), kept] = 1
+    picks[-1, rest] = 1
+    return [*(labels[place] for place in kept), f"({len(rest)} others)"], picks @ matrix @ picks.T
+
+
+def matrix_height(labels: int) -> float:
+    """Inches that so many labels take."""
+    return 1.2 + min(2.6, 0.55 * labels)
+
+
+def has_shares(labels: int) -> bool:
+    """Whether the cells have room for shares beside the counts."""
+    return labels <= 4
+
+
+def draw_matrix(axes: Any, labels: Sequence[str], counts: np.ndarray, colour: str) -> None:
+    """Draw a confusion matrix.
+
+    Args:
+        axes: Where to.
+        labels: At most as many as `grouped` leaves.
+        counts: Rows of each gold (first) and predicted label.
+        colour: Of the cells; the larger a cell's share of its gold label, the less it lets through.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 9 if len(labels) <= 4 else 7 if len(labels) <= 8 else 5.5
+    for (row, column), share in np.ndenumerate(shares):
+        # opacity in place of a colour scale: it works on a dark page, too
+        axes.add_patch(_cell(column, row, colour, 0.04 + 0.5 * share))
+        words = f"{counts[row, column]:,}" + (f"\n{share:.0%}" if has_shares(len(labels)) else "")
+        axes.text(column, row, words, ha="center", va="center", fontsize=size, linespacing=1.5)
+    ticks = range(len(labels))
+    names = [label if len(label) <= 18 else f"{label[:17]}…" for label in labels]
+    rotation, place = (0, "center") if len(labels) <= 3 else (40, "right")
+    axes.set_xticks(ticks, names, rotation=rotation, ha=place)
+    axes.set_yticks(ticks, names)
+    axes.set(xlim=(-0.5, len(labels) - 0.5), ylim=(len(labels) - 0.5, -0.5), xlabel="predicted", ylabel="gold")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines["bottom"].set_visible(False)
+
+
+def _cell(column: int, row: int, colour: str, opacity: float) -> Any:
+    from matplotlib.patches import FancyBboxPatch
+
+    place = (column - 0.46, row - 0.46)
+    return FancyBboxPatch(
+        place, 0.92, 0.92, boxstyle="round,pad=0,rounding_size=0.05", facecolor=colour, edgecolor="none", alpha=opacity
+    )
+
+
+def draw_scatter(axes: Any, gold: Values, values: Values, colour: str) -> int:
+    """Draw predicted against gold scores, of many rows some at random; how many were drawn."""
+    picked = np.arange(len(gold))
+    if len(picked) > _DOTS:
+        picked = np.sort(np.random.default_rng(0).choice(picked, _DOTS, replace=False))
+    low, high = float(min(gold.min(), values.min())), float(max(gold.max(), values.max()))
+    axes.plot([low, high], [low, high], color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
+    axes.plot(gold[picked], values[picked], "o", color=colour, markersize=2.6, alpha=0.4, markeredgewidth=0)
+    axes.set(xlabel="gold score", ylabel="predicted score")
+    axes.set_aspect("equal", adjustable="datalim")
+    return len(picked)

@@ -1,0 +1,136 @@
+"""The page: numbers and figures through a template that escapes whatever comes from data."""
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from glue_lit.evaluation.report.canvas import Drawing
+from glue_lit.evaluation.report.findings import Report
+from glue_lit.evaluation.report.run_in_words import duration
+from glue_lit.evaluation.report.slice_figure import slice_keys
+from glue_lit.evaluation.report.slices import Slice
+from glue_lit.evaluation.scores import titles_of
+from glue_lit.evaluation.significance import Comparison
+from glue_lit.system.version import __version__
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """A group of rows in the table of slices.
+
+    Attributes:
+        group: Its name.
+        rows: How many rows it has.
+        parts: What each run scores there; nothing where a run has no such rows.
+    """
+
+    group: str
+    rows: int
+    parts: list[Slice | None]
+
+
+def page(report: Report, drawings: Sequence[Drawing]) -> str:
+    """The report as one HTML file that needs nothing else."""
+    by_name = {drawing.name: drawing for drawing in drawings}
+    several = len(report.runs) > 1
+    kind = "scatter" if report.task.is_regression else "confusion"
+    text = environment().get_template("report.html.j2").render(
+        report=report,
+        several=several,
+        regression=report.task.is_regression,
+        titles=titles_of(report.task),
+        version=__version__,
+        pick=lambda names: [by_name[name] for name in names if name in by_name],
+        by_run=[f"{kind}-{number}" for number in range(1, len(report.runs) + 1)] if several else [kind],
+        verdict=verdict(report, report.comparison) if report.comparison else "",
+        reasons=reasons(report.comparison) if report.comparison else "",
+        facts=_facts(report),
+        slice_groups=_slice_groups(report),
+        slice_measure="mean abs. error" if report.task.is_regression else "accuracy",
+    )  # fmt: skip
+    return text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair, which a label can hold, is no text
+
+
+def environment() -> Environment:
+    """The templates, with what they need."""
+    environment = Environment(
+        loader=PackageLoader("glue_lit.evaluation.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "trusted": Markup, "visible": visible, "figure": _figure, "p_value": p_value, "duration": duration
+    }  # fmt: skip
+    return environment
+
+
+def visible(text: str) -> str:
+    """A text with its control characters shown as signs: a page may not hold them, and they could hide something."""
+    return "".join(_sign(letter) if unicodedata.category(letter) in ("Cc", "Cf") else letter for letter in text)
+
+
+def _sign(letter: str) -> str:
+    if letter in "\n\t\u200d\u200c":  # the joiners are part of how emoji and some scripts are written
+        return letter
+    return chr(0x2400 + ord(letter)) if ord(letter) < 0x20 else f"[U+{ord(letter):04X}]"
+
+
+def p_value(p: float) -> str:
+    """A probability as papers write it."""
+    return "less than 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _figure(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"
+
+
+def verdict(report: Report, found: Comparison) -> str:
+    """The answer in a sentence."""
+    first, second = (run.name for run in report.runs)
+    by, title = found.difference.value, report.metric_title
+    if math.isnan(by):
+        return f"{title} is undefined for one of the runs, so they cannot be compared by it."
+    better, worse = (second, first) if by > 0 else (first, second)
+    if found.is_more_than_chance:
+        return f"Yes. {better} is better than {worse} by {abs(by):.4f} {title}, more than chance can explain."
+    if by == 0:
+        return f"No. Both have the same {title}."
+    return f"No. {better} is ahead of {worse} by {abs(by):.4f} {title}, no more than chance can explain."
+
+
+def reasons(found: Comparison) -> str:
+    """What the answer rests on."""
+    parts = [f"On {found.rows:,} rows that both have predicted, decided by {found.decided_by} at the 5 % level."]
+    if found.mcnemar is not None:
+        parts.append(f"McNemar's exact test on errors: p = {p_value(found.mcnemar.p)}.")
+    if not math.isnan(found.difference.low):
+        parts.append(
+            f"Paired bootstrap: 95 % interval of the difference {found.difference.low:+.4f} to "
+            f"{found.difference.high:+.4f}, p = {p_value(found.p)}."
+        )
+    parts.append("It is about these two checkpoints: other seeds of the same recipes may turn out otherwise.")
+    return " ".join(parts)
+
+
+def _facts(report: Report) -> dict[str, list[str]]:
+    """Recipe and outcome of all runs, a list for each line of the table; empty where a run does not say."""
+    said = [run.recipe | run.outcome for run in report.runs]
+    keys = dict.fromkeys(key for values in said for key in values)
+    return {key: [values.get(key, "") for values in said] for key in keys}
+
+
+def _slice_groups(report: Report) -> dict[str, list[SliceRow]]:
+    """Rows of the table of slices by feature."""
+    by_run = [{(part.feature, part.group): part for part in run.slices} for run in report.runs]
+    groups: dict[str, list[SliceRow]] = {}
+    for feature, group in slice_keys(report.runs):
+        parts = [slices.get((feature, group)) for slices in by_run]
+        most = max(part.rows for part in parts if part is not None)
+        groups.setdefault(feature, []).append(SliceRow(group, most, parts))
+    return groups

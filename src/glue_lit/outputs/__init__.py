@@ -1,0 +1,1 @@
+"""What leaves a run: predictions, models, leaderboard files."""

@@ -1,0 +1,218 @@
+"""A checkpoint as a Hugging Face folder, which others load without glue-lit."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glue_lit.data.batches import Batch, TokenDataset
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.rows import Rows
+from glue_lit.data.tokens import tokenise
+from glue_lit.encoder import pretrained
+from glue_lit.encoder.merging import merged
+from glue_lit.encoder.reformer import hashed_as_here
+from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
+from glue_lit.evaluation.task_metrics import TaskMetrics
+from glue_lit.outputs.predictor import load_classifier
+from glue_lit.runs.run import Run
+from glue_lit.system.files import read_json
+from glue_lit.tasks.glue import TaskSpec
+from glue_lit.training.classifier import SequenceClassifier
+
+Logits = Callable[[Mapping[str, Tensor]], Tensor]  # a batch to its logits ``(batch, labels)``
+_ALLOWED = 1e-4  # largest difference that merging adapters may make, as a part of the largest logit
+# The texts that two forms of a model are given: short and long ones, some of them padded to the longest of their batch.
+_SENTENCES = (
+    "The room was lovely.", "No.", "The cook who made the soup asked for more salt, and nobody gave him any.",
+    "It rains.", "Was it the guide or the driver who lost the keys of room 12 on Monday?", "Two men sleep in the park.",
+)  # fmt: skip
+_BATCHES = ((0, 1), (2,), (3, 5, 4, 0, 1), (6, 2, 0))
+_LONG = " ".join(_SENTENCES[2:5])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint holds, ready to be handed on.
+
+    Attributes:
+        classifier: In evaluation mode, in float32.
+        tokenizer: Its own, which cuts at ``max_length`` if asked to.
+        max_length: Longest input in tokens.
+        saved: The checkpoint's content.
+        record: ``metrics.json`` of its run, if there is one.
+    """
+
+    classifier: SequenceClassifier
+    tokenizer: Any
+    max_length: int
+    saved: dict[str, Any]
+    record: dict[str, Any] | None
+
+    @property
+    def task(self) -> TaskSpec:
+        """What it was trained for."""
+        return self.classifier.task
+
+
+def load_trained(checkpoint: Path, run: Run | None, trust_remote_code: bool = False) -> Trained:
+    """Read a checkpoint.
+
+    Args:
+        checkpoint: The file.
+        run: Its run, if it has one.
+        trust_remote_code: Run the code that its model names.
+
+    Raises:
+        RunError: It cannot be read, or holds no tokenizer.
+    """
+    classifier, tokenizer, max_length, saved = load_classifier(checkpoint, trust_remote_code)
+    tokenizer.model_max_length = max_length
+    record = None
+    if run is not None:
+        with suppress(OSError, ValueError):
+            record = read_json(run.metrics)
+    return Trained(classifier, tokenizer, max_length, saved, record)
+
+
+def plain_model(trained: Trained) -> Any:
+    """The Hugging Face model to be handed on: adapters are merged into its weights.
+
+    Raises:
+        ModelError: They cannot be merged, or the model gives other logits with them merged.
+    """
+    before = trained.classifier.model
+    model = merged(before)
+    if model is before:
+        return model
+    for batch in example_batches(trained):
+        inputs = {name: batch[name] for name in trained.classifier.accepted & set(batch)}
+        with torch.inference_mode():
+            expected, found = before(**inputs).logits, model.eval()(**inputs).logits
+        difference = float((found - expected).abs().max())
+        if not difference <= _ALLOWED * max(1.0, float(expected.abs().max())):
+            raise ModelError(
+                f"model.peft: with the adapters merged into its weights, a {model.config.model_type} gives other "
+                f"logits (by {difference:.2g}), so it is not exported. `glue-lit predict` has them beside."
+            )
+    return model
+
+
+def example_batches(trained: Trained) -> list[Batch]:
+    """Batches of texts as the task has them, tokenised and padded as for a prediction."""
+    texts = [*_SENTENCES, _LONG]
+    pairs = [*texts[1:], texts[0]] if len(trained.task.text_columns) == 2 else None
+    store = tokenise(Rows(texts, pairs, [None] * len(texts)), trained.tokenizer, trained.max_length, False)
+    dataset = TokenDataset(store, torch.arange(len(store)), trained.tokenizer)
+    return [dataset[rows] for rows in _BATCHES]
+
+
+def write_model(trained: Trained, folder: Path) -> None:
+    """Write configuration, weights (safetensors) and tokenizer; no path of this machine is among them."""
+    model = plain_model(trained)
+    model.config._name_or_path = ""
+    hashed_as_here(model.config)
+    with pretrained.quiet():
+        model.save_pretrained(folder)
+        write_tokenizer(trained, folder)
+
+
+def write_tokenizer(trained: Trained, folder: Path) -> None:
+    """Write the tokenizer's files."""
+    trained.tokenizer.name_or_path = ""
+    trained.tokenizer.init_kwargs.pop("name_or_path", None)
+    trained.tokenizer.save_pretrained(folder)
+
+
+def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str, float]]:
+    """Metrics of several ways to compute the logits, on the validation rows of the run's own data.
+
+    Raises:
+        DataError: The rows cannot be read, or have no labels.
+    """
+    own = set(GLUEDataModule.__init__.__code__.co_varnames)
+    settings = {k: v for k, v in (trained.saved.get("datamodule_hyper_parameters") or {}).items() if k in own}
+    data = GLUEDataModule(**settings | {"custom": trained.classifier.hparams.get("custom") or {}})
+    data.use_checkpoint(trained.saved)
+    if trained.task.monitored_split is None:
+        raise DataError(f"task {trained.task.name} has no validation rows")
+    split = trained.task.monitored_split
+    data.dataset(split)
+    metrics = {name: TaskMetrics(trained.task) for name in logits}
+    for batch in data.evaluation_loader(split):
+        for name, compute in logits.items():
+            found = compute({key: batch[key] for key in batch if key not in ("labels", "idx")})
+            metrics[name].add(found, batch["labels"], trained.classifier.loss)
+    return {name: metric.compute() for name, metric in metrics.items()}
+
+
+def torch_logits(trained: Trained) -> Logits:
+    """The logits of the model itself."""
+
+    def compute(batch: Mapping[str, Tensor]) -> Tensor:
+        with torch.inference_mode():
+            found: Tensor = trained.classifier(dict(batch))
+        return found
+
+    return compute
+
+
+_EXPORTED = (".json", ".safetensors", ".onnx", ".data", ".md", ".txt", ".model", ".jinja")
+
+
+def _not_of_export(folder: Path) -> list[str]:
+    """The files that no export has written: somebody's work. Code is of one only beside a model card of ours."""
+    kinds = set(_EXPORTED)
+    with suppress(OSError, UnicodeDecodeError):
+        kinds |= {".py"} if "\n- glue-lit\n" in (folder / "README.md").read_text(encoding="utf-8") else set()
+    own = {p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.suffix.lower() in kinds}
+    return sorted(path.name for path in folder.iterdir() if path not in own)
+
+
+@contextmanager
+def whole_folder(path: Path, overwrite: bool) -> Any:
+    """A folder to write into, which takes its name at the end, if all went well; else what was there is left.
+
+    Raises:
+        UsageError: There is something at ``path`` that may not be replaced.
+        RunError: It cannot be written.
+    """
+    if path.is_file():
+        raise UsageError(f"--output: {path} is a file; name a folder.")
+    taken = path.is_dir() and any(path.iterdir())
+    if taken and not overwrite:
+        raise UsageError(f"--output: {path} is not empty. Name another folder, or say `--overwrite`.")
+    if taken and not (path / "config.json").is_file():
+        raise UsageError(f"--overwrite: {path} is no exported model (no config.json), so it is left as it is.")
+    if taken and (others := _not_of_export(path)):
+        raise UsageError(
+            f"--overwrite: {path} holds {', '.join(map(repr, others[:5]))}, which no export wrote, so it is left as it "
+            "is. Name another folder, or move them."
+        )
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        part.chmod(0o755)
+        yield part
+        for file in part.rglob("*"):
+            file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors lets nobody else read what it writes
+        if path.is_dir():
+            shutil.rmtree(path)
+        part.rename(path)
+    except GlueLitError:
+        raise
+    except Exception as error:  # safetensors has errors of its own for a full disk
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        if not isinstance(error, OSError) and "No space left" not in reason and "os error" not in reason:
+            raise
+        raise RunError(f"Cannot write {path} ({reason}). What was there is kept.") from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,217 @@
+"""Texts in, logits out: a checkpoint at work without a trainer, in order, on one or more devices."""
+
+import copy
+import queue
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from glue_lit.data.batches import TokenDataset
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.model_inputs import longest_input, needs_equal_lengths, padding_for, suited
+from glue_lit.data.rows import Rows
+from glue_lit.data.sampling import EvaluationSampler
+from glue_lit.data.tokenizers import load_tokenizer, unpack
+from glue_lit.data.tokens import tokenise
+from glue_lit.encoder.architectures import set_padding
+from glue_lit.encoder.build import check_tokens
+from glue_lit.encoder.limits import check_precision_of
+from glue_lit.errors import GlueLitError, RunError, UsageError
+from glue_lit.runs.checkpoints import check_undamaged, read_checkpoint
+from glue_lit.system.precisions import precision_name
+from glue_lit.system.system_errors import refusal
+from glue_lit.tasks.glue import TaskSpec
+from glue_lit.training.classifier import SequenceClassifier
+
+_Kept = TypeVar("_Kept")
+_TOKENS = 8192  # of a batch, padding included
+_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_TRUE = {"32-true": torch.float32, "bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
+
+
+def load_classifier(
+    checkpoint: Path, trust_remote_code: bool = False
+) -> tuple[SequenceClassifier, Any, int, dict[str, Any]]:
+    """What a checkpoint's texts are predicted with.
+
+    Args:
+        checkpoint: The file.
+        trust_remote_code: Run the code that its model names; what the checkpoint itself says of it does not count.
+
+    Returns:
+        The classifier in evaluation mode, its tokenizer, the longest input in tokens, and the checkpoint's content.
+
+    Raises:
+        RunError: It cannot be read, holds no tokenizer, or no model can be made of it.
+    """
+    saved = read_checkpoint(checkpoint)
+    check_undamaged(checkpoint)
+    files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
+    own = saved["hyper_parameters"]
+    if not files and not trust_remote_code:
+        raise RunError(
+            f"{checkpoint} holds no tokenizer, as one that comes with code is not kept in it. If you trust the author "
+            f"of {own.get('name_or_path')!r}, pass `--model.trust_remote_code true`, and it is loaded from there."
+        )
+    classifier = _built(checkpoint, trust_remote_code)
+    config = _values(classifier)
+    if files:
+        tokenizer = unpack({name: content.clone() for name, content in files.items()}, config["model_type"])
+    else:
+        found = load_tokenizer(classifier.hparams["name_or_path"], classifier.hparams["revision"], True)
+        tokenizer = suited(found, config)
+    set_padding(classifier.model.config, padding_for(tokenizer, config))  # of a checkpoint that has another's
+    wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
+    longest = longest_input(tokenizer, config, wanted)
+    return classifier, tokenizer, longest, saved
+
+
+class Predictor:
+    """A trained classifier that gives the logits of texts. The checkpoint is all it needs.
+
+    Args:
+        checkpoint: The file.
+        devices: Number of devices to share the work; on a processor, of groups of threads.
+        precision: As the Trainer has it; ``None`` for that of the training.
+        trust_remote_code: Run the code that its model names.
+
+    Attributes:
+        task: What the classifier was trained for.
+        id_column: Column of its data that tells the rows apart (``data.custom.id``), if there was one.
+
+    Raises:
+        RunError: The checkpoint cannot be read, or gives no numbers.
+        UsageError: There are not so many devices.
+    """
+
+    task: TaskSpec
+
+    def __init__(
+        self, checkpoint: Path, devices: int = 1, precision: str | None = None, trust_remote_code: bool = False
+    ) -> None:
+        classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
+        self.task = classifier.task
+        self.id_column: str | None = (saved["hyper_parameters"].get("custom") or {}).get("id")
+        self._equal_lengths = needs_equal_lengths(_values(classifier))
+        precision = precision_name(precision or (saved.get("glue_lit") or {}).get("precision") or "32-true")
+        check_precision_of(classifier.model, precision)
+        self._autocast = _AUTOCAST.get(precision)
+        if precision in _TRUE:
+            classifier.to(_TRUE[precision])
+        del saved
+        self._checkpoint = checkpoint
+        self._replicas = _replicas(classifier, devices)
+
+    def logits(self, chunks: Iterable[tuple[Rows, _Kept]]) -> Iterator[tuple[Tensor, _Kept]]:
+        """Logits ``(rows, labels)`` in float32 of each chunk of rows, with what was handed in beside it.
+
+        Within a chunk, rows of about the same length (of exactly the same, for a model whose logits depend on
+        padding) go into a batch of about 8192 tokens; the order of the result is that of the rows. No more than a
+        chunk is held.
+        """
+        for rows, kept in chunks:
+            store = tokenise(rows, self._tokenizer, self._max_length, self.task.is_regression)
+            yield self.of_dataset(TokenDataset(store, torch.arange(len(store), device="cpu"), self._tokenizer)), kept
+
+    def of_dataset(self, dataset: TokenDataset) -> Tensor:
+        """Logits ``(examples, labels)`` in float32 of tokenised examples, in their order."""
+        found = torch.empty(len(dataset), self.task.num_labels, device="cpu")
+        model, store = self._replicas[0].model, dataset.store
+        check_tokens(model, store.input_ids, str(self._checkpoint), store.token_type_ids)
+        free: queue.SimpleQueue[SequenceClassifier] = queue.SimpleQueue()
+        for replica in self._replicas:
+            free.put(replica)
+        lengths = dataset.lengths.tolist()
+
+        def work(places: list[int]) -> None:
+            replica = free.get()
+            try:
+                size = _usual_size(len(places), most=_TOKENS // lengths[places[0]])  # the first is the longest
+                filled = places + places[-1:] * (size - len(places))
+                found[places] = self._of_batch(replica, dataset[filled])[: len(places)].cpu()
+            finally:
+                free.put(replica)
+
+        for _ in self._map(work, EvaluationSampler(dataset.lengths, tokens=_TOKENS, equal_lengths=self._equal_lengths)):
+            pass
+        if not found.isfinite().all():
+            raise RunError(
+                f"{self._checkpoint} gives outputs that are no numbers (NaN): its training has diverged. "
+                "Take another checkpoint."
+            )
+        return found
+
+    @property
+    def _map(self) -> Any:
+        # In a thread of its own, the C library would keep a second store of freed memory.
+        return map if len(self._replicas) == 1 else self._pool.map
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(len(self._replicas))
+
+    def _of_batch(self, replica: SequenceClassifier, batch: dict[str, Tensor]) -> Tensor:
+        device = replica.device
+        half = self._autocast
+        cast: Any = nullcontext() if half is None else torch.autocast(device.type, half)
+        with torch.inference_mode(), cast:
+            logits: Tensor = replica({key: value.to(device, non_blocking=True) for key, value in batch.items()})
+        return logits
+
+
+def _built(checkpoint: Path, trust_remote_code: bool) -> SequenceClassifier:
+    """The classifier of a checkpoint, in evaluation mode.
+
+    Raises:
+        RunError: What the checkpoint says of its model is no model's, or its weights are another one's.
+    """
+    try:
+        found = SequenceClassifier.load_from_checkpoint(
+            checkpoint, map_location="cpu", weights_only=True, trust_remote_code=trust_remote_code
+        )
+    except (GlueLitError, MemoryError):
+        raise
+    except Exception as error:  # whatever a library raises at values that somebody made up
+        if refusal(error) is not None:
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise RunError(f"{checkpoint} is not a checkpoint that a model can be made of ({reason}).") from error
+    return found.eval()
+
+
+def _values(classifier: SequenceClassifier) -> dict[str, Any]:
+    """The configuration of its model as plain values."""
+    config = classifier.model.config
+    values: dict[str, Any] = config.to_dict() | {"model_type": config.model_type}
+    return values
+
+
+def _usual_size(rows: int, most: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24 ... from ``rows`` on, unless that is more than ``most``.
+
+    The last batch of a chunk can have any number of rows. For each shape that it meets, the library of matrix products
+    makes code that it never lets go, hundreds of kilobytes: over millions of rows that came to gigabytes.
+    """
+    size = 1 << max(0, rows - 1).bit_length()
+    size = size * 3 // 4 if size > 2 and size * 3 // 4 >= rows else size
+    return max(rows, min(size, most))
+
+
+def _replicas(classifier: SequenceClassifier, devices: int) -> list[SequenceClassifier]:
+    """The classifier on each device; processors share one, and their threads."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        most = torch.get_num_threads()
+        if not 1 <= devices <= most:
+            raise UsageError(f"--devices: got {devices}, allowed: 1 to {most} (PyTorch's threads here).")
+        torch.set_num_threads(most // devices)
+        return [classifier] * devices
+    if not 1 <= devices <= (most := torch.accelerator.device_count()):
+        raise UsageError(f"--devices: got {devices}, allowed: 1 to {most} (GPUs here).")
+    return [copy.deepcopy(classifier).to(f"{accelerator.type}:{number}") for number in range(devices)]

@@ -1,0 +1,159 @@
+"""Configuration files as the user wrote them: what is wrong with one, and on which line a key stands."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.runs.config_values import keep_texts
+
+MOST_VALUES = 100_000  # a full configuration has some 200
+DEEPEST = 100  # sections within sections; a full configuration has 5. The parser's work grows with the square of it.
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops where the recursion limit would, only sooner."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise RecursionError
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
+def config_files(arguments: Sequence[str]) -> list[str]:
+    """Files that ``--config`` (``-c``) names, in order."""
+    files = []
+    for position, argument in enumerate(arguments):
+        name, equals, inline = argument.partition("=")
+        if name in ("--config", "-c"):
+            files.append(inline if equals else "".join(arguments[position + 1 : position + 2]))
+    return files
+
+
+def check_config(file: str) -> None:
+    """Stop at a configuration file that no parser can make sense of.
+
+    Raises:
+        UsageError: It is missing, not UTF-8, no YAML, no mapping, gives a key twice, or holds more than a
+            configuration can.
+    """
+    root = _compose(file)
+    if root is not None:
+        _check_size(file, root)
+    if not isinstance(root, yaml.MappingNode):
+        what = "is empty" if root is None else "does not start with a section"
+        raise UsageError(
+            f"--config {file}: the file {what}. It needs sections as in `data:` with `task: cola` indented below."
+        )
+    _check_twice(file, root)
+    keep_texts(root)
+    try:
+        yaml.constructor.SafeConstructor().construct_document(root)  # tags, merges, dates
+    except yaml.MarkedYAMLError as error:
+        raise UsageError(f"--config {file}, line {_line(error)}: not YAML ({error.problem}).") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UsageError(f"--config {file}: not YAML ({error}).") from None
+
+
+def _line(error: yaml.MarkedYAMLError) -> int:
+    mark = error.problem_mark or error.context_mark
+    return mark.line + 1 if mark is not None else 1
+
+
+def _compose(file: str) -> Any:
+    path = Path(file)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UsageError(f"--config {file}: a pipe or a device, and no file.")
+    if not path.is_file():
+        there = sorted(str(other) for other in path.parent.glob("*.yaml"))
+        found = f" There are {', '.join(there)}." if there else ""
+        raise UsageError(f"--config: there is no file {file!r}.{did_you_mean(file, there)}{found}")
+    try:
+        return yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise UsageError(f"--config {file}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes().count(b"\n", 0, error.start) + 1
+        raise UsageError(f"--config {file}, line {line}: not UTF-8.") from None
+    except RecursionError:
+        raise UsageError(f"--config {file}: it is nested too deeply for a configuration.") from None
+    except yaml.MarkedYAMLError as error:
+        raise UsageError(f"--config {file}, line {_line(error)}: not YAML ({error.problem}).") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config {file}: not YAML ({' '.join(str(error).split())}).") from None
+
+
+def _check_size(file: str, root: Any) -> None:
+    """Stop where aliases (``*name``) would make a small file into gigabytes, or a value contain itself."""
+    sizes: dict[int, int] = {}
+    above: set[int] = set()
+
+    def size(node: Any) -> int:
+        if id(node) in above:
+            raise UsageError(f"--config {file}, line {node.start_mark.line + 1}: a value contains itself.")
+        if id(node) not in sizes:
+            above.add(id(node))
+            parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+            sizes[id(node)] = 1 + sum(sum(map(size, part)) if isinstance(part, tuple) else size(part) for part in parts)
+            above.discard(id(node))
+        return sizes[id(node)]
+
+    if (values := size(root)) > MOST_VALUES:
+        raise UsageError(
+            f"--config {file}: with its aliases written out it has {values:,} values, allowed: {MOST_VALUES:,}."
+        )
+
+
+def _check_twice(file: str, node: Any, prefix: str = "", above: tuple[int, ...] = ()) -> None:
+    if id(node) in above:
+        raise UsageError(f"--config {file}, line {node.start_mark.line + 1}: {prefix[:-1]} contains itself.")
+    seen: dict[str, int] = {}
+    for key, value, line in _entries(node):
+        if key in seen:
+            raise UsageError(
+                f"--config {file}, line {line}: {prefix}{key} is given twice, first on line {seen[key]}; keep one."
+            )
+        seen[key] = line
+        _check_twice(file, value, f"{prefix}{key}.", (*above, id(node)))
+
+
+def _entries(node: Any) -> Iterator[tuple[str, Any, int]]:
+    """Key, value node and line (from 1) of each entry of a mapping node."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield str(key.value), value, key.start_mark.line + 1
+
+
+def find_key(file: str, dotted: str) -> tuple[int, Any] | None:
+    """Line and value of a dotted key in a file, ``None`` if it is not there or the file is no configuration."""
+    try:
+        node = _compose(file)
+    except UsageError:
+        return None
+    line = 0
+    for part in dotted.split("."):
+        found = [(value, at) for key, value, at in _entries(node) if key == part]
+        if not found:
+            return None
+        node, line = found[-1]
+    is_text = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:null"
+    return line, node.value if is_text else None
+
+
+def where_set(arguments: Sequence[str], dotted: str) -> str:
+    """Where a setting was made, for messages: ``--data.task`` or ``data.task (configs/cola.yaml, line 2)``."""
+    if any(argument.partition("=")[0] == f"--{dotted}" for argument in arguments):
+        return f"--{dotted}"
+    for file in reversed(config_files(arguments)):
+        found = find_key(file, dotted)
+        if found is not None:
+            return f"{dotted} ({file}, line {found[0]})"
+    return dotted

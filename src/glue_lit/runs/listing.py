@@ -1,0 +1,199 @@
+"""What is known of each run below a folder, without reading more than that takes."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from glue_lit.runs.locks import is_locked
+from glue_lit.runs.reading import reached, read_config, read_record
+from glue_lit.runs.run import Run, is_version
+from glue_lit.tasks.custom import custom_of, task_of
+from glue_lit.tasks.glue import TASKS, best_is
+
+State = Literal["running", "finished", "interrupted", "damaged"]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of one run.
+
+    Attributes:
+        path: Its directory.
+        state: ``running`` if a process holds its lock; ``damaged`` if a file of it is; ``finished`` if it has final
+            figures; else ``interrupted``.
+        problem: What is damaged, e.g. ``damaged metrics.json``; empty if nothing is.
+        task: ``data.task``, else the directory that it lies in.
+        model: ``model.name_or_path``.
+        monitor: Logged name of the value that picks the checkpoint.
+        mode: Which value of that is best.
+        started: When it was started or continued last, in seconds since 1970.
+        record: Content of ``metrics.json``; empty without one.
+        step: Optimizer steps behind the last checkpoint of an interrupted run.
+        epoch: Epoch of that checkpoint, from 1.
+    """
+
+    path: Path
+    state: State
+    problem: str = ""
+    task: str | None = None
+    model: str | None = None
+    monitor: str | None = None
+    mode: str = "max"
+    started: float | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    step: int | None = None
+    epoch: int | None = None
+
+    @property
+    def best(self) -> float | None:
+        """The best value of the monitored metric; ``None`` if it is not known or undefined."""
+        return number(_section(self.record, "metrics").get(self.monitor or ""))
+
+
+def run_facts(run: Run) -> RunFacts:
+    """What is known of a run."""
+    record, problem = read_record(run)
+    # A finished run has its configuration in its record as well, where it is read forty times as fast.
+    config, started, config_problem = _config(run, needed=not _section(record, "config"))
+    config = config or _section(record, "config")
+    problem = config_problem or problem
+    data, model, checkpoint = (_section(config, name) for name in ("data", "model", "checkpoint"))
+    task = _text(record.get("task")) or _text(data.get("task")) or run.path.absolute().parent.name
+    monitor = _text(record.get("monitor")) or _text(checkpoint.get("monitor")) or _own_monitor(task, data)
+    mode = checkpoint.get("mode")
+    state: State = "running" if is_locked(run) else "damaged" if problem else "finished" if record else "interrupted"
+    epoch, step = reached(run.checkpoints / "last.ckpt") if state == "interrupted" else (None, None)
+    return RunFacts(
+        path=run.path,
+        state=state,
+        problem=problem,
+        task=task,
+        model=_text(record.get("model")) or _text(model.get("name_or_path")),
+        monitor=monitor,
+        mode=mode if mode in ("max", "min") else best_is(monitor or ""),
+        started=started,
+        record=record,
+        step=step,
+        epoch=epoch,
+    )
+
+
+def _section(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    """A text; YAML takes a task or a folder that is called 2024 for a number."""
+    return str(value) if isinstance(value, str | int | float) and value != "" else None
+
+
+def _own_monitor(task: str, data: Mapping[str, Any]) -> str | None:
+    """The metric that picks the checkpoint of a task, as far as the configuration says what the task is."""
+    if (spec := TASKS.get(task)) is not None:
+        return spec.monitor
+    try:
+        return task_of(task, custom_of(data.get("custom"))).monitor
+    except Exception:  # settings of any kind, by hand
+        return None
+
+
+def _config(run: Run, needed: bool) -> tuple[Mapping[str, Any], float | None, str]:
+    """The configuration if it is needed, when it was written, and what is wrong with it."""
+    try:
+        status = run.config.stat()
+    except FileNotFoundError:
+        return {}, _changed(run.path), f"no {run.config.name}"
+    except OSError as error:
+        return {}, _changed(run.path), f"unreadable ({error.strerror})"
+    if not needed and status.st_size:
+        return {}, status.st_mtime, ""
+    found, problem = read_config(run)
+    return found, status.st_mtime, problem
+
+
+def _changed(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def number(value: Any) -> float | None:
+    """A value that is a finite number; ``None`` for any other."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+
+
+def find_all_runs(folder: Path, nested: bool = False) -> tuple[list[Run], list[str]]:
+    """Runs in a folder of logs (or of one task), by path, and the folders that cannot be read, with the reason.
+
+    Args:
+        folder: Such as ``lightning_logs``.
+        nested: Also those further down, as `tune` and `suite` make them.
+    """
+    runs, unreadable = [], []
+    seen: set[tuple[int, int]] = set()  # a link may lead to a folder again, or round in a circle
+    level, depth = [folder], 0
+    while level:
+        below: list[Path] = []
+        for place in level:
+            try:
+                inner = _folders(place)
+            except OSError as error:
+                unreadable.append(f"{place} cannot be read ({error.strerror}).")
+                continue
+            for path in inner:
+                if (identity := _identity(path)) in seen:
+                    continue
+                if identity is not None:
+                    seen.add(identity)
+                if is_version(path) and _is_run(path):
+                    runs.append(Run(path))
+                elif depth == 0 or nested:
+                    below.append(path)
+        level, depth = below, depth + 1
+    return sorted(runs, key=lambda run: run.path), unreadable
+
+
+def _folders(place: Path) -> list[Path]:
+    """Folders in a folder, links to folders last: what is there by its own name is listed by it."""
+    with os.scandir(place) as entries:
+        found = sorted((entry.is_symlink(), entry.path) for entry in entries if _is_folder(entry))
+    return [Path(path) for _, path in found]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return is_version(Path(entry.name))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a fit has begun here, or nobody can tell."""
+    run = Run(path)
+    for part in (run.config, run.metrics, run.checkpoints):
+        try:
+            part.stat()
+            return True
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return True
+    return False

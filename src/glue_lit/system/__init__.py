@@ -1,0 +1,1 @@
+"""Files, the terminal, hardware, and what the operating system refuses."""

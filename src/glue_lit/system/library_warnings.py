@@ -1,0 +1,65 @@
+"""Warnings that a user of the command can do nothing about, by their words."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+
+from glue_lit.system.printable import printable
+from glue_lit.system.run_log import keep
+
+_MESSAGES = (
+    r".*LeafSpec",
+    r".*The dirpath has changed",
+    r".*Metric .*Spearman",
+    r".*The number of training batches",
+    r".*Checkpoint directory .* exists",
+    r".*does not have many workers",
+    r".*recommended to use .*sync_dist=True",  # metrics are already the same on every device
+    r".*Found .* module\(s\) in eval mode",
+    r".*Trying to infer the `batch_size`",
+    r".*GPU available but not used",
+    r".*No device id is provided via `init_process_group`",
+    r".*isinstance\(treespec, LeafSpec\)",
+    r".*You are using a CUDA device .* Tensor Cores",
+    r".*lr_scheduler\.step\(\)",  # fires when a resumed run is already at its end
+    r".*callbacks used to create the checkpoint need to be provided",  # keeping checkpoints is for fits
+    r".*could not find the monitored key",  # names are checked; this is a fit that validated nothing, and we say so
+    r".*`loftq_config` specified but will be ignored",  # peft's own default
+    r".*was configured with .*weights_only",
+    r".*the hooks will not be called on every batch",  # our optimizer_step is made for that
+    r".*You're using the WeightAveraging callback",  # of sharded models, and of evaluations, which need no average
+)
+
+
+def hush() -> None:
+    """Filter those warnings, and set what libraries read when they are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # else a line for every retry without a network
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Lightning's calls, not the user's
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # else a warning after each fork
+    try:
+        Path.home()
+    except RuntimeError:  # no $HOME, and a user that the system does not know, as in a container
+        # Lightning imports matplotlib, which before 3.11 stops here; this way it makes itself a temporary folder.
+        os.environ.setdefault("MPLCONFIGDIR", os.devnull)
+    for message in _MESSAGES:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def quiet_loggers() -> None:
+    """Turn off Lightning's notes, and the places in its code that its warnings come from.
+
+    To be called once it is imported, since importing it sets both.
+    """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if os.environ.get("GLUE_LIT_DEBUG") != "1":
+        warnings.formatwarning = _in_a_line
+
+
+def _in_a_line(message: Warning | str, *_: object, **__: object) -> str:
+    line = f"glue-lit: warning: {printable(' '.join(str(message).split()))}"
+    keep(line)
+    return f"{line}\n"

@@ -1,0 +1,1 @@
+"""The LightningModule, its optimizer, and what happens beside it."""

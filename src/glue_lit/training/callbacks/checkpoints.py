@@ -1,0 +1,204 @@
+"""Which checkpoints are kept: the best by a metric, and the last state of training."""
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from glue_lit.errors import RunError, Stopped
+from glue_lit.runs.checkpoints import AtomicCheckpointIO
+from glue_lit.system.console import say
+from glue_lit.system.files import whole_binary
+from glue_lit.tasks.glue import best_is
+from glue_lit.training.callbacks.early_stopping import EarlyStop, stopped_early
+from glue_lit.training.callbacks.signals import StopRequest
+from glue_lit.training.fit_loop import score_last_step
+from glue_lit.training.processes import check_shared
+
+
+def _write_atomically(trainer: Trainer) -> None:
+    """Put our way of writing files in the place of Lightning's, unless the user chose one."""
+    if type(getattr(trainer.strategy, "checkpoint_io", None)) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keep the checkpoint that is best by one logged value, as ``best.ckpt``.
+
+    Args:
+        monitor: Logged value to judge by; null for the task's own metric.
+        mode: max if higher is better, min if lower is; null for min if it is a loss, else max.
+    """
+
+    def __init__(self, monitor: str | None = None, mode: Literal["max", "min"] | None = None) -> None:
+        super().__init__(
+            filename="best",
+            monitor=monitor,
+            mode=mode or best_is(monitor or ""),
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the task's metric unless the user chose a value.
+
+        Raises:
+            RunError: A machine of the run does not see the folder.
+        """
+        if self.monitor is None:
+            self.monitor = str(pl_module.monitor)
+        _write_atomically(trainer)
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            check_shared(trainer, Path(self.dirpath or "."))
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take the best so far along where going on has a folder of its own: most loggers begin a new one."""
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        here, before = Path(self.dirpath or ".") / "best.ckpt", Path(trainer.ckpt_path or "").parent / "best.ckpt"
+        is_of_run = (before.parent.parent / "config.yaml").is_file()
+        if trainer.state.fn == "fit" and is_of_run and before.is_file() and not here.is_file():
+            here.parent.mkdir(parents=True, exist_ok=True)
+            with before.open("rb") as source, whole_binary(here) as file:
+                shutil.copyfileobj(source, file)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the best so far, wherever the run directory lies now.
+
+        Lightning forgets the best score of a run that was moved, and then overwrites it with a worse one.
+        """
+        here = Path(self.dirpath or ".")
+
+        def moved(path: str) -> str:
+            return str(here / Path(path).name) if path else path
+
+        if not Path(moved(state_dict.get("best_model_path", ""))).is_file():
+            return  # a checkpoint that was taken out of its run: the best of this one is yet to come
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        super().load_state_dict(
+            state_dict
+            | {key: moved(state_dict.get(key, "")) for key in paths}
+            | {
+                "dirpath": self.dirpath,
+                "best_k_models": {moved(path): score for path, score in state_dict.get("best_k_models", {}).items()},
+            }
+        )
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keep the last state of training as ``last.ckpt``: after each epoch, and when the run is stopped or fails.
+
+    ``ModelCheckpoint(save_last=True)`` is not that: it writes only when the best was written too.
+
+    Args:
+        every: Write it every so many optimizer steps too; ``None`` for epoch ends only.
+        stop: Where signals arrive that ask the run to stop.
+
+    Attributes:
+        saved_at: Optimizer steps behind the file, ``None`` if this fit has not written it yet.
+    """
+
+    def __init__(self, every: int | None = None, stop: StopRequest | None = None) -> None:
+        super().__init__(filename="last", save_top_k=0, enable_version_counter=False)
+        self.every = every
+        self.stop = stop or StopRequest()
+        self.saved_at: int | None = None
+        self._has_begun = False
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.dirpath or ".") / "last.ckpt"
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Come after all other callbacks, so that their state is in the checkpoint as it is at the end of a hook."""
+        trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self] + [self]  # type: ignore[attr-defined]
+        _write_atomically(trainer)
+        super().setup(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Train no further where the checkpoint's fit had stopped early."""
+        super().on_fit_start(trainer, pl_module)
+        # It may have been killed after its early end, before the final scores: training is over all the same.
+        if (early := stopped_early(trainer)) is not None:
+            trainer.should_stop = True
+            if trainer.is_global_zero:
+                ours = "`--early_stopping N` with a larger N, or null, goes on"
+                theirs = "take it out of trainer.callbacks to train on"
+                say(f"Early stopping had ended this run; {ours if isinstance(early, EarlyStop) else theirs}.")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on a signal is a request."""
+        super().on_train_start(trainer, pl_module)
+        self.stop.begin(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on a signal ends the program at once."""
+        self.stop.end()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Write it if it is time to, or if the run is asked to stop.
+
+        Between two batches: at the end of a batch, its points of the curves are not written yet.
+        """
+        signum = self.stop.agreed(trainer)
+        step = trainer.global_step
+        self._has_begun = True
+        is_due = self.every is not None and step > 0 and step % self.every == 0
+        if (is_due or signum) and step not in (0, self.saved_at):
+            self._save(trainer)
+        if signum:
+            raise Stopped(signum, agreed=True)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop in the middle of a validation if asked to; it will be done again from its start."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return  # every device has as many batches as the others (see `EvaluationSampler`)
+        if signum := self.stop.agreed(trainer):
+            self._save(trainer)
+            raise Stopped(signum, agreed=True)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write it; then stop if asked to."""
+        score_last_step(trainer)
+        self._save(trainer)
+        if signum := self.stop.agreed(trainer):
+            raise Stopped(signum, agreed=True)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write the state after the last optimizer step, as far as there is one and this process has it."""
+        self.stop.end()
+        # Before its first batch, a fit has nothing that the file does not have; an error of ours is no accident.
+        if not self._has_begun or isinstance(exception, Stopped | RunError) or trainer.state.fn != "fit":
+            return
+        if trainer.global_step in (0, self.saved_at) or not getattr(pl_module, "is_between_steps", True):
+            return
+        # The other processes may be gone: nothing here may wait for them.
+        if trainer.is_global_zero and not _is_trial(trainer) and (trainer.training or trainer.validating):
+            try:
+                trainer.strategy.checkpoint_io.save_checkpoint(
+                    trainer._checkpoint_connector.dump_checkpoint(False), self.path
+                )
+                self.saved_at = trainer.global_step
+            except Exception:  # the first exception is the one to tell of; the last checkpoint is as it was
+                return
+
+    def _save(self, trainer: Trainer) -> None:
+        if not _is_trial(trainer):
+            trainer.save_checkpoint(self.path)
+            self.saved_at = trainer.global_step
+
+
+def _is_trial(trainer: Trainer) -> bool:
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]

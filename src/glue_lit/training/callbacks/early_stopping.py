@@ -1,0 +1,120 @@
+"""What ends a fit: early stopping on the task's metric, and which of all possible ends it was."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+
+from glue_lit.errors import UsageError
+from glue_lit.training.refused_callbacks import callbacks_of
+
+
+class EarlyStop(EarlyStopping):
+    """End a fit once the metric that picks the best checkpoint has not improved in so many validations.
+
+    A metric that is undefined, as a correlation of equal scores, is no improvement.
+
+    Args:
+        patience: Validations without improvement, at least 1.
+        best: Knows the metric, and whether higher or lower is better.
+    """
+
+    def __init__(self, patience: int, best: ModelCheckpoint) -> None:
+        super().__init__(
+            best.monitor or "", patience=patience, mode=best.mode, check_finite=False, check_on_train_epoch_end=False
+        )
+        self._counted = -1  # the batch, over all epochs, whose validation was counted last
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the task's metric unless the user chose a value."""
+        self.monitor = self.monitor or str(pl_module.monitor)
+        super().setup(trainer, pl_module, stage)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count a validation; one that a resumed fit repeats, since it was within an accumulation, is not a new one."""
+        if self._should_skip_check(trainer) or trainer.fit_loop.total_batch_idx <= self._counted:
+            return
+        self._counted = trainer.fit_loop.total_batch_idx
+        super().on_validation_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands."""
+        return super().state_dict() | {"counted": self._counted}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting; with this fit's patience, which may be a longer one."""
+        patience = self.patience
+        super().load_state_dict(state_dict)
+        self.patience, self._counted = patience, state_dict["counted"]
+        is_out = self.wait_count >= patience
+        self.stopping_reason = EarlyStoppingReason.PATIENCE_EXHAUSTED if is_out else EarlyStoppingReason.NOT_STOPPED
+        self.stopped_epoch = self.stopped_epoch if is_out else 0
+
+
+def early_stop(patience: int | None, best: ModelCheckpoint, settings: Mapping[str, Any]) -> list[EarlyStop]:
+    """What ends a fit early, if it is to.
+
+    Args:
+        patience: That of `EarlyStop`; ``None`` for no early end.
+        best: As for `EarlyStop`.
+        settings: Those below ``trainer``.
+
+    Raises:
+        UsageError: Something else says when to, or nothing would be validated.
+    """
+    if patience is None:
+        return []
+    if any(isinstance(callback, EarlyStopping) for callback in callbacks_of(settings.get("callbacks"))):
+        raise UsageError(
+            f"--early_stopping: got {patience}, and an EarlyStopping in trainer.callbacks. Leave one of them out."
+        )
+    if settings.get("limit_val_batches") == 0:
+        raise UsageError(
+            f"--early_stopping: got {patience}, but with `--trainer.limit_val_batches 0` nothing is validated. "
+            "Leave one of them out."
+        )
+    return [EarlyStop(int(patience), best)]  # a plain number, as a checkpoint may hold
+
+
+def stopped_early(trainer: Any) -> EarlyStopping | None:
+    """The callback that has stopped the fit, or had stopped the one that it continues."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, EarlyStopping):
+            reason = getattr(callback, "stopping_reason", EarlyStoppingReason.NOT_STOPPED)
+            if callback.stopped_epoch or reason is not EarlyStoppingReason.NOT_STOPPED:
+                return callback
+    return None
+
+
+def how_ended(trainer: Any) -> str:
+    """What has ended a fit, as a sentence."""
+    steps, epochs = trainer.global_step, trainer.max_epochs
+    where = f"in epoch {trainer.current_epoch}{f' of {epochs}' if epochs > 0 else ''}, after {_counted(steps, 'step')}"
+    if 0 <= trainer.max_steps <= steps:
+        return f"Ended by trainer.max_steps {trainer.max_steps}, {where.partition(',')[0]}."
+    is_whole = trainer.fit_loop.epoch_loop._num_ready_batches_reached() or not trainer.should_stop
+    if 0 <= epochs <= trainer.current_epoch and is_whole:
+        return f"Ended after {_counted(epochs, 'epoch')}, {_counted(steps, 'step')}."
+    if (early := stopped_early(trainer)) is not None:
+        return f"Ended by {_reason(early)}, {where}."
+    for callback in trainer.callbacks:
+        if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:
+            limit = timedelta(seconds=round(left + callback.time_elapsed(), 3))
+            return f"Ended by its time limit of {limit} (trainer.max_time, of all its continuations together), {where}."
+    return f"Ended by a callback, {where}."
+
+
+def _reason(early: EarlyStopping) -> str:
+    if early.stopping_reason is not EarlyStoppingReason.PATIENCE_EXHAUSTED:
+        message = (early.stopping_reason_message or "").removesuffix(" Signaling Trainer to stop.").rstrip(".")
+        return f"EarlyStopping: {message}" if message else "EarlyStopping"
+    best = float(early.best_score)
+    than = f"better than {best:.4f}" if abs(best) != float("inf") else "a number"
+    return f"early stopping: {early.monitor} was not {than} in {_counted(early.wait_count, 'validation')}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

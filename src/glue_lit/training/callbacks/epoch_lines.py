@@ -1,0 +1,37 @@
+"""A line for each validation of a fit."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+
+from glue_lit.training.callbacks.progress import say_beside_bar
+
+
+class EpochLines(Callback):
+    """Print a line after each validation during a fit: its scores, and the training loss's mean over the epoch so far.
+
+    The mean is over all steps and devices of the epoch, each batch with the same weight.
+    """
+
+    def __init__(self) -> None:
+        self._header: list[str] | None = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Print the epoch's line."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        loss = pl_module.epoch_loss.mean(trainer.strategy)
+        if not trainer.is_global_zero:
+            return
+        scores: dict[str, float] = dict(pl_module.scores)
+        cells = {
+            "epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
+            "step": str(trainer.global_step),
+            "train/loss": "-" if loss is None else f"{loss:.4f}",
+            **{name: f"{value:.4f}" for name, value in scores.items()},
+        }
+        width = {name: max(len(name), 8) for name in cells}
+        if self._header != list(cells):
+            self._header = list(cells)
+            say_beside_bar(trainer, "  ".join(name.rjust(width[name]) for name in cells))
+        say_beside_bar(trainer, "  ".join(cell.rjust(width[name]) for name, cell in cells.items()))

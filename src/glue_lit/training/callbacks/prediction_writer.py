@@ -1,0 +1,122 @@
+"""Predictions of `test` and `predict`, written to disk in the order of the rows."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
+
+from glue_lit.data.batches import Batch
+from glue_lit.data.rows import Places
+from glue_lit.runs.prediction_record import write_record
+from glue_lit.system.files import whole_file
+from glue_lit.tasks.glue import TaskSpec
+from glue_lit.training.tensorboard.evaluated import EvaluatedRows
+
+_AT_ONCE = 64  # rows whose probabilities are Python's numbers, which take eight times as much memory
+
+
+class PredictionWriter(Callback):
+    """Write what `test` and `predict` predict to ``<folder>/<split>.jsonl``, in the order of the rows.
+
+    Args:
+        folder: Where to; made when there is something to write.
+        prefix: Put before each file's name, where the rows are not of the run's own task.
+
+    Attributes:
+        written: The files, once written.
+    """
+
+    def __init__(self, folder: Path, prefix: str = "") -> None:
+        self.folder = folder
+        self.prefix = prefix
+        self.written: list[Path] = []
+        self._rows = EvaluatedRows()
+
+    def _add(self, trainer: Trainer, stage: str, logits: Tensor, batch: Batch, loader: int) -> None:
+        split = trainer.datamodule.splits_for(stage)[loader]  # type: ignore[attr-defined]
+        self._rows.add(split, logits, batch)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep a batch of `test`."""
+        self._add(trainer, "test", outputs, batch, dataloader_idx)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep a batch of `predict`."""
+        self._add(trainer, "predict", outputs, batch, dataloader_idx)
+
+    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write the files."""
+        self._write(trainer, pl_module.task)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write the files."""
+        self._write(trainer, pl_module.task)
+
+    def _write(self, trainer: Trainer, task: TaskSpec) -> None:
+        for split, rows in self._rows.gather(trainer):
+            if trainer.is_global_zero:
+                path = self.folder / f"{self.prefix}{split}.jsonl"
+                places = trainer.datamodule.places(split, rows.idx.tolist())  # type: ignore[attr-defined]
+                lines = prediction_lines(task, *rows, places)
+                with whole_file(path) as file:  # line by line: with many labels, all of them are gigabytes of text
+                    file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                _write_origin(path, trainer, task, split, len(rows.idx))
+                self.written.append(path)
+
+
+def _write_origin(path: Path, trainer: Any, task: TaskSpec, split: str, rows: int) -> None:
+    data, checkpoint = trainer.datamodule, trainer.ckpt_path
+    opened, store = data.split(split), data.dataset(split, "predict").store
+    write_record(
+        path, data.hparams["source"], rows, Path(checkpoint) if checkpoint else None,
+        task=task.name, split=split, origin=opened.origin, fingerprint=opened.fingerprint, hash=store.digest,
+        commit=opened.commit, file=opened.file, unit=opened.unit, id=data.custom.id,
+    )  # fmt: skip
+
+
+def prediction_lines(
+    task: TaskSpec, idx: Tensor, logits: Tensor, labels: Tensor, places: Places | None = None
+) -> Iterator[dict[str, Any]]:
+    """One record an example: idx, row, id, label name and probabilities (or score), and gold, as far as they are known.
+
+    Args:
+        task: Names the labels.
+        idx: Positions in the split, ``(n,)``.
+        logits: ``(n, labels)``, or ``(n, 1)`` for regression.
+        labels: ``(n,)``, -1 or NaN where unlabelled.
+        places: Where the examples stand in the file that they are from.
+    """
+    names = _names(idx.tolist(), places)
+    if task.is_regression:
+        for name, score, gold in zip(names, logits[:, 0].tolist(), labels.tolist(), strict=True):
+            yield {**name, "score": score} | ({} if gold != gold else {"gold": round(gold, 6)})
+        return
+    parts = torch.split(logits, _AT_ONCE)
+    rows = (row for part in parts for row in part.double().softmax(dim=1).tolist())
+    for name, row, gold in zip(names, rows, labels.tolist(), strict=True):
+        best = max(range(len(row)), key=row.__getitem__)
+        known = {"gold": task.labels[gold]} if gold >= 0 else {}
+        yield {
+            **name,
+            "label": task.labels[best],
+            "probabilities": dict(zip(task.labels, row, strict=True)),
+        } | known
+
+
+def _names(idx: list[int], places: Places | None) -> Iterator[dict[str, Any]]:
+    """What tells a row: its position in the split, its line or row in the file, its id."""
+    for at, number in enumerate(idx):
+        found: dict[str, Any] = {"idx": number}
+        if places is not None:
+            found["row"] = places.numbers[at]
+            if places.ids is not None and places.ids[at]:
+                found["id"] = places.ids[at]
+        yield found

@@ -1,0 +1,190 @@
+"""How far a fit has come and how long it still takes: a bar, and lines where no bar can be drawn."""
+
+import math
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer, TQDMProgressBar
+from torch import Tensor
+
+from glue_lit.data.accumulation import batches_of_step, planned_steps
+from glue_lit.system.console import duration, say
+from glue_lit.system.run_log import keep
+from glue_lit.training.callbacks.speed import TrainingSpeed
+
+_EVERY = 30.0  # seconds between two lines
+
+
+class FitClock(Callback):
+    """Estimate the time left of a fit: its steps and validations, by what those of this process have taken."""
+
+    def __init__(self) -> None:
+        self._begun: tuple[float, int] | None = None  # when training began, and the steps before
+        self._validating = 0.0  # seconds
+        self._validations = 0
+        self._validation_begun: float | None = None
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        """Start the clock."""
+        self._begun = time.monotonic(), trainer.global_step
+
+    def on_validation_start(self, trainer: Trainer, *_: Any) -> None:
+        """Start the clock of a validation."""
+        self._validation_begun = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
+        """Stop it."""
+        if self._begun is not None and self._validation_begun is not None:
+            self._validating += time.monotonic() - self._validation_begun
+            self._validations += 1
+        self._validation_begun = None
+
+    def seconds_left(self, trainer: Trainer) -> float | None:
+        """Seconds until the fit ends if nothing ends it early; ``None`` if that is not known, as before two steps.
+
+        Validations count from the first on that this process has been through. A limit on the time
+        (``trainer.max_time``) counts where it is the nearer end.
+        """
+        ends = [left for timer in _timers(trainer) if (left := timer.time_remaining()) is not None]
+        steps, total = self._steps(trainer), planned_steps(trainer)
+        if self._begun is not None and steps > 1 and total != math.inf:
+            now = time.monotonic()
+            in_progress = 0.0 if self._validation_begun is None else now - self._validation_begun
+            each = (now - self._begun[0] - self._validating - in_progress) / steps
+            left = max(total - trainer.global_step, 0)
+            validation = self._validating / self._validations if self._validations else 0.0
+            ends.append(each * left + validation * _validations_left(trainer, int(left)))
+        return max(min(ends), 0.0) if ends else None
+
+    def _steps(self, trainer: Trainer) -> int:
+        return 0 if self._begun is None else trainer.global_step - self._begun[1]
+
+
+def _timers(trainer: Any) -> list[Timer]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
+
+
+def _validations_left(trainer: Any, steps: int) -> int:
+    """Validations that are still to come with so many steps."""
+    batches, every = trainer.num_training_batches, trainer.val_check_batch
+    if not trainer.enable_validation or math.inf in (batches, every) or not every:
+        return 0
+    epochs = steps / max(1, math.ceil(batches / batches_of_step(trainer, trainer.current_epoch)))
+    if trainer.check_val_every_n_epoch is None:  # then it counts batches of all epochs
+        return int(epochs * batches / every)
+    validations: int = math.ceil(epochs / trainer.check_val_every_n_epoch * (batches // every))
+    return validations
+
+
+class ProgressLines(Callback):
+    """Print a line on how far a fit has come about every 30 seconds, where no bar shows it.
+
+    The loss is the mean over the batches of the first device since the line before; it is read from the device only
+    where a line is printed. Nothing is printed of a fit that is over before the first line is due.
+
+    Args:
+        clock: Knows the time that is left.
+        speed: Counts the examples.
+        every: Seconds between two lines.
+    """
+
+    def __init__(self, clock: FitClock, speed: TrainingSpeed, every: float = _EVERY) -> None:
+        self._clock, self._speed, self._every = clock, speed, every
+        self._printed = 0.0
+        self._loss: Tensor | None = None  # sum over the batches since the line before
+        self._batches = 0
+        self._measured = (0.0, 0)  # seconds and examples at the line before
+        self._validated = 0  # batches of the validation in progress
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        """Begin to wait for the first line."""
+        self._begin()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        """Add the batch, and print a line if one is due."""
+        loss: Tensor | None = pl_module.last_loss
+        if loss is not None:
+            self._loss = loss if self._loss is None else self._loss + loss
+            self._batches += 1
+        if self._is_due(trainer):
+            mean = "-" if self._loss is None else f"{float(self._loss) / self._batches:.4f}"
+            seconds, examples = (now - then for now, then in zip(self._now(), self._measured, strict=True))
+            speed = [f"{trainer.world_size * examples / seconds:,.0f} samples/s"] if seconds > 0 else []
+            self._print(trainer, f"train/loss {mean}", *speed)
+
+    def on_validation_start(self, trainer: Trainer, *_: Any) -> None:
+        """Count the batches of this validation."""
+        self._validated = 0
+
+    def on_validation_batch_end(self, trainer: Any, *_: Any, **__: Any) -> None:
+        """Print a line if one is due."""
+        self._validated += 1
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._is_due(trainer):
+            self._print(trainer, f"validating: batch {self._validated:,} of {sum(trainer.num_val_batches):,}")
+
+    def _is_due(self, trainer: Any) -> bool:
+        if time.monotonic() - self._printed < self._every:
+            return False
+        shows_bar = sys.stdout.isatty() and getattr(trainer.progress_bar_callback, "is_enabled", False)
+        return trainer.is_global_zero and not shows_bar
+
+    def _print(self, trainer: Trainer, *parts: str) -> None:
+        left, total = self._clock.seconds_left(trainer), planned_steps(trainer)
+        steps = f"step {trainer.global_step:,}" + ("" if total == math.inf else f" of {total:,}")
+        epochs = f"epoch {trainer.current_epoch + 1}" + ("" if trainer.max_epochs == -1 else f"/{trainer.max_epochs}")
+        say("  ".join([epochs, steps, *parts, *([] if left is None else [f"{duration(left)} left"])]))
+        self._begin()
+
+    def _begin(self) -> None:
+        self._printed, self._loss, self._batches, self._measured = time.monotonic(), None, 0, self._now()
+
+    def _now(self) -> tuple[float, int]:
+        return self._speed.seconds, self._speed.examples
+
+
+def say_beside_bar(trainer: Trainer, line: str) -> None:
+    """Print a line above the progress bar where one is drawn, not through it."""
+    bar = trainer.progress_bar_callback
+    if bar is not None and getattr(bar, "is_enabled", False):
+        bar.print(line)
+        keep(line)
+    else:
+        say(line)
+
+
+_REDRAW = 0.2  # seconds between two states of the progress bar
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's bar, counting epochs from 1 as our lines do, and shown only where a line can be redrawn.
+
+    Args:
+        clock: Knows the time that is left of a fit, which the bar shows beside that of the epoch.
+    """
+
+    def __init__(self, clock: FitClock | None = None) -> None:
+        super().__init__(refresh_rate=1 if sys.stdout.isatty() else 0)
+        self._clock = clock
+        self._drawn = 0.0
+
+    def _should_update(self, current: int, total: int) -> bool:
+        """Not at every step: drawing waits for the device to know the loss."""
+        now = time.monotonic()
+        if current != total and now - self._drawn < _REDRAW:  # total is not known right after a resume
+            return False
+        self._drawn = now
+        return bool(super()._should_update(current, total))
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Name the epoch."""
+        super().on_train_epoch_start(trainer, *_)
+        self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """The time left of the whole fit, then all but the run's number, which the last lines name with its path."""
+        in_fit = self._clock is not None and trainer.state.fn == "fit"
+        left = self._clock.seconds_left(trainer) if in_fit and self._clock is not None else None
+        metrics: dict[str, Any] = {} if left is None else {"fit_left": duration(left)}
+        return metrics | {name: of for name, of in super().get_metrics(trainer, pl_module).items() if name != "v_num"}

@@ -1,0 +1,185 @@
+"""What a fit does to its run directory: claim it, keep others out, write its curves without a doubled point."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
+
+from glue_lit.errors import RunError
+from glue_lit.runs.checkpoints import unfinished
+from glue_lit.runs.locks import lock_run
+from glue_lit.runs.run import Run, claim_version
+from glue_lit.system.files import write_text
+from glue_lit.training.tensorboard.hparams import HPARAMS_FILE
+
+
+def _event_files(run: Run) -> list[Path]:
+    """Those that grow with the training; the hyperparameters' is written anew by every fit."""
+    return [path for path in run.path.glob("events.out.tfevents.*") if path.name != HPARAMS_FILE]
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard's logger with a run directory that no other process has, and nothing in it but events.
+
+    Its points stand at the number of steps that have been made, as everywhere else: the last of 282 steps at 282.
+    Lightning counts those before it, which leaves 281.
+
+    Args:
+        root: Folder of all runs.
+        task: Folder of the task's runs in it.
+        version: The run's directory in it; ``None`` for a new run.
+        curves: Whether to write an event file at all.
+    """
+
+    def __init__(self, root: str | Path, task: str, version: int | str | None = None, curves: bool = True) -> None:
+        super().__init__(root, task, version, default_hp_metric=False)
+        self.counts_made_steps = True
+        self.curves = curves
+        self._is_open = False
+
+    @property
+    def experiment(self) -> Any:
+        """The event file's writer, or one that writes nothing."""
+        return super().experiment if self.curves and self._is_open else DummyExperiment()
+
+    def open(self) -> None:
+        """Begin to write; before, the run directory may turn out to be another's."""
+        self._is_open = True
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write them all but the epoch, a straight line that would be the first thing to be seen."""
+        values = {name: value for name, value in metrics.items() if name != "epoch"}
+        super().log_metrics(values, None if step is None else step + 1)
+
+    def _get_next_version(self) -> int:
+        # The other ranks are told the first one's directory, and write nothing.
+        return claim_version(Path(self.root_dir)) if getattr(rank_zero_only, "rank", 0) == 0 else -1
+
+    def save(self) -> None:
+        """Flush the event file; ``hparams.yaml`` is left out, since ``config.yaml`` says all of it."""
+        self.experiment.flush()
+
+
+class RunDirectory(Callback):
+    """Keep a run directory in order while a fit writes to it.
+
+    It is locked against a second fit; the disk must have room for the checkpoints; and when a fit goes on
+    from a checkpoint, curves are cut back to what they were when that was written.
+    """
+
+    def __init__(self) -> None:
+        self.command: list[str] = []  # as the user gave it
+        self._lock: int | None = None
+        self._trainer: Trainer | None = None
+        self._curves: dict[str, int] | None = None  # size of each event file, as the checkpoint has it
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Claim the directory.
+
+        Raises:
+            RunError: Another fit is writing to it, or the disk has no room.
+        """
+        self._trainer = trainer
+        run = _run(trainer)
+        if stage != "fit" or run is None or self._lock is not None:
+            return
+        with contextlib.suppress(OSError):
+            run.path.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_run(run)
+        for part in unfinished(run.checkpoints):
+            part.unlink(missing_ok=True)
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            _check_room(run, pl_module)
+        if job := os.environ.get("SLURM_JOB_ID"):
+            write_text(run.job, json.dumps({"job": job, "command": self.command}) + "\n")
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the curves have come."""
+        if self._trainer is None or (run := _run(self._trainer)) is None:
+            return {}
+        for logger in self._trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.save()
+        return {"curves": {path.name: path.stat().st_size for path in _event_files(run)}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it until the fit starts."""
+        self._curves = state_dict.get("curves")
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take out of the curves what was written after the checkpoint: it comes again."""
+        run = _run(trainer)
+        if run is not None and trainer.ckpt_path is not None:
+            _make_last(run, Path(trainer.ckpt_path))
+        if run is not None and self._curves is not None:
+            for path in _event_files(run):
+                size = self._curves.get(path.name, 0)
+                if size == 0:
+                    path.unlink()
+                elif path.stat().st_size > size:
+                    os.truncate(path, size)
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.open()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The final figures of an earlier end are those of this run no more."""
+        if self._curves is not None and (run := _run(trainer)) is not None:
+            run.metrics.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _run(trainer: Trainer) -> Run | None:
+    """The run directory, on the process that writes to it. (``trainer.log_dir`` would wait for the others.)"""
+    if not trainer.is_global_zero:
+        return None
+    for logger in trainer.loggers:
+        if isinstance(logger, RunLogger):
+            return Run(Path(logger.log_dir))
+    return None
+
+
+def _make_last(run: Run, source: Path) -> None:
+    """Put the checkpoint that a fit goes on from in the place of a later one: that future will not be."""
+    last = run.checkpoints / "last.ckpt"
+    if last.is_file() and source.is_file() and not source.samefile(last):
+        part = last.with_name(f".{last.name}.{os.getpid()}.part")
+        try:
+            shutil.copyfile(source, part)
+            os.replace(part, last)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise RunError(f"Cannot write {last} ({error.strerror}).") from error
+
+
+def _check_room(run: Run, module: LightningModule) -> None:
+    """Stop before training where the checkpoints cannot fit on the disk."""
+    weights = sum(p.numel() * p.element_size() for p in module.parameters())
+    moments = 2 * sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
+    kept = sum(not (run.checkpoints / name).is_file() for name in ("best.ckpt", "last.ckpt"))
+    needed = (kept + 1) * (weights + moments)  # and one that is being written
+    free = shutil.disk_usage(run.path).free
+    if free < needed:
+        if not run.config.is_file():  # it was made for this fit
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise RunError(
+            f"The disk of {run.path.parent} has {_size(free)} left; best.ckpt, last.ckpt and one being written "
+            f"take {_size(needed)}. Make room, or choose another place with `--trainer.default_root_dir DIR`."
+        )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

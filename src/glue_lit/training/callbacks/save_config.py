@@ -1,0 +1,27 @@
+"""The configuration of a fit, written into its run directory."""
+
+from pathlib import Path
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+from glue_lit.system.files import write_text
+from glue_lit.system.run_log import open_log
+
+
+class SaveConfig(SaveConfigCallback):
+    """Write ``config.yaml`` when a fit starts; evaluations leave the run as it is."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save all but the checkpoint that this fit was continued from: it is no setting."""
+        if stage == "fit":
+            is_continued = self.config["ckpt_path"] is not None
+            self.config = self.config.clone()
+            self.config["ckpt_path"] = None
+            folder = trainer.log_dir  # asks the first process, so all of them come by
+            if trainer.is_global_zero and folder is not None and not self.already_saved:
+                # Lightning's own way writes over the file of a run that goes on, and can leave a part of it.
+                text = self.parser.dump(self.config, skip_none=False)
+                write_text(Path(folder) / self.config_filename, text)
+                open_log(Path(folder), is_continued)
+                self.already_saved = True

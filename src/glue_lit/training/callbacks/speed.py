@@ -1,0 +1,128 @@
+"""How fast training is, and how much of it is padding: for the curves, the last lines and the record."""
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from glue_lit.data.batches import Batch
+from glue_lit.training.tensorboard.points import is_point
+
+
+class TrainingSpeed(Callback):
+    """Measure training itself, over all parts of a resumed fit: no start-up, no validation, no checkpoints.
+
+    Curves get ``work/samples_per_second``, ``work/tokens_per_second`` and ``work/padding`` of the steps since
+    the last point, over all devices.
+
+    Attributes:
+        seconds: Time in training steps.
+        examples: Examples trained on in that time, on this device.
+        tokens: Their tokens without padding, ``()`` int64, on the device that trains.
+        padded: Their tokens with padding.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.examples = 0
+        self.tokens = torch.zeros((), dtype=torch.int64)
+        self.padded = 0
+        self._before = (0.0, 0.0)  # wall and processor time of earlier parts
+        self._started: tuple[float, float] | None = None
+        self._since = 0.0
+        self._point = self._step = self._sums()  # the sums at the last point of the curves, and at the last step
+        self._is_fit = True
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Note what is being done: scoring a checkpoint loads its measurements too."""
+        self._is_fit = stage == "fit"
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds since training started, with all that belongs to it, earlier parts included."""
+        return self._before[0] + (0.0 if self._started is None else time.perf_counter() - self._started[0])
+
+    @property
+    def processor_seconds(self) -> float:
+        """Seconds that this process's threads have been at work since, which other work on the machine hardly changes.
+
+        Of the first device alone, and without its loader's worker processes.
+        """
+        return self._before[1] + (0.0 if self._started is None else time.process_time() - self._started[1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The measurements up to the last optimizer step: what came after it is done again."""
+        seconds, examples, tokens, padded = self._step
+        return {
+            "seconds": seconds,
+            "examples": examples,
+            "tokens": int(tokens),
+            "padded": padded,
+            "wall_seconds": self.wall_seconds,
+            "processor_seconds": self.processor_seconds,
+            "point": [int(value) if isinstance(value, Tensor) else value for value in self._point],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on measuring, where training goes on."""
+        if not self._is_fit:
+            return
+        self.seconds, self.examples, self.padded = (state_dict[key] for key in ("seconds", "examples", "padded"))
+        self.tokens = torch.tensor(state_dict["tokens"])
+        self._before = state_dict["wall_seconds"], state_dict.get("processor_seconds", 0.0)
+        seconds, examples, tokens, padded = state_dict.get("point", self._sums())
+        self._point, self._step = (seconds, examples, torch.as_tensor(tokens), padded), self._sums()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clocks; a resumed fit may begin in the middle of an epoch."""
+        self._since = time.perf_counter()
+        self._started = self._since, time.process_time()
+        self.tokens = self.tokens.to(pl_module.device)  # added up there, which nothing has to wait for
+        self._point = *self._point[:2], self._point[2].to(pl_module.device), self._point[3]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of the steps."""
+        self._since = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of the steps again, where validation comes within an epoch."""
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count the batch, and add a point to the curves where one is due."""
+        now = time.perf_counter()
+        self.seconds += now - self._since
+        self._since = now
+        self.examples += len(batch["labels"])
+        self.tokens = self.tokens + batch["attention_mask"].sum()
+        self.padded += batch["attention_mask"].numel()
+        if not trainer.fit_loop._should_accumulate():
+            self._step = self._sums()
+        if is_point(trainer):
+            before, self._point = self._point, self._sums()
+            seconds, examples = self.seconds - before[0], self.examples - before[1]
+            tokens, padded = self.tokens - before[2], self.padded - before[3]
+            self._log(pl_module, "samples_per_second", trainer.world_size * examples / seconds)
+            self._log(pl_module, "tokens_per_second", trainer.world_size * tokens / seconds)
+            self._log(pl_module, "padding", 1 - tokens / padded)
+
+    def _sums(self) -> tuple[float, int, Tensor, int]:
+        return self.seconds, self.examples, self.tokens, self.padded
+
+    @staticmethod
+    def _log(pl_module: LightningModule, name: str, value: float | Tensor) -> None:
+        pl_module.log(f"work/{name}", value, on_step=True, on_epoch=False, batch_size=1)
+
+    def record(self, trainer: Trainer) -> dict[str, float | None]:
+        """Samples and tokens a second over all devices, and the share of padding; ``None`` if nothing was trained."""
+        if not self.seconds or not self.padded:
+            return dict.fromkeys(("train_samples_per_second", "train_tokens_per_second", "train_padding"))
+        return {
+            "train_samples_per_second": trainer.world_size * self.examples / self.seconds,
+            "train_tokens_per_second": trainer.world_size * int(self.tokens) / self.seconds,
+            "train_padding": 1 - int(self.tokens) / self.padded,
+        }

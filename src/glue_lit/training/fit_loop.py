@@ -1,0 +1,137 @@
+"""Lightning's loops of a fit, made to score the weights that a fit ends with."""
+
+from typing import Any
+
+from lightning.pytorch.loops.fit_loop import _FitLoop
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+
+from glue_lit.data.accumulation import batches_of_step
+from glue_lit.training.position import is_cut_after_validation, left_epoch, set_back_into_epoch, set_last_validation
+
+
+def _is_reached(count: int, limit: int | None) -> bool:
+    return limit is not None and limit != -1 and count >= limit
+
+
+class ScoringEpochLoop(_TrainingEpochLoop):
+    """Validate after the last step of the fit, too, unless its weights have been scored.
+
+    Lightning validates where an interval says so. `max_steps`, the end of the last epoch and what else sets
+    ``should_stop`` need not fall there.
+
+    Attributes:
+        owes_score: The fit was continued at its end, and nothing is left but to score its weights, or to choose the
+            best checkpoint by scores that it has.
+    """
+
+    owes_score = False
+
+    @property
+    def done(self) -> bool:
+        """Whether to leave the epoch."""
+        return not self.owes_score and bool(super().done)
+
+    @property
+    def ends_fit(self) -> bool:
+        """Whether no batch comes after the current one."""
+        fit: Any = self.trainer.fit_loop
+        is_epoch_end = self._num_ready_batches_reached()
+        epochs = fit.epoch_progress.current.processed + is_epoch_end
+        if _is_reached(self.global_step, self.max_steps) or (is_epoch_end and _is_reached(epochs, fit.max_epochs)):
+            return True
+        may_stop = epochs >= (fit.min_epochs or 0) and self.global_step >= (self.min_steps or 0)
+        return bool(self.trainer.should_stop) and may_stop
+
+    def _should_check_val_fx(self, data_fetcher: Any) -> bool:
+        if not self.trainer.enable_validation or not self.ends_fit:
+            return bool(super()._should_check_val_fx(data_fetcher))
+        # A fit that was cut after this validation asks for it once more, to find out that it is over.
+        return self.restarting or can_be_scored(self.trainer)
+
+    def on_advance_end(self, data_fetcher: Any) -> None:
+        """Validate if it is due."""
+        # Loggers count by steps begun: one whose gradient will not be complete is none.
+        is_unfinished = self.ends_fit and self._should_accumulate()
+        self._batches_that_stepped -= is_unfinished
+        super().on_advance_end(data_fetcher)
+        self._batches_that_stepped += is_unfinished
+        self.owes_score = False
+
+
+class ScoringFitLoop(_FitLoop):
+    """As Lightning's, with a `ScoringEpochLoop`; a fit continued at its end does what is left of it, the validation."""
+
+    epoch_loop: ScoringEpochLoop
+
+    @property
+    def done(self) -> bool:
+        """Whether to leave the training."""
+        return not self.epoch_loop.owes_score and bool(super().done)
+
+    def run(self) -> None:
+        """Train; where nothing is left but the last validation, or what follows it, do that."""
+        self.setup_data()
+        if self._loaded_from_state_dict:
+            self._go_back_into_epoch()
+        if self._loaded_from_state_dict and self.done:
+            state = self.state_dict()
+            if is_cut_after_validation(state):
+                self.epoch_loop.owes_score = True
+            elif can_be_scored(self.trainer):
+                set_last_validation(state, int(self.max_batches))
+                self.load_state_dict(state)
+                self.epoch_loop.owes_score = True
+            else:
+                self._leave_epoch()
+        super().run()
+
+    def _go_back_into_epoch(self) -> None:
+        """Continue within the last epoch, if its batches are the same, where an older checkpoint has it as whole."""
+        trainer: Any = self.trainer
+        state = self.state_dict()
+        epoch = state["epoch_progress"]["current"]["processed"] - 1
+        if trainer.lightning_module.position.is_exact or not getattr(trainer.datamodule, "has_same_batches", False):
+            return
+        if done := left_epoch(state, int(self.max_batches), batches_of_step(trainer, epoch)):
+            set_back_into_epoch(state, done)
+            self.load_state_dict(state)
+
+    def _leave_epoch(self) -> None:
+        """Count as the fit did that has ended within an epoch."""
+        progress: Any = self.epoch_progress
+        if progress.current.started > progress.current.processed:
+            for part in (progress.total, progress.current):
+                part.processed = part.completed = part.started
+            self.epoch_loop._batches_that_stepped += 1
+
+
+def is_scored(trainer: Any) -> bool:
+    """Whether the last validation was after the last optimizer step."""
+    return bool(trainer.lightning_module.position.scored_step == trainer.global_step)
+
+
+def can_be_scored(trainer: Any) -> bool:
+    """Whether there are trained weights that have not been scored, and rows to score them on."""
+    return trainer.global_step > 0 and trainer.enable_validation and not is_scored(trainer)
+
+
+def score_last_step(trainer: Any) -> None:
+    """Validate at the end of an epoch if a callback has just ended the fit there, after the time for a validation."""
+    fit = trainer.fit_loop
+    if not (isinstance(fit, ScoringFitLoop) and trainer.should_stop and fit._can_stop_early and can_be_scored(trainer)):
+        return
+    loop, logged = fit.epoch_loop, trainer._logger_connector
+    first = logged._first_loop_iter
+    loop._batches_that_stepped -= 1  # loggers count by it, and this still belongs to the last step
+    trainer.validating = True
+    loop.val_loop.run()
+    trainer.training = True
+    loop._batches_that_stepped += 1
+    logged._first_loop_iter = first
+
+
+def score_every_end(trainer: Any) -> None:
+    """Put these loops in the place of Lightning's own, keeping what they have counted."""
+    fit = trainer.fit_loop
+    if type(fit) is _FitLoop and type(fit.epoch_loop) is _TrainingEpochLoop:
+        fit.__class__, fit.epoch_loop.__class__ = ScoringFitLoop, ScoringEpochLoop

@@ -1,0 +1,46 @@
+"""The values that callbacks wait for: whether a fit logs them at all."""
+
+from collections.abc import Sequence
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+
+from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.tasks.glue import TaskSpec, logged_names
+
+# How these begin; the rest depends on other settings: a rate for each group of weights, a device's memory.
+_LOGGED = ("weights/gradient_norm", "weights/learning_rate", "work/")
+_KNOWN = ("lightning", "glue_lit")  # packages whose callbacks log nothing else
+_COUNTS = ("epoch", "step")  # ModelCheckpoint adds them itself
+
+
+def check_monitors(callbacks: Sequence[object], task: TaskSpec) -> None:
+    """Stop at an EarlyStopping or a ModelCheckpoint whose ``monitor`` is not logged: it would fail after an epoch.
+
+    A callback of the user's own may log what it likes, so beside one every name passes; so does it where
+    EarlyStopping has ``strict=False``.
+
+    Args:
+        callbacks: All of a trainer.
+        task: Knows its metrics.
+
+    Raises:
+        UsageError: There is one; the message names what is logged.
+    """
+    given = [callback for callback in callbacks if isinstance(callback, Callback)]
+    if any(type(callback).__module__.partition(".")[0] not in _KNOWN for callback in given):
+        return
+    has_rates = any(isinstance(callback, LearningRateMonitor) for callback in given)
+    passes = (*_LOGGED, "lr-") if has_rates else _LOGGED
+    for callback in given:
+        if not isinstance(callback, EarlyStopping | ModelCheckpoint) or not getattr(callback, "strict", True):
+            continue
+        monitor = callback.monitor
+        names = (*logged_names(task), *(_COUNTS if isinstance(callback, ModelCheckpoint) else ()))
+        if monitor and monitor not in names and not monitor.startswith(passes):
+            error = UsageError(
+                f"trainer.callbacks: {type(callback).__name__} has the monitor {monitor!r}, which is not logged."
+                f"{did_you_mean(monitor, names)} Allowed: {', '.join(names)}."
+            )
+            error.everywhere = True
+            raise error

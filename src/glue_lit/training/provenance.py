@@ -1,0 +1,131 @@
+"""Where a figure comes from: code, data, machine, versions."""
+
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.encoder.trained_embedding import parameter_counts
+from glue_lit.runs.config_values import read_config
+from glue_lit.runs.run import Run
+from glue_lit.system.version import __version__
+from glue_lit.training.callbacks.speed import TrainingSpeed
+from glue_lit.training.classifier import SequenceClassifier
+
+_LIBRARIES = ("torch", "lightning", "transformers", "tokenizers", "datasets", "torchmetrics", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this program, and of the libraries that a score can depend on."""
+    used = (*_LIBRARIES, *(name for name in ("peft",) if name in sys.modules))
+    return {"python": platform.python_version(), "glue-lit": __version__} | {name: version(name) for name in used}
+
+
+def git_revision() -> dict[str, Any] | None:
+    """Commit of the working directory and whether files differ from it; ``None`` outside a repository."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "changed_files": None if changes is None else len(changes.splitlines())}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def device(trainer: Trainer) -> dict[str, Any]:
+    """What the run computed on."""
+    root = trainer.strategy.root_device
+    named = getattr(torch.get_device_module(root), "get_device_name", None) if root.type != "cpu" else None
+    name = named(root) if named is not None else _processor()
+    return {
+        "type": root.type,
+        "name": name,
+        "processes": trainer.world_size,
+        "threads": torch.get_num_threads(),
+        "precision": str(trainer.precision),
+        "host": platform.node(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def data_fingerprint(data: GLUEDataModule, stage: str) -> dict[str, Any]:
+    """Source of the rows, and of each split where it is from, what it holds, and how many rows were used.
+
+    ``hash`` is of the texts and labels, the same from every source that has the same rows; ``commit`` that of the data
+    set on the Hub, null where the rows lie in a file; ``fingerprint`` changes with the file or data set itself.
+    """
+    seen = {name: data.dataset(name, stage).store.digest for name in data.splits_for(stage)}
+    splits = {
+        name: {
+            "origin": data.split(name).origin,
+            "fingerprint": data.split(name).fingerprint,
+            "hash": digest,
+            "commit": data.split(name).commit,
+            "rows": len(data.dataset(name, stage)),
+        }
+        for name, digest in seen.items()
+    }
+    return {"source": data.hparams["source"], "max_length": data.max_length, "splits": splits}
+
+
+def run_record(
+    run: Run,
+    trainer: Trainer,
+    model: SequenceClassifier,
+    data: GLUEDataModule,
+    best: dict[str, Any],
+    speed: TrainingSpeed,
+) -> dict[str, Any]:
+    """What ``metrics.json`` says of a finished fit: the scores, and all that it takes to get them again.
+
+    Args:
+        run: Its directory.
+        trainer: After the fit.
+        model: With the scores of the best checkpoint.
+        data: What it was trained on.
+        best: The best checkpoint's content.
+        speed: Knows how long it took.
+    """
+    return {
+        "task": data.task.name,
+        "source": data.hparams["source"],
+        "model": model.hparams["name_or_path"],
+        "model_commit": model.commit,
+        "init_from": model.hparams["init_from"],
+        "parameters": dict(zip(("total", "trained"), parameter_counts(model), strict=True)),
+        "metrics": model.scores,
+        "positive": data.task.positive_label if "f1" in data.task.metrics else None,  # the label that F1 is of
+        "predicted": model.predicted,
+        "best": {"checkpoint": "checkpoints/best.ckpt", "epoch": best["epoch"] + 1, "step": best["global_step"]},
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "skipped_steps": model.guard.skipped,
+        **speed.record(trainer),
+        "wall_seconds": speed.wall_seconds,
+        "processor_seconds": speed.processor_seconds,
+        "device": device(trainer),
+        "versions": versions(),
+        "git": git_revision(),
+        "data": data_fingerprint(data, "fit"),
+        "config": read_config(run.config.read_text(encoding="utf-8")),
+    }

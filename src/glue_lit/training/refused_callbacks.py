@@ -1,0 +1,100 @@
+"""Lightning's callbacks that would change the training behind the recipe's back: why each is refused, what to use."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    BatchSizeFinder,
+    LearningRateFinder,
+    ModelPruning,
+    OnExceptionCheckpoint,
+    SpikeDetection,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
+
+from glue_lit.errors import UsageError
+from glue_lit.training.averaging import WeightAverage
+
+REFUSED: dict[type, tuple[str, str]] = {
+    LearningRateFinder: (
+        "trains with another learning rate than the run's files record, and looks for it anew when the fit is resumed.",
+        "`glue-lit tune` searches it and writes it down, `--model.learning_rate` sets it; from Python, "
+        "`Tuner(trainer).lr_find(model, datamodule=data)` sets it before the fit.",
+    ),
+    BatchSizeFinder: (
+        "changes the batch size after the schedule of the learning rate was made, and not in the run's files.",
+        "Set `--data.batch_size`, and with `--trainer.accumulate_grad_batches` the batch of a step; from Python, "
+        "`Tuner(trainer).scale_batch_size(model, datamodule=data)` sets it before the fit.",
+    ),
+    WeightAveraging: (
+        "averages buffers, too, which number an encoder's tokens and positions, and a fit that is stopped in a "
+        "validation goes on with the average in place of the weights.",
+        "Use `--model.average 0.99` in its place.",
+    ),
+    StochasticWeightAveraging: (
+        "replaces the schedule of the learning rate, and scores the weights themselves, not their average.",
+        "Use `--model.average 0.99` in its place.",
+    ),
+    ModelPruning: (
+        "puts masks in the place of weights, so that checkpoints hold another model than they say.",
+        "Prune the model that `glue-lit export` writes.",
+    ),
+    SpikeDetection: (
+        "writes a state into checkpoints that it cannot read again, so that no fit could be resumed.",
+        "`--model.non_finite stop` (the default) ends a fit whose loss or gradient is no number, `skip` leaves such "
+        "steps out.",
+    ),
+    OnExceptionCheckpoint: (
+        "writes wherever an exception comes, in the middle of a step too, and waits for processes that may be gone.",
+        "`fit` writes `last.ckpt` after an exception by itself; from Python, add `glue_lit.LastCheckpoint()`.",
+    ),
+    BaseFinetuning: (
+        "freezes parts of a model before it is built, and adds parameters that the schedule and a resumed fit do not "
+        "know.",
+        "Use `--model.freeze N` or `--model.layer_decay 0.9` in its place.",
+    ),
+}
+
+
+def callbacks_of(given: Any) -> list[Any]:
+    """What a trainer's ``callbacks`` holds: several, one without a list, or none."""
+    return [*given] if isinstance(given, list | tuple) else [] if given is None else [given]
+
+
+def is_refused(callback: object) -> bool:
+    """Whether no fit may have it; a finder that Lightning's Tuner runs before the fit sets it as it was asked to."""
+    return isinstance(callback, tuple(REFUSED)) and not (
+        isinstance(callback, WeightAverage) or getattr(callback, "_early_exit", False)
+    )
+
+
+def check_callbacks(callbacks: Iterable[object]) -> None:
+    """Stop at a callback that would leave a wrong schedule, wrong records or a fit that cannot be resumed.
+
+    Raises:
+        UsageError: There is one, or a class built on one.
+    """
+    for callback in callbacks:
+        if is_refused(callback):
+            why, instead = next(told for kind, told in REFUSED.items() if isinstance(callback, kind))
+            error = UsageError(f"trainer.callbacks: {type(callback).__name__} {why} {instead}")
+            error.everywhere = True
+            raise error
+
+
+def allowed_callbacks(callbacks: Any, is_fit: bool) -> list[Any]:
+    """The callbacks of a command: a fit may have none that is refused, a run that was trained with one is still scored.
+
+    Args:
+        callbacks: The setting of the trainer.
+        is_fit: Whether the command is a fit.
+
+    Raises:
+        UsageError: A fit has one.
+    """
+    given = callbacks_of(callbacks)
+    if is_fit:
+        check_callbacks(given)
+    return [callback for callback in given if not is_refused(callback)]

@@ -1,0 +1,85 @@
+"""Exact resume: a fit continued from a checkpoint does what it would have done, bit by bit.
+
+Three things make it so, all functions of the position in the training and nothing else: which examples a
+batch holds (`ShuffledSampler`), which dropout masks it meets (`batch_seed`), and where Lightning's loops
+stand (`Position`).
+"""
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glue_lit.errors import GlueLitError, RunError
+from glue_lit.system.system_errors import refusal
+
+
+def batch_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
+    """Seed of the random numbers (dropout) of one batch on one device, in 0 to 2**64 - 1.
+
+    Nothing needs to be saved for a resumed fit to draw the same masks, and no two devices draw the same.
+    """
+    # stable over versions, by NumPy's promise for SeedSequence; no two of the arguments can stand for each other
+    return int(np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1, np.uint64)[0])
+
+
+def fit_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
+    """State of the loop, epochs and steps that a checkpoint stands at.
+
+    Args:
+        path: The checkpoint's, for the message.
+        saved: Its content.
+        like: The state of a loop that has not begun.
+
+    Raises:
+        RunError: It does not say, or what its optimizer and schedule had come to is not there.
+    """
+    loops = saved.get("loops")
+    loop, steps = loops.get("fit_loop") if isinstance(loops, dict) else None, saved.get("global_step")
+    if not _is_alike(loop, like) or not _is_alike(steps, 0):
+        raise RunError(f"{path} does not say how far its training has come, so it cannot be gone on with.")
+    if not _has_optimizer(saved):
+        raise RunError(
+            f"{path} has lost what its optimizer or learning rate had come to, so it cannot be gone on with. "
+            f"`--model.init_from {path}` begins a new training with its encoder."
+        )
+    assert isinstance(loop, dict) and isinstance(steps, int)  # noqa: PT018 - which is what alike means
+    return loop, loop["epoch_progress"]["current"]["processed"], steps
+
+
+def _is_alike(found: Any, like: Any) -> bool:
+    """Whether a state has all parts of another one, counters (from 0 up) where that has some."""
+    if isinstance(like, dict):
+        return isinstance(found, dict) and all(_is_alike(found.get(key), part) for key, part in like.items())
+    return type(found) is type(like) and (not isinstance(like, int) or found >= 0)
+
+
+def _has_optimizer(saved: dict[str, Any]) -> bool:
+    """Whether there is a state of an optimizer and of its schedule: Lightning goes on without, as if it were none."""
+    optimizers, schedules = saved.get("optimizer_states"), saved.get("lr_schedulers")
+    if not (isinstance(optimizers, list) and isinstance(schedules, list) and optimizers and schedules):
+        return False
+    if not all(isinstance(schedule, dict) and type(schedule.get("last_epoch")) is int for schedule in schedules):
+        return False
+    for optimizer in optimizers:
+        moments = optimizer.get("state") if isinstance(optimizer, dict) else None
+        if not isinstance(moments, dict) or not all(isinstance(each, dict) for each in moments.values()):
+            return False
+        if len({frozenset((name, type(part)) for name, part in each.items()) for each in moments.values()}) > 1:
+            return False
+    return True
+
+
+def not_restored(path: Path | None, error: Exception) -> str | None:
+    """What is wrong with a checkpoint, if an error comes from Lightning's taking up what it holds; else ``None``.
+
+    What the system refuses meanwhile, memory above all, is no fault of the checkpoint.
+    """
+    if path is None or isinstance(error, GlueLitError) or refusal(error) is not None:
+        return None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name.startswith("restore_") and frame.f_globals["__name__"].endswith("checkpoint_connector"):
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            return f"{path} cannot be taken up: what it says of its training is not of this fit's kind ({reason})."
+    return None

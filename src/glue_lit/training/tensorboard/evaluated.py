@@ -1,0 +1,69 @@
+"""The rows of an evaluation: kept batch by batch, then those of all devices in the order of the data."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glue_lit.data.batches import Batch
+from glue_lit.evaluation.predicted import Predicted
+from glue_lit.tasks.glue import TaskSpec
+
+
+class Evaluated(NamedTuple):
+    """The rows of a split, each once.
+
+    Attributes:
+        idx: Positions in the split, ascending, ``(n,)``.
+        logits: ``(n, labels)``, or ``(n, 1)`` for regression.
+        labels: ``(n,)``, -1 or NaN where unlabelled.
+    """
+
+    idx: Tensor
+    logits: Tensor
+    labels: Tensor
+
+
+class EvaluatedRows:
+    """Keeps what an evaluation gives on the device that it is on, which nothing has to wait for."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Evaluated]] = {}
+
+    def add(self, split: str, logits: Tensor, batch: Batch) -> None:
+        """Keep a batch."""
+        self._parts.setdefault(split, []).append(Evaluated(batch["idx"], logits.detach(), batch["labels"]))
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self._parts = {}
+
+    def gather(self, trainer: Any) -> Iterator[tuple[str, Evaluated]]:
+        """Each split with the rows of all devices, fillers left out; then nothing is kept. Collective under DDP."""
+        parts, self._parts = self._parts, {}
+        for split, batches in parts.items():
+            rows = Evaluated(*(torch.cat(tensors).cpu() for tensors in zip(*batches, strict=True)))
+            real = rows.idx >= 0
+            rows = Evaluated(*(tensor[real] for tensor in rows))
+            if trainer.world_size > 1:
+                gathered: list[Any] = [None] * trainer.world_size
+                torch.distributed.all_gather_object(gathered, tuple(rows))
+                rows = Evaluated(*(torch.cat(tensors) for tensors in zip(*gathered, strict=True)))
+            order = rows.idx.argsort()
+            yield split, Evaluated(*(tensor[order] for tensor in rows))
+
+
+def predicted_of(task: TaskSpec, rows: Evaluated) -> Predicted | None:
+    """The labelled rows as a report takes them; nothing if there are none."""
+    known = ~rows.labels.isnan() if task.is_regression else rows.labels >= 0
+    if not bool(known.any()):
+        return None
+    idx, logits, gold = (tensor[known] for tensor in rows)
+    unlabelled = len(known) - len(idx)
+    if task.is_regression:
+        scores = logits[:, 0].double().numpy()
+        return Predicted(idx.numpy(), gold.double().numpy(), scores, None, unlabelled)
+    probabilities: np.ndarray = logits.double().softmax(dim=1).numpy()
+    return Predicted(idx.numpy(), gold.numpy(), logits.argmax(dim=1).numpy(), probabilities, unlabelled)

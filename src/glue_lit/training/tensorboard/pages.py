@@ -1,0 +1,159 @@
+"""TensorBoard's pages beside the curves: pictures, hard rows, precision and recall, hyperparameters."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from glue_lit.data.batches import Batch
+from glue_lit.data.rows import Rows
+from glue_lit.data.splits import TaskSplits
+from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.report.texts import Texts
+from glue_lit.tasks.glue import TaskSpec, best_is, log_prefix
+from glue_lit.training.tensorboard.evaluated import EvaluatedRows, predicted_of
+from glue_lit.training.tensorboard.hparams import HPARAMS_FILE, write_hparams
+from glue_lit.training.tensorboard.layout import best_names, hyperparameters, layout
+from glue_lit.training.tensorboard.pictures import hard_rows, outcome_picture
+
+_MOST_CURVES = 12  # of precision and recall; of many labels, those of the commonest
+
+
+class TensorBoardPages(Callback):
+    """Show each validation of a fit in TensorBoard; other loggers get the scalars that every logger gets.
+
+    Attributes:
+        predicted: By split, the labelled rows of the last validation, on the first device; a validation outside a fit
+            is kept, too.
+    """
+
+    def __init__(self) -> None:
+        self.predicted: dict[str, Predicted] = {}
+        self._rows = EvaluatedRows()
+        self._texts: dict[str, Rows | None] = {}
+        self._best: tuple[float, dict[str, float]] | None = None
+        self._is_continued = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best scores so far."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from them."""
+        self._best = state_dict["best"]
+
+    # ---------------------------------------------------------------- the start
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """See whether the run has a beginning already, before anything is written."""
+        if trainer.is_global_zero:
+            folders = [Path(logger.log_dir) for logger in boards(trainer)]
+            found = [path.name for folder in folders for path in folder.glob("events.out.tfevents.*")]
+            self._is_continued = any(name != HPARAMS_FILE for name in found)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Say once which curves belong together, and in every fit with which hyperparameters this is trained."""
+        if not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        settings = hyperparameters(trainer, pl_module, trainer.datamodule)
+        for logger in boards(trainer):
+            if not self._is_continued:
+                logger.experiment.add_custom_scalars(layout(pl_module.task))
+            if "://" not in logger.log_dir:  # one that writes to a cloud has the curves alone
+                write_hparams(Path(logger.log_dir), settings, best_names(pl_module.task).values())
+
+    # ---------------------------------------------------------------- a validation
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin anew, also if an earlier validation broke off."""
+        self._rows.clear()
+        self.predicted = {}
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep a batch, if it will be looked at."""
+        in_fit = trainer.state.fn == "fit"
+        if not in_fit or (boards(trainer) and not trainer.sanity_checking and not trainer.fast_dev_run):
+            self._rows.add(pl_module.task.validation_splits[dataloader_idx], outputs, batch)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Show what was predicted."""
+        task: TaskSpec = pl_module.task
+        for split, rows in self._rows.gather(trainer):
+            if trainer.is_global_zero and (found := predicted_of(task, rows)) is not None:
+                self.predicted[split] = found
+        if trainer.state.fn != "fit":
+            return
+        step = trainer.fit_loop.epoch_loop._batches_that_stepped + 1
+        for split, predicted in self.predicted.items():
+            if np.isfinite(predicted.values if predicted.probabilities is None else predicted.probabilities).all():
+                self._show(trainer, task, split, predicted, step)
+        if self.predicted:
+            self._show_best(trainer, pl_module, step)
+
+    def _show(self, trainer: Any, task: TaskSpec, split: str, predicted: Predicted, step: int) -> None:
+        prefix = log_prefix(split)
+        name = "predicted_against_gold" if task.is_regression else "confusion_matrix"
+        picture = outcome_picture(task, predicted, f"{task.name}, {split}, step {step:,}")
+        table = hard_rows(task, *self._with_rows(trainer, split, predicted))
+        for logger in boards(trainer):
+            writer, at = logger.experiment, _number(logger, step)
+            if picture is not None:
+                writer.add_image(f"{prefix}/{name}", picture, at, dataformats="HWC")
+            writer.add_text(f"{prefix}/hard_rows", table, at)
+            if predicted.probabilities is not None:
+                for label in _curves(predicted, task):
+                    of = predicted.probabilities[:, label]
+                    writer.add_pr_curve(f"{prefix}/{task.labels[label]}", predicted.gold == label, of, at)
+
+    def _with_rows(self, trainer: Any, split: str, predicted: Predicted) -> tuple[Predicted, Texts]:
+        """Where the rows stand, and their texts, read once; neither where they cannot be had any more."""
+        data = trainer.datamodule
+        if split not in self._texts:
+            self._texts[split] = data.same_rows(split) if isinstance(data, TaskSplits) else None
+        rows = self._texts[split]
+        if rows is None:
+            return predicted, Texts()
+        first, second = rows.texts_a, rows.texts_b
+        idx = predicted.idx.tolist()
+        texts = Texts([(first[at],) if second is None else (first[at], second[at]) for at in idx])
+        return replace(predicted, places=data.split(split).places(rows, idx)), texts
+
+    def _show_best(self, trainer: Any, pl_module: Any, step: int) -> None:
+        """Show the scores of the best checkpoint so far, which the hyperparameters are compared by."""
+        keepers = [keeper for keeper in trainer.checkpoint_callbacks if getattr(keeper, "monitor", None)]
+        monitor, is_highest = str(pl_module.monitor), best_is(pl_module.monitor) == "max"
+        if keepers and isinstance(keepers[0], ModelCheckpoint):
+            monitor, is_highest = str(keepers[0].monitor), keepers[0].mode == "max"
+        value = float(trainer.callback_metrics.get(monitor, math.nan))
+        value = -math.inf if math.isnan(value) else value if is_highest else -value
+        if self._best is None or value > self._best[0]:
+            self._best = value, dict(pl_module.scores)
+        for name, tag in best_names(pl_module.task).items():
+            for logger in boards(trainer) if name in self._best[1] else ():
+                logger.experiment.add_scalar(tag, self._best[1][name], _number(logger, step))
+
+
+def _curves(predicted: Predicted, task: TaskSpec) -> list[int]:
+    """Labels whose precision is shown against recall: of two, the positive one."""
+    assert predicted.probabilities is not None
+    labels = predicted.probabilities.shape[1]
+    often = np.bincount(predicted.gold.astype(np.int64), minlength=labels)
+    return [task.positive] if labels == 2 else sorted(np.argsort(-often, kind="stable")[:_MOST_CURVES].tolist())
+
+
+def _number(logger: Any, step: int) -> int:
+    """Where a logger has the scores of a step (from 1): Lightning's own count the steps before it."""
+    return step if getattr(logger, "counts_made_steps", False) else step - 1
+
+
+def boards(trainer: Any) -> list[TensorBoardLogger]:
+    """The loggers that write for TensorBoard; the same on every device."""
+    boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    return [logger for logger in boards if getattr(logger, "curves", True)]

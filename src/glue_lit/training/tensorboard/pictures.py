@@ -1,0 +1,64 @@
+"""What a validation looks like: predicted against gold as a picture, hard rows as a table."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.report.examples import Example, mistakes
+from glue_lit.evaluation.report.texts import Texts
+from glue_lit.tasks.glue import TaskSpec
+
+
+def outcome_picture(task: TaskSpec, predicted: Predicted, title: str) -> np.ndarray | None:
+    """Confusion matrix, or predicted against gold scores, ``(height, width, 3)`` bytes; nothing without matplotlib."""
+    try:
+        from glue_lit.evaluation.report import canvas, outcome_figures
+    except ImportError:
+        return None
+    if task.is_regression:
+        with canvas.canvas(height=outcome_figures.SCATTER_HEIGHT) as (figure, axes):
+            outcome_figures.draw_scatter(axes, predicted.gold, predicted.values, canvas.SERIES[0])
+            return canvas.pixels(figure, title)
+    counts = np.zeros((len(task.labels), len(task.labels)), dtype=int)
+    np.add.at(counts, (predicted.gold.astype(np.int64), predicted.values.astype(np.int64)), 1)
+    labels, matrix = outcome_figures.grouped(task.labels, counts.tolist())
+    with canvas.canvas(height=outcome_figures.matrix_height(len(labels))) as (figure, axes):
+        outcome_figures.draw_matrix(axes, labels, matrix, canvas.SERIES[0])
+        return canvas.pixels(figure, title)
+
+
+def hard_rows(task: TaskSpec, predicted: Predicted, texts: Texts) -> str:
+    """The most confident mistakes, or the scores furthest off, as a table in Markdown; whatever they hold is text."""
+    found = mistakes(task, predicted, texts)
+    rows = f"{len(predicted):,} rows"
+    if task.is_regression:
+        said = f"Of {rows}, those whose score is furthest off:"
+    else:
+        wrong = int((predicted.values != predicted.gold).sum())
+        said = f"{wrong:,} of {rows} are wrong. Those of which the model is surest:"
+    if not found:
+        return f"None of {rows} is wrong."
+    unit, ids = found[0].unit, predicted.places is not None and predicted.places.ids is not None
+    certainty = () if found[0].certainty is None else ("certainty",)
+    names = (*task.text_columns, "gold", "predicted", *certainty, unit, *(("id",) if ids else ()))
+    if not found[0].texts:
+        names = names[len(task.text_columns) :]
+    lines = [_line(names), _line(["---"] * len(names), as_is=True), *(_line(_cells(row, ids)) for row in found)]
+    return f"{said}\n\n" + "\n".join(lines)
+
+
+def _cells(row: Example, has_ids: bool) -> list[str]:
+    certainty = [] if row.certainty is None else [f"{row.certainty:.3f}"]
+    return [*row.texts, row.gold, row.predicted, *certainty, str(row.at), *([row.id or ""] if has_ids else [])]
+
+
+def _line(cells: Sequence[str], as_is: bool = False) -> str:
+    return f"| {' | '.join(cells if as_is else map(escaped, cells))} |"
+
+
+def escaped(text: str) -> str:
+    """A text that neither Markdown nor HTML takes for anything else: all but letters and digits as character codes."""
+    text = " ".join(text.split())  # a line break would end the row
+    return re.sub(r"[^\w .,]|_", lambda match: f"&#{ord(match[0])};", text)

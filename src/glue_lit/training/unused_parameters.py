@@ -1,0 +1,94 @@
+"""Parameters that get no gradient, which several devices have to look for: XLNet's mask, ESM's contact head."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
+
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.errors import GlueLitError, UsageError
+from glue_lit.system.console import say
+
+_DROPPED_LAYERS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
+_FIND = "find_unused_parameters"
+
+
+def parameters_without_gradient(classifier: nn.Module, batch: dict[str, Any]) -> list[str]:
+    """The trained parameters that a batch gives no gradient, after one pass that leaves everything as it was.
+
+    Args:
+        classifier: Takes a batch and gives its logits.
+        batch: A few rows, on the processor.
+    """
+    device = next(classifier.parameters()).device
+    kept = [(buffer, buffer.clone()) for buffer in classifier.buffers()]
+    gpus = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=gpus), torch.device(device):
+            inputs = {
+                name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in batch.items()
+            }
+            classifier(inputs).sum().backward()
+        return [name for name, p in classifier.named_parameters() if p.requires_grad and p.grad is None]
+    finally:
+        classifier.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)
+
+
+def find_unused(classifier: Any, trainer: Any) -> None:
+    """Let several devices look for parameters without a gradient, where the model has any; without it they would stop.
+
+    Such a parameter stays as it is, as on one device: it is not frozen, so that the optimizer and its checkpoints are
+    the same on any number of devices, and it may get a gradient at another step.
+
+    Args:
+        classifier: Built, and not yet spread over the devices.
+        trainer: Its trainer.
+
+    Raises:
+        UsageError: The model has some, and the strategy is told not to look.
+    """
+    strategy = trainer.strategy
+    if not isinstance(strategy, DDPStrategy) or trainer.world_size == 1:
+        return
+    options = strategy._ddp_kwargs
+    if options.get(_FIND) or options.get("static_graph"):
+        return
+    reason = _why(classifier, trainer)
+    if not reason:
+        return
+    if options.get(_FIND) is False:
+        raise UsageError(
+            f"trainer.strategy: got one with {_FIND} false, but {reason}: all devices would stop at the second step. "
+            "Take `--trainer.strategy ddp`, which looks where it is needed."
+        )
+    options[_FIND] = True
+    if trainer.is_global_zero:
+        say(f"The devices look for parameters without a gradient at every step: {reason}.")
+
+
+def _few_rows(data: Any) -> dict[str, Any]:
+    """Two rows for training; some tokens where the data come from elsewhere."""
+    if isinstance(data, GLUEDataModule):
+        rows = data.dataset("train")
+        return dict(rows[list(range(min(2, len(rows))))])
+    tokens = torch.arange(1, 9, device="cpu")[None]
+    return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+
+
+def _why(classifier: Any, trainer: Any) -> str:
+    """Why parameters may have no gradient; empty if all have one."""
+    config = classifier.model.config
+    if dropped := [name for name in _DROPPED_LAYERS if getattr(config, name, 0)]:
+        return f"{dropped[0]} leaves out whole layers"
+    try:
+        unused = parameters_without_gradient(classifier, _few_rows(trainer.datamodule))
+    except GlueLitError:  # which the first batch will tell, if it has it, too
+        return ""
+    names = [name.removeprefix("model.") for name in unused]
+    if len(names) < 2:
+        return "".join(f"{name} has none" for name in names)
+    return f"{names[0]} and {len(names) - 1} more have none"

@@ -1,0 +1,436 @@
+"""`glue-lit export`: what others load gives what we give; and the way back."""
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import yaml
+from command_line import glue_lit
+from tiny_folders import write_tiny
+from transformers import AutoTokenizer
+
+from glue_lit.data.sources import open_split
+from glue_lit.runs.run import Run
+from glue_lit.tasks.glue import get_task
+
+TASKS = ("mnli", "sst2", "stsb")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Runs whose dev splits are predicted."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for task in TASKS:
+            settings = {
+                "data.task": task, "data.source": "demo", "model.name_or_path": tiny_model, "trainer.max_epochs": 1,
+                "model.learning_rate": 3e-3, "data.train_limit": 64, "data.validation_limit": 50, "trainer.accelerator": "cpu",
+                "trainer.precision": "32-true", "data.max_length": 40,
+            }  # fmt: skip
+            assert glue_lit(patch, "fit", *(f"--{key}={value}" for key, value in settings.items())) == 0
+            split = get_task(task).monitored_split
+            predict = ("predict", "--ckpt_path=best", f"--data.predict_split={split}", f"--data.task={task}")
+            assert glue_lit(patch, *predict, "--data.validation_limit=null") == 0
+    return {task: Run(root / "lightning_logs" / task / "version_0") for task in TASKS}
+
+
+def predicted(run: Run, task: str) -> list[dict[str, Any]]:
+    path = run.predictions / f"{get_task(task).monitored_split}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()][:40]
+
+
+def texts(task: str) -> list[Any]:
+    rows = open_split(get_task(task), "demo", str(get_task(task).monitored_split)).read()
+    pairs = zip(rows.texts_a, rows.texts_b or rows.texts_a, strict=True)
+    return [a if rows.texts_b is None else {"text": a, "text_pair": b} for a, b in pairs][:40]
+
+
+PIPELINE = """
+import json, sys
+sys.modules["glue_lit"] = None  # importing it fails
+from transformers import pipeline
+classify = pipeline("text-classification", sys.argv[1], top_k=None)
+found = classify(json.loads(sys.stdin.read()), truncation=True, batch_size=8)
+print("FOUND", json.dumps([{one["label"]: one["score"] for one in row} for row in found]))
+"""
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_pipeline_without_glue_lit_gives_the_same(
+    trained: dict[str, Run], task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, folder = trained[task], tmp_path / "model"
+    assert glue_lit(monkeypatch, "export", "--run", run.path, "--output", folder) == 0
+    result = subprocess.run(
+        [sys.executable, "-c", PIPELINE, folder], input=json.dumps(texts(task)), capture_output=True, text=True,
+        timeout=240, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.rpartition("FOUND ")[2])
+    for row, expected in zip(found, predicted(run, task), strict=True):
+        wanted = expected.get("probabilities") or {"score": expected["score"]}
+        assert row == pytest.approx(wanted, abs=1e-5)
+
+
+def test_what_the_folder_holds(trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, folder = trained["mnli"], tmp_path / "model"
+    assert glue_lit(monkeypatch, "export", "--run", run.path, "--output", folder) == 0
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    config = json.loads((folder / "config.json").read_text())
+    assert config["id2label"] == {"0": "entailment", "1": "neutral", "2": "contradiction"}
+    assert config["problem_type"] == "single_label_classification"
+    assert json.loads((folder / "tokenizer_config.json").read_text())["model_max_length"] == 40
+    card = (folder / "README.md").read_text()
+    front = yaml.safe_load(card.split("---\n")[1])
+    record = json.loads(run.metrics.read_text())
+    scores = {metric["name"]: metric["value"] for metric in front["model-index"][0]["results"][0]["metrics"]}
+    assert scores == record["metrics"]
+    for expected in (record["data"]["splits"]["train"]["hash"], record["versions"]["torch"], "| Seed | 42 |"):
+        assert expected.replace("-", r"\-").replace("+", r"\+") in card
+    for path in folder.iterdir():
+        assert str(tmp_path.parent).encode() not in path.read_bytes()
+        assert str(run.path.parents[2]).encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_way_back(
+    trained: dict[str, Run],
+    task: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, folder = trained[task], tmp_path / "model"
+    assert glue_lit(monkeypatch, "export", "--run", run.path, "--output", folder) == 0
+    config = json.loads((folder / "config.json").read_text())
+    if task == "mnli":  # as others order them: the rows of the head go with the names
+        from safetensors.torch import load_file, save_file
+
+        weights = load_file(folder / "model.safetensors")
+        for name in ("classifier.weight", "classifier.bias"):
+            weights[name] = weights[name].flip(0).contiguous()
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        config["id2label"] = {"0": "CONTRADICTION", "1": "NEUTRAL", "2": "ENTAILMENT"}
+        config["label2id"] = {name: int(number) for number, name in config["id2label"].items()}
+        (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.chdir(tmp_path)
+    named = ("--model.name_or_path", folder, "--data.task", task, "--data.source", "demo", "--trainer.accelerator=cpu")
+    split = get_task(task).monitored_split
+    assert glue_lit(monkeypatch, "predict", *named, "--data.predict_split", split, "--data.max_length=40") == 0
+    found = [json.loads(line) for line in (tmp_path / "predictions" / f"{task}-{split}.jsonl").read_text().splitlines()]
+    for one, expected in zip(found, predicted(run, task), strict=False):
+        for key in ("probabilities", "score", "gold"):
+            assert one.get(key) == (pytest.approx(expected[key], abs=1e-5) if key in expected else None)
+    capsys.readouterr()
+    assert glue_lit(monkeypatch, "validate", *named, "--data.validation_limit=50", "--data.max_length=40") == 0
+    out = capsys.readouterr().out
+    record = json.loads(run.metrics.read_text())["metrics"]
+    for name, value in record.items():
+        shown = re.search(rf"{name.split('/')[1]}[ *]* +([-\d.]+)", out[out.index(get_task(task).metrics[0]) :])
+        if name.startswith("val/"):
+            assert shown is not None
+            assert float(shown[1]) == pytest.approx(value, abs=1e-4)
+
+
+def test_an_untrained_model_is_not_scored(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ("--model.name_or_path", tiny_model, "--data.task=rte", "--data.source=demo", "--trainer.accelerator=cpu")
+    assert glue_lit(monkeypatch, "validate", *named) == 1
+    assert "has no classification head" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_onnx(
+    trained: dict[str, Run],
+    task: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    import onnxruntime
+    from transformers import AutoTokenizer
+
+    run, folder = trained[task], tmp_path / "onnx"
+    assert glue_lit(monkeypatch, "export", "--run", run.path, "--output", folder, "--format=onnx") == 0
+    out, err = capfd.readouterr()
+    difference = re.search(r"Largest difference .*: ([\d.e-]+)", out)
+    assert difference is not None
+    assert float(difference[1]) < 1e-5
+    assert err == ""
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    given = texts(task)
+    first = [t if isinstance(t, str) else t["text"] for t in given]
+    second = None if isinstance(given[0], str) else [t["text_pair"] for t in given]
+    inputs = tokenizer(first, second, truncation=True, padding=True, return_tensors="np")
+    names = {one.name for one in session.get_inputs()}
+    (logits,) = session.run(None, {name: inputs[name] for name in names})
+    for row, expected in zip(logits, predicted(run, task), strict=True):
+        if "score" in expected:
+            assert row[0] == pytest.approx(expected["score"], abs=1e-4)
+        else:
+            probabilities = np.exp(row) / np.exp(row).sum()
+            assert probabilities == pytest.approx(list(expected["probabilities"].values()), abs=1e-5)
+    assert str(Path(sys.prefix)).encode() not in (folder / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["t5", "bert"])
+def test_onnx_is_tried_with_texts(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T5 needs an end-of-text token in each row; and a tokenizer may have more tokens than the model has rows."""
+    monkeypatch.chdir(tmp_path)
+    write_tiny(kind, Path("tiny"))
+    tokenizer = AutoTokenizer.from_pretrained("tiny")
+    tokenizer.add_tokens([f"unused{number}" for number in range(900)])
+    tokenizer.save_pretrained("tiny")
+    flags = (
+        "--trainer.max_epochs=1",
+        "--data.train_limit=16",
+        "--data.validation_limit=8",
+        "--trainer.accelerator=cpu",
+    )
+    fit = ("fit", "--data.task=mrpc", "--data.source=demo", "--model.name_or_path=tiny", *flags)
+    assert glue_lit(monkeypatch, *fit, "--trainer.precision=32-true") == 0
+    assert glue_lit(monkeypatch, "export", "--output=onnx", "--format=onnx") == 0
+    assert Path("onnx/model.onnx").is_file()
+
+
+@pytest.mark.parametrize("where", ["torch.onnx.export", "glue_lit.outputs.onnx_export.onnx_logits"])
+def test_what_onnx_lacks_is_said_and_nothing_is_written(
+    where: str, trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fail(*_: object, **__: object) -> None:
+        if where == "torch.onnx.export":  # as it does, for its developers
+            print("def forward(self, arg0_1):")
+            logging.getLogger("torch.fx.experimental.symbolic_shapes").warning("Unable to find user code")
+        raise RuntimeError("Step 1/3. Next steps: create an issue") from ValueError("no operator\nlike it")
+
+    monkeypatch.setattr(where, fail)
+    assert (
+        glue_lit(monkeypatch, "export", "--run", trained["sst2"].path, f"--output={tmp_path}/onnx", "--format=onnx")
+        == 1
+    )
+    out, error = capsys.readouterr()
+    assert "def forward" not in out
+    assert "Next steps" not in error
+    assert "a model of the architecture bert cannot be exported as ONNX" in error
+    assert "no operator like it" in error
+    assert len(error.splitlines()) == 1
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_eight_bits_are_measured(
+    trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, folder = trained["sst2"], tmp_path / "onnx"
+    flags = ("--output", folder, "--format=onnx", "--quantize=int8")
+    assert glue_lit(monkeypatch, "export", "--run", run.path, *flags) == 0
+    out, err = capfd.readouterr()
+    accuracy = json.loads(run.metrics.read_text())["metrics"]["val/accuracy"]
+    assert f"validation, accuracy: {accuracy:.4f}, with 8-bit weights 0." in out
+    assert "Size with 8-bit weights" in out
+    assert err == ""
+    assert "8\\-bit weights" in (folder / "README.md").read_text()
+    assert sorted(path.name for path in folder.glob("model*")) == ["model.onnx"]
+
+
+def test_a_folder_that_is_taken(
+    trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = ("export", "--run", trained["sst2"].path, "--output", tmp_path / "model")
+    (tmp_path / "model").mkdir()
+    assert glue_lit(monkeypatch, *export) == 0  # an empty one is as good as none
+    before = (tmp_path / "model" / "README.md").stat().st_ino
+    assert glue_lit(monkeypatch, *export) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert (tmp_path / "model" / "README.md").stat().st_ino == before
+    assert glue_lit(monkeypatch, *export, "--overwrite") == 0
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("")
+    export = (*export[:-1], tmp_path / "home")
+    assert glue_lit(monkeypatch, *export, "--overwrite") == 2
+    assert "is no exported model" in capsys.readouterr().err
+    assert (tmp_path / "home" / "thesis.tex").is_file()
+    (tmp_path / "home" / "config.json").write_text("{}")  # as many a project has
+    assert glue_lit(monkeypatch, *export, "--overwrite") == 2
+    assert "holds 'thesis.tex', which no export wrote" in capsys.readouterr().err
+    assert (tmp_path / "home" / "thesis.tex").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "model"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--quantize", "int8"], "--quantize goes with --format onnx"),
+        (["--private"], "--private goes with --push_to_hub"),
+        (["--format", "tflite"], "invalid choice: 'tflite'"),
+        (["--ckpt_path", "no.ckpt"], "there is no file 'no.ckpt'"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    trained: dict[str, Run], flags: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert glue_lit(monkeypatch, "export", "--run", trained["sst2"].path, "--output", tmp_path / "x", *flags) in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+class StandIn(BaseHTTPRequestHandler):
+    """As much of the Hub's HTTP API as an upload needs."""
+
+    status: ClassVar[int] = 200
+    seen: ClassVar[dict[str, bytes]] = {}
+    asked: ClassVar[list[str]] = []
+
+    def _answer(self, content: Any, status: int = 200) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def do_POST(self) -> None:
+        body, address = self._body(), f"http://{self.headers['Host']}"
+        self.asked.append(self.path)
+        if self.status != 200:
+            self._answer({"error": "no"}, self.status)
+        elif self.path == "/api/repos/create":
+            wanted = json.loads(body)
+            self._answer({"url": f"{address}/{wanted.get('organization') or 'me'}/{wanted['name']}"})
+        elif "/preupload/" in self.path:
+            files = json.loads(body)["files"]
+            modes = [
+                {"path": f["path"], "uploadMode": "lfs" if "safetensors" in f["path"] else "regular"} for f in files
+            ]
+            self._answer({"files": [mode | {"shouldIgnore": False} for mode in modes]})
+        elif self.path.endswith("/info/lfs/objects/batch"):
+            objects = json.loads(body)["objects"]
+            upload = [{**o, "actions": {"upload": {"href": f"{address}/lfs/{o['oid']}"}}} for o in objects]
+            self._answer({"transfer": "basic", "objects": upload})
+        elif "/commit/" in self.path:
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] in ("file", "lfsFile"):
+                    self.seen[line["value"]["path"]] = json.dumps(line["value"]).encode()
+            self._answer({"commitUrl": f"{address}/me/model/commit/{'0' * 40}", "commitOid": "0" * 40})
+        else:
+            self._answer({})
+
+    def do_PUT(self) -> None:
+        self.seen[self.path] = self._body()
+        self._answer({})
+
+    def do_GET(self) -> None:
+        own = {"id": "me/model", "siblings": [], "sha": "0" * 40, "name": "me", "type": "user", "auth": {}}
+        self._answer(own | {"private": "public" not in self.path})
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A stand-in of the Hub on this machine."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    StandIn.status = 200
+    StandIn.seen.clear()
+    StandIn.asked.clear()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def push(run: Run, folder: Path, endpoint: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_token", "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }  # fmt: skip
+    command = ("export", "--run", run.path, "--output", folder, "--push_to_hub", "me/model")
+    return subprocess.run(
+        [sys.executable, "-m", "glue_lit", *map(str, command)], env=environment, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_onto_the_hub(trained: dict[str, Run], tmp_path: Path, hub: str) -> None:
+    result = push(trained["sst2"], tmp_path / "model", hub)
+    assert result.returncode == 0, result.stderr
+    assert "me/model" in result.stdout
+    files = {path.name for path in (tmp_path / "model").iterdir()}
+    assert files <= set(StandIn.seen)
+    weights = [content for name, content in StandIn.seen.items() if name.startswith("/lfs/")]
+    assert weights == [(tmp_path / "model" / "model.safetensors").read_bytes()]
+
+
+PUSHES = """
+import sys
+from pathlib import Path
+from glue_lit.cli.commands.export import push
+from glue_lit.errors import UsageError
+
+for name, private in (("me/public-0", 0), ("me/public-1", 1), ("me/public-2", 2), ("me/closed", 1), ("alone", 1)):
+    try:
+        push(Path(sys.argv[1]), name, private)
+        print(name, "uploaded")
+    except UsageError as error:
+        print(name, error)
+"""
+
+
+def test_a_public_repository_is_never_taken_for_a_private_one(tmp_path: Path, hub: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    environment = os.environ | {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_token"}
+    said = subprocess.run(
+        [sys.executable, "-c", PUSHES, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120,
+        check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert said[1].startswith("me/public-1 --private: me/public-1 is there already and public, so nothing was uploaded")
+    assert "say `--private --private` to make this one private" in said[1]
+    assert [said[0], *said[2:]] == [f"{name} uploaded" for name in ("me/public-0", "me/public-2", "me/closed", "alone")]
+    # Without an owner it is the user's own: the Hub says whose.
+    names = ("me/public-0", "me/public-2", "me/closed", "me/alone")
+    committed = [path for path in StandIn.asked if "/commit/" in path]
+    assert committed == [f"/api/models/{name}/commit/main" for name in names]
+    assert {path for path in StandIn.seen if "settings" in path} == {"/api/models/me/public-2/settings"}
+    assert json.loads(StandIn.seen["/api/models/me/public-2/settings"]) == {"visibility": "private"}
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"), [(401, "Log in with `hf auth login`"), (403, "The token may not write there")]
+)
+def test_a_hub_that_refuses(trained: dict[str, Run], tmp_path: Path, hub: str, status: int, advice: str) -> None:
+    StandIn.status = status
+    result = push(trained["sst2"], tmp_path / "model", hub)
+    assert result.returncode == 1
+    assert f"--push_to_hub me/model: not uploaded; {tmp_path / 'model'} is kept. {advice}" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert (tmp_path / "model" / "model.safetensors").is_file()

@@ -1,0 +1,349 @@
+"""`glue-lit predict` of texts, files and standard input, against what the trainer's own `predict` writes."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command_line import glue_lit
+
+from glue_lit.data.sources import open_split
+from glue_lit.runs.prediction_record import read_record
+from glue_lit.runs.run import Run
+from glue_lit.tasks.glue import get_task
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """A run of a task on pairs, of one on single texts, and of a regression; their dev splits predicted."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for task in ("mnli", "sst2", "stsb"):
+            settings = {
+                "data.task": task, "data.source": "demo", "model.name_or_path": tiny_model, "trainer.max_epochs": 1,
+                "model.learning_rate": 3e-3, "data.train_limit": 64, "data.validation_limit": 50, "trainer.accelerator": "cpu",
+                "trainer.precision": "32-true",
+            }  # fmt: skip
+            assert glue_lit(patch, "fit", *(f"--{key}={value}" for key, value in settings.items())) == 0
+            split = get_task(task).monitored_split
+            predict = ("predict", "--ckpt_path=best", f"--data.predict_split={split}", f"--data.task={task}")
+            assert glue_lit(patch, *predict, "--data.validation_limit=null") == 0
+    return {task: Run(root / "lightning_logs" / task / "version_0") for task in ("mnli", "sst2", "stsb")}
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def same(found: Sequence[dict[str, Any]], expected: Sequence[dict[str, Any]]) -> None:
+    assert len(found) == len(expected) > 0
+    for one, other in zip(found, expected, strict=True):
+        assert one["idx"] == other["idx"]
+        if "score" in other:
+            assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+        else:
+            assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("task", ["mnli", "sst2", "stsb"])
+def test_a_file_is_predicted_as_the_split_is(
+    trained: dict[str, Run], task: str, devices: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("torch.set_num_threads", lambda number: None)
+    monkeypatch.setattr("glue_lit.data.texts_to_predict.CHUNK", 20)
+    spec, run = get_task(task), trained[task]
+    split = str(spec.monitored_split)
+    rows = open_split(spec, "demo", split).read()
+    path = tmp_path / "rows.jsonl"
+    texts = [rows.texts_a] if rows.texts_b is None else [rows.texts_a, rows.texts_b]
+    path.write_text(
+        "".join(json.dumps(dict(zip(spec.text_columns, row, strict=True))) + "\n" for row in zip(*texts, strict=True))
+    )
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, "--file", path, "--devices", devices) == 0
+    written = run.predictions / "rows.jsonl.jsonl"
+    assert f"{written} ({len(rows):,} rows)" in capsys.readouterr().out.replace("\n", "")
+    same(lines_of(written), lines_of(run.predictions / f"{split}.jsonl"))
+
+
+def test_one_text(trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained["mnli"]
+    rows = open_split(get_task("mnli"), "demo", "validation_matched").read()
+    assert rows.texts_b is not None
+    pair = ("--text", rows.texts_a[3], "--text_pair", rows.texts_b[3])
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, *pair) == 0
+    found = json.loads(capsys.readouterr().out)
+    same([found | {"idx": 3}], lines_of(run.predictions / "validation_matched.jsonl")[3:4])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, *pair) == 0
+    table = capsys.readouterr().out
+    assert f"{found['probabilities'][found['label']]:.4f}" in table
+    assert table.index(found["label"]) == min(table.index(name) for name in found["probabilities"])
+
+
+def test_standard_input_line_by_line(trained: dict[str, Run]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glue_lit", "predict", "--ckpt_path", trained["sst2"].checkpoint("best"), "--file", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    answers = []
+    for line in ("a fine film", '{"sentence": "a fine film"}', "<b>dull</b>"):
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        answers.append(json.loads(process.stdout.readline()))  # comes before the next line is written
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    assert [answer["idx"] for answer in answers] == [0, 1, 2]
+    assert answers[0]["probabilities"] == answers[1]["probabilities"]
+    process.stdout.close()
+
+
+def test_whoever_stops_reading_is_no_error(trained: dict[str, Run]) -> None:
+    command = (
+        f"yes 'a fine film' | {sys.executable} -m glue_lit predict --run {trained['sst2'].path} --file - | head -3"
+    )
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=True)
+    assert len(result.stdout.splitlines()) == 3
+    assert result.stderr == ""
+
+
+WRONG = [
+    (["--text", "a", "--text_pair", "b"], "sst2", "task sst2 takes sentence: leave --text_pair out"),
+    (["--text", "a"], "mnli", "takes premise and hypothesis: pass the second text as `--text_pair TEXT`"),
+    (["--text_pair", "a"], "mnli", "the first text is missing"),
+    (["--text", "a", "--file", "b.csv"], "sst2", "give one of them"),
+    (["--text", "a", "--columns", "x"], "sst2", "--columns goes with --file"),
+    (["--text", "a", "--output", "x"], "sst2", "--output goes with --file"),
+    (["--text", "--fine"], "sst2", "--text needs a value; one that begins with a dash is written --text=VALUE"),
+    (["--text", "caf\udce9"], "sst2", "--text: not UTF-8"),
+    (["--text", "two", "words"], "sst2", "got 'words', which belongs to no flag"),
+    (["--file", "rows.csv", "more.csv"], "sst2", "got 'more.csv', which belongs to no flag. One file at a time"),
+    (["--file", "rows.csv", "--text_pair", "a"], "sst2", "the flag goes with --text"),
+    (["--file", "rows.csv", "--columns", "text", "--output", "./rows.csv"], "sst2", "./rows.csv is the file that is read"),
+    (["--file", "rows.csv", "--columns", "text", "--output", "."], "sst2", "--output: . is a folder"),
+    (["--file", "surrogate.jsonl", "--columns", "text"], "sst2", "surrogate.jsonl, line 1: column 'text' holds half"),
+    (["--text", "a", "--devices", "0"], "sst2", "--devices: got 0, allowed: 1 to"),
+    (["--text", "a", "--data.source", "x"], "sst2", "--data.source does not go with --text"),
+    (["--file", "no.csv"], "sst2", "no.csv: there is no such file"),
+    (["--file", "rows.xlsx"], "sst2", "Allowed: .csv"),
+    (["--file", "rows.csv"], "sst2", "no column 'sentence'. The columns are: 'text'"),
+    (["--file", "rows.csv", "--columns", "text", "label"], "sst2", "--columns: got 2, task sst2 takes sentence"),
+    (["--file", "bad.jsonl", "--columns", "text"], "sst2", "bad.jsonl, line 5001: not JSON"),
+    (["--calibrate", "--text", "a", "--text_pair", "b"], "stsb", "task stsb has no probabilities"),
+    (["--calibrate", "--output", "x"], "sst2", "--output goes with --text or --file"),
+    (["--output", "x"], "sst2", "--output goes with --text or --file"),
+    (["--columns", "x"], "sst2", "--columns goes with --text or --file"),
+    (["--json"], "sst2", "--json goes with --text or --file"),
+    (["--devices", "2", "--calibrate"], "sst2", "for a split it is `--trainer.devices`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "task", "message"), WRONG)
+def test_what_is_wrong_is_said(
+    trained: dict[str, Run], flags: list[str], task: str, message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text("text,label\na,b\n")
+    Path("rows.xlsx").write_text("PK")
+    Path("surrogate.jsonl").write_text('{"text": "\\ud800"}\n')
+    Path("bad.jsonl").write_text('{"text": "a"}\n' * 5000 + "{\n")
+    before = set(trained[task].path.rglob("*"))
+    assert glue_lit(monkeypatch, "predict", "--run", trained[task].path, *flags) in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert set(trained[task].path.rglob("*")) == before
+    assert Path("rows.csv").read_text() == "text,label\na,b\n"
+
+
+def test_an_earlier_file_stays_where_a_new_one_fails(
+    trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out.jsonl").write_text("before")
+    (tmp_path / "rows.txt").write_bytes(b"good\n" * 5000 + b"\xff\n")
+    arguments = (
+        "predict",
+        "--run",
+        trained["sst2"].path,
+        "--file",
+        tmp_path / "rows.txt",
+        "--output",
+        tmp_path / "out.jsonl",
+    )
+    assert glue_lit(monkeypatch, *arguments) == 1
+    assert (tmp_path / "out.jsonl").read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "rows.txt"]
+
+
+def test_calibrated(
+    trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained["mnli"]
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, "--calibrate", "--data.predict_split=test_matched") == 0
+    said = capsys.readouterr().err
+    record = json.loads((run.path / "calibration.json").read_text())
+    assert f"temperature {record['temperature']:.4f}" in said
+    assert f"{record['ece_before']:.4f} before, {record['ece_after']:.4f} after" in said
+    assert record["rows"] == 50  # the run's own limit
+    scaled = lines_of(run.predictions / "test_matched.jsonl")
+    provenance = read_record(run.predictions / "test_matched.jsonl")
+    assert provenance is not None
+    assert not provenance["changed"]  # `submit` takes them
+    assert provenance["temperature"] == pytest.approx(record["temperature"])
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, "--data.predict_split=test_matched") == 0
+    for one, other in zip(lines_of(run.predictions / "test_matched.jsonl"), scaled, strict=True):
+        powers = {name: p ** (1 / record["temperature"]) for name, p in one["probabilities"].items()}
+        expected = {name: power / sum(powers.values()) for name, power in powers.items()}
+        assert other["probabilities"] == pytest.approx(expected, abs=1e-6)
+        assert other["label"] == one["label"]
+    (run.path / "calibration.json").write_text(json.dumps(record | {"checkpoint": "of others", "temperature": 9.0}))
+    pair = ("--text", "a", "--text_pair", "b")
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, "--calibrate", *pair) == 0  # fitted anew
+    assert json.loads((run.path / "calibration.json").read_text()) == record
+
+
+def test_fitting_a_temperature_leaves_predictions_alone(
+    trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained["sst2"]
+    own = (run.predictions / "validation.jsonl").read_bytes()
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, "--calibrate", "--text", "fine") == 0
+    assert (run.predictions / "validation.jsonl").read_bytes() == own
+    record = json.loads((run.path / "calibration.json").read_text())
+    gold = [line for line in lines_of(run.predictions / "validation.jsonl") if "gold" in line][:]
+    assert record["rows"] == 50 < len(gold)
+    for temperature in (0, -1.5, float("nan"), "hot", None):  # whoever wrote that, it is not used
+        (run.path / "calibration.json").write_text(json.dumps(record | {"temperature": temperature}))
+        assert glue_lit(monkeypatch, "predict", "--run", run.path, "--calibrate", "--text", "fine") == 0
+        assert json.loads((run.path / "calibration.json").read_text()) == record
+    capsys.readouterr()
+    validation = ("--calibrate", "--data.predict_split=validation", "--data.validation_limit=null")
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, *validation) == 0
+    assert "on the rows that the temperature was fitted on" in capsys.readouterr().out
+    (run.predictions / "validation.jsonl").write_bytes(own)  # which other tests compare with
+
+
+def test_dev_rows_that_cannot_be_read_are_said(
+    trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained["sst2"]
+    (run.path / "calibration.json").unlink(missing_ok=True)
+    config = run.config.read_text()
+    run.config.write_text(config.replace("source: demo", "source: /nowhere"))
+    try:
+        assert glue_lit(monkeypatch, "predict", "--run", run.path, "--calibrate", "--text", "fine") == 1
+    finally:
+        run.config.write_text(config)
+    error = capsys.readouterr().err
+    assert "--calibrate: the dev rows cannot be read. data.source: there is no folder '/nowhere'" in error
+    assert not (run.path / "calibration.json").exists()
+
+
+def test_a_model_that_gives_no_numbers_is_no_prediction(
+    trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = torch.load(trained["sst2"].checkpoint("best"), weights_only=True)
+    saved["state_dict"]["model.classifier.bias"].fill_(float("nan"))
+    torch.save(saved, tmp_path / "nan.ckpt")
+    assert glue_lit(monkeypatch, "predict", "--ckpt_path", tmp_path / "nan.ckpt", "--text", "a") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "nan.ckpt gives outputs that are no numbers (NaN)" in err
+
+
+def test_a_bar_on_a_terminal(trained: dict[str, Run], tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("one\n" * 50)
+    master, terminal = pty.openpty()
+    command = [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path]
+    paths = ["--file", tmp_path / "rows.txt", "--output", tmp_path / "out.jsonl"]
+    with subprocess.Popen([*command, *paths], stdout=terminal, stderr=terminal) as process:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # that is how the end of a terminal reads
+            while read := os.read(master, 4096):
+                shown += read
+        os.close(master)
+    assert process.returncode == 0, shown.decode()
+    assert b"50 rows" in shown
+    assert len(lines_of(tmp_path / "out.jsonl")) == 50
+
+
+@pytest.mark.parametrize("way", ["ctrl-c", "reader gone"])
+def test_ending_while_standard_input_is_open(trained: dict[str, Run], way: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path, "--file", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in the background,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write("one\n")
+    process.stdin.flush()
+    assert process.stdout.readline()
+    if way == "ctrl-c":
+        process.send_signal(signal.SIGINT)
+    else:
+        process.stdout.close()
+        process.stdin.write("two\n")
+        process.stdin.flush()
+    assert process.wait(timeout=60) == (130 if way == "ctrl-c" else 0)
+    assert process.stderr.read() == ""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        pipe.close()
+
+
+def test_standard_output_that_is_full_is_said(
+    trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert glue_lit(monkeypatch, "predict", "--run", trained["sst2"].path, "--text", "a") == 1
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert "Cannot write to standard output (No space left on device)." in capsys.readouterr().err
+
+
+def test_help_has_both_halves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert glue_lit(monkeypatch, "predict", "--help") == 0
+    text = capsys.readouterr().out
+    assert "--text_pair" in text
+    assert "--data.predict_split" in text
+
+
+@pytest.mark.slow
+def test_a_million_lines_in_bounded_memory(trained: dict[str, Run], tmp_path: Path) -> None:
+    used = []
+    for count in (50_000, 1_000_000):
+        lines = subprocess.Popen(["bash", "-c", f"yes good | head -{count}"], stdout=subprocess.PIPE)
+        answers = tmp_path / "answers.jsonl"
+        with answers.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path, "--file", "-"],
+                stdin=lines.stdout, stdout=file,
+            )  # fmt: skip
+            _, status, usage = os.wait4(process.pid, 0)  # of this process alone
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        assert lines.wait() == 0
+        assert lines.stdout is not None
+        lines.stdout.close()
+        with answers.open("rb") as file:
+            assert sum(1 for _ in file) == count
+        used.append(usage.ru_maxrss)  # KiB
+    assert used[1] < used[0] + 50_000

@@ -1,0 +1,84 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from glue_lit.cli.engine_arguments import Engine, full_configurations, open_executor, parse
+from glue_lit.engine.local_slots import LocalSlots
+from glue_lit.errors import UsageError
+
+
+class Own:
+    """Settings.
+
+    Args:
+        name: Its name.
+        values: Some numbers.
+    """
+
+    def __init__(self, name: str = "x", values: tuple[int, ...] = (1, 2)) -> None:
+        self.name, self.values = name, values
+
+
+def test_the_command_line_is_divided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("task.yaml").write_text("data:\n  task: cola\n")
+    Path("both.yaml").write_text(
+        "# a comment\nown:\n  name: file\n  values:\n    - 7\nmodel:\n  learning_rate: 1e-4\nengine: {slots: 2}\n"
+        "data:\n  batch_size: 8\n"
+    )
+    Path("alone.yaml").write_text("own:\n  name: last")
+    own, engine, rest = parse(
+        "own", Own, ["--config", "task.yaml", "--config=both.yaml", "--config", "alone.yaml", "--own.values=[3, 4]",
+                     "--model.warmup", "0.1", "--engine.patience", "5"],
+    )  # fmt: skip
+    assert (own.name, own.values) == ("last", (3, 4))
+    assert (engine.slots, engine.patience, engine.executor) == (2, 5, "local")
+    assert rest[:3] == ["--config", "task.yaml", "--config"]
+    assert rest[4:] == ["--model.warmup", "0.1"]
+    kept = Path(rest[3])
+    assert kept.name == "both.yaml"
+    assert yaml.safe_load(kept.read_text()) == {"model": {"learning_rate": "1e-4"}, "data": {"batch_size": 8}}
+    assert kept.read_text().splitlines()[6] == "  learning_rate: 1e-4"  # on the line where the user wrote it
+    settings = yaml.safe_load(full_configurations([rest])[0])
+    assert (settings["data"]["task"], settings["data"]["batch_size"], settings["model"]["warmup"]) == ("cola", 8, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--own.nam=x"], "--own.nam: there is no such flag. Did you mean '--own.name'?"),
+        (["--own.values=x"], "--own.values: got 'x'"),
+        (["--engine.executor=slurm"], "--engine.executor: got 'slurm', allowed: local, ray"),
+        (["--engine.slots=two"], "--engine.slots: got 'two', allowed: int or null"),
+        (["--config", "none.yaml"], "--config: there is no file 'none.yaml'"),
+        (["--config", "wrong.yaml"], "there is no such key"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["glue-lit", "own", *arguments])
+    Path("wrong.yaml").write_text("own:\n  nam: 3\n")
+    with pytest.raises(UsageError, match=re.escape(message)):
+        parse("own", Own, arguments)
+
+
+def test_what_is_wrong_with_the_settings_of_fit_is_said() -> None:
+    with pytest.raises(UsageError, match=re.escape("--model.learning_rat: there is no such flag. Did you mean")):
+        full_configurations([[], ["--model.learning_rat", "1"]])
+
+
+def test_the_executor_that_is_asked_for() -> None:
+    found = open_executor(Engine(slots=2, gpus_per_job=0))
+    assert isinstance(found, LocalSlots)
+    assert found.slots == 2
+    with pytest.raises(UsageError, match=re.escape("--engine.address goes with `--engine.executor ray`")):
+        open_executor(Engine(address="auto"))
+    with pytest.raises(UsageError, match=re.escape("--engine.patience: got 0")):
+        open_executor(Engine(patience=0))
+    for wrong in (Engine(slots=10**9), Engine(gpus_per_job=-1), Engine(cpus_per_job=-1), Engine(retries=-2)):
+        with pytest.raises(UsageError, match=r"--engine.* got -?[0-9]+, allowed: "):
+            open_executor(wrong)

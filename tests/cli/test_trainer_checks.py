@@ -1,0 +1,140 @@
+"""Settings that Lightning takes, and then fails, hangs, or trains wrongly with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import glue_lit
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from glue_lit.cli.trainer_checks import check_seed, check_trainer, complaint
+from glue_lit.data.checks import check_settings
+from glue_lit.errors import UsageError
+from glue_lit.system.system_errors import refusal, told
+from glue_lit.tasks.glue import get_task
+from glue_lit.training.hyperparameters import check_hyperparameters
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
+def test_a_seed_that_numpy_does_not_take(seed: int) -> None:
+    with pytest.raises(UsageError, match=f"seed_everything: got {seed}, allowed: 0 to 4294967295"):
+        check_seed(seed)
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1, True, False, None])
+def test_a_seed_that_does(seed: Any) -> None:
+    check_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"accumulate_grad_batches": 0}, "accumulate_grad_batches: got 0, allowed: 1 to"),
+        ({"accumulate_grad_batches": -1}, "accumulate_grad_batches: got -1"),
+        ({"accumulate_grad_batches": 10**20}, "accumulate_grad_batches: got 100000000000000000000"),
+        ({"check_val_every_n_epoch": 0}, "check_val_every_n_epoch: got 0, allowed: 1 to"),
+        ({"gradient_clip_val": -1.0}, "gradient_clip_val: got -1.0, allowed: 0 to"),  # would set all gradients to -1
+        ({"val_check_interval": 0}, "val_check_interval: got 0, allowed"),
+        ({"val_check_interval": 0.0}, "val_check_interval: got 0, allowed"),
+        ({"max_epochs": -1}, "max_epochs: got -1"),
+        ({"max_steps": 0}, "max_steps: got 0, which trains nothing"),
+        ({"max_time": "5"}, "max_time: got '5', allowed: days:hours:minutes:seconds"),
+        ({"overfit_batches": 10}, "overfit_batches: got 10, .*`--data.train_limit N`"),
+        ({"overfit_batches": 0.1}, "overfit_batches: got 0.1"),
+        ({"max_epochs": -1, "max_steps": -1}, "max_epochs: got -1"),
+        ({"strategy": "ddp_spawn"}, "strategy: got ddp_spawn.*`--trainer.strategy ddp`"),
+        ({"strategy": "ddp_notebook"}, "strategy: got ddp_notebook"),  # said nothing was validated
+        ({"strategy": "ddp_fork_find_unused_parameters_true"}, "strategy: got ddp_fork_find_unused_parameters_true"),
+        ({"accelerator": "cpu", "devices": "5000"}, "devices: got 5000, allowed on a processor: 1 to"),
+    ],
+)
+def test_nothing_can_be_trained_with(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"trainer.*{message}"):
+        check_trainer(values, is_fit=True)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"max_epochs": -1, "max_steps": 10, "max_time": "00:02:00:00"}, {"val_check_interval": 0.5, "gradient_clip_val": 0}, {"devices": "auto"},
+        {"check_val_every_n_epoch": None, "strategy": "ddp", "devices": 2, "accelerator": "cpu"},
+    ],
+)  # fmt: skip
+def test_what_can_be_trained_with(values: dict[str, Any]) -> None:
+    check_trainer(values, is_fit=True)
+
+
+def test_an_evaluation_does_not_mind_how_training_would_go() -> None:
+    check_trainer({"max_epochs": -1, "accumulate_grad_batches": 0}, is_fit=False)
+
+
+def test_lightnings_own_complaints_are_for_the_user() -> None:
+    assert complaint(MisconfigurationException("You requested\n0.1")) == "trainer: You requested 0.1"
+    assert complaint(ValueError("`val_check_interval` (9) must be")) == "trainer: `val_check_interval` (9) must be"
+    assert complaint(ValueError("other")) is None
+    late = (
+        "Early stopping conditioned on metric `train/loss` which is not available. Pass in or modify your "
+        "`EarlyStopping` callback to use any of the following: `val/accuracy`, `val/loss`"
+    )
+    said = complaint(RuntimeError(late)) or ""
+    assert said.startswith("trainer.callbacks: EarlyStopping waits for train/loss, which was not logged")
+    assert "there was val/accuracy, val/loss." in said
+    assert "`--trainer.log_every_n_steps 1`" in said
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("adam_beta1", 1.0), ("adam_beta2", -0.1), ("adam_eps", -1.0), ("adam_eps", 0.0), ("adam_eps", float("inf"))],
+)
+def test_what_adamw_does_not_take(flag: str, value: float) -> None:
+    good = {"peft": None, "freeze": None, "dropout": None, "layer_decay": 1.0, "label_smoothing": 0.0, "average": 0.0,
+            "learning_rate": 1.0, "weight_decay": 0.0, "warmup": 0.0, "max_grad_norm": 1.0, "r_drop": 0.0,
+            "adam_beta1": 0.9, "adam_beta2": 0.9, "adam_eps": 1e-8}  # fmt: skip
+    check_hyperparameters(good)
+    with pytest.raises(UsageError, match=f"model.{flag}: got {value}, allowed: "):
+        check_hyperparameters(good | {flag: value})
+
+
+@pytest.mark.parametrize(("flag", "value"), [("batch_size", 10**20), ("num_workers", 100_000)])
+def test_more_than_a_loader_can_have(flag: str, value: int) -> None:
+    values = dict.fromkeys(
+        ("batch_size", "tokens_per_batch", "eval_batch_size", "max_length", "validation_limit", "test_limit",
+         "num_workers", "train_limit", "both_orders")
+    )  # fmt: skip
+    check_settings(values, get_task("cola"))
+    with pytest.raises(UsageError, match=f"data.{flag}: got {value}, allowed: . to"):
+        check_settings(values | {flag: value}, get_task("cola"))
+
+
+def test_a_name_that_is_too_long_for_the_system(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="too long") as caught:
+        (tmp_path / ("x" * 5000)).exists()
+    said = refusal(caught.value)
+    assert said is not None
+    assert "(File name too long). Take a shorter name" in said
+    assert len(said) < 700
+
+
+def test_the_error_of_cleaning_up_does_not_hide_the_first() -> None:
+    later, first = RuntimeError("Please call `iter(combined_loader)` first."), OverflowError("too big")
+    assert told(later) is later
+    later.__context__ = first
+    assert told(later) is first
+    other = ValueError("x")
+    other.__context__ = first
+    assert told(other) is other
+
+
+@pytest.mark.parametrize(
+    "flag", ["--trainer.limit_val_batches=0.0001", "--trainer.accelerator=tpu", "--seed_everything=-1"]
+)
+def test_the_command_says_it_in_one_line(
+    flag: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fit = ("--data.task=cola", "--data.source=demo", "--data.train_limit=8", "--data.validation_limit=6",
+           f"--model.name_or_path={tiny_model}", "--trainer.max_epochs=1", "--trainer.accelerator=cpu")  # fmt: skip
+    assert glue_lit(monkeypatch, "fit", *fit, flag) == 2
+    said = capsys.readouterr().err
+    assert said.count("glue-lit: error: ") == 1
+    assert "GLUE_LIT_DEBUG" not in said

@@ -1,0 +1,178 @@
+import itertools
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from glue_lit.data.rows import Places
+from glue_lit.data.texts_to_predict import (
+    Standing,
+    as_they_come,
+    file_texts,
+    in_chunks,
+    line_texts,
+    rows_at_a_time,
+    rows_of,
+    standard_input,
+    stdin_texts,
+)
+from glue_lit.errors import DataError
+from glue_lit.tasks.glue import get_task
+
+SINGLE, PAIR = get_task("cola"), get_task("rte")
+
+
+@pytest.mark.parametrize(
+    ("line", "texts"),
+    [
+        ("plain text\n", ("plain text",)),
+        ("crlf\r\n", ("crlf",)),
+        ("\n", ("",)),
+        ("a\ttab is text", ("a\ttab is text",)),
+        ('{"sentence": "object", "other": 1}', ("object",)),
+        ('  {"sentence": "=SUM(A1) <b>"}', ("=SUM(A1) <b>",)),
+        ('"quoted"', ('"quoted"',)),
+    ],
+)
+def test_a_line_is_a_text_or_an_object(line: str, texts: tuple[str, ...]) -> None:
+    assert line_texts(line, ("sentence",), SINGLE, "line 1") == texts
+
+
+def test_pairs() -> None:
+    columns = ("sentence1", "sentence2")
+    assert line_texts("a\tb\n", columns, PAIR, "line 1") == ("a", "b")
+    assert line_texts('{"sentence2": "b", "sentence1": "a"}', columns, PAIR, "line 1") == ("a", "b")
+    for line, message in (
+        ("a", "line 1: 1 text(s), task rte takes 2"),
+        ("a\tb\tc", "line 1: 3 text(s), task rte takes 2"),
+        ('{"sentence1": "a"}', "line 1: there is no 'sentence2'"),
+        ('{"sentence1": "a", "sentence2": 5}', "line 1: 'sentence2' is 5, not a text"),
+        ('{"sentence1": ', "A line that begins with { is taken for JSON."),
+        ('{"sentence1": "a", "sentence2": "\\ud800"}', "line 1: column 'sentence2' holds half of a surrogate pair"),
+    ):
+        with pytest.raises(DataError, match=re.escape(message)):
+            line_texts(line, columns, PAIR, "line 1")
+
+
+def test_standard_input() -> None:
+    texts = stdin_texts([b"\xef\xbb\xbfone\r\n", b"two\x85\n", b"\xff\n"], ("sentence",), SINGLE)
+    assert next(texts) == ("one",)
+    with pytest.raises(DataError, match="standard input, line 2: byte 0x85 is not UTF-8"):
+        next(texts)
+
+
+def test_a_plain_file_and_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n\nthree", encoding="utf-8")
+    assert list(file_texts(tmp_path / "a.txt", ("sentence",), SINGLE)) == [("one",), ("",), ("three",)]
+    (tmp_path / "a.csv").write_text('id,text\n1,"a, b"\n2,\n', encoding="utf-8")
+    assert list(file_texts(tmp_path / "a.csv", ("text",), SINGLE)) == [("a, b",), ("",)]
+    (tmp_path / "c.txt").write_text('{sic} fine\n{"sentence": "is text here"}\n', encoding="utf-8")
+    assert list(file_texts(tmp_path / "c.txt", ("sentence",), SINGLE)) == [
+        ("{sic} fine",), ('{"sentence": "is text here"}',)
+    ]  # fmt: skip
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    for name, message in (
+        ("b.txt", "no such file"),
+        ("folder.csv", "a folder or a pipe"),
+        ("a.xlsx", r"\.parquet, \.txt"),
+    ):
+        with pytest.raises(DataError, match=message):
+            list(file_texts(tmp_path / name, ("sentence",), SINGLE))
+
+
+def failing(count: int) -> Iterator[tuple[str, ...]]:
+    for number in range(count):
+        yield (str(number),)
+    raise DataError("line 6: bad")
+
+
+def test_what_was_read_before_an_error_comes_before_it() -> None:
+    chunks = in_chunks(failing(5), size=2)
+    assert [next(chunks) for _ in range(3)] == [[("0",), ("1",)], [("2",), ("3",)], [("4",)]]
+    with pytest.raises(DataError, match="line 6"):
+        next(chunks)
+    assert list(in_chunks([], size=2)) == []
+
+
+@pytest.mark.parametrize("chunked", [in_chunks, as_they_come])
+def test_long_texts_make_short_chunks(chunked: Callable[..., Iterator[list[tuple[str, ...]]]]) -> None:
+    texts = [("x" * 60, "y" * 60)] * 10
+    chunks = list(chunked(iter(texts), size=8, characters=300))
+    assert [text for chunk in chunks for text in chunk] == texts
+    assert max(sum(len(part) for text in chunk for part in text) for chunk in chunks) <= 300 + 120
+
+
+def test_a_reader_does_not_run_ahead_of_whoever_works() -> None:
+    read = []
+
+    def endless() -> Iterator[tuple[str, ...]]:
+        for number in itertools.count():
+            read.append(number)
+            yield ("text",)
+
+    chunks = as_they_come(endless(), size=16)
+    seen = sum(len(next(chunks)) for _ in range(3))
+    threading.Event().wait(0.2)
+    assert len(read) <= seen + 16 + 1
+
+
+def test_everything_comes_in_order_from_a_fast_source() -> None:
+    texts = [(str(number),) for number in range(10_000)]
+    chunks = list(as_they_come(iter(texts), size=64))
+    assert [text for chunk in chunks for text in chunk] == texts
+    assert max(map(len, chunks)) <= 64
+    with pytest.raises(DataError, match="line 6"):
+        list(as_they_come(failing(5)))
+
+
+def test_a_slow_writer_gets_each_answer_at_once() -> None:
+    reading, writing = os.pipe()
+    source = os.fdopen(reading, "r")
+    chunks = as_they_come((line.rstrip(),) for line in source)
+    for word in ("one", "two"):  # the second is written only after the first has come through
+        os.write(writing, f"{word}\n".encode())
+        found: list[list[tuple[str, ...]]] = []
+        waiter = threading.Thread(target=lambda into=found: into.append(next(chunks)))
+        waiter.start()
+        waiter.join(timeout=20)
+        assert found == [[(word,)]]
+    os.close(writing)
+    assert list(chunks) == []
+    source.close()
+
+
+def test_rows() -> None:
+    assert rows_of([("a",), ("b",)]).texts_b is None
+    pairs = rows_of([("a", "b")])
+    assert (pairs.texts_a, pairs.texts_b, pairs.labels) == (["a"], ["b"], [None])
+
+
+@pytest.mark.parametrize(("labels", "rows"), [(1, 4096), (64, 4096), (10_000, 26), (10**7, 1)])
+def test_many_labels_make_short_chunks(labels: int, rows: int) -> None:
+    assert rows_at_a_time(labels) == rows
+
+
+def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # as Python has it then; the number may be another file's by now
+    with pytest.raises(DataError, match=r"Standard input cannot be read \(it is closed\)"):
+        next(standard_input())
+
+
+def test_where_each_text_of_a_file_stands(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('key,text\na,"one\nand a half"\n\n,two\nc,three\n')
+    (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
+    path = tmp_path / "a.csv"
+    for name, column, ids in (("key", "text", ["a", "", "c"]), ("nothing", "text", ["", "", ""])):
+        standing = Standing("a.csv", name)
+        chunks = in_chunks(file_texts(path, (column,), SINGLE, standing), 2)
+        assert len(next(chunks)) == 2
+        assert standing.take(2) == Places("a.csv", "line", [2, 5], ids[:2])
+        assert len(next(chunks)) == 1
+        assert standing.take(1) == Places("a.csv", "line", [6], ids[2:])
+    standing = Standing("a.txt")
+    assert len(list(file_texts(tmp_path / "a.txt", ("text",), SINGLE, standing))) == 3
+    assert standing.take(3).numbers == [1, 2, 3]

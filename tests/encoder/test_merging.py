@@ -1,0 +1,68 @@
+"""Merged adapters: the model gives the logits that it gives with them beside its weights, or nothing is exported."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from tiny_folders import write_tiny
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from glue_lit import SequenceClassifier
+from glue_lit.encoder.adapters import add_adapters, plain_settings
+from glue_lit.encoder.merging import check_can_be_merged, merged
+from glue_lit.errors import ModelError
+from glue_lit.outputs.hugging_face import Trained, plain_model
+
+
+def classifier(folder: Path, **settings: Any) -> SequenceClassifier:
+    model = SequenceClassifier(task="mrpc", name_or_path=str(folder), peft=peft.LoraConfig(r=2, **settings))
+    model.configure_model()
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared"), [("zamba", "down_proj, gate_proj, k_proj"), ("zamba2", "down_proj, gate_up_proj")]
+)
+def test_weights_that_layers_share_take_no_adapters(kind: str, shared: str, tmp_path: Path) -> None:
+    write_tiny(kind, tmp_path)
+    with pytest.raises(ModelError, match=f"a {kind} uses the weights of {shared}.* have: in_proj, linear, out_proj"):
+        classifier(tmp_path)
+    model = classifier(tmp_path, target_modules=["in_proj"]).model
+    check_can_be_merged(model)
+
+
+def test_nor_do_embeddings_that_encoder_and_decoder_share(tmp_path: Path) -> None:
+    """An adapter of one use of them, which older checkpoints may have, would change the others when it is merged."""
+    write_tiny("t5", tmp_path)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    add_adapters(model, plain_settings(peft.LoraConfig(target_modules=["transformer.encoder.embed_tokens"])))
+    with pytest.raises(ModelError, match="a t5 uses the weights of embed_tokens in several places"):
+        merged(model)
+
+
+def test_what_merging_would_change_is_not_exported(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = classifier(tiny_model)
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    trained = Trained(model, AutoTokenizer.from_pretrained(tiny_model), 64, {}, None)
+    ids = torch.arange(5, 40)[None]
+    with torch.inference_mode():
+        torch.testing.assert_close(plain_model(trained)(ids).logits, model.model(ids).logits, rtol=1e-4, atol=1e-5)
+
+    def off_by_a_little(whole: Any) -> Any:
+        found = merged(whole)
+        found.classifier.bias.data += 0.01
+        return found
+
+    monkeypatch.setattr("glue_lit.outputs.hugging_face.merged", off_by_a_little)
+    with pytest.raises(ModelError, match=r"merged into its weights, a bert gives other logits \(by 0\.01\)"):
+        plain_model(trained)
+    whole = dataclasses.replace(trained, classifier=SequenceClassifier(task="mrpc", name_or_path=str(tiny_model)))
+    whole.classifier.configure_model()
+    monkeypatch.setattr("glue_lit.outputs.hugging_face.merged", merged)
+    assert plain_model(whole) is whole.classifier.model  # nothing to be merged

@@ -1,0 +1,161 @@
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from glue_lit.engine import local_slots as local
+from glue_lit.engine.job import Job
+from glue_lit.engine.local_slots import LocalSlots, visible_gpus
+from glue_lit.errors import UsageError
+from glue_lit.runs.locks import lock_run
+from glue_lit.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Script(Job):
+    """A job that runs a few lines of Python in place of a training."""
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", *self.arguments]
+
+
+SAY = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'), os.environ['OMP_NUM_THREADS'], os.environ['GLUE_LIT_JOB'])"
+
+
+def finished(slots: LocalSlots, count: int) -> dict[str, int]:
+    codes: dict[str, int] = {}
+    until = time.monotonic() + 60
+    while len(codes) < count and time.monotonic() < until:
+        codes |= {job.name: code for job, code in slots.ended()}
+        time.sleep(0.02)
+    return codes
+
+
+def test_gpus_and_threads_are_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(local, "cores", lambda: 9)
+    slots = LocalSlots(gpus_per_job=2)
+    assert slots.slots == 2
+    wait = f"{SAY}\nimport sys, time\nsys.stdout.flush()\ntime.sleep(1)"
+    jobs = [Script(name, tmp_path / name, (wait,)) for name in "abc"]
+    slots.start(jobs[0])
+    slots.start(jobs[1])
+    assert slots.free == 0
+    assert finished(slots, 2) == {"a": 0, "b": 0}
+    slots.start(jobs[2])
+    assert finished(slots, 1) == {"c": 0}
+    said = [job.output.read_text().split() for job in jobs]
+    assert said == [
+        ["4,5", "4", str(tmp_path / "a")],
+        ["6,7", "4", str(tmp_path / "b")],
+        ["4,5", "4", str(tmp_path / "c")],
+    ]
+    slots.close()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "share", "threads"),
+    [(None, 4, 4), ("1", 4, 1), ("2,1", 4, 2), ("8", 4, 4), ("", 4, 4), ("0", 4, 4), ("many", 4, 4)],
+)
+def test_no_more_threads_than_the_user_allows(
+    allowed: str | None, share: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    assert local.most_threads(share) == threads
+
+
+def test_the_users_number_of_threads_reaches_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setattr(local, "cores", lambda: 9)
+    slots = LocalSlots(1, gpus_per_job=0)
+    job = Script("a", tmp_path / "a", (SAY,))
+    slots.start(job)
+    assert finished(slots, 1) == {"a": 0}
+    assert job.output.read_text().split()[1] == "3"
+    slots.close()
+
+
+def test_jobs_can_be_kept_off_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    slots = LocalSlots(3, gpus_per_job=0, cpus_per_job=5)
+    job = Script("a", tmp_path / "a", (SAY,))
+    slots.start(job)
+    finished(slots, 1)
+    assert job.output.read_text().split(" ")[:2] == ["", "5"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"slots": 0}, "--engine.slots: got 0, allowed: 1 or more"),
+        ({"slots": 3}, "--engine.slots: got 3, allowed: up to 2 (2 GPUs, 1 a job)"),
+        ({"gpus_per_job": 4}, "--engine.gpus_per_job: got 4, this machine has 2 GPUs"),
+    ],
+)
+def test_what_there_is_no_room_for(settings: dict[str, int], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(UsageError) as error:
+        LocalSlots(**settings)
+    assert message in str(error.value)
+
+
+def test_gpus_that_are_visible(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for value, expected in (("", []), ("-1", []), ("0, 2", ["0", "2"]), ("GPU-8932f937", ["GPU-8932f937"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+        assert visible_gpus() == expected
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA X'; echo 'GPU 1: NVIDIA X'; echo '  MIG 1g'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin{os.pathsep}/usr/bin")
+    assert visible_gpus() == ["0", "1"]
+    monkeypatch.setenv("PATH", "")
+    assert visible_gpus() == []
+
+
+def test_a_job_is_asked_to_stop_and_then_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    slots = LocalSlots(2)
+    polite = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(75))\nprint('ready', flush=True)\ntime.sleep(99)"
+    deaf = (
+        "import signal, time\nsignal.signal(15, lambda *_: None)\nprint('ready', flush=True)\nwhile True: time.sleep(9)"
+    )
+    jobs = [Script("polite", tmp_path / "polite", (polite,)), Script("deaf", tmp_path / "deaf", (deaf,))]
+    for job in jobs:
+        slots.start(job)
+    until = time.monotonic() + 30
+    while not all(job.output.read_text() for job in jobs) and time.monotonic() < until:
+        time.sleep(0.02)
+    slots.stop(jobs[0])
+    assert finished(slots, 1) == {"polite": 75}
+    began = time.monotonic()
+    slots.close(patience=0.5)
+    assert time.monotonic() - began < 10
+    assert slots.free == 2
+
+
+def test_a_run_that_an_orphan_still_trains_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "a" / "lightning_logs" / "cola" / "version_0"
+    run.mkdir(parents=True)
+    (run / "config.yaml").touch()
+    handle = lock_run(Run(run))
+    assert handle is not None
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            os.close(handle)
+
+    monkeypatch.setattr(local.time, "sleep", sleep)
+    slots = LocalSlots(1)
+    slots.start(Script("a", tmp_path / "a", ("pass",)))
+    assert len(waits) == 3
+    monkeypatch.undo()
+    assert finished(slots, 1) == {"a": 0}

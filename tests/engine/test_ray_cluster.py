@@ -1,0 +1,121 @@
+"""Trainings on a Ray cluster of two nodes on this machine, one of which is lost."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glue_lit.engine.driver import Driver
+from glue_lit.engine.fixed_queue import FixedQueue
+from glue_lit.engine.job import Job, Progress
+from glue_lit.engine.ray_cluster import RayCluster
+from glue_lit.errors import UsageError
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # Ray's own: unclosed sockets and files
+]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback alone
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_health_check_period_ms", "500")
+    monkeypatch.setenv("RAY_health_check_failure_threshold", "3")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0})
+    for _ in range(2):
+        nodes.add_node(num_cpus=1, num_gpus=0)
+    ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+class Silent:
+    def show(self, running: list[tuple[Job, Progress]]) -> None:
+        """Nothing."""
+
+    def event(self, text: str) -> None:
+        """Nothing."""
+
+
+def fit(name: str, folder: Path, tiny_model: Path, epochs: int) -> Job:
+    arguments = ("--data.task=sst2", "--data.source=demo", "--data.train_limit=100", "--data.validation_limit=40",
+                 f"--model.name_or_path={tiny_model}", "--trainer.accelerator=cpu", f"--trainer.max_epochs={epochs}",
+                 "--trainer.enable_progress_bar=false")  # fmt: skip
+    return Job(name, folder / name, arguments)
+
+
+def test_a_lost_nodes_job_goes_on_elsewhere(cluster: Any, tiny_model: Path, tmp_path: Path) -> None:
+    import ray
+
+    jobs = [fit("long", tmp_path, tiny_model, 200), fit("short", tmp_path, tiny_model, 2)]
+    executor = RayCluster()
+    assert executor.slots == 2
+    executor.start(jobs[0])
+    until = time.monotonic() + 120
+    while not list(jobs[0].folder.rglob("last.ckpt")):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    busy = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")
+            and ray._private.state.available_resources_per_node().get(node["NodeID"], {}).get("CPU", 0) == 0]  # fmt: skip
+    assert len(busy) == 1
+    (lost,) = (node for node in cluster.worker_nodes if node.node_id == busy[0])
+    cluster.remove_node(lost, allow_graceful=False)
+    found: list[tuple[Job, int]] = []
+    while not found:
+        assert time.monotonic() < until + 200
+        found = executor.ended()
+        time.sleep(0.2)
+    assert found == [(jobs[0], 0)]
+    result = jobs[0].result
+    assert result is not None
+    assert result["epochs"] == 200
+    output = jobs[0].output.read_text()
+    assert re.search(r"^Checkpoint .*last\.ckpt$", output, re.MULTILINE)  # it went on from there
+    assert len(re.findall(r" M parameters", output)) == 1  # and began anew nowhere
+    assert len(list(jobs[0].folder.rglob("metrics.json"))) == 1
+    queue = FixedQueue(jobs)
+    Driver(queue, executor, Silent()).work()
+    assert {name: outcome.state for name, outcome in queue.outcomes.items()} == {
+        "long": "finished",
+        "short": "finished",
+    }
+
+
+def test_a_job_is_asked_to_stop(cluster: Any, tiny_model: Path, tmp_path: Path) -> None:
+    job = fit("long", tmp_path, tiny_model, 500)
+    executor = RayCluster(slots=1)
+    executor.start(job)
+    until = time.monotonic() + 120
+    while not job.progress().step:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    executor.stop(job)
+    found: list[tuple[Job, int]] = []
+    while not found:
+        assert time.monotonic() < until
+        found = executor.ended()
+        time.sleep(0.1)
+    assert [(job.name, job.ended(code).state) for job, code in found] == [("long", "stopped")]
+
+
+def test_there_must_be_room_for_a_job(cluster: Any) -> None:
+    with pytest.raises(UsageError, match="The Ray cluster has 2 CPUs and 0 GPUs, a job takes 5 and 0"):
+        RayCluster(cpus_per_job=5)
+    with pytest.raises(UsageError, match="a job takes 1 and 1"):
+        RayCluster(gpus_per_job=1)
+
+
+def test_no_cluster_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape("there is no Ray cluster at '127.0.0.1:1'")):
+        RayCluster(address="127.0.0.1:1")
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"

@@ -1,0 +1,102 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glue_lit.errors import RunError, UsageError
+from glue_lit.evaluation.report.run_in_words import duration, outcome, record_of, section, settings_of, task_in
+from glue_lit.runs.run import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    (tmp_path / "config.yaml").write_text("data:\n  task: rte\n")
+    return Run(tmp_path)
+
+
+def test_the_outcome_is_what_the_record_says() -> None:
+    record = {
+        "parameters": {"total": 66_955_010, "trained": 592_130},
+        "best": {"epoch": 2, "step": 188},
+        "wall_seconds": 7384.0,
+        "device": {"type": "cuda", "name": "NVIDIA A100", "processes": 4},
+        "git": {"commit": "0123456789abcdef"},
+        "data": {"splits": {"train": {"rows": 8551}}},
+        "train_samples_per_second": 812.3,
+    }
+    assert outcome(record) == {
+        "Parameters": "67.0 M (592,130 trained)",
+        "Training rows": "8,551",
+        "Best checkpoint": "epoch 2, step 188",
+        "Time": "2 h 03 min",
+        "Speed": "812 samples/s",
+        "Device": "4 x NVIDIA A100",
+        "Git": "0123456789ab",
+    }
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"parameters": 3, "best": [], "device": None, "git": "x", "data": {"splits": 1}}]
+)
+def test_a_record_of_another_shape_says_nothing(record: dict[str, Any]) -> None:
+    assert outcome(record) == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(12.34, "12.3 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (None, None), (-1, None), (float("nan"), None)],
+)
+def test_durations(seconds: Any, words: str | None) -> None:
+    assert duration(seconds) == words
+
+
+def test_a_run_without_a_record(run: Run) -> None:
+    assert record_of(run) == (
+        {},
+        ["The fit was not finished: there is no metrics.json, so neither time nor device are known."],
+    )
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "\x00", '{"a": ' * 10_000])
+def test_a_damaged_record_is_said(content: str, run: Run) -> None:
+    run.metrics.write_text(content)
+    record, (problem,) = record_of(run)
+    assert record == {}
+    assert problem.startswith("metrics.json cannot be read (")
+    run.metrics.write_bytes(b"\xff\xfe")
+    assert record_of(run)[0] == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("data:\n  source: demo\n", "data.task is None, which names no task"),
+        ("data: 3\n", "data.task is None, which names no task"),
+        ("data:\n  task: rte\n  custom: {txt: a}\n", "data.custom is no description of a task"),
+    ],
+)
+def test_a_configuration_that_says_nothing(config: str, message: str, run: Run) -> None:
+    run.config.write_text(config)
+    with pytest.raises(RunError, match=message):
+        task_in(settings_of(run), run)
+
+
+@pytest.mark.parametrize("config", ["", "data: [", "- a\n", "data: !!python/name:os.system ''\n"])
+def test_no_configuration(config: str, run: Run) -> None:
+    run.config.write_text(config)
+    with pytest.raises(UsageError, match=r"config\.yaml"):
+        settings_of(run)
+
+
+def test_tasks(run: Run) -> None:
+    assert task_in(settings_of(run), run)[0].name == "rte"
+    assert task_in(settings_of(run), run, "ax")[0].name == "ax"
+    with pytest.raises(UsageError, match="there is no task 'rt'"):
+        task_in(settings_of(run), run, "rt")
+
+
+def test_sections() -> None:
+    assert section({"a": {"b": {"c": 1}}}, "a", "b") == {"c": 1}
+    assert section({"a": 1}, "a", "b") == {}
+    assert json.dumps(section({"a": {"b": None}}, "a", "b")) == "{}"

@@ -1,0 +1,40 @@
+import pytest
+
+from glue_lit.evaluation.glue_average import GLUE, figure, glue_average, task_figures, task_score
+from glue_lit.tasks.glue import get_task
+
+
+def test_the_nine_tasks_of_glue() -> None:
+    assert sorted(GLUE) == ["cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli"]
+
+
+def test_two_metrics_count_as_their_mean() -> None:
+    assert task_score(get_task("mrpc"), {"val/accuracy": 0.8, "val/f1": 0.9, "val/loss": 3.0}) == pytest.approx(0.85)
+    mnli = {"val_matched/accuracy": 0.8, "val_mismatched/accuracy": 0.7, "val_matched/loss": 1.0}
+    assert task_score(get_task("mnli"), mnli) == pytest.approx(0.75)
+    assert task_score(get_task("stsb"), {"val/pearson": None, "val/spearmanr": 0.4}) is None
+
+
+def test_mean_and_spread() -> None:
+    found = figure("accuracy", [0.5, 0.6, 0.7])
+    assert (found.mean, found.deviation, found.count) == (pytest.approx(60), pytest.approx(10), 3)  # with n - 1
+    assert str(found) == "60.00 ± 10.00"
+    assert str(figure("accuracy", [0.5])) == "50.00"
+    results = [{"metrics": {"val/pearson": 0.8, "val/spearmanr": 0.7}}, {"metrics": {"val/pearson": None}}]
+    assert [(f.name, f.mean) for f in task_figures(get_task("stsb"), results)] == [
+        ("pearson", pytest.approx(40)), ("spearmanr", pytest.approx(35))
+    ]  # fmt: skip
+
+
+def test_the_average_is_of_all_tasks_or_there_is_none() -> None:
+    scores = {name: [0.1 * n, 0.1 * n + 0.02] for n, name in enumerate(GLUE)}
+    average = glue_average(scores)
+    assert average is not None
+    assert (average.mean, average.deviation, average.count) == (pytest.approx(41), pytest.approx(2**0.5), 2)
+    for name in GLUE:
+        assert glue_average({task: values for task, values in scores.items() if task != name}) is None
+        assert glue_average(scores | {name: [0.3]}) is None
+        left_out = glue_average({t: v for t, v in scores.items() if t != name}, left_out=[name])
+        assert left_out is not None
+        others = [values[0] for task, values in scores.items() if task != name]
+        assert left_out.mean == pytest.approx(100 * (sum(others) / 8 + 0.01))

@@ -1,0 +1,493 @@
+"""Every metric against scikit-learn and SciPy, in the cases where libraries differ most of all."""
+
+import inspect
+import json
+import math
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn import metrics as sk
+from torch import Tensor
+
+from glue_lit.evaluation.metrics import (
+    F1,
+    METRICS,
+    Accuracy,
+    MacroF1,
+    MatthewsCorrelation,
+    MeanLoss,
+    PearsonCorrelation,
+    PredictedClasses,
+    SpearmanCorrelation,
+    _pearson,
+)
+from glue_lit.evaluation.task_metrics import SplitMetrics, TaskMetrics
+from glue_lit.tasks.glue import TASKS, get_task
+
+Gold = Callable[[np.ndarray, np.ndarray], float]
+
+
+def sk_f1(gold: np.ndarray, preds: np.ndarray) -> float:
+    return float(sk.f1_score(gold, preds, labels=[1], average="macro", zero_division=0))
+
+
+def sk_matthews(gold: np.ndarray, preds: np.ndarray) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one class in all: said to be perhaps a mistake
+        return float(sk.matthews_corrcoef(gold, preds))
+
+
+def scipy_of(function: Callable[..., Any]) -> Gold:
+    def statistic(gold: np.ndarray, preds: np.ndarray) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # constant input
+            return float(function(preds, gold).statistic)
+
+    return statistic
+
+
+CLASSIFICATION: list[tuple[type[Accuracy | F1 | MatthewsCorrelation | MacroF1], Gold]] = [
+    (Accuracy, lambda gold, preds: float(sk.accuracy_score(gold, preds))),
+    (F1, sk_f1),
+    (MatthewsCorrelation, sk_matthews),
+    (MacroF1, lambda gold, preds: float(sk.f1_score(gold, preds, average="macro", zero_division=0))),
+]
+CORRELATIONS: list[tuple[type[PearsonCorrelation | SpearmanCorrelation], Gold]] = [
+    (PearsonCorrelation, scipy_of(stats.pearsonr)),
+    (SpearmanCorrelation, scipy_of(stats.spearmanr)),
+]
+
+
+def fed(metric: Any, preds: np.ndarray, gold: np.ndarray, batches: Sequence[int]) -> float:
+    """The metric's value after batches of these sizes, the last one taking what is left."""
+    bounds = [0, *np.cumsum(batches).tolist(), len(preds)]
+    for start, end in pairwise(bounds):
+        metric.update(torch.from_numpy(preds[start:end]), torch.from_numpy(gold[start:end]))
+    return float(metric.compute())
+
+
+# ---------------------------------------------------------------- classes
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("size", [1, 2, 7, 100, 1043])
+@pytest.mark.parametrize(("metric", "reference"), CLASSIFICATION)
+def test_classification_equals_scikit_learn(metric: Any, reference: Gold, size: int, classes: int) -> None:
+    rng = np.random.default_rng(size * 10 + classes)
+    for _ in range(5):
+        gold = rng.integers(0, classes, size)
+        # Half of the predictions are right, so that the values are not all near chance.
+        preds = np.where(rng.random(size) < 0.5, gold, rng.integers(0, classes, size))
+        assert fed(metric(classes), preds, gold, []) == pytest.approx(reference(gold, preds), abs=1e-12)
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_f1_is_of_the_positive_class(positive: int) -> None:
+    rng = np.random.default_rng(8)
+    gold, preds = rng.integers(0, 2, 50), rng.integers(0, 2, 50)
+    expected = sk.f1_score(gold, preds, pos_label=positive)
+    assert fed(F1(2, positive), preds, gold, [7, 20]) == pytest.approx(expected, abs=1e-12)
+    task = replace(get_task("mrpc"), positive=positive)
+    assert fed(METRICS["f1"](task), preds, gold, [7, 20]) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("batches", [[], [8, 8, 8], [1, 17, 3], [0, 5], [5, 0, 0, 7], [30, 0]])
+@pytest.mark.parametrize(("metric", "reference"), CLASSIFICATION)
+def test_classification_does_not_depend_on_batches(metric: Any, reference: Gold, batches: list[int]) -> None:
+    rng = np.random.default_rng(3)
+    gold, preds = rng.integers(0, 2, 30), rng.integers(0, 2, 30)
+    assert fed(metric(2), preds, gold, batches) == pytest.approx(reference(gold, preds), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("gold", "preds"),
+    [
+        ([0, 1, 0, 1, 1], [1, 1, 1, 1, 1]),
+        ([0, 1, 0, 1, 1], [0, 0, 0, 0, 0]),
+        ([1, 1, 1, 1, 1], [0, 1, 0, 1, 1]),
+        ([0, 0, 0, 0, 0], [0, 1, 0, 1, 1]),
+        ([1, 1, 1], [1, 1, 1]),
+        ([0, 0, 0], [0, 0, 0]),
+        ([0, 0, 0], [1, 1, 1]),
+        ([1, 1, 1], [0, 0, 0]),
+        ([0, 1, 1, 0], [0, 1, 1, 0]),
+        ([0, 1, 1, 0], [1, 0, 0, 1]),
+        ([0], [0]),
+        ([1], [0]),
+        ([1], [1]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("metric", "reference"), CLASSIFICATION)
+def test_degenerate_classification_equals_scikit_learn(
+    metric: Any, reference: Gold, gold: list[int], preds: list[int]
+) -> None:
+    # Exactly: a collapsed model must get 0, not rounding noise of either sign that a checkpoint is picked by.
+    value = fed(metric(2), np.array(preds), np.array(gold), [2])
+    assert value == pytest.approx(reference(np.array(gold), np.array(preds)), abs=0)
+
+
+@pytest.mark.parametrize("predicted", [0, 1, 2])
+def test_matthews_of_a_collapsed_three_class_model_is_zero(predicted: int) -> None:
+    gold = np.random.default_rng(0).integers(0, 3, 1104)
+    assert fed(MatthewsCorrelation(3), np.full_like(gold, predicted), gold, [32] * 30) == 0.0
+
+
+def test_matthews_extremes_for_three_classes() -> None:
+    gold = np.array([0, 1, 2, 0, 1, 2])
+    assert fed(MatthewsCorrelation(3), gold, gold, []) == 1.0
+    shifted = (gold + 1) % 3
+    assert fed(MatthewsCorrelation(3), shifted, gold, []) == pytest.approx(sk_matthews(gold, shifted), abs=1e-12)
+
+
+def test_matthews_is_exact_on_a_split_as_large_as_mnli() -> None:
+    # Counts of 4e5 to the fourth power leave float32, and int64 too.
+    rng = np.random.default_rng(1)
+    gold = rng.integers(0, 3, 392_702)
+    preds = np.where(rng.random(len(gold)) < 0.9, gold, rng.integers(0, 3, len(gold)))
+    assert fed(MatthewsCorrelation(3), preds, gold, []) == pytest.approx(sk_matthews(gold, preds), abs=1e-9)
+
+
+# ---------------------------------------------------------------- scores
+
+
+@pytest.mark.parametrize("size", [2, 3, 10, 101, 1500])
+@pytest.mark.parametrize(("metric", "reference"), CORRELATIONS)
+def test_correlations_equal_scipy(metric: Any, reference: Gold, size: int) -> None:
+    rng = np.random.default_rng(size)
+    for noise in (0.1, 1.0, 10.0):
+        gold = rng.uniform(0, 5, size).astype(np.float32)
+        preds = (gold + noise * rng.standard_normal(size)).astype(np.float32)
+        expected = reference(gold.astype(np.float64), preds.astype(np.float64))
+        assert fed(metric(), preds, gold, []) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("batches", [[], [8, 8, 8], [1, 17, 3], [0, 5], [5, 0, 0, 7], [30, 0]])
+@pytest.mark.parametrize(("metric", "reference"), CORRELATIONS)
+def test_correlations_do_not_depend_on_batches(metric: Any, reference: Gold, batches: list[int]) -> None:
+    rng = np.random.default_rng(4)
+    gold = rng.uniform(0, 5, 30).astype(np.float32)
+    preds = rng.standard_normal(30).astype(np.float32)
+    assert fed(metric(), preds, gold, batches) == pytest.approx(reference(gold, preds), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("gold", "preds"),
+    [
+        ([0.0, 2.5, 2.5, 5.0], [1.0, 1.0, 1.0, 2.0]),
+        ([1.0, 1.0, 2.0, 2.0, 3.0, 3.0], [3.0, 1.0, 2.0, 3.0, 1.0, 2.0]),
+        ([0.0, 0.2, 0.2, 0.2, 5.0], [-1.0, 7.0, 7.0, 8.0, 8.0]),
+        ([0.0, 1.0, 2.0], [0.0, -0.0, 1.0]),
+        ([0.0, 1.0, 2.0, 3.0], [10.0, 20.0, 30.0, 40.0]),
+        ([0.0, 1.0, 2.0, 3.0], [3.0, 2.0, 1.0, 0.0]),
+        ([0.0, 5.0], [1.0, 1.1]),
+        ([0.0, 1.0, 2.0, 5.0], [1e-6, 2e-6, 4e-6, 3e-6]),
+        ([0.0, 1.0, 2.0, 5.0], [1e4 + 0.1, 1e4 + 0.2, 1e4 + 0.4, 1e4 + 0.3]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("metric", "reference"), CORRELATIONS)
+def test_ties_and_extremes_equal_scipy(metric: Any, reference: Gold, gold: list[float], preds: list[float]) -> None:
+    gold32, preds32 = np.array(gold, np.float32), np.array(preds, np.float32)
+    expected = reference(gold32.astype(np.float64), preds32.astype(np.float64))
+    assert fed(metric(), preds32, gold32, [1]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_spearman_ties_share_their_mean_rank() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(10):
+        gold, preds = (rng.integers(0, 6, 200).astype(np.float32) for _ in range(2))
+        assert fed(SpearmanCorrelation(), preds, gold, [50]) == pytest.approx(stats.spearmanr(preds, gold).statistic)
+
+
+@pytest.mark.parametrize(
+    ("gold", "preds"),
+    [
+        ([0.0, 1.0, 2.0], [2.5, 2.5, 2.5]),
+        ([2.0, 2.0, 2.0], [0.0, 1.0, 2.0]),
+        ([2.0, 2.0, 2.0], [2.0, 2.0, 2.0]),
+        ([0.1, 0.2, 0.3], [0.1, 0.1, 0.1]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("metric", "reference"), CORRELATIONS)
+def test_constant_scores_have_no_correlation(
+    metric: Any, reference: Gold, gold: list[float], preds: list[float]
+) -> None:
+    gold32, preds32 = np.array(gold, np.float32), np.array(preds, np.float32)
+    try:
+        assert math.isnan(reference(gold32, preds32))
+    except ValueError as refused:  # older SciPy has no answer to NaN at all
+        assert "NaN" in str(refused)  # noqa: PT017
+    assert math.isnan(fed(metric(), preds32, gold32, [1]))
+
+
+def test_a_perfect_correlation_is_no_more_than_one() -> None:
+    # what the arithmetic makes 1.0000000000000002
+    preds = torch.randn(7, generator=torch.Generator().manual_seed(0)).double()
+    assert _pearson(preds, 3 * preds).item() == _pearson(preds, 2 * preds + 1).item() == 1
+    assert _pearson(preds, -3 * preds).item() == _pearson(preds, 1 - 2 * preds).item() == -1
+
+
+def test_a_mean_loss_does_not_lose_what_is_small_beside_its_sum() -> None:
+    metric = MeanLoss()
+    losses = [2.0**24, *[1.0] * 1000, -0.5, *[0.125] * 16]  # float32 has no 2 ** 24 + 1
+    for loss in losses:
+        metric.update(torch.tensor(loss), 1)
+    mean, examples = metric.compute()
+    assert float(mean) == pytest.approx(math.fsum(losses) / len(losses), abs=1e-9)
+    assert int(examples) == len(losses)
+
+
+def test_predicted_classes_are_counted() -> None:
+    metric = PredictedClasses(4)
+    for batch in ([0, 2, 2], [], [3, 2, 0]):
+        metric.update(torch.tensor(batch, dtype=torch.int64))
+    found = metric.compute()
+    assert found.tolist() == [2, 0, 3, 1]
+    metric.update(torch.tensor([1]))
+    assert found.tolist() == [2, 0, 3, 1]  # it is what it was then
+
+
+@pytest.mark.parametrize("metric", [PearsonCorrelation, SpearmanCorrelation])
+def test_one_example_has_no_correlation(metric: Any) -> None:
+    assert math.isnan(fed(metric(), np.array([1.0], np.float32), np.array([2.0], np.float32), []))
+
+
+@pytest.mark.parametrize(
+    "preds", [[math.nan] * 5, [1.0, math.nan, 2.0, 3.0, 0.0], [1.0, 2.0, 3.0, 4.0, math.nan]], ids=str
+)
+@pytest.mark.parametrize(
+    ("metric", "reference"),
+    [
+        CORRELATIONS[0],
+        CORRELATIONS[1],
+    ],
+)
+def test_scores_of_a_diverged_model_have_no_correlation(metric: Any, reference: Gold, preds: list[float]) -> None:
+    # A NaN score is nothing to rank: with a rank, a model that only says NaN would look like a perfect one.
+    gold32, preds32 = np.arange(5, dtype=np.float32), np.array(preds, np.float32)
+    try:
+        assert math.isnan(reference(gold32, preds32))
+    except ValueError as refused:  # older SciPy has no answer to NaN at all
+        assert "NaN" in str(refused)  # noqa: PT017
+    assert math.isnan(fed(metric(), preds32, gold32, [2]))
+
+
+def test_half_precision_scores_are_taken() -> None:
+    metric = PearsonCorrelation()
+    preds, gold = torch.tensor([0.5, 1.5, 4.0], dtype=torch.bfloat16), torch.tensor([0.0, 2.0, 5.0])
+    metric.update(preds, gold)
+    assert float(metric.compute()) == pytest.approx(stats.pearsonr([0.5, 1.5, 4.0], [0.0, 2.0, 5.0]).statistic)
+
+
+# ---------------------------------------------------------------- all metrics of a task
+
+REFERENCES: dict[str, Gold] = {
+    "accuracy": CLASSIFICATION[0][1],
+    "f1": CLASSIFICATION[1][1],
+    "matthews_correlation": CLASSIFICATION[2][1],
+    "macro_f1": CLASSIFICATION[3][1],
+    "pearson": CORRELATIONS[0][1],
+    "spearmanr": CORRELATIONS[1][1],
+}
+
+
+def examples_of(task_name: str, size: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Predictions, gold labels and losses of as many examples."""
+    task, rng = get_task(task_name), np.random.default_rng(seed)
+    if task.is_regression:
+        gold = rng.uniform(0, 5, size).astype(np.float32)
+        preds = (gold + rng.standard_normal(size)).astype(np.float32)
+    else:
+        gold, preds = (rng.integers(0, task.num_labels, size) for _ in range(2))
+    return torch.from_numpy(preds), torch.from_numpy(gold), torch.from_numpy(rng.random(size).astype(np.float32))
+
+
+def feed(metrics: TaskMetrics, examples: tuple[Tensor, Tensor, Tensor], batches: Sequence[int]) -> None:
+    """Update with batches of these sizes; an empty batch comes with the mean loss of nothing, NaN."""
+    preds, gold, losses = (part.split(list(batches)) for part in examples)
+    for p, g, loss in zip(preds, gold, losses, strict=True):
+        metrics.update(p, g, loss.mean())
+
+
+def test_every_metric_that_a_task_names_exists() -> None:
+    assert {name for task in TASKS.values() for name in task.metrics} == set(METRICS) - {"macro_f1"}  # of one's own
+    assert set(METRICS) == set(REFERENCES)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_task_metrics_are_the_tasks_own(name: str) -> None:
+    examples = examples_of(name, 53, seed=7)
+    metrics = TaskMetrics(get_task(name))
+    feed(metrics, examples, [16, 16, 16, 0, 5])
+    preds, gold, losses = (part.numpy() for part in examples)
+    expected = {metric: REFERENCES[metric](gold, preds) for metric in get_task(name).metrics}
+    values = metrics.compute()
+    assert list(values) == [*get_task(name).metrics, "loss"]
+    assert all(type(value) is float for value in values.values())
+    assert values == pytest.approx({**expected, "loss": losses.mean()}, abs=1e-6)
+
+
+def test_loss_counts_examples_not_batches() -> None:
+    metrics = TaskMetrics(get_task("cola"))
+    zeros = torch.zeros(10, dtype=torch.int64)
+    metrics.update(zeros[:9], zeros[:9], torch.tensor(1.0))
+    metrics.update(zeros[:1], zeros[:1], torch.tensor(11.0))
+    assert metrics.compute()["loss"] == 2.0  # (9 * 1 + 1 * 11) / 10, and not (1 + 11) / 2
+
+
+def test_a_diverged_loss_shows() -> None:
+    metrics = TaskMetrics(get_task("cola"))
+    two = torch.zeros(2, dtype=torch.int64)
+    metrics.update(two, two, torch.tensor(0.5))
+    metrics.update(two, two, torch.tensor(math.nan))
+    metrics.update(two, two, torch.tensor(0.5))
+    values = metrics.compute()
+    assert math.isnan(values["loss"])
+    assert values["matthews_correlation"] == 0.0
+
+
+@pytest.mark.parametrize("name", ["cola", "mrpc", "stsb"])
+@pytest.mark.parametrize("batches", [0, 1])
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
+def test_no_example_at_all_is_no_score(name: str, batches: int) -> None:
+    # An accuracy of 0 over nothing would look like a score.
+    metrics = TaskMetrics(get_task(name))
+    none = torch.zeros(0, dtype=torch.float32 if get_task(name).is_regression else torch.int64)
+    for _ in range(batches):
+        metrics.update(none, none, torch.tensor(math.nan))
+    assert metrics.compute() == {}
+
+
+@pytest.mark.parametrize("name", ["mrpc", "stsb"])
+def test_reset_forgets_everything(name: str) -> None:
+    # Epochs must not run into each other; nor may a diverged loss outlive its epoch.
+    metrics = TaskMetrics(get_task(name))
+    feed(metrics, examples_of(name, 20, seed=1), [20])
+    metrics.update(*(part[:1] for part in examples_of(name, 1, seed=2)[:2]), torch.tensor(math.nan))
+    metrics.compute()
+    metrics.reset()
+    feed(metrics, examples_of(name, 30, seed=3), [15, 15])
+    fresh = TaskMetrics(get_task(name))
+    feed(fresh, examples_of(name, 30, seed=3), [15, 15])
+    assert metrics.compute() == fresh.compute()
+
+
+def test_two_tasks_metrics_share_no_state() -> None:
+    one, other = TaskMetrics(get_task("cola")), TaskMetrics(get_task("cola"))
+    feed(one, examples_of("cola", 8, seed=1), [8])
+    feed(other, examples_of("cola", 9, seed=2), [9])
+    expected = TaskMetrics(get_task("cola"))
+    feed(expected, examples_of("cola", 9, seed=2), [9])
+    assert other.compute() == expected.compute()
+
+
+# ---------------------------------------------------------------- two processes
+
+RANK = """
+import json, sys
+import numpy as np, torch
+import torch.distributed as dist
+from collections.abc import Sequence
+from torch import Tensor
+from glue_lit.evaluation.task_metrics import SplitMetrics, TaskMetrics
+from glue_lit.tasks.glue import TASKS, get_task
+
+{functions}
+
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + {store!r}, rank=rank, world_size=2)
+results = {{}}
+for case, shares in {cases!r}.items():
+    for name in TASKS:
+        preds, gold, losses = examples_of(name, sum(map(sum, shares)), seed=11)
+        start = sum(map(sum, shares[:rank]))
+        mine = slice(start, start + sum(shares[rank]))
+        metrics = TaskMetrics(get_task(name))
+        feed(metrics, (preds[mine], gold[mine], losses[mine]), shares[rank])
+        results[f"{{case}} {{name}}"] = metrics.compute()
+dist.destroy_process_group()
+print(json.dumps(results))
+"""
+# "filler": the second process has one batch whose only example is never scored, so it adds nothing.
+CASES = {"uneven": [[5, 3], [4]], "filler": [[6, 2, 1], [0]]}
+
+
+def test_two_processes_give_the_values_of_one(tmp_path: Path) -> None:
+    # By source, since importing this module would load scikit-learn and SciPy in each process.
+    functions = inspect.getsource(examples_of) + inspect.getsource(feed)
+    script = RANK.format(functions=functions, store=str(tmp_path / "store"), cases=CASES)
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(rank)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    try:
+        outputs = [rank.communicate(timeout=60) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0, 0], outputs
+    results = [json.loads(out.strip().splitlines()[-1]) for out, _ in outputs]
+    assert results[0] == results[1]  # every process must judge alike, or they pick different checkpoints
+    expected = {}
+    for case, shares in CASES.items():
+        for name in TASKS:
+            batches = [size for share in shares for size in share]
+            metrics = TaskMetrics(get_task(name))
+            feed(metrics, examples_of(name, sum(batches), seed=11), batches)
+            expected[f"{case} {name}"] = metrics.compute()
+    assert results[0].keys() == expected.keys()
+    for key, values in expected.items():
+        assert results[0][key] == pytest.approx(values, abs=1e-6), key
+
+
+def test_ten_thousand_classes_take_no_matrix() -> None:
+    # a confusion matrix of them has 800 MB, and there was one for each metric and split
+    for metric in (Accuracy(10_000), MacroF1(10_000), MatthewsCorrelation(10_000)):
+        assert sum(value.numel() for value in metric._defaults.values()) == 30_000
+
+
+# ---------------------------------------------------------------- several splits
+
+
+def squares(logits: Tensor, gold: Tensor) -> Tensor:
+    return (logits.float().sum(dim=1) - gold).square().mean()
+
+
+def test_each_split_is_scored_by_itself_and_begins_anew() -> None:
+    metrics = SplitMetrics(get_task("mnli"))
+    names = get_task("mnli").labels
+    both = ["validation_matched", "validation_mismatched"]
+    for _ in range(2):  # nothing of the first time is left
+        metrics.of(both[0]).add(torch.eye(3)[[0, 1, 1, 2]], torch.tensor([0, 1, 2, -1]), squares)  # the last is hidden
+        metrics.of(both[1]).add(torch.eye(3)[[2, 2]], torch.tensor([-1, -1]), squares)
+        scores, predicted = metrics.compute(both)
+        assert scores == {"val_matched/accuracy": pytest.approx(2 / 3), "val_matched/loss": pytest.approx(2 / 3)}
+        assert predicted == {both[0]: {names[0]: 1, names[1]: 2, names[2]: 0}}
+
+
+def test_scores_that_are_hidden_do_not_count() -> None:
+    metrics = SplitMetrics(get_task("stsb"))
+    gold = torch.tensor([1.0, math.nan, 2.0, 4.5])
+    metrics.of("validation").add(torch.tensor([[0.5], [9.0], [2.5], [3.0]]), gold, squares)
+    scores, predicted = metrics.compute(["validation"])
+    assert scores["val/pearson"] == pytest.approx(stats.pearsonr([0.5, 2.5, 3.0], [1.0, 2.0, 4.5]).statistic)
+    assert scores["val/loss"] == pytest.approx((0.25 + 0.25 + 2.25) / 3)
+    assert predicted == {"validation": {}}
+    metrics.of("validation").add(torch.tensor([[0.5], [9.0]]), torch.tensor([1.0, 2.0]), squares)
+    metrics.reset()
+    metrics.of("validation").add(torch.tensor([[0.5]]), torch.tensor([math.nan]), squares)
+    assert metrics.compute(["validation"]) == ({}, {})

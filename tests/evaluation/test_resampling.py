@@ -1,0 +1,63 @@
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from glue_lit.evaluation.resampling import interval, sample_of, weights
+from glue_lit.evaluation.scores import bootstrapped, score
+
+
+def scipys(name: str, gold: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
+    """SciPy's percentile bootstrap, a resample at a time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = stats.bootstrap(
+            (gold, predicted), lambda g, p: score(name, g, p), paired=True, vectorized=False, n_resamples=1000,
+            method="percentile", random_state=np.random.default_rng(0),
+        )  # fmt: skip
+    return found.confidence_interval.low, found.confidence_interval.high
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "macro_f1", "matthews_correlation"])
+def test_intervals_of_classes_are_scipys(name: str) -> None:
+    draw = np.random.default_rng(3)
+    gold = draw.integers(0, 2, 300)
+    predicted = np.where(draw.random(300) < 0.8, gold, 1 - gold)
+    found = bootstrapped((name,), gold, predicted)[name]
+    assert found.value == score(name, gold, predicted)
+    assert (found.low, found.high) == pytest.approx(scipys(name, gold, predicted), abs=0.015)
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearmanr"])
+def test_intervals_of_correlations_are_scipys(name: str) -> None:
+    draw = np.random.default_rng(4)
+    gold = draw.integers(0, 11, 300) / 2
+    predicted = gold + draw.normal(size=300)
+    found = bootstrapped((name,), gold, predicted)[name]
+    assert (found.low, found.high) == pytest.approx(scipys(name, gold, predicted), abs=0.015)
+
+
+def test_rows_that_are_alike_are_counted() -> None:
+    sample = sample_of(np.array([1, 0, 1, 1]), np.array([1, 0, 1, 0]))
+    rows = {(int(g), int(p)): int(c) for g, p, c in zip(sample.gold, sample.predicted[0], sample.counts, strict=True)}
+    assert rows == {(0, 0): 1, (1, 0): 1, (1, 1): 2}
+    assert all((drawn.sum(axis=1) == 4).all() for drawn in weights(sample))
+
+
+def test_the_same_rows_give_the_same_interval() -> None:
+    gold, predicted = np.random.default_rng(5).integers(0, 3, (2, 100))
+    assert bootstrapped(("accuracy",), gold, predicted) == bootstrapped(("accuracy",), gold, predicted)
+
+
+def test_there_are_fewer_resamples_of_many_rows() -> None:
+    assert sample_of(np.arange(10.0), np.arange(10.0)).resamples == 10_000
+    assert sample_of(np.arange(10_000.0), np.arange(10_000.0)).resamples == 2_000
+
+
+def test_an_interval_needs_defined_figures() -> None:
+    draws = np.linspace(0, 1, 101)
+    assert interval(draws) == pytest.approx((0.025, 0.975))
+    draws[:20] = math.nan
+    assert all(math.isnan(end) for end in interval(draws))

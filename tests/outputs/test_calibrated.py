@@ -1,0 +1,15 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from glue_lit.outputs.calibrated import rewrite
+
+
+def test_labels_with_separators_of_lines_are_no_ends_of_lines(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    lines = [{"idx": n, "label": "a\u2028b\x85", "probabilities": {"a\u2028b\x85": 0.8, "c": 0.2}} for n in range(2)]
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    rewrite(path, 1e9)
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    assert [row["probabilities"]["c"] for row in found] == [pytest.approx(0.5)] * 2

@@ -1,0 +1,57 @@
+"""What stands in a file does not steer the terminal that shows it."""
+
+from pathlib import Path
+
+import pytest
+
+from glue_lit.__main__ import main
+from glue_lit.system.console import note, print_list, print_table, say
+from glue_lit.system.printable import printable_lines
+
+NASTY = "red \x1b[31m\x1b]0;title\x07 \x9b5m \u202egnp.exe [bold]x[/bold]"
+SHOWN = r"red \x1b[31m\x1b]0;title\x07 \x9b5m \u202egnp.exe [bold]x[/bold]"
+
+
+def test_lines_stay_lines() -> None:
+    assert printable_lines("a\nb\tc\r\u2028é 漢字 👍") == "a\nb\\tc\\r\\u2028é 漢字 👍"
+
+
+def test_whatever_is_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    say(NASTY)
+    note(NASTY)
+    print_list("t", ("a",), [(NASTY,)])
+    print_table(NASTY, (NASTY,), [(NASTY,)])
+    out, err = capsys.readouterr()
+    assert out.count(SHOWN) == 5
+    assert SHOWN in err
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(out + err)
+
+
+def test_texts_and_errors_from_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "CoLA").mkdir()
+    for name in ("train", "dev"):
+        (tmp_path / "CoLA" / f"{name}.tsv").write_text(f"a\t1\t\t{NASTY}\n", encoding="utf-8")
+    monkeypatch.setenv("COLUMNS", "200")
+    arguments = ["glue-lit", "show", "--data.task", "cola", "--data.source", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    main()
+    assert SHOWN in capsys.readouterr().out
+    (tmp_path / "CoLA" / "train.tsv").write_text(f"a\t{NASTY}\t\tx\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().err
+    assert "train.tsv, line 1" in said
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(said)
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "5", "20"])
+def test_a_narrow_terminal_leaves_nothing_out(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    print_table("t", ("a", "b", "c", "d", "e"), [("1", "2", "3", "4", "5")])
+    out = capsys.readouterr().out
+    assert [cell for cell in out if cell in "12345"] == ["1", "2", "3", "4", "5"]

@@ -1,0 +1,104 @@
+"""What is chosen by detection, on machines of every kind."""
+
+import platform
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from glue_lit.system.hardware import fast_precision, keep_freed_memory
+
+
+def with_machine(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool = False, bf16: bool = False, cpu: dict[str, Any] | None = None
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu or {})
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "gpu", "cuda"])
+def test_a_gpu_decides_where_there_is_one(monkeypatch: pytest.MonkeyPatch, accelerator: str) -> None:
+    with_machine(monkeypatch, cuda=True, bf16=True)
+    assert fast_precision(accelerator) == "bf16-mixed"
+    with_machine(monkeypatch, cuda=True, bf16=False, cpu={"avx512_bf16": True})  # emulated bfloat16 is slow
+    assert fast_precision(accelerator) == "32-true"
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "cpu"])
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"avx512_bf16": True}, "bf16-mixed"),
+        ({"amx_bf16": True}, "bf16-mixed"),
+        ({"sve_bf16": True}, "bf16-mixed"),
+        ({"avx512_bf16": False, "avx2": True}, "32-true"),
+        ({}, "32-true"),
+    ],
+)
+def test_a_processor_decides_by_its_instructions(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str, found: dict[str, bool], expected: str
+) -> None:
+    with_machine(monkeypatch, cpu=found)
+    assert fast_precision(accelerator) == expected
+
+
+def test_the_processor_is_asked_where_it_is_chosen_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_machine(monkeypatch, cuda=True, bf16=True)
+    assert fast_precision("cpu") == "32-true"
+
+
+def test_an_older_torch_cannot_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_machine(monkeypatch)
+    monkeypatch.setattr(torch, "cpu", SimpleNamespace())
+    assert fast_precision("cpu") == "32-true"
+
+
+def test_other_accelerators_stay_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_machine(monkeypatch, cpu={"avx512_bf16": True})
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)  # mps
+    assert fast_precision("auto") == fast_precision("mps") == "32-true"
+
+
+FAULTS = """
+import resource, sys
+from glue_lit.system.hardware import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+import torch
+def step():
+    for _ in range(4):
+        torch.ones(2_000_000)  # 8 MB, freed at once
+for _ in range(10):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(mode: str) -> int:
+    left = {"MALLOC_MMAP_THRESHOLD_": "4194304"} if mode == "leave" else {}
+    result = subprocess.run(
+        [sys.executable, "-c", FAULTS, mode], env={"PATH": "", "PYTHONPATH": ":".join(sys.path), **left},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return int(result.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_freed_memory_is_not_asked_for_again() -> None:
+    # Every page that the system gives out is a fault; 80 blocks of 8 MB are 160,000 pages.
+    kept, left = page_faults("keep"), page_faults("leave")
+    assert kept < 1_000 < 100_000 < left, (kept, left)
+
+
+def test_the_users_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    assert not keep_freed_memory()

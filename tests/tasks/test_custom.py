@@ -1,0 +1,74 @@
+from typing import Any
+
+import pytest
+
+from glue_lit.errors import UsageError
+from glue_lit.tasks.custom import NO_TASK, CustomTask, custom_of, task_of
+from glue_lit.tasks.glue import TASKS
+
+REVIEWS = CustomTask(text="review", label="stars", kind="classification", labels=["0", "1"], metrics=["accuracy"])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_without_columns_a_task_is_glues(name: str) -> None:
+    assert task_of(name, NO_TASK) is TASKS[name]
+
+
+def test_a_task_of_ones_own() -> None:
+    task = task_of("reviews", custom_of(REVIEWS.settings() | {"label_names": ["bad", "good"], "class_weights": [1, 2]}))
+    assert (task.name, task.text_columns, task.labels, task.file_labels) == (
+        "reviews", ("review",), ("bad", "good"), ("0", "1")
+    )  # fmt: skip
+    assert task.monitor == "val/accuracy"
+    assert task.class_weights == (1, 2)
+    assert (task.validation_splits, task.test_splits) == (("validation",), ("test",))
+
+
+def test_a_regression_task_of_ones_own() -> None:
+    task = task_of("stars", CustomTask(text=["a", "b"], kind="regression", metrics=["spearmanr", "pearson"]))
+    assert task.is_regression
+    assert task.num_labels == 1
+    assert task.monitor == "val/spearmanr"
+
+
+def test_an_unknown_name_without_columns() -> None:
+    with pytest.raises(UsageError, match=r"no task 'reviews'.*`--data.custom.text COLUMN`"):
+        task_of("reviews", NO_TASK)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "x" * 101, "ä"])
+def test_a_name_must_do_for_a_folder(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be a task's name"):
+        task_of(name, REVIEWS)
+
+
+def test_glues_names_are_taken() -> None:
+    with pytest.raises(UsageError, match="'cola' is a task of GLUE"):
+        task_of("cola", REVIEWS)
+
+
+def test_what_the_data_have_not_told_yet() -> None:
+    with pytest.raises(UsageError, match="not known yet"):
+        task_of("reviews", CustomTask(text="review"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"text": 5}, {"text": ["a", 1]}, {"label": ["x"]}, {"label": None}, {"labels": "x"}, {"labels": {"a": 1}},
+        {"kind": "x"}, {"metrics": 1}, {"class_weights": "x"}, {"class_weights": ["a"]}, {"test_file": []},
+        {"split_seed": -1}, {"split_seed": 0.5}, {"validation_fraction": "x"},
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_than_its_key_has(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"data.custom.{next(iter(values))}: got .*, allowed: "):
+        custom_of(values)
+
+
+def test_what_is_no_description_at_all() -> None:
+    with pytest.raises(UsageError, match=r"data.custom: got \[1\], allowed: keys"):
+        custom_of([1])  # type: ignore[arg-type]
+
+
+def test_settings_are_of_the_right_types() -> None:
+    assert custom_of(REVIEWS.settings() | {"labels": ("0", 1), "class_weights": [1, 2.0]}).labels == ("0", 1)

@@ -1,0 +1,142 @@
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import warm
+
+from glue_lit.errors import Stopped
+from glue_lit.training.callbacks.signals import StopRequest, requeue
+
+ALONE: Any = SimpleNamespace(world_size=1)
+
+
+@pytest.fixture
+def listening() -> Iterator[StopRequest]:
+    stop = StopRequest()
+    with stop.listening():
+        yield stop
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_training_is_a_request(listening: StopRequest, signum: int) -> None:
+    listening.begin(ALONE)
+    assert listening.agreed(ALONE) == 0
+    os.kill(os.getpid(), signum)
+    assert listening.agreed(ALONE) == signum
+
+
+def test_the_first_signal_is_the_reason(listening: StopRequest) -> None:
+    listening.begin(ALONE)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert listening.agreed(ALONE) == signal.SIGTERM
+
+
+def test_a_second_ctrl_c_ends_it_at_once(listening: StopRequest) -> None:
+    listening.begin(ALONE)
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Stopped) as stopped:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert stopped.value.exit_code == 130
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_outside_training_ends_it_at_once(listening: StopRequest, signum: int, status: int) -> None:
+    with pytest.raises(Stopped) as stopped:
+        os.kill(os.getpid(), signum)
+    assert stopped.value.exit_code == status
+    listening.begin(ALONE)
+    listening.end()
+    with pytest.raises(Stopped):
+        os.kill(os.getpid(), signum)
+
+
+def test_no_except_exception_keeps_it() -> None:
+    assert not issubclass(Stopped, Exception)
+
+
+def test_what_received_signals_before_does_so_again() -> None:
+    before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+    stop = StopRequest()
+    with stop.listening():
+        stop.begin(ALONE)
+        assert signal.getsignal(signal.SIGTERM) != before[1]
+    assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_without_the_command_signals_are_left_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    stop = StopRequest()  # as in `LastCheckpoint()` of a user's own program
+    stop.begin(ALONE)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert stop.agreed(ALONE) == 0
+
+
+def test_slurms_warning_counts_under_slurm_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with StopRequest().listening():
+        assert signal.getsignal(signal.SIGUSR1) is before
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    stop = StopRequest()
+    with stop.listening():
+        stop.begin(ALONE)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.agreed(ALONE) == signal.SIGUSR1
+
+
+def scontrol(folder: Path, status: int = 0) -> Path:
+    """A stand-in for SLURM's command, which writes down how it was called."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "scontrol"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {folder}/calls\nexit {status}\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return folder
+
+
+@pytest.mark.parametrize(("status", "done"), [(0, True), (1, False)])
+def test_slurm_is_asked_to_run_the_job_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, done: bool
+) -> None:
+    monkeypatch.setenv("PATH", f"{scontrol(tmp_path / 'bin', status)}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "1234")
+    assert requeue() is done
+    assert (tmp_path / "bin" / "calls").read_text() == "requeue 1234\n"
+
+
+def test_without_slurms_command_nothing_is_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert requeue() is False
+
+
+def test_a_job_that_slurm_runs_again_goes_on(tmp_path: Path, tiny_model: Path) -> None:
+    settings = {
+        "data.task": "rte", "data.source": "demo", "data.train_limit": 40, "data.validation_limit": 9,
+        "model.name_or_path": tiny_model, "trainer.accelerator": "cpu", "trainer.max_epochs": 2,
+    }  # fmt: skip
+    job = {
+        "SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
+        "SLURM_JOB_NAME": "tune", "PATH": f"{scontrol(tmp_path / 'bin')}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+
+    def run(**environment: str) -> subprocess.CompletedProcess[str]:
+        script = Path(__file__).parents[2] / "faulty.py"
+        arguments = (f"--{name}={value}" for name, value in settings.items())
+        return warm.run(script, "fit", *arguments, folder=tmp_path, **job, **environment)
+
+    first = run(FAULT="training:2:SIGUSR1:0", SLURM_RESTART_COUNT="0")
+    assert first.returncode == 75, first.stderr
+    assert "Stopped by SIGUSR1." in first.stdout
+    assert "SLURM will run this job again, and it will go on." in first.stdout
+    assert (tmp_path / "bin" / "calls").read_text() == "requeue 7\n"
+    second = run(SLURM_RESTART_COUNT="1")  # by the same command; the job may have others
+    assert second.returncode == 0, second.stderr
+    assert "SLURM has restarted job 7: going on with lightning_logs/rte/version_0." in second.stdout
+    assert [path.name for path in (tmp_path / "lightning_logs" / "rte").iterdir()] == ["version_0"]
+    assert (tmp_path / "lightning_logs" / "rte" / "version_0" / "metrics.json").is_file()

@@ -1,0 +1,40 @@
+"""The rows of an evaluation, in the order of the data and without fillers."""
+
+from types import SimpleNamespace
+
+import torch
+
+from glue_lit.tasks.glue import get_task
+from glue_lit.training.tensorboard.evaluated import EvaluatedRows, predicted_of
+
+ONE = SimpleNamespace(world_size=1)
+
+
+def test_rows_come_in_order_once_and_without_fillers() -> None:
+    rows = EvaluatedRows()
+    rows.add(
+        "validation",
+        torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
+        {"idx": torch.tensor([7, 2]), "labels": torch.tensor([1, 1])},
+    )
+    rows.add("validation", torch.tensor([[5.0, 5.0]]), {"idx": torch.tensor([-1]), "labels": torch.tensor([-1])})
+    rows.add("validation", torch.tensor([[2.0, 0.0]]), {"idx": torch.tensor([4]), "labels": torch.tensor([-1])})
+    ((split, found),) = rows.gather(ONE)
+    assert split == "validation"
+    assert found.idx.tolist() == [2, 4, 7]
+    assert not list(rows.gather(ONE))
+    predicted = predicted_of(get_task("rte"), found)
+    assert predicted is not None
+    assert predicted.idx.tolist() == [2, 7]
+    assert predicted.values.tolist() == [0, 1]
+    assert predicted.gold.tolist() == [1, 1]
+    assert predicted.unlabelled == 1
+    assert predicted.probabilities is not None
+    assert predicted.probabilities.sum(axis=1).tolist() == [1.0, 1.0]
+
+
+def test_without_a_label_there_is_nothing_to_compare() -> None:
+    rows = EvaluatedRows()
+    rows.add("test", torch.tensor([[1.0]]), {"idx": torch.tensor([0]), "labels": torch.tensor([float("nan")])})
+    ((_, found),) = rows.gather(ONE)
+    assert predicted_of(get_task("stsb"), found) is None

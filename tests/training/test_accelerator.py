@@ -1,0 +1,93 @@
+"""Everything on an accelerator: each option gives there what it gives on the processor.
+
+The accelerator is simulated (`device_tensors`). It is registered for a whole process, so all fits are run by one program
+of its own (`accelerated_fits`), once, and the tests look at what it found.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import warm
+from accelerated_cases import CASES, QUICK, QUICK_RESUMED, RESUMED
+
+TESTS = Path(__file__).parents[1]
+# Largest differences of weights and of scores. What rounds to half precision rounds otherwise where kernels differ, and
+# a correlation of nearly equal predictions magnifies a difference in their last digit.
+ALLOWED = {
+    "regression": (1e-6, 1e-2),
+    "bfloat16": (1e-2, 1e-2),
+    "bfloat16 weights": (2e-2, 1e-2),
+    "scaled float16": (1e-2, 1e-2),
+    "dropout": (0.1, 0.1),  # other masks: PyTorch's on an accelerator, ours on a processor
+}
+
+
+Found = Callable[[str], Any]
+
+
+def marked(names: Iterable[str], quick: Iterable[str]) -> list[Any]:
+    """The names, those that are not run each time marked as slow."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
+@pytest.fixture(scope="module")
+def found(tiny_model: Path, session_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """What the program found of a case, by its name; the quick ones are run together, and the others, too."""
+    found: dict[str, Any] = {}
+
+    def run(names: Iterable[str], resumed: Iterable[str]) -> None:
+        folder = tmp_path_factory.mktemp("accelerated")
+        # transformers' threads, which load weights, know nothing of the simulation
+        environment = {"HF_DEACTIVATE_ASYNC_LOAD": "1", "GLUE_LIT_CACHE": str(session_cache)}
+        cases = [*names, *(f"{name}, resumed" for name in resumed)]
+        done = warm.start(TESTS / "accelerated_fits.py", tiny_model, folder, *cases, **environment).wait(1200)
+        assert done.returncode == 0, done.stderr
+        found.update(json.loads((folder / "found.json").read_text()))
+
+    def of(name: str) -> Any:
+        if "plain" not in found:
+            run(QUICK, QUICK_RESUMED)
+        if name not in found:  # the others start from the plain one's checkpoint, too
+            run(["plain", *(n for n in CASES if n not in QUICK)], [n for n in RESUMED if n not in QUICK_RESUMED])
+        assert "failed" not in found[name], found[name]["failed"]
+        return found[name]
+
+    return of
+
+
+@pytest.mark.parametrize("name", marked(CASES, QUICK))
+def test_an_option_gives_what_it_gives_on_the_processor(found: Found, name: str) -> None:
+    """The weights after the fit, and the scores of `validate`, `test` and the logits of `predict` by its checkpoint."""
+    case = found(name)
+    of_weights, of_scores = ALLOWED.get(name, (1e-6, 1e-6))
+    assert case["device"] == "sim"
+    assert case["moved"] > 1e-4  # so that there is something to compare
+    assert case["weights"] <= of_weights
+    for what in ("scores", "validate", "test", "predict"):
+        assert case[what] is None or case[what] <= of_scores, what
+    assert (case["test"] is not None) is name.startswith("own data")  # GLUE's test rows have no labels
+    assert case["skipped"] == [name == "non-finite"] * 2
+
+
+@pytest.mark.parametrize("name", marked(RESUMED, QUICK_RESUMED))
+def test_a_fit_goes_on_exactly_in_the_middle_of_an_epoch(found: Found, name: str) -> None:
+    case = found(f"{name}, resumed")
+    assert case == {"weights": 0.0, "steps": 8, "device": "sim"}
+
+
+def test_texts_and_an_export_give_what_the_processor_gives(found: Found) -> None:
+    texts = found("texts")
+    assert texts["waits"] > 0  # they were predicted on the accelerator
+    assert texts["predict"] < 1e-6
+    assert found("export")["predict"] < 1e-6
+
+
+@pytest.mark.parametrize(("phase", "most"), [("training step", 8.5), ("validation batch", 8.0)])
+def test_the_host_waits_no_more_than_it_did(found: Found, phase: str, most: float) -> None:
+    """A value that is read holds up everything behind it; each of these has its reason, and a new one needs one."""
+    waits = {f"{operator} in {place}": count for at, operator, place, count in found("waits") if at == phase}
+    assert waits
+    assert sum(waits.values()) / found("phases")[phase] <= most, waits

@@ -1,0 +1,244 @@
+"""A loss or a gradient that is no number: the run stops before the weights are touched, or leaves the step out."""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
+
+from glue_lit import GLUEDataModule, SequenceClassifier
+from glue_lit.errors import DivergenceError
+from glue_lit.system.library_warnings import hush
+from glue_lit.training.divergence import DivergenceGuard, NonFinite
+
+RATE = 1e-3
+Spoil = Callable[[SequenceClassifier], None]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    hush()
+
+
+# ---------------------------------------------------------------- the guard alone
+
+
+def added(guard: DivergenceGuard, *batches: list[int], loss: float = 0.5) -> DivergenceGuard:
+    for examples in batches:
+        guard.add(torch.tensor(examples), torch.tensor(loss))
+    return guard
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+@pytest.mark.parametrize("norm", [0.0, 1.5, 3e38])
+def test_a_finite_step_passes(policy: NonFinite, norm: float) -> None:
+    guard = added(DivergenceGuard(policy), [3, 1])
+    assert guard.passes(torch.tensor(norm), 0, RATE)
+    assert guard.skipped == 0
+
+
+@pytest.mark.parametrize("norm", [math.nan, math.inf])
+def test_stopping_says_where_and_at_what(norm: float) -> None:
+    guard = added(DivergenceGuard("stop"), [30, 4], [17], loss=math.nan)
+    expected = (
+        f"Training diverged at step 12: the loss is nan, the gradient's norm {norm:g}, at learning rate 0.001. "
+        "Examples of the batch (idx in train): 4, 17, 30. Try a lower --model.learning_rate or a longer --model.warmup"
+    )
+    with pytest.raises(DivergenceError, match=re.escape(expected)):
+        guard.passes(torch.tensor(norm), 12, RATE)
+
+
+def test_only_the_examples_of_the_step_itself_are_named() -> None:
+    guard = added(DivergenceGuard("stop"), [1, 2])
+    assert guard.passes(torch.tensor(1.0), 0, RATE)
+    with pytest.raises(DivergenceError, match=re.escape("(idx in train): 5, 6. Try")):
+        added(guard, [6, 5]).passes(torch.tensor(math.nan), 1, RATE)
+
+
+def test_a_large_batch_is_named_in_part() -> None:
+    guard = added(DivergenceGuard("stop"), list(range(50)), list(range(50, 100)))
+    with pytest.raises(DivergenceError, match=r"\(idx in train\): 0, 1, .*, 63 and 36 more\. Try"):
+        guard.passes(torch.tensor(math.nan), 0, RATE)
+
+
+def test_skipping_counts() -> None:
+    guard = DivergenceGuard("skip")
+    answers = [added(guard, [1]).passes(torch.tensor(norm), 0, RATE) for norm in (1.0, math.nan, math.inf, 2.0)]
+    assert answers == [True, False, False, True]
+    assert guard.skipped == 2
+
+
+# ---------------------------------------------------------------- in a fit
+
+
+def nan_loss(model: SequenceClassifier) -> None:
+    """Make the next batch's loss NaN, by its own doing."""
+    whole = model.loss
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        model.loss = whole  # type: ignore[method-assign]
+        return whole(logits, labels) * math.nan
+
+    model.loss = loss  # type: ignore[method-assign]
+
+
+def infinite_gradient(model: SequenceClassifier) -> None:
+    """Make one number of the next batch's gradient infinite, the loss as it should be."""
+    weight = model.model.classifier.bias
+    handle = weight.register_hook(lambda gradient: (handle.remove(), gradient + math.inf)[1])
+
+
+class Watch(Callback):
+    """Spoil some batches, and keep what each was and the weights before it."""
+
+    def __init__(self, spoil: Spoil, *batches: int) -> None:
+        self.spoil, self.batches = spoil, batches
+        self.idx: list[list[int]] = []
+        self.weights: list[dict[str, Tensor]] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if len(self.idx) in self.batches:
+            self.spoil(pl_module)
+        self.idx.append(batch["idx"].tolist())
+        self.weights.append(copy_of(pl_module))
+
+    def last(self, count: int) -> str:
+        return ", ".join(map(str, sorted(number for batch in self.idx[-count:] for number in batch)))
+
+    def lines(self, count: int) -> str:
+        """Their lines in CoLA's file, which has no header."""
+        return ", ".join(str(1 + int(number)) for number in self.last(count).split(", "))
+
+
+def copy_of(model: SequenceClassifier) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.model.state_dict().items()}
+
+
+def are_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def are_finite(weights: dict[str, Tensor]) -> bool:
+    return all(bool(value.isfinite().all()) for value in weights.values() if value.is_floating_point())
+
+
+def fit(
+    tiny_model: Path, watch: Watch, policy: NonFinite, checkpoint: Path | None = None, **options: Any
+) -> tuple[Trainer, SequenceClassifier]:
+    """Six batches of four an epoch; the trainer is given back before it starts if it fails."""
+    model = SequenceClassifier("cola", str(tiny_model), learning_rate=RATE, schedule="constant", non_finite=policy)
+    data = GLUEDataModule("cola", str(tiny_model), source="demo", batch_size=4, train_limit=24, validation_limit=5)
+    settings = {"max_epochs": 1, "limit_val_batches": 0} | options
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0, callbacks=[watch], **settings,
+    )  # fmt: skip
+    watch.model = model  # type: ignore[attr-defined]
+    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    return trainer, model
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [(nan_loss, "the loss is nan, the gradient's norm nan"), (infinite_gradient, "the gradient's norm inf")],
+)
+def test_a_fit_stops_before_the_weights_are_touched(tiny_model: Path, spoil: Spoil, what: str) -> None:
+    watch = Watch(spoil, 3)
+    with pytest.raises(
+        DivergenceError, match=r"^Training diverged at step 3: the loss is .*, at learning rate 0\.001"
+    ) as e:
+        fit(tiny_model, watch, "stop")
+    assert what in str(e.value)
+    assert f"(idx in train): {watch.last(1)}; lines {watch.lines(1)} of " in str(e.value)
+    assert "CoLA/train.tsv. Try" in str(e.value)
+    assert len(watch.idx) == 4
+    weights = copy_of(watch.model)  # type: ignore[attr-defined]
+    assert are_same(weights, watch.weights[-1])
+    assert not are_same(weights, watch.weights[-2])
+    assert are_finite(weights)
+
+
+@pytest.mark.parametrize("spoilt", [3, 4, 5])
+def test_all_batches_of_an_accumulated_step_are_named(tiny_model: Path, spoilt: int) -> None:
+    watch = Watch(nan_loss, spoilt)
+    with pytest.raises(DivergenceError, match="Training diverged at step 1: ") as error:
+        fit(tiny_model, watch, "stop", accumulate_grad_batches=3)
+    assert f"(idx in train): {watch.last(3)}; lines {watch.lines(3)} of " in str(error.value)
+    assert len(watch.idx) == 6
+    assert are_same(copy_of(watch.model), watch.weights[3])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("spoil", [nan_loss, infinite_gradient])
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_a_step_that_is_left_out_changes_nothing(tiny_model: Path, spoil: Spoil, clip: float | None) -> None:
+    watch = Watch(spoil, 1, 4)
+    trainer, model = fit(tiny_model, watch, "skip", gradient_clip_val=clip)
+    assert model.guard.skipped == 2
+    assert trainer.global_step == 6
+    weights = [*watch.weights, copy_of(model)]
+    assert [are_same(weights[n], weights[n + 1]) for n in range(6)] == [False, True, False, False, True, False]
+    assert are_finite(weights[-1])
+    assert all(
+        bool(value.isfinite().all()) for state in trainer.optimizers[0].state.values() for value in state.values()
+    )
+
+
+def test_a_step_is_left_out_with_all_of_its_batches(tiny_model: Path) -> None:
+    watch = Watch(nan_loss, 2)
+    _, model = fit(tiny_model, watch, "skip", accumulate_grad_batches=3)
+    assert model.guard.skipped == 1
+    assert are_same(watch.weights[0], watch.weights[3])
+    assert not are_same(watch.weights[3], copy_of(model))
+
+
+def test_the_count_survives_a_resume(tiny_model: Path, tmp_path: Path) -> None:
+    trainer, _ = fit(tiny_model, Watch(nan_loss, 1, 4), "skip")
+    trainer.save_checkpoint(tmp_path / "some.ckpt")
+    watch = Watch(nan_loss, 2)
+    _, model = fit(tiny_model, watch, "skip", tmp_path / "some.ckpt", max_epochs=2)
+    assert len(watch.idx) == 6
+    assert model.guard.skipped == 3
+
+
+def test_a_fit_without_faults_is_the_same_under_both_policies(tiny_model: Path) -> None:
+    weights = []
+    for policy in ("stop", "skip"):
+        torch.manual_seed(3)
+        _, model = fit(tiny_model, Watch(nan_loss), policy)  # type: ignore[arg-type]
+        assert model.guard.skipped == 0
+        weights.append(copy_of(model))
+    assert are_same(*weights)
+
+
+def test_the_loss_named_is_the_one_that_is_no_number(tiny_model: Path) -> None:
+    with pytest.raises(DivergenceError, match="the loss is nan"):
+        fit(tiny_model, Watch(nan_loss, 3), "stop", accumulate_grad_batches=3)
+
+
+def infinite_loss(model: SequenceClassifier) -> None:
+    """Make the next loss overflow, but not its gradient."""
+    whole = model.loss
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        model.loss = whole  # type: ignore[method-assign]
+        return whole(logits, labels) + math.inf
+
+    model.loss = loss  # type: ignore[method-assign]
+
+
+def test_a_loss_that_overflows_alone_stops_too(tiny_model: Path) -> None:
+    with pytest.raises(DivergenceError, match="the loss is inf"):
+        fit(tiny_model, Watch(infinite_loss, 3), "stop")
+
+
+def test_with_loss_scaling_only_the_loss_counts() -> None:
+    guard = DivergenceGuard("stop")
+    assert added(guard, [1]).passes(None, 0, RATE)
+    with pytest.raises(DivergenceError, match=re.escape("the loss is nan, at learning rate")):
+        added(guard, [2], loss=math.nan).passes(None, 1, RATE)
+    assert guard._examples == []

@@ -1,0 +1,79 @@
+"""What a callback waits for is logged, or the fit stops before it begins."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+
+from glue_lit import BestCheckpoint, GLUEDataModule, SequenceClassifier
+from glue_lit.errors import UsageError
+from glue_lit.system.library_warnings import hush
+from glue_lit.tasks.glue import get_task
+from glue_lit.training.monitors import check_monitors
+
+
+class Own(Callback):
+    """One of a user's own, which may log anything."""
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "message"),
+    [
+        ([EarlyStopping("val/los")], "EarlyStopping has the monitor 'val/los', which is not logged. Did you mean 'val/loss'"),
+        ([EarlyStopping("step")], "Allowed: val/matthews_correlation, val/loss, train/loss"),
+        ([EarlyStopping("weights/nothing")], "'weights/nothing', which is not logged"),
+        ([ModelCheckpoint(monitor="val_loss")], "ModelCheckpoint has the monitor 'val_loss', which is not logged. Did you"),
+        ([Callback(), EarlyStopping("lr-AdamW")], "EarlyStopping has the monitor 'lr-AdamW'"),
+        ([BestCheckpoint(monitor="val/f1")], "BestCheckpoint has the monitor 'val/f1'"),
+    ],
+)  # fmt: skip
+def test_what_is_not_logged(callbacks: list[Callback], message: str) -> None:
+    with pytest.raises(UsageError, match=r"^trainer\.callbacks: ") as raised:
+        check_monitors(callbacks, get_task("cola"))
+    assert message in str(raised.value)
+    assert raised.value.everywhere
+
+
+def test_what_passes() -> None:
+    check_monitors(
+        [
+            EarlyStopping("val/matthews_correlation"),
+            EarlyStopping("train/loss"),
+            EarlyStopping("weights/gradient_norm"),
+            EarlyStopping("val/los", strict=False),
+            EarlyStopping("lr-AdamW"),
+            LearningRateMonitor(),
+            ModelCheckpoint(monitor="step"),
+            ModelCheckpoint(),
+            BestCheckpoint(),
+        ],
+        get_task("cola"),
+    )
+    check_monitors([EarlyStopping("val_matched/accuracy")], get_task("mnli"))
+    check_monitors([EarlyStopping("own"), Own()], get_task("cola"))
+
+
+class Logs(SequenceClassifier):
+    """A class built on ours, which may log more."""
+
+
+def test_from_python(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hush()
+
+    def read(_: Any) -> None:
+        raise RuntimeError("data were read")
+
+    monkeypatch.setattr(GLUEDataModule, "prepare_data", read)
+    for kind, error, message in (
+        (SequenceClassifier, UsageError, "'val/los', which is not logged"),
+        (Logs, RuntimeError, "data were read"),
+    ):
+        trainer = Trainer(
+            accelerator="cpu", precision="32-true", max_epochs=1, logger=False, default_root_dir=tmp_path,
+            callbacks=EarlyStopping("val/los"), enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        model = kind(task="cola", name_or_path=str(tiny_model))
+        with pytest.raises(error, match=message):
+            trainer.fit(model, GLUEDataModule(task="cola", source="demo", tokenizer=str(tiny_model)))

@@ -1,0 +1,177 @@
+"""Schedules against `transformers.get_scheduler`, parameter groups against the model's own names."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import get_total_norm
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import AutoModelForSequenceClassification, get_scheduler
+
+from glue_lit.training.optimizer import (
+    Schedule,
+    build_adamw,
+    clip_with_norm,
+    parameter_groups,
+    schedule_factor,
+    supports_fused,
+    warmup_steps,
+)
+
+
+@pytest.mark.parametrize(("warmup", "total"), [(0, 50), (1, 50), (5, 50), (6, 101), (50, 50), (10, 11), (0, 1), (3, 2)])
+@pytest.mark.parametrize(
+    ("schedule", "theirs"), [("linear", "linear"), ("cosine", "cosine"), ("constant", "constant_with_warmup")]
+)
+def test_schedules_equal_transformers_at_every_step(schedule: Schedule, theirs: str, warmup: int, total: int) -> None:
+    def rates(make: object) -> list[float]:
+        optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        scheduler = make(optimizer)  # type: ignore[operator]
+        seen = []
+        for _ in range(total):
+            seen.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        return seen
+
+    ours = rates(lambda optimizer: LambdaLR(optimizer, schedule_factor(schedule, warmup, total)))
+    assert ours == pytest.approx(
+        rates(lambda optimizer: get_scheduler(theirs, optimizer, num_warmup_steps=warmup, num_training_steps=total)),
+        abs=1e-12,
+    )
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_schedule_stays_at_zero_after_its_end(schedule: Schedule) -> None:
+    # A cosine that went on would rise again, and a line would turn the step around.
+    factor = schedule_factor(schedule, 3, 20)
+    assert [factor(step) for step in (20, 21, 30, 40)] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "total", "steps"),
+    [
+        (0, 100, 0),
+        (0.0, 100, 0),
+        (0.06, 100, 6),
+        (0.06, 101, 7),  # rounded up, as transformers does
+        (0.1, 5, 1),
+        (0.5, 0, 0),
+        (0.999, 1000, 999),
+        (1, 100, 1),
+        (1.0, 100, 1),
+        (25, 100, 25),
+        (500, 100, 500),
+    ],
+)
+def test_warmup_is_a_fraction_below_one_and_steps_from_one(warmup: float, total: int, steps: int) -> None:
+    assert warmup_steps(warmup, total) == steps
+    assert type(warmup_steps(warmup, total)) is int
+
+
+@pytest.fixture
+def classifier(tiny_model: Path) -> nn.Module:
+    from glue_lit.encoder.pretrained import load
+
+    return load("model", AutoModelForSequenceClassification.from_pretrained, str(tiny_model))  # type: ignore[no-any-return]
+
+
+def _names(model: nn.Module, group: dict[str, object]) -> list[str]:
+    wanted = [id(parameter) for parameter in group["params"]]  # type: ignore[attr-defined]
+    assert len(wanted) == len(set(wanted))
+    return [name for name, parameter in model.named_parameters() if id(parameter) in set(wanted)]
+
+
+def test_exactly_biases_and_norms_do_not_decay(classifier: nn.Module) -> None:
+    decayed, spared = parameter_groups(classifier, 0.3)
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0.0)
+    every = [name for name, _ in classifier.named_parameters()]
+    # By name, as google-research/bert does it (exclude_from_weight_decay), while the code goes by shape.
+    expected = [name for name in every if name.endswith(".bias") or "LayerNorm" in name]
+    assert _names(classifier, spared) == expected
+    assert _names(classifier, decayed) == [name for name in every if name not in expected]
+    assert "classifier.weight" in _names(classifier, decayed)
+    assert "bert.embeddings.LayerNorm.weight" in expected
+
+
+def test_frozen_parameters_are_in_no_group(classifier: nn.Module) -> None:
+    # AdamW's decay would shrink them although they get no gradient.
+    classifier.bert.embeddings.requires_grad_(False)  # type: ignore[union-attr, operator]
+    grouped = [name for group in parameter_groups(classifier, 0.01) for name in _names(classifier, group)]
+    assert sorted(grouped) == sorted(name for name, p in classifier.named_parameters() if p.requires_grad)
+    assert not any(name.startswith("bert.embeddings.") for name in grouped)
+
+
+def test_adamw_takes_the_recipe_and_both_groups() -> None:
+    layer = nn.Linear(3, 2)
+    optimizer = build_adamw(parameter_groups(layer, 0.1), 2e-5, (0.8, 0.9), 1e-7, fused=True)
+    assert isinstance(optimizer, AdamW)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
+    for group in optimizer.param_groups:
+        assert (group["lr"], group["betas"], group["eps"]) == (2e-5, (0.8, 0.9), 1e-7)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_fused_kernel_takes_the_same_step(fused: bool) -> None:
+    torch.manual_seed(0)
+    weights, gradient = torch.randn(4, 4), torch.randn(4, 4)
+    results = []
+    for groups in (parameter_groups, None):
+        parameter = nn.Parameter(weights.clone())
+        parameter.grad = gradient.clone()
+        if groups is None:
+            optimizer = AdamW([parameter], lr=0.1, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1)
+        else:
+            optimizer = build_adamw([{"params": [parameter], "weight_decay": 0.1}], 0.1, (0.9, 0.99), 1e-8, fused=fused)
+        optimizer.step()
+        results.append(parameter.detach())
+    torch.testing.assert_close(results[0], results[1])
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "fits"),
+    [
+        ("cpu", "32-true", True),
+        ("cuda", "bf16-mixed", True),
+        ("cuda", "16-mixed", False),
+        ("mps", "32-true", True),
+        ("meta", "32-true", False),
+    ],
+)
+def test_fused_fits(device: str, precision: str, fits: bool) -> None:
+    assert supports_fused(torch.device(device), precision) is fits
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("limit", [0.5, 1.0, 1e6])
+def test_clipping_is_that_of_torch(fused: bool, limit: float) -> None:
+    torch.manual_seed(0)
+    weights, results = [torch.randn(7, 5), torch.randn(9)], []
+    gradients = [[5 * torch.randn_like(w) / (step + 1) for w in weights] for step in range(4)]
+    for ours in (True, False):
+        parameters = [nn.Parameter(w.clone()) for w in weights]
+        optimizer = build_adamw([{"params": parameters, "weight_decay": 0.1}], 0.1, (0.9, 0.99), 1e-8, fused=fused)
+        for step in gradients:
+            for parameter, gradient in zip(parameters, step, strict=True):
+                parameter.grad = gradient.clone()
+            if ours:
+                norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+                clip_with_norm(optimizer, parameters, norm, limit)
+            else:
+                torch.nn.utils.clip_grad_norm_(parameters, limit)
+            optimizer.step()
+        results.append(parameters)
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_a_gradient_within_the_limit_is_not_touched() -> None:
+    parameter = nn.Parameter(torch.ones(3))
+    optimizer = build_adamw([{"params": [parameter], "weight_decay": 0.0}], 0.1, (0.9, 0.99), 1e-8, fused=True)
+    for norm, scaled in ((4.0, True), (0.5, False)):  # and what the step before needed is forgotten
+        parameter.grad = torch.ones(3)
+        clip_with_norm(optimizer, [parameter], torch.tensor(norm), 1.0)
+        optimizer.step()
+        assert torch.equal(parameter.grad, torch.ones(3)) is not scaled

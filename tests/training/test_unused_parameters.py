@@ -1,0 +1,183 @@
+"""Models some of whose parameters get no gradient: several processes train them as one does.
+
+This file is also the script that the processes run.
+"""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import warm
+
+# By architecture: how many parameters get no gradient, and the first of them.
+WITHOUT = {
+    "bert": (0, ""),
+    "xlnet": (1, "transformer.mask_emb"),
+    "esm": (2, "esm.contact_head.regression.weight"),
+    "lilt": (6, "lilt.encoder.layer.1.attention.self.layout_value.weight"),
+    "big_bird": (2, "bert.pooler.weight"),
+    "luke": (1, "luke.entity_embeddings.entity_embeddings.weight"),
+}
+
+
+def new_fit(folder: Path, world: int, steps: int = 4) -> tuple[Any, Any, Any]:
+    from lightning.pytorch import Trainer
+
+    from glue_lit import GLUEDataModule, SequenceClassifier
+
+    data = GLUEDataModule(task="mrpc", source="demo", tokenizer=str(folder), batch_size=2, train_limit=32, seed=1,
+                          cache_dir=str(folder.parent / "cache"))  # fmt: skip
+    model = SequenceClassifier(task="mrpc", name_or_path=str(folder), learning_rate=1e-3, weight_decay=0.1,
+                               schedule="constant")  # fmt: skip
+    trainer = Trainer(
+        accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", logger=False, max_steps=steps,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
+        precision="32-true",
+    )  # fmt: skip
+    return trainer, model, data
+
+
+def main(folder: Path, kinds: list[str]) -> None:
+    """Train each on two processes, a part and then the whole; keep what became of the weights."""
+    import torch
+
+    from glue_lit.system.library_warnings import hush
+
+    hush()
+    rank = int(os.environ["LOCAL_RANK"])
+    for kind in kinds:
+        path = folder / f"{kind}.ckpt"
+        trainer, model, data = new_fit(folder / kind, 2, steps=2)
+        trainer.fit(model, data)
+        trainer.save_checkpoint(path)
+        second, resumed, data = new_fit(folder / kind, 2)
+        second.fit(resumed, data, ckpt_path=path, weights_only=True)
+        whole, model, data = new_fit(folder / kind, 2)
+        whole.fit(model, data)
+        weights = [{name: value.clone() for name, value in m.model.state_dict().items()} for m in (model, resumed)]
+        torch.save((weights, whole.strategy._ddp_kwargs), folder / f"{kind}-{rank}.pt")
+
+
+def checked(folder: Path, kinds: list[str]) -> None:
+    import torch
+    from tiny_folders import write_tiny
+    from transformers import AutoModelForSequenceClassification
+
+    for kind in kinds:
+        write_tiny(kind, folder / kind)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    ranks = [
+        warm.start(__file__, folder, *kinds, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(rank),
+                   NODE_RANK="0", OMP_NUM_THREADS="1", PL_GLOBAL_SEED="3")
+        for rank in range(2)
+    ]  # fmt: skip
+    for rank in ranks:
+        done = rank.wait()
+        assert done.returncode == 0, done.stderr
+    for kind in kinds:
+        (ours, resumed), options = torch.load(folder / f"{kind}-0.pt", weights_only=True)
+        (theirs, _), _ = torch.load(folder / f"{kind}-1.pt", weights_only=True)
+        assert options == ({"find_unused_parameters": True} if WITHOUT[kind][0] else {})
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        assert all(torch.equal(ours[name], resumed[name]) for name in ours)
+        trainer, alone, data = new_fit(folder / kind, 1)
+        trainer.fit(alone, data)
+        before = AutoModelForSequenceClassification.from_pretrained(folder / kind).state_dict()
+        single = alone.model.state_dict()
+        still = {name for name in before if not name.startswith("classifier") and torch.equal(ours[name], before[name])}
+        assert still == {n for n in before if not n.startswith("classifier") and torch.equal(single[n], before[n])}
+        assert len(still) >= WITHOUT[kind][0]
+
+
+@pytest.fixture(autouse=True)
+def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from glue_lit.system.library_warnings import hush
+
+    hush()
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+
+
+def test_two_processes_train_xlnet(tmp_path: Path) -> None:
+    checked(tmp_path, ["xlnet"])
+
+
+@pytest.mark.slow
+def test_two_processes_train_others(tmp_path: Path) -> None:
+    checked(tmp_path, ["bert", "esm", "lilt", "luke", "big_bird"])
+
+
+@pytest.mark.parametrize("kind", WITHOUT)
+def test_which_parameters_get_no_gradient(kind: str, tmp_path: Path) -> None:
+    import torch
+    from tiny_folders import write_tiny
+
+    from glue_lit.training.unused_parameters import parameters_without_gradient
+
+    write_tiny(kind, tmp_path)
+    _, model, data = new_fit(tmp_path, 1)
+    model.configure_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.random.get_rng_state()
+    found = parameters_without_gradient(model, data.dataset("train")[[0, 1]])
+    count, first = WITHOUT[kind]
+    assert len(found) >= count
+    assert not count or found[0].startswith(f"model.{first}"), found
+    assert torch.equal(random, torch.random.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+class Strategies:
+    """Trainers of two processes that are never started."""
+
+    def __init__(self, folder: Path, strategy: Any) -> None:
+        from lightning.pytorch import Trainer
+
+        self.trainer: Any = Trainer(accelerator="cpu", devices=2, strategy=strategy, logger=False, max_epochs=1,
+                                    enable_checkpointing=False)  # fmt: skip
+        _, self.model, self.trainer.datamodule = new_fit(folder, 1)
+        self.model.configure_model()
+
+    def options(self) -> dict[str, Any]:
+        from glue_lit.training.unused_parameters import find_unused
+
+        find_unused(self.model, self.trainer)
+        return dict(self.trainer.strategy._ddp_kwargs)
+
+
+def test_what_the_strategy_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tiny_folders import write_tiny
+
+    from glue_lit.errors import UsageError
+
+    for kind in ("bert", "esm"):
+        write_tiny(kind, tmp_path / kind)
+    assert Strategies(tmp_path / "bert", "ddp").options() == {}
+    assert Strategies(tmp_path / "bert", "ddp_find_unused_parameters_false").options() == {
+        "find_unused_parameters": False
+    }
+    assert capsys.readouterr().out == ""
+    assert Strategies(tmp_path / "esm", "ddp").options() == {"find_unused_parameters": True}
+    assert capsys.readouterr().out == (
+        "The devices look for parameters without a gradient at every step: esm.contact_head.regression.weight and "
+        "1 more have none.\n"
+    )
+    with pytest.raises(UsageError, match=r"find_unused_parameters false, but .*Take `--trainer\.strategy ddp`"):
+        Strategies(tmp_path / "esm", "ddp_find_unused_parameters_false").options()
+    elsewhere = Strategies(tmp_path / "esm", "ddp")
+    elsewhere.trainer.datamodule = None
+    assert elsewhere.options() == {"find_unused_parameters": True}
+    capsys.readouterr()
+    dropping = Strategies(tmp_path / "bert", "ddp")
+    dropping.model.model.config.encoder_layerdrop = 0.1
+    assert dropping.options() == {"find_unused_parameters": True}
+    assert "encoder_layerdrop leaves out whole layers" in capsys.readouterr().out
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
