@@ -272,29 +272,30 @@ _HEADINGS = {
     "layer_decay": "layer decay", "onnx": "ONNX",
 }  # fmt: skip
 _INTRODUCTION = """# Architectures
-`model.name_or_path` takes a model of any architecture that transformers has for `AutoModelForSequenceClassification`, and
-this table has them all, by the `model_type` of their `config.json`. Each was tried with a tiny random model and a fitting
-tokenizer on pairs of texts, on a processor:
+`model.name_or_path` takes a model of any architecture that transformers has for `AutoModelForSequenceClassification`. The
+table lists all of them, by the `model_type` of their `config.json`. Each was tried on a processor with pairs of texts, with
+a tiny random model and a matching tokenizer:
 
-| column | what was done, and had to hold |
+| column | what was tried, and had to hold |
 |---|---|
 | fit | two epochs in float32 |
-| segments | the model is told which text of a pair a token is of (empty: it does not take that) |
+| segments | the model is told which text of a pair each token belongs to (empty: it does not take that) |
 | bfloat16 | an epoch in `bf16-mixed` |
-| validate | the scores of the fit's end, from its checkpoint |
-| resume | a fit that goes on within its second epoch has the same weights as one that was not stopped, bit by bit |
-| predict | a text alone and among others has the same logits to 1e-5, and not all texts have the same |
-| export | transformers gives the same logits for the export to 1e-5 |
+| validate | from the checkpoint come the scores that the fit ended with |
+| resume | a fit that is resumed in its second epoch ends with the same weights as an uninterrupted one, bit by bit |
+| predict | a text has the same logits alone and among others, to 1e-5, and not all texts have the same logits |
+| export | transformers computes the same logits from the export, to 1e-5 |
 | LoRA | fit, resume and export, as above, with `peft.LoraConfig` |
-| freeze | `model.freeze 1` leaves weights as they are, and trains others |
-| layer decay | `model.layer_decay 0.5` trains with at least three rates |
-| ONNX | `export --format onnx` gives the same logits as PyTorch to 1e-4 |
+| freeze | `model.freeze 1` leaves some weights as they are, and trains others |
+| layer decay | `model.layer_decay 0.5` trains with at least three learning rates |
+| ONNX | `export --format onnx` gives the same logits as PyTorch, to 1e-4 |
 
-"no" has its note below the table, where KIND stands for the name of the architecture. What is refused ("refused: ...") stops
-with that message before anything is trained, and before a run directory or an export is written; where the message says
-that a model's own code stopped, that was in the first batch, and the run directory is there. "-" is a step that needs one
-before it that does not work.
-Models of pages and images (LayoutLM, MarkupLM, TAPAS, Gemma 3, ModernVBERT ...) are given texts alone.
+Every "no" has its note below the table, where KIND stands for the name of the architecture. "Refused" means that the
+command stops with this message before it trains anything, and before it writes a run directory or an export. Where the
+message says that a model's own code stopped, that happened in the first batch, after the run directory was written. "-"
+marks a step that needs an earlier one that does not work.
+
+Models of pages and images (LayoutLM, MarkupLM, TAPAS, Gemma 3, ModernVBERT ...) were given texts alone.
 """
 
 
@@ -310,7 +311,7 @@ def page(found: dict[str, dict[str, str]]) -> str:
     untried = any(NOT_TRIED in outcomes.values() for outcomes in found.values())
     lines = [
         _INTRODUCTION + ('What has not been tried yet has "?".\n' if untried else ""),
-        f"Of {len(rows)} architectures all of it works for {whole}, and all but ONNX for {but_onnx}.",
+        f"Of {len(rows)} architectures, {whole} pass every step, and {but_onnx} every step but ONNX.",
         "",
         f"| architecture | {' | '.join(_HEADINGS.values())} |",
         f"|---{'|---' * len(_HEADINGS)}|",
@@ -322,7 +323,7 @@ def page(found: dict[str, dict[str, str]]) -> str:
         "## Not tried",
         *(f"- `{kind}` {why}." for kind, why in sorted(LEFT_OUT.items())),
         "",
-        "`python tests/architecture_table.py` finds it; `make slow` compares it with what happens.",
+        "`python tests/architecture_table.py` writes this page's figures; `make slow` compares them with what happens.",
     ]
     return "\n".join(lines) + "\n"
 
