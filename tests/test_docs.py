@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from command_line import glue_lit
 
+from glue_lit import __all__ as PUBLIC_NAMES
 from glue_lit.__main__ import main
 from glue_lit.cli.engine_arguments import parse
 from glue_lit.tasks.glue import TASKS
@@ -199,6 +200,14 @@ def test_from_a_file_to_a_pipeline(
     label = re.search(r'\{"label": "(\w+)", "probabilities"', found)
     assert label is not None
     assert f"'label': '{label[1]}'" in result.stdout
+
+
+def test_the_reference_has_every_public_name() -> None:
+    public = set(PUBLIC_NAMES) - {"__version__"}
+    described = set(re.findall(r"^::: glue_lit\.(\w+)$", TEXTS["api"], re.MULTILINE))
+    listed = set(re.findall(r"`(\w+)`", TEXTS["api"].partition("\n## ")[0]))
+    assert described | {"TASKS"} == public  # a dictionary has no docstring
+    assert public <= listed
 
 
 def test_files_of_the_repository_that_pages_name_exist() -> None:
