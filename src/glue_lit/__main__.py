@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from glue_lit.errors import GlueLitError, Stopped, UsageError, did_you_mean
+from glue_lit.system.environment import is_debugging, is_started_by_torchrun, local_rank
 from glue_lit.system.printable import printable_lines
 from glue_lit.system.run_log import end_log, keep
 from glue_lit.system.streams import open_streams, print_anything, speak_utf8
@@ -129,7 +130,7 @@ def main() -> None:
         sys.exit(stopped.exit_code)
     except Exception as error:
         reserve.clear()
-        if os.environ.get("GLUE_LIT_DEBUG") == "1":
+        if is_debugging():
             raise
         try:
             _print_error(error)
@@ -142,9 +143,9 @@ def main() -> None:
 
 
 def _print_error(error: Exception) -> None:
-    rank = int(given) if (given := os.environ.get("LOCAL_RANK", "0")).isdecimal() else 0
+    rank = local_rank()
     # One message is enough, but under torchrun, which kills the others as soon as one has ended.
-    is_told = isinstance(error, GlueLitError) and error.everywhere and "TORCHELASTIC_RUN_ID" not in os.environ
+    is_told = isinstance(error, GlueLitError) and error.everywhere and not is_started_by_torchrun()
     if rank > 0 and is_told:
         return
     where = f" (rank {rank})" if rank else ""

@@ -18,12 +18,13 @@ from glue_lit.cli.trainer_checks import check_seed, check_trainer
 from glue_lit.data.accumulation import check_accumulation
 from glue_lit.data.custom_source import complete_task
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.engine.job_progress import JobProgress, job_folder
+from glue_lit.engine.job_progress import JobProgress
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.checkpoints import check_undamaged, read_checkpoint
 from glue_lit.runs.config_file import check_config, config_files, where_set
 from glue_lit.runs.config_values import as_texts
 from glue_lit.runs.run import LOGS, Run, best_of, run_of
+from glue_lit.system.environment import job_folder, local_rank
 from glue_lit.system.hardware import fast_precision
 from glue_lit.system.precisions import check_eps, check_precision
 from glue_lit.tasks.custom import custom_of, task_of
@@ -184,7 +185,7 @@ class ConfiguredCLI(LightningCLI):
         """
         file = best_of(config["model.init_from"])
         self.origin = read_checkpoint(file)
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if local_rank() == 0:
             check_undamaged(file)
         name = self.origin["hyper_parameters"]["name_or_path"]
         asked = setting(sys.argv[1:], "model.name_or_path")

@@ -18,6 +18,7 @@ from glue_lit.engine.driver import Executor
 from glue_lit.engine.local_slots import LocalSlots
 from glue_lit.errors import UsageError
 from glue_lit.runs.config_file import check_config, config_files, where_set
+from glue_lit.system.environment import setting_variable
 
 _ENGINE = "engine"
 _RANGES = {
@@ -136,7 +137,7 @@ def check_contradictions(arguments: Sequence[str], decided: Mapping[str, str], i
     flags = [argument.partition("=")[0].removeprefix("--") for argument in arguments if argument.startswith("--")]
     for key, by in decided.items():
         given = [f"--{flag}" for flag in flags if flag == key or flag.startswith(f"{key}.")]
-        variable = f"GLUE_LIT_FIT__{key.upper().replace('.', '__')}"
+        variable = setting_variable("fit", key)
         given += [f"${variable}"] if variable in os.environ else []
         if in_files and (place := where_set(arguments, key)) != key:
             given.append(place)

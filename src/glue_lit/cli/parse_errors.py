@@ -6,6 +6,7 @@ from typing import Any
 
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.config_file import where_set
+from glue_lit.system.environment import setting_variable
 
 
 def known_keys(parser: Any) -> list[str]:
@@ -26,8 +27,8 @@ def check_environment(parser: Any, command: str, environment: Mapping[str, str])
     Raises:
         UsageError: There is one; the message names the nearest right one.
     """
-    prefix = f"GLUE_LIT_{command.upper()}__"
-    known = {prefix + key.upper().replace(".", "__") for key in known_keys(parser)}
+    prefix = setting_variable(command, "")
+    known = {setting_variable(command, key) for key in known_keys(parser)}
     for name in sorted(environment):
         if name.startswith(prefix) and name not in known:
             raise UsageError(f"{name}: this variable sets nothing.{did_you_mean(name, known)}")

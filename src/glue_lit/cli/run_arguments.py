@@ -16,6 +16,7 @@ from glue_lit.runs.config_file import config_files, find_key
 from glue_lit.runs.config_values import as_flag
 from glue_lit.runs.run import LOGS, Run, newest_run, open_run, run_of, run_of_job
 from glue_lit.system.console import say
+from glue_lit.system.environment import is_slurm_restart, setting_variable, slurm_job
 from glue_lit.tasks.glue import TASKS
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
@@ -108,8 +109,7 @@ def locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run |
 
 def _requeued(command: list[str], others: list[str]) -> Run | None:
     """The run that this SLURM job had begun before it was requeued, to be continued by the same command."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if not job or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
+    if (job := slurm_job()) is None or not is_slurm_restart():
         return None
     run = run_of_job(Path(_of_place(others, "trainer.default_root_dir") or ".") / LOGS, job, command)
     if run is not None:
@@ -160,7 +160,7 @@ def setting(arguments: list[str], key: str) -> str | None:
 
 def _of_place(arguments: list[str], key: str) -> str | None:
     """What says where runs are, and of which task: as `setting`, and in the environment, too, as for the fit itself."""
-    variable = f"GLUE_LIT_{''.join(sys.argv[1:2])}__{key.replace('.', '__')}".upper()
+    variable = setting_variable("".join(sys.argv[1:2]), key)
     return setting(arguments, key) or os.environ.get(variable) or None
 
 

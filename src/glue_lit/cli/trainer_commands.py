@@ -1,6 +1,5 @@
 """The commands ``fit``, ``validate``, ``test`` and ``predict``: what they check, do, and print at the end."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.runs.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
 from glue_lit.runs.run import run_of
 from glue_lit.system.console import json_asked, json_document, say
+from glue_lit.system.environment import local_rank
 from glue_lit.system.files import write_metrics
 from glue_lit.system.hardware import keep_freed_memory
 from glue_lit.system.library_warnings import quiet_loggers
@@ -57,7 +57,7 @@ class GlueLitCLI(ConfiguredCLI):
         saved = None
         if self._checkpoint is not None:
             saved = read_checkpoint(self._checkpoint)
-            if os.environ.get("LOCAL_RANK", "0") == "0":
+            if local_rank() == 0:
                 check_undamaged(self._checkpoint)
             check_task(self._checkpoint, saved, self.datamodule.task)
             check_model(self._checkpoint, saved, self.model.hparams["name_or_path"])

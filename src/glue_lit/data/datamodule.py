@@ -1,6 +1,5 @@
 """`GLUEDataModule`: loading, tokenization and collation for any task."""
 
-import os
 from functools import cached_property
 from typing import Any, Self
 
@@ -17,6 +16,7 @@ from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
 from glue_lit.errors import RunError
+from glue_lit.system.environment import global_seed
 from glue_lit.tasks.custom import NO_TASK, CustomTask, custom_of, task_of
 
 
@@ -161,7 +161,9 @@ class GLUEDataModule(TaskSplits):
     @property
     def _order_seed(self) -> int:
         seed = self.hparams["seed"]  # seed_everything leaves its seed here, for child processes too
-        return int(os.environ.get("PL_GLOBAL_SEED", 42)) if seed is None else int(seed)
+        if seed is None:
+            seed = global_seed()
+        return 42 if seed is None else int(seed)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each validation split."""

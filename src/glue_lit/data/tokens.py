@@ -24,6 +24,7 @@ from torch import Tensor
 from glue_lit.data.long_texts import Starts
 from glue_lit.data.rows import Rows, Split
 from glue_lit.errors import DataError
+from glue_lit.system import environment
 
 _LAYOUT = 2  # part of the cache key: raise it when the arrays change their meaning
 _COMPARED = 100  # rows that decide whether the direct way gives what the tokenizer's call gives
@@ -67,7 +68,7 @@ class TokenStore:
 
 def cache_folder(chosen: str | None = None) -> Path:
     """Folder of the token cache: ``chosen``, else ``$GLUE_LIT_CACHE``, else below ``$XDG_CACHE_HOME``."""
-    if chosen or (chosen := os.environ.get("GLUE_LIT_CACHE")):
+    if chosen or (chosen := environment.cache_folder()):
         return Path(chosen)
     if not (folder := os.environ.get("XDG_CACHE_HOME")):
         try:

@@ -14,7 +14,6 @@ from glue_lit.runs.locks import lock_run
 from glue_lit.runs.run import LOGS, Run, find_runs
 from glue_lit.system.files import read_json, write_metrics
 
-FOLDER_VARIABLE = "GLUE_LIT_JOB"  # names a job's folder to its process
 _OUTPUT, _PROGRESS, _OUTCOME, _STOP = "output.log", "progress.json", "outcome.json", "stop"
 State = Literal["finished", "failed", "pruned", "stopped"]
 

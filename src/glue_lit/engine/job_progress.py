@@ -10,7 +10,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glue_lit.data.accumulation import planned_steps
-from glue_lit.engine.job import FOLDER_VARIABLE, Job
+from glue_lit.engine.job import Job
+from glue_lit.system.environment import job_folder, local_rank
 from glue_lit.system.files import write_metrics
 
 _EVERY = 1.0  # seconds
@@ -73,15 +74,9 @@ class JobProgress(Callback):
             )
 
 
-def job_folder() -> Path | None:
-    """The folder of the job that this process works on, if a driver has started it."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    return Path(folder) if folder else None
-
-
 def end_with_driver() -> None:
     """Write the last checkpoint and end as soon as the driver is gone; the other devices' processes follow."""
-    if job_folder() is None or os.environ.get("LOCAL_RANK", "0") != "0":
+    if job_folder() is None or local_rank() != 0:
         return
     driver = os.getppid()
 

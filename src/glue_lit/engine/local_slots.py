@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
-from glue_lit.engine.job import FOLDER_VARIABLE, Job
+from glue_lit.engine.job import Job
 from glue_lit.errors import RunError, UsageError
 from glue_lit.runs.locks import lock_run
+from glue_lit.system.environment import JOB_FOLDER
 
 _PATIENCE = 120  # seconds for a process that was asked to stop
 
@@ -104,7 +105,7 @@ def spawn(job: Job, environment: dict[str, str]) -> tuple["subprocess.Popen[byte
     except OSError as error:
         raise RunError(f"Cannot write into {job.folder} ({error.strerror}).") from None
     process = subprocess.Popen(
-        job.command(), env=os.environ | environment | {FOLDER_VARIABLE: str(job.folder)}, stdin=subprocess.DEVNULL,
+        job.command(), env=os.environ | environment | {JOB_FOLDER: str(job.folder)}, stdin=subprocess.DEVNULL,
         stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     return process, output

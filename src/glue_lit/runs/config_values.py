@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from glue_lit.system.environment import setting_variable
+
 _CUSTOM = ("text", "label", "labels", "label_names", "positive", "id", "validation_file", "test_file")
 _OTHERS = (
     "data.task", "data.source", "data.tokenizer", "data.revision", "data.cache_dir", "data.predict_split", "model.task",
@@ -180,7 +182,7 @@ def of_environment(command: str, environment: MutableMapping[str, str]) -> list[
     """Flags for the labels and columns that the environment names; a list there is written as jsonargparse reads it."""
     flags = []
     for key in CUSTOM_TEXTS:
-        name = f"GLUE_LIT_{command}__{key.replace('.', '__')}".upper()
+        name = setting_variable(command, key)
         if name in environment:
             environment[name] = str(_said(environment[name]))  # plain: the system holds no other
             flags.append(f"--{key}={environment[name]}")

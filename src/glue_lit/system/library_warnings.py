@@ -5,6 +5,7 @@ import os
 import warnings
 from pathlib import Path
 
+from glue_lit.system.environment import is_debugging
 from glue_lit.system.printable import printable
 from glue_lit.system.run_log import keep
 
@@ -55,7 +56,7 @@ def quiet_loggers() -> None:
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    if os.environ.get("GLUE_LIT_DEBUG") != "1":
+    if not is_debugging():
         warnings.formatwarning = _in_a_line
 
 

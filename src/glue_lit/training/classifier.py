@@ -1,6 +1,5 @@
 """`SequenceClassifier`: a Hugging Face encoder with a classification head, trained on one task."""
 
-import os
 import random
 from functools import partial
 from typing import Any, Self
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 from glue_lit.data.batches import Batch
 from glue_lit.encoder.adapters import PeftMethod, plain_settings
 from glue_lit.evaluation.task_metrics import SplitMetrics
+from glue_lit.system.environment import global_seed
 from glue_lit.tasks.custom import custom_of, task_of
 from glue_lit.training.divergence import DivergenceGuard, NonFinite, training_places
 from glue_lit.training.fit_loop import score_every_end
@@ -163,7 +163,7 @@ class SequenceClassifier(OptimizedModel):
         self.position.begin(self.trainer)
         # What follows a validation may be left to do: the choice of the best checkpoint, an early end.
         self.trainer._logger_connector._callback_metrics |= {n: torch.tensor(score) for n, score in self.scores.items()}
-        self._seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
+        self._seed = torch.initial_seed() if (seed := global_seed()) is None else seed
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draw the batch's dropout masks from its place in the training, so that a resumed fit draws the same."""

@@ -13,20 +13,20 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from glue_lit.system.environment import announce_starter, local_rank, starter
 from glue_lit.system.run_log import keep
 
 _EVERY = 1.0  # seconds between two looks
 _SILENT = 30  # looks without a sign of life after which a process counts as dead
 _LEFT = 15.0  # seconds for this process to end by itself once another is dead
-_PARENT = "GLUE_LIT_PARENT"
 
 
 def die_with_parent() -> None:
     """In a process that Lightning started for another device: end as soon as the one that started it does."""
     parent = os.getppid()
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        os.environ[_PARENT] = str(os.getpid())  # for the processes that this one starts
-    elif os.environ.get(_PARENT) == str(parent):  # and no other launcher
+    if local_rank() == 0:
+        announce_starter()
+    elif starter() == parent:  # and no other launcher
         _thread("parent", lambda: _watch_parent(parent))
 
 

@@ -17,6 +17,7 @@ from glue_lit.errors import RunError
 from glue_lit.runs.checkpoints import unfinished
 from glue_lit.runs.locks import lock_run
 from glue_lit.runs.run import Run, claim_version
+from glue_lit.system.environment import slurm_job
 from glue_lit.system.files import write_text
 from glue_lit.training.tensorboard.hparams import HPARAMS_FILE
 
@@ -98,7 +99,7 @@ class RunDirectory(Callback):
             part.unlink(missing_ok=True)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             _check_room(run, pl_module)
-        if job := os.environ.get("SLURM_JOB_ID"):
+        if (job := slurm_job()) is not None:
             write_text(run.job, json.dumps({"job": job, "command": self.command}) + "\n")
 
     def state_dict(self) -> dict[str, Any]:

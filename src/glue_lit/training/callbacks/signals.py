@@ -1,6 +1,5 @@
 """Signals that ask a run to stop: Ctrl-C, SIGTERM, and SLURM's warning that its time is up."""
 
-import os
 import signal
 import subprocess
 import threading
@@ -14,6 +13,7 @@ import torch
 from lightning.pytorch import Callback
 
 from glue_lit.errors import Stopped
+from glue_lit.system.environment import slurm_job
 
 _MINUTES = 5  # how long one process may wait for another to agree; a lost one is noticed much earlier
 
@@ -48,7 +48,7 @@ class StopRequest:
     @staticmethod
     def _signals() -> list[int]:
         # SLURM sends SIGUSR1 ahead of its time limit, if told to by `sbatch --signal=USR1@120`.
-        warning = [signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ and hasattr(signal, "SIGUSR1") else []
+        warning = [signal.SIGUSR1] if slurm_job() is not None and hasattr(signal, "SIGUSR1") else []
         return [signal.SIGINT, signal.SIGTERM, *warning]
 
     def _install(self) -> None:
@@ -120,7 +120,7 @@ class EvaluationSignals(Callback):
 
 def requeue() -> bool:
     """Ask SLURM to run this job again; whether it will."""
-    job = os.environ.get("SLURM_JOB_ID", "")
+    job = slurm_job() or ""
     try:
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):

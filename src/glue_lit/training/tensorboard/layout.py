@@ -1,10 +1,10 @@
 """What TensorBoard is told of a run at its start: which curves belong together, and the hyperparameters."""
 
 import inspect
-import os
 from typing import Any
 
 from glue_lit.data.accumulation import accumulation_schedule
+from glue_lit.system.environment import global_seed
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 
 Layout = dict[str, dict[str, list[Any]]]
@@ -63,7 +63,7 @@ def hyperparameters(trainer: Any, module: Any, data: Any) -> dict[str, Any]:
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
         "accumulate_grad_batches": trainer.accumulate_grad_batches if schedule is None else str(schedule),
-        "seed": int(os.environ["PL_GLOBAL_SEED"]) if "PL_GLOBAL_SEED" in os.environ else found.get("seed"),
+        "seed": found.get("seed") if (seed := global_seed()) is None else seed,
     }
     return {
         name: value
