@@ -88,6 +88,7 @@ def test_checkpoints_that_nobody_needs(tmp_path: Path) -> None:
     job = job_in(tmp_path, checkpoint=True)
     checkpoints = tmp_path / "lightning_logs" / "cola" / "version_0" / "checkpoints"
     (checkpoints / "best.ckpt").touch()
+    (checkpoints / "last.json").touch()
     job.thin_out(keep_best=True)
     assert [path.name for path in checkpoints.iterdir()] == ["best.ckpt"]
     job.thin_out(keep_best=False)

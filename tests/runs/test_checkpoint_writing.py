@@ -44,7 +44,7 @@ def test_it_is_written_beside_its_place(file: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_folder_is_made_for_it(tmp_path: Path) -> None:
-    AtomicCheckpointIO().save_checkpoint(content(), str(tmp_path / "new/folder/last.ckpt"))
+    AtomicCheckpointIO().save_checkpoint(content(epoch=0, global_step=8), str(tmp_path / "new/folder/last.ckpt"))
     assert read_checkpoint(tmp_path / "new/folder/last.ckpt")
 
 

@@ -154,7 +154,7 @@ class Job:
     def thin_out(self, keep_best: bool) -> None:
         """Remove checkpoints that nobody needs once it is finished."""
         run = self.run
-        for name in ("last.ckpt", *(() if keep_best else ("best.ckpt",))):
+        for name in ("last.ckpt", "last.json", *(() if keep_best else ("best.ckpt",))):
             if run is not None:
                 (run.checkpoints / name).unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from glue_lit.errors import RunError
+from glue_lit.runs.last_position import write_last_position
 from glue_lit.system.version import __version__
 from glue_lit.tasks.glue import TASKS, TaskSpec
 
@@ -42,6 +43,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             os.chmod(part, 0o644)
             os.replace(part, path)
             _sync_folder(path.parent)
+            if path.name == "last.ckpt":
+                write_last_position(path, checkpoint["epoch"] + 1, checkpoint["global_step"])
         except (OSError, RuntimeError) as error:  # torch has an error of its own for a write that failed
             kept = f" The {path.name} that was there is kept." if path.is_file() else ""
             cause = error if isinstance(error, OSError) else error.__context__

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from glue_lit.runs.last_position import read_last_position
 from glue_lit.runs.locks import is_locked
-from glue_lit.runs.reading import reached, read_config, read_record
+from glue_lit.runs.reading import read_config, read_record
 from glue_lit.runs.run import Run, is_version
 from glue_lit.tasks.custom import custom_of, task_of
 from glue_lit.tasks.glue import TASKS, best_is
@@ -65,7 +66,7 @@ def run_facts(run: Run) -> RunFacts:
     monitor = _text(record.get("monitor")) or _text(checkpoint.get("monitor")) or _own_monitor(task, data)
     mode = checkpoint.get("mode")
     state: State = "running" if is_locked(run) else "damaged" if problem else "finished" if record else "interrupted"
-    epoch, step = reached(run.checkpoints / "last.ckpt") if state == "interrupted" else (None, None)
+    epoch, step = read_last_position(run.checkpoints / "last.ckpt") if state == "interrupted" else (None, None)
     return RunFacts(
         path=run.path,
         state=state,

@@ -1,10 +1,8 @@
 """Files of a run that may be half written, cut off or edited by hand: what is wrong with one is said, not raised."""
 
 import json
-import pickletools
 import stat
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,34 +64,3 @@ def _is_finite(value: Any) -> bool:
             return False
         left.extend((part, depth + 1) for part in inner)
     return True
-
-
-def reached(checkpoint: Path) -> tuple[int | None, int | None]:
-    """Epoch (from 1) and step of a checkpoint.
-
-    Lightning puts the two before all else, so the beginning of the file is read as a list of pickle's instructions: no
-    object is made of it, no code in it is run, and torch is not needed.
-    """
-    try:
-        if not checkpoint.is_file():
-            return None, None
-        with checkpoint.open("rb") as file:
-            head = file.read(512)
-        name, extra = struct.unpack("<HH", head[26:30])  # of the zip's first member, which is the pickle
-        words = [
-            argument
-            for operation, argument, _ in _operations(head[30 + name + extra :])
-            if operation.name.startswith(("BININT", "BINUNICODE", "LONG"))
-        ]
-        epoch, step = (words[words.index(key) + 1] for key in ("epoch", "global_step"))
-    except (OSError, ValueError, IndexError, struct.error):
-        return None, None
-    return (epoch + 1, step) if isinstance(epoch, int) and isinstance(step, int) else (None, None)
-
-
-def _operations(pickled: bytes) -> Iterator[tuple[Any, Any, Any]]:
-    """The instructions of a pickle up to where it is cut off."""
-    try:
-        yield from pickletools.genops(pickled)
-    except ValueError:
-        return

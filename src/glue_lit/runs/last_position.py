@@ -1,0 +1,66 @@
+"""Epoch and step of ``last.ckpt``: in ``last.json`` beside it, so that listing runs needs neither torch nor pickle."""
+
+import contextlib
+import json
+import re
+import zipfile
+from pathlib import Path
+
+from glue_lit.errors import RunError
+from glue_lit.runs.prediction_record import checkpoint_fingerprint
+from glue_lit.system.files import read_json, write_text
+
+# The first two entries of a pickled checkpoint, each an integer of one, two or four bytes.
+_FIRST_ENTRIES = re.compile(rb"epochq.(?:K(.)|M(..)|J(.{4}))X\x0b\0\0\0global_stepq.(?:K(.)|M(..)|J(.{4}))", re.DOTALL)
+
+
+def write_last_position(checkpoint: Path, epoch: int, step: int) -> None:
+    """Write ``last.json`` beside a checkpoint that has just been written.
+
+    A disk that is full costs this file alone: the checkpoint says the same.
+
+    Args:
+        checkpoint: The file.
+        epoch: Its epoch, from 1.
+        step: Optimizer steps behind it.
+    """
+    with contextlib.suppress(OSError, RunError):
+        position = {"epoch": epoch, "step": step, "checkpoint": checkpoint_fingerprint(checkpoint)}
+        write_text(checkpoint.with_suffix(".json"), json.dumps(position) + "\n")
+
+
+def read_last_position(checkpoint: Path) -> tuple[int | None, int | None]:
+    """Epoch (from 1) and step of a checkpoint; ``None`` for both where they are not known.
+
+    ``last.json`` counts only for the checkpoint that it was written for: a fit may be killed between the two writes,
+    and a user may put another checkpoint in its place. Then, and for runs of earlier versions, which have no
+    ``last.json``, the beginning of the checkpoint is searched for the two numbers; nothing in it is executed.
+    """
+    try:
+        if not checkpoint.is_file():
+            return None, None
+        position = _of_json(checkpoint)
+        if position is None:
+            with checkpoint.open("rb") as file:
+                position = _in_pickle(file.read(512))
+    except OSError:
+        return None, None
+    return position or (None, None)
+
+
+def _of_json(checkpoint: Path) -> tuple[int, int] | None:
+    try:
+        saved = read_json(checkpoint.with_suffix(".json"))
+        epoch, step = saved["epoch"], saved["step"]
+        is_of_checkpoint = zipfile.is_zipfile(checkpoint) and saved["checkpoint"] == checkpoint_fingerprint(checkpoint)
+    except Exception:  # zipfile has many kinds of errors for a damaged archive
+        return None
+    return (epoch, step) if is_of_checkpoint and type(epoch) is int and type(step) is int else None
+
+
+def _in_pickle(start: bytes) -> tuple[int, int] | None:
+    found = _FIRST_ENTRIES.search(start)
+    if found is None:
+        return None
+    epoch, step = (int.from_bytes(digits, "little", signed=len(digits) == 4) for digits in found.groups() if digits)
+    return epoch + 1, step
