@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 import glue_lit.__main__ as entry
 from glue_lit import __version__
+from glue_lit.cli.registry import COMMANDS
 from glue_lit.errors import DataError
 
 HEAVY = {"torch", "transformers", "datasets", "lightning", "torchmetrics", "jsonargparse"}
@@ -51,9 +53,15 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--help") == 0
     text = capsys.readouterr().out
-    assert all(
-        f"\n  {name} " in text for name in ("fit", "validate", "test", "predict", "runs", "report", "tasks", "show")
-    )
+    assert all(f"\n  {name} " in text and command.help in text for name, command in COMMANDS.items())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, name, "--help") == 0
+    assert re.match(rf"usage: glue-lit (\[options\] )?{name} ", capsys.readouterr().out)
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from glue_lit.cli.registry import COMMANDS, Command
 from glue_lit.errors import GlueLitError, Stopped, UsageError, did_you_mean
 from glue_lit.system.environment import is_debugging, is_started_by_torchrun, local_rank
 from glue_lit.system.printable import printable_lines
@@ -18,24 +19,9 @@ from glue_lit.system.version import __version__
 _RESERVE = 16 << 20  # bytes of address space, none of it written to: what is left to say that memory is out
 _NO_MEMORY = b"glue-lit: error: There was not enough memory: raise the limit (`ulimit -v`, a container).\n"
 
-_COMMANDS = {
-    "fit": "fine-tune a model on a task",
-    "validate": "score a checkpoint on the validation rows",
-    "test": "score or predict the test rows with a checkpoint",
-    "predict": "predict a split, a file, a text or standard input with a checkpoint",
-    "export": "write a run's model for others: a folder, ONNX, the Hub",
-    "submit": "write or check the zip for the GLUE leaderboard",
-    "tune": "search hyperparameters: many short trainings, then the best settings",
-    "suite": "train all tasks over several seeds: means, spreads, the GLUE average",
-    "runs": "list the runs, best first, or compare some of them",
-    "report": "write a page and figures on a run, or on several side by side",
-    "tasks": "list the tasks",
-    "show": "print random examples of a task",
-}
-
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<10}{what}" for name, what in _COMMANDS.items())
+    commands = "\n".join(f"  {name:<10}{command.help}" for name, command in COMMANDS.items())
     return f"""usage: glue-lit COMMAND [options]
 
 Fine-tune any Hugging Face encoder on the GLUE benchmark.
@@ -54,45 +40,20 @@ examples:
   tensorboard --logdir lightning_logs"""
 
 
-def _command(name: str) -> Callable[[], None]:
-    if name == "tasks":
-        from glue_lit.cli.commands.tasks import main
-    elif name == "runs":
-        from glue_lit.cli.commands.runs import main
-    elif name == "submit":
-        from glue_lit.cli.commands.submit import main
-    elif name == "report":
-        from glue_lit.cli.commands.report import main
-    elif name == "show":
-        from glue_lit.cli.commands.show import main
-    elif name == "tune":
-        from glue_lit.cli.commands.tune import main
-    elif name == "suite":
-        from glue_lit.cli.commands.suite import main
-    else:
-        from glue_lit.system.library_warnings import hush
+def _function(command: Command) -> Callable[[], None]:
+    if not command.needs_torch:
+        return command.load()
+    from glue_lit.system.library_warnings import hush
 
-        check_memory_limit()
-        hush()
-        # Millions of objects are made here and none is garbage: looking for it takes a quarter of the time.
-        gc.disable()
-        try:
-            if name == "export":
-                from glue_lit.cli.commands.export import main
-            elif name == "predict" and _own_predict(sys.argv[2:]):
-                from glue_lit.cli.commands.predict import main
-            else:
-                from glue_lit.cli.trainer_commands import main
-        finally:
-            gc.freeze()  # nor will they be looked at later
-            gc.enable()
-    return main
-
-
-def _own_predict(arguments: list[str]) -> bool:
-    """Whether `predict` is asked for something else than a split of the run's data as it is."""
-    own = ("--text", "--text_pair", "--file", "--columns", "--output", "--json", "--devices", "--calibrate")
-    return any(argument.partition("=")[0] in (*own, "--help", "-h") for argument in arguments)
+    check_memory_limit()
+    hush()
+    # The imports make millions of objects and no garbage: looking for it would take a quarter of their time.
+    gc.disable()
+    try:
+        return command.load()
+    finally:
+        gc.freeze()  # nor does a later collection look at them
+        gc.enable()
 
 
 def _run(arguments: list[str]) -> None:
@@ -100,13 +61,13 @@ def _run(arguments: list[str]) -> None:
         print(_help())
     elif arguments[0] in ("-V", "--version", "version"):
         print(f"glue-lit {__version__}")
-    elif arguments[0] not in _COMMANDS:
+    elif arguments[0] not in COMMANDS:
         raise UsageError(
-            f"there is no command {arguments[0]!r}.{did_you_mean(arguments[0], _COMMANDS)} "
-            f"The commands are: {', '.join(_COMMANDS)}."
+            f"there is no command {arguments[0]!r}.{did_you_mean(arguments[0], COMMANDS)} "
+            f"The commands are: {', '.join(COMMANDS)}."
         )
     else:
-        _command(arguments[0])()
+        _function(COMMANDS[arguments[0]])()
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import torch
 
+from glue_lit.cli import trainer_commands
 from glue_lit.cli.commands.flags import Flags
 from glue_lit.cli.commands.row_count import row_count
 from glue_lit.cli.run_arguments import locate, setting
@@ -61,11 +62,19 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
+_NOT_THE_TRAINERS = (
+    "--text", "--text_pair", "--file", "--columns", "--output", "--json", "--devices", "--calibrate", "--help", "-h",
+)  # fmt: skip
+
+
 def main() -> None:
-    """Predict."""
+    """Predict texts, files or standard input here; a split of the run's data is the trainer's."""
+    arguments = sys.argv[2:]
+    if not set(_NOT_THE_TRAINERS) & {argument.partition("=")[0] for argument in arguments}:
+        trainer_commands.main()
+        return
     quiet_loggers()
     keep_freed_memory()
-    arguments = sys.argv[2:]
     if {"-h", "--help"} & set(arguments):
         _help()
         return
@@ -134,11 +143,9 @@ def _check_own(options: Any, others: list[str]) -> None:
 
 def _help() -> None:
     """Both halves: texts and files, then the trainer's settings for a split."""
-    from glue_lit.cli import trainer_commands as cli
-
     parser().print_help()
     print("\nWithout --text and --file, a split of the run's data (data.predict_split) is predicted:\n", flush=True)
-    cli.main()
+    trainer_commands.main()
 
 
 def _predict_split(arguments: list[str], run: Run | None, checkpoint: Path) -> None:
