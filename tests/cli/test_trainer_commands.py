@@ -568,7 +568,7 @@ def test_later_configs_flags_and_environment_win(
         ),
         (["fit", "--data.batch_size", "abc"], 2, "--data.batch_size: got 'abc', allowed: int."),
         (["fit", "--data.max_length", "3.5"], 2, "--data.max_length: got '3.5', allowed: int or null."),
-        (["fit", "--data.batch_size", "0"], 2, "data.batch_size: got 0, allowed: 1 or more."),
+        (["fit", "--data.batch_size", "0"], 2, "data.batch_size: got 0, allowed: 1 to 2147483647."),
         (
             ["fit", "--model.schedule", "linaer"],
             2,

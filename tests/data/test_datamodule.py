@@ -275,7 +275,7 @@ def test_the_diagnostic_set_is_only_tested(tiny_model: Path, stage: str) -> None
     ],
 )
 def test_ranges(tiny_model: Path, setting: str, value: int, least: int) -> None:
-    expected = f"data.{setting}: got {value}, allowed: {least} or more."
+    expected = f"data.{setting}: got {value}, allowed: {least} to "
     with pytest.raises(UsageError, match=re.escape(expected)):
         module(tiny_model, **{setting: value})
     module(tiny_model, **{setting: least})

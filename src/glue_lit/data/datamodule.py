@@ -1,7 +1,7 @@
 """`GLUEDataModule`: loading, tokenization and collation for any task."""
 
 from functools import cached_property
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 from torch import Tensor
@@ -9,13 +9,14 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from glue_lit.data.accumulation import accumulation_schedule
 from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is, leave_signals
-from glue_lit.data.checks import check_settings
+from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
 from glue_lit.data.custom_source import complete_task
 from glue_lit.data.model_inputs import needs_equal_lengths
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
 from glue_lit.errors import RunError
+from glue_lit.runs.settings import NOT_SHOWN, Setting, count, described
 from glue_lit.system.environment import global_seed
 from glue_lit.tasks.custom import NO_TASK, CustomTask, custom_of, task_of
 
@@ -55,27 +56,30 @@ class GLUEDataModule(TaskSplits):
         custom: What a task of your own is.
     """
 
+    @described
     def __init__(
         self,
-        task: str = "cola",
-        tokenizer: str = "distilbert-base-uncased",
-        source: str = "hub",
-        batch_size: int = 16,
-        group_by_length: bool = True,
-        tokens_per_batch: int | None = None,
-        eval_batch_size: int | None = None,
-        max_length: int | None = None,
-        train_limit: int | float | None = None,
-        both_orders: bool = False,
-        validation_limit: int | None = None,
-        test_limit: int | None = None,
-        predict_split: str = "test",
-        num_workers: int = 0,
-        cache_dir: str | None = None,
-        seed: int | None = None,
-        revision: str = "main",
-        trust_remote_code: bool = False,
-        custom: CustomTask = NO_TASK,
+        task: Annotated[str, Setting(card="never", hparams="always")] = "cola",
+        tokenizer: Annotated[str, NOT_SHOWN] = "distilbert-base-uncased",
+        source: Annotated[str, Setting(label="Data", card="always")] = "hub",
+        batch_size: Annotated[int, Setting(count(1), "Batch size per device", card="always", hparams="always")] = 16,
+        group_by_length: Annotated[bool, Setting(label="Batches of like lengths", card="always")] = True,
+        tokens_per_batch: Annotated[
+            int | None, Setting(count(1), card="never")
+        ] = None,  # the card has it as batch size
+        eval_batch_size: Annotated[int | None, Setting(count(1), card="never")] = None,
+        max_length: Annotated[int | None, Setting(count(4), "Longest input")] = None,
+        train_limit: Annotated[int | float | None, Setting(ROWS_OR_SHARE, "Training rows, at most")] = None,
+        both_orders: Annotated[bool, Setting(label="Pairs in both orders")] = False,
+        validation_limit: Annotated[int | None, Setting(count(1), "Validation rows, at most")] = None,
+        test_limit: Annotated[int | None, Setting(count(1), card="never")] = None,
+        predict_split: Annotated[str, Setting(card="never")] = "test",
+        num_workers: Annotated[int, Setting(count(0, MOST_WORKERS), card="never")] = 0,
+        cache_dir: Annotated[str | None, NOT_SHOWN] = None,
+        seed: Annotated[int | None, Setting(label="Seed of the order", hparams="always")] = None,
+        revision: Annotated[str, Setting(card="never")] = "main",
+        trust_remote_code: Annotated[bool, Setting(card="never")] = False,
+        custom: Annotated[CustomTask, NOT_SHOWN] = NO_TASK,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["custom"])
@@ -84,7 +88,7 @@ class GLUEDataModule(TaskSplits):
             self.custom = complete_task(task, self.custom, source)
         self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})
         self.task = task_of(task, self.custom)
-        check_settings(self.hparams, self.task)
+        check_data_settings(type(self), self.hparams, self.task)
         self._batches_before: dict[str, Any] | None = None
 
     # ---------------------------------------------------------------- checkpoints

@@ -2,7 +2,7 @@
 
 import random
 from functools import partial
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from glue_lit.data.batches import Batch
 from glue_lit.encoder.adapters import PeftMethod, plain_settings
 from glue_lit.evaluation.task_metrics import SplitMetrics
+from glue_lit.runs.settings import FACTOR, NOT_SHOWN, SHARE, Setting, above, at_least, described
 from glue_lit.system.environment import global_seed
 from glue_lit.tasks.custom import custom_of, task_of
 from glue_lit.training.divergence import DivergenceGuard, NonFinite, training_places
@@ -67,39 +68,43 @@ class SequenceClassifier(OptimizedModel):
             `load_from_checkpoint`).
     """
 
+    @described
     def __init__(
         self,
-        task: str = "cola",
-        name_or_path: str = "distilbert-base-uncased",
-        learning_rate: float = 2e-5,
-        weight_decay: float = 0.01,
-        schedule: Schedule = "linear",
-        warmup: float = 0.0,
-        max_grad_norm: float = 1.0,
-        non_finite: NonFinite = "stop",
-        adam_beta1: float = 0.9,
-        adam_beta2: float = 0.999,
-        adam_eps: float = 1e-8,
-        label_smoothing: float = 0.0,
-        r_drop: float = 0.0,
-        dropout: float | None = None,
-        average: float = 0.0,
-        freeze: int | None = None,
-        layer_decay: float = 1.0,
+        task: Annotated[str, Setting(card="never", hparams="always")] = "cola",
+        name_or_path: Annotated[
+            str, Setting(label="Model", card="always", hparams="always")
+        ] = "distilbert-base-uncased",
+        learning_rate: Annotated[float, Setting(at_least(0), card="always", hparams="always")] = 2e-5,
+        weight_decay: Annotated[float, Setting(at_least(0), card="always")] = 0.01,
+        schedule: Annotated[Schedule, Setting(card="always")] = "linear",
+        warmup: Annotated[float, Setting(at_least(0), "Warm-up", card="always")] = 0.0,
+        max_grad_norm: Annotated[float, Setting(at_least(0), "Largest gradient norm", card="always")] = 1.0,
+        non_finite: Annotated[NonFinite, Setting(label="Steps that are not finite")] = "stop",
+        adam_beta1: Annotated[float, Setting(SHARE, "Adam beta 1", card="always")] = 0.9,
+        adam_beta2: Annotated[float, Setting(SHARE, "Adam beta 2", card="always")] = 0.999,
+        # An epsilon of 0 divides by nothing where a gradient is zero.
+        adam_eps: Annotated[float, Setting(above(0), "Adam epsilon", card="always")] = 1e-8,
+        label_smoothing: Annotated[float, Setting(SHARE)] = 0.0,
+        r_drop: Annotated[float, Setting(at_least(0), "R-Drop")] = 0.0,
+        dropout: Annotated[float | None, Setting(SHARE)] = None,
+        average: Annotated[float, Setting(SHARE, "Moving average of weights")] = 0.0,
+        freeze: Annotated[int | None, Setting(label="Frozen layers")] = None,
+        layer_decay: Annotated[float, Setting(FACTOR)] = 1.0,
         attention: str | None = None,
-        revision: str = "main",
-        trust_remote_code: bool = False,
-        init_from: str | None = None,
-        peft: PeftMethod | None = None,
-        custom: dict[str, Any] | None = None,
-        architecture: str | None = None,
+        revision: Annotated[str, Setting(label="Model revision")] = "main",
+        trust_remote_code: Annotated[bool, Setting(label="Runs the model's own code")] = False,
+        init_from: Annotated[str | None, Setting(label="Started from")] = None,
+        peft: Annotated[PeftMethod | None, Setting(label="Adapter")] = None,
+        custom: Annotated[dict[str, Any] | None, NOT_SHOWN] = None,
+        architecture: Annotated[str | None, NOT_SHOWN] = None,
     ) -> None:
         super().__init__()
         custom = None if custom is None else custom_of(custom).settings()
         self.save_hyperparameters(ignore=["architecture", "peft"])
         # A checkpoint has them as plain values.
         self.save_hyperparameters({"peft": peft if peft is None or isinstance(peft, dict) else plain_settings(peft)})
-        check_hyperparameters(self.hparams)
+        check_hyperparameters(type(self), self.hparams)
         self.task = task_of(task, custom_of(custom))
         self._architecture = architecture
         self.metrics = SplitMetrics(self.task)
