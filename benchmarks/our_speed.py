@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.encoder.trained_embedding import decay_with, train_rows, trained_rows
 from glue_lit.system.hardware import fast_precision, keep_freed_memory
-from glue_lit.system.library_warnings import hush, quiet_loggers
+from glue_lit.system.library_warnings import filter_warnings, quiet_lightning
 from glue_lit.training.optimizer import build_adamw, clip_with_norm, parameter_groups
 
 
@@ -164,8 +164,8 @@ class _Clock(TorchDispatchMode):
 
 
 def main() -> None:
-    hush()
-    quiet_loggers()
+    filter_warnings()
+    quiet_lightning()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["evaluate", "tokenise", "peak", "flops", "profile"])
     parser.add_argument("--glue_dir", type=Path, required=True)

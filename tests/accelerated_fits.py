@@ -26,7 +26,7 @@ from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceCla
 from glue_lit.cli.commands import export
 from glue_lit.data.sources import Rows
 from glue_lit.outputs.predictor import Predictor
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.tasks.custom import CustomTask
 from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.tensorboard.pages import TensorBoardPages
@@ -222,7 +222,7 @@ def exported() -> dict[str, Any]:
 
 def main() -> None:
     """Run all cases."""
-    hush()
+    filter_warnings()
     REVIEWS.write_text("text,label\n" + "".join(
         f"a {'fine' if n % 3 else 'dull'} room {n},{'good' if n % 3 else 'bad'}\n" for n in range(40)
     ))  # fmt: skip

@@ -234,10 +234,10 @@ def _plain(error: Exception, folder: Path) -> str:
 
 def main() -> None:
     """Try architectures, or write the page."""
-    from glue_lit.system.library_warnings import hush, quiet_loggers
+    from glue_lit.system.library_warnings import filter_warnings, quiet_lightning
 
-    hush()
-    quiet_loggers()
+    filter_warnings()
+    quiet_lightning()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help="as configurations have it in model_type; all if none")
     parser.add_argument("--steps", default=",".join(STEPS), help="with those that they need; the others stay as found")

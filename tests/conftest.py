@@ -126,7 +126,7 @@ def write_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def write(task: str, version: int = 0, skill: float = 0.7, split: str = "", source: str = "demo") -> Path:
         from glue_lit.data.sources import open_split
-        from glue_lit.runs.prediction_record import write_record
+        from glue_lit.runs.prediction_record import write_prediction_record
         from glue_lit.tasks.glue import TASKS, log_prefix
 
         spec = TASKS[task]
@@ -141,7 +141,9 @@ def write_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         lines = [*_predicted(spec, opened.read().labels, skill, version)]
         path = run / "predictions" / f"{split}.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        write_record(path, source, len(lines), run / "checkpoints" / "best.ckpt", fingerprint=opened.fingerprint)
+        write_prediction_record(
+            path, source, len(lines), run / "checkpoints" / "best.ckpt", fingerprint=opened.fingerprint
+        )
         (run / "metrics.json").write_text(
             json.dumps({"task": task, "metrics": {}, "best": {"epoch": 1, "step": 20}, "wall_seconds": 75.0})
         )

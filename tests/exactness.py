@@ -186,17 +186,17 @@ def everything(world: int, place: Place) -> dict[str, Record]:
 
 
 def main(world: int, place: Place) -> None:
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
-    hush()
+    filter_warnings()
     from lightning.pytorch import Trainer  # noqa: F401  # which turns its notes on
 
-    from glue_lit.system.library_warnings import quiet_loggers
+    from glue_lit.system.library_warnings import quiet_lightning
 
-    quiet_loggers()
+    quiet_lightning()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        hush()
+        filter_warnings()
         found = everything(world, place)
     (place.root / f"{world}-{os.environ['LOCAL_RANK']}.json").write_text(json.dumps(found))
 

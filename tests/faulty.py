@@ -65,15 +65,15 @@ def arm(where: str, count: int, what: str) -> None:
     elif where == "epoch":
         before(keepers.LastCheckpoint, "on_train_epoch_end", count, what)
     elif where == "final":
-        before(cli, "write_metrics", count, what)
+        before(cli, "write_json", count, what)
     else:
         raise SystemExit(f"no place {where}")
 
 
 def main() -> None:
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
-    hush()
+    filter_warnings()
     fault = os.environ.get("FAULT", "")
     if fault:
         where, count, what, rank = fault.split(":")

@@ -33,8 +33,8 @@ from glue_lit.outputs.submission_zip import check_zip
 from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.runs.config_file import check_config, find_key
 from glue_lit.runs.last_position import read_last_position
-from glue_lit.runs.listing import run_facts
-from glue_lit.runs.prediction_record import read_record, record_of
+from glue_lit.runs.listing import read_facts
+from glue_lit.runs.prediction_record import prediction_record_path, read_prediction_record
 from glue_lit.runs.run import Run
 from glue_lit.tasks.custom import CustomTask, task_of
 from glue_lit.tasks.glue import get_task
@@ -127,7 +127,7 @@ def run(data: bytes, folder: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes(data)
         (place / other).write_bytes(SAMPLES["run"][other == "metrics.json"])
-        run_facts(Run(place))
+        read_facts(Run(place))
 
 
 def checkpoint(data: bytes, folder: Path) -> None:
@@ -143,8 +143,8 @@ def predictions(data: bytes, folder: Path) -> None:
     """A file of predictions with what is written beside it."""
     path = folder / "p.jsonl"
     path.write_bytes(data)
-    record_of(path).write_bytes(data)
-    read_record(path)
+    prediction_record_path(path).write_bytes(data)
+    read_prediction_record(path)
     read_predicted(path, get_task("rte"))
 
 

@@ -42,9 +42,9 @@ from exactness import (
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, session_cache: Path) -> Place:
     """Checkpoints of all tasks, and labelled test rows."""
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
-    hush()
+    filter_warnings()
     made = Place(tmp_path_factory.mktemp("exactness"), tiny_model, session_cache)
     write_labelled_tests(made.labelled)
     for task in {made.checkpoint(task).stem for task in TASKS}:
@@ -55,7 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, session_ca
 @pytest.fixture(scope="module")
 def found(place: Place) -> Iterator[dict[str, dict[str, Record]]]:
     """What each process of each number of processes found, by ``world-rank``; one process is this one."""
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
     ports = dict(zip(WORLDS, free_ports(len(WORLDS)), strict=True))
     ranks: dict[str, warm.Program] = {}
@@ -63,7 +63,7 @@ def found(place: Place) -> Iterator[dict[str, dict[str, Record]]]:
         for world in WORLDS[1:]:
             for rank in range(world):
                 ranks[f"{world}-{rank}"] = started(world, rank, ports[world], place)
-        hush()
+        filter_warnings()
         results = {"1-0": json.loads(json.dumps(everything(1, place)))}
         finish(ranks, 180)
     finally:
@@ -257,9 +257,9 @@ def test_predict_writes_what_test_does(found: dict[str, dict[str, Record]], task
 def test_validation_within_a_fit_is_that_of_one_process_afterwards(
     found: dict[str, dict[str, Record]], place: Place, task: str, world: int
 ) -> None:
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
-    hush()
+    filter_warnings()
     for rows in fits(task):
         within = found[f"{world}-0"][f"fit {task} {rows}"]
         checkpoint = place.fitted(task, rows, world)

@@ -21,8 +21,8 @@ from exactness import (
 
 COMMAND = """
 import json
-from glue_lit.system.library_warnings import hush
-hush()
+from glue_lit.system.library_warnings import filter_warnings
+filter_warnings()
 from glue_lit import __main__
 from glue_lit.cli import trainer_commands as cli
 class Telling(cli.GlueLitCLI):

@@ -151,7 +151,7 @@ def test_ctrl_c_before_anything_has_begun(monkeypatch: pytest.MonkeyPatch, capsy
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("glue_lit.__main__.open_streams", interrupted)
+    monkeypatch.setattr("glue_lit.__main__.replace_closed_streams", interrupted)
     assert run(monkeypatch, "tasks") == 130
     assert capsys.readouterr() == ("", "")
 

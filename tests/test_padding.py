@@ -28,7 +28,7 @@ from glue_lit.data.tokens import tokenise
 from glue_lit.outputs.hugging_face import load_trained, write_model
 from glue_lit.outputs.onnx_export import onnx_logits
 from glue_lit.outputs.predictor import Predictor
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.tasks.glue import get_task
 
 _DECODER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
@@ -75,7 +75,7 @@ def write_model_folder(tiny_model: Path, tmp_path: Path) -> Write:
 
 def fitted(folder: Path, tmp_path: Path, max_length: int | None = 40) -> Path:
     """The checkpoint of a fit of two steps, and of its validation."""
-    hush()
+    filter_warnings()
     data = GLUEDataModule(
         "sst2", str(folder), "demo", train_limit=32, validation_limit=20, max_length=max_length, cache_dir=str(tmp_path)
     )

@@ -117,9 +117,9 @@ def run(*arguments: object, folder: Path | None = None, **environment: str) -> s
 
 def serve() -> None:
     """Fork for every line of standard input."""
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
-    hush()
+    filter_warnings()
     gc.disable()
     for name in HEAVY:
         importlib.import_module(name)

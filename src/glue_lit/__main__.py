@@ -11,9 +11,9 @@ from glue_lit.cli.registry import COMMANDS, Command
 from glue_lit.errors import GlueLitError, Stopped, UsageError, did_you_mean
 from glue_lit.system.environment import is_debugging, is_started_by_torchrun, local_rank
 from glue_lit.system.printable import printable_lines
-from glue_lit.system.run_log import end_log, keep
-from glue_lit.system.streams import open_streams, print_anything, speak_utf8
-from glue_lit.system.system_errors import check_memory_limit, refusal, told
+from glue_lit.system.run_log import add_to_log, end_log
+from glue_lit.system.streams import escape_unencodable, replace_closed_streams, restart_in_utf8_mode
+from glue_lit.system.system_errors import check_memory_limit, explain_system_error, original_error
 from glue_lit.system.version import __version__
 
 _RESERVE = 16 << 20  # bytes of address space, none of it written to: what is left to say that memory is out
@@ -43,10 +43,10 @@ examples:
 def _function(command: Command) -> Callable[[], None]:
     if not command.needs_torch:
         return command.load()
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
     check_memory_limit()
-    hush()
+    filter_warnings()
     # The imports make millions of objects and no garbage: looking for it would take a quarter of their time.
     gc.disable()
     try:
@@ -78,9 +78,9 @@ def main() -> None:
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # all is done: there is nothing to interrupt
     reserve = bytearray()
     try:
-        open_streams()
-        speak_utf8()
-        print_anything()
+        replace_closed_streams()
+        restart_in_utf8_mode()
+        escape_unencodable()
         reserve = bytearray(_RESERVE)
         _run(sys.argv[1:])
     except BrokenPipeError:  # `glue-lit show | head`
@@ -115,13 +115,13 @@ def _print_error(error: Exception) -> None:
     # A message quotes what stands in a file.
     text = printable_lines("\n".join(lines))
     print(text, file=sys.stderr, flush=True)
-    keep(text)
+    add_to_log(text)
 
 
 def _unexpected(error: Exception) -> str:
-    if (refused := refusal(error)) is not None:
+    if (refused := explain_system_error(error)) is not None:
         return refused
-    error = told(error)
+    error = original_error(error)
     text = " ".join(str(error).split())[:500]
     return f"{type(error).__name__}: {text} (GLUE_LIT_DEBUG=1 shows where.)"
 

@@ -10,7 +10,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from glue_lit.cli.trainer_checks import check_seed, check_trainer, complaint
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
-from glue_lit.system.system_errors import refusal, told
+from glue_lit.system.system_errors import explain_system_error, original_error
 from glue_lit.training.classifier import SequenceClassifier
 
 
@@ -101,7 +101,7 @@ def test_more_than_a_loader_can_have(flag: str, value: int, allowed: str) -> Non
 def test_a_name_that_is_too_long_for_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long") as caught:
         (tmp_path / ("x" * 5000)).exists()
-    said = refusal(caught.value)
+    said = explain_system_error(caught.value)
     assert said is not None
     assert "(File name too long). Take a shorter name" in said
     assert len(said) < 700
@@ -109,12 +109,12 @@ def test_a_name_that_is_too_long_for_the_system(tmp_path: Path) -> None:
 
 def test_the_error_of_cleaning_up_does_not_hide_the_first() -> None:
     later, first = RuntimeError("Please call `iter(combined_loader)` first."), OverflowError("too big")
-    assert told(later) is later
+    assert original_error(later) is later
     later.__context__ = first
-    assert told(later) is first
+    assert original_error(later) is first
     other = ValueError("x")
     other.__context__ = first
-    assert told(other) is other
+    assert original_error(other) is other
 
 
 @pytest.mark.parametrize(

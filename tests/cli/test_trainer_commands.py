@@ -67,8 +67,8 @@ def tiny_fit(tiny_model: Path, task: str = "rte", **settings: object) -> list[ob
 
 SCORES = """
 import json, sys
-from glue_lit.system.library_warnings import hush
-hush()
+from glue_lit.system.library_warnings import filter_warnings
+filter_warnings()
 from glue_lit.cli.trainer_commands import GlueLitCLI
 cli = GlueLitCLI()
 print("SCORES", json.dumps(cli.model.scores))

@@ -10,12 +10,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from small_fit import SEED, Fit
 
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 
 
 @pytest.fixture(autouse=True)
 def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    hush()
+    filter_warnings()
     monkeypatch.setenv("PL_GLOBAL_SEED", str(SEED))
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from glue_lit.engine.estimates import speeds_of_runs
+from glue_lit.engine.estimates import measured_speeds
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ def test_a_record_that_is_none_tells_no_speed(damaged: str, tmp_path: Path) -> N
         run.mkdir(parents=True)
         (run / "config.yaml").write_text("data: {}\n")
         (run / "metrics.json").write_text(content)
-    assert speeds_of_runs(tmp_path) == {("m", "rte"): 9.0, ("m", ""): 9.0}
+    assert measured_speeds(tmp_path) == {("m", "rte"): 9.0, ("m", ""): 9.0}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from glue_lit.engine.job import Job, Outcome, Progress, claim
+from glue_lit.engine.job import Job, Outcome, Progress, lock_folder
 from glue_lit.errors import RunError
 
 
@@ -96,14 +96,14 @@ def test_checkpoints_that_nobody_needs(tmp_path: Path) -> None:
 
 
 def test_two_drivers_are_told(tmp_path: Path) -> None:
-    handle = claim(tmp_path / "search", "the search")
+    handle = lock_folder(tmp_path / "search", "the search")
     with pytest.raises(RunError, match="Another process is working on the search"):
-        claim(tmp_path / "search", "the search")
+        lock_folder(tmp_path / "search", "the search")
     assert handle is not None
     os.close(handle)
-    again = claim(tmp_path / "search", "the search")
+    again = lock_folder(tmp_path / "search", "the search")
     assert again is not None
     os.close(again)
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="Cannot make"):
-        claim(tmp_path / "file" / "search", "the search")
+        lock_folder(tmp_path / "file" / "search", "the search")

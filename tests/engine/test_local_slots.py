@@ -37,7 +37,7 @@ def finished(slots: LocalSlots, count: int) -> dict[str, int]:
 def test_gpus_and_threads_are_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(local, "cores", lambda: 9)
+    monkeypatch.setattr(local, "usable_cores", lambda: 9)
     slots = LocalSlots(gpus_per_job=2)
     assert slots.slots == 2
     wait = f"{SAY}\nimport sys, time\nsys.stdout.flush()\ntime.sleep(1)"
@@ -67,12 +67,12 @@ def test_no_more_threads_than_the_user_allows(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if allowed is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-    assert local.most_threads(share) == threads
+    assert local.limit_threads(share) == threads
 
 
 def test_the_users_number_of_threads_reaches_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.setattr(local, "cores", lambda: 9)
+    monkeypatch.setattr(local, "usable_cores", lambda: 9)
     slots = LocalSlots(1, gpus_per_job=0)
     job = Script("a", tmp_path / "a", (SAY,))
     slots.start(job)

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from glue_lit.engine.search_space import DEFAULT_SPACE, as_yaml, distributions, dotted, nested
+from glue_lit.engine.search_space import DEFAULT_SPACE, dotted_keys, nest_keys, parse_space, settings_to_yaml
 from glue_lit.errors import UsageError
 
 KNOWN = ("model", "model.learning_rate", "data.batch_size", "trainer.max_epochs", "model.schedule")
@@ -18,13 +18,13 @@ def test_every_kind() -> None:
       data.batch_size: {type: categorical, choices: [8, 16]}
       model.schedule: {type: categorical, choices: [linear, cosine]}
     """
-    assert distributions(yaml.safe_load(text), KNOWN) == {
+    assert parse_space(yaml.safe_load(text), KNOWN) == {
         "model.learning_rate": FloatDistribution(1e-5, 1e-4, log=True),  # which YAML reads as texts
         "trainer.max_epochs": IntDistribution(1, 5),
         "data.batch_size": CategoricalDistribution([8, 16]),
         "model.schedule": CategoricalDistribution(["linear", "cosine"]),
     }
-    assert set(distributions(DEFAULT_SPACE, KNOWN)) == set(DEFAULT_SPACE)
+    assert set(parse_space(DEFAULT_SPACE, KNOWN)) == set(DEFAULT_SPACE)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_every_kind() -> None:
 )
 def test_what_is_wrong_is_said(space: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
-        distributions(space, KNOWN)
+        parse_space(space, KNOWN)
 
 
 def test_dotted_keys_and_sections() -> None:
     values = {"model.learning_rate": 3e-05, "model.peft.init_args.r": 8, "seed_everything": 1}
     sections = {"model": {"learning_rate": 3e-05, "peft": {"init_args": {"r": 8}}}, "seed_everything": 1}
-    assert nested(values) == sections
-    assert set(values) < set(dotted(sections))
-    assert yaml.safe_load(as_yaml(values)) == sections
+    assert nest_keys(values) == sections
+    assert set(values) < set(dotted_keys(sections))
+    assert yaml.safe_load(settings_to_yaml(values)) == sections

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from glue_lit.engine.suite_plan import names_of, plan
+from glue_lit.engine.suite_plan import model_names, plan_suite
 from glue_lit.errors import UsageError
 
 
@@ -13,7 +13,7 @@ def planned(folder: Path, **settings: Any) -> Any:
         "tasks": ["cola", "rte", "mnli", "qqp"], "seeds": [1, 2], "models": [], "init_from": {}, "arguments": ["--a=1"],
         "recipes": None,
     }  # fmt: skip
-    return plan(folder, **values | settings)
+    return plan_suite(folder, **values | settings)
 
 
 def test_the_longest_first(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_start_is_of_the_same_seed_and_model(tmp_path: Path) -> None:
 
 def test_models_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
     models = ["textattack/roberta-base", "FacebookAI/roberta-base", "bert-base-cased"]
-    assert list(names_of(models).values()) == [
+    assert list(model_names(models).values()) == [
         "textattack--roberta-base",
         "FacebookAI--roberta-base",
         "bert-base-cased",

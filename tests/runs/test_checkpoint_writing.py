@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from glue_lit.errors import RunError
-from glue_lit.runs.checkpoints import AtomicCheckpointIO, read_checkpoint, unfinished
+from glue_lit.runs.checkpoints import AtomicCheckpointIO, read_checkpoint, unfinished_checkpoints
 
 
 def content(**other: Any) -> dict[str, Any]:
@@ -122,8 +122,8 @@ def test_an_error_of_another_kind_leaves_the_old_one_too(file: Path) -> None:
 def test_what_an_end_half_way_leaves_is_found(tmp_path: Path) -> None:
     for name in ("last.ckpt", ".last.ckpt.x1.part", ".best.ckpt.y2.part", ".config.yaml.z3", "epoch=1.ckpt"):
         (tmp_path / name).write_bytes(b"")
-    assert [path.name for path in unfinished(tmp_path)] == [".best.ckpt.y2.part", ".last.ckpt.x1.part"]
-    assert unfinished(tmp_path / "nowhere") == []
+    assert [path.name for path in unfinished_checkpoints(tmp_path)] == [".best.ckpt.y2.part", ".last.ckpt.x1.part"]
+    assert unfinished_checkpoints(tmp_path / "nowhere") == []
 
 
 def test_a_write_that_breaks_off_says_why(tmp_path: Path) -> None:

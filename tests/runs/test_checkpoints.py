@@ -15,8 +15,8 @@ from glue_lit.runs.checkpoints import (
     CHECKPOINT_FORMAT,
     check_model,
     check_task,
-    check_undamaged,
     read_checkpoint,
+    verify_checksums,
 )
 from glue_lit.tasks.glue import get_task
 
@@ -206,12 +206,12 @@ def test_another_model_is_refused() -> None:
 
 
 def test_changed_weights_do_not_pass(file: Path) -> None:
-    check_undamaged(file)
+    verify_checksums(file)
     data = file.read_bytes()
     at = data.index(torch.arange(2048.0).numpy().tobytes()[400:464])
     file.write_bytes(data[:at] + b"\xff" * 64 + data[at + 64 :])
     with pytest.raises(RunError, match="is damaged: its content is not what was written"):
-        check_undamaged(file)
+        verify_checksums(file)
 
 
 def test_a_damaged_pickle_is_not_taken_for_one_with_code(file: Path) -> None:

@@ -19,7 +19,7 @@ from jsonargparse import get_loader
 
 from glue_lit.cli.parser import Parser, add_checkpoints, add_trainer_model_and_data, load_settings
 from glue_lit.errors import UsageError
-from glue_lit.runs.config_values import Text, as_flag, dump_config, keep_texts, read_config, spelled_out
+from glue_lit.runs.config_values import Text, dump_config, read_config, spelled_out, tag_texts, to_flag
 
 DIGITS = st.text("0123456789", min_size=1, max_size=4)
 SIGN = st.sampled_from(["", "+", "-"])
@@ -83,7 +83,7 @@ MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 @example(["2E65", "1e5", "0o7", "=", "<<", "1_0", "12:30:45", "0x1F", "~"])
 def test_what_is_written_is_read_by_every_reader(labels: list[str]) -> None:
     settings = {"data": {"task": labels[0], "custom": {"labels": labels, "positive": labels[-1], "kind": None}}}
-    for text in (dump_config(settings), as_flag(settings), json.dumps(settings, ensure_ascii=True)):
+    for text in (dump_config(settings), to_flag(settings), json.dumps(settings, ensure_ascii=True)):
         if text.startswith("{") and not all(ord(c) < 0x10000 for label in labels for c in label):
             continue  # JSON has two signs for one character, which YAML takes for two
         for name, read in READERS.items():
@@ -148,7 +148,7 @@ def test_sections_by_themselves_and_merged() -> None:
         "class_path": "A",
         "init_args": {"labels": [1, 2]},
     }
-    assert keep_texts(yaml.compose("[1, 2]")) == keep_texts(None) == []
+    assert tag_texts(yaml.compose("[1, 2]")) == tag_texts(None) == []
 
 
 def test_a_tag_is_no_text() -> None:
@@ -186,8 +186,8 @@ def test_through_the_parser(parser: Parser, tmp_path_factory: pytest.TempPathFac
     custom = {"text": labels[0], "label": labels[1], "labels": labels, "label_names": labels, "positive": labels[-1]}
     file = tmp_path_factory.getbasetemp() / "labels.yaml"
     file.write_text(dump_config({"data": {"custom": custom}}), encoding="utf-8")
-    flags = [f"--data.custom.{key}={as_flag(value)}" for key, value in custom.items() if isinstance(value, list)]
-    for arguments in (["fit", f"--config={file}"], ["fit", f"--data.custom={as_flag(custom)}"], ["fit", *flags]):
+    flags = [f"--data.custom.{key}={to_flag(value)}" for key, value in custom.items() if isinstance(value, list)]
+    for arguments in (["fit", f"--config={file}"], ["fit", f"--data.custom={to_flag(custom)}"], ["fit", *flags]):
         found = parser.parse_args(arguments).data.custom
         assert found.labels == found.label_names == labels
         if len(arguments) == 2:

@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from glue_lit.errors import RunError
-from glue_lit.runs.prediction_record import checkpoint_fingerprint, read_record, renew_record, write_record
+from glue_lit.runs.prediction_record import (
+    checkpoint_fingerprint,
+    read_prediction_record,
+    update_prediction_record,
+    write_prediction_record,
+)
 
 
 def archive(path: Path, *contents: bytes) -> Path:
@@ -21,22 +26,22 @@ def test_a_record_says_what_a_file_is_of(tmp_path: Path) -> None:
     best = archive(tmp_path / "best.ckpt", b"weights")
     path = tmp_path / "test.jsonl"
     path.write_text("{}\n")
-    write_record(path, "hub", 1, best, task="cola")
-    record = read_record(path)
+    write_prediction_record(path, "hub", 1, best, task="cola")
+    record = read_prediction_record(path)
     assert record is not None
     assert (record["source"], record["rows"], record["checkpoint"], record["task"]) == ("hub", 1, "best.ckpt", "cola")
     assert record["checkpoint_fingerprint"] == checkpoint_fingerprint(best)
     assert not record["changed"]
     path.write_text("{} \n")
-    record = read_record(path)
+    record = read_prediction_record(path)
     assert record is not None
     assert record["changed"]
-    renew_record(path, temperature=2.0)  # by ourselves
-    record = read_record(path)
+    update_prediction_record(path, temperature=2.0)  # by ourselves
+    record = read_prediction_record(path)
     assert record is not None
     assert not record["changed"]
     assert (record["source"], record["temperature"]) == ("hub", 2.0)
-    renew_record(tmp_path / "of_others.jsonl")
+    update_prediction_record(tmp_path / "of_others.jsonl")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["best.ckpt", "test.jsonl", "test.provenance.json"]
 
 
@@ -46,7 +51,7 @@ def test_no_record(content: str | None, tmp_path: Path) -> None:
     path.write_text("{}\n")
     if content is not None:
         (tmp_path / "test.provenance.json").write_text(content)
-    assert read_record(path) is None
+    assert read_prediction_record(path) is None
 
 
 def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
@@ -63,10 +68,10 @@ def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
     path.write_text("{}\n")
     (tmp_path / "test.provenance.json").mkdir()
     with pytest.raises(RunError, match="Cannot write"):
-        write_record(path, "hub", 1, None)
+        write_prediction_record(path, "hub", 1, None)
     assert json.loads(path.read_text()) == {}
 
 
 def test_a_pipe_in_the_place_of_a_record_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "test.provenance.json")
-    assert read_record(tmp_path / "test.jsonl") is None
+    assert read_prediction_record(tmp_path / "test.jsonl") is None

@@ -8,7 +8,7 @@ import yaml
 from lightning.pytorch import Trainer
 
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.engine.search_space import nested
+from glue_lit.engine.search_space import nest_keys
 from glue_lit.outputs.model_card import model_card
 from glue_lit.runs.recipe import SETTINGS, recipe
 from glue_lit.tasks.glue import TASKS
@@ -53,7 +53,7 @@ def test_what_changes_nothing_is_left_out() -> None:
         for name, parameter in inspect.signature(klass.__init__).parameters.items()
         if name not in OTHERS[section]
     }
-    assert recipe(nested(defaults)) == {
+    assert recipe(nest_keys(defaults)) == {
         "Model": "distilbert-base-uncased",
         "Learning rate": "2e-05",
         "Schedule": "linear",
@@ -111,13 +111,13 @@ SHOWN = {
 
 
 def test_what_was_changed_is_shown() -> None:
-    assert recipe(nested(CHANGED)) == SHOWN
+    assert recipe(nest_keys(CHANGED)) == SHOWN
     tokens = {"data": {"tokens_per_batch": 4096, "batch_size": 16}}
     assert recipe(tokens) == {"Batch size per device": "4,096 tokens"}
 
 
 def test_the_model_card_has_all_of_it() -> None:
-    record = {"model": "bert", "epochs": 3, "steps": 1500, "device": {"processes": 4}, "config": nested(CHANGED)}
+    record = {"model": "bert", "epochs": 3, "steps": 1500, "device": {"processes": 4}, "config": nest_keys(CHANGED)}
     front, _, body = model_card(TASKS["mrpc"], 128, record, {}).removeprefix("---\n").partition("\n---\n")
     assert yaml.safe_load(front)["library_name"] == "transformers"
     table = body.split("## Recipe\n| setting | value |\n|---|---|\n")[1].split("\n\n")[0]

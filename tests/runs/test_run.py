@@ -18,13 +18,13 @@ from glue_lit.runs.locks import check_unlocked, is_locked, lock_run
 from glue_lit.runs.run import (
     LOGS,
     Run,
-    best_of,
+    best_checkpoint,
     claim_version,
     find_runs,
     newest_run,
     open_run,
-    run_of,
-    run_of_job,
+    run_of_checkpoint,
+    run_of_slurm_job,
     version_of,
 )
 
@@ -128,11 +128,11 @@ def test_open_run(logs: Path, make_run: MakeRun) -> None:
 
 def test_run_of_a_checkpoint(logs: Path, make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run("cola", 0, "best.ckpt")
-    assert run_of(folder / "checkpoints/best.ckpt") == Run(tmp_path / folder)
-    assert run_of(tmp_path / folder / "checkpoints/best.ckpt") == Run(tmp_path / folder)
-    assert run_of(folder / "best.ckpt") is None
+    assert run_of_checkpoint(folder / "checkpoints/best.ckpt") == Run(tmp_path / folder)
+    assert run_of_checkpoint(tmp_path / folder / "checkpoints/best.ckpt") == Run(tmp_path / folder)
+    assert run_of_checkpoint(folder / "best.ckpt") is None
     (tmp_path / "checkpoints").mkdir()
-    assert run_of(tmp_path / "checkpoints/best.ckpt") is None  # no configuration beside that folder
+    assert run_of_checkpoint(tmp_path / "checkpoints/best.ckpt") is None  # no configuration beside that folder
 
 
 def test_run_of_a_checkpoint_in_the_working_directory(
@@ -140,7 +140,7 @@ def test_run_of_a_checkpoint_in_the_working_directory(
 ) -> None:
     folder = tmp_path / make_run("cola", 0, "best.ckpt")
     monkeypatch.chdir(folder / "checkpoints")
-    assert run_of(Path("best.ckpt")) == Run(folder)
+    assert run_of_checkpoint(Path("best.ckpt")) == Run(folder)
 
 
 @pytest.mark.parametrize(
@@ -207,10 +207,10 @@ def test_the_run_of_a_job_is_its_newest_with_a_last_checkpoint(logs: Path, make_
     make_run("cola", 4, "last.ckpt")  # of no job
     (make_run("cola", 5, "last.ckpt") / "slurm_job").write_bytes(b"\xff")
     other = of_job(6, "4711", "last.ckpt", command=("fit", "--seed_everything", "1"))
-    assert run_of_job(logs, "4711", ["fit"]) == Run(wanted)
-    assert run_of_job(logs, "4711", ["fit", "--seed_everything", "1"]) == Run(other)
-    assert run_of_job(logs, "471", ["fit"]) is None
-    assert run_of_job(logs / "nowhere", "4711", ["fit"]) is None
+    assert run_of_slurm_job(logs, "4711", ["fit"]) == Run(wanted)
+    assert run_of_slurm_job(logs, "4711", ["fit", "--seed_everything", "1"]) == Run(other)
+    assert run_of_slurm_job(logs, "471", ["fit"]) is None
+    assert run_of_slurm_job(logs / "nowhere", "4711", ["fit"]) is None
 
 
 # ---------------------------------------------------------------- locking
@@ -379,17 +379,17 @@ def test_a_task_is_a_name_and_no_pattern(task: str, make_run: MakeRun, logs: Pat
 def test_the_best_of_a_run_or_the_file_itself(make_run: MakeRun) -> None:
     run = Path(make_run("mnli", 0))
     (run / "checkpoints" / "best.ckpt").write_bytes(b"x")
-    assert best_of(str(run)) == run / "checkpoints" / "best.ckpt"
+    assert best_checkpoint(str(run)) == run / "checkpoints" / "best.ckpt"
     (run / "handed_on.ckpt").write_bytes(b"x")
-    assert best_of(str(run / "handed_on.ckpt")) == run / "handed_on.ckpt"
+    assert best_checkpoint(str(run / "handed_on.ckpt")) == run / "handed_on.ckpt"
     for wrong in (str(run / "checkpoints"), str(run)[:-1]):
         with pytest.raises(RunError, match=r"model\.init_from: '.*' is neither a run directory .* nor a checkpoint\."):
-            best_of(wrong)
+            best_checkpoint(wrong)
     with pytest.raises(RunError, match=r"Did you mean 'lightning_logs/mnli/version_0'\?"):
-        best_of("lightning_logs/mnli/version_")
+        best_checkpoint("lightning_logs/mnli/version_")
     (run / "checkpoints" / "best.ckpt").unlink()
     with pytest.raises(RunError, match=r"has no checkpoint best\.ckpt"):
-        best_of(str(run))
+        best_checkpoint(str(run))
 
 
 def test_predictions_of_another_task_are_called_after_it(make_run: MakeRun) -> None:

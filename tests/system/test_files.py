@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from glue_lit.errors import RunError
-from glue_lit.system.files import write_metrics, write_text
+from glue_lit.system.files import write_json, write_text
 
 
 def test_text_is_written_as_it_is(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_an_undefined_metric_is_null(tmp_path: Path) -> None:
         "label": "ü",
         "none": None,
     }
-    write_metrics(file, values)
+    write_json(file, values)
 
     def no_constant(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
@@ -74,7 +74,7 @@ def test_an_undefined_metric_is_null(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-300, 0.8912345678901234])
 def test_figures_keep_all_their_digits(tmp_path: Path, value: float) -> None:
-    write_metrics(tmp_path / "m.json", {"x": value})
+    write_json(tmp_path / "m.json", {"x": value})
     assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["x"] == value
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.data.sources import open_split
 from glue_lit.errors import DivergenceError, UsageError
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.system.precisions import NAMES, check_precision
 from glue_lit.tasks.glue import get_task
 from glue_lit.training.averaging import EVERY
@@ -45,7 +45,7 @@ class Gradients(Callback):
 
 @pytest.fixture(autouse=True)
 def quiet() -> None:
-    hush()
+    filter_warnings()
 
 
 def trainer(precision: str, *callbacks: Callback, **options: Any) -> Trainer:

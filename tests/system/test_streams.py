@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from glue_lit.system.streams import print_anything, takes_all
+from glue_lit.system.streams import escape_unencodable, is_utf8
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -45,9 +45,9 @@ def test_what_a_terminal_lacks_is_written_as_its_code(monkeypatch: pytest.Monkey
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", stream)
-    print_anything()
+    escape_unencodable()
     print("größe 日", end="", flush=True)
     assert raw.getvalue() == "größe ".encode("latin-1") + b"\\u65e5"
-    assert not takes_all(stream)
-    assert takes_all(io.TextIOWrapper(io.BytesIO(), encoding="UTF-8"))
-    assert takes_all(io.StringIO())  # a text that is never encoded
+    assert not is_utf8(stream)
+    assert is_utf8(io.TextIOWrapper(io.BytesIO(), encoding="UTF-8"))
+    assert is_utf8(io.StringIO())  # a text that is never encoded

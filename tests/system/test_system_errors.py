@@ -21,7 +21,7 @@ from command_line import glue_lit
 from glue_lit.cli.parser import Parser
 from glue_lit.errors import GlueLitError
 from glue_lit.runs.checkpoints import read_checkpoint
-from glue_lit.system.system_errors import check_memory_limit, refusal
+from glue_lit.system.system_errors import check_memory_limit, explain_system_error
 
 
 def fit(tiny_model: Path, *more: str) -> list[str]:
@@ -83,18 +83,18 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     ],
 )  # fmt: skip
 def test_it_says_what_and_what_to_do(error: Exception, message: str) -> None:
-    assert message in (refusal(error) or "")
+    assert message in (explain_system_error(error) or "")
 
 
 def test_the_first_error_counts_not_that_of_cleaning_up() -> None:
     later = RuntimeError("Please call `iter(combined_loader)` first.")
     later.__context__ = OSError(errno.ENOSPC, "x")
-    assert "No space left" in (refusal(later) or "")
+    assert "No space left" in (explain_system_error(later) or "")
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError("disk full"), FileNotFoundError(errno.ENOENT, "x", "y")])
 def test_anything_else_is_none(error: Exception) -> None:
-    assert refusal(error) is None
+    assert explain_system_error(error) is None
 
 
 # ---------------------------------------------------------------- real limits

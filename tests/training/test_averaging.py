@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, Trainer
 
 from glue_lit import BestCheckpoint, GLUEDataModule, SequenceClassifier
 from glue_lit.runs.checkpoints import read_checkpoint
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.averaging import EVERY, WeightAverage
 
 DECAY = 0.95
@@ -43,7 +43,7 @@ def averaged(weights: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(autouse=True)
 def quiet() -> None:
-    hush()
+    filter_warnings()
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fitted(place: Path, tiny_model: Path) -> tuple[Steps, SequenceClassifier, GLUEDataModule, Trainer]:
-    hush()
+    filter_warnings()
     steps, best = Steps(), BestCheckpoint(monitor="val/loss")
     best.dirpath = str(place)
     data = GLUEDataModule(

@@ -37,9 +37,9 @@ def new_fit(folder: Path, tiny_model: Path, *callbacks: Any) -> Any:
 def main(folder: Path, tiny_model: Path) -> None:
     from small_fit import CutError, SaveAndCut
 
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
-    hush()
+    filter_warnings()
     whole, expected = new_fit(folder, tiny_model)
     whole.run()
     path = folder / "cut.ckpt"

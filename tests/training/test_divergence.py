@@ -13,7 +13,7 @@ from torch import Tensor
 
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.errors import DivergenceError
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.divergence import DivergenceGuard, NonFinite
 
 RATE = 1e-3
@@ -22,7 +22,7 @@ Spoil = Callable[[SequenceClassifier], None]
 
 @pytest.fixture(autouse=True)
 def quiet() -> None:
-    hush()
+    filter_warnings()
 
 
 # ---------------------------------------------------------------- the guard alone

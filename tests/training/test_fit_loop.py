@@ -11,12 +11,12 @@ from lightning.pytorch.callbacks import EarlyStopping
 from small_fit import SEED, Clock, CutError, Fit, SaveAndCut
 
 from glue_lit import LastCheckpoint
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 
 
 @pytest.fixture(autouse=True)
 def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    hush()
+    filter_warnings()
     monkeypatch.setenv("PL_GLOBAL_SEED", str(SEED))
 
 

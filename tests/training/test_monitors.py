@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 
 from glue_lit import BestCheckpoint, GLUEDataModule, SequenceClassifier
 from glue_lit.errors import UsageError
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.tasks.glue import get_task
 from glue_lit.training.monitors import check_monitors
 
@@ -60,7 +60,7 @@ class Logs(SequenceClassifier):
 
 
 def test_from_python(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hush()
+    filter_warnings()
 
     def read(_: Any) -> None:
         raise RuntimeError("data were read")

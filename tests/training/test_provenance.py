@@ -8,7 +8,7 @@ import pytest
 from lightning.pytorch import Trainer
 
 from glue_lit import GLUEDataModule, __version__
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.provenance import data_fingerprint, device, git_revision, versions
 
 
@@ -93,7 +93,7 @@ def test_versions_of_all_that_a_score_can_depend_on() -> None:
 
 
 def test_what_the_run_computed_on() -> None:
-    hush()
+    filter_warnings()
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     found = device(trainer)
     assert (found["type"], found["processes"], found["precision"]) == ("cpu", 1, "32-true")

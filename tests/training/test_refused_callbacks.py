@@ -18,7 +18,7 @@ from glue_lit.cli.parser import Parser, add_checkpoints, add_trainer_model_and_d
 from glue_lit.data.accumulation import planned_steps
 from glue_lit.errors import UsageError
 from glue_lit.runs.recipe import recipe
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.refused_callbacks import REFUSED
 
 SEED = 3
@@ -105,7 +105,7 @@ class Rates(Callback):
 
 @pytest.fixture(autouse=True)
 def seeded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    hush()
+    filter_warnings()
     monkeypatch.setenv("PL_GLOBAL_SEED", str(SEED))
     monkeypatch.chdir(tmp_path)
 
@@ -137,7 +137,7 @@ def test_every_callback_of_lightning_is_in_one_of_the_two_tables() -> None:
 
 @pytest.fixture(scope="module")
 def plain(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
-    hush()
+    filter_warnings()
     os.environ["PL_GLOBAL_SEED"] = str(SEED)
     return weights(fit(tiny_model, tmp_path_factory.mktemp("plain")))
 

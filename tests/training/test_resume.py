@@ -14,14 +14,14 @@ from tiny_architectures import tiny_folder
 
 from glue_lit import LastCheckpoint
 from glue_lit.errors import RunError
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.position import Position
 from glue_lit.training.resume import batch_seed, fit_progress, not_restored
 
 
 @pytest.fixture(autouse=True)
 def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    hush()
+    filter_warnings()
     monkeypatch.setenv("PL_GLOBAL_SEED", str(SEED))
 
 

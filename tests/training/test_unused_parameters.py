@@ -44,9 +44,9 @@ def main(folder: Path, kinds: list[str]) -> None:
     """Train each on two processes, a part and then the whole; keep what became of the weights."""
     import torch
 
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
-    hush()
+    filter_warnings()
     rank = int(os.environ["LOCAL_RANK"])
     for kind in kinds:
         path = folder / f"{kind}.ckpt"
@@ -96,9 +96,9 @@ def checked(folder: Path, kinds: list[str]) -> None:
 
 @pytest.fixture(autouse=True)
 def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
-    hush()
+    filter_warnings()
     monkeypatch.setenv("PL_GLOBAL_SEED", "3")
 
 

@@ -20,10 +20,10 @@ from glue_lit.data.custom_source import complete_task
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.engine.job_progress import JobProgress
 from glue_lit.errors import UsageError, did_you_mean
-from glue_lit.runs.checkpoints import check_undamaged, read_checkpoint
+from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
 from glue_lit.runs.config_file import check_config, config_files, where_set
-from glue_lit.runs.config_values import as_texts
-from glue_lit.runs.run import LOGS, Run, best_of, run_of
+from glue_lit.runs.config_values import mark_texts
+from glue_lit.runs.run import LOGS, Run, best_checkpoint, run_of_checkpoint
 from glue_lit.system.environment import job_folder, local_rank
 from glue_lit.system.hardware import fast_precision
 from glue_lit.system.precisions import check_eps, check_precision
@@ -159,7 +159,7 @@ class ConfiguredCLI(LightningCLI):
         custom = custom_of(config["data.custom"].as_dict())
         if custom.text_columns:
             custom = complete_task(config["data.task"], custom, config["data.source"])
-            config["model.custom"] = as_texts(custom.settings())
+            config["model.custom"] = mark_texts(custom.settings())
             config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
         if config["trainer.precision"] is None and not config.get("trainer.plugins"):
             # A run whose files name no precision was trained in the Trainer's own default.
@@ -183,10 +183,10 @@ class ConfiguredCLI(LightningCLI):
         Raises:
             UsageError: Another model was asked for as well.
         """
-        file = best_of(config["model.init_from"])
+        file = best_checkpoint(config["model.init_from"])
         self.origin = read_checkpoint(file)
         if local_rank() == 0:
-            check_undamaged(file)
+            verify_checksums(file)
         name = self.origin["hyper_parameters"]["name_or_path"]
         asked = setting(sys.argv[1:], "model.name_or_path")
         if asked is not None and config["model.name_or_path"] != name:
@@ -202,7 +202,7 @@ class ConfiguredCLI(LightningCLI):
         config = self.config_init[self.subcommand]
         self.best = config["checkpoint"]
         trainer = config["trainer"]
-        run = run_of(self._checkpoint) if self._checkpoint is not None else None
+        run = run_of_checkpoint(self._checkpoint) if self._checkpoint is not None else None
         given = allowed_callbacks(trainer.get("callbacks"), self.subcommand == "fit")
         callbacks = [*given, self.watch, EvaluationSignals(self.stop)]
         if self.subcommand != "fit":

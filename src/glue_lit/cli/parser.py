@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from glue_lit.cli.parse_errors import explain, unmade
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
-from glue_lit.runs.config_values import Text, as_texts, dump_config, keep_texts, of_environment, spelled_out
+from glue_lit.runs.config_values import Text, dump_config, mark_texts, of_environment, spelled_out, tag_texts
 from glue_lit.tasks.custom import custom_of
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint
 from glue_lit.training.classifier import SequenceClassifier
@@ -35,7 +35,7 @@ def load_settings(text: str) -> Any:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return read(text)
-    paths = keep_texts(root)
+    paths = tag_texts(root)
     if not paths:
         return read(text)
     values = read(yaml.serialize(root, allow_unicode=True))
@@ -128,4 +128,4 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
 def _settings(custom: Any) -> dict[str, Any] | None:
     """The settings of a task of the user's own as plain values; nothing if there is none."""
     values = custom.as_dict() if hasattr(custom, "as_dict") else custom_of(custom).settings()
-    return as_texts(values) if custom_of(values).text_columns else None
+    return mark_texts(values) if custom_of(values).text_columns else None

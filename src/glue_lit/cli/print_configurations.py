@@ -17,13 +17,13 @@ from glue_lit.system.system_errors import check_memory_limit
 
 def main() -> None:
     """Answer; ends with 1 and what is wrong where `fit` would not take one of them."""
-    from glue_lit.system.library_warnings import hush
+    from glue_lit.system.library_warnings import filter_warnings
 
     try:
         check_memory_limit()
     except GlueLitError as error:
         sys.exit(f"glue-lit: error: {error}")
-    hush()
+    filter_warnings()
     gc.disable()  # as `__main__` does; it ends before there is anything to collect
     from glue_lit.cli.trainer_commands import GlueLitCLI
 

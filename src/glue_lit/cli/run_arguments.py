@@ -13,8 +13,8 @@ from pathlib import Path
 
 from glue_lit.errors import RunError, UsageError
 from glue_lit.runs.config_file import config_files, find_key
-from glue_lit.runs.config_values import as_flag
-from glue_lit.runs.run import LOGS, Run, newest_run, open_run, run_of, run_of_job
+from glue_lit.runs.config_values import to_flag
+from glue_lit.runs.run import LOGS, Run, newest_run, open_run, run_of_checkpoint, run_of_slurm_job
 from glue_lit.system.console import say
 from glue_lit.system.environment import is_slurm_restart, setting_variable, slurm_job
 from glue_lit.tasks.glue import TASKS
@@ -98,7 +98,7 @@ def locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run |
         file = Path(wanted)
         if not file.is_file():
             raise RunError(f"--ckpt_path: there is no file {wanted!r}. Allowed: best, last, or a .ckpt file.")
-        return (open_run(Path(run_given)) if run_given is not None else run_of(file)), file
+        return (open_run(Path(run_given)) if run_given is not None else run_of_checkpoint(file)), file
     if run_given is not None:
         run = open_run(Path(run_given))
     else:
@@ -111,7 +111,7 @@ def _requeued(command: list[str], others: list[str]) -> Run | None:
     """The run that this SLURM job had begun before it was requeued, to be continued by the same command."""
     if (job := slurm_job()) is None or not is_slurm_restart():
         return None
-    run = run_of_job(Path(_of_place(others, "trainer.default_root_dir") or ".") / LOGS, job, command)
+    run = run_of_slurm_job(Path(_of_place(others, "trainer.default_root_dir") or ".") / LOGS, job, command)
     if run is not None:
         say(f"SLURM has restarted job {job}: going on with {run.path}.")
     return run
@@ -119,19 +119,19 @@ def _requeued(command: list[str], others: list[str]) -> Run | None:
 
 def _readable(run: Run, last: Path) -> Path:
     """The last checkpoint, or the best one where the last is not whole; the user is told."""
-    from glue_lit.runs.checkpoints import check_undamaged, read_checkpoint, unfinished
+    from glue_lit.runs.checkpoints import read_checkpoint, unfinished_checkpoints, verify_checksums
 
-    if unfinished(run.checkpoints):
+    if unfinished_checkpoints(run.checkpoints):
         say("The run ended while a checkpoint was being written; that one is left out.")
     try:
         read_checkpoint(last)
-        check_undamaged(last)
+        verify_checksums(last)
     except RunError as error:
         best = run.checkpoints / "best.ckpt"
         if not best.is_file():
             raise
         read_checkpoint(best)
-        check_undamaged(best)
+        verify_checksums(best)
         say(f"{error} Going on from {best} instead.")
         return best
     return last
@@ -190,6 +190,6 @@ def _from_checkpoint(file: Path) -> list[str]:
         flags += [f"--{section}.{name}={values[name]}" for name in names if values.get(name) is not None]
     custom = (saved.get("hyper_parameters") or {}).get("custom") or {}
     if known := {name: value for name, value in custom.items() if value is not None}:
-        flags.append(f"--data.custom={as_flag(known)}")
+        flags.append(f"--data.custom={to_flag(known)}")
     precision = saved["glue_lit"].get("precision") if "glue_lit" in saved else None
     return flags if precision is None else [*flags, f"--trainer.precision={precision}"]

@@ -28,13 +28,13 @@ from glue_lit.encoder.build import check_tokens
 from glue_lit.encoder.limits import MIXED, check_precision_of, why_not_mixed
 from glue_lit.engine.job_progress import end_with_driver
 from glue_lit.errors import RunError, Stopped, UsageError
-from glue_lit.runs.checkpoints import check_model, check_task, check_undamaged, read_checkpoint
-from glue_lit.runs.run import run_of
+from glue_lit.runs.checkpoints import check_model, check_task, read_checkpoint, verify_checksums
+from glue_lit.runs.run import run_of_checkpoint
 from glue_lit.system.console import json_asked, json_document, say
 from glue_lit.system.environment import local_rank
-from glue_lit.system.files import write_metrics
+from glue_lit.system.files import write_json
 from glue_lit.system.hardware import keep_freed_memory
-from glue_lit.system.library_warnings import quiet_loggers
+from glue_lit.system.library_warnings import quiet_lightning
 from glue_lit.system.run_log import begin_log
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.callbacks.early_stopping import how_ended
@@ -58,7 +58,7 @@ class GlueLitCLI(ConfiguredCLI):
         if self._checkpoint is not None:
             saved = read_checkpoint(self._checkpoint)
             if local_rank() == 0:
-                check_undamaged(self._checkpoint)
+                verify_checksums(self._checkpoint)
             check_task(self._checkpoint, saved, self.datamodule.task)
             check_model(self._checkpoint, saved, self.model.hparams["name_or_path"])
             self.datamodule.use_checkpoint(saved)
@@ -145,10 +145,10 @@ class GlueLitCLI(ConfiguredCLI):
         saved = read_checkpoint(best)
         task: TaskSpec = self.datamodule.task
         record: dict[str, Any] = {"metrics": self.model.scores}
-        if (run := run_of(best)) is not None:
+        if (run := run_of_checkpoint(best)) is not None:
             record = {"seed": self._setting("seed_everything"), "monitor": self.best.monitor}
             record |= run_record(run, self.trainer, self.model, self.datamodule, saved, self.speed)
-            write_metrics(run.metrics, record)
+            write_json(run.metrics, record)
         intervals = score_intervals(task, self.pages.predicted)
         places = {"run": run and str(run.path.absolute()), "checkpoint": str(best.absolute())}
         self._give({**places, **record, "intervals": intervals})
@@ -240,7 +240,7 @@ class GlueLitCLI(ConfiguredCLI):
 
 def main() -> None:
     """Run one of the trainer's commands on ``sys.argv``."""
-    quiet_loggers()
+    quiet_lightning()
     if sys.argv[1] == "fit":
         begin_log(sys.argv[1:])
     die_with_parent()

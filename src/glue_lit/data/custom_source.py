@@ -14,7 +14,7 @@ from glue_lit.data.label_texts import label_of
 from glue_lit.data.rows import HELD_OUT, Rows, Split
 from glue_lit.data.tables import FORMATS, SPLIT_NAMES, Table, open_table
 from glue_lit.errors import DataError, UsageError
-from glue_lit.system.untrusted_text import Value, id_of
+from glue_lit.system.untrusted_text import Value, id_as_text
 from glue_lit.tasks.custom import CustomTask, check_name
 from glue_lit.tasks.glue import TaskSpec
 
@@ -215,7 +215,7 @@ def _read(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) 
             column.append(_text(value, name, table, number))
         labels.append(label_of(values[len(texts)]) if has_labels else None)
         if custom.id:
-            ids.append(id_of(values[-1]))
+            ids.append(id_as_text(values[-1]))
         places.append(number)
     labelled = Labelled(labels, places, table.place)
     if needs_labels:

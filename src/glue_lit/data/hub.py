@@ -13,7 +13,7 @@ from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.tables import SPLIT_NAMES, Table
 from glue_lit.encoder.pretrained import unwritable_cache, waiting_for_hub
 from glue_lit.errors import DataError
-from glue_lit.system.system_errors import refusal
+from glue_lit.system.system_errors import explain_system_error
 from glue_lit.system.untrusted_text import Value
 from glue_lit.tasks.glue import TaskSpec
 
@@ -66,7 +66,7 @@ def _load(what: str, advice: str, *args: Any, **options: Any) -> Any:
             return datasets.load_dataset(*args, **options)
     except Exception as error:  # datasets raises a dozen kinds, down to httpx's: none means more to the user
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        if (refused := refusal(error)) is not None:
+        if (refused := explain_system_error(error)) is not None:
             raise DataError(f"data.source hub: could not load {what}: {refused}") from error
         if (unwritable := unwritable_cache()) is not None:
             raise DataError(f"data.source hub: could not load {what}: {reason}. {unwritable}") from error

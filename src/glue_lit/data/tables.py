@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from glue_lit.data.class_labels import ClassNames, name_of_class, names_in_schema
 from glue_lit.errors import DataError, did_you_mean
-from glue_lit.system.untrusted_text import Value, json_object, lines_of, plain
+from glue_lit.system.untrusted_text import Value, parse_json_object, plain_value, read_lines
 
 # What the splits are called, in files and on the Hub.
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
@@ -71,7 +71,7 @@ class Table(ABC):
         self.class_names = {name: names for name, names in self.class_names.items() if name != column}
 
     def _value(self, value: Any, column: str, place: str) -> Value:
-        return plain(name_of_class(value, self.class_names.get(column)), column, place)
+        return plain_value(name_of_class(value, self.class_names.get(column)), column, place)
 
     def fingerprint(self) -> str:
         """Changes whenever the content does.
@@ -99,7 +99,7 @@ class _Separated(Table):
     """CSV as RFC 4180 has it (quotes, line breaks within them); TSV as GLUE has it, where a quote is text."""
 
     def _read_columns(self) -> tuple[str, ...]:
-        first = next(lines_of(self.path), None)
+        first = next(read_lines(self.path), None)
         if first is None:
             raise self._empty()
         self._quotes = self.path.suffix.lower() != ".tsv"
@@ -111,7 +111,7 @@ class _Separated(Table):
 
     def _reader(self) -> Any:
         csv.field_size_limit(_LONGEST_FIELD)
-        lines = (line for _, line in lines_of(self.path))
+        lines = (line for _, line in read_lines(self.path))
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._quotes else csv.QUOTE_NONE
         return csv.reader(lines, delimiter=self.separator, quoting=quoting, strict=True)
 
@@ -164,13 +164,13 @@ class _JsonLines(Table):
         return tuple(dict.fromkeys(key for values in first for key in values))
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, line in lines_of(self.path):
+        for number, line in read_lines(self.path):
             if line.strip():
-                yield number, json_object(line, self.place(number))
+                yield number, parse_json_object(line, self.place(number))
 
     def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
         for number, values in self._objects():
-            yield number, tuple(plain(values.get(column), column, self.place(number)) for column in columns)
+            yield number, tuple(plain_value(values.get(column), column, self.place(number)) for column in columns)
 
 
 class _Parquet(Table):

@@ -8,7 +8,7 @@ from pathlib import Path
 from glue_lit.data.rows import Places, Rows
 from glue_lit.data.tables import FORMATS, open_table
 from glue_lit.errors import DataError
-from glue_lit.system.untrusted_text import Value, id_of, json_object, lines_of, plain, text_of
+from glue_lit.system.untrusted_text import Value, decode_utf8, id_as_text, parse_json_object, plain_value, read_lines
 from glue_lit.tasks.glue import TaskSpec
 
 Texts = tuple[str, ...]
@@ -33,7 +33,7 @@ class Standing:
     def add(self, number: int, value: Value = None) -> None:
         """Note the next row."""
         self._numbers.append(number)
-        self._ids.append(id_of(value))
+        self._ids.append(id_as_text(value))
 
     def take(self, count: int) -> Places:
         """Where the next ``count`` texts stand."""
@@ -60,7 +60,7 @@ def file_texts(path: Path, columns: Sequence[str], task: TaskSpec, standing: Sta
     if path.is_file() and suffix not in (".txt", *FORMATS):
         raise DataError(f"{path}: its name ends with {suffix!r}. Allowed: {', '.join((*FORMATS, '.txt'))}.")
     if path.is_file() and suffix == ".txt":
-        for number, line in lines_of(path):
+        for number, line in read_lines(path):
             standing.add(number)
             yield plain_texts(line, columns, task, f"{path}, line {number}")
         return
@@ -93,7 +93,7 @@ def stdin_texts(lines: Iterable[bytes], columns: Sequence[str], task: TaskSpec) 
     for number, raw in enumerate(lines, start=1):
         place = f"standard input, line {number}"
         yield line_texts(
-            text_of(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw, place), columns, task, place
+            decode_utf8(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw, place), columns, task, place
         )
 
 
@@ -105,10 +105,10 @@ def line_texts(line: str, columns: Sequence[str], task: TaskSpec, place: str) ->
     """
     if line.lstrip().startswith("{"):
         try:
-            values = json_object(line, place)
+            values = parse_json_object(line, place)
         except DataError as error:
             raise DataError(f"{error} A line that begins with {{ is taken for JSON.") from None
-        return _texts([plain(values.get(column), column, place) for column in columns], columns, place)
+        return _texts([plain_value(values.get(column), column, place) for column in columns], columns, place)
     return plain_texts(line, columns, task, place)
 
 

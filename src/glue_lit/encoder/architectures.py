@@ -7,7 +7,7 @@ import torch
 
 from glue_lit.encoder import pretrained
 from glue_lit.errors import ModelError
-from glue_lit.system.system_errors import refusal
+from glue_lit.system.system_errors import explain_system_error
 
 _MODEL = "AutoModelForSequenceClassification"
 
@@ -37,7 +37,7 @@ def empty_model(values: dict[str, Any], hparams: Mapping[str, Any], padding: int
     except ModelError:
         raise
     except Exception as error:  # whatever transformers and torch raise at values that somebody made up
-        if refusal(error) is not None:
+        if explain_system_error(error) is not None:
             raise
         if not trusted and ("trust_remote_code" in str(error) or _has_own_code(values)):
             raise ModelError(

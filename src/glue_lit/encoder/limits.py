@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from glue_lit.errors import GlueLitError, ModelError
-from glue_lit.system.system_errors import refusal
+from glue_lit.system.system_errors import explain_system_error
 
 PAGE = "docs/architectures.md"  # has every architecture with what works
 MIXED = ("bf16-mixed", "16-mixed")
@@ -70,7 +70,7 @@ def own_failure(model: Any, error: Exception) -> ModelError | None:
         model: The Hugging Face model whose forward raised it.
         error: What it raised.
     """
-    if isinstance(error, GlueLitError) or refusal(error) is not None:
+    if isinstance(error, GlueLitError) or explain_system_error(error) is not None:
         return None
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
     weights = next(model.parameters())

@@ -47,7 +47,7 @@ class Executor(Protocol):
         """End all jobs."""
 
 
-class View(Protocol):
+class Display(Protocol):
     """What the user sees."""
 
     def show(self, running: list[tuple[Job, Progress]]) -> None:
@@ -67,7 +67,7 @@ class Driver:
         patience: So many failures of one kind in a row end it.
     """
 
-    def __init__(self, queue: Queue, executor: Executor, view: View, patience: int = 3) -> None:
+    def __init__(self, queue: Queue, executor: Executor, view: Display, patience: int = 3) -> None:
         self.queue = queue
         self.executor = executor
         self.view = view

@@ -10,7 +10,7 @@ from glue_lit.system.files import read_json
 from glue_lit.tasks.glue import TASKS
 
 
-def speeds_of_runs(root: Path) -> dict[tuple[str, str], float]:
+def measured_speeds(root: Path) -> dict[tuple[str, str], float]:
     """Samples a second of finished runs by model and task, and by model alone."""
     found: dict[tuple[str, str], float] = {}
     places = [root / LOGS, *(root / LOGS).glob(f"suite/*/*/*/*/{LOGS}")]
@@ -25,14 +25,14 @@ def speeds_of_runs(root: Path) -> dict[tuple[str, str], float]:
     return found
 
 
-def estimates(trainings: Mapping[tuple[str, str], Any], root: Path) -> dict[tuple[str, str], float | None]:
+def estimate_seconds(trainings: Mapping[tuple[str, str], Any], root: Path) -> dict[tuple[str, str], float | None]:
     """Seconds that trainings may take; nothing where no run tells a speed.
 
     Args:
         trainings: Their configurations by model and task.
         root: Where runs are looked for.
     """
-    if not (speeds := speeds_of_runs(root)):
+    if not (speeds := measured_speeds(root)):
         return {}
     return {(model, task): _estimate(task, settings, speeds) for (model, task), settings in trainings.items()}
 

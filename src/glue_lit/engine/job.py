@@ -12,7 +12,7 @@ from typing import Any, Literal
 from glue_lit.errors import RunError
 from glue_lit.runs.locks import lock_run
 from glue_lit.runs.run import LOGS, Run, find_runs
-from glue_lit.system.files import read_json, write_metrics
+from glue_lit.system.files import read_json, write_json
 
 _OUTPUT, _PROGRESS, _OUTCOME, _STOP = "output.log", "progress.json", "outcome.json", "stop"
 State = Literal["finished", "failed", "pruned", "stopped"]
@@ -106,7 +106,7 @@ class Job:
 
     def keep(self, outcome: Outcome) -> None:
         """Write down how it has ended, if not by a result."""
-        write_metrics(self.folder / _OUTCOME, {"state": outcome.state, "error": outcome.error})
+        write_json(self.folder / _OUTCOME, {"state": outcome.state, "error": outcome.error})
 
     def progress(self) -> Progress:
         """How far it has come, as its process last said."""
@@ -184,7 +184,7 @@ def _last_words(output: Path) -> str:
     return text[:500]
 
 
-def claim(folder: Path, what: str) -> int | None:
+def lock_folder(folder: Path, what: str) -> int | None:
     """Keep other drivers out of a folder until the handle is closed or this process ends.
 
     Args:

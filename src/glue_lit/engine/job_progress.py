@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from glue_lit.data.accumulation import planned_steps
 from glue_lit.engine.job import Job
 from glue_lit.system.environment import job_folder, local_rank
-from glue_lit.system.files import write_metrics
+from glue_lit.system.files import write_json
 
 _EVERY = 1.0  # seconds
 _LEFT = 60.0  # seconds for the last checkpoint of a job whose driver is gone
@@ -64,7 +64,7 @@ class JobProgress(Callback):
         self._written = time.monotonic()
         if trainer.is_global_zero:
             steps = planned_steps(trainer)
-            write_metrics(
+            write_json(
                 self._file,
                 {
                     "step": trainer.global_step,

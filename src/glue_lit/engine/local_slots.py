@@ -47,7 +47,7 @@ class LocalSlots:
             )
         self._gpus = [gpus[slot * each : (slot + 1) * each] for slot in range(self.slots)] if each else []
         self._has_gpus = bool(gpus)
-        self._threads = cpus_per_job or most_threads(max(1, cores() // self.slots))
+        self._threads = cpus_per_job or limit_threads(max(1, usable_cores() // self.slots))
         self._children: list[_Child] = []
 
     @property
@@ -61,7 +61,7 @@ class LocalSlots:
         environment = {"OMP_NUM_THREADS": str(self._threads)}
         if self._has_gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus[slot]) if self._gpus else ""
-        process, output = spawn(job, environment)
+        process, output = start_process(job, environment)
         self._children.append(_Child(job, slot, process, output))
 
     def ended(self) -> list[tuple[Job, int]]:
@@ -92,7 +92,7 @@ class LocalSlots:
         self.ended()
 
 
-def spawn(job: Job, environment: dict[str, str]) -> tuple["subprocess.Popen[bytes]", IO[bytes]]:
+def start_process(job: Job, environment: dict[str, str]) -> tuple["subprocess.Popen[bytes]", IO[bytes]]:
     """Start the process of a job, in a session of its own: a Ctrl-C is for the driver, which then asks it to stop.
 
     Raises:
@@ -127,12 +127,12 @@ def _wait_for_orphan(job: Job) -> None:
         return
 
 
-def cores() -> int:
+def usable_cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def most_threads(share: int) -> int:
+def limit_threads(share: int) -> int:
     """A job's share of the processors, but no more threads than the user allows a process.
 
     On a machine that others use too, threads without a processor of their own wait for each other in circles: a

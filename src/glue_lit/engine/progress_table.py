@@ -17,7 +17,7 @@ Row = tuple[str, ...]
 _EVERY = 1.0  # seconds between two pictures of the table
 
 
-class Board:
+class ProgressTable:
     """A table of the running trainings under what has happened so far.
 
     Args:
@@ -33,7 +33,7 @@ class Board:
         self._shown = 0.0
         self._started: dict[str, tuple[float, float]] = {}  # when a training was first seen, and how far it was
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "ProgressTable":
         """Begin the table, where someone looks on."""
         if self._console.is_terminal:
             self._live.start()

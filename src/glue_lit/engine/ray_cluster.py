@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from glue_lit.engine.job import Job
-from glue_lit.engine.local_slots import spawn
+from glue_lit.engine.local_slots import start_process
 from glue_lit.errors import RunError, UsageError
 
 _EVERY = 0.5  # seconds between two looks at a process
@@ -67,7 +67,7 @@ class RayCluster:
                 f"takes {cpus} and {gpus}. Lower --engine.cpus_per_job or --engine.gpus_per_job."
             )
         self.slots = room if slots is None else slots
-        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(train)
+        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(run_job)
         self._threads = cpus
         self._refs: dict[Any, Job] = {}
 
@@ -116,10 +116,10 @@ def _reach(address: str | None) -> None:
         socket.create_connection((host.rpartition("/")[2], int(port)), timeout=10).close()
 
 
-def train(job: Job, threads: int, directory: str) -> int:
+def run_job(job: Job, threads: int, directory: str) -> int:
     """Run a job's process to its end on the node where this is called; returns its exit status."""
     os.chdir(directory)
-    process, output = spawn(job, {"OMP_NUM_THREADS": str(threads)})
+    process, output = start_process(job, {"OMP_NUM_THREADS": str(threads)})
     with output:
         while process.poll() is None:
             if job.is_to_stop:

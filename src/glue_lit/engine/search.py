@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from glue_lit.engine.job import Job, Outcome, Progress
-from glue_lit.engine.search_space import as_yaml
+from glue_lit.engine.search_space import settings_to_yaml
 from glue_lit.engine.search_storage import open_study
 from glue_lit.errors import RunError, UsageError
 from glue_lit.system.files import write_text
@@ -143,7 +143,7 @@ class Search:
         else:
             return None
         job = self.job(frozen)
-        write_text(job.folder / "trial.yaml", as_yaml(frozen.params))
+        write_text(job.folder / "trial.yaml", settings_to_yaml(frozen.params))
         return job
 
     def report(self, job: Job, progress: Progress) -> bool:

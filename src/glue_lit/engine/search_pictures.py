@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.engine.search import Search
-from glue_lit.system.files import whole_binary, write_text
+from glue_lit.system.files import open_atomic_binary, write_text
 
 
-def draw(search: Search) -> list[Path]:
+def draw_search(search: Search) -> list[Path]:
     """Write the pictures as PNG files and as one page of interactive ones; returns what was written.
 
     A search has none before two trials have finished with different values.
@@ -37,7 +37,7 @@ def _png(search: Search) -> list[Path]:
     ):
         plot(search.study, target_name=search.monitor)
         path = search.folder / f"{name}.png"
-        with whole_binary(path) as file:
+        with open_atomic_binary(path) as file:
             pyplot.gcf().savefig(file, format="png", dpi=150, bbox_inches="tight")
         pyplot.close("all")
         written.append(path)

@@ -6,25 +6,25 @@ from contextlib import suppress
 from typing import Any
 
 from glue_lit.engine.search import Search
-from glue_lit.engine.search_pictures import draw
-from glue_lit.engine.search_space import as_yaml
+from glue_lit.engine.search_pictures import draw_search
+from glue_lit.engine.search_space import settings_to_yaml
 from glue_lit.system.console import duration, print_table, say
-from glue_lit.system.files import whole_file, write_text
+from glue_lit.system.files import open_atomic, write_text
 
 
-def short(keys: Iterable[str]) -> tuple[str, ...]:
+def last_parts(keys: Iterable[str]) -> tuple[str, ...]:
     """The last parts of dotted keys."""
     return tuple(key.rpartition(".")[2] for key in keys)
 
 
-def as_shown(value: Any) -> str:
+def format_setting(value: Any) -> str:
     """A setting as tables show it."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def write_found(search: Search) -> None:
+def write_results(search: Search) -> None:
     """Write trials.csv, best.yaml and the pictures into the search's folder."""
-    with whole_file(search.folder / "trials.csv") as file:
+    with open_atomic(search.folder / "trials.csv") as file:
         columns = ["trial", "state", search.monitor, *search.space, "seconds", "error", "run"]
         table = csv.writer(file, lineterminator="\n")
         table.writerow(columns)
@@ -45,12 +45,12 @@ def write_found(search: Search) -> None:
         f"# The best of {len(search.all())} trials (number {best.number}): {search.monitor} {best.value:.6f}\n"
         "# glue-lit fit --config configs/TASK.yaml --config THIS_FILE\n"
     )
-    write_text(search.folder / "best.yaml", header + as_yaml(best.params))
+    write_text(search.folder / "best.yaml", header + settings_to_yaml(best.params))
     with suppress(ImportError):  # pictures need more packages, and are no reason to fail
-        draw(search)
+        draw_search(search)
 
 
-def as_json(search: Search) -> dict[str, Any]:
+def results_as_json(search: Search) -> dict[str, Any]:
     """What a search has found, for scripts: all trials, and which is the best."""
     trials = []
     for trial in search.all():
@@ -75,7 +75,7 @@ def as_json(search: Search) -> dict[str, Any]:
     }
 
 
-def say_best(search: Search) -> None:
+def print_best(search: Search) -> None:
     """Print the five best trials and where the rest is."""
     done = sorted(
         (t for t in search.all() if t.state.name == "COMPLETE"),
@@ -86,10 +86,10 @@ def say_best(search: Search) -> None:
         say(f"No trial has come to its end; see {search.folder / 'trials.csv'}.")
         return
     rows = [
-        (str(t.number), f"{t.value:.4f}", *(as_shown(t.params.get(key, "")) for key in search.space),
+        (str(t.number), f"{t.value:.4f}", *(format_setting(t.params.get(key, "")) for key in search.space),
          duration(t.duration.total_seconds() if t.duration is not None else None))
         for t in done[:5]
     ]  # fmt: skip
-    print_table("Best trials", ("trial", search.monitor, *short(search.space), "time"), rows)
+    print_table("Best trials", ("trial", search.monitor, *last_parts(search.space), "time"), rows)
     say(f"Best        {search.folder / 'best.yaml'}")
     say(f"All         {search.folder / 'trials.csv'}, study.db (`optuna-dashboard sqlite:///study.db`), pictures.html")

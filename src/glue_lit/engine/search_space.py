@@ -27,7 +27,7 @@ _KINDS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def distributions(space: Mapping[str, Any], known: Sequence[str]) -> dict[str, BaseDistribution]:
+def parse_space(space: Mapping[str, Any], known: Sequence[str]) -> dict[str, BaseDistribution]:
     """The space as Optuna takes it.
 
     Args:
@@ -93,7 +93,7 @@ def _plain_number(value: Any) -> Any:
     return value
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+def nest_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted keys as sections, as a configuration file has them."""
     found: dict[str, Any] = {}
     for key, value in values.items():
@@ -105,17 +105,17 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def dotted(values: Any, prefix: str = "") -> list[str]:
+def dotted_keys(values: Any, prefix: str = "") -> list[str]:
     """Every key of a configuration, dotted, sections included."""
     if not isinstance(values, Mapping):
         return []
     found = []
     for name, value in values.items():
         key = f"{prefix}{name}"
-        found += [key, *dotted(value, f"{key}.")]
+        found += [key, *dotted_keys(value, f"{key}.")]
     return found
 
 
-def as_yaml(values: Mapping[str, Any]) -> str:
+def settings_to_yaml(values: Mapping[str, Any]) -> str:
     """Settings as a configuration file."""
-    return dump_config(nested(values))
+    return dump_config(nest_keys(values))

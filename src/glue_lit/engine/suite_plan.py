@@ -15,7 +15,7 @@ from glue_lit.tasks.glue import get_task
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedJob:
     """A job of a suite.
 
     Attributes:
@@ -33,7 +33,7 @@ class Planned:
     start: str | None = None
 
 
-def plan(
+def plan_suite(
     folder: Path,
     tasks: Sequence[str],
     seeds: Sequence[int],
@@ -41,7 +41,7 @@ def plan(
     init_from: Mapping[str, str],
     arguments: Sequence[str],
     recipes: str | None,
-) -> list[Planned]:
+) -> list[PlannedJob]:
     """All trainings of a suite, in the order in which they are begun.
 
     Args:
@@ -60,8 +60,8 @@ def plan(
         UsageError: A task is none, or starts from one that is not in the suite, or from a file that cannot be used.
     """
     _check(tasks, init_from)
-    found: list[Planned] = []
-    for model, of_model in (names_of(models) or {"": ""}).items():
+    found: list[PlannedJob] = []
+    for model, of_model in (model_names(models) or {"": ""}).items():
         found += _starts(folder, model, of_model, seeds, init_from.values(), arguments)
         for task in sorted(tasks, key=lambda name: -_cost(name, tasks, init_from)):
             for seed in seeds:
@@ -69,11 +69,11 @@ def plan(
                 of_task = (*_recipe(recipes, task, _without_owner(model)), *arguments, "--data.task", task)
                 flags = (*of_task, *_common(model, seed), *from_start)
                 job = Job(_name(of_model, task, seed), _place(folder, of_model, task, seed), flags)
-                found.append(Planned(job, model, task, seed, start))
+                found.append(PlannedJob(job, model, task, seed, start))
     return found
 
 
-def names_of(models: Sequence[str]) -> dict[str, str]:
+def model_names(models: Sequence[str]) -> dict[str, str]:
     """What each model is called in the names of folders and trainings: without its owner, if that is enough."""
     count = Counter(map(_without_owner, models))
     names = {
@@ -109,14 +109,14 @@ def _starts(
     seeds: Sequence[int],
     starts: Iterable[str],
     arguments: Sequence[str],
-) -> Iterator[Planned]:
+) -> Iterator[PlannedJob]:
     """Trainings that tasks start from and that are none of the suite's tasks: others wait for them."""
     for file in dict.fromkeys(start for start in starts if _is_file(start)):
         for seed in seeds:
             # After the settings of all, which are for the tasks: it has data of its own. The encoder is theirs.
             flags = (*arguments, "--config", str(Path(file).resolve()), *_model_in(arguments), *_common(model, seed))
             job = Job(_name(of_model, _label(file), seed), _place(folder, of_model, _label(file), seed), flags)
-            yield Planned(job, model, _label(file), seed)
+            yield PlannedJob(job, model, _label(file), seed)
 
 
 def _model_in(arguments: Sequence[str]) -> list[str]:
@@ -226,7 +226,7 @@ def _file(pattern: str, task: str, model: str) -> Path:
     return Path(pattern.replace("{task}", task).replace("{model}", model.lower()))
 
 
-def without_recipe(pattern: str | None, tasks: Sequence[str], models: Sequence[str]) -> list[str]:
+def missing_recipes(pattern: str | None, tasks: Sequence[str], models: Sequence[str]) -> list[str]:
     """The files of recipes that are not there."""
     names = [_without_owner(model) for model in models] or [""]
     files = [_file(pattern, task, name) for name in names for task in tasks] if pattern is not None else []

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glue_lit.engine.suite_plan import Planned
+from glue_lit.engine.suite_plan import PlannedJob
 from glue_lit.evaluation.glue_average import GLUE, Figure, glue_average, task_figures, task_score
 from glue_lit.system.console import duration, print_table, say
-from glue_lit.system.files import whole_file, write_metrics, write_text
+from glue_lit.system.files import open_atomic, write_json, write_text
 from glue_lit.tasks.glue import get_task
 
 COLUMNS = ("task", "metric", "mean ± std", "n", "time")
 
 
 @dataclass(frozen=True)
-class Results:
+class SuiteResults:
     """The results of a suite, to be written into its folder.
 
     Args:
@@ -32,7 +32,7 @@ class Results:
     majority: Mapping[str, float]
     left_out: Sequence[str]
 
-    def write(self, jobs: Sequence[Planned], folder: Path) -> dict[str, Any]:
+    def write(self, jobs: Sequence[PlannedJob], folder: Path) -> dict[str, Any]:
         """Print the results of all models, and write results.md, results.csv and results.json; returns the last."""
         table: list[tuple[str, ...]] = []
         record: dict[str, Any] = {"suite": self.name, "seeds": list(self.seeds), "models": {}}
@@ -47,14 +47,14 @@ class Results:
             text += [f"## {name}", "", *lines, "", said, ""]
             table += [(name, *row) for row in rows]
         write_text(folder / "results.md", "\n".join([f"# Suite {self.name}: dev scores times 100", "", *text]))
-        with whole_file(folder / "results.csv") as file:
+        with open_atomic(folder / "results.csv") as file:
             csv.writer(file, lineterminator="\n").writerows([("model", *COLUMNS), *table])
-        write_metrics(folder / "results.json", record)
+        write_json(folder / "results.json", record)
         say(f"Results     {folder / 'results.md'}, results.csv, results.json")
         say(f"Picture     glue-lit report {shlex.quote(str(folder))}")
         return record
 
-    def _of_model(self, jobs: Sequence[Planned]) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
+    def _of_model(self, jobs: Sequence[PlannedJob]) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
         """The rows of a model's table, what is said of its average, and all of it for the JSON file."""
         figures, scores, seconds = _by_task(jobs)
         scores |= {task: [score] * len(self.seeds) for task, score in self.majority.items()}
@@ -87,7 +87,7 @@ class Results:
 
 
 def _by_task(
-    jobs: Sequence[Planned],
+    jobs: Sequence[PlannedJob],
 ) -> tuple[dict[str, list[Figure]], dict[str, list[float]], dict[str, float]]:
     """Figures, scores for the average, and seconds of training, by task."""
     figures, scores, seconds = {}, {}, {}
@@ -101,6 +101,6 @@ def _by_task(
     return figures, scores, seconds
 
 
-def _name_of(jobs: Sequence[Planned]) -> str:
+def _name_of(jobs: Sequence[PlannedJob]) -> str:
     """The model's name by its runs, where the configuration names it."""
     return next((str(r["model"]) for planned in jobs if (r := planned.job.result) is not None), "model")

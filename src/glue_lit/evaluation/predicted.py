@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from glue_lit.data.rows import Places
 from glue_lit.errors import DataError, did_you_mean
-from glue_lit.system.untrusted_text import json_object, lines_of
+from glue_lit.system.untrusted_text import parse_json_object, read_lines
 from glue_lit.tasks.glue import TaskSpec
 
 Floats = NDArray[np.float64]
@@ -57,11 +57,11 @@ def read_predicted(path: Path, task: TaskSpec, record: Mapping[str, Any] | None 
     """
     places: dict[int, int] = {}
     lines: list[Line] = []
-    for number, text in lines_of(path):
+    for number, text in read_lines(path):
         if not text.strip():
             continue
         place = f"{path}, line {number}"
-        line = _line(json_object(text, place), task, place)
+        line = _line(parse_json_object(text, place), task, place)
         if line[0] in places:
             raise DataError(f"{place}: idx {line[0]} is that of line {places[line[0]]}, too.{_ANEW}")
         places[line[0]] = number

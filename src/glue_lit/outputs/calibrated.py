@@ -18,9 +18,9 @@ from glue_lit.evaluation.calibration import Array, Calibration, calibrate, log_s
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.runs.config_file import find_key
-from glue_lit.runs.prediction_record import renew_record
+from glue_lit.runs.prediction_record import update_prediction_record
 from glue_lit.runs.run import Run
-from glue_lit.system.files import read_json, whole_file, write_metrics
+from glue_lit.system.files import open_atomic, read_json, write_json
 from glue_lit.tasks.glue import TaskSpec
 
 _FILE = "calibration.json"
@@ -51,7 +51,7 @@ def calibration_of(
     calibration = _kept(place, digest)
     if calibration is None:
         calibration = calibrate(*_dev_logits(run, checkpoint, predictor()))
-        write_metrics(place, {"checkpoint": digest, "split": task.monitored_split} | asdict(calibration))
+        write_json(place, {"checkpoint": digest, "split": task.monitored_split} | asdict(calibration))
     print(
         f"Fitted on {calibration.rows:,} rows of {task.monitored_split}: temperature {calibration.temperature:.4f}, "
         f"expected calibration error {calibration.ece_before:.4f} before, {calibration.ece_after:.4f} after",
@@ -110,8 +110,8 @@ def rewrite(path: Path, temperature: float) -> None:
     """Scale the probabilities in a file of predictions."""
     lines = _read(path)
     scaled = np.exp(log_softmax(_logarithms(lines) / temperature))
-    with whole_file(path) as file:
+    with open_atomic(path) as file:
         for line, row in zip(lines, scaled.tolist(), strict=True):
             line["probabilities"] = dict(zip(line["probabilities"], row, strict=True))
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    renew_record(path, temperature=temperature)
+    update_prediction_record(path, temperature=temperature)

@@ -23,9 +23,9 @@ from glue_lit.encoder.architectures import set_padding
 from glue_lit.encoder.build import check_tokens
 from glue_lit.encoder.limits import check_precision_of
 from glue_lit.errors import GlueLitError, RunError, UsageError
-from glue_lit.runs.checkpoints import check_undamaged, read_checkpoint
+from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
 from glue_lit.system.precisions import precision_name
-from glue_lit.system.system_errors import refusal
+from glue_lit.system.system_errors import explain_system_error
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.classifier import SequenceClassifier
 
@@ -51,7 +51,7 @@ def load_classifier(
         RunError: It cannot be read, holds no tokenizer, or no model can be made of it.
     """
     saved = read_checkpoint(checkpoint)
-    check_undamaged(checkpoint)
+    verify_checksums(checkpoint)
     files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
     own = saved["hyper_parameters"]
     if not files and not trust_remote_code:
@@ -178,7 +178,7 @@ def _built(checkpoint: Path, trust_remote_code: bool) -> SequenceClassifier:
     except (GlueLitError, MemoryError):
         raise
     except Exception as error:  # whatever a library raises at values that somebody made up
-        if refusal(error) is not None:
+        if explain_system_error(error) is not None:
             raise
         reason = " ".join(str(error).split())[:300]
         raise RunError(f"{checkpoint} is not a checkpoint that a model can be made of ({reason}).") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from glue_lit.errors import DataError
 from glue_lit.outputs.submission import ENTRIES, HEADER, Entry
-from glue_lit.system.files import check_regular, whole_binary
+from glue_lit.system.files import check_regular, open_atomic_binary
 from glue_lit.tasks.glue import TaskSpec
 
 _SHOWN = 5  # problems of one file that are told one by one
@@ -81,7 +81,7 @@ def write_zip(path: Path, texts: Mapping[str, str]) -> None:
                 archive.writestr(member, texts[name], zipfile.ZIP_DEFLATED)
     if problems := [message for findings in check_zip(content) for message in findings.messages]:
         raise DataError(f"The submission would not be right: {'; '.join(problems)}.")
-    with whole_binary(path) as file:
+    with open_atomic_binary(path) as file:
         file.write(content.getvalue())
 
 

@@ -66,7 +66,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def unfinished(folder: Path) -> list[Path]:
+def unfinished_checkpoints(folder: Path) -> list[Path]:
     """What is left of checkpoints whose writing was cut off; never taken for checkpoints."""
     return sorted(folder.glob(f".*.ckpt.*{_PART}"))
 
@@ -140,7 +140,7 @@ def _odd_part(saved: dict[str, Any]) -> str:
     return ""
 
 
-def check_undamaged(path: Path) -> None:
+def verify_checksums(path: Path) -> None:
     """Compare every part of a checkpoint with its checksum; torch itself loads changed weights without a word.
 
     Raises:

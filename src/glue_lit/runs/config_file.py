@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from glue_lit.errors import UsageError, did_you_mean
-from glue_lit.runs.config_values import keep_texts
+from glue_lit.runs.config_values import tag_texts
 
 MOST_VALUES = 100_000  # a full configuration has some 200
 DEEPEST = 100  # sections within sections; a full configuration has 5. The parser's work grows with the square of it.
@@ -54,7 +54,7 @@ def check_config(file: str) -> None:
             f"--config {file}: the file {what}. It needs sections as in `data:` with `task: cola` indented below."
         )
     _check_twice(file, root)
-    keep_texts(root)
+    tag_texts(root)
     try:
         yaml.constructor.SafeConstructor().construct_document(root)  # tags, merges, dates
     except yaml.MarkedYAMLError as error:

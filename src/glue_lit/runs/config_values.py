@@ -93,12 +93,12 @@ def dump_config(values: Any) -> str:
     return str(yaml.dump(values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False))
 
 
-def as_flag(values: Any) -> str:
+def to_flag(values: Any) -> str:
     """A list or mapping of plain values on one line, for the command line."""
     return str(yaml.dump(values, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=2**30)).strip()
 
 
-def as_texts(values: Mapping[str, Any]) -> dict[str, Any]:
+def mark_texts(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings whose texts jsonargparse leaves as they are."""
     return {key: Text(value) if isinstance(value, str) else value for key, value in values.items()}
 
@@ -112,11 +112,11 @@ def read_config(text: str, loader: Any = yaml.SafeLoader) -> Any:
     root = yaml.compose(text, Loader=loader)
     if root is None:
         return None
-    keep_texts(root)
+    tag_texts(root)
     return yaml.constructor.SafeConstructor().construct_document(root)
 
 
-def keep_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
+def tag_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
     """Let the texts of a configuration be texts, in place.
 
     Args:
@@ -199,6 +199,6 @@ def _said(value: str) -> str:
         return value  # jsonargparse says what is wrong with it
     if isinstance(root, yaml.SequenceNode):
         if all(isinstance(part, yaml.ScalarNode) for part in root.value):
-            return as_flag([str(part.value) for part in root.value])
+            return to_flag([str(part.value) for part in root.value])
         return value
     return Text(value)

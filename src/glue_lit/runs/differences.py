@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glue_lit.runs.listing import RunFacts, number
+from glue_lit.runs.listing import RunFacts, finite_number
 from glue_lit.runs.reading import read_config
 from glue_lit.runs.run import Run
 
@@ -37,7 +37,7 @@ class Comparison:
     problems: dict[str, str]
 
 
-def compare(runs: Sequence[RunFacts]) -> Comparison:
+def compare_runs(runs: Sequence[RunFacts]) -> Comparison:
     """Compare runs by their files."""
     problems = {str(facts.path): facts.problem for facts in runs if facts.problem}
     configs: list[dict[str, Any] | None] = []
@@ -47,7 +47,7 @@ def compare(runs: Sequence[RunFacts]) -> Comparison:
         found = read or facts.record.get("config")
         if problem:
             problems[str(facts.path)] = problem
-        configs.append(flat(found) if isinstance(found, dict) and found else None)
+        configs.append(flatten(found) if isinstance(found, dict) and found else None)
     config = _side_by_side(configs)
     return Comparison(
         runs=tuple(runs),
@@ -60,7 +60,7 @@ def compare(runs: Sequence[RunFacts]) -> Comparison:
 
 def _results(runs: Sequence[RunFacts]) -> dict[str, Values]:
     """What each run came to; those without a record are still there, with their state."""
-    records = [flat(dict(facts.record)) if facts.record else None for facts in runs]
+    records = [flatten(dict(facts.record)) if facts.record else None for facts in runs]
     rows = _side_by_side(records)
     known = {key: _of_those_with_a_file(values, records) for key, values in rows.items()}
     metrics = {key.removeprefix("metrics."): row for key, row in rows.items() if key.startswith("metrics.")}
@@ -108,27 +108,27 @@ def _differ(values: Values) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    if number(one) is not None and number(other) is not None:
+    if finite_number(one) is not None and finite_number(other) is not None:
         return bool(one == other)  # 1 and 1.0
-    return shown(one) == shown(other)
+    return format_value(one) == format_value(other)
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value in a cell of a table: texts as they are, the others as in JSON."""
     if value is MISSING:
         return "-"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def shown_result(value: Any) -> str:
+def format_result(value: Any) -> str:
     """The same with six digits of a measured value."""
-    return f"{value:.6g}" if isinstance(value, float) else shown(value)
+    return f"{value:.6g}" if isinstance(value, float) else format_value(value)
 
 
-def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     """Sections as dotted keys: ``{"model": {"warmup": 0}}`` becomes ``{"model.warmup": 0}``; lists stay whole."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         inner = isinstance(value, dict) and value
-        found |= flat(inner, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+        found |= flatten(inner, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
     return found

@@ -51,10 +51,10 @@ class RunFacts:
     @property
     def best(self) -> float | None:
         """The best value of the monitored metric; ``None`` if it is not known or undefined."""
-        return number(_section(self.record, "metrics").get(self.monitor or ""))
+        return finite_number(_section(self.record, "metrics").get(self.monitor or ""))
 
 
-def run_facts(run: Run) -> RunFacts:
+def read_facts(run: Run) -> RunFacts:
     """What is known of a run."""
     record, problem = read_record(run)
     # A finished run has its configuration in its record as well, where it is read forty times as fast.
@@ -123,7 +123,7 @@ def _changed(path: Path) -> float | None:
         return None
 
 
-def number(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
     """A value that is a finite number; ``None`` for any other."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

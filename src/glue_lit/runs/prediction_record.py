@@ -13,12 +13,12 @@ from typing import Any
 from glue_lit.system.files import read_json, write_text
 
 
-def record_of(predictions: Path) -> Path:
+def prediction_record_path(predictions: Path) -> Path:
     """The record of a file of predictions: ``test.provenance.json`` of ``test.jsonl``."""
     return predictions.with_suffix(".provenance.json")
 
 
-def write_record(predictions: Path, source: str, rows: int, checkpoint: Path | None, **more: Any) -> None:
+def write_prediction_record(predictions: Path, source: str, rows: int, checkpoint: Path | None, **more: Any) -> None:
     """Say where a file is from that has just been written.
 
     Args:
@@ -38,29 +38,29 @@ def write_record(predictions: Path, source: str, rows: int, checkpoint: Path | N
         "checkpoint": None if checkpoint is None else checkpoint.name,
         "checkpoint_fingerprint": None if checkpoint is None else checkpoint_fingerprint(checkpoint),
     }
-    write_text(record_of(predictions), json.dumps(record | more, indent=2) + "\n")
+    write_text(prediction_record_path(predictions), json.dumps(record | more, indent=2) + "\n")
 
 
-def renew_record(predictions: Path, **more: Any) -> None:
+def update_prediction_record(predictions: Path, **more: Any) -> None:
     """Say of a file that has a record how we have changed it since.
 
     Raises:
         RunError: It cannot be written.
     """
-    record = read_record(predictions)
+    record = read_prediction_record(predictions)
     if record is not None:
         new = {key: value for key, value in record.items() if key != "changed"} | more
         new["predictions"] = _sha256(predictions)
-        write_text(record_of(predictions), json.dumps(new, indent=2) + "\n")
+        write_text(prediction_record_path(predictions), json.dumps(new, indent=2) + "\n")
 
 
-def read_record(predictions: Path) -> Mapping[str, Any] | None:
+def read_prediction_record(predictions: Path) -> Mapping[str, Any] | None:
     """What the record of a file says; nothing if it has none.
 
     ``changed`` is added: whether the file is another one than the record speaks of.
     """
     try:
-        record = read_json(record_of(predictions))
+        record = read_json(prediction_record_path(predictions))
         return {**record, "changed": record["predictions"] != _sha256(predictions)}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -93,7 +93,7 @@ def open_run(path: Path, flag: str = "--run") -> Run:
     return run
 
 
-def best_of(name: str) -> Path:
+def best_checkpoint(name: str) -> Path:
     """The best checkpoint of the run in a directory, or the checkpoint file itself.
 
     Raises:
@@ -111,7 +111,7 @@ def best_of(name: str) -> Path:
     return run.checkpoint("best")
 
 
-def run_of(checkpoint: Path) -> Run | None:
+def run_of_checkpoint(checkpoint: Path) -> Run | None:
     """The run that a checkpoint file belongs to, if it lies in one."""
     checkpoint = checkpoint.absolute()
     run = Run(checkpoint.parent.parent)
@@ -143,7 +143,7 @@ def newest_run(root: Path, task: str | None = None) -> Run:
     return runs[-1]
 
 
-def run_of_job(root: Path, job: str, command: list[str]) -> Run | None:
+def run_of_slurm_job(root: Path, job: str, command: list[str]) -> Run | None:
     """The run below ``root`` that a SLURM job began with a command, if it has a checkpoint to go on from.
 
     By the command too, since one job can train several runs.

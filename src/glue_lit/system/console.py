@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from glue_lit.system.files import json_values
+from glue_lit.system.files import to_json_values
 from glue_lit.system.printable import printable, printable_lines
-from glue_lit.system.run_log import keep
+from glue_lit.system.run_log import add_to_log
 
 _LEAST_WIDTH, _USUAL_WIDTH = 40, 80  # columns
 
@@ -37,7 +37,7 @@ def console() -> Console:
 def say(text: str) -> None:
     """Print a line as it is: nothing in it is taken for markup or by the terminal, and it is not wrapped."""
     console().print(escape(printable_lines(text)), soft_wrap=True)
-    keep(text)
+    add_to_log(text)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
@@ -71,10 +71,10 @@ def print_list(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
         for line in lines[1:]:
             table.add_row(*map(escape, line))
         to.print(table)
-        keep(f"{title}\n{plain}")
+        add_to_log(f"{title}\n{plain}")
         return
     print(plain)
-    keep(plain)
+    add_to_log(plain)
 
 
 def _aligned(columns: Sequence[str], line: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> str:
@@ -88,7 +88,7 @@ def _aligned(columns: Sequence[str], line: Sequence[str], widths: Sequence[int],
 
 def print_json(value: Any) -> None:
     """Print a value for scripts; what JSON does not have is ``null`` (NaN) or a text (a date)."""
-    print(json.dumps(json_values(value), indent=2, default=str))
+    print(json.dumps(to_json_values(value), indent=2, default=str))
 
 
 def json_asked() -> bool:
@@ -134,7 +134,7 @@ def json_document(wanted: bool) -> Iterator[Callable[[Any], None]]:
 def note(text: str) -> None:
     """Print a line to standard error: what a script that reads the output should not meet."""
     print(printable(text), file=sys.stderr)
-    keep(text)
+    add_to_log(text)
 
 
 def duration(seconds: float | None) -> str:

@@ -16,7 +16,7 @@ from glue_lit.errors import RunError
 
 
 @contextmanager
-def whole_binary(path: Path) -> Iterator[IO[bytes]]:
+def open_atomic_binary(path: Path) -> Iterator[IO[bytes]]:
     """A file to write into, which takes its name at the end, if all went well; else what was there is left.
 
     A device or a pipe (``/dev/null``) is written to as it is, and a link goes on leading to its file.
@@ -45,9 +45,9 @@ def whole_binary(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
+def open_atomic(path: Path) -> Iterator[IO[str]]:
     """The same for UTF-8 text with LF line ends."""
-    with whole_binary(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="\n") as text:
+    with open_atomic_binary(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="\n") as text:
         yield text
 
 
@@ -57,13 +57,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         RunError: It cannot be written; an earlier file of that name is left as it was.
     """
-    with whole_file(path) as file:
+    with open_atomic(path) as file:
         file.write(text)
 
 
-def write_metrics(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write ``metrics.json``; an undefined metric (NaN) becomes ``null``, which JSON has and NaN isn't in it."""
-    write_text(path, json.dumps(json_values(values), indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(to_json_values(values), indent=2, ensure_ascii=False) + "\n")
 
 
 def check_regular(path: Path) -> None:
@@ -92,10 +92,10 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def json_values(value: Any) -> Any:
+def to_json_values(value: Any) -> Any:
     """A value as JSON can hold it: tuples become lists, and a number that is none (NaN) becomes nothing."""
     if isinstance(value, dict):
-        return {key: json_values(inner) for key, inner in value.items()}
+        return {key: to_json_values(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [json_values(inner) for inner in value]
+        return [to_json_values(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

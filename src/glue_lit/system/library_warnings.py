@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glue_lit.system.environment import is_debugging
 from glue_lit.system.printable import printable
-from glue_lit.system.run_log import keep
+from glue_lit.system.run_log import add_to_log
 
 _MESSAGES = (
     r".*LeafSpec",
@@ -33,7 +33,7 @@ _MESSAGES = (
 )
 
 
-def hush() -> None:
+def filter_warnings() -> None:
     """Filter those warnings, and set what libraries read when they are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -49,7 +49,7 @@ def hush() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def quiet_loggers() -> None:
+def quiet_lightning() -> None:
     """Turn off Lightning's notes, and the places in its code that its warnings come from.
 
     To be called once it is imported, since importing it sets both.
@@ -62,5 +62,5 @@ def quiet_loggers() -> None:
 
 def _in_a_line(message: Warning | str, *_: object, **__: object) -> str:
     line = f"glue-lit: warning: {printable(' '.join(str(message).split()))}"
-    keep(line)
+    add_to_log(line)
     return f"{line}\n"

@@ -94,7 +94,7 @@ class _Records(logging.Handler):
     """Takes what the libraries log, as they print it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        keep(record.getMessage())
+        add_to_log(record.getMessage())
 
 
 _LOG: RunLog | None = None
@@ -116,7 +116,7 @@ def open_log(folder: Path, is_continued: bool) -> None:
         _LOG.open(folder, is_continued)
 
 
-def keep(text: str) -> None:
+def add_to_log(text: str) -> None:
     """Add what has been printed, if it is being kept."""
     if _LOG is not None:
         _LOG.add(text)

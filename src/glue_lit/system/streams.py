@@ -9,7 +9,7 @@ from typing import Any
 _OURS = ("glue-lit", "glue_lit")
 
 
-def speak_utf8() -> None:
+def restart_in_utf8_mode() -> None:
     """Start this process anew in Python's UTF-8 mode if the locale has another encoding.
 
     Libraries open files without saying in which encoding: a run's configuration would be read with other letters in
@@ -25,7 +25,7 @@ def speak_utf8() -> None:
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
-def open_streams() -> None:
+def replace_closed_streams() -> None:
     """Put nothing in the place of standard streams that whoever started us has closed.
 
     Else the next files that are opened, a checkpoint say, would get their numbers, and whatever libraries and child
@@ -40,14 +40,14 @@ def open_streams() -> None:
             setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
-def print_anything() -> None:
+def escape_unencodable() -> None:
     """Let standard output and error take every character: what their encoding lacks is written as its code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
 
-def takes_all(stream: Any) -> bool:
+def is_utf8(stream: Any) -> bool:
     """Whether a stream is in UTF-8 and so takes every character as it is."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return str(encoding).lower().replace("-", "") == "utf8"

@@ -50,12 +50,12 @@ def check_memory_limit() -> None:
         )
 
 
-def refusal(error: BaseException) -> str | None:
+def explain_system_error(error: BaseException) -> str | None:
     """One line on what the system has refused, ``None`` if it is something else.
 
     A library that cleans up after an error often fails once more, so those before it are looked at, too.
     """
-    for cause in chain(error):
+    for cause in error_chain(error):
         text = " ".join(str(cause).split())[:300]
         if isinstance(cause, OSError | RuntimeError) and (
             any(word in text.lower() for word in _SHARED) or _is_of_processes(cause)
@@ -73,7 +73,7 @@ def refusal(error: BaseException) -> str | None:
     return None
 
 
-def told(error: Exception) -> Exception:
+def original_error(error: Exception) -> Exception:
     """The error that is worth telling: Lightning cleans up after one with another, which says nothing of the first."""
     first = error.__context__
     return first if _OF_CLEANING in str(error) and isinstance(first, Exception) else error
@@ -94,7 +94,7 @@ def _is_of_processes(error: BaseException) -> bool:
     return isinstance(error, OSError) and at is not None and "multiprocessing" in at.tb_frame.f_code.co_filename
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
+def error_chain(error: BaseException) -> Iterator[BaseException]:
     """The error and what it came from, the latest first."""
     seen: set[int] = set()
     at: BaseException | None = error

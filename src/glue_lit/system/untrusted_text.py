@@ -13,7 +13,7 @@ from glue_lit.errors import DataError
 Value = str | int | float | bool | None
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 file with their numbers (from 1), ends of lines included, a byte order mark left out.
 
     Raises:
@@ -24,13 +24,13 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
             for number, raw in enumerate(file, start=1):
                 yield (
                     number,
-                    text_of(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, f"{path}, line {number}"),
+                    decode_utf8(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, f"{path}, line {number}"),
                 )
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
-def text_of(raw: bytes, place: str) -> str:
+def decode_utf8(raw: bytes, place: str) -> str:
     """Decode UTF-8.
 
     Raises:
@@ -49,7 +49,7 @@ def text_of(raw: bytes, place: str) -> str:
         ) from None
 
 
-def json_object(line: str, place: str) -> dict[str, Any]:
+def parse_json_object(line: str, place: str) -> dict[str, Any]:
     """The JSON object on a line.
 
     Raises:
@@ -88,13 +88,13 @@ _decode = json.JSONDecoder(object_pairs_hook=_once).decode
 _KINDS: dict[type, str] = {list: "list", str: "string", int: "number", float: "number"}
 
 
-def plain(value: Any, column: str, place: str) -> Value:
+def plain_value(value: Any, column: str, place: str) -> Value:
     """A text, number, truth value or nothing.
 
     Raises:
         DataError: It is something else, or a text with half a character.
     """
-    if isinstance(value, str) and not is_text(value):
+    if isinstance(value, str) and not is_encodable(value):
         raise DataError(
             f"{place}: column {column!r} holds half of a surrogate pair (\\ud800 to \\udfff), no character."
         )
@@ -108,7 +108,7 @@ def plain(value: Any, column: str, place: str) -> Value:
     )
 
 
-def is_text(value: str) -> bool:
+def is_encodable(value: str) -> bool:
     """Whether a string can be written as UTF-8, which half of a surrogate pair cannot."""
     try:
         return value.isascii() or bool(value.encode())
@@ -116,7 +116,7 @@ def is_text(value: str) -> bool:
         return False
 
 
-def id_of(value: Value) -> str:
+def id_as_text(value: Value) -> str:
     """An id as text: as it is written, but a whole number without decimals, as pandas makes them of a column with gaps.
 
     It is empty where there is none.

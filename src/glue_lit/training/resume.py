@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from glue_lit.errors import GlueLitError, RunError
-from glue_lit.system.system_errors import refusal
+from glue_lit.system.system_errors import explain_system_error
 
 
 def batch_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
@@ -76,7 +76,7 @@ def not_restored(path: Path | None, error: Exception) -> str | None:
 
     What the system refuses meanwhile, memory above all, is no fault of the checkpoint.
     """
-    if path is None or isinstance(error, GlueLitError) or refusal(error) is not None:
+    if path is None or isinstance(error, GlueLitError) or explain_system_error(error) is not None:
         return None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name.startswith("restore_") and frame.f_globals["__name__"].endswith("checkpoint_connector"):

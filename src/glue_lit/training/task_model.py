@@ -18,7 +18,7 @@ from glue_lit.encoder.reformer import draw_repeatably
 from glue_lit.encoder.sparse_attention import choose_attention_by_length
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.runs.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
-from glue_lit.runs.run import best_of
+from glue_lit.runs.run import best_checkpoint
 from glue_lit.system.precisions import at_least_float32, keep_labels_exact
 from glue_lit.system.version import __version__
 from glue_lit.tasks.glue import TaskSpec
@@ -82,7 +82,7 @@ class TaskModel(LightningModule):
         if self._architecture is not None:
             built = Built(build_from_architecture(self.task, self.hparams, self._architecture, padding), False)
         elif self.hparams["init_from"] is not None:
-            saved = read_checkpoint(best_of(self.hparams["init_from"]))
+            saved = read_checkpoint(best_checkpoint(self.hparams["init_from"]))
             built = build_from_run(self.task, self.hparams, saved, padding)
         else:
             built = build_pretrained(self.task, self.hparams, self.must_be_trained, padding)

@@ -16,7 +16,7 @@ import torch
 from command_line import glue_lit
 
 from glue_lit.data.sources import open_split
-from glue_lit.runs.prediction_record import read_record
+from glue_lit.runs.prediction_record import read_prediction_record
 from glue_lit.runs.run import Run
 from glue_lit.tasks.glue import get_task
 
@@ -200,7 +200,7 @@ def test_calibrated(
     assert f"{record['ece_before']:.4f} before, {record['ece_after']:.4f} after" in said
     assert record["rows"] == 50  # the run's own limit
     scaled = lines_of(run.predictions / "test_matched.jsonl")
-    provenance = read_record(run.predictions / "test_matched.jsonl")
+    provenance = read_prediction_record(run.predictions / "test_matched.jsonl")
     assert provenance is not None
     assert not provenance["changed"]  # `submit` takes them
     assert provenance["temperature"] == pytest.approx(record["temperature"])

@@ -14,7 +14,7 @@ import warm
 import glue_lit.cli.commands.report as command
 from glue_lit.__main__ import main
 from glue_lit.runs.locks import lock_run
-from glue_lit.runs.prediction_record import write_record
+from glue_lit.runs.prediction_record import write_prediction_record
 from glue_lit.runs.run import Run
 from glue_lit.tasks.glue import TASKS
 
@@ -150,7 +150,7 @@ def test_ax_by_its_linguistic_categories(write_run: WriteRun, tmp_path: Path, mo
     path = run / "predictions" / "ax-test.jsonl"
     lines = [{"idx": row, "label": "neutral", "gold": names[row % 3]} for row in range(30)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    write_record(path, str(tmp_path), 30, run / "checkpoints" / "best.ckpt")
+    write_prediction_record(path, str(tmp_path), 30, run / "checkpoints" / "best.ckpt")
     assert report(monkeypatch, run, "--data.task", "ax") == 0
     html = (run / "report-ax" / "report.html").read_text(encoding="utf-8")
     assert all(f"<td>{group}</td>" in html for group in ("Negation", "Disjunction", "(none)"))
@@ -281,7 +281,7 @@ def test_damaged_predictions(
     run = write_run("rte")
     path = run / "predictions" / "validation.jsonl"
     path.write_bytes(content)
-    write_record(path, "demo", 1, run / "checkpoints" / "best.ckpt")
+    write_prediction_record(path, "demo", 1, run / "checkpoints" / "best.ckpt")
     assert report(monkeypatch, run) == 1
     assert message in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ import pytest
 from glue_lit.__main__ import main
 from glue_lit.outputs.submission import ENTRIES, filled_text
 from glue_lit.runs.locks import lock_run
-from glue_lit.runs.prediction_record import write_record
+from glue_lit.runs.prediction_record import write_prediction_record
 from glue_lit.runs.run import Run
 from glue_lit.tasks.glue import TASKS
 
@@ -54,7 +54,7 @@ def make_run(task: str, version: int = 0, last_label: int = 0, **record: object)
                     last = row == entry.rows - 1
                     value = {"label": labels[last_label if last else row % len(labels)]} if labels else {"score": 1.5}
                     file.write(json.dumps({"idx": row} | value) + "\n")
-            write_record(path, **{"source": "hub", "rows": entry.rows, "checkpoint": best} | record)  # type: ignore[arg-type]
+            write_prediction_record(path, **{"source": "hub", "rows": entry.rows, "checkpoint": best} | record)  # type: ignore[arg-type]
     return run
 
 
@@ -113,7 +113,7 @@ def test_labels_go_by_name_whatever_order_the_model_has(monkeypatch: pytest.Monk
             for n, name in enumerate(names)
         )
     )
-    write_record(path, "hub", 3000, run / "checkpoints" / "best.ckpt")
+    write_prediction_record(path, "hub", 3000, run / "checkpoints" / "best.ckpt")
     assert submit(monkeypatch, run, "--fill_missing", "majority") == 0
     assert zipped_lines("RTE.tsv")[1:] == [f"{n}\t{name}" for n, name in enumerate(names)]
 

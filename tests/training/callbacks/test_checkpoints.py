@@ -10,13 +10,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from glue_lit.runs.checkpoints import AtomicCheckpointIO
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 
 
 @pytest.fixture(autouse=True)
 def quiet() -> None:
-    hush()
+    filter_warnings()
 
 
 class Module(LightningModule):

@@ -13,14 +13,14 @@ from lightning.pytorch.callbacks import EarlyStopping
 from small_fit import SEED, Clock, CutError, Fit, SaveAndCut
 
 from glue_lit import LastCheckpoint
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.callbacks.early_stopping import EarlyStop, how_ended
 
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty directory to run in."""
-    hush()
+    filter_warnings()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

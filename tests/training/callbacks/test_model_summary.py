@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelSummary, RichModelSummary
 
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.encoder.trained_embedding import parameter_counts, trained_rows
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 
 
 @pytest.mark.parametrize("kind", [ModelSummary, RichModelSummary])
@@ -25,7 +25,7 @@ def test_the_token_embedding_counts_once(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hush()
+    filter_warnings()
     monkeypatch.setenv("COLUMNS", "200")
     data = GLUEDataModule("cola", str(tiny_model), source="demo", train_limit=8, validation_limit=5)
     model = SequenceClassifier("cola", str(tiny_model), freeze=freeze)

@@ -17,13 +17,13 @@ from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.errors import RunError
 from glue_lit.runs.locks import lock_run
 from glue_lit.runs.run import Run
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.callbacks.run_directory import RunDirectory, RunLogger
 
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    hush()
+    filter_warnings()
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
 

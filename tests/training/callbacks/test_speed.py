@@ -10,7 +10,7 @@ from kept_points import Points
 from lightning.pytorch import Callback, Trainer
 
 from glue_lit import GLUEDataModule, SequenceClassifier
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.callbacks.speed import TrainingSpeed
 
 NAP = 0.05
@@ -18,7 +18,7 @@ NAP = 0.05
 
 @pytest.fixture(autouse=True)
 def quiet() -> None:
-    hush()
+    filter_warnings()
 
 
 class Naps(Callback):

@@ -10,14 +10,14 @@ from kept_points import Points
 from lightning.pytorch import Callback, Trainer
 
 from glue_lit import GLUEDataModule, SequenceClassifier
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.callbacks.epoch_lines import EpochLines
 from glue_lit.training.tensorboard.points import EpochLoss, TrainingPoint, learning_rates
 
 
 @pytest.fixture(autouse=True)
 def quiet() -> None:
-    hush()
+    filter_warnings()
 
 
 class Steps(Callback):

@@ -20,7 +20,7 @@ from glue_lit.outputs.hugging_face import (
 from glue_lit.outputs.model_card import model_card
 from glue_lit.system.console import say
 from glue_lit.system.files import write_text
-from glue_lit.system.library_warnings import quiet_loggers
+from glue_lit.system.library_warnings import quiet_lightning
 
 
 def _options() -> tuple[Any, list[str]]:
@@ -53,7 +53,7 @@ def _options() -> tuple[Any, list[str]]:
 
 def main() -> None:
     """Export."""
-    quiet_loggers()
+    quiet_lightning()
     options, places = _options()
     if options.format == "onnx":
         onnx_format.require()

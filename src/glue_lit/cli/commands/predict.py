@@ -31,12 +31,12 @@ from glue_lit.outputs.calibrated import calibration_of, rewrite
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.run import Run
 from glue_lit.system.console import print_table, say
-from glue_lit.system.files import whole_file
+from glue_lit.system.files import open_atomic
 from glue_lit.system.hardware import keep_freed_memory
-from glue_lit.system.library_warnings import quiet_loggers
+from glue_lit.system.library_warnings import quiet_lightning
 from glue_lit.system.precisions import NAMES, SHORT_NAMES
-from glue_lit.system.streams import takes_all
-from glue_lit.system.untrusted_text import is_text
+from glue_lit.system.streams import is_utf8
+from glue_lit.system.untrusted_text import is_encodable
 from glue_lit.training.callbacks.prediction_writer import prediction_lines
 
 
@@ -73,7 +73,7 @@ def main() -> None:
     if not set(_NOT_THE_TRAINERS) & {argument.partition("=")[0] for argument in arguments}:
         trainer_commands.main()
         return
-    quiet_loggers()
+    quiet_lightning()
     keep_freed_memory()
     if {"-h", "--help"} & set(arguments):
         _help()
@@ -130,7 +130,7 @@ def _check_own(options: Any, others: list[str]) -> None:
         raise UsageError("--text_pair: a file holds both texts; the flag goes with --text.")
     if options.text is not None and (given := [f"--{n}" for n in ("columns", "output") if getattr(options, n)]):
         raise UsageError(f"{given[0]} goes with --file: a text has no columns, and its result is printed.")
-    if not all(is_text(text) for text in (options.text or "", options.text_pair or "")):
+    if not all(is_encodable(text) for text in (options.text or "", options.text_pair or "")):
         raise UsageError("--text: not UTF-8 text. Convert it, or set a UTF-8 locale.")
     if options.file is None or options.output in (None, "-"):
         return
@@ -184,7 +184,7 @@ def _predict_text(predictor: Predictor, options: Any, temperature: float) -> Non
     del line["idx"]
     if options.json or not sys.stdout.isatty():
         with _standard_output() as file:
-            file.write(json.dumps(line, ensure_ascii=not takes_all(file)) + "\n")
+            file.write(json.dumps(line, ensure_ascii=not is_utf8(file)) + "\n")
     elif task.is_regression:
         say(f"score {line['score']:.4f}")
     else:
@@ -210,7 +210,7 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
         with _standard_output() as file:
             _write(found, file)
         return
-    with whole_file(Path(output)) as file:
+    with open_atomic(Path(output)) as file:
         count = _write(found, file)
     say(f"Predictions {output} ({count:,} rows)")
 
@@ -231,7 +231,7 @@ def _predicted(
 
 def _write(found: Iterable[list[dict[str, Any]]], file: IO[str]) -> int:
     """Write records as JSON lines, a chunk at once; returns their number."""
-    count, codes = 0, not takes_all(file)
+    count, codes = 0, not is_utf8(file)
     with row_count(hidden=file.isatty()) as advance:
         for lines in found:
             file.write("".join(json.dumps(line, ensure_ascii=codes) + "\n" for line in lines))

@@ -12,11 +12,11 @@ from glue_lit.cli.commands.flags import Flags
 from glue_lit.cli.commands.suite_report import is_suite, write_suite_report
 from glue_lit.errors import RunError, UsageError, did_you_mean
 from glue_lit.runs.locks import check_unlocked
-from glue_lit.runs.prediction_record import checkpoint_fingerprint, read_record
+from glue_lit.runs.prediction_record import checkpoint_fingerprint, read_prediction_record
 from glue_lit.runs.run import LOGS, Run, newest_run, open_run
 from glue_lit.system.console import print_table, say
-from glue_lit.system.files import json_values, whole_binary, write_text
-from glue_lit.system.streams import takes_all
+from glue_lit.system.files import open_atomic_binary, to_json_values, write_text
+from glue_lit.system.streams import is_utf8
 from glue_lit.tasks.glue import TaskSpec
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def main() -> None:
     text = page(report, figures)
     _write(output, text, figures)
     if options.json:
-        print(json.dumps(json_values(numbers(report)), ensure_ascii=not takes_all(sys.stdout)))
+        print(json.dumps(to_json_values(numbers(report)), ensure_ascii=not is_utf8(sys.stdout)))
     else:
         _say(report, output, figures)
 
@@ -117,7 +117,7 @@ def _material(run: Run, options: Any) -> "Material":
     task, custom = task_in(settings, run, options.task)
     split = _split(task, options.split)
     path, notes = _predictions(run, task, split, options)
-    record = read_record(path)
+    record = read_prediction_record(path)
     predicted = read_predicted(path, task, record)
     if predicted.unlabelled:
         notes.append(f"{predicted.unlabelled:,} rows have no gold label and are left out.")
@@ -153,7 +153,7 @@ def _why_anew(path: Path, best: Path, source: str | None) -> tuple[str, list[str
     """Why predictions cannot be taken (empty if they can), and what is to be said of them if they are."""
     if not path.is_file():
         return "there are no predictions of it", []
-    record = read_record(path)
+    record = read_prediction_record(path)
     if record is None:
         return "", [f"{path.name} does not say which checkpoint it is of; delete it, and it is made anew."]
     if record["changed"]:
@@ -192,7 +192,7 @@ def _write(output: Path, text: str, figures: Sequence["Drawing"]) -> None:
                 if path.name not in names:
                     path.unlink()
     for figure in figures:
-        with whole_binary(output / f"{figure.name}.png") as file:
+        with open_atomic_binary(output / f"{figure.name}.png") as file:
             file.write(figure.png)
     write_text(output / _PAGE, text)
 

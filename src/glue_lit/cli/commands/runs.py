@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from glue_lit.cli.commands.flags import Flags
 from glue_lit.errors import RunError, UsageError, did_you_mean
-from glue_lit.runs.differences import MISSING, Comparison, compare, shown, shown_result
-from glue_lit.runs.listing import RunFacts, State, find_all_runs, run_facts
+from glue_lit.runs.differences import MISSING, Comparison, compare_runs, format_result, format_value
+from glue_lit.runs.listing import RunFacts, State, find_all_runs, read_facts
 from glue_lit.runs.run import LOGS, open_run, version_of
 from glue_lit.system.console import console, note, print_json, print_list
 from glue_lit.tasks.glue import TASKS
@@ -76,7 +76,7 @@ def main() -> None:
         raise RunError(f"{unreadable[0]} Choose another folder: `--trainer.default_root_dir DIR`.")
     for text in unreadable:
         note(text)
-    runs = [run_facts(run) for run in found]
+    runs = [read_facts(run) for run in found]
     chosen = [facts for facts in runs if _is_wanted(facts, options)]
     chosen = sorted(chosen, key=_by_date if options.sort == "date" else _by_metric)[: options.limit]
     if options.json:
@@ -204,10 +204,10 @@ def _as_json(facts: RunFacts) -> dict[str, Any]:
 
 def _compare(paths: list[Path], as_json: bool) -> None:
     try:
-        runs = [run_facts(open_run(path, "--compare")) for path in paths]
+        runs = [read_facts(open_run(path, "--compare")) for path in paths]
     except OSError as error:
         raise RunError(f"--compare: {error.filename} cannot be read ({error.strerror}).") from None
-    found = compare(runs)
+    found = compare_runs(runs)
     names = [str(path) for path in paths]
     if as_json:
         sides = {"config": found.config, "results": found.results}
@@ -229,12 +229,12 @@ def _print_comparison(found: Comparison, names: list[str]) -> None:
     for path, problem in found.problems.items():
         note(f"{path}: {problem}")
     title = f"{len(found.config)} of {found.settings} settings differ"
-    config = [(key, *map(shown, values)) for key, values in found.config.items()]
+    config = [(key, *map(format_value, values)) for key, values in found.config.items()]
     if config:
         print_list(title, ("setting", *names), config)
         if not sys.stdout.isatty():
             print()
     else:
         note(f"{title}.")
-    results = [(key, *map(shown_result, values)) for key, values in found.results.items()]
+    results = [(key, *map(format_result, values)) for key, values in found.results.items()]
     print_list("Results", ("result", *names), results)

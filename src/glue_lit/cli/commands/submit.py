@@ -12,7 +12,7 @@ from glue_lit.errors import DataError, RunError, UsageError
 from glue_lit.outputs.submission import ENTRIES, Entry, entry_text, family, filled_text
 from glue_lit.outputs.submission_zip import check_zip, write_zip
 from glue_lit.runs.locks import check_unlocked, is_locked
-from glue_lit.runs.prediction_record import checkpoint_fingerprint, read_record
+from glue_lit.runs.prediction_record import checkpoint_fingerprint, read_prediction_record
 from glue_lit.runs.run import LOGS, Run, find_runs, open_run
 from glue_lit.system.console import json_document, print_table, say
 from glue_lit.tasks.glue import TASKS
@@ -180,7 +180,7 @@ def _why_anew(entry: Entry, run: Run, reuse: bool) -> str:
     path, best = _predictions(entry, run), run.checkpoints / "best.ckpt"
     if not path.is_file():
         return "there are none"
-    record = read_record(path)
+    record = read_prediction_record(path)
     if record is None and run.setting("data.source") == "demo":
         return "they may be of the demo corpus"
     if record is None:

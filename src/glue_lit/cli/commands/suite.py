@@ -19,12 +19,12 @@ from glue_lit.cli.engine_arguments import (
 )
 from glue_lit.data.sources import open_split
 from glue_lit.engine.driver import Driver
-from glue_lit.engine.estimates import estimates
+from glue_lit.engine.estimates import estimate_seconds
 from glue_lit.engine.fixed_queue import FixedQueue
-from glue_lit.engine.job import Job, Progress, claim
-from glue_lit.engine.progress_table import Board
-from glue_lit.engine.suite_plan import Planned, names_of, plan, without_recipe
-from glue_lit.engine.suite_results import Results
+from glue_lit.engine.job import Job, Progress, lock_folder
+from glue_lit.engine.progress_table import ProgressTable
+from glue_lit.engine.suite_plan import PlannedJob, missing_recipes, model_names, plan_suite
+from glue_lit.engine.suite_results import SuiteResults
 from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
 from glue_lit.evaluation.glue_average import GLUE, task_score
 from glue_lit.runs.config_file import config_files
@@ -105,18 +105,18 @@ def _run() -> Any:
         check_logger(each)
     root = Path(settings["trainer"].get("default_root_dir") or ".")
     folder = (root / LOGS / "suite" / suite.name).absolute()
-    if missing := without_recipe(suite.recipes, suite.tasks, suite.models):
+    if missing := missing_recipes(suite.recipes, suite.tasks, suite.models):
         say(f"There is no {', '.join(missing)}, so these have the settings of all and no recipe of their own.")
     if suite.dry_run:
-        return _show(_plan(suite, folder, arguments), estimates(dict(zip(drafts, of_each, strict=True)), root))
+        return _show(_plan(suite, folder, arguments), estimate_seconds(dict(zip(drafts, of_each, strict=True)), root))
     jobs = _plan(suite, folder, _with_kept_files(arguments, folder))
-    lock = claim(folder, "the suite")
+    lock = lock_folder(folder, "the suite")
     try:
         for number, file in enumerate(config_files(arguments)):
             write_text(folder / "settings" / f"{number}.yaml", Path(file).read_text(encoding="utf-8"))
         majority = {task: _of_majority(get_task(task), settings["data"]["source"]) for task in suite.majority}
         _train(jobs, folder, engine)
-        results = Results(suite.name, suite.seeds, majority, suite.left_out)
+        results = SuiteResults(suite.name, suite.seeds, majority, suite.left_out)
         record = results.write([planned for planned in jobs if planned.task in suite.tasks], folder)
         if suite.submit:
             _submit(suite, jobs, folder)
@@ -139,8 +139,8 @@ def _decided(suite: Suite) -> dict[str, str]:
     return decided
 
 
-def _plan(suite: Suite, folder: Path, arguments: list[str]) -> list[Planned]:
-    return plan(folder, suite.tasks, suite.seeds, suite.models, suite.init_from, arguments, suite.recipes)
+def _plan(suite: Suite, folder: Path, arguments: list[str]) -> list[PlannedJob]:
+    return plan_suite(folder, suite.tasks, suite.seeds, suite.models, suite.init_from, arguments, suite.recipes)
 
 
 def _with_kept_files(arguments: list[str], folder: Path) -> list[str]:
@@ -150,10 +150,10 @@ def _with_kept_files(arguments: list[str], folder: Path) -> list[str]:
     return [f"--config={files[a.partition('=')[2]]}" if a.startswith("--config=") else a for a in kept]
 
 
-def _train(jobs: list[Planned], folder: Path, engine: Engine) -> None:
+def _train(jobs: list[PlannedJob], folder: Path, engine: Engine) -> None:
     queue = FixedQueue([planned.job for planned in jobs], {p.job.name: p.start for p in jobs if p.start is not None})
     try:
-        with Board(("training", "last score"), _row, queue.summary) as board:
+        with ProgressTable(("training", "last score"), _row, queue.summary) as board:
             queue.say = board.event
             board.event(f"Suite {folder}: {queue.waiting} of {len(jobs)} trainings to run")
             Driver(queue, open_executor(engine), board, engine.patience).work()
@@ -166,7 +166,7 @@ def _row(job: Job, progress: Progress) -> tuple[str, ...]:
     return job.name, f"{progress.values[-1][1]:.4f}" if progress.values else ""
 
 
-def _show(jobs: list[Planned], times: dict[tuple[str, str], float | None]) -> list[dict[str, Any]]:
+def _show(jobs: list[PlannedJob], times: dict[tuple[str, str], float | None]) -> list[dict[str, Any]]:
     """Print the plan, with times as far as earlier runs tell; returns it."""
     rows, plan, total = [], [], 0.0
     for planned in jobs:
@@ -199,9 +199,9 @@ def _of_majority(task: TaskSpec, source: str) -> float:
     return task_score(task, found) or 0.0
 
 
-def _submit(suite: Suite, jobs: list[Planned], folder: Path) -> None:
+def _submit(suite: Suite, jobs: list[PlannedJob], folder: Path) -> None:
     """Write a zip of the best seed of each task, for each model."""
-    for model, of_model in (names_of(suite.models) or {"": ""}).items():
+    for model, of_model in (model_names(suite.models) or {"": ""}).items():
         runs = []
         for task in suite.tasks:
             done = [(score, str(p.job.run.path)) for p in jobs if p.task == task and p.model == model

@@ -7,8 +7,8 @@ from typing import Any
 
 from glue_lit.errors import UsageError
 from glue_lit.system.console import print_table, say
-from glue_lit.system.files import json_values, whole_binary, write_text
-from glue_lit.system.streams import takes_all
+from glue_lit.system.files import open_atomic_binary, to_json_values, write_text
+from glue_lit.system.streams import is_utf8
 
 _MOST_SERIES = 6  # colours that all readers can tell apart
 _OF_RUNS = ("split", "slice", "task", "source")  # flags that are about rows, which a suite's results do not have
@@ -44,11 +44,11 @@ def write_suite_report(options: Any) -> None:
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output: {output} is a file. Allowed: a folder, which is made if it is not there.")
     drawing = suite_drawing(report)
-    with whole_binary(output / f"{drawing.name}.png") as file:
+    with open_atomic_binary(output / f"{drawing.name}.png") as file:
         file.write(drawing.png)
     write_text(output / "report.html", suite_page(report, drawing))
     if options.json:
-        print(json.dumps(json_values(suite_numbers(report)), ensure_ascii=not takes_all(sys.stdout)))
+        print(json.dumps(to_json_values(suite_numbers(report)), ensure_ascii=not is_utf8(sys.stdout)))
         return
     columns = ("task", "metric", *(one.name for one in report.series), *(f"{n}, published" for n in report.published))
     rows = [(row.task, row.metric, *row.cells) for row in table(report)]

@@ -31,11 +31,11 @@ from glue_lit.cli.engine_arguments import (
 )
 from glue_lit.engine.driver import Driver
 from glue_lit.engine.fixed_queue import FixedQueue
-from glue_lit.engine.job import Job, Outcome, Progress, claim
-from glue_lit.engine.progress_table import Board
+from glue_lit.engine.job import Job, Outcome, Progress, lock_folder
+from glue_lit.engine.progress_table import ProgressTable
 from glue_lit.engine.search import Search
-from glue_lit.engine.search_results import as_json, as_shown, say_best, short, write_found
-from glue_lit.engine.search_space import DEFAULT_SPACE, as_yaml, distributions, dotted
+from glue_lit.engine.search_results import format_setting, last_parts, print_best, results_as_json, write_results
+from glue_lit.engine.search_space import DEFAULT_SPACE, dotted_keys, parse_space, settings_to_yaml
 from glue_lit.system.console import duration
 
 
@@ -96,11 +96,11 @@ def _run() -> dict[str, Any]:
     (text,) = full_configurations([arguments])
     settings = yaml.safe_load(text)
     check_logger(settings)
-    space = distributions(tune.space, dotted(settings))
+    space = parse_space(tune.space, dotted_keys(settings))
     monitor, higher = _judged_by(settings)
     root = Path(settings["trainer"].get("default_root_dir") or ".")
     folder = (root / LOGS / "tune" / (tune.name or settings["data"]["task"])).absolute()
-    lock = claim(folder, "the search")
+    lock = lock_folder(folder, "the search")
     try:
         _write_base(folder / "base.yaml", text)
         extra = () if tune.train_fraction in (None, 1) else ("--data.train_limit", str(tune.train_fraction))
@@ -110,7 +110,7 @@ def _run() -> dict[str, Any]:
         )  # fmt: skip
         _search(search, engine)
         refit = _refit(search, tune.refit, engine) if search.best is not None and tune.refit else []
-        return {**as_json(search), "refit": refit}
+        return {**results_as_json(search), "refit": refit}
     finally:
         if lock is not None:
             os.close(lock)
@@ -159,7 +159,7 @@ def _search(search: Search, engine: Engine) -> None:
     """Run the trials that are left, and write what was found whatever happens."""
     queue = _Told(search)
     try:
-        with Board(("trial", *short(search.space), search.monitor), queue.row, queue.summary) as board:
+        with ProgressTable(("trial", *last_parts(search.space), search.monitor), queue.row, queue.summary) as board:
             queue.say = board.event
             left = search.trials - sum(trial.state.is_finished() for trial in search.all())
             board.event(f"Search {search.folder}: {max(0, left)} of {search.trials} trials to run, {search.monitor}")
@@ -167,14 +167,14 @@ def _search(search: Search, engine: Engine) -> None:
             queue.slots = executor.free
             Driver(queue, executor, board, engine.patience).work()
     except Stopped:
-        write_found(search)
+        write_results(search)
         say("The same command goes on with the search.")
         raise
     except RunError:
-        write_found(search)
+        write_results(search)
         raise
-    write_found(search)
-    say_best(search)
+    write_results(search)
+    print_best(search)
 
 
 class _Told:
@@ -201,13 +201,13 @@ class _Told:
         best = self.search.best
         so_far = f"; best {best.value:.4f} (trial {best.number})" if best is not None else ""
         error = f": {self.search.error_of(trial)}" if self.search.error_of(trial) else ""
-        params = ", ".join(f"{key.rpartition('.')[2]} {as_shown(v)}" for key, v in trial.params.items())
+        params = ", ".join(f"{key.rpartition('.')[2]} {format_setting(v)}" for key, v in trial.params.items())
         self.say(f"trial {trial.number} {state}{value}{error} ({params}){so_far}")
 
     def row(self, job: Job, progress: Progress) -> tuple[str, ...]:
         params = self.search.trial(int(job.name)).params
         last = f"{progress.values[-1][1]:.4f}" if progress.values else ""
-        return (job.name, *(as_shown(params.get(key, "")) for key in self.search.space), last)
+        return (job.name, *(format_setting(params.get(key, "")) for key in self.search.space), last)
 
     def summary(self) -> str:
         done = sum(trial.state.is_finished() for trial in self.search.all())
@@ -228,7 +228,7 @@ def _refit(search: Search, seeds: int, engine: Engine) -> list[dict[str, Any]]:
     trial = best.folder / "trial.yaml"
     if not trial.is_file():  # in a shared search, another driver's
         trial = search.folder / "refit" / f"trial_{best.folder.name}" / "trial.yaml"
-        write_text(trial, as_yaml(search.best.params))
+        write_text(trial, settings_to_yaml(search.best.params))
     jobs = [
         Job(
             f"seed {seed}", search.folder / "refit" / f"trial_{best.folder.name}" / f"seed_{seed}",
@@ -238,7 +238,7 @@ def _refit(search: Search, seeds: int, engine: Engine) -> list[dict[str, Any]]:
         for seed in range(1, seeds + 1)
     ]  # fmt: skip
     queue = FixedQueue(jobs)
-    with Board(("refit",), lambda job, progress: (job.name,), queue.summary) as board:
+    with ProgressTable(("refit",), lambda job, progress: (job.name,), queue.summary) as board:
         queue.say = board.event
         Driver(queue, open_executor(engine), board, engine.patience).work()
     done = [(job, result["metrics"][search.monitor]) for job in jobs if (result := job.result) is not None]

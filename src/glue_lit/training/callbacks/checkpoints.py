@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from glue_lit.errors import RunError, Stopped
 from glue_lit.runs.checkpoints import AtomicCheckpointIO
 from glue_lit.system.console import say
-from glue_lit.system.files import whole_binary
+from glue_lit.system.files import open_atomic_binary
 from glue_lit.tasks.glue import best_is
 from glue_lit.training.callbacks.early_stopping import EarlyStop, stopped_early
 from glue_lit.training.callbacks.signals import StopRequest
@@ -62,7 +62,7 @@ class BestCheckpoint(ModelCheckpoint):
         is_of_run = (before.parent.parent / "config.yaml").is_file()
         if trainer.state.fn == "fit" and is_of_run and before.is_file() and not here.is_file():
             here.parent.mkdir(parents=True, exist_ok=True)
-            with before.open("rb") as source, whole_binary(here) as file:
+            with before.open("rb") as source, open_atomic_binary(here) as file:
                 shutil.copyfileobj(source, file)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

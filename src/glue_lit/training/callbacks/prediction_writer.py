@@ -11,8 +11,8 @@ from torch import Tensor
 
 from glue_lit.data.batches import Batch
 from glue_lit.data.rows import Places
-from glue_lit.runs.prediction_record import write_record
-from glue_lit.system.files import whole_file
+from glue_lit.runs.prediction_record import write_prediction_record
+from glue_lit.system.files import open_atomic
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.tensorboard.evaluated import EvaluatedRows
 
@@ -66,7 +66,7 @@ class PredictionWriter(Callback):
                 path = self.folder / f"{self.prefix}{split}.jsonl"
                 places = trainer.datamodule.places(split, rows.idx.tolist())  # type: ignore[attr-defined]
                 lines = prediction_lines(task, *rows, places)
-                with whole_file(path) as file:  # line by line: with many labels, all of them are gigabytes of text
+                with open_atomic(path) as file:  # line by line: with many labels, all of them are gigabytes of text
                     file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
                 _write_origin(path, trainer, task, split, len(rows.idx))
                 self.written.append(path)
@@ -75,7 +75,7 @@ class PredictionWriter(Callback):
 def _write_origin(path: Path, trainer: Any, task: TaskSpec, split: str, rows: int) -> None:
     data, checkpoint = trainer.datamodule, trainer.ckpt_path
     opened, store = data.split(split), data.dataset(split, "predict").store
-    write_record(
+    write_prediction_record(
         path, data.hparams["source"], rows, Path(checkpoint) if checkpoint else None,
         task=task.name, split=split, origin=opened.origin, fingerprint=opened.fingerprint, hash=store.digest,
         commit=opened.commit, file=opened.file, unit=opened.unit, id=data.custom.id,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from glue_lit.data.accumulation import batches_of_step, planned_steps
 from glue_lit.system.console import duration, say
-from glue_lit.system.run_log import keep
+from glue_lit.system.run_log import add_to_log
 from glue_lit.training.callbacks.speed import TrainingSpeed
 
 _EVERY = 30.0  # seconds between two lines
@@ -149,7 +149,7 @@ def say_beside_bar(trainer: Trainer, line: str) -> None:
     bar = trainer.progress_bar_callback
     if bar is not None and getattr(bar, "is_enabled", False):
         bar.print(line)
-        keep(line)
+        add_to_log(line)
     else:
         say(line)
 

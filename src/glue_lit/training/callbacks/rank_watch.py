@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glue_lit.system.environment import announce_starter, local_rank, starter
-from glue_lit.system.run_log import keep
+from glue_lit.system.run_log import add_to_log
 
 _EVERY = 1.0  # seconds between two looks
 _SILENT = 30  # looks without a sign of life after which a process counts as dead
@@ -111,7 +111,7 @@ class RankWatch(Callback):
         lines = [f"glue-lit: error: {self.dead}", self.advice()]
         text = "\n".join(line for line in lines if line)
         print(text, file=sys.stderr, flush=True)
-        keep(text)
+        add_to_log(text)
         for process in self._started:
             process.kill()
         os._exit(1)

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 
 from glue_lit.errors import RunError
-from glue_lit.runs.checkpoints import unfinished
+from glue_lit.runs.checkpoints import unfinished_checkpoints
 from glue_lit.runs.locks import lock_run
 from glue_lit.runs.run import Run, claim_version
 from glue_lit.system.environment import slurm_job
@@ -95,7 +95,7 @@ class RunDirectory(Callback):
         with contextlib.suppress(OSError):
             run.path.mkdir(parents=True, exist_ok=True)
         self._lock = lock_run(run)
-        for part in unfinished(run.checkpoints):
+        for part in unfinished_checkpoints(run.checkpoints):
             part.unlink(missing_ok=True)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             _check_room(run, pl_module)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from glue_lit.system.files import whole_binary
+from glue_lit.system.files import open_atomic_binary
 
 # TensorBoard keeps the first that it reads of each run, and reads the files of a folder by their names. So a fit that
 # goes on with other settings writes this file anew, and what older versions wrote into the others no longer counts.
@@ -26,7 +26,7 @@ def write_hparams(folder: Path, settings: Mapping[str, Any], metrics: Iterable[s
 
     parts = hparams(dict(settings), dict.fromkeys(metrics, 0.0))  # type: ignore[no-untyped-call]
     events = [Event(file_version="brain.Event:2"), *(Event(summary=part) for part in parts)]
-    with whole_binary(folder / HPARAMS_FILE) as file:
+    with open_atomic_binary(folder / HPARAMS_FILE) as file:
         writer = RecordWriter(file)
         for event in events:
             event.wall_time = time.time()
