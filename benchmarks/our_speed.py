@@ -114,7 +114,7 @@ def profile(options: argparse.Namespace) -> dict[str, Any]:
     model = SequenceClassifier(options.task, options.model)
     model.configure_model()
     data = GLUEDataModule(options.task, options.model, source=str(options.glue_dir), cache_dir=str(options.cache))
-    train_rows(model.model, data.training_tokens())
+    train_rows(model.model, data.splits.training_tokens())
     optimizer = build_adamw(parameter_groups(model.model, 0.01), 2e-5, (0.9, 0.999), 1e-8, fused=True)
     if (table := trained_rows(model)) is not None:
         decay_with(optimizer, table)

@@ -105,7 +105,7 @@ def evaluated(
 
     data = new_data(place, model.task.name, **settings)
     if hide:
-        for split in data.splits_for(command):
+        for split in data.splits.names_for(command):
             store = data.dataset(split).store
             store.labels[data.dataset(split).examples[1::2]] = float("nan") if data.task.is_regression else -1
     folder = place.root / "predictions" / f"{world}-{os.environ.get('LOCAL_RANK', '0')}"

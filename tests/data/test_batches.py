@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from glue_lit.data.batches import TokenDataset, as_is
+from glue_lit.data.batches import TokenDataset, identity_collate
 from glue_lit.data.sources import Rows
 from glue_lit.data.tokens import tokenise
 
@@ -111,5 +111,5 @@ def test_cutting_a_batch_leaves_the_store_alone(tokenizer: Any) -> None:
 def test_a_loader_gives_the_batches_as_they_are(tokenizer: Any) -> None:
     from torch.utils.data import DataLoader
 
-    loader = DataLoader(dataset(tokenizer), batch_size=2, collate_fn=as_is)
+    loader = DataLoader(dataset(tokenizer), batch_size=2, collate_fn=identity_collate)
     assert [batch["idx"].tolist() for batch in loader] == [[0, 1], [2, 3], [4]]

@@ -18,7 +18,7 @@ def module(tiny_model: Path, **options: Any) -> GLUEDataModule:
 @pytest.mark.parametrize("limit", [None, 12])
 def test_each_pair_comes_in_both_orders(tiny_model: Path, limit: int | None) -> None:
     once, both = (module(tiny_model, train_limit=limit, both_orders=on).dataset("train") for on in (False, True))
-    rows = module(tiny_model).split("train").read()
+    rows = module(tiny_model).splits.split("train").read()
     assert rows.texts_b is not None
     assert len(both) == 2 * len(once)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
@@ -35,7 +35,7 @@ def test_each_pair_comes_in_both_orders(tiny_model: Path, limit: int | None) -> 
 
 def test_a_prediction_of_training_rows_has_each_once(tiny_model: Path) -> None:
     data = module(tiny_model, both_orders=True, predict_split="train", train_limit=12)
-    data.load("predict")
+    data.setup("predict")
     seen = torch.cat([batch["idx"] for loader in data.predict_dataloader() for batch in loader])
     assert len(seen) == len(set(seen.tolist())) == 12
     assert len(data.dataset("train")) == 24  # a fit's

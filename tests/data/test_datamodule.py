@@ -193,7 +193,7 @@ def test_length_groups_can_be_turned_off(tiny_model: Path) -> None:
 
 def test_training_tokens_are_those_of_the_split_and_padding(tiny_model: Path) -> None:
     data = module(tiny_model)
-    tokens = data.training_tokens()
+    tokens = data.splits.training_tokens()
     seen = {token for batch in data.train_dataloader() for token in batch["input_ids"].flatten().tolist()}
     assert seen | {data.tokenizer.pad_token_id} <= set(tokens.tolist())
     assert len(tokens) == len(set(tokens.tolist())) < len(data.tokenizer)
@@ -203,9 +203,9 @@ def test_training_tokens_stay_with_the_data_where_a_model_is_being_built(tiny_mo
     """Lightning calls `configure_model` inside ``torch.device(...)``, where new tensors are made on the GPU."""
     data = module(tiny_model)
     with torch.device("meta"):
-        tokens = data.training_tokens()
+        tokens = data.splits.training_tokens()
     assert tokens.device.type == "cpu"
-    assert torch.equal(tokens, data.training_tokens())
+    assert torch.equal(tokens, data.splits.training_tokens())
 
 
 @pytest.mark.parametrize("options", [{}, {"tokens_per_batch": 512}, {"train_limit": 40}])
@@ -240,11 +240,11 @@ def test_the_seed_decides_the_training_order(tiny_model: Path, monkeypatch: pyte
 def test_splits_of_each_stage(tiny_model: Path) -> None:
     data = module(tiny_model, task="mnli", predict_split="validation_matched")
     validation = ("validation_matched", "validation_mismatched")
-    assert data.splits_for("fit") == ("train", *validation)
-    assert data.splits_for("validate") == validation
-    assert data.splits_for("test") == ("test_matched", "test_mismatched")
-    assert data.splits_for("predict") == ("validation_matched",)
-    assert module(tiny_model, task="mnli").splits_for("predict") == ("test_matched", "test_mismatched")
+    assert data.splits.names_for("fit") == ("train", *validation)
+    assert data.splits.names_for("validate") == validation
+    assert data.splits.names_for("test") == ("test_matched", "test_mismatched")
+    assert data.splits.names_for("predict") == ("validation_matched",)
+    assert module(tiny_model, task="mnli").splits.names_for("predict") == ("test_matched", "test_mismatched")
 
 
 def test_predict_split_must_exist(tiny_model: Path) -> None:
@@ -347,8 +347,8 @@ def test_ids_of_a_file_that_is_another_one_by_now_are_left_out(
     source.write_text("\n".join(lines))
     custom = CustomTask(text="text", id="key")
     data = GLUEDataModule("own", str(tiny_model), source=str(source), custom=custom, validation_limit=1)
-    data.load("validate")
-    places = data.places("validation", [0, 1])
+    data.setup("validate")
+    places = data.splits.places("validation", [0, 1])
     assert places is not None
     assert places.ids == [f"k{number - 2}" for number in places.numbers]
     if change == "gone":
@@ -356,7 +356,7 @@ def test_ids_of_a_file_that_is_another_one_by_now_are_left_out(
     else:
         source.write_text("\n".join([lines[0], *reversed(lines[1:])]))
     capsys.readouterr()
-    assert data.places("validation", [0, 1]) == replace(places, ids=None)
+    assert data.splits.places("validation", [0, 1]) == replace(places, ids=None)
     assert "ids" in capsys.readouterr().err
 
 
@@ -365,7 +365,7 @@ def test_each_of_both_orders_stands_on_the_same_line(tiny_model: Path, tmp_path:
     source.write_text("\n".join(["key,a,b,label", *(f"k{n},one {n},two {n},{'xy'[n % 2]}" for n in range(9))]))
     custom = CustomTask(text=["a", "b"], id="key", validation_file=str(source))
     data = GLUEDataModule("own", str(tiny_model), source=str(source), custom=custom, both_orders=True, train_limit=4)
-    data.load("fit")
-    places = data.places("train", [2, 11], "fit")
+    data.setup("fit")
+    places = data.splits.places("train", [2, 11], "fit")
     assert places is not None
     assert (places.numbers, places.ids) == ([4, 4], ["k2", "k2"])

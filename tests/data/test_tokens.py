@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from glue_lit.data import tokens
 from glue_lit.data.sources import Rows, Split
-from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread, tokenise, tokenizer_fingerprint
+from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, evenly_spaced, tokenise, tokenizer_fingerprint
 from glue_lit.errors import DataError
 
 SHORT = "The cat sat."
@@ -336,7 +336,7 @@ def store_of(size: int) -> TokenStore:
 
 @pytest.mark.parametrize(("size", "limit"), [(10, 1), (10, 3), (10, 9), (100, 7), (392_702, 1000), (7, 6)])
 def test_a_limit_is_spread_evenly(size: int, limit: int) -> None:
-    chosen = spread(store_of(size), limit)
+    chosen = evenly_spaced(store_of(size), limit)
     assert len(chosen) == limit
     steps = chosen.diff()
     assert chosen[0] == 0
@@ -349,20 +349,20 @@ def test_a_limit_is_spread_evenly(size: int, limit: int) -> None:
 
 @pytest.mark.parametrize("limit", [None, 10, 11, 10_000])
 def test_no_limit_or_a_large_one_takes_all(limit: int | None) -> None:
-    assert spread(store_of(10), limit).tolist() == list(range(10))
+    assert evenly_spaced(store_of(10), limit).tolist() == list(range(10))
 
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_must_leave_something(limit: int) -> None:
     with pytest.raises(DataError, match=rf"A limit of {limit} rows leaves nothing to work on; allowed: 1 or more"):
-        spread(store_of(10), limit)
+        evenly_spaced(store_of(10), limit)
 
 
 def test_a_limit_below_one_is_a_share() -> None:
-    assert spread(store_of(50), 0.1).tolist() == [0, 10, 20, 30, 40]
-    assert spread(store_of(50), 5.0).tolist() == [0, 10, 20, 30, 40]
+    assert evenly_spaced(store_of(50), 0.1).tolist() == [0, 10, 20, 30, 40]
+    assert evenly_spaced(store_of(50), 5.0).tolist() == [0, 10, 20, 30, 40]
     with pytest.raises(DataError, match="leaves nothing"):
-        spread(store_of(3), 0.1)
+        evenly_spaced(store_of(3), 0.1)
 
 
 def test_documents_are_tokenised_few_at_a_time(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -290,7 +290,7 @@ def test_only_rows_in_use_are_trained(tiny_model: Path) -> None:
     classifier, module = SequenceClassifier("cola", str(tiny_model), weight_decay=0.5), data(tiny_model)
     quiet_trainer(callbacks=[Watch()]).fit(classifier, module)
     assert len(set(tables)) == 1
-    assert (len(module.training_tokens()), 32) in shapes
+    assert (len(module.splits.training_tokens()), 32) in shapes
     before = AutoModelForSequenceClassification.from_pretrained(tiny_model).get_input_embeddings().weight
     after = classifier.state_dict()["model.bert.embeddings.word_embeddings.weight"]
     seen = torch.cat([batch["input_ids"].flatten() for batch in module.train_dataloader()]).unique()

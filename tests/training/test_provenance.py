@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Trainer
 
-from glue_lit import GLUEDataModule, __version__
+from glue_lit import __version__
+from glue_lit.data.splits import TaskSplits
 from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.provenance import data_fingerprint, device, git_revision, versions
 
@@ -104,11 +105,11 @@ def test_what_the_run_computed_on() -> None:
 # ---------------------------------------------------------------- data
 
 
-def cola_from(folder: Path, tiny_model: Path, train: str = "a\t1\t\tfine\nb\t0\t\tnot so\n") -> GLUEDataModule:
+def cola_from(folder: Path, tiny_model: Path, train: str = "a\t1\t\tfine\nb\t0\t\tnot so\n") -> TaskSplits:
     (folder / "CoLA").mkdir(parents=True, exist_ok=True)
     (folder / "CoLA/train.tsv").write_text(train, encoding="utf-8")
     (folder / "CoLA/dev.tsv").write_text("c\t1\t\tfine too\n", encoding="utf-8")
-    return GLUEDataModule("cola", str(tiny_model), source=str(folder))
+    return TaskSplits("cola", str(tiny_model), str(folder))
 
 
 def test_each_split_is_named_hashed_and_counted(tiny_model: Path, tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_each_split_is_named_hashed_and_counted(tiny_model: Path, tmp_path: Path
 
 
 def test_the_hash_is_of_the_content(tiny_model: Path, tmp_path: Path) -> None:
-    def hashes(data: GLUEDataModule) -> list[str]:
+    def hashes(data: TaskSplits) -> list[str]:
         return [split["fingerprint"] for split in data_fingerprint(data, "fit")["splits"].values()]
 
     first = hashes(cola_from(tmp_path / "one", tiny_model))
@@ -142,11 +143,11 @@ def test_the_rows_are_hashed_whatever_else_a_file_holds(tiny_model: Path, tmp_pa
     assert data_fingerprint(same, "fit")["splits"] == splits  # from the cache of tokens
     assert len(splits["train"]["hash"]) == 64
     assert splits["train"]["commit"] is None
-    assert same.rows_seen()["train"] == {"hash": splits["train"]["hash"], "commit": None}
+    assert same.content_hashes()["train"] == {"hash": splits["train"]["hash"], "commit": None}
 
 
 def test_rows_are_those_that_were_used(tiny_model: Path) -> None:
-    data = GLUEDataModule("mnli", str(tiny_model), source="demo", validation_limit=7)
+    data = TaskSplits("mnli", str(tiny_model), "demo", limits={"validation": 7})
     splits = data_fingerprint(data, "validate")["splits"]
     assert {name: split["rows"] for name, split in splits.items()} == {
         "validation_matched": 7,

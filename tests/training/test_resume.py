@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from small_fit import SEED, Clock, CutError, Fit, SaveAndCut
 from tiny_architectures import tiny_folder
 
-from glue_lit import LastCheckpoint
+from glue_lit import GLUEDataModule, LastCheckpoint
 from glue_lit.errors import RunError
 from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.position import Position
@@ -341,7 +341,7 @@ def test_other_batches_in_the_middle_of_an_epoch_are_refused(
     with pytest.raises(CutError):
         Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_batch_start", 4, path)).run()
     second = Fit(tmp_path / "run", tiny_model)
-    second.data.hparams[setting] = 8
+    second.data = GLUEDataModule(**second.data.hparams | {setting: 8})
     with pytest.raises(RunError, match=rf"data.{setting} {before}; now it is 8. Go on with {before}, or from a checkp"):
         second.run(path)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 
 from glue_lit.data.custom_source import says
-from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.model_inputs import padding_note
 from glue_lit.data.rows import without_id
+from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import Stopped
 from glue_lit.evaluation.predicted import Predicted
@@ -25,17 +26,17 @@ from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
 
 
-def say_data(data: GLUEDataModule, stage: str) -> None:
+def say_data(data: TaskSplits, stage: str) -> None:
     """Which task, from where, how many rows."""
-    rows = ", ".join(f"{name} {len(data.dataset(name, stage)):,}" for name in data.splits_for(stage))
+    rows = ", ".join(f"{name} {len(data.dataset(name, stage)):,}" for name in data.names_for(stage))
     known = {"hub": "Hub", "demo": "demo corpus"}
-    source = known.get(data.hparams["source"]) or shown(Path(data.hparams["source"]))
+    source = known.get(data.source) or shown(Path(data.source))
     say(f"{data.task.title} ({data.task.name}), {source}: {rows}")
-    if stage == "fit" and (note := data.padding_note) is not None:
+    if stage == "fit" and (note := padding_note(data.tokenizer, data.model_config)) is not None:
         say(note)
-    for line in says(data.custom, data.hparams["source"]) if data.custom.text_columns and stage == "fit" else ():
+    for line in says(data.custom, data.source) if data.custom.text_columns and stage == "fit" else ():
         say(line)
-    for name in data.splits_for(stage) if data.custom.id is not None else ():
+    for name in data.names_for(stage) if data.custom.id is not None else ():
         if (wrong := without_id(data.split(name))) is not None:
             say(f"data.custom.id {data.custom.id!r}, {name}: {wrong}")
 
@@ -79,7 +80,7 @@ def score_intervals(task: TaskSpec, predicted: Mapping[str, Predicted]) -> dict[
     }
 
 
-def say_next(data: GLUEDataModule, best: Path, default_root_dir: str | None, has_curves: bool = True) -> None:
+def say_next(data: TaskSplits, best: Path, default_root_dir: str | None, has_curves: bool = True) -> None:
     """Where the checkpoint is, and the commands that a user wants next."""
     run, logs = best.parent.parent, Path(default_root_dir or ".") / LOGS
     newest = [other.path.absolute() for other in find_runs(logs)[-1:]] == [run.absolute()]
@@ -88,7 +89,7 @@ def say_next(data: GLUEDataModule, best: Path, default_root_dir: str | None, has
     say(f"Score it    glue-lit validate {f'--ckpt_path best{place}' if newest else f'--run {shlex.quote(shown(run))}'}")
     if has_curves:
         say(f"Curves      tensorboard --logdir {logs if newest else shlex.quote(shown(run))}")
-    if data.hparams["source"] == "demo":
+    if data.source == "demo":
         say("These figures are of the demo corpus, not of GLUE. Real GLUE:")
         say(f"            glue-lit fit --config configs/{data.task.name}.yaml")
 

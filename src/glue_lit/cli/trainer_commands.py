@@ -66,7 +66,7 @@ class GlueLitCLI(ConfiguredCLI):
         elif self.origin is not None:
             self.datamodule.use_checkpoint(self.origin)
         self.model.must_be_trained = saved is None and self.subcommand != "fit"
-        self.datamodule.load(str(self.subcommand))
+        self.datamodule.setup(str(self.subcommand))
         self.model.padding = self.datamodule.padding
         epochs = steps = 0
         left = ""
@@ -76,11 +76,11 @@ class GlueLitCLI(ConfiguredCLI):
             epochs -= bool(left)
         self.model.configure_model()
         self._settle_precision()
-        for store in self.datamodule.stores:
+        for store in self.datamodule.splits.loaded_stores:
             check_tokens(self.model.model, store.input_ids, self.model.hparams["name_or_path"], store.token_type_ids)
         if not self.trainer.is_global_zero:
             return
-        say_data(self.datamodule, str(self.subcommand))
+        say_data(self.datamodule.splits, str(self.subcommand))
         if self._checkpoint is None or saved is None:
             say_model(self.model, self.trainer)
             return
@@ -114,13 +114,12 @@ class GlueLitCLI(ConfiguredCLI):
             Where it goes on, if the checkpoint is of an older version, which counts an epoch that was left as whole.
         """
         data, trainer = self.datamodule, self.trainer
-        data.trainer = trainer
         data.load_state_dict(saved.get(GLUEDataModule.__qualname__, {}))
         if is_within_epoch(loop):
-            data.check_same_batches()
-        if is_within_epoch(loop) or "scored_step" in saved.get("glue_lit", {}) or not data.has_same_batches:
+            data.check_same_batches(trainer)
+        if is_within_epoch(loop) or "scored_step" in saved.get("glue_lit", {}) or not data.has_same_batches(trainer):
             return ""
-        limit, batches = trainer.limit_train_batches, len(data.train_dataloader())
+        limit, batches = trainer.limit_train_batches, len(data.training_sampler(trainer))
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         done = left_epoch(loop, batches, batches_of_step(trainer, loop["epoch_progress"]["current"]["processed"] - 1))
         return f", after batch {done} of {batches} of its last epoch" if done else ""
@@ -147,7 +146,7 @@ class GlueLitCLI(ConfiguredCLI):
         record: dict[str, Any] = {"metrics": self.model.scores}
         if (run := run_of_checkpoint(best)) is not None:
             record = {"seed": self._setting("seed_everything"), "monitor": self.best.monitor}
-            record |= run_record(run, self.trainer, self.model, self.datamodule, saved, self.speed)
+            record |= run_record(run, self.trainer, self.model, self.datamodule.splits, saved, self.speed)
             write_json(run.metrics, record)
         intervals = score_intervals(task, self.pages.predicted)
         places = {"run": run and str(run.path.absolute()), "checkpoint": str(best.absolute())}
@@ -156,7 +155,7 @@ class GlueLitCLI(ConfiguredCLI):
         say_collapsed(self.model)
         say_skipped(self.model)
         say_speed(self.speed, self.trainer)
-        say_next(self.datamodule, best, self._setting("trainer.default_root_dir"), has_curves)
+        say_next(self.datamodule.splits, best, self._setting("trainer.default_root_dir"), has_curves)
 
     def _give(self, result: dict[str, Any]) -> None:
         """Keep what a script is told."""

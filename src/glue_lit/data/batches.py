@@ -73,12 +73,12 @@ class TokenDataset(Dataset[Batch]):
         return batch
 
 
-def as_is(batch: Any) -> Any:
-    """What turns an item into tensors, for a dataset whose items are batches."""
+def identity_collate(batch: Any) -> Any:
+    """The item as it is, for a dataset whose items are whole batches."""
     return batch
 
 
-def leave_signals(worker: int) -> None:
+def ignore_signals(worker: int) -> None:
     """Let the process that trains decide when its workers end: Ctrl-C and SIGTERM reach the whole group."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
         if hasattr(signal, name):

@@ -4,24 +4,24 @@ from functools import cached_property
 from typing import Annotated, Any, Self
 
 import torch
+from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from glue_lit.data.accumulation import accumulation_schedule
-from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, as_is, leave_signals
+from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, identity_collate, ignore_signals
 from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
-from glue_lit.data.custom_source import complete_task
-from glue_lit.data.model_inputs import needs_equal_lengths
-from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler
+from glue_lit.data.sampling import ShuffledSampler
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
 from glue_lit.errors import RunError
 from glue_lit.runs.settings import NOT_SHOWN, Setting, count, described
 from glue_lit.system.environment import global_seed
-from glue_lit.tasks.custom import NO_TASK, CustomTask, custom_of, task_of
+from glue_lit.tasks.custom import NO_TASK, CustomTask
+from glue_lit.tasks.spec import TaskSpec
 
 
-class GLUEDataModule(TaskSplits):
+class GLUEDataModule(LightningDataModule):
     """Rows, tokens and batches of one task.
 
     Batches hold ``input_ids``, ``attention_mask`` and, where the model tells the texts of a pair apart,
@@ -83,13 +83,60 @@ class GLUEDataModule(TaskSplits):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["custom"])
-        self.custom = custom_of(custom)
-        if self.custom.text_columns:
-            self.custom = complete_task(task, self.custom, source)
+        self.splits = TaskSplits(
+            task,
+            tokenizer,
+            source,
+            custom,
+            max_length=max_length,
+            limits={"train": train_limit, "validation": validation_limit, "test": test_limit},
+            both_orders=both_orders,
+            predict_split=predict_split,
+            cache_dir=cache_dir,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
         self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})
-        self.task = task_of(task, self.custom)
         check_data_settings(type(self), self.hparams, self.task)
         self._batches_before: dict[str, Any] | None = None
+
+    @property
+    def task(self) -> TaskSpec:
+        """The task's description."""
+        return self.splits.task
+
+    @property
+    def custom(self) -> CustomTask:
+        """What a task of your own is, with all that was read from the data."""
+        return self.splits.custom
+
+    @property
+    def tokenizer(self) -> Any:
+        """The Hugging Face tokenizer."""
+        return self.splits.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Longest input in tokens."""
+        return self.splits.max_length
+
+    @property
+    def padding(self) -> int | None:
+        """The padding id to write into the model's configuration; ``None`` if what it has is right."""
+        return self.splits.padding
+
+    def dataset(self, name: str, stage: str = "fit") -> TokenDataset:
+        """The tokenised split called ``name``; see `TaskSplits.dataset`."""
+        return self.splits.dataset(name, stage)
+
+    def prepare_data(self) -> None:
+        """Tokenise into the cache, on one process of each machine; the others then read it."""
+        if self.trainer is not None and self.trainer.state.fn is not None:
+            self.splits.load(str(self.trainer.state.fn.value))
+
+    def setup(self, stage: str) -> None:
+        """Make the datasets of the stage available on this process."""
+        self.splits.load(stage)
 
     # ---------------------------------------------------------------- checkpoints
 
@@ -98,9 +145,14 @@ class GLUEDataModule(TaskSplits):
         """As Lightning's, but whether code may be run is the caller's word (``trust_remote_code``), not the file's."""
         return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
 
+    def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the tokenizer out of a checkpoint, whose weights it belongs to."""
+        self.splits.use_checkpoint(checkpoint, type(self).__qualname__)
+
     def state_dict(self) -> dict[str, Any]:
         """The tokenizer, what decides which examples a training batch holds, and which rows they are of."""
-        return {"tokenizer": self._tokenizer_files, "batches": self._batches(), "rows": self.rows_seen()}
+        batches = self._batch_settings(self.trainer)
+        return {"tokenizer": self._tokenizer_files, "batches": batches, "rows": self.splits.content_hashes()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep what the checkpoint's batches were made from, for `check_same_batches`."""
@@ -110,8 +162,7 @@ class GLUEDataModule(TaskSplits):
     def _tokenizer_files(self) -> dict[str, Tensor]:
         return pack(self.tokenizer)
 
-    def _batches(self) -> dict[str, Any]:
-        trainer = self.trainer
+    def _batch_settings(self, trainer: Trainer | None) -> dict[str, Any]:
         return {
             "data.batch_size": self.hparams["batch_size"],
             "data.group_by_length": self.hparams["group_by_length"],
@@ -120,26 +171,25 @@ class GLUEDataModule(TaskSplits):
             "data.max_length": self.max_length,  # groups are by what is left of the texts
             "data.both_orders": self.hparams["both_orders"],
             "the seed of the order": self._order_seed,
-            "training rows": len(self.dataset("train")) if self._has_training_rows else None,
-            "devices": self._place()[1],
+            "training rows": self.splits.training_rows,
+            "devices": trainer.world_size if trainer is not None else 1,
             "trainer.accumulate_grad_batches": 1
             if trainer is None
             else accumulation_schedule(trainer) or trainer.accumulate_grad_batches,
         }
 
-    @property
-    def has_same_batches(self) -> bool:
+    def has_same_batches(self, trainer: Trainer) -> bool:
         """Whether a training batch holds the same examples as when the checkpoint was written."""
-        now = self._batches()
+        now = self._batch_settings(trainer)
         return all(now[name] == before for name, before in (self._batches_before or now).items())
 
-    def check_same_batches(self) -> None:
-        """Stop where a fit would go on in the middle of an epoch with other batches than it began it with.
+    def check_same_batches(self, trainer: Trainer) -> None:
+        """Stop where a fit would resume in the middle of an epoch with other batches than it began it with.
 
         Raises:
             RunError: One of the settings that decide it has changed.
         """
-        now = self._batches()
+        now = self._batch_settings(trainer)
         for name, before in (self._batches_before or now).items():
             if now[name] != before:
                 raise RunError(
@@ -151,16 +201,19 @@ class GLUEDataModule(TaskSplits):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the training split in a new random order each epoch."""
-        dataset, hp = self.dataset("train"), self.hparams
-        sampler = ShuffledSampler(
-            dataset.lengths,
+        return self._loader(self.dataset("train"), self.training_sampler(self.trainer))
+
+    def training_sampler(self, trainer: Trainer | None) -> ShuffledSampler:
+        """The order of the training examples, for this process of a trainer."""
+        hp = self.hparams
+        return ShuffledSampler(
+            self.dataset("train").lengths,
             hp["batch_size"],
             self._order_seed,
-            *self._place(),
+            *_process(trainer),
             grouped=hp["group_by_length"],
             tokens=hp["tokens_per_batch"],
         )
-        return self._loader(dataset, sampler)
 
     @property
     def _order_seed(self) -> int:
@@ -171,26 +224,24 @@ class GLUEDataModule(TaskSplits):
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each validation split."""
-        return [self.evaluation_loader(name) for name in self.splits_for("validate")]
+        return self._evaluation_loaders("validate")
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each test split."""
-        return [self.evaluation_loader(name) for name in self.splits_for("test")]
+        return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each split that predict_split names."""
-        return [self.evaluation_loader(name) for name in self.splits_for("predict")]
+        return self._evaluation_loaders("predict")
 
-    def evaluation_loader(self, name: str) -> DataLoader[Batch]:
-        """Batches of the split called ``name``, each example once."""
-        dataset = self.dataset(name, "predict")
-        sampler = EvaluationSampler(
-            dataset.lengths,
-            *self._place(),
-            batch_size=self.hparams["eval_batch_size"],
-            equal_lengths=needs_equal_lengths(self._config),
-        )
-        return self._loader(dataset, sampler)
+    def _evaluation_loaders(self, stage: str) -> list[DataLoader[Batch]]:
+        splits, size = self.splits, self.hparams["eval_batch_size"]
+        return [
+            self._loader(
+                splits.dataset(name, "predict"), splits.evaluation_sampler(name, *_process(self.trainer), size)
+            )
+            for name in splits.names_for(stage)
+        ]
 
     def _loader(self, dataset: TokenDataset, sampler: DistributedSampler[Any]) -> DataLoader[Batch]:
         device = "cpu" if self.trainer is None else self.trainer.strategy.root_device.type
@@ -199,14 +250,15 @@ class GLUEDataModule(TaskSplits):
             dataset,
             batch_size=None,  # the sampler gives whole batches
             sampler=sampler,
-            collate_fn=as_is,
+            collate_fn=identity_collate,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device not in ("cpu", "mps"),  # MPS shares the memory of the processor
-            worker_init_fn=leave_signals,
+            worker_init_fn=ignore_signals,
             generator=torch.Generator(),  # else every pass over the data takes a number from the model's
         )
 
-    def _place(self) -> tuple[int, int]:
-        """This process's rank and the number of processes."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+def _process(trainer: Trainer | None) -> tuple[int, int]:
+    """This process's rank and the number of processes."""
+    return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)

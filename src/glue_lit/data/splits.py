@@ -1,195 +1,152 @@
-"""A task's splits in tokens: found in their source, tokenised once, cut to their limits."""
+"""`TaskSplits`: the splits of a task, found in their source, tokenised once, and cut to their limits."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.both_orders import joined, swapped
 from glue_lit.data.checks import check_all_labelled
-from glue_lit.data.custom_source import open_custom_split
-from glue_lit.data.model_inputs import longest_input, padding_for, padding_note, suited
+from glue_lit.data.custom_source import complete_task, open_custom_split
+from glue_lit.data.model_inputs import longest_input, needs_equal_lengths, padding_for, suited
 from glue_lit.data.rows import Places, Rows, Split
+from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.sources import open_split
 from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
-from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, spread
+from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, evenly_spaced
 from glue_lit.errors import DataError, UsageError
 from glue_lit.system.console import note
-from glue_lit.tasks.custom import CustomTask
-from glue_lit.tasks.glue import TaskSpec
+from glue_lit.tasks.custom import CustomTask, custom_of, task_of
+
+_OWN_STATE = "GLUEDataModule"  # the key under which a checkpoint holds the data module's state
 
 
-class TaskSplits(LightningDataModule):
-    """The splits of a task and the tokenizer that reads them; the settings (``hparams``) are those of `GLUEDataModule`.
+class TaskSplits:
+    """The splits of a task and the tokenizer that reads them.
+
+    Args:
+        task: Name of the task.
+        tokenizer: Name or folder of the tokenizer's model.
+        source: Where the rows come from.
+        custom: What a task of the user's own is; what it leaves open is read from the data.
+        max_length: Longest input in tokens that is wanted.
+        limits: At most so many rows (below 1: that share) of the splits whose names begin with the key.
+        both_orders: Whether a fit sees the training pairs in both orders.
+        predict_split: What `predict` predicts: ``test`` for every test split, or a split by name.
+        cache_dir: Folder for tokens; ``None`` for the usual one.
+        revision: That of the tokenizer.
+        trust_remote_code: Run code that comes with the tokenizer.
 
     Attributes:
-        task: Whose splits they are; set by the class that has the settings, as is ``custom``.
-        custom: What a task of the user's own is.
+        task: The task's `TaskSpec`.
+        custom: The settings with all that was read from the data.
+        source: Where the rows come from.
     """
 
-    task: TaskSpec
-    custom: CustomTask
-
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        task: str,
+        tokenizer: str,
+        source: str,
+        custom: CustomTask | Mapping[str, Any] | None = None,
+        *,
+        max_length: int | None = None,
+        limits: Mapping[str, float | None] | None = None,
+        both_orders: bool = False,
+        predict_split: str = "test",
+        cache_dir: str | None = None,
+        revision: str = "main",
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.source = source
+        self.custom = custom_of(custom)
+        if self.custom.text_columns:
+            self.custom = complete_task(task, self.custom, source)
+        self.task = task_of(task, self.custom)
+        self._named = (tokenizer, revision, trust_remote_code)
+        self._wanted_length = max_length
+        self._limits = limits or {}
+        self._both_orders = both_orders
+        self._predict_split = predict_split
+        self._cache = cache_folder(cache_dir)
         self._datasets: dict[str, TokenDataset] = {}
         self._splits: dict[str, Split] = {}
         self._packed: dict[str, Tensor] = {}  # a checkpoint's tokenizer
         self._architecture: str | None = None  # and the configuration of its model, as JSON
 
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Mapping[str, Any], **changes: Any) -> Self:
+        """The splits that a checkpoint's model was trained and validated on, read by its own tokenizer.
+
+        Args:
+            checkpoint: Its content.
+            changes: Settings to use in place of the checkpoint's, e.g. ``source`` where the data have moved.
+        """
+        known = dict(checkpoint.get("datamodule_hyper_parameters") or {}) | changes
+        names = ("custom", "max_length", "both_orders", "predict_split", "cache_dir", "revision", "trust_remote_code")
+        splits = cls(
+            known["task"],
+            known["tokenizer"],
+            known["source"],
+            limits={split: known.get(f"{split}_limit") for split in ("train", "validation", "test")},
+            **{name: known[name] for name in names if name in known},
+        )
+        splits.use_checkpoint(checkpoint)
+        return splits
+
     # ---------------------------------------------------------------- the tokenizer
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The Hugging Face tokenizer (a fast one wherever there is one), set up for the model.
-
-        A checkpoint's is as it was in its training.
-        """
+        """The Hugging Face tokenizer, a fast one if there is one, set up for the model; a checkpoint's as it was."""
         if self._packed:
-            return unpack(self._packed, self._config["model_type"])
-        return suited(load_tokenizer(*self._named), self._config)
+            return unpack(self._packed, self.model_config["model_type"])
+        return suited(load_tokenizer(*self._named), self.model_config)
 
     @cached_property
     def max_length(self) -> int:
         """Longest input in tokens: the least of what the user, the tokenizer and the model allow."""
-        return longest_input(self.tokenizer, self._config, self.hparams["max_length"])
+        return longest_input(self.tokenizer, self.model_config, self._wanted_length)
 
     @property
     def padding(self) -> int | None:
-        """The padding id that the model's configuration has to be given; ``None`` if what it has is right."""
-        return padding_for(self.tokenizer, self._config)
+        """The padding id to write into the model's configuration; ``None`` if what it has is right."""
+        return padding_for(self.tokenizer, self.model_config)
 
     @property
-    def padding_note(self) -> str | None:
-        """A line on it, if it has to be given one."""
-        return padding_note(self.tokenizer, self._config)
-
-    @property
-    def _config(self) -> dict[str, Any]:
+    def model_config(self) -> dict[str, Any]:
+        """The model's configuration as plain values."""
         return json.loads(self._architecture) if self._architecture else self._named_config
 
     @cached_property
     def _named_config(self) -> dict[str, Any]:
         return load_config(*self._named)  # which may ask the Hub
 
-    @property
-    def _named(self) -> tuple[str, str, bool]:
-        return self.hparams["tokenizer"], self.hparams["revision"], self.hparams["trust_remote_code"]
+    def use_checkpoint(self, checkpoint: Mapping[str, Any], key: str = _OWN_STATE) -> None:
+        """Take the tokenizer out of a checkpoint, whose weights it belongs to: no Hub, no model folder.
 
-    def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the tokenizer out of a checkpoint, whose weights it belongs to: no Hub, no model folder."""
-        own = checkpoint.get(type(self).__qualname__) or {}
+        Args:
+            checkpoint: Its content.
+            key: Name of the data module's class, under which the checkpoint holds its state.
+        """
+        own = checkpoint.get(key) or {}
         # copies, and nothing more of the checkpoint, since it is mapped from the file
         self._packed = {name: content.clone() for name, content in (own.get("tokenizer") or {}).items()}
         self._architecture = checkpoint["hyper_parameters"]["architecture"]
 
-    # ---------------------------------------------------------------- rows
+    # ---------------------------------------------------------------- splits
 
-    def split(self, name: str) -> Split:
-        """The split called ``name`` in the chosen source, not read yet."""
-        if name not in self._splits:
-            source = self.hparams["source"]
-            if self.custom.text_columns:
-                self._splits[name] = open_custom_split(self.task, self.custom, source, name)
-            else:
-                self._splits[name] = open_split(self.task, source, name)
-        return self._splits[name]
-
-    def dataset(self, name: str, stage: str = "fit") -> TokenDataset:
-        """The tokenised split called ``name``, with its limit; made or read from the cache at first use.
-
-        Args:
-            name: Of the split.
-            stage: What it is for: a fit may see the training rows in both orders, a prediction each once.
-
-        Raises:
-            DataError: The split is missing or has a bad row.
-            ModelError: There is no such tokenizer.
-        """
-        both = name == "train" and stage == "fit" and self.hparams["both_orders"]
-        key = f"{name} in both orders" if both else name
-        if key not in self._datasets:
-            split = self.split(name)
-            store = self._tokens(split)
-            positions = spread(store, self.hparams[f"{name.split('_')[0]}_limit"])
-            if name == "train":
-                check_all_labelled(store, split)
-            if both:
-                positions = torch.cat([positions, positions + len(store)])
-                store = joined(store, self._tokens(swapped(split)))
-            self._datasets[key] = TokenDataset(store, positions, self.tokenizer)
-        return self._datasets[key]
-
-    @property
-    def _has_training_rows(self) -> bool:
-        return any(key.split()[0] == "train" for key in self._datasets)
-
-    @property
-    def stores(self) -> list[TokenStore]:
-        """The tokens of the splits that are loaded."""
-        return [dataset.store for dataset in self._datasets.values()]
-
-    def _tokens(self, split: Split) -> TokenStore:
-        folder = cache_folder(self.hparams["cache_dir"])
-        return cached_tokens(split, self.tokenizer, self.max_length, self.task.is_regression, folder)
-
-    def rows_seen(self) -> dict[str, dict[str, str | None]]:
-        """Of each split that is loaded, the hash of its rows and the commit that they are of on the Hub."""
-        loaded = {key.split()[0]: dataset.store.digest for key, dataset in self._datasets.items()}
-        return {name: {"hash": digest, "commit": self.split(name).commit} for name, digest in loaded.items()}
-
-    def places(self, name: str, idx: Sequence[int], stage: str = "predict") -> Places | None:
-        """Where examples of a loaded split stand in the user's file; ``None`` where that is not known.
-
-        Ids are read from the file, which may have changed meanwhile: then they are left out, and that is said.
-
-        Args:
-            name: Of the split.
-            idx: Their positions.
-            stage: As for `dataset`.
-        """
-        split, store = self.split(name), self.dataset(name, stage).store
-        if store.numbers is None:
-            return None
-        picked = torch.as_tensor(idx, dtype=torch.int64)
-        rows = self.same_rows(name, stage) if self.custom.id is not None else None
-        ids = None if rows is None else rows.ids
-        named = None if ids is None else [ids[at % len(ids)] for at in picked.tolist()]  # in both orders, twice as many
-        return Places(split.file, split.unit, store.numbers[picked].tolist(), named)
-
-    def same_rows(self, name: str, stage: str = "predict") -> Rows | None:
-        """The rows of a loaded split, read again; ``None``, which is said, if they are not those of its tokens."""
-        split = self.split(name)
-        try:
-            rows = split.read()
-            if rows.digest(split.labels) == self.dataset(name, stage).store.digest:
-                return rows
-            note(f"{split.file} has changed since its rows were read: their texts and ids are left out.")
-        except DataError as error:
-            note(f"The texts and ids of {name} are left out: {error}")
-        return None
-
-    def training_tokens(self) -> Tensor:
-        """Every token that a training batch can hold, padding included, ``(tokens,)`` int64, each once."""
-        dataset = self.dataset("train")
-        input_ids = dataset.store.input_ids
-        # Lightning builds the model inside `torch.device(...)`, where torch.tensor would make this one on the GPU.
-        padding = input_ids.new_tensor([dataset.pad_id])
-        tokens: Tensor = torch.unique(torch.cat([input_ids, padding]))
-        return tokens.long()
-
-    def splits_for(self, stage: str) -> tuple[str, ...]:
+    def names_for(self, stage: str) -> tuple[str, ...]:
         """Names of the splits that ``fit``, ``validate``, ``test`` or ``predict`` needs.
 
         Raises:
             UsageError: The task has none for that stage, or predict_split names none.
         """
-        task, wanted = self.task, self.hparams["predict_split"]
+        task, wanted = self.task, self._predict_split
         if stage in ("fit", "validate") and not task.validation_splits:
             raise UsageError(
                 f"data.task: {task.name} has test rows only, so there is nothing to {stage}. Train "
@@ -205,16 +162,108 @@ class TaskSplits(LightningDataModule):
             raise UsageError(f"data.predict_split: got {wanted!r}, allowed: test, {', '.join(task.files)}.")
         return (wanted,)
 
+    def split(self, name: str) -> Split:
+        """The split called ``name`` in the source, not read yet."""
+        if name not in self._splits:
+            if self.custom.text_columns:
+                self._splits[name] = open_custom_split(self.task, self.custom, self.source, name)
+            else:
+                self._splits[name] = open_split(self.task, self.source, name)
+        return self._splits[name]
+
     def load(self, stage: str) -> None:
         """Read and tokenise all that ``stage`` needs, so that bad data stops a run before it starts."""
-        for name in self.splits_for(stage):
+        for name in self.names_for(stage):
             self.dataset(name, stage)
 
-    def prepare_data(self) -> None:
-        """Tokenise into the cache, on one process of each machine; the others then read it."""
-        if self.trainer is not None and self.trainer.state.fn is not None:
-            self.load(str(self.trainer.state.fn.value))
+    def dataset(self, name: str, stage: str = "fit") -> TokenDataset:
+        """The tokenised split called ``name``, cut to its limit; made or read from the cache at first use.
 
-    def setup(self, stage: str) -> None:
-        """Make the datasets of the stage available on this process."""
-        self.load(stage)
+        Args:
+            name: Of the split.
+            stage: What it is for: a fit may see the training pairs in both orders, a prediction each row once.
+
+        Raises:
+            DataError: The split is missing or has a bad row.
+            ModelError: There is no such tokenizer.
+        """
+        both = name == "train" and stage == "fit" and self._both_orders
+        key = f"{name} in both orders" if both else name
+        if key not in self._datasets:
+            split = self.split(name)
+            store = self._tokens(split)
+            positions = evenly_spaced(store, self._limits.get(name.split("_")[0]))
+            if name == "train":
+                check_all_labelled(store, split)
+            if both:
+                positions = torch.cat([positions, positions + len(store)])
+                store = joined(store, self._tokens(swapped(split)))
+            self._datasets[key] = TokenDataset(store, positions, self.tokenizer)
+        return self._datasets[key]
+
+    def _tokens(self, split: Split) -> TokenStore:
+        return cached_tokens(split, self.tokenizer, self.max_length, self.task.is_regression, self._cache)
+
+    def evaluation_sampler(
+        self, name: str, rank: int = 0, world: int = 1, batch_size: int | None = None
+    ) -> EvaluationSampler:
+        """Batches of the split called ``name``, each example once."""
+        equal_lengths = needs_equal_lengths(self.model_config)
+        return EvaluationSampler(self.dataset(name, "predict").lengths, rank, world, batch_size, 8192, equal_lengths)
+
+    # ---------------------------------------------------------------- what is loaded
+
+    @property
+    def loaded_stores(self) -> list[TokenStore]:
+        """The tokens of the splits that are loaded."""
+        return [dataset.store for dataset in self._datasets.values()]
+
+    @property
+    def training_rows(self) -> int | None:
+        """Number of training examples, where they are loaded."""
+        return len(self.dataset("train")) if any(key.split()[0] == "train" for key in self._datasets) else None
+
+    def content_hashes(self) -> dict[str, dict[str, str | None]]:
+        """Of each split that is loaded, the hash of its rows and the commit that they are of on the Hub."""
+        loaded = {key.split()[0]: dataset.store.digest for key, dataset in self._datasets.items()}
+        return {name: {"hash": digest, "commit": self.split(name).commit} for name, digest in loaded.items()}
+
+    def training_tokens(self) -> Tensor:
+        """Every token that a training batch can hold, padding included, ``(tokens,)`` int64, each once."""
+        dataset = self.dataset("train")
+        input_ids = dataset.store.input_ids
+        # Lightning builds the model inside `torch.device(...)`, where torch.tensor would make this one on the GPU.
+        padding = input_ids.new_tensor([dataset.pad_id])
+        tokens: Tensor = torch.unique(torch.cat([input_ids, padding]))
+        return tokens.long()
+
+    def places(self, name: str, idx: Sequence[int], stage: str = "predict") -> Places | None:
+        """Where examples of a loaded split stand in the user's file; ``None`` where that is not known.
+
+        Ids are read from the file. If it has changed meanwhile, they are left out with a note.
+
+        Args:
+            name: Of the split.
+            idx: Their positions.
+            stage: As for `dataset`.
+        """
+        split, store = self.split(name), self.dataset(name, stage).store
+        if store.numbers is None:
+            return None
+        picked = torch.as_tensor(idx, dtype=torch.int64)
+        rows = self.reread(name, stage) if self.custom.id is not None else None
+        ids = None if rows is None else rows.ids
+        named = None if ids is None else [ids[at % len(ids)] for at in picked.tolist()]  # in both orders, twice as many
+        return Places(split.file, split.unit, store.numbers[picked].tolist(), named)
+
+    def reread(self, name: str, stage: str = "predict") -> Rows | None:
+        """The rows of a loaded split, read again; ``None``, with a note, if they are not those of its tokens."""
+        split = self.split(name)
+        try:
+            rows = split.read()
+            if rows.digest(split.labels) == self.dataset(name, stage).store.digest:
+                return rows
+            note(f"{split.file} has changed since its rows were read: their texts and ids are left out.")
+        except DataError as error:
+            note(f"The texts and ids of {name} are left out: {error}")
+        return None

@@ -225,7 +225,7 @@ def _write(store: TokenStore, path: Path) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def spread(store: TokenStore, limit: float | None) -> Tensor:
+def evenly_spaced(store: TokenStore, limit: float | None) -> Tensor:
     """Positions of at most ``limit`` examples (below 1: of that share), spread evenly, ``(examples,)`` int64.
 
     Evenly, since a file sorted by label would give one class if cut at its start.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.splits import TaskSplits
 from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.evaluation.calibration import Array, Calibration, calibrate, log_softmax
 from glue_lit.outputs.predictor import Predictor
@@ -75,16 +75,13 @@ def _kept(place: Path, digest: str) -> Calibration | None:
 def _dev_logits(run: Run | None, checkpoint: Path, predictor: Predictor) -> tuple[Array, NDArray[np.int64]]:
     """Logits and gold labels of the dev rows that have one, from the data that the run names."""
     saved, split = read_checkpoint(checkpoint), str(predictor.task.monitored_split)
-    settings = dict(saved.get("datamodule_hyper_parameters") or {})
-    if not settings:
+    if not saved.get("datamodule_hyper_parameters"):
         raise RunError(f"--calibrate: {checkpoint} does not say which data it was trained on.")
     named = find_key(str(run.config), "data.source") if run is not None else None
-    if named is not None and isinstance(named[1], str):
-        settings["source"] = named[1]  # which a user can change, where the data have moved
+    # The run's configuration may have been changed, where the data have moved.
+    moved = {"source": named[1]} if named is not None and isinstance(named[1], str) else {}
     try:
-        data = GLUEDataModule(**settings)
-        data.use_checkpoint(saved)
-        dataset = data.dataset(split)
+        dataset = TaskSplits.of_checkpoint(saved, **moved).dataset(split)
     except GlueLitError as error:
         where = f" The run's data.source is in {run.config}." if run is not None else ""
         raise RunError(f"--calibrate: the dev rows cannot be read. {error}{where}") from error

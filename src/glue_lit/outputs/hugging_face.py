@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from glue_lit.data.batches import Batch, TokenDataset
-from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.rows import Rows
+from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokens import tokenise
 from glue_lit.encoder import pretrained
 from glue_lit.encoder.merging import merged
@@ -136,16 +136,14 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
     Raises:
         DataError: The rows cannot be read, or have no labels.
     """
-    own = set(GLUEDataModule.__init__.__code__.co_varnames)
-    settings = {k: v for k, v in (trained.saved.get("datamodule_hyper_parameters") or {}).items() if k in own}
-    data = GLUEDataModule(**settings | {"custom": trained.classifier.hparams.get("custom") or {}})
-    data.use_checkpoint(trained.saved)
     if trained.task.monitored_split is None:
         raise DataError(f"task {trained.task.name} has no validation rows")
     split = trained.task.monitored_split
-    data.dataset(split)
+    splits = TaskSplits.of_checkpoint(trained.saved, custom=trained.classifier.hparams.get("custom"))
+    dataset = splits.dataset(split)
     metrics = {name: TaskMetrics(trained.task) for name in logits}
-    for batch in data.evaluation_loader(split):
+    for rows in splits.evaluation_sampler(split):
+        batch = dataset[rows]
         for name, compute in logits.items():
             found = compute({key: batch[key] for key in batch if key not in ("labels", "idx")})
             metrics[name].add(found, batch["labels"], trained.classifier.loss)

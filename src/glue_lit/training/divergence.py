@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.rows import Places
-from glue_lit.data.splits import TaskSplits
 from glue_lit.errors import DivergenceError
 
 NonFinite = Literal["stop", "skip"]
@@ -86,7 +86,7 @@ class DivergenceGuard:
 def training_places(trainer: Any, idx: list[int]) -> Places | None:
     """Where training examples stand in the user's file, if that is known."""
     data = trainer.datamodule
-    return data.places("train", idx, "fit") if isinstance(data, TaskSplits) else None
+    return data.splits.places("train", idx, "fit") if isinstance(data, GLUEDataModule) else None
 
 
 def _is_distributed() -> bool:

@@ -6,6 +6,7 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 from glue_lit.data.accumulation import batches_of_step
+from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.training.position import is_cut_after_validation, left_epoch, set_back_into_epoch, set_last_validation
 
 
@@ -90,7 +91,9 @@ class ScoringFitLoop(_FitLoop):
         trainer: Any = self.trainer
         state = self.state_dict()
         epoch = state["epoch_progress"]["current"]["processed"] - 1
-        if trainer.lightning_module.position.is_exact or not getattr(trainer.datamodule, "has_same_batches", False):
+        if trainer.lightning_module.position.is_exact or not isinstance(trainer.datamodule, GLUEDataModule):
+            return
+        if not trainer.datamodule.has_same_batches(trainer):
             return
         if done := left_epoch(state, int(self.max_batches), batches_of_step(trainer, epoch)):
             set_back_into_epoch(state, done)

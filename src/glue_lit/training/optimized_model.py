@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from glue_lit.data.accumulation import batches_of_step, check_accumulation, planned_steps, short_step_factor
+from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.encoder.layers import check_same_groups, layered_groups
 from glue_lit.encoder.trained_embedding import decay_with, fit_moments, rows_of, train_rows, trained_rows
 from glue_lit.system.precisions import check_eps
@@ -48,8 +49,8 @@ class OptimizedModel(TaskModel):
         """Build the model; a fit leaves out what no training batch can touch, where data and optimizer are ours."""
         super().configure_model()
         trainer: Any = self._trainer
-        if self._is_fitting and self._optimizer_is_ours and hasattr(trainer.datamodule, "training_tokens"):
-            tokens = trainer.datamodule.training_tokens()
+        if self._is_fitting and self._optimizer_is_ours and isinstance(trainer.datamodule, GLUEDataModule):
+            tokens = trainer.datamodule.splits.training_tokens()
             # Rows in use before the checkpoint go on moving by their moments.
             train_rows(self.model, tokens if self._tokens_before is None else torch.cat([tokens, self._tokens_before]))
         if self._is_fitting:

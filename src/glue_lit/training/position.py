@@ -158,7 +158,7 @@ class Position:
         sampler = getattr(trainer.train_dataloader, "sampler", None)
         if isinstance(sampler, ShuffledSampler):
             if done and trainer.datamodule is not None:
-                trainer.datamodule.check_same_batches()
+                trainer.datamodule.check_same_batches(trainer)
             sampler.start_at(epoch, done)
             if epoch or done:
                 iter(loop._data_fetcher)  # with workers, the first batches are already on their way

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.runs.config_values import read_config
 from glue_lit.runs.run import Run
@@ -68,13 +68,13 @@ def _processor() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
-def data_fingerprint(data: GLUEDataModule, stage: str) -> dict[str, Any]:
+def data_fingerprint(data: TaskSplits, stage: str) -> dict[str, Any]:
     """Source of the rows, and of each split where it is from, what it holds, and how many rows were used.
 
     ``hash`` is of the texts and labels, the same from every source that has the same rows; ``commit`` that of the data
     set on the Hub, null where the rows lie in a file; ``fingerprint`` changes with the file or data set itself.
     """
-    seen = {name: data.dataset(name, stage).store.digest for name in data.splits_for(stage)}
+    seen = {name: data.dataset(name, stage).store.digest for name in data.names_for(stage)}
     splits = {
         name: {
             "origin": data.split(name).origin,
@@ -85,14 +85,14 @@ def data_fingerprint(data: GLUEDataModule, stage: str) -> dict[str, Any]:
         }
         for name, digest in seen.items()
     }
-    return {"source": data.hparams["source"], "max_length": data.max_length, "splits": splits}
+    return {"source": data.source, "max_length": data.max_length, "splits": splits}
 
 
 def run_record(
     run: Run,
     trainer: Trainer,
     model: SequenceClassifier,
-    data: GLUEDataModule,
+    data: TaskSplits,
     best: dict[str, Any],
     speed: TrainingSpeed,
 ) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def run_record(
     """
     return {
         "task": data.task.name,
-        "source": data.hparams["source"],
+        "source": data.source,
         "model": model.hparams["name_or_path"],
         "model_commit": model.commit,
         "init_from": model.hparams["init_from"],

@@ -37,7 +37,7 @@ class PredictionWriter(Callback):
         self._rows = EvaluatedRows()
 
     def _add(self, trainer: Trainer, stage: str, logits: Tensor, batch: Batch, loader: int) -> None:
-        split = trainer.datamodule.splits_for(stage)[loader]  # type: ignore[attr-defined]
+        split = trainer.datamodule.splits.names_for(stage)[loader]  # type: ignore[attr-defined]
         self._rows.add(split, logits, batch)
 
     def on_test_batch_end(
@@ -64,7 +64,7 @@ class PredictionWriter(Callback):
         for split, rows in self._rows.gather(trainer):
             if trainer.is_global_zero:
                 path = self.folder / f"{self.prefix}{split}.jsonl"
-                places = trainer.datamodule.places(split, rows.idx.tolist())  # type: ignore[attr-defined]
+                places = trainer.datamodule.splits.places(split, rows.idx.tolist())  # type: ignore[attr-defined]
                 lines = prediction_lines(task, *rows, places)
                 with open_atomic(path) as file:  # line by line: with many labels, all of them are gigabytes of text
                     file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -73,10 +73,10 @@ class PredictionWriter(Callback):
 
 
 def _write_origin(path: Path, trainer: Any, task: TaskSpec, split: str, rows: int) -> None:
-    data, checkpoint = trainer.datamodule, trainer.ckpt_path
+    data, checkpoint = trainer.datamodule.splits, trainer.ckpt_path
     opened, store = data.split(split), data.dataset(split, "predict").store
     write_prediction_record(
-        path, data.hparams["source"], rows, Path(checkpoint) if checkpoint else None,
+        path, data.source, rows, Path(checkpoint) if checkpoint else None,
         task=task.name, split=split, origin=opened.origin, fingerprint=opened.fingerprint, hash=store.digest,
         commit=opened.commit, file=opened.file, unit=opened.unit, id=data.custom.id,
     )  # fmt: skip

@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from glue_lit.data.batches import Batch
+from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.rows import Rows
-from glue_lit.data.splits import TaskSplits
 from glue_lit.evaluation.predicted import Predicted
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import TaskSpec, best_is, log_prefix
@@ -116,14 +116,14 @@ class TensorBoardPages(Callback):
         """Where the rows stand, and their texts, read once; neither where they cannot be had any more."""
         data = trainer.datamodule
         if split not in self._texts:
-            self._texts[split] = data.same_rows(split) if isinstance(data, TaskSplits) else None
+            self._texts[split] = data.splits.reread(split) if isinstance(data, GLUEDataModule) else None
         rows = self._texts[split]
         if rows is None:
             return predicted, Texts()
         first, second = rows.texts_a, rows.texts_b
         idx = predicted.idx.tolist()
         texts = Texts([(first[at],) if second is None else (first[at], second[at]) for at in idx])
-        return replace(predicted, places=data.split(split).places(rows, idx)), texts
+        return replace(predicted, places=data.splits.split(split).places(rows, idx)), texts
 
     def _show_best(self, trainer: Any, pl_module: Any, step: int) -> None:
         """Show the scores of the best checkpoint so far, which the hyperparameters are compared by."""
