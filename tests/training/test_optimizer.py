@@ -1,4 +1,4 @@
-"""Schedules against `transformers.get_scheduler`, parameter groups against the model's own names."""
+"""Parameter groups against the model's own names, steps and clipping against PyTorch's."""
 
 from pathlib import Path
 
@@ -6,69 +6,15 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
-from torch.optim import SGD, AdamW
-from torch.optim.lr_scheduler import LambdaLR
-from transformers import AutoModelForSequenceClassification, get_scheduler
+from torch.optim import AdamW
+from transformers import AutoModelForSequenceClassification
 
 from glue_lit.training.optimizer import (
-    Schedule,
     build_adamw,
     clip_with_norm,
     parameter_groups,
-    schedule_factor,
     supports_fused,
-    warmup_steps,
 )
-
-
-@pytest.mark.parametrize(("warmup", "total"), [(0, 50), (1, 50), (5, 50), (6, 101), (50, 50), (10, 11), (0, 1), (3, 2)])
-@pytest.mark.parametrize(
-    ("schedule", "theirs"), [("linear", "linear"), ("cosine", "cosine"), ("constant", "constant_with_warmup")]
-)
-def test_schedules_equal_transformers_at_every_step(schedule: Schedule, theirs: str, warmup: int, total: int) -> None:
-    def rates(make: object) -> list[float]:
-        optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-        scheduler = make(optimizer)  # type: ignore[operator]
-        seen = []
-        for _ in range(total):
-            seen.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            scheduler.step()
-        return seen
-
-    ours = rates(lambda optimizer: LambdaLR(optimizer, schedule_factor(schedule, warmup, total)))
-    assert ours == pytest.approx(
-        rates(lambda optimizer: get_scheduler(theirs, optimizer, num_warmup_steps=warmup, num_training_steps=total)),
-        abs=1e-12,
-    )
-
-
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_a_schedule_stays_at_zero_after_its_end(schedule: Schedule) -> None:
-    # A cosine that went on would rise again, and a line would turn the step around.
-    factor = schedule_factor(schedule, 3, 20)
-    assert [factor(step) for step in (20, 21, 30, 40)] == [0, 0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("warmup", "total", "steps"),
-    [
-        (0, 100, 0),
-        (0.0, 100, 0),
-        (0.06, 100, 6),
-        (0.06, 101, 7),  # rounded up, as transformers does
-        (0.1, 5, 1),
-        (0.5, 0, 0),
-        (0.999, 1000, 999),
-        (1, 100, 1),
-        (1.0, 100, 1),
-        (25, 100, 25),
-        (500, 100, 500),
-    ],
-)
-def test_warmup_is_a_fraction_below_one_and_steps_from_one(warmup: float, total: int, steps: int) -> None:
-    assert warmup_steps(warmup, total) == steps
-    assert type(warmup_steps(warmup, total)) is int
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from glue_lit.errors import UsageError
 
@@ -22,16 +22,24 @@ Shown = Literal["always", "changed", "never"]  # changed: where the value is not
 LARGEST_COUNT = 2**31 - 1  # of what counts rows and batches
 
 
-class Allowed(NamedTuple):
+@dataclass(frozen=True)
+class Allowed:
     """Values that a setting may have.
 
     Attributes:
         words: How a message names them.
-        holds: Whether a value is one of them; it is not asked for ``None``.
+        test: Whether a value of the right type is one of them.
     """
 
     words: str
-    holds: Callable[[Any], bool]
+    test: Callable[[Any], bool]
+
+    def holds(self, value: object) -> bool:
+        """Whether a value is one of them; a text where numbers are allowed is none."""
+        try:
+            return self.test(value)
+        except TypeError:
+            return False
 
 
 def at_least(least: float) -> Allowed:
@@ -46,7 +54,7 @@ def above(bound: float) -> Allowed:
 
 def count(least: int, most: int = LARGEST_COUNT) -> Allowed:
     """Whole numbers from ``least`` to ``most``."""
-    return Allowed(f"{least} to {most}", lambda value: least <= value <= most)
+    return Allowed(f"{least} to {most}", lambda value: least <= value <= most and value % 1 == 0)
 
 
 def one_of(*values: str) -> Allowed:

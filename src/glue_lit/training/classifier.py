@@ -2,7 +2,7 @@
 
 import random
 from functools import partial
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from glue_lit.data.batches import Batch
 from glue_lit.encoder.adapters import PeftMethod, plain_settings
 from glue_lit.evaluation.task_metrics import SplitMetrics
-from glue_lit.runs.settings import FACTOR, NOT_SHOWN, SHARE, Setting, above, at_least, described
+from glue_lit.runs.settings import FACTOR, NOT_SHOWN, SHARE, Setting, above, at_least, described, one_of
 from glue_lit.system.environment import global_seed
 from glue_lit.tasks.custom import custom_of, task_of
 from glue_lit.training.divergence import DivergenceGuard, NonFinite, training_places
@@ -22,9 +22,10 @@ from glue_lit.training.hyperparameters import check_hyperparameters
 from glue_lit.training.losses import ClassWeights, twice, weighted_loss
 from glue_lit.training.losses import r_drop as r_drop_penalty
 from glue_lit.training.optimized_model import OptimizedModel
-from glue_lit.training.optimizer import Schedule, clip_with_norm, gradient_norm
+from glue_lit.training.optimizer import clip_with_norm, gradient_norm
 from glue_lit.training.position import Position
 from glue_lit.training.resume import batch_seed
+from glue_lit.training.schedule import Options, Schedule
 from glue_lit.training.tensorboard import points
 
 
@@ -41,7 +42,8 @@ class SequenceClassifier(OptimizedModel):
             from, in place of the pretrained weights: mnli before rte, mrpc or stsb.
         learning_rate: Highest learning rate.
         weight_decay: Decay of matrices and embeddings (AdamW); biases and norms never decay.
-        schedule: How the learning rate falls after warm-up: linear or cosine to 0, or constant.
+        schedule: How the learning rate goes on after the warm-up: linear or cosine to 0; constant; polynomial;
+            cosine_with_restarts; or warmup_stable_decay, which holds it and falls at the end.
         warmup: Length of the warm-up: below 1 a fraction of all steps, from 1 on a number of steps.
         max_grad_norm: Gradients with a larger L2 norm are scaled down to it; 0 turns that off.
             trainer.gradient_clip_val, if given, takes its place.
@@ -66,6 +68,9 @@ class SequenceClassifier(OptimizedModel):
         custom: What a task of your own is, as the data module has found it (``data.custom.settings()``).
         architecture: The model's configuration as JSON, if its weights come from a checkpoint (set by
             `load_from_checkpoint`).
+        schedule_options: What a schedule takes besides, as transformers has it. Of polynomial: power, lr_end; of
+            cosine_with_restarts: num_cycles; of warmup_stable_decay: num_decay_steps (needed; below 1 a fraction of
+            all steps), decay_type, warmup_type, min_lr_ratio.
     """
 
     @described
@@ -77,10 +82,10 @@ class SequenceClassifier(OptimizedModel):
         ] = "distilbert-base-uncased",
         learning_rate: Annotated[float, Setting(at_least(0), card="always", hparams="always")] = 2e-5,
         weight_decay: Annotated[float, Setting(at_least(0), card="always")] = 0.01,
-        schedule: Annotated[Schedule, Setting(card="always")] = "linear",
+        schedule: Annotated[Schedule, Setting(one_of(*get_args(Schedule)), card="always")] = "linear",
         warmup: Annotated[float, Setting(at_least(0), "Warm-up", card="always")] = 0.0,
         max_grad_norm: Annotated[float, Setting(at_least(0), "Largest gradient norm", card="always")] = 1.0,
-        non_finite: Annotated[NonFinite, Setting(label="Steps that are not finite")] = "stop",
+        non_finite: Annotated[NonFinite, Setting(one_of(*get_args(NonFinite)), "Steps that are not finite")] = "stop",
         adam_beta1: Annotated[float, Setting(SHARE, "Adam beta 1", card="always")] = 0.9,
         adam_beta2: Annotated[float, Setting(SHARE, "Adam beta 2", card="always")] = 0.999,
         # An epsilon of 0 divides by nothing where a gradient is zero.
@@ -98,6 +103,7 @@ class SequenceClassifier(OptimizedModel):
         peft: Annotated[PeftMethod | None, Setting(label="Adapter")] = None,
         custom: Annotated[dict[str, Any] | None, NOT_SHOWN] = None,
         architecture: Annotated[str | None, NOT_SHOWN] = None,
+        schedule_options: Options | None = None,
     ) -> None:
         super().__init__()
         custom = None if custom is None else custom_of(custom).settings()

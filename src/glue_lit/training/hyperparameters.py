@@ -5,6 +5,7 @@ from typing import Any
 
 from glue_lit.errors import UsageError
 from glue_lit.runs.settings import check_settings
+from glue_lit.training.schedule import check_schedule
 
 
 def check_hyperparameters(owner: type, values: Mapping[str, Any]) -> None:
@@ -19,3 +20,4 @@ def check_hyperparameters(owner: type, values: Mapping[str, Any]) -> None:
             "are; model.peft.init_args.layers_to_transform says which layers have adapters."
         )
     check_settings("model", owner, values)
+    check_schedule(values)

@@ -19,13 +19,12 @@ from glue_lit.training.monitors import check_monitors
 from glue_lit.training.optimizer import (
     build_adamw,
     parameter_groups,
-    schedule_factor,
     set_anew,
     supports_fused,
-    warmup_steps,
 )
 from glue_lit.training.processes import check_processes
 from glue_lit.training.refused_callbacks import check_callbacks, is_refused
+from glue_lit.training.schedule import build_schedule, warmup_steps
 from glue_lit.training.task_model import TaskModel
 from glue_lit.training.unused_parameters import find_unused
 
@@ -133,7 +132,8 @@ class OptimizedModel(TaskModel):
         )
         if (table := trained_rows(self.model)) is not None:
             decay_with(optimizer, table)
-        scheduler = LambdaLR(optimizer, schedule_factor(hp["schedule"], warmup_steps(hp["warmup"], total), total))
+        warmup = warmup_steps(hp["warmup"], total)
+        scheduler = build_schedule(optimizer, hp["schedule"], warmup, total, hp["schedule_options"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:

@@ -1,16 +1,13 @@
-"""The optimizer and the learning-rate schedule of the recipe."""
+"""The optimizer of the recipe: AdamW over two groups of parameters, and the norm of the gradient."""
 
-import math
-from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-
-Schedule = Literal["linear", "cosine", "constant"]
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -61,29 +58,6 @@ def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], nor
         optimizer.grad_scale = None if factor.device.type == "cpu" and factor == 1 else factor  # type: ignore[attr-defined]
     else:
         clip_grads_with_norm_(parameters, limit, norm)
-
-
-def warmup_steps(warmup: float, total: int) -> int:
-    """Steps of warm-up: ``warmup`` itself from 1 on, below 1 that fraction of ``total`` (rounded up)."""
-    return int(warmup) if warmup >= 1 else math.ceil(warmup * total)
-
-
-def schedule_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], float]:
-    """The factor on the learning rate at each step (from 0): up over ``warmup`` steps, then down to 0 at ``total``.
-
-    The same numbers as ``transformers.get_scheduler`` for linear, cosine (half a period) and
-    constant_with_warmup.
-    """
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return step / max(1, warmup)
-        if schedule == "constant":
-            return 1.0
-        left = max(0.0, (total - step) / max(1, total - warmup))
-        return left if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * (1.0 - left)))
-
-    return factor
 
 
 def supports_fused(device: torch.device, precision: str) -> bool:
