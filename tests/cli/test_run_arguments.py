@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from glue_lit import GLUEDataModule, SequenceClassifier
-from glue_lit.cli.run_arguments import _OF_DATA, _OF_MODEL, TRAINER_COMMANDS, resolve_arguments, setting
+from glue_lit.cli.run_arguments import _OF_DATA, _OF_MODEL, TRAINER_COMMANDS, resolve_arguments
 from glue_lit.errors import RunError, UsageError
 
 MakeRun = Callable[..., str]
@@ -337,7 +337,6 @@ def test_a_requeued_job_finds_its_run_below_another_root(make_run: MakeRun, monk
 def test_the_environment_says_where_runs_are_too(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run("rte")
     elsewhere = make_run("cola", 0, root="out")
-    monkeypatch.setattr("sys.argv", ["glue-lit", "validate", "--ckpt_path", "best"])
     monkeypatch.setenv("GLUE_LIT_VALIDATE__TRAINER__DEFAULT_ROOT_DIR", "out")
     assert resolve_arguments(["validate", "--ckpt_path", "best"]) == full("validate", elsewhere, "best")
     here = ["--trainer.default_root_dir=."]
@@ -345,7 +344,6 @@ def test_the_environment_says_where_runs_are_too(make_run: MakeRun, monkeypatch:
     assert newest == full("validate", "lightning_logs/rte/version_0", "best", *here)
 
     begun(elsewhere, "fit")
-    monkeypatch.setattr("sys.argv", ["glue-lit", "fit"])
     monkeypatch.setenv("GLUE_LIT_FIT__TRAINER__DEFAULT_ROOT_DIR", "out")
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
@@ -398,18 +396,6 @@ def test_other_commands_are_left_alone(arguments: list[str]) -> None:
 def test_a_flag_without_its_value(flag: str, after: list[str]) -> None:
     with pytest.raises(UsageError, match=re.escape(f"{flag} needs a value.")):
         resolve_arguments(["validate", flag, *after])
-
-
-def test_settings_come_from_flags_then_from_the_last_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("a.yaml").write_text("data:\n  task: cola\n  source: demo\n", encoding="utf-8")
-    Path("b.yaml").write_text("data:\n  task: rte\n", encoding="utf-8")
-    files = ["--config", "a.yaml", "--config", "b.yaml"]
-    assert setting(files, "data.task") == "rte"
-    assert setting(files, "data.source") == "demo"
-    assert setting([*files, "--data.task=mrpc"], "data.task") == "mrpc"
-    assert setting(files, "data") is None
-    assert setting(files, "data.seed") is None
 
 
 def test_nothing_is_called_whole_that_is_not(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from glue_lit.errors import UsageError
-from glue_lit.runs.config_file import check_config, config_files, find_key, where_set
+from glue_lit.runs.config_file import check_config, find_key
 
 Write = Callable[[str], str]
 
@@ -178,22 +178,7 @@ def test_nested_without_end(write: Write, text: str) -> None:
         check_config(write(text))
 
 
-# ---------------------------------------------------------------- where a setting was made
-
-
-@pytest.mark.parametrize(
-    ("arguments", "files"),
-    [
-        ([], []),
-        (["fit", "--config", "a.yaml"], ["a.yaml"]),
-        (["fit", "--config=a.yaml", "-c", "b.yaml", "-c=c.yaml"], ["a.yaml", "b.yaml", "c.yaml"]),
-        (["fit", "--data.task", "cola", "--config_x", "a"], []),
-        (["fit", "--config"], [""]),
-        (["fit", "--config=a=b.yaml"], ["a=b.yaml"]),
-    ],
-)
-def test_files_that_arguments_name(arguments: list[str], files: list[str]) -> None:
-    assert config_files(arguments) == files
+# ---------------------------------------------------------------- a key and its line
 
 
 @pytest.mark.parametrize(
@@ -217,15 +202,3 @@ def test_no_key_in_a_file_that_is_none(write: Write) -> None:
     assert find_key("configs/none.yaml", "data.task") is None
     assert find_key(write("data: ["), "data.task") is None
     assert find_key(write("- data\n"), "data.task") is None
-
-
-def test_where_a_setting_was_made(write: Write) -> None:
-    file = write(GOOD)
-    Path("other.yaml").write_text("data:\n  batch_size: 8\n", encoding="utf-8")
-    configs = ["fit", "--config", file, "--config", "other.yaml"]
-    assert where_set(configs, "data.task") == "data.task (configs/cola.yaml, line 4)"
-    assert where_set(configs, "data.batch_size") == "data.batch_size (other.yaml, line 2)"  # the later file wins
-    assert where_set([*configs, "--data.batch_size", "4"], "data.batch_size") == "--data.batch_size"
-    assert where_set([*configs, "--data.batch_size=4"], "data.batch_size") == "--data.batch_size"
-    assert where_set([*configs, "--data.batch_size_x=4"], "data.seed") == "data.seed"
-    assert where_set([], "data.task") == "data.task"

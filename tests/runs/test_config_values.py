@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jsonargparse import get_loader
 
-from glue_lit.cli.parser import Parser, add_checkpoints, add_trainer_model_and_data, load_settings
+from glue_lit.cli.parser import Parser, add_checkpoints, add_trainer_model_and_data, keep_custom_texts, load_settings
 from glue_lit.errors import UsageError
-from glue_lit.runs.config_values import Text, dump_config, read_config, spelled_out, tag_texts, to_flag
+from glue_lit.runs.config_values import Text, dump_config, read_config, tag_texts, to_flag
 
 DIGITS = st.text("0123456789", min_size=1, max_size=4)
 SIGN = st.sampled_from(["", "+", "-"])
@@ -214,7 +214,7 @@ def test_lists_on_the_command_line(parser: Parser) -> None:
     with pytest.raises(UsageError, match=r"--data.custom.positive needs a value"):
         parser.parse_args(["fit", "--data.custom.positive", "--data.batch_size", "4"])
     assert parser.parse_args(["fit", "--data.task={label}"]).data.task == "{label}"
-    assert spelled_out(["--data.batch_size", "4", "--data.custom.labels"]) == [
+    assert keep_custom_texts(["--data.batch_size", "4", "--data.custom.labels"]) == [
         "--data.batch_size",
         "4",
         "--data.custom.labels",

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from glue_lit.cli.parse_errors import check_environment
 from glue_lit.cli.parser import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
-from glue_lit.cli.run_arguments import resolve_arguments, setting
+from glue_lit.cli.run_arguments import resolve_arguments
 from glue_lit.cli.trainer_checks import check_seed, check_trainer
 from glue_lit.data.accumulation import check_accumulation
 from glue_lit.data.custom_source import complete_task
@@ -21,7 +21,8 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.engine.job_progress import JobProgress
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
-from glue_lit.runs.config_file import check_config, config_files, where_set
+from glue_lit.runs.command_line import CommandLine
+from glue_lit.runs.config_file import check_config
 from glue_lit.runs.config_values import mark_texts
 from glue_lit.runs.run import LOGS, Run, best_checkpoint, run_of_checkpoint
 from glue_lit.system.environment import job_folder, local_rank
@@ -111,13 +112,13 @@ class ConfiguredCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Find the run that is meant; Lightning starts the other DDP processes from ``sys.argv``, so set that."""
-        named = config_files(sys.argv[1:])
+        named = CommandLine(sys.argv[2:]).config_files
         for file in named:
             check_config(file)
         check_environment(parser, sys.argv[1], os.environ)
         self.directory.command = sys.argv[1:]
         sys.argv[1:] = resolve_arguments(sys.argv[1:])
-        for file in config_files(sys.argv[1:]):
+        for file in CommandLine(sys.argv[2:]).config_files:
             if file not in named:  # that of a run, which anybody may have changed
                 check_config(file)
         super().parse_arguments(parser, args)
@@ -188,11 +189,12 @@ class ConfiguredCLI(LightningCLI):
         if local_rank() == 0:
             verify_checksums(file)
         name = self.origin["hyper_parameters"]["name_or_path"]
-        asked = setting(sys.argv[1:], "model.name_or_path")
+        line = CommandLine(sys.argv[2:])
+        asked = line.setting("model.name_or_path")
         if asked is not None and config["model.name_or_path"] != name:
             raise UsageError(
                 f"model.init_from: {config['model.init_from']} is a run of {name}, not of {asked}. Leave "
-                f"{where_set(sys.argv[1:], 'model.name_or_path')} out, or pass `--model.name_or_path {name}`: the run "
+                f"{line.where_set('model.name_or_path')} out, or pass `--model.name_or_path {name}`: the run "
                 "brings its model and tokenizer."
             )
         config["model.name_or_path"] = config["data.tokenizer"] = name

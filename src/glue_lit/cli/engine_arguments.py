@@ -17,7 +17,8 @@ from glue_lit.cli.parse_errors import explain
 from glue_lit.engine.driver import Executor
 from glue_lit.engine.local_slots import LocalSlots
 from glue_lit.errors import UsageError
-from glue_lit.runs.config_file import check_config, config_files, where_set
+from glue_lit.runs.command_line import CommandLine
+from glue_lit.runs.config_file import check_config
 from glue_lit.system.environment import setting_variable
 
 _ENGINE = "engine"
@@ -73,7 +74,7 @@ def open_executor(engine: Engine) -> Executor:
 
 class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UsageError(explain(self, message, sys.argv[1:])) from ex
+        raise UsageError(explain(self, message, CommandLine(sys.argv[2:], self.prog.removeprefix("glue-lit ")))) from ex
 
 
 def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, Engine, list[str]]:
@@ -96,18 +97,17 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
     parser.add_class_arguments(settings, command)
     parser.add_class_arguments(Engine, _ENGINE)
     sections = (command, _ENGINE)
-    own, rest = _own_flags(arguments, sections)
-    if {"-h", "--help"} & set(rest):
-        own = ["--help"]
+    own, rest = CommandLine(arguments).divide(lambda flag: flag.removeprefix("--").split(".")[0] in sections)
+    flags = ["--help"] if rest.has("-h", "--help") else own.words
     with tempfile.TemporaryDirectory() as folder:
-        split = {}
-        for number, file in enumerate(config_files(rest)):
+        configs, of_fit = list[str](), dict[str, str | None]()
+        for number, file in enumerate(rest.config_files):
             check_config(file)
-            split[file] = _split(Path(file), sections, Path(folder, str(number)))
-        configs = [part for ours, _ in split.values() if ours is not None for part in ("--config", str(ours))]
-        found: Namespace = parser.instantiate(parser.parse_args([*configs, *own]))
-        passed_on = _replaced(rest, {file: theirs for file, (_, theirs) in split.items()})
-        return found[command], found[_ENGINE], passed_on
+            ours, theirs = _split(Path(file), sections, Path(folder, str(number)))
+            configs += [] if ours is None else ["--config", str(ours)]
+            of_fit[file] = None if theirs is None else str(theirs)
+        found: Namespace = parser.instantiate(parser.parse_args([*configs, *flags]))
+        return found[command], found[_ENGINE], list(rest.with_config_files(of_fit).words)
 
 
 def check_logger(settings: Mapping[str, Any]) -> None:
@@ -134,33 +134,16 @@ def check_contradictions(arguments: Sequence[str], decided: Mapping[str, str], i
     Raises:
         UsageError: A flag or a variable gives one; the message names both.
     """
-    flags = [argument.partition("=")[0].removeprefix("--") for argument in arguments if argument.startswith("--")]
+    line = CommandLine(arguments)
+    flags = [argument.flag.removeprefix("--") for argument in line.arguments]
     for key, by in decided.items():
         given = [f"--{flag}" for flag in flags if flag == key or flag.startswith(f"{key}.")]
         variable = setting_variable("fit", key)
         given += [f"${variable}"] if variable in os.environ else []
-        if in_files and (place := where_set(arguments, key)) != key:
+        if in_files and (place := line.where_set(key)) != key:
             given.append(place)
         if given:
             raise UsageError(f"{given[0]} contradicts {by}")
-
-
-def _own_flags(arguments: Sequence[str], sections: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """The flags of our own sections with their values, and the other arguments."""
-    own: list[str] = []
-    rest: list[str] = []
-    position = 0
-    while position < len(arguments):
-        argument = arguments[position]
-        name, equals, _ = argument.partition("=")
-        is_own = name.startswith("--") and name.removeprefix("--").split(".")[0] in sections
-        (own if is_own else rest).append(argument)
-        position += 1
-        if is_own and not equals:
-            while position < len(arguments) and not arguments[position].startswith("--"):
-                own.append(arguments[position])
-                position += 1
-    return own, rest
 
 
 def _split(file: Path, sections: tuple[str, ...], folder: Path) -> tuple[Path | None, Path | None]:
@@ -194,24 +177,6 @@ def _kept(file: Path, text: str) -> Path:
     path = Path(_KEPT[-1].name) / file.name
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def _replaced(arguments: Sequence[str], files: dict[str, Path | None]) -> list[str]:
-    """The arguments with other configuration files in the place of some, which may be none."""
-    found: list[str] = []
-    position = 0
-    while position < len(arguments):
-        name, equals, value = arguments[position].partition("=")
-        position += 1
-        if name not in ("--config", "-c"):
-            found.append(arguments[position - 1])
-            continue
-        if not equals:
-            value = arguments[position]
-            position += 1
-        if (file := files[value]) is not None:
-            found += ["--config", str(file)]
-    return found
 
 
 def full_configurations(arguments: Sequence[Sequence[str]]) -> list[str]:

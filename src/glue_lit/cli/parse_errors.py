@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glue_lit.errors import UsageError, did_you_mean
-from glue_lit.runs.config_file import where_set
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.system.environment import setting_variable
 
 
@@ -34,26 +34,26 @@ def check_environment(parser: Any, command: str, environment: Mapping[str, str])
             raise UsageError(f"{name}: this variable sets nothing.{did_you_mean(name, known)}")
 
 
-def explain(parser: Any, message: str, arguments: Sequence[str]) -> str:
+def explain(parser: Any, message: str, line: CommandLine) -> str:
     """Turn jsonargparse's message into one of ours; what is not recognised is passed on as one line.
 
     Args:
         parser: Knows the right names.
         message: What jsonargparse would print.
-        arguments: The command line, to say where a setting was made.
+        line: Says where a setting was made.
     """
-    help_hint = f"`glue-lit {arguments[0]} --help` lists all." if arguments else ""
+    help_hint = f"`glue-lit {line.command} --help` lists all." if line.command else ""
     if match := re.match(r"unrecognized arguments: (\S+)", message):
         return _unknown_flag(parser, match[1], help_hint)
     if match := re.search(r"does not accept option '([^']+)'", message):
         near = did_you_mean(match[1], known_keys(parser))
-        return f"{where_set(arguments, match[1])}: there is no such key.{near} {help_hint}"
+        return f"{line.where_set(match[1])}: there is no such key.{near} {help_hint}"
     if match := re.match(r'Linked "([^"]+)" must be given via "([^"]+)"', message):
-        return f"{where_set(arguments, match[1])}: set {match[2]} instead, which stands for both."
+        return f"{line.where_set(match[1])}: set {match[2]} instead, which stands for both."
     if match := re.match(r"argument (\S+): expected one argument", message):
         return f"{match[1]} needs a value."
     if match := re.match(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL):
-        return _wrong_value(match[1], match[2], arguments)
+        return _wrong_value(match[1], match[2], line)
     return " ".join(message.split())
 
 
@@ -65,11 +65,11 @@ def _unknown_flag(parser: Any, argument: str, help_hint: str) -> str:
     return f"{flag}: there is no such flag.{near} {help_hint}"
 
 
-def _wrong_value(key: str, detail: str, arguments: Sequence[str]) -> str:
-    where = where_set(arguments, _nested(key, detail, arguments))
+def _wrong_value(key: str, detail: str, line: CommandLine) -> str:
+    where = line.where_set(_nested(key, detail, line))
     if match := re.search(r"- (\w+): (got .*, allowed: .*)", detail):  # a class's own setting
         return f"{where}: {match[2] if where.endswith(f'.{match[1]}') else f'{match[1]} {match[2]}'}"
-    if said := _wrong_class(key, detail, arguments):
+    if said := _wrong_class(key, detail, line):
         return f"{where}: {said}"
     if match := re.match(r"Expected a (.+?)\. Got value: (.*)", detail, re.DOTALL):
         return f"{where}: got {match[2].strip()!r}, allowed: {_allowed(key, match[1])}."
@@ -82,17 +82,16 @@ def _wrong_value(key: str, detail: str, arguments: Sequence[str]) -> str:
     return f"{where}: {' '.join(detail.split())}"
 
 
-def _nested(key: str, detail: str, arguments: Sequence[str]) -> str:
+def _nested(key: str, detail: str, line: CommandLine) -> str:
     """The key of a class's own setting, where the value of one is wrong on the command line."""
     found = re.search(r"NestedArg\(key='([^']+)'", detail)
     names = (f"{key}.init_args.{found[1]}", f"{key}.{found[1]}") if found else ()
-    flags = {argument.partition("=")[0] for argument in arguments}
-    return next((name for name in names if f"--{name}" in flags), key)
+    return next((name for name in names if line.has(f"--{name}")), key)
 
 
-def _wrong_class(key: str, detail: str, arguments: Sequence[str]) -> str:
+def _wrong_class(key: str, detail: str, line: CommandLine) -> str:
     """What is wrong with a class that is named in a setting, or with one of its own settings; else nothing."""
-    command = f"glue-lit {arguments[0] if arguments else 'fit'}"
+    command = f"glue-lit {line.command or 'fit'}"
     if match := re.search(r"the following arguments are required: ([^\n]+)", detail):
         return _lacking(key, re.split(r",\s*", match[1].strip()), detail)
     if match := re.search(r"- Option '([^']+)' is not accepted", detail):

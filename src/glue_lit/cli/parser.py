@@ -14,7 +14,9 @@ from lightning.pytorch.cli import LightningArgumentParser
 from glue_lit.cli.parse_errors import explain, unmade
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
-from glue_lit.runs.config_values import Text, dump_config, mark_texts, of_environment, spelled_out, tag_texts
+from glue_lit.runs.command_line import CommandLine, arguments_of
+from glue_lit.runs.config_values import CUSTOM_TEXTS, NULLS, Text, dump_config, mark_texts, tag_texts, to_flag
+from glue_lit.system.environment import setting_variable
 from glue_lit.tasks.custom import custom_of
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint
 from glue_lit.training.classifier import SequenceClassifier
@@ -54,6 +56,44 @@ def _text(value: Any) -> Any:
     return Text(value) if isinstance(value, str) else value
 
 
+def keep_custom_texts(words: Sequence[str]) -> list[str]:
+    """Words of a command line whose labels and columns stay texts: ``[no, yes]`` becomes ``["no", "yes"]``."""
+    kept: list[str] = []
+    for argument in arguments_of(words):
+        is_text = argument.flag.removeprefix("--").removesuffix("+") in CUSTOM_TEXTS
+        # What begins with a dash is a flag to argparse, unless it follows an equals sign.
+        if is_text and argument.values and not argument.values[0].startswith("-"):
+            kept += [argument.flag, _as_text_value(argument.values[0]), *argument.values[1:]]
+        else:
+            kept += argument.words
+    return kept
+
+
+def _flags_from_environment(command: str) -> list[str]:
+    """Flags for the labels and columns that variables give; their lists are rewritten for jsonargparse, too."""
+    flags = []
+    for key in CUSTOM_TEXTS:
+        if (name := setting_variable(command, key)) in os.environ:
+            os.environ[name] = str(_as_text_value(os.environ[name]))  # plain: the system holds no other
+            flags.append(f"--{key}={os.environ[name]}")
+    return flags
+
+
+def _as_text_value(value: str) -> str:
+    """A value of the command line as jsonargparse reads a list of texts, or one text."""
+    if value in NULLS:
+        return value
+    try:
+        root = yaml.compose(value, Loader=yaml.SafeLoader) if value.lstrip().startswith("[") else None
+    except yaml.YAMLError:
+        return value  # jsonargparse says what is wrong with it
+    if isinstance(root, yaml.SequenceNode):
+        if all(isinstance(part, yaml.ScalarNode) for part in root.value):
+            return to_flag([str(part.value) for part in root.value])
+        return value
+    return Text(value)
+
+
 MODE = "glue-lit"
 set_loader(MODE, load_settings, exceptions=(yaml.YAMLError,))
 set_dumper(MODE, dump_config)
@@ -70,8 +110,8 @@ class Parser(LightningArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # type: ignore[override]
         """Parse a command with its flags; labels and columns in the environment are flags before all others."""
         given = list(sys.argv[1:] if args is None else args)
-        of_command = of_environment(given[0], os.environ) if given else []
-        return super().parse_args(given[:1] + spelled_out([*of_command, *given[1:]]), *more, **options)
+        of_command = _flags_from_environment(given[0]) if given else []
+        return super().parse_args(given[:1] + keep_custom_texts([*of_command, *given[1:]]), *more, **options)
 
     def instantiate_classes(self, *args: Any, **options: Any) -> Any:
         """Make trainer, model, data and what they are given; a class that does not take its settings says why.
@@ -90,7 +130,7 @@ class Parser(LightningArgumentParser):
         """Say what is wrong, without seventy lines of usage before it."""
         if isinstance(ex, MemoryError):
             raise ex
-        raise UsageError(explain(self, message, sys.argv[1:])) from ex
+        raise UsageError(explain(self, message, CommandLine(sys.argv[2:], "".join(sys.argv[1:2])))) from ex
 
 
 def add_trainer_model_and_data(parser: LightningArgumentParser) -> None:

@@ -6,17 +6,15 @@ configuration comes first, so that all the user says wins over it, and Lightning
 processes of a DDP run from the same line.
 """
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from glue_lit.errors import RunError, UsageError
-from glue_lit.runs.config_file import config_files, find_key
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_values import to_flag
 from glue_lit.runs.run import LOGS, Run, newest_run, open_run, run_of_checkpoint, run_of_slurm_job
 from glue_lit.system.console import say
-from glue_lit.system.environment import is_slurm_restart, setting_variable, slurm_job
+from glue_lit.system.environment import is_slurm_restart, slurm_job
 from glue_lit.tasks.glue import TASKS
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
@@ -32,64 +30,45 @@ def resolve_arguments(arguments: Sequence[str]) -> list[str]:
         UsageError: Something would be scored without a checkpoint, or a flag lacks its value.
         RunError: There is no such run or checkpoint.
     """
-    command, rest = arguments[0], list(arguments[1:])
-    if command not in TRAINER_COMMANDS or {"-h", "--help", "--print_config"} & {a.partition("=")[0] for a in rest}:
+    line = CommandLine(arguments[1:], arguments[0])
+    if line.command not in TRAINER_COMMANDS or line.only_shows:
         return list(arguments)
-    run_given, without_run = _take(rest, "--run")
-    wanted, others = _take(without_run, "--ckpt_path")
-    if wanted is None and command == "fit":
+    run_given, line = line.take("--run")
+    wanted, line = line.take("--ckpt_path")
+    if wanted is None and line.command == "fit":
         if run_given is not None:
             raise UsageError(
                 "--run: `fit` continues a run with `--ckpt_path last` beside it; leave --run out for a new one."
             )
-        requeued = _requeued(list(arguments), others)
+        requeued = _requeued(list(arguments), line)
         if requeued is None:
             return list(arguments)
         wanted, run_given = "last", str(requeued.path)
     if wanted is None and run_given is None:
-        if setting(others, "model.name_or_path") is not None:
-            return list(arguments)  # a model that was fine-tuned elsewhere; whether it was is seen when it is loaded
+        if line.setting("model.name_or_path") is not None:
+            return list(arguments)  # a model that was fine-tuned elsewhere; loading it shows whether it was
         raise UsageError(
-            f"`{command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, "
-            f"or `--run DIR`. Without one, an untrained model would be {_DONE[command]}. A model that was fine-tuned "
-            "elsewhere: `--model.name_or_path MODEL`."
+            f"`{line.command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, "
+            f"or `--run DIR`. Without one, an untrained model would be {_DONE[line.command]}. A model that was "
+            "fine-tuned elsewhere: `--model.name_or_path MODEL`."
         )
-    run, file = locate("best" if wanted is None else wanted, run_given, others)
-    if command == "fit" and wanted == "last" and run is not None:
+    run, file = locate("best" if wanted is None else wanted, run_given, line)
+    if line.command == "fit" and wanted == "last" and run is not None:
         file = _readable(run, file)
     configured = ["--config", str(run.config)] if run is not None else _from_checkpoint(file)
-    return [command, *configured, *others, "--ckpt_path", str(file)]
+    return [line.command, *configured, *line.words, "--ckpt_path", str(file)]
 
 
 _DONE = {"validate": "scored", "test": "scored", "predict": "asked"}
 
 
-def _take(arguments: list[str], flag: str) -> tuple[str | None, list[str]]:
-    """The last value of ``flag``, and the arguments without it."""
-    value, others, position = None, [], 0
-    while position < len(arguments):
-        argument = arguments[position]
-        name, equals, inline = argument.partition("=")
-        if name != flag:
-            others.append(argument)
-        elif equals:
-            value = inline
-        elif position + 1 == len(arguments) or arguments[position + 1].startswith("--"):
-            raise UsageError(f"{flag} needs a value.")
-        else:
-            position += 1
-            value = arguments[position]
-        position += 1
-    return value, others
-
-
-def locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run | None, Path]:
+def locate(wanted: str, run_given: str | None, line: CommandLine) -> tuple[Run | None, Path]:
     """The run and the checkpoint file that the user means.
 
     Args:
         wanted: ``best``, ``last`` or a file.
         run_given: Value of ``--run``.
-        others: The other arguments, which may say where runs are and of which task.
+        line: The other arguments, which may say where runs are and of which task.
 
     Raises:
         RunError: There is no such run or checkpoint.
@@ -102,16 +81,17 @@ def locate(wanted: str, run_given: str | None, others: list[str]) -> tuple[Run |
     if run_given is not None:
         run = open_run(Path(run_given))
     else:
-        root = _of_place(others, "trainer.default_root_dir")
-        run = newest_run(Path(root or ".") / LOGS, _trained_as(_of_place(others, "data.task")))
+        root = line.setting_or_variable("trainer.default_root_dir")
+        run = newest_run(Path(root or ".") / LOGS, _trained_as(line.setting_or_variable("data.task")))
     return run, run.checkpoint(wanted)
 
 
-def _requeued(command: list[str], others: list[str]) -> Run | None:
+def _requeued(command: list[str], line: CommandLine) -> Run | None:
     """The run that this SLURM job had begun before it was requeued, to be continued by the same command."""
     if (job := slurm_job()) is None or not is_slurm_restart():
         return None
-    run = run_of_slurm_job(Path(_of_place(others, "trainer.default_root_dir") or ".") / LOGS, job, command)
+    root = Path(line.setting_or_variable("trainer.default_root_dir") or ".")
+    run = run_of_slurm_job(root / LOGS, job, command)
     if run is not None:
         say(f"SLURM has restarted job {job}: going on with {run.path}.")
     return run
@@ -141,27 +121,6 @@ def _trained_as(task: str | None) -> str | None:
     """The task whose runs can work on ``task``."""
     spec = TASKS.get(task or "")
     return (spec.trained_as or spec.name) if spec else task
-
-
-_NULL = ("null", "~", "")
-
-
-def setting(arguments: list[str], key: str) -> str | None:
-    """Value of a dotted key, as far as flags and then ``--config`` files give one."""
-    value, _ = _take(arguments, f"--{key}")
-    if value is not None:
-        return None if value in _NULL else value
-    for file in reversed(config_files(arguments)):
-        found = find_key(file, key)
-        if found is not None and isinstance(found[1], str):
-            return found[1]
-    return None
-
-
-def _of_place(arguments: list[str], key: str) -> str | None:
-    """What says where runs are, and of which task: as `setting`, and in the environment, too, as for the fit itself."""
-    variable = setting_variable("".join(sys.argv[1:2]), key)
-    return setting(arguments, key) or os.environ.get(variable) or None
 
 
 # Not whether code may be run, nor what belongs to the machine.

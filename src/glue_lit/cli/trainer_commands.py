@@ -29,8 +29,9 @@ from glue_lit.encoder.limits import MIXED, check_precision_of, why_not_mixed
 from glue_lit.engine.job_progress import end_with_driver
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.runs.checkpoints import check_model, check_task, read_checkpoint, verify_checksums
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import run_of_checkpoint
-from glue_lit.system.console import json_asked, json_document, say
+from glue_lit.system.console import json_document, say
 from glue_lit.system.environment import local_rank
 from glue_lit.system.files import write_json
 from glue_lit.system.hardware import keep_freed_memory
@@ -240,11 +241,13 @@ class GlueLitCLI(ConfiguredCLI):
 def main() -> None:
     """Run one of the trainer's commands on ``sys.argv``."""
     quiet_lightning()
-    if sys.argv[1] == "fit":
+    line = CommandLine(sys.argv[2:], sys.argv[1])
+    sys.argv[2:] = line.without("--json").words  # which no parser, and no other process of the run, has to know
+    if line.command == "fit":
         begin_log(sys.argv[1:])
     die_with_parent()
     end_with_driver()
     keep_freed_memory()
-    with json_document(json_asked()) as give:
+    with json_document(line.asks_for_json) as give:
         if (result := GlueLitCLI().result) is not None:
             give(result)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from glue_lit.engine.job import Job, Outcome, Progress
 from glue_lit.errors import RunError
-from glue_lit.runs.config_file import config_files
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.system.console import duration, say
 from glue_lit.system.files import write_text
 
@@ -94,7 +94,7 @@ def _settings_file(job: Job) -> Path:
 
 def _settings(job: Job) -> str:
     """The arguments, and what is in their configuration files: two trainings are the same if both are."""
-    files = [Path(file).read_text(encoding="utf-8") for file in config_files(job.arguments)]
+    files = [Path(file).read_text(encoding="utf-8") for file in CommandLine(job.arguments).config_files]
     return "\n".join([*job.arguments, "", *files]) + "\n"
 
 

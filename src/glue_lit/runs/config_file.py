@@ -1,6 +1,6 @@
 """Configuration files as the user wrote them: what is wrong with one, and on which line a key stands."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,6 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         finally:
             self.depth -= 1
-
-
-def config_files(arguments: Sequence[str]) -> list[str]:
-    """Files that ``--config`` (``-c``) names, in order."""
-    files = []
-    for position, argument in enumerate(arguments):
-        name, equals, inline = argument.partition("=")
-        if name in ("--config", "-c"):
-            files.append(inline if equals else "".join(arguments[position + 1 : position + 2]))
-    return files
 
 
 def check_config(file: str) -> None:
@@ -146,14 +136,3 @@ def find_key(file: str, dotted: str) -> tuple[int, Any] | None:
         node, line = found[-1]
     is_text = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:null"
     return line, node.value if is_text else None
-
-
-def where_set(arguments: Sequence[str], dotted: str) -> str:
-    """Where a setting was made, for messages: ``--data.task`` or ``data.task (configs/cola.yaml, line 2)``."""
-    if any(argument.partition("=")[0] == f"--{dotted}" for argument in arguments):
-        return f"--{dotted}"
-    for file in reversed(config_files(arguments)):
-        found = find_key(file, dotted)
-        if found is not None:
-            return f"{dotted} ({file}, line {found[0]})"
-    return dotted

@@ -6,15 +6,13 @@ is read is taken as written where the key holds a text.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
 import yaml
-
-from glue_lit.system.environment import setting_variable
 
 _CUSTOM = ("text", "label", "labels", "label_names", "positive", "id", "validation_file", "test_file")
 _OTHERS = (
@@ -161,44 +159,3 @@ def _texts(node: Any, path: tuple[str, ...], above: tuple[int, ...] = ()) -> Ite
 def _is_null(node: yaml.Node) -> bool:
     is_bare = isinstance(node, yaml.ScalarNode) and not node.style
     return is_bare and str(node.value) in (*NULLS, "Null", "NULL")
-
-
-def spelled_out(arguments: Sequence[str]) -> list[str]:
-    """A command line whose labels and columns are texts to jsonargparse, too: ``[no, yes]`` is ``["no", "yes"]``."""
-    found: list[str] = []
-    left = list(arguments)
-    while left:
-        argument = left.pop(0)
-        flag, equals, value = argument.partition("=")
-        is_ours = flag.removeprefix("--").removesuffix("+") in CUSTOM_TEXTS
-        if not is_ours or (equals and value.startswith("-")) or not (equals or (left and left[0][:1] != "-")):
-            found.append(argument)  # what begins with a dash is a flag to argparse, unless it follows a "="
-            continue
-        found += [flag, _said(value if equals else left.pop(0))]
-    return found
-
-
-def of_environment(command: str, environment: MutableMapping[str, str]) -> list[str]:
-    """Flags for the labels and columns that the environment names; a list there is written as jsonargparse reads it."""
-    flags = []
-    for key in CUSTOM_TEXTS:
-        name = setting_variable(command, key)
-        if name in environment:
-            environment[name] = str(_said(environment[name]))  # plain: the system holds no other
-            flags.append(f"--{key}={environment[name]}")
-    return flags
-
-
-def _said(value: str) -> str:
-    """What a value of the command line says: a list of texts, or one text."""
-    if value in NULLS:
-        return value
-    try:
-        root = yaml.compose(value, Loader=yaml.SafeLoader) if value.lstrip().startswith("[") else None
-    except yaml.YAMLError:
-        return value  # jsonargparse says what is wrong with it
-    if isinstance(root, yaml.SequenceNode):
-        if all(isinstance(part, yaml.ScalarNode) for part in root.value):
-            return to_flag([str(part.value) for part in root.value])
-        return value
-    return Text(value)

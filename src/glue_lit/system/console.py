@@ -91,14 +91,6 @@ def print_json(value: Any) -> None:
     print(json.dumps(to_json_values(value), indent=2, default=str))
 
 
-def json_asked() -> bool:
-    """Whether the command line asks for JSON; the flag is taken out, so that no parser has to know it."""
-    asked = "--json" in sys.argv[2:]
-    sys.argv[2:] = [argument for argument in sys.argv[2:] if argument != "--json"]
-    shows_else = {"-h", "--help", "--print_config"} & {argument.partition("=")[0] for argument in sys.argv[2:]}
-    return asked and not shows_else
-
-
 @contextmanager
 def json_document(wanted: bool) -> Iterator[Callable[[Any], None]]:
     """Keep standard output for one JSON document; all else, of child processes too, goes to standard error.

@@ -18,6 +18,7 @@ from glue_lit.outputs.hugging_face import (
     write_tokenizer,
 )
 from glue_lit.outputs.model_card import model_card
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.system.console import say
 from glue_lit.system.files import write_text
 from glue_lit.system.library_warnings import quiet_lightning
@@ -57,7 +58,7 @@ def main() -> None:
     options, places = _options()
     if options.format == "onnx":
         onnx_format.require()
-    run, checkpoint = locate(options.ckpt_path, options.run, places)
+    run, checkpoint = locate(options.ckpt_path, options.run, CommandLine(places, "export"))
     trained = load_trained(checkpoint, run, options.trust == "true")
     with whole_folder(options.output, options.overwrite) as folder:
         notes = _onnx(trained, folder, options.quantize) if options.format == "onnx" else {}

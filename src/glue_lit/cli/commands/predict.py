@@ -14,7 +14,7 @@ import torch
 from glue_lit.cli import trainer_commands
 from glue_lit.cli.commands.flags import Flags
 from glue_lit.cli.commands.row_count import row_count
-from glue_lit.cli.run_arguments import locate, setting
+from glue_lit.cli.run_arguments import locate
 from glue_lit.data.texts_to_predict import (
     Standing,
     Texts,
@@ -29,6 +29,7 @@ from glue_lit.data.texts_to_predict import (
 from glue_lit.errors import RunError, UsageError
 from glue_lit.outputs.calibrated import calibration_of, rewrite
 from glue_lit.outputs.predictor import Predictor
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import Run
 from glue_lit.system.console import print_table, say
 from glue_lit.system.files import open_atomic
@@ -70,7 +71,7 @@ _NOT_THE_TRAINERS = (
 def main() -> None:
     """Predict texts, files or standard input here; a split of the run's data is the trainer's."""
     arguments = sys.argv[2:]
-    if not set(_NOT_THE_TRAINERS) & {argument.partition("=")[0] for argument in arguments}:
+    if not CommandLine(arguments).has(*_NOT_THE_TRAINERS):
         trainer_commands.main()
         return
     quiet_lightning()
@@ -84,12 +85,13 @@ def main() -> None:
         _check_split(options)
     else:
         _check_own(options, others)
-    run, checkpoint = locate(options.ckpt_path, options.run, others)
+    line = CommandLine(others, "predict")
+    run, checkpoint = locate(options.ckpt_path, options.run, line)
     if is_split:
-        _predict_split(others, run, checkpoint)
+        _predict_split(line, run, checkpoint)
         return
     devices = 1 if options.devices is None else options.devices
-    predictor = Predictor(checkpoint, devices, setting(others, "trainer.precision"), _is_trusted(others))
+    predictor = Predictor(checkpoint, devices, line.setting("trainer.precision"), _is_trusted(line))
     calibration = calibration_of(run, checkpoint, predictor.task, lambda: predictor) if options.calibrate else None
     temperature = 1.0 if calibration is None else calibration.temperature
     if options.text is not None:
@@ -98,8 +100,8 @@ def main() -> None:
         _predict_file(predictor, options, temperature, run, checkpoint)
 
 
-def _is_trusted(arguments: list[str]) -> bool:
-    return setting(arguments, "model.trust_remote_code") == "true"
+def _is_trusted(line: CommandLine) -> bool:
+    return line.setting("model.trust_remote_code") == "true"
 
 
 def _check_split(options: Any) -> None:
@@ -148,19 +150,19 @@ def _help() -> None:
     trainer_commands.main()
 
 
-def _predict_split(arguments: list[str], run: Run | None, checkpoint: Path) -> None:
+def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None:
     """Let the trainer's command predict, then put calibrated probabilities in the place of its own."""
     from glue_lit.runs.checkpoints import read_checkpoint
     from glue_lit.tasks.custom import custom_of, task_of
 
     settings = read_checkpoint(checkpoint)["hyper_parameters"]
     task = task_of(settings["task"], custom_of(settings.get("custom")))
-    trusted = _is_trusted(arguments)
+    trusted = _is_trusted(line)
     calibration = calibration_of(run, checkpoint, task, lambda: Predictor(checkpoint, trust_remote_code=trusted))
     named = ["--run", str(run.path)] if run is not None else []
     folder = run.predictions if run is not None else checkpoint.parent / "predictions"
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.jsonl")}
-    command = [sys.executable, "-m", "glue_lit", "predict", *arguments, *named, "--ckpt_path", str(checkpoint)]
+    command = [sys.executable, "-m", "glue_lit", "predict", *line.words, *named, "--ckpt_path", str(checkpoint)]
     done = subprocess.run(command, check=False)
     if done.returncode:
         sys.exit(done.returncode)

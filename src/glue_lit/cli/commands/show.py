@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.cli.commands.flags import Flags
-from glue_lit.cli.run_arguments import setting
 from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.sources import open_split
 from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_file import check_config
 from glue_lit.runs.config_values import read_config
 from glue_lit.system.console import print_json, print_table
@@ -36,10 +36,10 @@ def _options(arguments: Sequence[str]) -> Any:
 
 def main() -> None:
     """Print the examples."""
-    options = _options(sys.argv[2:])
+    options, line = _options(sys.argv[2:]), CommandLine(sys.argv[2:])
     custom = _custom(options)
-    name = setting(sys.argv[2:], "data.task") if options.task is None else options.task
-    source = setting(sys.argv[2:], "data.source") if options.source is None else options.source
+    name = line.setting("data.task") if options.task is None else options.task
+    source = line.setting("data.source") if options.source is None else options.source
     name, source = "cola" if name is None else name, "hub" if source is None else source
     if custom.text_columns:
         from glue_lit.data.custom_source import complete_task, open_custom_split

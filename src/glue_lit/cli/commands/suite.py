@@ -27,9 +27,9 @@ from glue_lit.engine.suite_plan import PlannedJob, missing_recipes, model_names,
 from glue_lit.engine.suite_results import SuiteResults
 from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
 from glue_lit.evaluation.glue_average import GLUE, task_score
-from glue_lit.runs.config_file import config_files
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import LOGS
-from glue_lit.system.console import duration, json_asked, json_document, print_table, say
+from glue_lit.system.console import duration, json_document, print_table, say
 from glue_lit.system.files import write_text
 from glue_lit.tasks.glue import TaskSpec, get_task, log_prefix
 
@@ -90,7 +90,9 @@ def _check_of_average(flag: str, names: Sequence[str]) -> None:
 
 def main() -> None:
     """Train what is left of a suite, then write what it has come to; or, for scripts, print it as JSON."""
-    with json_document(json_asked()) as give:
+    line = CommandLine(sys.argv[2:])
+    sys.argv[2:] = line.without("--json").words
+    with json_document(line.asks_for_json) as give:
         give(_run())
 
 
@@ -112,7 +114,7 @@ def _run() -> Any:
     jobs = _plan(suite, folder, _with_kept_files(arguments, folder))
     lock = lock_folder(folder, "the suite")
     try:
-        for number, file in enumerate(config_files(arguments)):
+        for number, file in enumerate(CommandLine(arguments).config_files):
             write_text(folder / "settings" / f"{number}.yaml", Path(file).read_text(encoding="utf-8"))
         majority = {task: _of_majority(get_task(task), settings["data"]["source"]) for task in suite.majority}
         _train(jobs, folder, engine)
@@ -145,9 +147,9 @@ def _plan(suite: Suite, folder: Path, arguments: list[str]) -> list[PlannedJob]:
 
 def _with_kept_files(arguments: list[str], folder: Path) -> list[str]:
     """The arguments with the suite's own copies of their configuration files."""
-    files = {file: str(folder / "settings" / f"{n}.yaml") for n, file in enumerate(config_files(arguments))}
-    kept = [files.get(argument, argument) for argument in arguments]
-    return [f"--config={files[a.partition('=')[2]]}" if a.startswith("--config=") else a for a in kept]
+    line = CommandLine(arguments)
+    copies = {file: str(folder / "settings" / f"{number}.yaml") for number, file in enumerate(line.config_files)}
+    return list(line.with_config_files(copies).words)
 
 
 def _train(jobs: list[PlannedJob], folder: Path, engine: Engine) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from glue_lit.errors import RunError, Stopped, UsageError
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import LOGS
-from glue_lit.system.console import json_asked, json_document, say
+from glue_lit.system.console import json_document, say
 from glue_lit.system.files import write_text
 from glue_lit.tasks.custom import custom_of, task_of
 from glue_lit.tasks.glue import best_is
@@ -86,7 +87,9 @@ class Tune:
 
 def main() -> None:
     """Search, and say what was found; or, for scripts, print it as JSON."""
-    with json_document(json_asked()) as give:
+    line = CommandLine(sys.argv[2:])
+    sys.argv[2:] = line.without("--json").words
+    with json_document(line.asks_for_json) as give:
         give(_run())
 
 

@@ -1,0 +1,162 @@
+"""A command line taken apart once: flags with their values, our few own words, settings and where they were made."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from glue_lit.errors import UsageError
+from glue_lit.runs.config_file import find_key
+from glue_lit.runs.config_values import NULLS
+from glue_lit.system.environment import setting_variable
+
+_FLAG = re.compile(r"--.*|-[A-Za-z](=.*)?", re.DOTALL)
+_CONFIG = ("--config", "-c")
+_SHOWS_ONLY = ("-h", "--help", "--print_config")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A flag with its values, or words that belong to no flag.
+
+    Attributes:
+        flag: With its dashes; empty where there is none.
+        values: Of ``--flag=value`` the one, of ``--flag a b`` all words up to the next flag.
+        is_inline: Whether the value was written with an equals sign.
+    """
+
+    flag: str
+    values: tuple[str, ...] = ()
+    is_inline: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        """As they stood on the command line."""
+        if self.is_inline:
+            return [f"{self.flag}={self.values[0]}"]
+        return [*([self.flag] if self.flag else []), *self.values]
+
+
+def arguments_of(words: Iterable[str]) -> Iterator[Argument]:
+    """Take a command line apart; the words of all arguments are those given, in their order."""
+    flag, values = "", list[str]()
+    for word in words:
+        if not _FLAG.fullmatch(word):
+            values.append(word)
+            continue
+        if flag or values:
+            yield Argument(flag, tuple(values))
+        flag, equals, value = word.partition("=")
+        values = []
+        if equals:
+            yield Argument(flag, (value,), is_inline=True)
+            flag = ""
+    if flag or values:
+        yield Argument(flag, tuple(values))
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The words after a command.
+
+    Attributes:
+        words: All of them.
+        command: Whose they are, for the variables that give it settings, too.
+    """
+
+    words: Sequence[str]
+    command: str = ""
+
+    @cached_property
+    def arguments(self) -> tuple[Argument, ...]:
+        """Its flags with their values."""
+        return tuple(arguments_of(self.words))
+
+    def has(self, *flags: str) -> bool:
+        """Whether one of these flags is given."""
+        return any(argument.flag in flags for argument in self.arguments)
+
+    @property
+    def only_shows(self) -> bool:
+        """Whether help or the configuration is asked for, and nothing else is done."""
+        return self.has(*_SHOWS_ONLY)
+
+    @property
+    def asks_for_json(self) -> bool:
+        """Whether the result is to be printed as JSON."""
+        return self.has("--json") and not self.only_shows
+
+    def without(self, flag: str) -> "CommandLine":
+        """The line without a flag that takes no value."""
+        kept = [Argument("", a.values) if a.flag == flag else a for a in self.arguments]
+        return self._of(kept)
+
+    def take(self, flag: str) -> tuple[str | None, "CommandLine"]:
+        """The last value of a flag, and the line without it.
+
+        Raises:
+            UsageError: The flag has no value.
+        """
+        value, kept = None, list[Argument]()
+        for argument in self.arguments:
+            if argument.flag != flag:
+                kept.append(argument)
+            elif not argument.values:
+                raise UsageError(f"{flag} needs a value.")
+            else:
+                value = argument.values[0]
+                kept.append(Argument("", argument.values[1:]))
+        return value, self._of(kept)
+
+    def divide(self, is_first: Callable[[str], bool]) -> tuple["CommandLine", "CommandLine"]:
+        """The arguments whose flag satisfies a condition, and the others."""
+        first = [argument for argument in self.arguments if argument.flag and is_first(argument.flag)]
+        return self._of(first), self._of([argument for argument in self.arguments if argument not in first])
+
+    def _of(self, arguments: Iterable[Argument]) -> "CommandLine":
+        return CommandLine([word for argument in arguments for word in argument.words], self.command)
+
+    # ---------------------------------------------------------------- settings
+
+    @property
+    def config_files(self) -> list[str]:
+        """Files that ``--config`` (``-c``) names, in their order."""
+        return [argument.values[0] for argument in self.arguments if argument.flag in _CONFIG and argument.values]
+
+    def with_config_files(self, files: Mapping[str, str | None]) -> "CommandLine":
+        """The line with other configuration files in place of these; ``None`` leaves one out."""
+        replaced = list[Argument]()
+        for argument in self.arguments:
+            if argument.flag not in _CONFIG or not argument.values:
+                replaced.append(argument)
+                continue
+            name, *rest = argument.values
+            if (file := files.get(name, name)) is not None:
+                replaced.append(Argument("--config", (file,)))
+            replaced.append(Argument("", tuple(rest)))
+        return self._of(replaced)
+
+    def setting(self, key: str) -> str | None:
+        """Value of a dotted key: that of its flag, else of the last configuration file that gives one."""
+        value, _ = self.take(f"--{key}")
+        if value is not None:
+            return None if value in NULLS else value
+        for file in reversed(self.config_files):
+            found = find_key(file, key)
+            if found is not None and isinstance(found[1], str):
+                return found[1]
+        return None
+
+    def setting_or_variable(self, key: str) -> str | None:
+        """Value of a dotted key as `setting` finds it, else that of the command's environment variable."""
+        return self.setting(key) or os.environ.get(setting_variable(self.command, key)) or None
+
+    def where_set(self, key: str) -> str:
+        """Where a setting was made, for messages: ``--data.task`` or ``data.task (configs/cola.yaml, line 2)``."""
+        if self.has(f"--{key}"):
+            return f"--{key}"
+        for file in reversed(self.config_files):
+            if (found := find_key(file, key)) is not None:
+                return f"{key} ({file}, line {found[0]})"
+        return key
