@@ -56,4 +56,4 @@ release: install
 	cd dist && ../.venv-release/bin/glue-lit --help >/dev/null && ../.venv-release/bin/glue-lit tasks
 
 bench: install
-	$(BIN)/python -m benchmarks --glue_dir $(or $(GLUE_DIR),$(error make bench GLUE_DIR=FOLDER with the official GLUE files))
+	$(BIN)/python -m benchmarks speed --glue_dir $(or $(GLUE_DIR),$(error make bench GLUE_DIR=FOLDER with the official GLUE files))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.__main__ import draw, markdown
-from benchmarks.speed import PARTS, rows
+from benchmarks.speed import PARTS
+from benchmarks.speed_page import draw, markdown, rows
 
 
 def rounds(**sides: dict[str, list[float]]) -> dict[str, list[dict[str, float]]]:

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from command_line import glue_lit
 
-from benchmarks import ledger, ledger_page, levers, untouched
-from glue_lit.tasks.glue import get_task
+from benchmarks import ledger, ledger_page, trainings
+from benchmarks.__main__ import main
+from glue_lit import get_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -100,10 +101,9 @@ def test_the_untouched_check_is_on_the_page_where_it_was_made() -> None:
         for system, values in (("same", (0.80, 0.82)), ("recipe", (0.85, 0.86)))
         for seed, value in enumerate(values)
     ]
-    assert not list(ledger_page.unchosen([]))
-    *_, line, empty = ledger_page.unchosen(records)
+    assert not list(ledger_page.untouched([]))
+    *_, line = ledger_page.untouched(records)
     assert line == "| stsb | pearson | 0.8100 ± 0.0141 (n 2) | 0.8550 ± 0.0071 (n 2) | +0.0450 |"
-    assert empty == ""
 
 
 def test_the_commonest_label_is_that_of_the_training_rows(tmp_path: Path) -> None:
@@ -128,11 +128,10 @@ def test_levers_are_compared_with_the_recipe_of_the_same_seed() -> None:
         for name, of_lever in values.items()
         for seed, value in enumerate(of_lever)
     ]  # fmt: skip
-    assert not list(ledger_page.pulled([]))
-    *_, recipe, lever, empty = ledger_page.pulled(records)
+    assert not list(ledger_page.levers([]))
+    *_, recipe, lever = ledger_page.levers(records)
     assert recipe == "| what recipe is | 0.8400 ± 0.0529 (n 3) | 0.9000 ± 0.0000 (n 3) | - | 1.00 x |"
     assert lever == "| what r_drop is | 0.8300 ± 0.0000 (n 2) | 0.9000 ± 0.0000 (n 2) | +0.0200 ± 0.0141 | 1.50 x |"
-    assert empty == ""
 
 
 def test_trainings_with_levers_are_not_those_of_the_recipe(work: Path) -> None:
@@ -141,32 +140,35 @@ def test_trainings_with_levers_are_not_those_of_the_recipe(work: Path) -> None:
         place = work / "lightning_logs" / "suite" / suite / "model" / "stsb" / "seed_0" / "lightning_logs" / "stsb"
         run(place / "version_0", "stsb", 0, {"val/pearson": value}, None, 90.0)
     assert list(ledger.runs(work)) == before
-    found = {r["system"]: r for r in levers.trainings(work)}
+    found = {r["system"]: r for r in ledger.lever_runs(work)}
     assert found.keys() == {"recipe", "r_drop"}
     assert found["r_drop"]["metrics"] == {"pearson": 0.83}
     assert found["r_drop"]["what"].startswith("R-Drop 1")
 
 
-@pytest.mark.parametrize("task", levers.RECIPES)
+@pytest.mark.parametrize("task", trainings.LEVERS["recipes"])
 def test_every_lever_changes_the_recipe(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], task: str
 ) -> None:
-    def settings(lever: levers.Lever) -> dict[str, object]:
-        flags = levers.flags(lever, task)
-        assert glue_lit(monkeypatch, "fit", "--config", levers.recipe(task), *flags, "--print_config") == 0
+    levers = trainings.LEVERS["levers"]
+    recipe = trainings.RECIPES / trainings.LEVERS["recipes"][task]["file"]
+
+    def settings(lever: str) -> dict[str, object]:
+        flags = trainings.lever_flags(lever, task)
+        assert glue_lit(monkeypatch, "fit", "--config", recipe, *flags, "--print_config") == 0
         return flat(yaml.safe_load(capsys.readouterr().out))
 
-    of_task = [lever for lever in levers.LEVERS.values() if task in lever.tasks]
-    assert of_task.pop(0) is levers.LEVERS["recipe"]
-    known = settings(levers.LEVERS["recipe"])
+    of_task = [name for name in levers if task in trainings.lever_tasks(name) and name != "recipe"]
+    known = settings("recipe")
     assert known["data.task"] == task
-    for lever in of_task:
-        assert lever.settings.keys() <= known.keys()
-        assert any(value != known[key] for key, value in lever.settings.items())
-    assert len({tuple(levers.flags(lever, task)) for lever in of_task}) == len(of_task)
+    for name in of_task:
+        assert levers[name]["settings"].keys() <= known.keys()
+        assert any(value != known[key] for key, value in levers[name]["settings"].items())
+    assert len({tuple(trainings.lever_flags(name, task)) for name in of_task}) == len(of_task)
     # all at once, since a look at each would take a second and a half
-    together = {key: value for lever in of_task for key, value in lever.settings.items()}
-    found = settings(levers.Lever("", together))
+    together = {key: value for name in of_task for key, value in levers[name]["settings"].items()}
+    monkeypatch.setitem(levers, "together", {"settings": together})
+    found = settings("together")
     assert {key: found[key] for key in together} == together
 
 
@@ -181,7 +183,7 @@ def flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
 def test_every_fifth_training_row_is_held_out_and_nothing_else_is_changed(tmp_path: Path) -> None:
     glue, work = tmp_path / "glue", tmp_path / "work"
     before = {}
-    for task in untouched.TASKS:
+    for task in ledger.UNTOUCHED:
         files = get_task(task).files
         header = b"the header\n" if isinstance(files["train"].texts[0], str) else b""
         for name, count in (("train", 12), ("validation", 3)):
@@ -194,10 +196,10 @@ def test_every_fifth_training_row_is_held_out_and_nothing_else_is_changed(tmp_pa
     before[other] = b"sentence\tlabel\n"
     other.write_bytes(before[other])
     for _ in range(2):  # a second time, as after an interruption
-        untouched.hold_out(glue, work)
+        trainings.hold_out(glue, work, ledger.UNTOUCHED)
     for path, content in before.items():
         assert path.read_bytes() == content
-    for task in untouched.TASKS:
+    for task in ledger.UNTOUCHED:
         files = get_task(task).files
         has_header = isinstance(files["train"].texts[0], str)
         rest, fifth = (
@@ -229,13 +231,13 @@ def test_what_is_kept_is_what_the_page_was_made_from() -> None:
 def test_what_is_found_again_replaces_what_was_known(work: Path, tmp_path: Path) -> None:
     place = tmp_path / "output"
     place.mkdir()
-    ledger.main(["--work", str(work), "--output", str(place)])
+    main(["ledger", "--work", str(work), "--output", str(place), "recipes"])
     first = json.loads((place / "LEDGER.json").read_text())
     assert len(first["records"]) == 5
     assert "| cola | matthews_correlation | 0.475 | 0.3000 ± 0.0200" in (place / "LEDGER.md").read_text()
     line = json.loads((work / "hf.jsonl").read_text().splitlines()[0])
     (work / "hf.jsonl").write_text(json.dumps(line | {"metrics": {"matthews": 0.33}}) + "\n")
-    ledger.main(["--work", str(work), "--output", str(place)])
+    main(["ledger", "--work", str(work), "--output", str(place), "recipes"])
     second = json.loads((place / "LEDGER.json").read_text())["records"]
     theirs = [r["metrics"]["matthews_correlation"] for r in second if r["system"] == "hf"]
     assert theirs == [0.33, 0.32, 0.28]
@@ -244,21 +246,20 @@ def test_what_is_found_again_replaces_what_was_known(work: Path, tmp_path: Path)
 def test_times_of_another_machine_are_not_mixed_with_those_that_are_there(work: Path, tmp_path: Path) -> None:
     place = tmp_path / "output"
     place.mkdir()
-    ledger.main(["--work", str(work), "--output", str(place)])
+    main(["ledger", "--work", str(work), "--output", str(place), "recipes"])
     kept = json.loads((place / "LEDGER.json").read_text())
     assert {r["wall_seconds"] for r in kept["records"]} == {480.0, 520.0}
     kept["machine"]["precision"] = "another"
     (place / "LEDGER.json").write_text(json.dumps(kept))
-    ledger.main(["--work", str(work), "--output", str(place)])
+    main(["ledger", "--work", str(work), "--output", str(place), "recipes"])
     found = json.loads((place / "LEDGER.json").read_text())
     assert found["machine"] == kept["machine"]
     assert [r["metrics"] for r in found["records"]] == [r["metrics"] for r in kept["records"]]
     assert {r[key] for r in found["records"] for key in ledger.TIMES} == {None}
-    ledger.main(["--work", str(work), "--output", str(place), "--fresh"])
+    main(["ledger", "--work", str(work), "--output", str(place), "recipes", "--fresh", "true"])
     assert json.loads((place / "LEDGER.json").read_text())["machine"]["precision"] != "another"
 
 
-def test_nothing_trained_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        ledger.main(["--work", str(tmp_path), "--output", str(tmp_path)])
-    assert "name the files to train on with --glue_dir" in capsys.readouterr().err
+def test_nothing_trained_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="Name the files to train on with --glue_dir"):
+        main(["ledger", "--work", str(tmp_path), "--output", str(tmp_path), "recipes"])
