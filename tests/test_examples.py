@@ -1,4 +1,4 @@
-"""The examples: what they write is what they say."""
+"""The examples write what they describe."""
 
 import csv
 import importlib
@@ -71,28 +71,28 @@ def test_sentences_are_those_of_training_files(corruption: ModuleType, glue: Pat
     }  # fmt: skip
 
 
-def test_what_went_wrong_is_marked(corruption: ModuleType) -> None:
+def test_every_corruption_is_marked(corruption: ModuleType) -> None:
     rng = random.Random(0)
     words = ["he", "the", "cats", "running", "x", "walked", "is", ",", ".", "went", "class", "b"]
     corrupt = corruption.Corruption(Counter(["The cats went.", "He is running the class, b."]), rng)
     short = marked = 0
     for _ in range(3000):
         before = rng.choices(words, k=rng.randint(1, 6))
-        found = corrupt(" ".join(before))
+        corrupted = corrupt(" ".join(before))
         if sum(word.isalnum() for word in before) < 3:
-            assert found is None
+            assert corrupted is None
             short += 1
-        elif found is not None:
-            assert [token.text for token in found] != before
-            # What is not marked is as it was, in the same order.
-            kept, rest = [token.text for token in found if not token.wrong], iter(before)
+        elif corrupted is not None:
+            assert [token.text for token in corrupted] != before
+            # Unmarked tokens are those of the sentence, in the same order.
+            kept, rest = [token.text for token in corrupted if not token.wrong], iter(before)
             assert all(text in rest for text in kept)
-            marked += any(token.wrong for token in found)
+            marked += any(token.wrong for token in corrupted)
     assert short > 100
     assert marked > 1500  # else it lacks only its last word
 
 
-def test_grammar_writes_an_encoder_that_a_training_starts_from(glue: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_grammar_writes_an_encoder_whose_layers_are_trained(glue: Path, tiny_model: Path, tmp_path: Path) -> None:
     done = run_example("grammar.py", glue, tmp_path / "encoder", tiny_model)
     assert done.returncode == 0, done.stderr
     assert "trained on 10 sentences" in done.stdout
@@ -109,14 +109,14 @@ def test_grammar_learns_which_words_are_wrong(
 ) -> None:
     monkeypatch.setattr(grammar, "EPOCHS", 30)
     monkeypatch.setattr(grammar, "LEARNING_RATE", 3e-3)
-    found = Counter({"the cat sat on the mat .": 8, "a dog ran in the park .": 8})
+    sentences = Counter({"the cat sat on the mat .": 8, "a dog ran in the park .": 8})
     tokenizer = grammar.AutoTokenizer.from_pretrained(tiny_model)
     losses = []
     for epochs in (1, 30):
         torch.manual_seed(0)
         model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2)
         monkeypatch.setattr(grammar, "EPOCHS", epochs)
-        losses.append(grammar.train(model, tokenizer, found))
+        losses.append(grammar.train(model, tokenizer, sentences))
     assert losses[1] < 0.9 * losses[0]
 
 
@@ -125,10 +125,10 @@ def test_silver_pairs_have_the_cosine_of_their_vectors(silver: ModuleType) -> No
     vectors = rng.normal(size=(60, 8))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     texts = [f"text {number}" for number in range(60)]
-    found = list(silver.pairs(texts, torch.tensor(vectors), random.Random(0)))
-    assert [first for first, _, _ in found] == texts
+    pairs = list(silver.pairs(texts, torch.tensor(vectors), random.Random(0)))
+    assert [first for first, _, _ in pairs] == texts
     nearest = 0
-    for first, second, score in found:
+    for first, second, score in pairs:
         one, two = texts.index(first), texts.index(second)
         assert one != two
         assert score == pytest.approx(5 * max(vectors[one] @ vectors[two], 0), abs=6e-4)
@@ -154,7 +154,7 @@ def test_silver_writes_pairs_of_training_sentences(glue: Path, tiny_model: Path)
 
 
 @pytest.mark.parametrize(("name", "first"), [("grammar.py", "CoLA"), ("silver.py", "STS-B")])
-def test_what_is_wrong_is_said(name: str, first: str, glue: Path, tmp_path: Path) -> None:
+def test_a_missing_file_and_a_wrong_model_are_named(name: str, first: str, glue: Path, tmp_path: Path) -> None:
     done = run_example(name, tmp_path / "none", tmp_path / "x", tmp_path)
     assert done.returncode == 1
     assert f"{first}/train.tsv is not there: name the folder of the official GLUE files." in done.stderr
