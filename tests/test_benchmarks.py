@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_fit import Fit
 
-from benchmarks.speed import PARTS
+from benchmarks.clock import OperatorClock, StepClock
+from benchmarks.speed import PARTS, second_epoch
 from benchmarks.speed_page import draw, markdown, rows
+from glue_lit.system.library_warnings import filter_warnings
 
 
 def rounds(**sides: dict[str, list[float]]) -> dict[str, list[dict[str, float]]]:
@@ -59,3 +62,22 @@ def test_what_is_kept_is_what_the_table_was_made_from() -> None:
     results = kept.with_name("RESULTS.md").read_text()
     for line in markdown(record["table"]).splitlines():
         assert line in results
+
+
+def test_clocks_know_the_parts_of_a_step(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filter_warnings()
+    monkeypatch.setenv("BENCHMARK_CLOCK", str(tmp_path / "clock.json"))
+    Fit(tmp_path / "steps", tiny_model, StepClock(), max_epochs=2).run()
+    found = second_epoch(json.loads((tmp_path / "clock.json").read_text()), rows=1)
+    parts = [found[part] for part in ("forward", "backward", "optimizer", "outside")]
+    assert min(parts) > 0
+    assert sum(parts) == pytest.approx(1)
+    assert 0 <= found["padding"] < 1
+
+    clock = OperatorClock()
+    clock.WARM, clock.PLAIN, clock.CLOCKED = 1, 3, 6  # type: ignore[misc]
+    Fit(tmp_path / "operators", tiny_model, clock, max_epochs=1).run()
+    found = json.loads((tmp_path / "clock.json").read_text())
+    assert found["operators"] > 100
+    assert "aten.addmm.default" in found["self_ms"]
+    assert found["step_ms"] > 0
