@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from glue_lit.evaluation.resampling import interval, sample_of, weights
-from glue_lit.evaluation.scores import bootstrapped, score
+from glue_lit.evaluation.formulas import score
+from glue_lit.evaluation.resampling import interval, sample_of, scores_with_intervals, weights
 
 
 def scipys(name: str, gold: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
@@ -25,7 +25,7 @@ def test_intervals_of_classes_are_scipys(name: str) -> None:
     draw = np.random.default_rng(3)
     gold = draw.integers(0, 2, 300)
     predicted = np.where(draw.random(300) < 0.8, gold, 1 - gold)
-    found = bootstrapped((name,), gold, predicted)[name]
+    found = scores_with_intervals((name,), gold, predicted)[name]
     assert found.value == score(name, gold, predicted)
     assert (found.low, found.high) == pytest.approx(scipys(name, gold, predicted), abs=0.015)
 
@@ -35,7 +35,7 @@ def test_intervals_of_correlations_are_scipys(name: str) -> None:
     draw = np.random.default_rng(4)
     gold = draw.integers(0, 11, 300) / 2
     predicted = gold + draw.normal(size=300)
-    found = bootstrapped((name,), gold, predicted)[name]
+    found = scores_with_intervals((name,), gold, predicted)[name]
     assert (found.low, found.high) == pytest.approx(scipys(name, gold, predicted), abs=0.015)
 
 
@@ -48,7 +48,9 @@ def test_rows_that_are_alike_are_counted() -> None:
 
 def test_the_same_rows_give_the_same_interval() -> None:
     gold, predicted = np.random.default_rng(5).integers(0, 3, (2, 100))
-    assert bootstrapped(("accuracy",), gold, predicted) == bootstrapped(("accuracy",), gold, predicted)
+    assert scores_with_intervals(("accuracy",), gold, predicted) == scores_with_intervals(
+        ("accuracy",), gold, predicted
+    )
 
 
 def test_there_are_fewer_resamples_of_many_rows() -> None:

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from glue_lit.errors import RunError
+from glue_lit.evaluation.formulas import score
 from glue_lit.evaluation.predicted import Predicted
-from glue_lit.evaluation.scores import score
 from glue_lit.evaluation.significance import compare, mcnemar_test
 
 

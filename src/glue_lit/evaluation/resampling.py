@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from glue_lit.evaluation.formulas import score, weighted_scores
 from glue_lit.evaluation.predicted import Floats, Values
-from glue_lit.evaluation.resampled_metrics import weighted
 
 LEVEL = 0.95
 _RESAMPLES, _LEAST_RESAMPLES = 10_000, 1_000
@@ -92,5 +92,13 @@ def intervals(
     draws: dict[str, list[Floats]] = {name: [] for name in names}
     for often in weights(sample):
         for name in names:
-            draws[name].append(weighted(name, often, sample.gold, sample.predicted[0], positive))
+            draws[name].append(weighted_scores(name, often, sample.gold, sample.predicted[0], positive))
     return {name: interval(np.concatenate(draws[name])) for name in names}
+
+
+def scores_with_intervals(
+    names: tuple[str, ...], gold: Values, predicted: Values, positive: int = 1
+) -> dict[str, Score]:
+    """Metrics by name, each with its 95 % interval."""
+    ends = intervals(names, gold, predicted, positive)
+    return {name: Score(score(name, gold, predicted, positive), *ends[name]) for name in names}

@@ -10,10 +10,9 @@ import numpy as np
 from scipy import stats
 
 from glue_lit.errors import RunError
+from glue_lit.evaluation.formulas import score, weighted_scores
 from glue_lit.evaluation.predicted import Floats, Predicted, Values
-from glue_lit.evaluation.resampled_metrics import weighted
 from glue_lit.evaluation.resampling import LEVEL, Score, interval, sample_of, weights
-from glue_lit.evaluation.scores import score
 
 _BINS = 40  # of the histogram of differences
 
@@ -117,8 +116,8 @@ def _differences(metric: str, gold: Values, one: Values, two: Values, positive: 
     sample = sample_of(gold, one, two)
     return np.concatenate(
         [
-            weighted(metric, often, sample.gold, sample.predicted[1], positive)
-            - weighted(metric, often, sample.gold, sample.predicted[0], positive)
+            weighted_scores(metric, often, sample.gold, sample.predicted[1], positive)
+            - weighted_scores(metric, often, sample.gold, sample.predicted[0], positive)
             for often in weights(sample)
         ]
     )

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
-from glue_lit.evaluation.metrics import METRICS, MeanLoss, PredictedClasses
+from glue_lit.evaluation.formulas import score_of_counts
+from glue_lit.evaluation.metrics import ClassCounts, MeanLoss, ScorePairs, pearson, spearmanr
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -20,47 +20,48 @@ class TaskMetrics(nn.Module):
 
     def __init__(self, task: TaskSpec) -> None:
         super().__init__()
-        # Groups would share states between metrics after the first update, which breaks lists being extended.
-        self.scores = MetricCollection({name: METRICS[name](task) for name in task.metrics}, compute_groups=False)
+        self.task = task
         self.loss = MeanLoss()
-        self.predicted = PredictedClasses(task.num_labels)
-        self.labels = task.labels
+        self.outcomes: ClassCounts | ScorePairs = ClassCounts(task.num_labels) if task.labels else ScorePairs()
 
     def add(self, logits: Tensor, labels: Tensor, loss: Loss) -> None:
-        """Add a batch, as far as it is labelled.
+        """Add the labelled examples of a batch.
 
         Args:
             logits: ``(batch, labels)``, or ``(batch, 1)`` for regression.
             labels: ``(batch,)``, -1 or NaN where unlabelled.
             loss: Gives the mean loss of logits and labels that are all known.
         """
-        known = labels >= 0 if self.labels else ~labels.isnan()
+        known = labels >= 0 if self.task.labels else ~labels.isnan()
         seen, gold = logits[known], labels[known]
-        self.update(seen.argmax(dim=1) if self.labels else seen[:, 0], gold, loss(seen, gold))
+        self.update(seen.argmax(dim=1) if self.task.labels else seen[:, 0], gold, loss(seen, gold))
 
     def update(self, preds: Tensor, target: Tensor, loss: Tensor) -> None:
-        """Add ``(batch,)`` predictions with their gold labels and their mean loss; an empty batch is fine."""
-        self.scores.update(preds, target)
+        """Add ``(batch,)`` predictions with their gold labels and their mean loss; the batch may be empty."""
+        self.outcomes.update(preds, target)
         self.loss.update(loss, len(preds))
-        if self.labels:
-            self.predicted.update(preds)
 
     def predictions(self) -> dict[str, int]:
-        """How many examples were given each label, by name; nothing for regression. Collective under DDP."""
-        return dict(zip(self.labels, self.predicted.compute().tolist(), strict=True)) if self.labels else {}
+        """How many examples were given each label, by name; empty for regression. Collective under DDP."""
+        return dict(zip(self.task.labels, self.outcomes.compute()[1].tolist(), strict=True)) if self.task.labels else {}
 
     def compute(self) -> dict[str, float]:
-        """The task's metrics by name, then ``loss``; nothing if no example had a label. Collective under DDP."""
+        """The task's metrics by name, then ``loss``; empty if no example had a label. Collective under DDP."""
         loss, examples = self.loss.compute()
-        if not examples:
-            return {}
-        return {name: float(value) for name, value in self.scores.compute().items()} | {"loss": float(loss)}
+        return {**self._scores(), "loss": float(loss)} if examples else {}
+
+    def _scores(self) -> dict[str, float]:
+        names = self.task.metrics
+        if isinstance(self.outcomes, ScorePairs):
+            pairs = self.outcomes.compute()
+            return {name: float({"pearson": pearson, "spearmanr": spearmanr}[name](*pairs)) for name in names}
+        gold, predicted, right = self.outcomes.compute().cpu().double().numpy()
+        return {name: float(score_of_counts(name, gold, predicted, right, self.task.positive)) for name in names}
 
     def reset(self) -> None:
         """Forget all examples."""
-        self.scores.reset()
+        self.outcomes.reset()
         self.loss.reset()
-        self.predicted.reset()
 
 
 class SplitMetrics(nn.ModuleDict):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from glue_lit.evaluation.report.canvas import Drawing
     from glue_lit.evaluation.report.findings import Material, Report
 
-_NEEDED = {"jinja2": "jinja2", "matplotlib": "matplotlib", "scipy": "scipy", "sklearn": "scikit-learn"}
+_NEEDED = {"jinja2": "jinja2", "matplotlib": "matplotlib", "scipy": "scipy"}
 _MOST_RUNS = 6  # colours that all readers can tell apart
 _PAGE = "report.html"
 
@@ -198,10 +198,10 @@ def _write(output: Path, text: str, figures: Sequence["Drawing"]) -> None:
 
 
 def _say(report: "Report", output: Path, figures: Sequence["Drawing"]) -> None:
+    from glue_lit.evaluation.formulas import metric_titles
     from glue_lit.evaluation.report.page import verdict
-    from glue_lit.evaluation.scores import titles_of
 
-    titles = titles_of(report.task)
+    titles = metric_titles(report.task)
     rows = [
         (run.name, report.split, titles[name], f"{score.value:.4f}", f"{score.low:.4f} to {score.high:.4f}")
         for run in report.runs

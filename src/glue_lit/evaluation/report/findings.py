@@ -6,9 +6,9 @@ from itertools import compress
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from glue_lit.errors import RunError, UsageError
+from glue_lit.evaluation.formulas import confusion_matrix, metric_titles
 from glue_lit.evaluation.predicted import Predicted
 from glue_lit.evaluation.reliability import Reliability, reliability
 from glue_lit.evaluation.report.events import Curve, read_curves
@@ -16,8 +16,7 @@ from glue_lit.evaluation.report.examples import Example, mistakes, uncertain
 from glue_lit.evaluation.report.run_in_words import Record, outcome, record_of, section
 from glue_lit.evaluation.report.slices import Slice, slices
 from glue_lit.evaluation.report.texts import Texts
-from glue_lit.evaluation.resampling import Score
-from glue_lit.evaluation.scores import bootstrapped, titles_of
+from glue_lit.evaluation.resampling import Score, scores_with_intervals
 from glue_lit.evaluation.significance import Comparison, compare
 from glue_lit.runs.recipe import recipe
 from glue_lit.runs.run import Run
@@ -112,7 +111,7 @@ class Report:
     @property
     def metric_title(self) -> str:
         """What that is called."""
-        return titles_of(self.task).get(self.metric, self.metric)
+        return metric_titles(self.task).get(self.metric, self.metric)
 
     @property
     def prefix(self) -> str:
@@ -172,7 +171,7 @@ def _findings(material: Material, name: str) -> Findings:
     task, predicted, texts = material.task, material.predicted, material.texts
     record, problems = record_of(material.run)
     curves, damaged = read_curves(material.run.path)
-    scores = bootstrapped(task.metrics, predicted.gold, predicted.values, task.positive)
+    scores = scores_with_intervals(task.metrics, predicted.gold, predicted.values, task.positive)
     best = section(record, "best").get("step")
     of_text = [texts.problem] if texts.problem else []
     found = predicted.probabilities
@@ -183,7 +182,7 @@ def _findings(material: Material, name: str) -> Findings:
         outcome(record),
         len(predicted),
         scores,
-        None if task.is_regression else _confusion(task, predicted),
+        None if task.is_regression else confusion_matrix(predicted.gold, predicted.values, len(task.labels)).tolist(),
         {name: curve for name, curve in curves.items() if name in _curve_names(task, material.split)},
         best if isinstance(best, int) else None,
         slices(task, predicted, texts),
@@ -198,14 +197,9 @@ def _curve_names(task: TaskSpec, split: str) -> tuple[str, ...]:
     return ("train/loss", *(f"{log_prefix(split)}/{name}" for name in ("loss", *task.metrics)))
 
 
-def _confusion(task: TaskSpec, predicted: Predicted) -> list[list[int]]:
-    counts = confusion_matrix(predicted.gold, predicted.values, labels=range(len(task.labels)))
-    return [[int(count) for count in row] for row in counts]
-
-
 def _disagreement(material: Material, record: Record, scores: Mapping[str, Score]) -> list[str]:
     """Say so where the record of the fit has other scores than the predictions."""
-    said, titles = section(record, "metrics"), titles_of(material.task)
+    said, titles = section(record, "metrics"), metric_titles(material.task)
     found = []
     for name, score in scores.items():
         value = said.get(f"{log_prefix(material.split)}/{name}")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from glue_lit.evaluation.predicted import Values
 from glue_lit.evaluation.report.canvas import MUTED
@@ -13,7 +14,7 @@ _DOTS = 2_000
 _MOST_LABELS = 12  # in a confusion matrix; the rarer ones are put together
 
 
-def grouped(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> tuple[list[str], np.ndarray]:
+def grouped(labels: Sequence[str], counts: ArrayLike) -> tuple[list[str], np.ndarray]:
     """Labels and counts of a matrix with the rarest labels put together, where there are too many to read."""
     matrix = np.array(counts)
     if len(labels) <= _MOST_LABELS:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from glue_lit.evaluation.formulas import metric_titles
 from glue_lit.evaluation.report.canvas import Drawing
 from glue_lit.evaluation.report.findings import Report
 from glue_lit.evaluation.report.run_in_words import duration
 from glue_lit.evaluation.report.slice_figure import slice_keys
 from glue_lit.evaluation.report.slices import Slice
-from glue_lit.evaluation.scores import titles_of
 from glue_lit.evaluation.significance import Comparison
 from glue_lit.system.version import __version__
 
@@ -42,7 +42,7 @@ def page(report: Report, drawings: Sequence[Drawing]) -> str:
         report=report,
         several=several,
         regression=report.task.is_regression,
-        titles=titles_of(report.task),
+        titles=metric_titles(report.task),
         version=__version__,
         pick=lambda names: [by_name[name] for name in names if name in by_name],
         by_run=[f"{kind}-{number}" for number in range(1, len(report.runs) + 1)] if several else [kind],

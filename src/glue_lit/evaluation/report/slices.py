@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from glue_lit.evaluation.formulas import score
 from glue_lit.evaluation.predicted import Floats, Predicted
 from glue_lit.evaluation.reliability import share
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.evaluation.resampling import LEVEL, Score
-from glue_lit.evaluation.scores import score
 from glue_lit.tasks.glue import TaskSpec
 
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.errors import RunError
+from glue_lit.evaluation.formulas import TITLES
 from glue_lit.evaluation.glue_average import Figure
 from glue_lit.evaluation.report.published_scores import PUBLISHED, published_for
-from glue_lit.evaluation.scores import TITLES
 from glue_lit.system.files import read_json
 from glue_lit.tasks.glue import TASKS
 

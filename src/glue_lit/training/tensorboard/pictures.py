@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from glue_lit.evaluation.formulas import confusion_matrix
 from glue_lit.evaluation.predicted import Predicted
 from glue_lit.evaluation.report.examples import Example, mistakes
 from glue_lit.evaluation.report.texts import Texts
@@ -21,9 +22,8 @@ def outcome_picture(task: TaskSpec, predicted: Predicted, title: str) -> np.ndar
         with canvas.canvas(height=outcome_figures.SCATTER_HEIGHT) as (figure, axes):
             outcome_figures.draw_scatter(axes, predicted.gold, predicted.values, canvas.SERIES[0])
             return canvas.pixels(figure, title)
-    counts = np.zeros((len(task.labels), len(task.labels)), dtype=int)
-    np.add.at(counts, (predicted.gold.astype(np.int64), predicted.values.astype(np.int64)), 1)
-    labels, matrix = outcome_figures.grouped(task.labels, counts.tolist())
+    counts = confusion_matrix(predicted.gold, predicted.values, len(task.labels))
+    labels, matrix = outcome_figures.grouped(task.labels, counts)
     with canvas.canvas(height=outcome_figures.matrix_height(len(labels))) as (figure, axes):
         outcome_figures.draw_matrix(axes, labels, matrix, canvas.SERIES[0])
         return canvas.pixels(figure, title)

@@ -8,17 +8,18 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from glue_lit.evaluation.metrics import METRICS
-from glue_lit.evaluation.resampled_metrics import weighted
-from glue_lit.evaluation.scores import TITLES, bootstrapped, score, titles_of
+from glue_lit.evaluation.formulas import TITLES, metric_titles, score, weighted_scores
+from glue_lit.evaluation.resampling import scores_with_intervals
+from glue_lit.evaluation.task_metrics import TaskMetrics
 from glue_lit.tasks.glue import get_task
+from glue_lit.tasks.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 CLASSES = ["accuracy", "f1", "macro_f1", "matthews_correlation"]
 CORRELATIONS = ["pearson", "spearmanr"]
 
 
 def test_every_metric_has_a_title() -> None:
-    assert set(TITLES) == set(METRICS)
+    assert set(TITLES) == {*CLASSIFICATION_METRICS, *REGRESSION_METRICS}
 
 
 @pytest.mark.parametrize("positive", [0, 1])
@@ -28,19 +29,19 @@ def test_f1_is_of_the_positive_class(positive: int) -> None:
     expected = f1_score(gold, predicted, pos_label=positive)
     assert score("f1", gold, predicted, positive) == pytest.approx(expected)
     once = np.ones((1, 60), dtype=np.int64)
-    assert weighted("f1", once, gold, predicted, positive) == pytest.approx([expected])
-    found = bootstrapped(("f1",), gold, predicted, positive)["f1"]
+    assert weighted_scores("f1", once, gold, predicted, positive) == pytest.approx([expected])
+    found = scores_with_intervals(("f1",), gold, predicted, positive)["f1"]
     assert found.low < found.value < found.high
     assert found.value == pytest.approx(expected)
-    swapped = bootstrapped(("f1",), 1 - gold, 1 - predicted, 1 - positive)["f1"]
+    swapped = scores_with_intervals(("f1",), 1 - gold, 1 - predicted, 1 - positive)["f1"]
     assert swapped.value == pytest.approx(expected)
     assert (found.low + found.high) / 2 == pytest.approx((swapped.low + swapped.high) / 2, abs=0.01)
 
 
 def test_f1_says_which_label_it_is_of() -> None:
-    assert titles_of(get_task("mrpc"))["f1"] == "F1 of equivalent"
-    assert titles_of(replace(get_task("mrpc"), positive=0))["f1"] == "F1 of not_equivalent"
-    assert titles_of(get_task("mnli")) == TITLES
+    assert metric_titles(get_task("mrpc"))["f1"] == "F1 of equivalent"
+    assert metric_titles(replace(get_task("mrpc"), positive=0))["f1"] == "F1 of not_equivalent"
+    assert metric_titles(get_task("mnli")) == TITLES
 
 
 @pytest.mark.parametrize("name", [*CLASSES, *CORRELATIONS])
@@ -48,9 +49,9 @@ def test_scores_are_those_of_training(name: str) -> None:
     draw = np.random.default_rng(0)
     task = get_task("stsb" if name in CORRELATIONS else "sst2")
     gold, predicted = draw.normal(size=(2, 50)) if task.is_regression else draw.integers(0, 2, (2, 50))
-    metric = METRICS[name](task)
-    metric.update(torch.from_numpy(predicted), torch.from_numpy(gold))
-    assert score(name, gold, predicted) == pytest.approx(float(metric.compute()), abs=1e-6)
+    metrics = TaskMetrics(replace(task, metrics=(name,)))
+    metrics.update(torch.from_numpy(predicted), torch.from_numpy(gold), torch.zeros(()))
+    assert score(name, gold, predicted) == pytest.approx(metrics.compute()[name], abs=1e-6)
 
 
 @pytest.mark.parametrize("labels", [2, 3])
@@ -62,7 +63,7 @@ def test_resampled_classes_are_scikit_learns(name: str, labels: int) -> None:
     weights[0] = 0
     weights[0, np.flatnonzero(gold == 0)[:3]] = 5  # one gold class only
     repeated = [(np.repeat(gold, row), np.repeat(predicted, row)) for row in weights]
-    assert weighted(name, weights, gold, predicted) == pytest.approx([score(name, *rows) for rows in repeated])
+    assert weighted_scores(name, weights, gold, predicted) == pytest.approx([score(name, *rows) for rows in repeated])
 
 
 @pytest.mark.parametrize("name", CORRELATIONS)
@@ -72,7 +73,7 @@ def test_resampled_correlations_are_scipys(name: str) -> None:
     predicted = gold + draw.normal(size=60).round(1)
     weights = draw.multinomial(60, np.full(60, 1 / 60), size=30)
     repeated = [(np.repeat(gold, row), np.repeat(predicted, row)) for row in weights]
-    assert weighted(name, weights, gold, predicted) == pytest.approx([score(name, *rows) for rows in repeated])
+    assert weighted_scores(name, weights, gold, predicted) == pytest.approx([score(name, *rows) for rows in repeated])
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9])
@@ -80,7 +81,7 @@ def test_resampled_correlations_are_scipys(name: str) -> None:
 def test_an_undefined_correlation_is_nan(name: str, scale: float) -> None:
     gold, predicted = np.arange(4.0) * scale, np.array([1.0, 1.0, 1.0, 2.0]) * scale
     weights = np.array([[2, 1, 1, 0], [1, 1, 1, 1]])
-    found = weighted(name, weights, gold, predicted)
+    found = weighted_scores(name, weights, gold, predicted)
     assert math.isnan(found[0])
     assert found[1] == pytest.approx(score(name, gold, predicted))
     assert math.isnan(score(name, gold, np.ones(4)))
