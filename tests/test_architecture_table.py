@@ -25,13 +25,13 @@ def compare(kind: str, folder: Path, steps: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", _QUICK)
-def test_some_architectures(kind: str, tmp_path: Path) -> None:
+def test_recorded_outcomes_of_some_architectures(kind: str, tmp_path: Path) -> None:
     compare(kind, tmp_path, _QUICK_STEPS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", architectures())
-def test_an_architecture(kind: str, tmp_path: Path) -> None:
+def test_recorded_outcomes_of_an_architecture(kind: str, tmp_path: Path) -> None:
     compare(kind, tmp_path, STEPS)
 
 
@@ -42,7 +42,7 @@ def test_every_architecture_of_transformers_has_been_tried() -> None:
     assert not [kind for kind, outcomes in found.items() if any(o.startswith("crashes") for o in outcomes.values())]
 
 
-def test_the_page_is_of_what_was_found_and_the_readme_links_it() -> None:
+def test_the_page_shows_the_recorded_outcomes() -> None:
     text = _PAGE.read_text(encoding="utf-8")
     assert text == page(read())
     assert all(f"| `{kind}` |" in text for kind in architectures())

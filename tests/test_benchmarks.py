@@ -53,7 +53,7 @@ def test_table_and_chart(found: dict[str, Any], tmp_path: Path) -> None:
     assert (tmp_path / "x.png").stat().st_size > 5_000
 
 
-def test_what_is_kept_is_what_the_table_was_made_from() -> None:
+def test_the_table_is_made_from_the_recorded_measurements() -> None:
     kept = Path(__file__).parents[1] / "benchmarks" / "speed.json"
     record = json.loads(kept.read_text())
     assert set(record["measured"]) == set(PARTS)

@@ -17,7 +17,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.parametrize("has", ["on", "off"])
-def test_a_processor_is_taken_for_what_the_run_asks_for(has: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_process_finds_the_requested_processor(has: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from glue_lit.system.hardware import fast_precision
 
     monkeypatch.setenv("TEST_BFLOAT16", has)
@@ -28,7 +28,7 @@ def test_a_processor_is_taken_for_what_the_run_asks_for(has: str, monkeypatch: p
     assert json.loads(warm.run("-c", LOOK).stdout) == expected
 
 
-def test_this_run_is_told_once(pytestconfig: pytest.Config) -> None:
+def test_the_flag_decides_the_processor_of_this_run(pytestconfig: pytest.Config) -> None:
     from glue_lit.system.hardware import fast_precision
 
     asked = pytestconfig.getoption("--bfloat16")

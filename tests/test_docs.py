@@ -83,7 +83,7 @@ def words_of(line: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("line", FITS)
-def test_a_fit_has_a_configuration(
+def test_every_fit_of_the_pages_is_parsed(
     line: str, reader: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(reader)
@@ -93,7 +93,7 @@ def test_a_fit_has_a_configuration(
 
 
 @pytest.mark.parametrize("line", MANY)
-def test_a_search_or_suite_has_its_settings(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_search_and_suite_of_the_pages_is_parsed(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from glue_lit.cli.commands.suite import Suite
     from glue_lit.cli.commands.tune import Tune
 
@@ -127,7 +127,7 @@ def test_any_other_command_runs(
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line not in OURS])
-def test_what_any_other_program_is_given_exists(line: str) -> None:
+def test_files_and_targets_given_to_other_programs_exist(line: str) -> None:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     match shlex.split(line):
         case ["make", target, *_]:

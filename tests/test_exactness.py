@@ -129,7 +129,7 @@ def test_every_task_is_here() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_models_make_this_a_test(task: str, truths: Callable[..., Truth], place: Place) -> None:
+def test_the_models_predict_different_labels_and_metrics(task: str, truths: Callable[..., Truth], place: Place) -> None:
     # Every label is predicted, so that a row too many shows; no row is so close a call that rounding decides.
     from glue_lit import get_task
 
@@ -207,7 +207,9 @@ def test_scores_and_predictions_are_those_of_one_process(found: dict[str, dict[s
 
 
 @pytest.mark.parametrize("world", WORLDS[1:])
-def test_every_process_finds_the_same_and_the_first_writes(found: dict[str, dict[str, Record]], world: int) -> None:
+def test_every_process_has_the_same_scores_and_the_first_writes(
+    found: dict[str, dict[str, Record]], world: int
+) -> None:
     # Scores that differ in the last digit can pick different checkpoints.
     first = found[f"{world}-0"]
     assert any(one["written"] for one in first.values() if "written" in one)
@@ -221,7 +223,7 @@ def test_every_process_finds_the_same_and_the_first_writes(found: dict[str, dict
 
 
 @pytest.mark.parametrize("task", THOROUGH)
-def test_batch_sizes_do_not_show(found: dict[str, dict[str, Record]], task: str) -> None:
+def test_scores_do_not_depend_on_the_batch_size(found: dict[str, dict[str, Record]], task: str) -> None:
     for world in WORLDS:
         for command in ("validate", "test"):
             first, other = (found[f"{world}-0"][f"{command} {task} 17 {batch}"] for batch in (1, 4))

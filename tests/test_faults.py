@@ -157,13 +157,13 @@ def processes_of(folder: Path, seconds: float = 5.0) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", QUICK)
-def test_goes_on_as_if_nothing_had_been(tmp_path: Path, tiny_model: Path, whole: Any, fault: str) -> None:
+def test_a_killed_or_stopped_fit_is_resumed_exactly(tmp_path: Path, tiny_model: Path, whole: Any, fault: str) -> None:
     check(tmp_path, tiny_model, whole(1), 1, fault)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [*KILLS, *STOPS])
-def test_one_process(tmp_path: Path, tiny_model: Path, whole: Any, fault: str) -> None:
+def test_a_fault_of_one_process_is_resumed_exactly(tmp_path: Path, tiny_model: Path, whole: Any, fault: str) -> None:
     check(tmp_path, tiny_model, whole(1), 1, fault)
 
 
@@ -175,7 +175,9 @@ def test_two_processes(tmp_path: Path, tiny_model: Path, whole: Any, fault: str)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
-def test_killed_again_and_again_at_random_moments(tmp_path: Path, tiny_model: Path, whole: Any, seed: int) -> None:
+def test_a_fit_killed_at_random_moments_is_resumed_exactly(
+    tmp_path: Path, tiny_model: Path, whole: Any, seed: int
+) -> None:
     # by the clock, wherever that is: some fall into start-up, some after the end
     rng = random.Random(seed)
     command = fit(tiny_model, 1)

@@ -33,7 +33,7 @@ def test_any_bytes_end_with_a_message_or_well(name: str, tmp_path: Path, data: b
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_samples_are_read(name: str, tmp_path: Path) -> None:
+def test_unchanged_samples_are_read(name: str, tmp_path: Path) -> None:
     # Else the attacks would never get past the first check.
     if name not in ("events", "checkpoint", "predictions", "submission", "task_block"):
         for sample in SAMPLES[name][:1]:

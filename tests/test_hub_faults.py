@@ -96,7 +96,9 @@ def test_a_cache_that_cannot_be_written_is_named(
     assert "Downloads cannot be kept in /proc/nowhere (No such file or directory): set $HF_HOME to" in result.stderr
 
 
-def test_who_waits_long_is_told_for_what(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_wait_for_the_hub_is_announced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://mirror")
     with waiting_for_hub(seconds=0.01):
         time.sleep(0.5)

@@ -48,7 +48,7 @@ def run(folder: Path, task: str, seed: int, metrics: dict[str, float], init_from
     return folder
 
 
-def test_a_start_counts_in_the_time(work: Path) -> None:
+def test_the_time_of_a_start_counts(work: Path) -> None:
     found = list(ledger.runs(work))
     assert [(r["system"], r["task"], r["seed"], r["epochs"]) for r in found] == [
         ("recipe", "cola", 0, 4), ("recipe", "cola", 1, 4)
@@ -58,7 +58,7 @@ def test_a_start_counts_in_the_time(work: Path) -> None:
     assert found[0]["metrics"] == {"matthews_correlation": 0.35}
 
 
-def test_the_page_says_what_was_reached(work: Path) -> None:
+def test_the_page_compares_scores_with_targets(work: Path) -> None:
     records = [*ledger.baselines(work / "hf.jsonl"), *ledger.runs(work)]
     (line,) = list(ledger_page.scores(records))[2:]
     assert "| 0.475 | 0.3000 ± 0.0200 (n 3, 5 epochs) | not measured | 0.3550 ± 0.0071 (n 2, 4 epochs) |" in line
@@ -95,7 +95,7 @@ def test_targets(task: str, metric: str, ours: list[float], gain: float | None, 
     assert ledger_page.target(task, metric, ours, gain) == said
 
 
-def test_the_untouched_check_is_on_the_page_where_it_was_made() -> None:
+def test_the_page_shows_the_check_on_untouched_rows() -> None:
     records = [
         {"task": "stsb", "system": system, "seed": seed, "metrics": {"pearson": value}}
         for system, values in (("same", (0.80, 0.82)), ("recipe", (0.85, 0.86)))
@@ -221,14 +221,14 @@ def test_published_figures_are_those_of_the_recipes() -> None:
     assert ("roberta-base", "cola") not in found  # its source gives none for base
 
 
-def test_what_is_kept_is_what_the_page_was_made_from() -> None:
+def test_the_page_is_made_from_the_recorded_trainings() -> None:
     kept = REPOSITORY / "benchmarks" / "LEDGER.json"
     assert ledger_page.page(json.loads(kept.read_text(encoding="utf-8"))) == kept.with_suffix(".md").read_text(
         encoding="utf-8"
     )
 
 
-def test_what_is_found_again_replaces_what_was_known(work: Path, tmp_path: Path) -> None:
+def test_a_repeated_training_replaces_the_earlier_one(work: Path, tmp_path: Path) -> None:
     place = tmp_path / "output"
     place.mkdir()
     main(["ledger", "--work", str(work), "--output", str(place), "recipes"])
@@ -243,7 +243,7 @@ def test_what_is_found_again_replaces_what_was_known(work: Path, tmp_path: Path)
     assert theirs == [0.33, 0.32, 0.28]
 
 
-def test_times_of_another_machine_are_not_mixed_with_those_that_are_there(work: Path, tmp_path: Path) -> None:
+def test_times_of_two_machines_are_not_mixed(work: Path, tmp_path: Path) -> None:
     place = tmp_path / "output"
     place.mkdir()
     main(["ledger", "--work", str(work), "--output", str(place), "recipes"])
@@ -260,6 +260,6 @@ def test_times_of_another_machine_are_not_mixed_with_those_that_are_there(work: 
     assert json.loads((place / "LEDGER.json").read_text())["machine"]["precision"] != "another"
 
 
-def test_nothing_trained_is_said(tmp_path: Path) -> None:
+def test_an_empty_ledger_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="Name the files to train on with --glue_dir"):
         main(["ledger", "--work", str(tmp_path), "--output", str(tmp_path), "recipes"])

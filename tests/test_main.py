@@ -147,7 +147,9 @@ def test_a_stream_that_is_closed_gives_its_number_to_no_file(closed: int, tmp_pa
 # ---------------------------------------------------------------- Ctrl-C
 
 
-def test_ctrl_c_before_anything_has_begun(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_at_the_start_of_a_command_prints_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
@@ -156,7 +158,7 @@ def test_ctrl_c_before_anything_has_begun(monkeypatch: pytest.MonkeyPatch, capsy
     assert capsys.readouterr() == ("", "")
 
 
-def test_ctrl_c_when_all_is_done() -> None:
+def test_ctrl_c_at_the_end_of_a_command_is_no_error() -> None:
     program = """
 import atexit, os, signal, sys
 atexit.register(os.kill, os.getpid(), signal.SIGINT)

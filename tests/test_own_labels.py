@@ -72,7 +72,7 @@ def test_a_run_keeps_every_label_and_column(run: Path) -> None:
     assert {type(label) for label in classifier.hparams["custom"]["labels"]} == {str}
 
 
-def test_it_is_scored_asked_reported_and_continued(
+def test_a_run_with_odd_labels_is_scored_predicted_reported_and_resumed(
     run: Path, command: Command, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores = json.loads((run / "metrics.json").read_text())["metrics"]
@@ -90,7 +90,7 @@ def test_it_is_scored_asked_reported_and_continued(
     assert values_of(run)["labels"] == sorted(LABELS)
 
 
-def test_it_is_exported_under_the_same_names(run: Path, command: Command, place: Path) -> None:
+def test_an_export_keeps_odd_labels(run: Path, command: Command, place: Path) -> None:
     assert command("export", "--run", run, "--output", "exported") == 0
     names = json.loads((place / "exported" / "config.json").read_text())["id2label"]
     assert [names[str(number)] for number in range(len(LABELS))] == sorted(LABELS)
@@ -103,7 +103,7 @@ def test_it_is_exported_under_the_same_names(run: Path, command: Command, place:
 
 @pytest.mark.parametrize("labels", [["no", "yes"], ["0", "1"], ["null", "~"], ["1e5", "#x"], ["on", "off"]])
 @pytest.mark.parametrize("how", ["flag", "flag as JSON", "file", "file, bare", "environment", "section"])
-def test_labels_that_are_listed_are_texts(
+def test_listed_labels_are_texts(
     labels: list[str], how: str, tiny_model: Path, command: Command, place: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -137,7 +137,7 @@ def test_labels_that_are_listed_are_texts(
         assert (custom["text"], custom["label"]) == ("1", "yes")
 
 
-def test_the_positive_label_is_followed(
+def test_every_command_uses_the_positive_label(
     tiny_model: Path, command: Command, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(place / "two.csv", ["no", "yes", "no"] * 4)

@@ -52,7 +52,7 @@ def test_the_source_carries_what_it_needs(built: Path) -> None:
     assert {f"configs/{path.name}" for path in (REPOSITORY / "configs").glob("*.yaml")} <= names
 
 
-def test_the_wheel_is_the_package_alone(built: Path) -> None:
+def test_the_wheel_holds_the_package_only(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert names == files_of("glue_lit")

@@ -131,7 +131,7 @@ UNLIMITED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", UNLIMITED)
-def test_a_model_without_a_longest_input(kind: str, write_model_folder: Write, tmp_path: Path) -> None:
+def test_a_model_without_a_maximum_length(kind: str, write_model_folder: Write, tmp_path: Path) -> None:
     ends = {"eos_token": "[SEP]"} if kind == "bloom" else {"pad_token": "[PAD]"}
     folder = write_model_folder(kind, UNLIMITED[kind] | ({} if kind == "bloom" else {"pad_token_id": 0}), **ends)
     predictor = Predictor(fitted(folder, tmp_path, max_length=None))
@@ -141,7 +141,7 @@ def test_a_model_without_a_longest_input(kind: str, write_model_folder: Write, t
         assert torch.allclose(logits(predictor, [text])[0], found[number], atol=1e-5)
 
 
-def test_a_padding_id_that_is_another_tokens_is_repaired_and_said(
+def test_the_padding_id_of_another_token_is_repaired_and_reported(
     write_model_folder: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From the training to the checkpoint, and in a checkpoint that was written with the wrong one."""
@@ -183,7 +183,7 @@ def test_a_padding_id_within_a_configuration_of_several(write_model_folder: Writ
 
 
 @pytest.mark.parametrize("kind", DEPENDENT)
-def test_a_model_that_looks_at_padding_is_scored_without_any(
+def test_a_model_that_depends_on_padding_is_scored_without_padding(
     kind: str, write_model_folder: Write, tmp_path: Path
 ) -> None:
     folder = write_model_folder(kind, DEPENDENT[kind] | {"pad_token_id": 0}, pad_token="[PAD]")
@@ -249,7 +249,7 @@ def test_segments_of_pairs_from_training_to_export(
     assert float((plain - torch.tensor([list(row.values()) for row in predicted])).abs().max()) > 1e-4
 
 
-def test_a_checkpoint_that_was_trained_without_segments_goes_on_without(tiny_model: Path) -> None:
+def test_a_checkpoint_trained_without_segments_is_resumed_without(tiny_model: Path) -> None:
     names = ["input_ids", "attention_mask"]
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(tiny_model / "tokenizer.json"), pad_token="[PAD]", model_input_names=names
@@ -263,7 +263,7 @@ def test_a_checkpoint_that_was_trained_without_segments_goes_on_without(tiny_mod
     assert "token_type_ids" not in data.dataset("validation")[[0, 1]]
 
 
-def test_a_fit_that_is_padded_with_the_end_of_text_goes_on_exactly(
+def test_a_fit_padded_with_the_end_of_text_token_is_resumed_exactly(
     write_model_folder: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The embedding of the padding token has no gradient, before a resume as after it."""

@@ -51,7 +51,7 @@ def test_the_citation_is_of_this_version() -> None:
 
 
 @pytest.mark.parametrize("name", ["constraints.txt", "constraints-lowest.txt"])
-def test_pins_are_in_the_ranges(name: str) -> None:
+def test_pinned_versions_are_in_their_ranges(name: str) -> None:
     lines = (REPOSITORY / name).read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line)
     pins = {canonicalize_name(package): version for package, version in pins.items()}
@@ -63,7 +63,7 @@ def test_pins_are_in_the_ranges(name: str) -> None:
             assert pins[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-def test_the_image_gets_what_it_copies() -> None:
+def test_dockerignore_lets_through_what_the_image_copies() -> None:
     copied = re.findall(
         r"^COPY (?!--from)(?:--\S+ )*(.*) \S+$", (REPOSITORY / "Dockerfile").read_text("utf-8"), re.MULTILINE
     )

@@ -137,14 +137,14 @@ def name_of(recipe: Path) -> str:
     return f"{recipe.parent.name}-{recipe.stem}"
 
 
-def test_there_is_one_for_each_task_that_a_source_has() -> None:
+def test_there_is_a_recipe_for_each_task_of_a_source() -> None:
     assert {(r.parent.name, r.stem) for r in PUBLISHED_RECIPES} == {
         (m, task) for m, tasks in PUBLISHED.items() for task in tasks
     }
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED_RECIPES, ids=name_of)
-def test_it_says_what_its_source_says(recipe: Path, parse: Parse) -> None:
+def test_a_recipe_has_the_values_of_its_source(recipe: Path, parse: Parse) -> None:
     check_config(str(recipe))
     found = parse("--config", recipe)
     model, data = found.model, found.data
@@ -167,7 +167,7 @@ def test_it_says_what_its_source_says(recipe: Path, parse: Parse) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name_of)
-def test_it_sets_nothing_that_is_the_default(recipe: Path, parse: Parse) -> None:
+def test_a_recipe_sets_no_default(recipe: Path, parse: Parse) -> None:
     default = parse()
     for section, values in yaml.safe_load(recipe.read_text(encoding="utf-8")).items():
         for key, value in values.items():
@@ -176,7 +176,7 @@ def test_it_sets_nothing_that_is_the_default(recipe: Path, parse: Parse) -> None
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED_RECIPES, ids=name_of)
-def test_its_comment_names_the_source_and_what_is_ours(
+def test_the_comment_of_a_recipe_names_its_source_and_our_changes(
     recipe: Path, parse: Parse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
@@ -192,9 +192,7 @@ def test_its_comment_names_the_source_and_what_is_ours(
 
 
 @pytest.mark.parametrize("recipe", OUR_RECIPES, ids=name_of)
-def test_our_recipe_is_for_its_task_and_the_suite_runs_it_so(
-    recipe: Path, parse: Parse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_suite_trains_our_recipe_unchanged(recipe: Path, parse: Parse, monkeypatch: pytest.MonkeyPatch) -> None:
     check_config(str(recipe))
     lines = recipe.read_text(encoding="utf-8").splitlines()
     command = (
@@ -348,7 +346,7 @@ def logits(classifier: SequenceClassifier, batch: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_it_trains_its_architecture(
+def test_a_recipe_trains_a_model_of_its_architecture(
     name: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -386,7 +384,7 @@ def test_it_trains_its_architecture(
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_its_tokenizer_goes_into_a_checkpoint(name: str, tmp_path: Path) -> None:
+def test_the_tokenizer_of_an_architecture_survives_a_checkpoint(name: str, tmp_path: Path) -> None:
     folder = small_model(name, tmp_path)
     tokenizer = load_tokenizer(str(folder), "main", False)
     again = unpack(pack(tokenizer), json.loads((folder / "config.json").read_text())["model_type"])
@@ -431,7 +429,7 @@ def test_the_tokenizer_of_deberta_v3_is_a_sentencepiece_model(tmp_path: Path) ->
     assert unpack(pack(tokenizer), "deberta-v2")(*texts).data == expected(*texts).data
 
 
-def test_an_attention_that_an_architecture_does_not_have_is_said(tmp_path: Path) -> None:
+def test_an_attention_that_an_architecture_does_not_have_is_reported(tmp_path: Path) -> None:
     classifier = SequenceClassifier("rte", str(small_model("deberta-v3-base", tmp_path)), attention="sdpa")
     with pytest.raises(ModelError, match=r"Leave model\.attention out, .* `--model.attention eager`"):
         classifier.configure_model()

@@ -21,7 +21,9 @@ class Own:
         self.name, self.values = name, values
 
 
-def test_the_command_line_is_divided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_is_split_into_own_engine_and_fit_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("task.yaml").write_text("data:\n  task: cola\n")
     Path("both.yaml").write_text(
@@ -56,7 +58,7 @@ def test_the_command_line_is_divided(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["--config", "wrong.yaml"], "there is no such key"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_bad_input_is_one_message(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -66,12 +68,12 @@ def test_what_is_wrong_is_said(
         parse("own", Own, arguments)
 
 
-def test_what_is_wrong_with_the_settings_of_fit_is_said() -> None:
+def test_wrong_settings_of_fit_are_one_message() -> None:
     with pytest.raises(UsageError, match=re.escape("--model.learning_rat: there is no such flag. Did you mean")):
         full_configurations([[], ["--model.learning_rat", "1"]])
 
 
-def test_the_executor_that_is_asked_for() -> None:
+def test_the_executor_follows_the_flags() -> None:
     found = open_executor(Engine(slots=2, gpus_per_job=0))
     assert isinstance(found, LocalSlots)
     assert found.slots == 2

@@ -31,20 +31,20 @@ def stopped(last: LastCheckpoint, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def test_stopped_before_anything_was_trained(last: LastCheckpoint, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_message_of_a_fit_stopped_before_training(last: LastCheckpoint, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Nothing was trained yet" in stopped(last, capsys)
 
 
-def test_stopped_after_a_checkpoint(last: LastCheckpoint, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_message_of_a_fit_stopped_after_a_checkpoint(
+    last: LastCheckpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
     last.saved_at = 7
     text = stopped(last, capsys)
     assert "last.ckpt, step 7\n" in text
     assert "--ckpt_path last" in text
 
 
-def test_a_resumed_fit_stopped_at_once_can_still_be_gone_on_with(
-    last: LastCheckpoint, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_resumed_fit_stopped_at_once_can_be_resumed(last: LastCheckpoint, capsys: pytest.CaptureFixture[str]) -> None:
     last.path.write_bytes(b"")  # of the part before
     text = stopped(last, capsys)
     assert "Nothing was trained yet" not in text
@@ -53,7 +53,7 @@ def test_a_resumed_fit_stopped_at_once_can_still_be_gone_on_with(
 
 
 @pytest.mark.parametrize("trained", [True, False])
-def test_speed(trained: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_speed_of_a_fit_is_printed(trained: bool, capsys: pytest.CaptureFixture[str]) -> None:
     values = (1234.5, 56789.0, 0.0213) if trained else (None, None, None)
     speed: Any = SimpleNamespace(record=lambda _: dict(zip("abc", values, strict=True)))
     say_speed(speed, None)  # type: ignore[arg-type]

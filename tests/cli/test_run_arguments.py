@@ -58,7 +58,7 @@ def test_best_and_last_are_those_of_the_newest_run(make_run: MakeRun, command: s
     assert resolve_arguments([command, f"--ckpt_path={name}"]) == full(command, newest, name)
 
 
-def test_what_the_user_says_stays_in_its_order(make_run: MakeRun) -> None:
+def test_given_flags_keep_their_order(make_run: MakeRun) -> None:
     run = make_run("cola")
     others = ["--data.source", "demo", "--trainer.devices=1", "--config", "mine.yaml"]
     given = ["validate", *others[:2], "--ckpt_path", "best", *others[2:]]
@@ -74,7 +74,7 @@ def test_a_run_means_its_best_checkpoint(make_run: MakeRun) -> None:
         assert resolve_arguments(["fit", *flag, "--ckpt_path=last"]) == full("fit", run, "last")
 
 
-def test_a_flag_given_twice_counts_as_it_was_given_last(make_run: MakeRun) -> None:
+def test_the_last_of_two_equal_flags_counts(make_run: MakeRun) -> None:
     first, second = make_run("cola", 0), make_run("cola", 1)
     given = ["test", "--run", second, "--ckpt_path=last", "--run", first, "--ckpt_path", "best"]
     assert resolve_arguments(given) == full("test", first, "best")
@@ -105,7 +105,7 @@ def test_the_diagnostic_set_takes_runs_of_mnli(make_run: MakeRun) -> None:
     assert resolve_arguments(["test", *others, "--ckpt_path", "best"]) == full("test", run, "best", *others)
 
 
-def test_no_run_of_the_task(make_run: MakeRun) -> None:
+def test_without_a_run_of_the_task_an_error_lists_others(make_run: MakeRun) -> None:
     make_run("rte")
     expected = (
         "There is no run of task cola in lightning_logs. There are runs of rte. Train one first, e.g. `glue-lit fit"
@@ -116,7 +116,7 @@ def test_no_run_of_the_task(make_run: MakeRun) -> None:
         resolve_arguments(["test", "--data.task=ax", "--ckpt_path", "best"])
 
 
-def test_no_run_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_run_an_error_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunError, match=r"There is no run in lightning_logs\. Train one first"):
         resolve_arguments(["validate", "--ckpt_path", "best"])
@@ -132,7 +132,7 @@ def test_runs_below_another_root(make_run: MakeRun, root: list[str]) -> None:
 
 
 @pytest.mark.parametrize("null", ["null", "~", ""])
-def test_no_root_in_a_file_is_the_working_directory(make_run: MakeRun, null: str) -> None:
+def test_a_null_root_is_the_working_directory(make_run: MakeRun, null: str) -> None:
     # As every run's own config.yaml has it.
     run = make_run("cola")
     Path("root.yaml").write_text(f"trainer:\n  default_root_dir: {null}\n", encoding="utf-8")
@@ -143,7 +143,7 @@ def test_no_root_in_a_file_is_the_working_directory(make_run: MakeRun, null: str
 # ---------------------------------------------------------------- checkpoint files
 
 
-def test_a_file_in_a_run_brings_the_runs_configuration(make_run: MakeRun) -> None:
+def test_a_checkpoint_within_a_run_brings_its_configuration(make_run: MakeRun) -> None:
     run = make_run("cola", 0, ("best", "epoch=3"))
     make_run("cola", 1)
     file = f"{run}/checkpoints/epoch=3.ckpt"
@@ -160,7 +160,9 @@ def test_a_named_run_wins_over_the_files_own(make_run: MakeRun) -> None:
     assert resolve_arguments(["test", "--ckpt_path", file, "--run", second]) == expected
 
 
-def test_a_file_outside_a_run_says_itself_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_outside_a_run_brings_its_own_task_and_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     model = {"architecture": "{}", "name_or_path": "some/model", "revision": "main", "attention": None}
     data = {"task": "rte", "source": "demo", "batch_size": 8, "eval_batch_size": None, "max_length": 64, "seed": 3}
@@ -188,7 +190,7 @@ def test_a_file_outside_a_run_says_itself_what_it_is(tmp_path: Path, monkeypatch
         (SequenceClassifier, _OF_MODEL, {"custom", "architecture", "init_from", "peft"}),
     ],
 )  # fmt: skip
-def test_a_file_outside_a_run_brings_every_setting_that_decides_a_training(
+def test_a_checkpoint_outside_a_run_brings_all_settings_of_its_training(
     kind: type, passed_on: tuple[str, ...], left_out: set[str]
 ) -> None:
     of_the_machine = {"num_workers", "cache_dir", "trust_remote_code"}
@@ -198,7 +200,7 @@ def test_a_file_outside_a_run_brings_every_setting_that_decides_a_training(
     assert set(passed_on) <= settings
 
 
-def test_a_file_that_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_file_in_place_of_a_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text.ckpt").write_text("not a checkpoint", encoding="utf-8")
     with pytest.raises(RunError, match=r"text\.ckpt is not a readable checkpoint: it does not begin as"):
@@ -210,7 +212,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.Monkey
 
 # An empty one is what a shell makes of a variable that is not set.
 @pytest.mark.parametrize("wanted", ["bset", "nowhere/best.ckpt", ".", ""])
-def test_a_checkpoint_that_is_not_there(make_run: MakeRun, wanted: str) -> None:
+def test_a_missing_checkpoint_file_is_an_error(make_run: MakeRun, wanted: str) -> None:
     make_run("cola")
     expected = f"--ckpt_path: there is no file {wanted!r}. Allowed: best, last, or a .ckpt file."
     with pytest.raises(RunError, match=re.escape(expected)):
@@ -227,7 +229,7 @@ def test_a_run_without_a_checkpoint_yet(make_run: MakeRun) -> None:
         resolve_arguments(["validate", "--run", empty])
 
 
-def test_a_run_that_is_not_there(make_run: MakeRun) -> None:
+def test_a_missing_run_is_an_error(make_run: MakeRun) -> None:
     make_run("cola")
     with pytest.raises(RunError, match=r"--run: there is no directory 'lightning_logs/cola/version_9'\."):
         resolve_arguments(["validate", "--run", "lightning_logs/cola/version_9"])
@@ -242,7 +244,7 @@ def cut(run: str, name: str) -> None:
     os.truncate(Path(run, f"checkpoints/{name}.ckpt"), 1000)
 
 
-def test_a_last_one_that_is_cut_short_gives_way_to_the_best(
+def test_a_truncated_last_checkpoint_is_replaced_by_the_best(
     make_run: MakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run("cola")
@@ -255,7 +257,7 @@ def test_a_last_one_that_is_cut_short_gives_way_to_the_best(
 
 
 @pytest.mark.parametrize("best", ["cut", "none"])
-def test_no_checkpoint_to_go_on_from(make_run: MakeRun, best: str) -> None:
+def test_resuming_without_a_checkpoint_is_an_error(make_run: MakeRun, best: str) -> None:
     run = make_run("cola", 0, ("best", "last") if best == "cut" else ("last",))
     for name in ("best", "last") if best == "cut" else ("last",):
         cut(run, name)
@@ -263,14 +265,14 @@ def test_no_checkpoint_to_go_on_from(make_run: MakeRun, best: str) -> None:
         resolve_arguments(["fit", "--ckpt_path", "last"])
 
 
-def test_scoring_the_last_one_takes_no_other(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scoring_last_never_falls_back_to_best(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run("cola")
     cut(run, "last")  # the command says so when it reads it
     assert resolve_arguments(["test", "--ckpt_path", "last"]) == full("test", run, "last")
     assert capsys.readouterr().out == ""
 
 
-def test_a_checkpoint_that_was_being_written_is_told_of(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_half_written_checkpoint_is_reported(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run("cola")
     Path(run, "checkpoints/.last.ckpt.a1b2.part").write_bytes(b"PK")
     assert resolve_arguments(["fit", "--ckpt_path", "last"]) == full("fit", run, "last")
@@ -285,7 +287,7 @@ def begun(run: str, *command: str) -> None:
 
 
 @pytest.mark.parametrize("others", [["--config", "cola.yaml"], []], ids=["with-a-file", "without"])
-def test_a_requeued_job_goes_on_with_its_run(
+def test_a_requeued_job_resumes_its_run(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], others: list[str]
 ) -> None:
     run = make_run("cola")
@@ -310,7 +312,7 @@ def test_a_requeued_job_goes_on_with_its_run(
     ],
     ids=["first-time", "no-count", "another-job", "no-job", "nothing-to-go-on-from"],
 )
-def test_any_other_job_starts_a_run_of_its_own(
+def test_another_job_starts_a_new_run(
     make_run: MakeRun,
     monkeypatch: pytest.MonkeyPatch,
     job: str | None,
@@ -334,7 +336,7 @@ def test_a_requeued_job_finds_its_run_below_another_root(make_run: MakeRun, monk
     assert resolve_arguments(["fit"]) == ["fit"]
 
 
-def test_the_environment_says_where_runs_are_too(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_root_can_come_from_the_environment(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run("rte")
     elsewhere = make_run("cola", 0, root="out")
     monkeypatch.setenv("GLUE_LIT_VALIDATE__TRAINER__DEFAULT_ROOT_DIR", "out")
@@ -368,12 +370,12 @@ def test_evaluation_needs_a_checkpoint(make_run: MakeRun, command: str, done: st
 @pytest.mark.parametrize(
     "others", [[], ["--config", "configs/cola.yaml"], ["--data.task=cola", "--model.warmup", "0.1"]]
 )
-def test_a_new_fit_is_left_alone(make_run: MakeRun, others: list[str]) -> None:
+def test_the_command_line_of_a_new_fit_is_unchanged(make_run: MakeRun, others: list[str]) -> None:
     make_run("cola")
     assert resolve_arguments(["fit", *others]) == ["fit", *others]
 
 
-def test_a_fit_of_a_run_must_say_what_it_continues(make_run: MakeRun) -> None:
+def test_fit_with_a_run_needs_a_checkpoint(make_run: MakeRun) -> None:
     run = make_run("cola")
     with pytest.raises(UsageError, match=r"--run: `fit` continues a run with `--ckpt_path last` beside it; leave"):
         resolve_arguments(["fit", "--run", run])
@@ -387,7 +389,7 @@ def test_help_needs_no_run(command: str, flag: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["tasks"], ["show", "--run", "x"]])
-def test_other_commands_are_left_alone(arguments: list[str]) -> None:
+def test_the_command_lines_of_other_commands_are_unchanged(arguments: list[str]) -> None:
     assert resolve_arguments(arguments) == arguments
 
 
@@ -398,7 +400,7 @@ def test_a_flag_without_its_value(flag: str, after: list[str]) -> None:
         resolve_arguments(["validate", flag, *after])
 
 
-def test_nothing_is_called_whole_that_is_not(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_checkpoint_is_never_called_whole(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run("cola")
     cut(run, "last")
     Path(run, "checkpoints/.last.ckpt.a.part").write_bytes(b"PK")

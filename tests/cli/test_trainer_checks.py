@@ -15,13 +15,13 @@ from glue_lit.training.classifier import SequenceClassifier
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
-def test_a_seed_that_numpy_does_not_take(seed: int) -> None:
+def test_seeds_out_of_range_are_refused(seed: int) -> None:
     with pytest.raises(UsageError, match=f"seed_everything: got {seed}, allowed: 0 to 4294967295"):
         check_seed(seed)
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1, True, False, None])
-def test_a_seed_that_does(seed: Any) -> None:
+def test_seeds_within_range_are_accepted(seed: Any) -> None:
     check_seed(seed)
 
 
@@ -47,7 +47,7 @@ def test_a_seed_that_does(seed: Any) -> None:
         ({"accelerator": "cpu", "devices": "5000"}, "devices: got 5000, allowed on a processor: 1 to"),
     ],
 )
-def test_nothing_can_be_trained_with(values: dict[str, Any], message: str) -> None:
+def test_trainer_settings_that_cannot_train_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=f"trainer.*{message}"):
         check_trainer(values, is_fit=True)
 
@@ -59,15 +59,15 @@ def test_nothing_can_be_trained_with(values: dict[str, Any], message: str) -> No
         {"check_val_every_n_epoch": None, "strategy": "ddp", "devices": 2, "accelerator": "cpu"},
     ],
 )  # fmt: skip
-def test_what_can_be_trained_with(values: dict[str, Any]) -> None:
+def test_trainer_settings_that_can_train_are_accepted(values: dict[str, Any]) -> None:
     check_trainer(values, is_fit=True)
 
 
-def test_an_evaluation_does_not_mind_how_training_would_go() -> None:
+def test_an_evaluation_ignores_settings_of_training() -> None:
     check_trainer({"max_epochs": -1, "accumulate_grad_batches": 0}, is_fit=False)
 
 
-def test_lightnings_own_complaints_are_for_the_user() -> None:
+def test_errors_of_lightning_are_one_message() -> None:
     assert complaint(MisconfigurationException("You requested\n0.1")) == "trainer: You requested 0.1"
     assert complaint(ValueError("`val_check_interval` (9) must be")) == "trainer: `val_check_interval` (9) must be"
     assert complaint(ValueError("other")) is None
@@ -85,7 +85,7 @@ def test_lightnings_own_complaints_are_for_the_user() -> None:
     ("flag", "value"),
     [("adam_beta1", 1.0), ("adam_beta2", -0.1), ("adam_eps", -1.0), ("adam_eps", 0.0), ("adam_eps", float("inf"))],
 )
-def test_what_adamw_does_not_take(flag: str, value: float) -> None:
+def test_values_that_adamw_refuses_are_one_message(flag: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"model.{flag}: got {value}, allowed: "):
         SequenceClassifier(**{flag: value})
 
@@ -93,7 +93,7 @@ def test_what_adamw_does_not_take(flag: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("flag", "value", "allowed"), [("batch_size", 10**20, "1 to 2147483647"), ("num_workers", 100_000, "0 to ")]
 )
-def test_more_than_a_loader_can_have(flag: str, value: int, allowed: str) -> None:
+def test_more_workers_than_processors_can_start_are_refused(flag: str, value: int, allowed: str) -> None:
     with pytest.raises(UsageError, match=f"data.{flag}: got {value}, allowed: {allowed}"):
         GLUEDataModule(**{flag: value})
 
@@ -107,7 +107,7 @@ def test_a_name_that_is_too_long_for_the_system(tmp_path: Path) -> None:
     assert len(said) < 700
 
 
-def test_the_error_of_cleaning_up_does_not_hide_the_first() -> None:
+def test_an_error_while_cleaning_up_does_not_hide_the_first() -> None:
     later, first = RuntimeError("Please call `iter(combined_loader)` first."), OverflowError("too big")
     assert original_error(later) is later
     later.__context__ = first
@@ -120,7 +120,7 @@ def test_the_error_of_cleaning_up_does_not_hide_the_first() -> None:
 @pytest.mark.parametrize(
     "flag", ["--trainer.limit_val_batches=0.0001", "--trainer.accelerator=tpu", "--seed_everything=-1"]
 )
-def test_the_command_says_it_in_one_line(
+def test_the_command_prints_one_line(
     flag: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -89,7 +89,7 @@ def files(folder: Path) -> set[str]:
 # ---------------------------------------------------------------- fit, then a new process
 
 
-def test_fit_then_everything_else(
+def test_a_run_is_fitted_validated_tested_and_predicted(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model)) == 0
@@ -158,7 +158,7 @@ def test_curves_of_every_metric_against_steps(
     assert record["best"]["step"] in (3, 6)
 
 
-def test_fit_goes_on_in_place(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_is_resumed_in_its_run(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
     assert command(monkeypatch, "fit", "--ckpt_path", "last", "--trainer.max_epochs", 3) == 0
     run = workplace / "lightning_logs" / "rte" / "version_0"
@@ -191,9 +191,7 @@ def test_the_lowest_loss_is_the_best(tiny_model: Path, workplace: Path, monkeypa
     assert record["best"]["epoch"] == losses.index(min(losses)) + 1
 
 
-def test_without_curves_it_is_a_run_all_the_same(
-    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fit_without_logger_makes_a_run(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__logger="false", trainer__max_epochs=1)) == 0
     run = "lightning_logs/rte/version_0"
     names = ("config.yaml", "log.txt", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
@@ -210,13 +208,13 @@ def test_a_fit_that_validates_nothing_says_so(
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "32-true"])
-def test_precisions(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+def test_every_precision_is_parsed(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     # fused AdamW and clipping, both on by default, do not go together in mixed precision
     arguments = tiny_fit(tiny_model, trainer__max_epochs=1, trainer__precision=precision)
     assert command(monkeypatch, *arguments) == 0
 
 
-def test_flags_win_over_the_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_win_over_the_configuration_of_the_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model)) == 0
     with_flag = scores_of("validate", "--ckpt_path", "best", "--data.validation_limit", 200)
     assert (with_flag["val/accuracy"] * 200) == pytest.approx(round(with_flag["val/accuracy"] * 200))
@@ -224,7 +222,7 @@ def test_flags_win_over_the_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("found", "said"), [("bf16-mixed", "bfloat16 with float32 weights"), ("32-true", "float32")])
-def test_the_precision_is_chosen_said_and_kept(
+def test_the_chosen_precision_is_printed_and_kept(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     found: str, said: str,
 ) -> None:  # fmt: skip
@@ -267,7 +265,7 @@ def test_a_fit_ends_with_its_speed(
     ) in capsys.readouterr().out
 
 
-def test_json_is_all_that_standard_output_has(tiny_model: Path, workplace: Path) -> None:
+def test_with_json_standard_output_is_one_document(tiny_model: Path, workplace: Path) -> None:
     run = Path("lightning_logs/rte/version_0")
     fit = warm.run(
         "-m", "glue_lit", *tiny_fit(tiny_model, trainer__max_epochs=1, trainer__enable_progress_bar="true"), "--json"
@@ -297,7 +295,7 @@ def test_json_is_all_that_standard_output_has(tiny_model: Path, workplace: Path)
     assert "usage:" in warm.run("-m", "glue_lit", "fit", "--json", "--help").stdout
 
 
-def test_the_end_names_epoch_and_interval(
+def test_the_last_lines_name_epoch_and_interval(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
@@ -322,7 +320,7 @@ def test_a_checkpoint_outside_any_run_brings_its_task_and_model(
     assert scores == record["metrics"]
 
 
-def test_a_run_is_used_without_its_model_and_under_another_name(
+def test_a_renamed_run_is_used_without_its_pretrained_model(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(tiny_model, workplace / "model")
@@ -339,7 +337,7 @@ def test_a_run_is_used_without_its_model_and_under_another_name(
     assert not (workplace / "kept" / "lightning_logs").exists()
 
 
-def test_a_fit_goes_on_outside_its_run_from_a_checkpoint_alone(
+def test_a_fit_is_resumed_from_a_checkpoint_outside_its_run(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
@@ -354,7 +352,7 @@ def test_a_fit_goes_on_outside_its_run_from_a_checkpoint_alone(
     assert (run / "checkpoints/best.ckpt").is_file()
 
 
-def test_a_moved_run_does_not_forget_its_best(
+def test_a_moved_run_keeps_its_best_checkpoint(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # trained with a learning rate that makes all that follows worse
@@ -393,7 +391,7 @@ def test_a_refused_fit_leaves_the_run_as_it_was(
     assert json.loads((run / "metrics.json").read_text())["steps"] == 6
 
 
-def test_what_was_measured_after_the_best_epoch_counts(
+def test_the_scores_of_the_best_epoch_are_recorded(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # scoring best.ckpt loads it, and its counts with it
@@ -450,7 +448,7 @@ def test_divergence_stops_with_a_message_and_keeps_the_last_checkpoint(
         (["--model.name_or_path", "other/model"], "holds weights of "),
     ],
 )
-def test_a_checkpoint_of_something_else(
+def test_a_checkpoint_of_another_task_or_model_is_refused(
     tiny_model: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -724,7 +722,7 @@ def test_a_misspelt_variable_is_not_ignored(
     assert "sets nothing. Did you mean 'GLUE_LIT_FIT__MODEL__LEARNING_RATE'?" in capsys.readouterr().err
 
 
-def test_a_variable_can_not_score_an_untrained_model(
+def test_an_environment_variable_cannot_score_an_untrained_model(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GLUE_LIT_VALIDATE__MODEL__NAME_OR_PATH", str(tiny_model))
@@ -756,7 +754,7 @@ def own_fit(tiny_model: Path, **settings: object) -> list[object]:
     return tiny_fit(tiny_model, "reviews", **own | settings)
 
 
-def test_a_task_of_ones_own_from_a_file(
+def test_an_own_task_from_a_file(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
@@ -810,7 +808,7 @@ def test_a_task_of_ones_own_from_a_file(
     assert "accuracy" in capsys.readouterr().out
 
 
-def test_scores_of_ones_own(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_own_regression_task(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = own_fit(tiny_model, data__custom__label="stars", trainer__max_epochs=1)
     assert command(monkeypatch, *arguments) == 0
     run = workplace / "lightning_logs" / "reviews" / "version_0"
@@ -830,7 +828,7 @@ def test_scores_of_ones_own(tiny_model: Path, workplace: Path, monkeypatch: pyte
         ({"checkpoint__monitor": "val/f2"}, "'val/f2' is not logged. Did you mean 'val/f1'?"),
     ],
 )
-def test_what_is_wrong_with_ones_own_task(
+def test_wrong_settings_of_an_own_task_are_one_message(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     settings: dict[str, object], message: str,
 ) -> None:  # fmt: skip
@@ -846,7 +844,7 @@ def test_what_is_wrong_with_ones_own_task(
 # ---------------------------------------------------------------- from another task's run
 
 
-def test_a_fit_from_another_tasks_run(
+def test_a_fit_starts_from_a_run_of_another_task(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = shutil.copytree(tiny_model, workplace / "model")
@@ -876,7 +874,9 @@ def test_a_fit_from_another_tasks_run(
     assert loaded.task.name == "rte"
 
 
-def test_the_head_of_a_run_is_kept_by_name(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_is_kept_by_the_names_of_its_labels(
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # wnli numbers the labels the other way round
     assert command(monkeypatch, *tiny_fit(tiny_model, "rte", trainer__max_epochs=1)) == 0
     best = workplace / "lightning_logs" / "rte" / "version_0"
@@ -902,7 +902,7 @@ def test_the_head_of_a_run_is_kept_by_name(tiny_model: Path, workplace: Path, mo
         ),
     ],
 )
-def test_what_is_wrong_with_a_run_to_start_from(
+def test_a_run_that_cannot_be_started_from_is_one_message(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     flags: list[str], message: str,
 ) -> None:  # fmt: skip
@@ -931,7 +931,7 @@ def test_what_is_wrong_with_a_run_to_start_from(
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("arguments", [("validate", "--ckpt_path", "best"), ("fit", "--ckpt_path", "last")])
-def test_the_configuration_of_a_run_is_looked_at_as_any_other(
+def test_the_configuration_of_a_run_is_checked_like_any_other(
     arguments: tuple[str, ...],
     text: str,
     message: str,

@@ -16,13 +16,13 @@ from glue_lit.tasks.custom import CustomTask
         ({"kind": "regression", "decimal_comma": True}, "3,5 is 3.5"),
     ],
 )  # fmt: skip
-def test_what_is_assumed_is_said(settings: dict[str, object], said: str) -> None:
+def test_assumptions_on_own_data_are_printed(settings: dict[str, object], said: str) -> None:
     lines = list(says_of_labels(CustomTask(text="text", **settings)))  # type: ignore[arg-type]
     assert len(lines) == 1
     assert said in lines[0]
 
 
-def test_nothing_is_said_where_nothing_was_assumed() -> None:
+def test_nothing_is_printed_where_nothing_was_assumed() -> None:
     for settings in (
         {"labels": ["a", "b", "c"]},
         {"labels": ["a", "b"], "metrics": ["accuracy"]},

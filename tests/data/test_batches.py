@@ -63,13 +63,13 @@ def test_one_example_is_a_batch_of_one_without_padding(tokenizer: Any) -> None:
     assert (got["labels"].tolist(), got["idx"].tolist()) == ([1], [1])
 
 
-def test_labels_and_places_follow_the_rows(tokenizer: Any) -> None:
+def test_labels_and_positions_follow_the_rows(tokenizer: Any) -> None:
     got = dataset(tokenizer).__getitems__([3, 2, 0])
     assert got["labels"].tolist() == [1, -1, 0]
     assert got["idx"].tolist() == [3, 2, 0]
 
 
-def test_a_limited_dataset_shows_places_in_the_split(tokenizer: Any) -> None:
+def test_a_limited_dataset_keeps_positions_in_the_split(tokenizer: Any) -> None:
     # Predictions are written by idx, so it must be the row's own place and not that among the chosen ones.
     some = dataset(tokenizer, examples=[1, 3])
     assert len(some) == 2
@@ -79,7 +79,7 @@ def test_a_limited_dataset_shows_places_in_the_split(tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("regression", [False, True])
-def test_a_filler_has_no_place_and_no_label(tokenizer: Any, regression: bool) -> None:
+def test_a_filler_has_no_position_and_no_label(tokenizer: Any, regression: bool) -> None:
     rows = Rows(TEXTS, None, [2.5] * 5 if regression else [1] * 5)
     got = dataset(tokenizer, rows, examples=[2, 4], regression=regression).__getitems__([-1])
     assert got["idx"].tolist() == [-1]
@@ -99,7 +99,7 @@ def test_a_filler_beside_examples_changes_nothing_about_them(tokenizer: Any) -> 
     assert torch.equal(got["input_ids"][[0, 2]], data.__getitems__([3, 1])["input_ids"])
 
 
-def test_cutting_a_batch_leaves_the_store_alone(tokenizer: Any) -> None:
+def test_cutting_a_batch_does_not_change_the_store(tokenizer: Any) -> None:
     data = dataset(tokenizer)
     before = data.store.labels.clone()
     data.__getitems__([-1, 0])["labels"].fill_(7)
@@ -108,7 +108,7 @@ def test_cutting_a_batch_leaves_the_store_alone(tokenizer: Any) -> None:
     assert data[1]["input_ids"].any()
 
 
-def test_a_loader_gives_the_batches_as_they_are(tokenizer: Any) -> None:
+def test_a_loader_does_not_change_batches(tokenizer: Any) -> None:
     from torch.utils.data import DataLoader
 
     loader = DataLoader(dataset(tokenizer), batch_size=2, collate_fn=identity_collate)

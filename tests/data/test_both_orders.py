@@ -33,7 +33,7 @@ def test_each_pair_comes_in_both_orders(tiny_model: Path, limit: int | None) -> 
         assert float(batch["labels"][number]) == pytest.approx(float(rows.labels[row] or 0))
 
 
-def test_a_prediction_of_training_rows_has_each_once(tiny_model: Path) -> None:
+def test_training_rows_are_predicted_once_each(tiny_model: Path) -> None:
     data = module(tiny_model, both_orders=True, predict_split="train", train_limit=12)
     data.setup("predict")
     seen = torch.cat([batch["idx"] for loader in data.predict_dataloader() for batch in loader])
@@ -41,7 +41,7 @@ def test_a_prediction_of_training_rows_has_each_once(tiny_model: Path) -> None:
     assert len(data.dataset("train")) == 24  # a fit's
 
 
-def test_validation_stays_as_it_is(tiny_model: Path) -> None:
+def test_validation_rows_come_in_one_order(tiny_model: Path) -> None:
     once, both = (module(tiny_model, both_orders=on).dataset("validation") for on in (False, True))
     assert torch.equal(once.store.input_ids, both.store.input_ids)
 

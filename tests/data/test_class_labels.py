@@ -57,7 +57,7 @@ def test_the_hub_keeps_the_order_of_the_classes(monkeypatch: pytest.MonkeyPatch)
     assert (custom.labels, custom.positive) == (["not_equivalent", "equivalent"], "equivalent")
 
 
-def test_classes_are_classes_whatever_they_are_called(tmp_path: Path) -> None:
+def test_class_labels_make_a_classification_whatever_their_names(tmp_path: Path) -> None:
     names = [f"{n}.5" for n in range(30)]
     features = datasets.Features(
         {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
@@ -68,7 +68,7 @@ def test_classes_are_classes_whatever_they_are_called(tmp_path: Path) -> None:
     assert (custom.kind, custom.labels) == ("classification", names)
 
 
-def test_a_run_that_learned_the_numbers_goes_on_with_them(tmp_path: Path) -> None:
+def test_an_older_run_keeps_numbers_as_labels(tmp_path: Path) -> None:
     source = of_datasets(tmp_path / "data", train=[1, 0, 1, 0] * 5, validation=[0, 1, 1])
     before = CustomTask(text="text", kind="classification", labels=["0", "1"], metrics=["accuracy", "f1"])
     custom, labels = labels_of(source, "validation", before)
@@ -94,11 +94,11 @@ def test_a_class_number_without_a_name_is_no_hidden_label(tmp_path: Path) -> Non
      {b"huggingface": b'{"info": {"features": {"label": {"_type": "ClassLabel", "names": [1, 2]}}}}'},
      {b"huggingface": b'{"info": {"features": {"label": null}}}'}, {b"huggingface": b'{"info": null}'}],
 )  # fmt: skip
-def test_metadata_of_any_kind(metadata: dict[bytes, bytes] | None) -> None:
+def test_odd_parquet_metadata_is_ignored(metadata: dict[bytes, bytes] | None) -> None:
     assert names_in_schema(metadata) == {}
 
 
-def test_only_numbers_have_names() -> None:
+def test_only_class_numbers_get_names() -> None:
     assert [name_of_class(value, ["a", "b"]) for value in (0, 1, -1, 2, None, True, "0", 1.0)] == [
         "a", "b", None, 2, None, True, "0", 1.0
     ]  # fmt: skip

@@ -39,7 +39,7 @@ def completed(*labels: str, **settings: object) -> CustomTask:
         (["cafe\u0301", "caf\u00e9", "tea"], "classification", ["caf\u00e9", "tea"]),
     ],
 )
-def test_what_the_labels_look_like(labels: list[str], kind: str, found: list[str] | None) -> None:
+def test_the_kind_of_task_follows_from_the_labels(labels: list[str], kind: str, found: list[str] | None) -> None:
     task = completed(*labels)
     assert (task.kind, task.labels) == (kind, found)
     assert task.is_complete
@@ -48,7 +48,7 @@ def test_what_the_labels_look_like(labels: list[str], kind: str, found: list[str
     )
 
 
-def test_what_the_user_says_counts() -> None:
+def test_settings_of_the_user_win_over_the_data() -> None:
     task = completed("1", "2", "3", kind="regression", metrics=["spearmanr"])
     assert (task.kind, task.labels, task.metrics) == ("regression", None, ["spearmanr"])
     task = completed("b", "a", labels=["b", "a", "c"], label_names=["B", "A", "C"], metrics=["macro_f1"])
@@ -106,7 +106,7 @@ WRONG: list[tuple[list[str], dict[str, object], type[GlueLitError], str]] = [
 
 
 @pytest.mark.parametrize(("labels", "settings", "kind", "message"), WRONG)
-def test_what_is_wrong_is_said(
+def test_bad_input_is_one_message(
     labels: list[str], settings: dict[str, object], kind: type[GlueLitError], message: str
 ) -> None:
     with pytest.raises(kind, match=re.escape(message)):
@@ -152,7 +152,7 @@ def test_the_positive_label(settings: dict[str, object], positive: str) -> None:
     assert complete(task, labelled("a", "b")) == checked(task) == task
 
 
-def test_settings_of_an_older_run_mean_what_they_meant() -> None:
+def test_settings_of_an_older_run_keep_their_meaning() -> None:
     before = CustomTask(text="text", kind="classification", labels=["no", "yes"], metrics=["f1"])
     assert task_of("mine", before).positive_label == "yes"
     assert checked(before).positive == "yes"
@@ -168,7 +168,7 @@ def test_settings_of_an_older_run_mean_what_they_meant() -> None:
     ]
 
 
-def test_labels_that_the_user_lists_are_matched_as_those_of_the_rows() -> None:
+def test_listed_labels_are_normalised_like_those_of_the_rows() -> None:
     task = completed("caf\u00e9", "-0", labels=["0.0", "cafe\u0301"])
     assert task.labels == ["0", "caf\u00e9"]
 

@@ -70,7 +70,7 @@ def test_files_for_validation_and_test_beside_one_file(tmp_path: Path) -> None:
     assert rows_of(source, "test", custom).texts_a == list(FRAME.review[30:])
 
 
-def test_pairs_and_scores(tmp_path: Path) -> None:
+def test_pairs_with_scores_are_read(tmp_path: Path) -> None:
     frame = pandas.DataFrame({"a": list("abcdefgh"), "b": list("ijklmnop"), "label": [n / 2 for n in range(8)]})
     custom = CustomTask(text=["a", "b"], validation_fraction=0.25)
     train = rows_of(write(frame, tmp_path / "pairs.csv"), "train", custom, "pairs")
@@ -80,14 +80,14 @@ def test_pairs_and_scores(tmp_path: Path) -> None:
     assert [ord(b) - ord(a) for a, b in zip(train.texts_a, train.texts_b or [], strict=True)] == [8] * 6
 
 
-def test_unlabelled_validation_rows_are_none(tmp_path: Path) -> None:
+def test_unlabelled_validation_rows_are_left_out(tmp_path: Path) -> None:
     write(FRAME[:20], tmp_path / "train.csv")
     write(FRAME[20:24].assign(stars=["good", None, "bad", ""]), tmp_path / "validation.csv")
     assert rows_of(tmp_path, "validation").labels == [2, None, 0, None]
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.1, 0.5])
-def test_each_class_gives_its_share(fraction: float) -> None:
+def test_the_held_out_part_has_the_share_of_each_class(fraction: float) -> None:
     labels = [0] * 200 + [1] * 60 + [2] * 3 + [3]
     random.Random(0).shuffle(labels)
     custom = CustomTask(text="a", kind="classification", validation_fraction=fraction)
@@ -101,7 +101,7 @@ def test_each_class_gives_its_share(fraction: float) -> None:
     assert (held_out_rows(list(labels), other) != aside).any()
 
 
-def test_the_tokens_are_cached_by_what_they_were_made_from(tmp_path: Path) -> None:
+def test_tokens_are_cached_by_file_and_settings(tmp_path: Path) -> None:
     source = write(FRAME, tmp_path / "reviews.csv")
 
     def fingerprint(split: str = "train", **settings: Any) -> str:
@@ -122,7 +122,7 @@ def test_the_tokens_are_cached_by_what_they_were_made_from(tmp_path: Path) -> No
     assert fingerprint() != seen[0]
 
 
-def test_the_same_bytes_in_another_format_are_other_rows(tmp_path: Path) -> None:
+def test_the_cache_tells_formats_apart(tmp_path: Path) -> None:
     text = "review\tstars\n" + "".join(f'"good ""film"" {n}"\t{"ab"[n % 2]}\n' for n in range(20))
     found = set()
     for name in ("reviews.tsv", "reviews.csv"):  # a quote is text in the one, and around a text in the other
@@ -149,7 +149,7 @@ COMPLETE: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("settings", "message"), COMPLETE)
-def test_a_task_of_which_all_is_said_is_looked_at_too(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+def test_a_fully_described_task_is_checked_too(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     source = tmp_path / "reviews.csv"
     source.write_text("review,stars\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20)))
     said = {"text": "review", "label": "stars", "kind": "classification", "labels": ["a", "b"], "metrics": ["accuracy"]}
@@ -158,7 +158,7 @@ def test_a_task_of_which_all_is_said_is_looked_at_too(tmp_path: Path, settings: 
         complete_task("reviews", CustomTask(**said | settings), str(source))
 
 
-def test_a_training_row_without_label_is_named_whatever_is_said(tmp_path: Path) -> None:
+def test_a_training_row_without_label_is_named(tmp_path: Path) -> None:
     source = tmp_path / "reviews.csv"
     source.write_text("review,stars\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20)) + "last,\n")
     said = CustomTask(text="review", label="stars", kind="classification", labels=["a", "b"], metrics=["accuracy"])
@@ -183,7 +183,7 @@ WRONG: list[tuple[str, dict[str, Any], type[GlueLitError], str]] = [
 
 
 @pytest.mark.parametrize(("content", "settings", "kind", "message"), WRONG)
-def test_what_is_wrong_is_said(
+def test_bad_input_is_one_message(
     tmp_path: Path, content: str, settings: dict[str, Any], kind: type[GlueLitError], message: str
 ) -> None:
     source = tmp_path / "reviews.csv"
@@ -192,7 +192,7 @@ def test_what_is_wrong_is_said(
         rows_of(source, "train", CustomTask(**{"text": "review", "label": "stars"} | settings))
 
 
-def test_a_number_is_no_text(tmp_path: Path) -> None:
+def test_a_number_in_place_of_a_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "reviews.jsonl"
     path.write_text(
         "".join(json.dumps({"review": r, "stars": s}) + "\n" for r, s in (("a", "x"), (5, "y"), ("b", "x")))
@@ -201,7 +201,7 @@ def test_a_number_is_no_text(tmp_path: Path) -> None:
         rows_of(path, "train")
 
 
-def test_a_label_that_training_does_not_have(tmp_path: Path) -> None:
+def test_a_label_that_training_lacks_is_an_error(tmp_path: Path) -> None:
     write(FRAME[:20], tmp_path / "train.csv")
     write(FRAME[20:24].assign(stars="god"), tmp_path / "dev.csv")
     with pytest.raises(DataError, match=r"dev.csv, line 2: label 'god' is none of the task's. Did you mean 'good'"):
@@ -222,13 +222,13 @@ def test_a_folder_must_say_which_file_is_which(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["hub", "demo", "nothing.csv", "./nothing"])
-def test_a_source_that_is_none(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_source_is_an_error(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=f"no file or folder '{re.escape(source)}'"):
         find_tables(source, SETTINGS)
 
 
-def test_one_file_has_no_test_rows(tmp_path: Path) -> None:
+def test_a_single_file_has_no_test_rows(tmp_path: Path) -> None:
     source = write(FRAME, tmp_path / "reviews.csv")
     with pytest.raises(DataError, match=r"has no test rows; give `--data.custom.test_file FILE`"):
         rows_of(source, "test")

@@ -159,7 +159,7 @@ def test_limits_belong_to_their_splits(tiny_model: Path) -> None:
     assert data.dataset("train").examples.tolist() == [whole * i // 10 for i in range(10)]
 
 
-def test_evaluation_batches_are_filled_with_tokens_unless_told(tiny_model: Path) -> None:
+def test_evaluation_batches_are_filled_with_tokens_by_default(tiny_model: Path) -> None:
     batches = list(module(tiny_model, batch_size=5).val_dataloader()[0])
     sizes = [batch["input_ids"].numel() for batch in batches]
     assert len(sizes) > 1
@@ -274,7 +274,7 @@ def test_the_diagnostic_set_is_only_tested(tiny_model: Path, stage: str) -> None
         ("num_workers", -1, 0),
     ],
 )
-def test_ranges(tiny_model: Path, setting: str, value: int, least: int) -> None:
+def test_values_out_of_range_are_refused(tiny_model: Path, setting: str, value: int, least: int) -> None:
     expected = f"data.{setting}: got {value}, allowed: {least} to "
     with pytest.raises(UsageError, match=re.escape(expected)):
         module(tiny_model, **{setting: value})
@@ -319,7 +319,7 @@ def test_bad_data_stop_before_training(tiny_model: Path, tmp_path: Path) -> None
         data.setup("fit")
 
 
-def test_no_tokenizer_there(tmp_path: Path) -> None:
+def test_a_missing_tokenizer_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"model\.name_or_path: there is no folder"):
         module(tmp_path / "none").dataset("train")
     (tmp_path / "empty").mkdir()
@@ -339,7 +339,7 @@ def test_a_folder_without_tokenizer_files_is_refused(tiny_model: Path, tmp_path:
 
 
 @pytest.mark.parametrize("change", ["changed", "gone"])
-def test_ids_of_a_file_that_is_another_one_by_now_are_left_out(
+def test_ids_of_a_changed_file_are_left_out(
     change: str, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = ["key,text,label", *(f"k{n},text {n},{'ab'[n % 2]}" for n in range(20))]
@@ -360,7 +360,7 @@ def test_ids_of_a_file_that_is_another_one_by_now_are_left_out(
     assert "ids" in capsys.readouterr().err
 
 
-def test_each_of_both_orders_stands_on_the_same_line(tiny_model: Path, tmp_path: Path) -> None:
+def test_both_orders_of_a_pair_have_the_same_line(tiny_model: Path, tmp_path: Path) -> None:
     source = tmp_path / "train.csv"
     source.write_text("\n".join(["key,a,b,label", *(f"k{n},one {n},two {n},{'xy'[n % 2]}" for n in range(9))]))
     custom = CustomTask(text=["a", "b"], id="key", validation_file=str(source))

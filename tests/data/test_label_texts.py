@@ -51,7 +51,7 @@ def test_two_ways_to_write_one_label(one: str | float, other: str | float) -> No
 @pytest.mark.parametrize(
     "pair", [("a", "A"), ("01", "1"), ("1", "\uff11"), ("true", "True"), ("a-b", "a b"), ("e", "\u00e9")]
 )
-def test_what_may_mean_two_things_stays_two_labels(pair: tuple[str, str]) -> None:
+def test_ambiguous_labels_stay_two_labels(pair: tuple[str, str]) -> None:
     assert len({same_label(label_of(label) or "") for label in pair}) == 2
 
 
@@ -67,7 +67,7 @@ def test_numbers_as_programs_write_them(label: str) -> None:
     "label", ["2E65", "1e5", "0x1F", "1_000", "inf", ".inf", "NaN", "0o7", "0b1", "12:30:45", "2024-01-01", "3,5", "1e+999",
               "\uff11", "\u0663", "1 000", "", "-", ".", "e5", "1.5.2"],
 )  # fmt: skip
-def test_what_is_no_number_but_a_code(label: str) -> None:
+def test_codes_are_not_numbers(label: str) -> None:
     assert not is_number(label)
 
 

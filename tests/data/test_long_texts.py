@@ -74,14 +74,14 @@ def test_pairs_are_cut_as_the_whole_texts_are(tokenizer: Any, max_length: int) -
         assert store.input_ids[store.offsets[number] : store.offsets[number + 1]].tolist() == expected, text[:20]
 
 
-def test_a_pair_of_long_documents_is_tokenised_at_once(tokenizer: Any) -> None:
+def test_a_pair_of_long_documents_is_tokenised_quickly(tokenizer: Any) -> None:
     # Whole, they took minutes and gigabytes: every piece of the one was put beside every piece of the other.
     document = corpus(0, 200_000)
     store = tokenise(Rows([document], [document], [0]), tokenizer, 12, is_regression=False)
     assert store.lengths.tolist() == [12]
 
 
-def test_only_long_texts_are_cut(tokenizer: Any) -> None:
+def test_short_texts_are_not_cut(tokenizer: Any) -> None:
     text = corpus(0, 2000)
     (start,) = Starts(tokenizer, 8).of([text])
     assert 1000 <= len(start) < 1200
@@ -102,7 +102,7 @@ def test_a_word_of_thousands_of_letters_is_one_token(tiny_model: Path) -> None:
             assert store.input_ids[store.offsets[number] : store.offsets[number + 1]].tolist() == expected
 
 
-def test_the_users_tokenizer_stays_as_it_is(tokenizer: Any) -> None:
+def test_the_given_tokenizer_is_not_changed(tokenizer: Any) -> None:
     tokenizer(["good"], truncation=True, max_length=4)
     before = tokenizer.backend_tokenizer.to_str()
     Starts(tokenizer, 8).of(TEXTS)

@@ -79,7 +79,7 @@ def test_rows_are_numbered_as_messages_number_them(suffix: str, first: int, unit
     assert opened(tmp_path, "train", validation_file=str(source)).read().ids is None
 
 
-def test_ids_that_tell_no_rows_apart_are_said(tmp_path: Path) -> None:
+def test_ids_that_are_not_unique_are_reported(tmp_path: Path) -> None:
     for name in ("train.csv", "dev.csv"):
         (tmp_path / name).write_text(REVIEWS, encoding="utf-8")
     assert without_id(opened(tmp_path, "train", id="id")) == (
@@ -89,7 +89,7 @@ def test_ids_that_tell_no_rows_apart_are_said(tmp_path: Path) -> None:
     assert without_id(opened(tmp_path, "train", id="review")) is None
 
 
-def test_the_same_rows_have_the_same_hash_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_rows_have_the_same_hash_in_every_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pandas.DataFrame(
         {"review": ["x", "y", "z", "ü"], "stars": ["good", "bad", "good", "bad"], "more": range(4)}
     )

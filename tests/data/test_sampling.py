@@ -82,7 +82,7 @@ def test_the_first_evaluation_batches_stand_for_all() -> None:
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 60, 10_000])
-def test_filling(tokens: int) -> None:
+def test_filling_packs_batches_up_to_a_number_of_tokens(tokens: int) -> None:
     of = lengths(50).sort(descending=True).values
     sizes = fill(of, tokens)
     assert sum(sizes) == 50
@@ -192,7 +192,7 @@ def test_token_batches_are_full_and_as_many_in_every_epoch() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rank", [0, 1])
-def test_start_in_the_middle_of_an_epoch(rank: int, kind: dict[str, object]) -> None:
+def test_training_can_start_in_the_middle_of_an_epoch(rank: int, kind: dict[str, object]) -> None:
     sampler = ShuffledSampler(lengths(103), 4, 1, rank, 2, **kind)  # type: ignore[arg-type]
     sampler.set_epoch(2)
     whole = list(sampler)
@@ -211,14 +211,14 @@ def test_the_order_of_a_seed_never_changes() -> None:
     assert list(sampler) == [[5, 7, 8, 9], [1, 2, 3, 4], [6, 0]]
 
 
-def test_one_device_takes_all_where_nothing_is_said() -> None:
+def test_without_devices_named_one_takes_all_rows() -> None:
     of = lengths(70)
     assert list(ShuffledSampler(of, 8, 0)) == list(ShuffledSampler(of, 8, 0, 0, 1, grouped=True, tokens=None))
     assert list(EvaluationSampler(of)) == list(EvaluationSampler(of, 0, 1, None, 8192))
     assert sorted(map(len, EvaluationSampler(torch.ones(8193, dtype=torch.int64)))) == [1, 8192]
 
 
-def test_lightning_leaves_them_alone() -> None:
+def test_lightning_does_not_replace_the_samplers() -> None:
     # It replaces any sampler that is no DistributedSampler, by one that scores rows twice.
     assert isinstance(EvaluationSampler(lengths(3)), DistributedSampler)
     assert isinstance(ShuffledSampler(lengths(3), 2, 0), DistributedSampler)

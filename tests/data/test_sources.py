@@ -47,7 +47,7 @@ def read(task: str, folder: Path, split: str) -> Rows:
     return open_split(get_task(task), str(folder), split).read()
 
 
-def test_cola_has_no_header_but_in_test(glue: Path, write: Write) -> None:
+def test_cola_has_a_header_in_its_test_file_only(glue: Path, write: Write) -> None:
     write("CoLA/train.tsv", ["gj04", "1", "", "He ran."], ["gj04", "0", "*", 'Ran "he.'])
     write("CoLA/dev.tsv", ["gj04", "0", "*", "sentence"])
     write("CoLA/test.tsv", ["index", "sentence"], ["0", "She sat."])
@@ -271,7 +271,7 @@ def test_a_score_must_be_a_number_in_range(glue: Path, write: Write, written: st
     fails("stsb", glue, "validation", expected)
 
 
-def test_bad_rows_in_an_unreadable_encoding(glue: Path) -> None:
+def test_unreadable_bytes_name_their_line(glue: Path) -> None:
     (glue / "CoLA").mkdir()
     (glue / "CoLA/train.tsv").write_bytes(b"x\t1\t\tfine\nx\t1\t\tcaf\xe9\n")
     fails("cola", glue, "train", "train.tsv, line 2: byte 0xe9 is not UTF-8.")
@@ -334,7 +334,7 @@ def test_the_hub_gives_the_same_real_rows(glue_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cola", "stsb", "mnli"])
-def test_minus_one_is_no_label(name: str) -> None:
+def test_a_label_of_minus_one_is_hidden(name: str) -> None:
     task = get_task(name)
     texts = ["b"] if len(task.text_columns) > 1 else None
     rows = Rows(["a"], texts, [None])
@@ -358,7 +358,7 @@ def test_unknown_class_names() -> None:
         rows_from_dataset(get_task("cola"), data, "here")
 
 
-def test_plain_numbers_are_the_tasks_own() -> None:
+def test_numbers_without_names_are_the_labels_of_the_task() -> None:
     from datasets import Dataset
 
     task = get_task("cola")

@@ -40,14 +40,14 @@ def read(path: Path, *columns: str) -> list[tuple[object, ...]]:
     ("rows.csv", {"sep": ";", "quoting": csv.QUOTE_ALL}),
     ("rows.csv", {"sep": "\t"}),
 ])  # fmt: skip
-def test_what_pandas_writes_as_csv(tmp_path: Path, name: str, options: dict[str, object]) -> None:
+def test_csv_files_of_pandas_are_read(tmp_path: Path, name: str, options: dict[str, object]) -> None:
     pandas.DataFrame(ROWS, columns=["text", "label"]).to_csv(tmp_path / name, index=False, **options)
     assert read(tmp_path / name, "text", "label") == ROWS
     assert read(tmp_path / name, "label", "text") == [(label, text) for text, label in ROWS]
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
-def test_what_pandas_writes_otherwise(tmp_path: Path, name: str) -> None:
+def test_json_and_parquet_files_of_pandas_are_read(tmp_path: Path, name: str) -> None:
     frame = pandas.DataFrame([(text, int(label)) for text, label in ROWS], columns=["text", "label"])
     if name.endswith("jsonl"):
         frame.to_json(tmp_path / name, orient="records", lines=True)
@@ -61,7 +61,7 @@ def test_a_quote_in_a_tsv_file_is_text(tmp_path: Path) -> None:
     assert read(path, "text", "label") == [('"open', "1"), ('a ""b""', "0")]
 
 
-def test_rows_know_where_they_stand(tmp_path: Path) -> None:
+def test_rows_know_their_line(tmp_path: Path) -> None:
     path = written(tmp_path, "rows.csv", 'text,label\none,1\n"two\nlines",0\n\nthree,1\n')
     table = open_table(path)
     assert [number for number, _ in table.rows(["text"])] == [2, 3, 6]
@@ -101,7 +101,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "content", "message"), WRONG)
-def test_what_is_wrong_is_said(tmp_path: Path, name: str, content: bytes | str, message: str) -> None:
+def test_bad_input_is_one_message(tmp_path: Path, name: str, content: bytes | str, message: str) -> None:
     path = written(tmp_path, name, content)
     with pytest.raises(DataError) as caught:
         read(path, "text", "label")
@@ -127,7 +127,7 @@ def test_a_damaged_parquet_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_no_more_than_a_row_is_held(tmp_path: Path, suffix: str) -> None:
+def test_tables_are_read_row_by_row(tmp_path: Path, suffix: str) -> None:
     line = "word " * 20 + ",1\n" if suffix == ".csv" else json.dumps({"text": "word " * 20, "label": 1}) + "\n"
     path = written(tmp_path, f"rows{suffix}", ("text,label\n" if suffix == ".csv" else "") + line * 20_000)
     tracemalloc.start()
@@ -148,7 +148,7 @@ def _no_utf8() -> pyarrow.Array:
 @pytest.mark.parametrize(
     "column", [_no_utf8(), pyarrow.array([10**15], pyarrow.timestamp("s"))], ids=["no UTF-8", "a far future"]
 )
-def test_values_of_parquet_that_python_does_not_have(column: pyarrow.Array, tmp_path: Path) -> None:
+def test_parquet_values_without_a_python_type(column: pyarrow.Array, tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match="damaged after row 0"):
         list(open_table(tmp_path / "x.parquet").rows(["text"]))

@@ -64,7 +64,7 @@ def test_standard_input() -> None:
         next(texts)
 
 
-def test_a_plain_file_and_a_table(tmp_path: Path) -> None:
+def test_plain_files_and_tables_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\n\nthree", encoding="utf-8")
     assert list(file_texts(tmp_path / "a.txt", ("sentence",), SINGLE)) == [("one",), ("",), ("three",)]
     (tmp_path / "a.csv").write_text('id,text\n1,"a, b"\n2,\n', encoding="utf-8")
@@ -90,7 +90,7 @@ def failing(count: int) -> Iterator[tuple[str, ...]]:
     raise DataError("line 6: bad")
 
 
-def test_what_was_read_before_an_error_comes_before_it() -> None:
+def test_rows_before_an_error_are_predicted_first() -> None:
     chunks = in_chunks(failing(5), size=2)
     assert [next(chunks) for _ in range(3)] == [[("0",), ("1",)], [("2",), ("3",)], [("4",)]]
     with pytest.raises(DataError, match="line 6"):
@@ -106,7 +106,7 @@ def test_long_texts_make_short_chunks(chunked: Callable[..., Iterator[list[tuple
     assert max(sum(len(part) for text in chunk for part in text) for chunk in chunks) <= 300 + 120
 
 
-def test_a_reader_does_not_run_ahead_of_whoever_works() -> None:
+def test_reading_does_not_run_ahead_of_prediction() -> None:
     read = []
 
     def endless() -> Iterator[tuple[str, ...]]:
@@ -129,7 +129,7 @@ def test_everything_comes_in_order_from_a_fast_source() -> None:
         list(as_they_come(failing(5)))
 
 
-def test_a_slow_writer_gets_each_answer_at_once() -> None:
+def test_a_slow_writer_gets_each_prediction_at_once() -> None:
     reading, writing = os.pipe()
     source = os.fdopen(reading, "r")
     chunks = as_they_come((line.rstrip(),) for line in source)
@@ -145,7 +145,7 @@ def test_a_slow_writer_gets_each_answer_at_once() -> None:
     source.close()
 
 
-def test_rows() -> None:
+def test_rows_are_read_in_chunks() -> None:
     assert rows_of([("a",), ("b",)]).texts_b is None
     pairs = rows_of([("a", "b")])
     assert (pairs.texts_a, pairs.texts_b, pairs.labels) == (["a"], ["b"], [None])
@@ -162,7 +162,7 @@ def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
         next(standard_input())
 
 
-def test_where_each_text_of_a_file_stands(tmp_path: Path) -> None:
+def test_texts_of_a_file_know_their_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('key,text\na,"one\nand a half"\n\n,two\nc,three\n')
     (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
     path = tmp_path / "a.csv"

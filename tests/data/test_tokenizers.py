@@ -51,16 +51,16 @@ def assert_alike(first: Any, second: Any) -> None:
     assert second.model_input_names == first.model_input_names
 
 
-def test_a_tokenizer_comes_out_as_it_went_in(tokenizer: Any) -> None:
+def test_a_packed_tokenizer_is_unpacked_unchanged(tokenizer: Any) -> None:
     assert_alike(tokenizer, unpack(pack(tokenizer), "bert"))
 
 
-def test_one_of_another_kind_does_too(tmp_path: Path) -> None:
+def test_a_sentencepiece_tokenizer_is_unpacked_unchanged(tmp_path: Path) -> None:
     tokenizer = byte_level(tmp_path)
     assert_alike(tokenizer, unpack(pack(tokenizer), "roberta"))
 
 
-def test_one_written_in_python_does_too(tmp_path: Path) -> None:
+def test_a_tokenizer_written_in_python_is_unpacked_unchanged(tmp_path: Path) -> None:
     from transformers import ByT5Tokenizer, T5Config
 
     T5Config().save_pretrained(tmp_path)
@@ -112,7 +112,7 @@ def test_using_it_does_not_change_what_is_packed(tokenizer: Any) -> None:
     assert tokenizer_fingerprint(unpack(pack(tokenizer), "bert")) == before
 
 
-def test_it_survives_a_checkpoint(tokenizer: Any, tmp_path: Path) -> None:
+def test_a_packed_tokenizer_survives_a_checkpoint(tokenizer: Any, tmp_path: Path) -> None:
     torch.save(pack(tokenizer), tmp_path / "x.ckpt")
     assert_alike(tokenizer, unpack(torch.load(tmp_path / "x.ckpt", weights_only=True), "bert"))
 
@@ -126,7 +126,7 @@ def test_a_tokenizer_with_code_is_not_packed(tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x.json", "a/b.json", "/tmp/x.json", ".", "vocab.txt/", "code.py", "__init__.py"])
-def test_names_that_are_no_data_files_are_refused(
+def test_unsafe_file_names_are_refused(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -144,7 +144,7 @@ def test_a_pointer_to_code_is_refused(tokenizer: Any, file: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"version": "1.0"}'])
-def test_files_that_are_no_tokenizer(tokenizer: Any, content: bytes) -> None:
+def test_files_of_no_tokenizer_are_refused(tokenizer: Any, content: bytes) -> None:
     with pytest.raises(
         ModelError, match=r"The checkpoint's tokenizer (cannot be read|has a file 'tokenizer.json', which is not data)"
     ):
@@ -154,12 +154,12 @@ def test_files_that_are_no_tokenizer(tokenizer: Any, content: bytes) -> None:
 # ---------------------------------------------------------------- loading
 
 
-def test_a_name_that_the_hub_is_needed_for() -> None:
+def test_a_tokenizer_of_the_hub_needs_a_network() -> None:
     with pytest.raises(ModelError, match=r"could not load the tokenizer of 'no-such-model'\. HF_HUB_OFFLINE is set"):
         load_tokenizer("no-such-model", "main", False)
 
 
-def test_code_of_a_tokenizer_is_not_run_unasked(tokenizer: Any, tmp_path: Path) -> None:
+def test_the_code_of_a_tokenizer_is_not_run(tokenizer: Any, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
     del settings["tokenizer_class"]
@@ -191,7 +191,7 @@ def test_odd_names_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("config", [{"max_position_embeddings": 2}, {"max_position_embeddings": 3}])
-def test_a_model_in_which_no_text_has_room(config: dict[str, Any], tokenizer: Any) -> None:
+def test_a_model_too_short_for_any_text_is_refused(config: dict[str, Any], tokenizer: Any) -> None:
     with pytest.raises(ModelError, match=r"inputs of this model have [23] tokens at most, in which no text has room"):
         longest_input(tokenizer, config | {"model_type": "bert"}, None)
     assert longest_input(tokenizer, {"max_position_embeddings": 4, "model_type": "bert"}, None) == 4

@@ -109,7 +109,7 @@ def test_labels_and_types_of_the_arrays(tokenizer: Any) -> None:
     assert scores.labels.dtype == torch.float32
 
 
-def test_chunks_join_without_a_seam(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_are_joined_without_a_gap(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tokenise(PAIRS, tokenizer, 20, is_regression=False)
     monkeypatch.setattr(tokens, "_CHUNK", 3)
     parts = tokenise(PAIRS, tokenizer, 20, is_regression=False)
@@ -283,7 +283,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, tokenize
     assert (tmp_path / "file").read_text(encoding="utf-8") == "in the way"
 
 
-def test_nothing_but_finished_files_is_left(
+def test_only_finished_cache_files_remain(
     cached: Tokens, counted: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(tensors: Any, name: str, metadata: Any) -> None:
@@ -307,7 +307,7 @@ def test_an_unreadable_split_leaves_no_cache(cached: Tokens, tmp_path: Path) -> 
     assert not (tmp_path / "cache").exists()
 
 
-def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache_folder() == Path(os.environ["GLUE_LIT_CACHE"])
     assert cache_folder("mine") == Path("mine")
     monkeypatch.delenv("GLUE_LIT_CACHE")
@@ -353,7 +353,7 @@ def test_no_limit_or_a_large_one_takes_all(limit: int | None) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_a_limit_must_leave_something(limit: int) -> None:
+def test_a_limit_of_no_rows_is_refused(limit: int) -> None:
     with pytest.raises(DataError, match=rf"A limit of {limit} rows leaves nothing to work on; allowed: 1 or more"):
         evenly_spaced(store_of(10), limit)
 

@@ -56,7 +56,7 @@ def train(model: Any, steps: int = 4) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_trained_kept_and_merged(method: str, tiny_model: Path) -> None:
+def test_adapters_are_trained_saved_and_merged(method: str, tiny_model: Path) -> None:
     plain, model = built("bert", tiny_model), built("bert", tiny_model)
     settings = add_adapters(model, settings_of(method))
     train(model)
@@ -99,7 +99,7 @@ def test_the_whole_head_is_trained(tiny_model: Path) -> None:
     assert trained == {"pre_classifier", "classifier"}
 
 
-def test_weights_that_nobody_trained_are_trained(tiny_model: Path) -> None:
+def test_new_weights_of_the_encoder_are_trained(tiny_model: Path) -> None:
     model = built("bert", tiny_model)
     found = add_adapters(model, settings_of("LORA"), new={"bert.pooler.dense.weight", "classifier.weight"})
     assert found["modules_to_save"] == ["bert.pooler.dense"]
@@ -160,7 +160,7 @@ def test_an_encoder_without_linear_layers_of_pytorch(tmp_path: Path) -> None:
         ({}, "got the method None"),
     ],
 )
-def test_what_cannot_be_used_is_said(settings: dict[str, Any], message: str, tiny_model: Path) -> None:
+def test_unusable_adapters_are_refused(settings: dict[str, Any], message: str, tiny_model: Path) -> None:
     with pytest.raises(GlueLitError) as error:
         add_adapters(built("bert", tiny_model), settings)
     assert message in str(error.value)
@@ -173,7 +173,7 @@ def test_settings_are_of_peft() -> None:
         SequenceClassifier("cola", peft=peft.LoraConfig(), freeze=2)  # type: ignore[arg-type]
 
 
-def test_without_the_package(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_peft_an_error_says_how_to_install_it(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of("LORA")
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ModelError, match="needs the package peft: `pip install peft`"):
@@ -199,7 +199,7 @@ def test_a_checkpoint_keeps_its_method() -> None:
 
 @pytest.mark.parametrize("method", ["LORA", "IA3", "FOURIERFT"])
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
-def test_what_peft_fits_to_the_model_is_no_other_method(name: str, method: str) -> None:
+def test_values_that_peft_fills_in_are_not_another_method(name: str, method: str) -> None:
     asked = settings_of(method)
     kept = add_adapters(tiny_architecture(name), asked)
     saved = {"glue_lit": {"peft": asked}}
@@ -292,7 +292,7 @@ def test_from_fit_to_export(
         (["--model.peft.class_path=peft.PrefixTuningConfig"], "got the method PREFIX_TUNING, allowed: LORA, IA3"),
     ],
 )  # fmt: skip
-def test_flags_that_are_wrong(
+def test_wrong_adapter_flags_are_one_message(
     flags: list[str], message: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip

@@ -37,7 +37,7 @@ AUTO = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel", "AutoModelFo
     [{}, {"model_type": "nothing"}, {"model_type": "bert", "vocab_size": []}, {"model_type": "bert", "hidden_size": 0},
      {"model_type": "bert", "hidden_size": -8}, {"model_type": "bert", "num_labels": 10**12}],
 )  # fmt: skip
-def test_a_configuration_that_somebody_made_up(values: dict[str, Any]) -> None:
+def test_invented_configurations_are_one_message(values: dict[str, Any]) -> None:
     hparams = {"trust_remote_code": False, "attention": None}
     with pytest.raises(ModelError, match="The checkpoint's configuration"):
         empty_model(values, hparams)

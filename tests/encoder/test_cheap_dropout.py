@@ -21,7 +21,7 @@ def test_drops_its_share_in_each_of_the_four_lanes(rate: float, dtype: torch.dty
     assert float(kept[0]) == pytest.approx(1 / (1 - rate), rel=1e-4 if dtype is torch.float32 else 8e-3)
 
 
-def test_neighbours_are_independent() -> None:
+def test_neighbouring_lanes_are_independent() -> None:
     torch.manual_seed(0)
     zero = (CheapDropout(0.3)(torch.ones(400_000)) == 0).double()
     for shift in (1, 2, 3, 4, 5):
@@ -49,14 +49,14 @@ def test_masks_follow_from_the_seed() -> None:
     assert not torch.equal(seen[0], seen[2])
 
 
-def test_evaluation_and_the_ends_of_the_range() -> None:
+def test_evaluation_and_extreme_rates() -> None:
     x = torch.randn(50)
     assert CheapDropout(0.5).eval()(x) is x
     assert torch.equal(CheapDropout(0.0)(x), x)
     assert torch.equal(CheapDropout(1.0)(x), torch.zeros(50))
 
 
-def test_other_devices_keep_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_devices_use_the_dropout_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
     monkeypatch.setattr(nn.Dropout, "forward", lambda self, x: called.append(x.device.type) or x)
     CheapDropout(0.5)(torch.ones(3, device="meta"))

@@ -115,7 +115,7 @@ def written_depth(name: str, parameter: str) -> int:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_each_parameter_is_where_the_table_has_it(name: str) -> None:
+def test_each_parameter_has_the_layer_of_the_table(name: str) -> None:
     model = tiny_architecture(name)
     depths, layers = parameter_depths(model)
     assert layers == LAYERS[name]
@@ -126,7 +126,7 @@ def test_each_parameter_is_where_the_table_has_it(name: str) -> None:
 
 # SqueezeBERT calls no layer as a module, and Reformer records no graph between its layers.
 @pytest.mark.parametrize("name", [name for name in TABLE if name not in ("squeezebert", "reformer")])
-def test_the_table_is_what_the_model_computes(name: str) -> None:
+def test_the_layers_of_the_table_are_those_that_the_model_computes(name: str) -> None:
     """What stands beside the layers is below the first one whose input depends on it, and above all if none does."""
     model = tiny_architecture(name).eval()
     inputs: dict[int, list[torch.Tensor]] = {}
@@ -181,7 +181,7 @@ def test_each_layer_has_its_rate(name: str) -> None:
         ("distilbert", [2, 2, 6, 10, 6, 10, 6, 10, 2, 2]),
     ],
 )
-def test_groups_that_checkpoints_have(name: str, sizes: list[int]) -> None:
+def test_parameter_groups_are_those_of_older_checkpoints(name: str, sizes: list[int]) -> None:
     """Their number, order and members decide whose moments a resumed fit gives to which parameter."""
     model = tiny_architecture(name)
     groups = layered_groups(parameter_groups(model, 0.1), model, 1e-3, 0.5)
@@ -240,7 +240,7 @@ def test_layers_of_a_model_that_shares_them_in_part() -> None:
     assert depths[id(albert.albert.encoder.embedding_hidden_mapping_in.weight)] == 0
 
 
-def test_what_cannot_be() -> None:
+def test_values_that_freeze_too_much_are_refused() -> None:
     with pytest.raises(ModelError, match=r"model.freeze: got 4, allowed: 0 \(embeddings only\) to 3 layers"):
         freeze_layers(tiny_architecture("bert"), 4)
     for decay in (0.0, 1.5, -1.0):

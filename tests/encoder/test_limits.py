@@ -66,7 +66,7 @@ def test_which_models_do_not_run_in_mixed_precision(kind: str) -> None:
         check_precision_of(model, precision)
 
 
-def test_python_is_told_too(tmp_path: Path) -> None:
+def test_a_trainer_in_python_prints_it_too(tmp_path: Path) -> None:
     model = classifier("deberta", tmp_path)
     data = GLUEDataModule(task="mrpc", tokenizer=str(tmp_path), source="demo", train_limit=8, validation_limit=8)
     trainer = Trainer(accelerator="cpu", precision="bf16-mixed", max_epochs=1, logger=False, enable_checkpointing=False,
@@ -123,6 +123,6 @@ def test_reformer_is_trained_at_the_length_that_it_takes(axial: bool, filled: in
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device"), RunError("ours")])
-def test_what_the_system_refuses_is_not_the_models(error: Exception, tmp_path: Path) -> None:
+def test_a_refusal_of_the_system_is_not_blamed_on_the_model(error: Exception, tmp_path: Path) -> None:
     model: Any = classifier("bert", tmp_path).model
     assert own_failure(model, error) is None

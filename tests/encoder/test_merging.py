@@ -34,7 +34,7 @@ def test_weights_that_layers_share_take_no_adapters(kind: str, shared: str, tmp_
     check_can_be_merged(model)
 
 
-def test_nor_do_embeddings_that_encoder_and_decoder_share(tmp_path: Path) -> None:
+def test_embeddings_shared_by_encoder_and_decoder_take_no_adapters(tmp_path: Path) -> None:
     """An adapter of one use of them, which older checkpoints may have, would change the others when it is merged."""
     write_tiny("t5", tmp_path)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
@@ -43,7 +43,7 @@ def test_nor_do_embeddings_that_encoder_and_decoder_share(tmp_path: Path) -> Non
         merged(model)
 
 
-def test_what_merging_would_change_is_not_exported(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_that_changes_logits_is_not_exported(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = classifier(tiny_model)
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():

@@ -38,7 +38,7 @@ def test_a_folder_inside_a_package_is_found_without_importing_it(package: Path) 
         ("/a/b/c", "there is no folder '/a/b/c'"),
     ],
 )
-def test_what_is_not_there(package: Path, name: str, message: str) -> None:
+def test_missing_packages_and_folders_are_errors(package: Path, name: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         resolve(name)
 
@@ -94,7 +94,7 @@ def test_a_model_of_the_hub_that_would_be_built_for_hours(monkeypatch: pytest.Mo
     assert asked == [("somebody/bert", "v2")] * 2  # once where it is well
 
 
-def test_an_attention_that_there_is_none_of(tiny_model: Path) -> None:
+def test_an_unknown_attention_is_refused(tiny_model: Path) -> None:
     loader = AutoModelForSequenceClassification.from_pretrained
     with pytest.raises(ModelError, match=r"Leave model.attention out, or pass `--model.attention eager`"):
         load("model", loader, str(tiny_model), attn_implementation="x")

@@ -70,7 +70,7 @@ def test_a_text_has_one_score_here_and_in_the_export(folder: Path, tmp_path: Pat
     assert torch.equal(logits[0], logits[1])
 
 
-def test_other_models_stay_as_they_are(tiny_model: Path) -> None:
+def test_other_models_are_not_changed(tiny_model: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model)
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
     draw_repeatably(model)

@@ -58,7 +58,7 @@ def test_a_module_that_validation_left_is_in_training_again() -> None:
     assert all(module.training for module in model.modules())
 
 
-def test_other_models_stay_as_they_are() -> None:
+def test_other_models_are_not_changed() -> None:
     for model in (tiny_architecture("bert"), tiny_architecture("big_bird", attention_type="original_full")):
         choose_attention_by_length(model)
         assert not any(module._forward_pre_hooks for module in model.modules())

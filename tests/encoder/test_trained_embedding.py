@@ -99,7 +99,7 @@ def test_padding_has_no_gradient() -> None:
     assert table.rows.grad[1:].abs().sum() > 0
 
 
-def test_state_is_that_of_the_plain_model(tmp_path: Path) -> None:
+def test_the_state_is_that_of_the_plain_model(tmp_path: Path) -> None:
     network = model()
     train_rows(network, USED)
     trained(network)
@@ -119,7 +119,7 @@ def test_state_is_that_of_the_plain_model(tmp_path: Path) -> None:
 WORDS = "bert.embeddings.word_embeddings.weight"
 
 
-def test_again_with_other_rows() -> None:
+def test_a_second_fit_trains_other_rows() -> None:
     network = model()
     train_rows(network, USED)
     trained(network)
@@ -151,7 +151,7 @@ def special(network: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [frozen, tied, limited, special])
-def test_an_unusual_embedding_is_left_alone(change: Any) -> None:
+def test_an_unusual_embedding_is_not_replaced(change: Any) -> None:
     network = model()
     change(network)
     embedding = network.get_input_embeddings()
@@ -201,7 +201,7 @@ def test_no_decay_without_a_step() -> None:
     assert torch.equal(table.weight, before)
 
 
-def test_is_an_embedding_by_type() -> None:
+def test_it_is_an_embedding_by_type() -> None:
     embedding = nn.Embedding(5, 3, padding_idx=0)
     table = TrainedRows(embedding, torch.tensor([1, 2]))
     assert isinstance(table, nn.Embedding)

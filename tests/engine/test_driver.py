@@ -115,7 +115,7 @@ def test_a_job_waits_for_the_one_that_it_needs(tmp_path: Path) -> None:
     assert "c" not in order[2][1]
 
 
-def test_what_needs_a_failed_one_is_left_out(tmp_path: Path) -> None:
+def test_jobs_that_need_a_failed_one_are_left_out(tmp_path: Path) -> None:
     queue = FixedQueue(jobs_in(tmp_path, *"abcd"), {"b": "a", "c": "b"})
     Driver(queue, Played(1, status=lambda job: int(job.name == "a")), Quiet()).work()
     assert {name: outcome.state for name, outcome in queue.outcomes.items()} == {
@@ -154,7 +154,7 @@ class Judging(FixedQueue):
         return progress.values[-1][1] < 0.5
 
 
-def test_a_job_that_is_given_up_is_stopped_once(tmp_path: Path) -> None:
+def test_a_pruned_job_is_stopped_once(tmp_path: Path) -> None:
     jobs = jobs_in(tmp_path, "good", "bad")
     for job in jobs:
         job.folder.mkdir()

@@ -15,7 +15,7 @@ from glue_lit.engine.estimates import measured_speeds
         '{"train_samples_per_second": 1e999, "model": "m", "task": ["cola"]}',
     ],
 )  # fmt: skip
-def test_a_record_that_is_none_tells_no_speed(damaged: str, tmp_path: Path) -> None:
+def test_a_damaged_record_has_no_speed(damaged: str, tmp_path: Path) -> None:
     for number, content in enumerate(
         (damaged, json.dumps({"train_samples_per_second": 9, "model": "m", "task": "rte"}))
     ):

@@ -21,7 +21,7 @@ def job_in(folder: Path, metrics: str | None = None, checkpoint: bool = False) -
     return Job("1", folder, ("--data.task", "cola"))
 
 
-def test_a_job_begins_or_goes_on(tmp_path: Path) -> None:
+def test_a_job_begins_or_is_resumed(tmp_path: Path) -> None:
     new = Job("1", tmp_path / "new", ("--data.task", "cola"))
     start = [sys.executable, "-m", "glue_lit", "fit"]
     assert new.command() == [*start, "--data.task", "cola", "--trainer.default_root_dir", str(tmp_path / "new")]
@@ -38,7 +38,7 @@ def test_a_job_begins_or_goes_on(tmp_path: Path) -> None:
     assert bare.progress() == Progress()
 
 
-def test_progress_as_the_process_says(tmp_path: Path) -> None:
+def test_progress_is_read_from_the_file_of_the_process(tmp_path: Path) -> None:
     job = Job("1", tmp_path, ())
     assert job.progress() == Progress()
     assert job.progress().share == 0
@@ -84,7 +84,7 @@ def test_errors_of_one_kind() -> None:
     assert one.kind != Outcome("failed", "another").kind
 
 
-def test_checkpoints_that_nobody_needs(tmp_path: Path) -> None:
+def test_unneeded_checkpoints_are_deleted(tmp_path: Path) -> None:
     job = job_in(tmp_path, checkpoint=True)
     checkpoints = tmp_path / "lightning_logs" / "cola" / "version_0" / "checkpoints"
     (checkpoints / "best.ckpt").touch()
@@ -95,7 +95,7 @@ def test_checkpoints_that_nobody_needs(tmp_path: Path) -> None:
     assert not list(checkpoints.iterdir())
 
 
-def test_two_drivers_are_told(tmp_path: Path) -> None:
+def test_a_second_driver_is_refused(tmp_path: Path) -> None:
     handle = lock_folder(tmp_path / "search", "the search")
     with pytest.raises(RunError, match="Another process is working on the search"):
         lock_folder(tmp_path / "search", "the search")

@@ -25,7 +25,7 @@ def environment(folder: Path) -> dict[str, str]:
     return {"GLUE_LIT_JOB": str(folder), "OMP_NUM_THREADS": "1"}
 
 
-def test_it_says_how_far_it_has_come(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_training_writes_its_progress(tiny_model: Path, tmp_path: Path) -> None:
     job = Job("1", tmp_path / "job", ())
     values = []
     for epochs, way in (
@@ -46,7 +46,7 @@ def test_it_says_how_far_it_has_come(tiny_model: Path, tmp_path: Path) -> None:
     assert values[1][:2] == values[0]
 
 
-def test_it_ends_with_its_driver_and_writes_its_checkpoint_first(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_training_ends_with_its_driver_and_writes_a_checkpoint_first(tiny_model: Path, tmp_path: Path) -> None:
     script = "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"
     folder = tmp_path / "job"
     command = fit(tiny_model, folder, "--trainer.max_epochs=5000")

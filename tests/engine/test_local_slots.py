@@ -98,14 +98,16 @@ def test_jobs_can_be_kept_off_the_gpus(tmp_path: Path, monkeypatch: pytest.Monke
         ({"gpus_per_job": 4}, "--engine.gpus_per_job: got 4, this machine has 2 GPUs"),
     ],
 )
-def test_what_there_is_no_room_for(settings: dict[str, int], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_larger_than_the_machine_are_refused(
+    settings: dict[str, int], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(UsageError) as error:
         LocalSlots(**settings)
     assert message in str(error.value)
 
 
-def test_gpus_that_are_visible(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_visible_gpus_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for value, expected in (("", []), ("-1", []), ("0, 2", ["0", "2"]), ("GPU-8932f937", ["GPU-8932f937"])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
         assert visible_gpus() == expected

@@ -54,7 +54,7 @@ def fit(name: str, folder: Path, tiny_model: Path, epochs: int) -> Job:
     return Job(name, folder / name, arguments)
 
 
-def test_a_lost_nodes_job_goes_on_elsewhere(cluster: Any, tiny_model: Path, tmp_path: Path) -> None:
+def test_the_job_of_a_lost_node_is_resumed_on_another(cluster: Any, tiny_model: Path, tmp_path: Path) -> None:
     import ray
 
     jobs = [fit("long", tmp_path, tiny_model, 200), fit("short", tmp_path, tiny_model, 2)]
@@ -115,7 +115,7 @@ def test_there_must_be_room_for_a_job(cluster: Any) -> None:
         RayCluster(gpus_per_job=1)
 
 
-def test_no_cluster_there(tmp_path: Path) -> None:
+def test_a_missing_cluster_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=re.escape("there is no Ray cluster at '127.0.0.1:1'")):
         RayCluster(address="127.0.0.1:1")
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"

@@ -182,7 +182,7 @@ def test_the_pruner_gives_up_what_looks_bad(tmp_path: Path) -> None:
     assert search.all()[3].intermediate_values == {1: 0.1}
 
 
-def test_another_search_needs_another_name(tmp_path: Path) -> None:
+def test_another_space_under_the_same_name_is_refused(tmp_path: Path) -> None:
     search_in(tmp_path / "cola")
     search_in(tmp_path / "cola", trials=9)  # more of the same is fine
     for changed, what in (

@@ -11,7 +11,7 @@ from glue_lit.errors import UsageError
 KNOWN = ("model", "model.learning_rate", "data.batch_size", "trainer.max_epochs", "model.schedule")
 
 
-def test_every_kind() -> None:
+def test_every_kind_of_distribution_is_parsed() -> None:
     text = """
       model.learning_rate: {type: float, low: 1e-5, high: 1e-4, log: true}
       trainer.max_epochs: {type: int, low: 1, high: 5}
@@ -43,7 +43,7 @@ def test_every_kind() -> None:
         ({"data.batch_size": {"type": "categorical", "choices": 8}}, "choices is 8, allowed: a list"),
     ],
 )
-def test_what_is_wrong_is_said(space: dict[str, Any], message: str) -> None:
+def test_bad_input_is_one_message(space: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         parse_space(space, KNOWN)
 

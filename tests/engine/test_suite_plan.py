@@ -16,7 +16,7 @@ def planned(folder: Path, **settings: Any) -> Any:
     return plan_suite(folder, **values | settings)
 
 
-def test_the_longest_first(tmp_path: Path) -> None:
+def test_the_longest_trainings_come_first(tmp_path: Path) -> None:
     assert [p.task for p in planned(tmp_path, seeds=[1])] == ["mnli", "qqp", "cola", "rte"]
     assert [p.task for p in planned(tmp_path, seeds=[1], init_from={"qqp": "rte"})] == ["mnli", "rte", "qqp", "cola"]
     assert [(p.task, p.seed) for p in planned(tmp_path, tasks=["rte", "cola"])] == [
@@ -53,7 +53,7 @@ def test_models_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
         planned(tmp_path, models=["a/b", "./a/b"])
 
 
-def test_a_start_may_lie_there_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_may_be_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "config.json").write_text("{}")
@@ -113,7 +113,7 @@ def test_recipes_come_before_the_settings_of_all(tmp_path: Path) -> None:
         ({"init_from": {"rte": "gone.yaml"}}, "suite.init_from: gone.yaml cannot be read (No such file or directory)."),
     ],
 )
-def test_what_is_wrong_is_said(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_bad_input_is_one_message(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         planned(tmp_path, **settings)
 
@@ -126,7 +126,7 @@ def test_what_is_wrong_is_said(settings: dict[str, Any], message: str, tmp_path:
         ("cola.yaml", "data: {task: mine}", "cola.yaml is called like another of the suite"),
     ],
 )
-def test_a_file_that_cannot_be_a_start(name: str, text: str, message: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_a_start_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=re.escape(message)):
         planned(tmp_path, init_from={"rte": str(tmp_path / name)})

@@ -275,7 +275,7 @@ def test_scores_of_a_diverged_model_have_no_correlation(metric: Any, reference: 
     assert math.isnan(fed(metric, preds32, gold32, [2]))
 
 
-def test_half_precision_scores_are_taken() -> None:
+def test_half_precision_scores_are_accepted() -> None:
     metrics = TaskMetrics(get_task("stsb"))
     preds, gold = torch.tensor([0.5, 1.5, 4.0], dtype=torch.bfloat16), torch.tensor([0.0, 2.0, 5.0])
     metrics.update(preds, gold, torch.zeros(()))
@@ -436,7 +436,7 @@ def test_two_processes_give_the_values_of_one(tmp_path: Path) -> None:
         assert results[0][key] == pytest.approx(values, abs=1e-6), key
 
 
-def test_ten_thousand_classes_take_no_matrix() -> None:
+def test_ten_thousand_classes_need_no_confusion_matrix() -> None:
     # a confusion matrix of them has 800 MB
     assert sum(value.numel() for value in ClassCounts(10_000)._defaults.values()) == 30_000
     draw = np.random.default_rng(0)

@@ -30,12 +30,12 @@ def test_classes_in_the_order_of_the_rows(tmp_path: Path) -> None:
     assert (len(found), found.unlabelled, found.gold.dtype) == (2, 1, np.int64)
 
 
-def test_labels_alone_will_do(tmp_path: Path) -> None:
+def test_labels_without_probabilities_are_enough(tmp_path: Path) -> None:
     found = read_predicted(write(tmp_path, {"idx": 0, "label": "positive", "gold": "positive"}), SST2)
     assert found.probabilities is None
 
 
-def test_scores(tmp_path: Path) -> None:
+def test_predicted_scores_are_read(tmp_path: Path) -> None:
     found = read_predicted(write(tmp_path, {"idx": 0, "score": 3, "gold": 2.5}), STSB)
     assert (found.gold.tolist(), found.values.tolist(), found.values.dtype) == ([2.5], [3.0], np.float64)
 
@@ -67,13 +67,13 @@ def test_scores(tmp_path: Path) -> None:
         ([GOOD, {"idx": 1, "label": "positive", "gold": "positive"}], "some rows have probabilities and others"),
     ],
 )
-def test_what_is_wrong_is_said(lines: list[Any], message: str, tmp_path: Path) -> None:
+def test_bad_input_is_one_message(lines: list[Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         read_predicted(write(tmp_path, *lines), SST2)
     assert message in str(error.value)
 
 
-def test_a_score_that_is_none_is_said(tmp_path: Path) -> None:
+def test_a_score_that_is_no_number_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 1: score is None, not a number"):
         read_predicted(write(tmp_path, {"idx": 0, "gold": 2.5}), STSB)
 

@@ -6,7 +6,7 @@ import pytest
 from glue_lit.outputs.calibrated import rewrite
 
 
-def test_labels_with_separators_of_lines_are_no_ends_of_lines(tmp_path: Path) -> None:
+def test_line_separators_in_labels_do_not_end_a_line(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     lines = [{"idx": n, "label": "a\u2028b\x85", "probabilities": {"a\u2028b\x85": 0.8, "c": 0.2}} for n in range(2)]
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")

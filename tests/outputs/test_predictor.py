@@ -18,11 +18,11 @@ from glue_lit.training.classifier import SequenceClassifier
     [(1, 900, 1), (2, 900, 2), (3, 900, 3), (5, 900, 6), (7, 900, 8), (9, 900, 12), (13, 900, 16), (700, 900, 768),
      (800, 900, 900), (900, 900, 900), (5, 0, 5)],
 )  # fmt: skip
-def test_sizes_of_batches(rows: int, most: int, size: int) -> None:
+def test_batch_sizes_come_from_a_small_set(rows: int, most: int, size: int) -> None:
     assert _usual_size(rows, most) == size
 
 
-def test_chunks_of_all_sizes_meet_few_shapes_and_the_same_answers(
+def test_chunks_of_all_sizes_use_few_shapes_and_give_the_same_logits(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # for each shape oneDNN keeps code for ever: ten million rows took gigabytes
@@ -47,7 +47,7 @@ def test_chunks_of_all_sizes_meet_few_shapes_and_the_same_answers(
     assert len(shapes) < 10
 
 
-def test_a_checkpoint_that_trusts_itself_is_not_trusted(
+def test_a_checkpoint_cannot_allow_its_own_code(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether code may be run is the user's word: a stranger's file would say yes."""

@@ -52,7 +52,7 @@ def test_the_format_is_the_servers() -> None:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_labels_go_by_name(name: str, tmp_path: Path) -> None:
+def test_labels_are_matched_by_name(name: str, tmp_path: Path) -> None:
     entry, written = ENTRIES[name], WRITTEN[name]
     generator = random.Random(0)
     gold = [generator.choice(list(written)) for _ in range(entry.rows)]
@@ -106,13 +106,13 @@ def test_predictions_that_are_not_of_the_test_rows(lines: list[object], message:
     "line", [b"no json", b"\xff", b"[" * 100_000, b'{"idx": 0, "score": NaN}', b'{"idx": 0, "score": "3"}', b'{"idx": 0}',
              b'{"idx": 0, "score": true}']
 )  # fmt: skip
-def test_scores_that_are_none(line: bytes, tmp_path: Path) -> None:
+def test_scores_that_are_no_numbers_are_refused(line: bytes, tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_bytes(line + b"\n" + b'{"idx": 1, "score": 1.0}\n' * 1378)
     with pytest.raises(DataError, match=r"test\.jsonl, line 1: "):
         entry_text(ENTRIES["STS-B.tsv"], path)
 
 
-def test_predictions_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_predictions_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         entry_text(ENTRIES["STS-B.tsv"], tmp_path / "test.jsonl")

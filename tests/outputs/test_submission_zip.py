@@ -74,7 +74,7 @@ WRONG: list[tuple[str, dict[str, str | bytes], list[str]]] = [
 
 
 @pytest.mark.parametrize(("files", "problems"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
-def test_what_is_wrong_is_said_line_by_line(files: dict[str, str | bytes], problems: list[str]) -> None:
+def test_what_is_wrong_is_reported_line_by_line(files: dict[str, str | bytes], problems: list[str]) -> None:
     assert problems_of(zipped(files)) == problems
 
 
@@ -90,7 +90,7 @@ def test_only_the_first_problems_of_a_file_are_told() -> None:
     assert sum(findings.count for findings in check_zip(zipped(TEXTS | numbers))) == 1725 + 21 + 1
 
 
-def test_what_is_predicted_is_summed_up() -> None:
+def test_the_predicted_labels_are_counted() -> None:
     scores = "index\tprediction\n" + "".join(f"{n}\t{5 if n else 1}\n" for n in range(1379))
     wnli = "index\tprediction\n" + "".join(f"{n}\t{n % 2}\n" for n in range(146))
     found = {f.name: f.predicted for f in check_zip(zipped(TEXTS | {"STS-B.tsv": scores, "WNLI.tsv": wnli}))}
@@ -103,7 +103,7 @@ def test_line_ends_of_windows_are_fine() -> None:
     assert problems_of(zipped({k: v.replace("\n", "\r\n") for k, v in TEXTS.items()})) == []
 
 
-def test_a_doubled_file() -> None:
+def test_a_file_that_occurs_twice_is_reported() -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, text in TEXTS.items():
@@ -114,7 +114,7 @@ def test_a_doubled_file() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK no zip", b"PK\x05\x06" + b"\xff" * 18])
-def test_no_zip(content: bytes, tmp_path: Path) -> None:
+def test_another_file_in_place_of_a_zip_is_reported(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.zip: no zip file, or a damaged one"):
         check_zip(tmp_path / "a.zip")
@@ -164,7 +164,7 @@ def test_a_file_that_would_fill_the_memory_whatever_size_it_names() -> None:
     assert most < 16 << 20  # of the 64 MB that it unpacks to
 
 
-def test_whatever_a_zip_holds_is_a_message() -> None:
+def test_random_zips_end_with_a_message() -> None:
     """Bytes of a zip changed at random: problems are listed, or it is said to be none."""
     good = io.BytesIO()
     with zipfile.ZipFile(good, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -180,7 +180,7 @@ def test_whatever_a_zip_holds_is_a_message() -> None:
             assert all(isinstance(line, str) for line in problems_of(io.BytesIO(bytes(content[:cut]))))
 
 
-def test_written_whole_and_always_the_same(tmp_path: Path) -> None:
+def test_a_zip_is_written_whole_and_reproducibly(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "submission.zip"
     write_zip(path, ALL)
     first = path.read_bytes()
@@ -211,7 +211,7 @@ def test_a_full_disk_leaves_the_zip_that_was_there(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", ["pipe.zip", "/dev/zero"])
-def test_what_is_no_file_is_not_read(name: str, tmp_path: Path) -> None:
+def test_pipes_and_folders_are_not_read(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.zip")
     with pytest.raises(DataError, match=r"cannot be read \(not a file\)"):
         check_zip(tmp_path / name)

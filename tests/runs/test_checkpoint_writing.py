@@ -28,14 +28,14 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_is_written_whole_over_the_old_one(file: Path) -> None:
+def test_a_new_checkpoint_replaces_the_old_one_whole(file: Path) -> None:
     AtomicCheckpointIO().save_checkpoint(content(epoch=7), file)
     assert read_checkpoint(file)["epoch"] == 7
     assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
 
 
-def test_it_is_written_beside_its_place(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_is_written_beside_its_target_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A rename is whole only within one file system, and fails between two.
     replace, sources = os.replace, []
     monkeypatch.setattr(os, "replace", lambda source, to: (sources.append(Path(source)), replace(source, to)))
@@ -43,7 +43,7 @@ def test_it_is_written_beside_its_place(file: Path, monkeypatch: pytest.MonkeyPa
     assert [source.parent for source in sources] == [file.parent]
 
 
-def test_a_folder_is_made_for_it(tmp_path: Path) -> None:
+def test_the_folder_of_a_checkpoint_is_made(tmp_path: Path) -> None:
     AtomicCheckpointIO().save_checkpoint(content(epoch=0, global_step=8), str(tmp_path / "new/folder/last.ckpt"))
     assert read_checkpoint(tmp_path / "new/folder/last.ckpt")
 
@@ -80,7 +80,7 @@ def test_a_failure_half_way_leaves_the_old_one(file: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("room", [10, 5_000, 8_000])
-def test_a_system_that_takes_no_more_bytes(file: Path, room: int) -> None:
+def test_a_file_size_limit_leaves_the_old_checkpoint(file: Path, room: int) -> None:
     before = file.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     message = ""
@@ -96,14 +96,16 @@ def test_a_system_that_takes_no_more_bytes(file: Path, room: int) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
 
 
-def test_a_failure_at_the_first_one_promises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_at_the_first_checkpoint_mentions_no_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch, "save", no_room)
     with pytest.raises(RunError, match=r"last\.ckpt \(No space left on device\)\.$"):
         AtomicCheckpointIO().save_checkpoint(content(), tmp_path / "last.ckpt")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
+def test_a_target_below_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(
         RunError, match=r"Cannot write the checkpoint .*file/last\.ckpt \((Not a directory|File exists)"
@@ -119,7 +121,7 @@ def test_an_error_of_another_kind_leaves_the_old_one_too(file: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
 
 
-def test_what_an_end_half_way_leaves_is_found(tmp_path: Path) -> None:
+def test_half_written_checkpoints_are_found(tmp_path: Path) -> None:
     for name in ("last.ckpt", ".last.ckpt.x1.part", ".best.ckpt.y2.part", ".config.yaml.z3", "epoch=1.ckpt"):
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in unfinished_checkpoints(tmp_path)] == [".best.ckpt.y2.part", ".last.ckpt.x1.part"]

@@ -52,13 +52,13 @@ class Touch:
 # ---------------------------------------------------------------- reading
 
 
-def test_a_good_one_is_read_whole(file: Path) -> None:
+def test_a_valid_checkpoint_is_read(file: Path) -> None:
     saved = read_checkpoint(file)
     assert torch.equal(saved["state_dict"]["weight"], torch.arange(2048.0))
     assert saved["hyper_parameters"]["task"] == "cola"
 
 
-def test_one_of_before_the_format_had_a_number(file: Path) -> None:
+def test_a_checkpoint_without_a_format_number_is_read(file: Path) -> None:
     saved = content()
     del saved["glue_lit"]
     torch.save(saved, file)
@@ -79,13 +79,13 @@ def test_one_of_before_the_format_had_a_number(file: Path) -> None:
     ],
     ids=["empty", "page", "page-after-blanks", "xml", "lfs", "text", "zeros", "zeros-after-the-first-bytes"],
 )
-def test_what_is_no_checkpoint_is_named(file: Path, start: bytes, message: str) -> None:
+def test_a_file_that_is_no_checkpoint_is_named(file: Path, start: bytes, message: str) -> None:
     file.write_bytes(start)
     with pytest.raises(RunError, match=re.escape(f"{file} {message}")):
         read_checkpoint(file)
 
 
-def test_one_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no\.ckpt cannot be read \(No such file or directory\)\."):
         read_checkpoint(tmp_path / "no.ckpt")
     with pytest.raises(RunError, match=r"cannot be read \(Is a directory\)\."):
@@ -93,14 +93,14 @@ def test_one_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0.001, 0.1, 0.5, 0.9, 0.99, 0.9999])
-def test_one_that_is_cut_short(file: Path, kept: float) -> None:
+def test_a_truncated_checkpoint_is_refused(file: Path, kept: float) -> None:
     size = int(file.stat().st_size * kept)
     os.truncate(file, size)
     with pytest.raises(RunError, match=f"is cut short: a checkpoint of which only the first {size:,} bytes are there"):
         read_checkpoint(file)
 
 
-def test_one_that_says_it_goes_on_in_another_file(file: Path) -> None:
+def test_a_checkpoint_that_refers_to_another_file_is_refused(file: Path) -> None:
     content = bytearray(file.read_bytes())
     end = content.rindex(b"PK\x05\x06")
     # What stands before the end of a large zip: where its directory is, on which of how many disks.
@@ -110,7 +110,7 @@ def test_one_that_says_it_goes_on_in_another_file(file: Path) -> None:
         read_checkpoint(file)
 
 
-def test_one_with_damage_in_the_middle(file: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(file: Path) -> None:
     whole = file.read_bytes()
     start = whole.index(b"hyper_parameters")  # within the part that says what tensors there are
     file.write_bytes(whole[:start] + b"\xff" * 32 + whole[start + 32 :])
@@ -119,7 +119,7 @@ def test_one_with_damage_in_the_middle(file: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["zip", "pickle"])
-def test_code_in_one_is_not_run(file: Path, tmp_path: Path, kind: str) -> None:
+def test_code_in_a_checkpoint_is_not_run(file: Path, tmp_path: Path, kind: str) -> None:
     trace = tmp_path / "ran"
     evil = content(callbacks=Touch(trace))
     if kind == "zip":
@@ -153,13 +153,13 @@ def test_safetensors_are_weights_alone(tmp_path: Path) -> None:
     ],
     ids=["state-dict", "lightning", "lightning-without-hyper-parameters", "other-dict", "list", "tensor"],
 )
-def test_one_of_another_program(file: Path, saved: object, whose: str) -> None:
+def test_a_checkpoint_of_another_program_is_refused(file: Path, saved: object, whose: str) -> None:
     torch.save(saved, file)
     with pytest.raises(RunError, match=re.escape(f"{file} is not a checkpoint of glue-lit: {whose}")):
         read_checkpoint(file)
 
 
-def test_one_of_a_newer_version(file: Path) -> None:
+def test_a_checkpoint_of_a_newer_version_is_refused(file: Path) -> None:
     torch.save(content(glue_lit={"format": CHECKPOINT_FORMAT + 1, "version": "9.1"}), file)
     with pytest.raises(RunError, match=r"was written by glue-lit 9\.1; this is .*, which cannot read it\. `pip"):
         read_checkpoint(file)
@@ -176,14 +176,14 @@ def trained_for(task: str) -> dict[str, Any]:
     ("trained", "used"),
     [("cola", "cola"), ("stsb", "stsb"), ("mnli", "ax"), ("ax", "mnli"), ("mnli", "mnli-mm"), ("mnli-mm", "ax")],
 )
-def test_a_task_that_fits(trained: str, used: str) -> None:
+def test_a_checkpoint_of_the_same_task_is_accepted(trained: str, used: str) -> None:
     check_task(Path("x.ckpt"), trained_for(trained), get_task(used))
 
 
 @pytest.mark.parametrize(
     ("trained", "used"), [("cola", "rte"), ("qnli", "rte"), ("rte", "wnli"), ("mrpc", "stsb"), ("mnli", "rte")]
 )
-def test_a_task_that_does_not_fit(trained: str, used: str) -> None:
+def test_a_checkpoint_of_another_task_is_refused(trained: str, used: str) -> None:
     labels = ", ".join(get_task(used).labels) or "a score"
     expected = (
         f"x.ckpt was trained for task {trained} ({', '.join(get_task(trained).labels)}), not for {used} ({labels}). "
@@ -225,7 +225,7 @@ def test_a_damaged_pickle_is_not_taken_for_one_with_code(file: Path) -> None:
 @pytest.mark.parametrize(
     "odd", [{"hyper_parameters": None}, {"hyper_parameters": 3}, {"glue_lit": None}, {"glue_lit": {"format": "2"}}]
 )
-def test_parts_that_are_not_what_they_should_be(file: Path, odd: dict[str, Any]) -> None:
+def test_parts_of_the_wrong_type_are_refused(file: Path, odd: dict[str, Any]) -> None:
     torch.save(content(**odd), file)
     with pytest.raises(RunError, match="is not a checkpoint of glue-lit"):
         read_checkpoint(file)
@@ -245,7 +245,7 @@ def test_parts_that_are_not_what_they_should_be(file: Path, odd: dict[str, Any])
         {"hyper_parameters": {"architecture": "[" * 50_000}}, {"hyper_parameters": {"architecture": '{"id2label": 1}'}},
     ],
 )  # fmt: skip
-def test_a_part_of_another_kind(odd: dict[str, Any], file: Path) -> None:
+def test_a_tensor_of_the_wrong_type_is_refused(odd: dict[str, Any], file: Path) -> None:
     torch.save(content(**odd), file)
     with pytest.raises(RunError, match=r"some.ckpt is not a checkpoint of glue-lit: "):
         read_checkpoint(file)

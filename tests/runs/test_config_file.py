@@ -53,7 +53,7 @@ def test_a_good_file_passes(write: Write) -> None:
 
 
 @pytest.mark.parametrize("text", ["\ufeffdata:\n  task: cola\n", "data:\r\n  task: cola\r\n", "---\ndata: {}\n...\n"])
-def test_what_editors_do_to_a_file_is_fine(write: Write, text: str) -> None:
+def test_byte_order_marks_and_line_ends_of_editors_are_accepted(write: Write, text: str) -> None:
     check_config(write(text))
 
 
@@ -69,7 +69,7 @@ def test_a_missing_file_names_the_nearest(write: Write) -> None:
     fails("nowhere/cola.yaml", "--config: there is no file 'nowhere/cola.yaml'.")
 
 
-def test_what_is_no_file() -> None:
+def test_a_folder_or_pipe_in_place_of_a_file_is_refused() -> None:
     with pytest.raises(UsageError, match=r"--config /dev/zero: a pipe or a device, and no file"):
         check_config("/dev/zero")
 
@@ -98,7 +98,7 @@ def test_a_file_without_sections(write: Write, text: str) -> None:
         ("data: *none\n", 1),
     ],
 )
-def test_no_yaml_names_the_line(write: Write, text: str, line: int) -> None:
+def test_invalid_yaml_names_the_line(write: Write, text: str, line: int) -> None:
     fails(write(text), f"--config configs/cola.yaml, line {line}: not YAML (")
 
 
@@ -147,7 +147,7 @@ def test_a_mapping_that_holds_itself(write: Write) -> None:
         ("data:\n  ? [a]\n  : b\n", "line 2: not YAML (found unhashable key"),
     ],
 )
-def test_what_no_value_can_be_made_of(write: Write, text: str, message: str) -> None:
+def test_values_that_yaml_cannot_build_are_refused(write: Write, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         check_config(write(text))
 
@@ -166,14 +166,14 @@ def test_a_list_that_holds_itself(write: Write, text: str) -> None:
         check_config(write(text))
 
 
-def test_nested_as_deep_as_may_be(write: Write) -> None:
+def test_the_deepest_allowed_nesting_is_read(write: Write) -> None:
     check_config(write("a: " + "[" * 99 + "]" * 99 + "\n"))
     with pytest.raises(UsageError, match="nested too deeply"):
         check_config(write("a: " + "[" * 100 + "]" * 100 + "\n"))
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "a: " + "[" * 5000 + "]" * 5000, "a: " + "{a: " * 5000])
-def test_nested_without_end(write: Write, text: str) -> None:
+def test_deeper_nesting_is_refused(write: Write, text: str) -> None:
     with pytest.raises(UsageError, match="nested too deeply"):
         check_config(write(text))
 
@@ -198,7 +198,7 @@ def test_a_key_with_its_line(write: Write, key: str, found: tuple[int, str | Non
     assert find_key(write(GOOD), key) == found
 
 
-def test_no_key_in_a_file_that_is_none(write: Write) -> None:
+def test_an_unreadable_file_has_no_keys(write: Write) -> None:
     assert find_key("configs/none.yaml", "data.task") is None
     assert find_key(write("data: ["), "data.task") is None
     assert find_key(write("- data\n"), "data.task") is None

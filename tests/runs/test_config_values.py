@@ -81,7 +81,7 @@ MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 @given(st.lists(MEANINGFUL, min_size=1, max_size=4))
 @example(["\x85", "a\u2028b", "\ufeff", "\x7f", "a\n\nb"])
 @example(["2E65", "1e5", "0o7", "=", "<<", "1_0", "12:30:45", "0x1F", "~"])
-def test_what_is_written_is_read_by_every_reader(labels: list[str]) -> None:
+def test_every_reader_reads_what_is_written(labels: list[str]) -> None:
     settings = {"data": {"task": labels[0], "custom": {"labels": labels, "positive": labels[-1], "kind": None}}}
     for text in (dump_config(settings), to_flag(settings), json.dumps(settings, ensure_ascii=True)):
         if text.startswith("{") and not all(ord(c) < 0x10000 for label in labels for c in label):
@@ -108,7 +108,7 @@ def test_plain_where_there_is_no_other_meaning(text: str) -> None:
 
 @pytest.mark.parametrize("bare", ["no", "yes", "1", "01", "1e5", "2E65", "0x1F", "1_000", "12:30:45", "2024-01-01", "=", "<<", ".inf", "on",
                                   "null", "~", "-1", "0o7", "2024-99-99", "+1", "1.0"])  # fmt: skip
-def test_a_bare_label_is_what_it_looks_like(bare: str) -> None:
+def test_a_bare_label_is_read_as_its_text(bare: str) -> None:
     text = f"data:\n  task: {bare}\n  custom:\n    labels: [{bare}, x]\n    label_names:\n    - {bare}\n    - x\n    positive: {bare}\n"
     for read in READERS.values():
         if read in (yaml.safe_load, READERS["jsonargparse"]):
@@ -118,7 +118,7 @@ def test_a_bare_label_is_what_it_looks_like(bare: str) -> None:
         assert custom["positive"] == (None if bare in ("null", "~") else bare)
 
 
-def test_what_holds_no_text_is_read_as_ever() -> None:
+def test_other_values_are_read_as_before() -> None:
     text = "model: {learning_rate: 1e-5, freeze: null}\ndata: {batch_size: 8, custom: {class_weights: [1, 2.5], decimal_comma: yes}}\n"
     assert load_settings(text) == get_loader("yaml")(text)
     assert read_config(text) == yaml.safe_load(text)
@@ -134,7 +134,7 @@ def _read(read: Callable[[str], Any], text: str) -> Any:
         return type(error)
 
 
-def test_sections_by_themselves_and_merged() -> None:
+def test_sections_are_read_alone_and_merged() -> None:
     assert load_settings("{labels: [no, yes], kind: classification}")["labels"] == ["no", "yes"]
     assert load_settings("{task: 2024, custom: {label: 1}, batch_size: 4}") == {
         "task": "2024",
@@ -151,7 +151,7 @@ def test_sections_by_themselves_and_merged() -> None:
     assert tag_texts(yaml.compose("[1, 2]")) == tag_texts(None) == []
 
 
-def test_a_tag_is_no_text() -> None:
+def test_tags_are_not_texts() -> None:
     with pytest.raises(yaml.constructor.ConstructorError):
         read_config("data: {task: !!python/name:os.system x}")
 
@@ -159,7 +159,7 @@ def test_a_tag_is_no_text() -> None:
 # ---------------------------------------------------------------- the command line
 
 
-def test_only_labels_and_columns_are_texts_of_our_own(parser: Parser) -> None:
+def test_only_labels_and_columns_are_always_texts(parser: Parser) -> None:
     """Others become hyper-parameters, and a checkpoint holds plain values only."""
     found = parser.parse_args(["fit", "--data={task: 2024, source: x.csv, custom: {text: 1}}"])
     assert (type(found.data.task), found.data.task) == (str, "2024")
@@ -182,7 +182,7 @@ def parser() -> Parser:
 @given(st.lists(MEANINGFUL, min_size=2, max_size=3))
 @example(["null", "~"])
 @example(["#a", "&a"])
-def test_through_the_parser(parser: Parser, tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
+def test_the_parser_keeps_texts(parser: Parser, tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
     custom = {"text": labels[0], "label": labels[1], "labels": labels, "label_names": labels, "positive": labels[-1]}
     file = tmp_path_factory.getbasetemp() / "labels.yaml"
     file.write_text(dump_config({"data": {"custom": custom}}), encoding="utf-8")
@@ -197,7 +197,7 @@ def test_through_the_parser(parser: Parser, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize(
     "value", ["yes", "1", "2E65", "#a", "&a", "a: b", "{a}", "~a", "[a", "2024-01-01", "=", "a b", "True"]
 )
-def test_one_text_on_the_command_line(parser: Parser, value: str) -> None:
+def test_a_text_on_the_command_line(parser: Parser, value: str) -> None:
     for arguments in ([f"--data.custom.{key}={value}" for key in ("text", "positive")],
                       ["--data.custom.text", value, "--data.custom.positive", value]):  # fmt: skip
         found = parser.parse_args(["fit", *arguments]).data.custom
@@ -231,7 +231,7 @@ def test_the_environment_comes_before_flags(parser: Parser, monkeypatch: pytest.
     assert parser.parse_args(["fit", "--data.custom.labels=[a, b]"]).data.custom.labels == ["a", "b"]
 
 
-def test_a_text_is_a_str() -> None:
+def test_texts_are_strings() -> None:
     assert Text("1") == "1"
     assert dump_config([Text("no"), Text("a")]) == "- 'no'\n- a\n"
 
@@ -268,11 +268,11 @@ class Spelled(StrEnum):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_default_that_is_no_plain_value_is_written_as_a_file_would_say_it(value: Any, read: Any) -> None:
+def test_a_default_of_a_class_is_written_as_yaml(value: Any, read: Any) -> None:
     for reader in READERS.values():
         assert reader(dump_config({"a": {"b": value}})) == {"a": {"b": read}}
 
 
-def test_what_nothing_can_say_is_not_written() -> None:
+def test_values_without_a_yaml_form_are_not_written() -> None:
     with pytest.raises(yaml.YAMLError, match="cannot represent an object"):
         dump_config({"a": object()})

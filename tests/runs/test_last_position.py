@@ -39,7 +39,7 @@ def test_a_moved_run_keeps_its_position(tmp_path: Path) -> None:
     assert read_last_position(tmp_path / "new" / "last.ckpt") == (2, 16)
 
 
-def test_a_json_of_another_checkpoint_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_position_of_another_checkpoint_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     last = save(tmp_path, 0, 8)
     shutil.copyfile(save(tmp_path, 3, 32, "best.ckpt"), last)
     assert read_last_position(last) == (4, 32)
@@ -49,14 +49,14 @@ def test_a_json_of_another_checkpoint_does_not_count(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("saved", ["", "[]", "{}", "[" * 99_999])
-def test_a_damaged_json_does_not_count(saved: str, tmp_path: Path) -> None:
+def test_a_damaged_position_is_ignored(saved: str, tmp_path: Path) -> None:
     last = save(tmp_path, 0, 8)
     (tmp_path / "last.json").write_text(saved)
     assert read_last_position(last) == (1, 8)
 
 
 @pytest.mark.parametrize("damage", [{"epoch": "5"}, {"epoch": 5, "step": True}, {"step": None}])
-def test_numbers_that_are_none_do_not_count(damage: dict[str, Any], tmp_path: Path) -> None:
+def test_a_position_without_numbers_is_ignored(damage: dict[str, Any], tmp_path: Path) -> None:
     last = save(tmp_path, 0, 8)
     position = json.loads((tmp_path / "last.json").read_text())
     (tmp_path / "last.json").write_text(json.dumps(position | damage))

@@ -46,7 +46,7 @@ def test_every_setting_is_in_the_recipe_or_left_out_on_purpose(section: str) -> 
     assert keys == named | left_out | {key for key in PART_OF_BATCH if key.startswith(section)}
 
 
-def test_what_changes_nothing_is_left_out() -> None:
+def test_settings_without_effect_are_left_out() -> None:
     defaults: dict[str, Any] = {
         f"{section}.{name}": parameter.default
         for section, klass in CLASSES.items()
@@ -126,12 +126,12 @@ def test_the_model_card_has_all_of_it() -> None:
     assert rows == SHOWN | {"Model": "bert"} | done
 
 
-def test_a_configuration_that_holds_something_else() -> None:
+def test_a_configuration_of_the_wrong_types() -> None:
     odd = {"model": None, "data": ["x"], "trainer": {"callbacks": "Timer", "max_epochs": {}}, "seed_everything": True}
     assert recipe(odd) == {"Callbacks": "Timer", "Seed": "True"}
 
 
-def test_a_scheduled_accumulation_is_said() -> None:
+def test_a_scheduled_accumulation_is_described() -> None:
     kind = "lightning.pytorch.callbacks.GradientAccumulationScheduler"
     trainer = {"callbacks": [{"class_path": kind, "init_args": {"scheduling": {0: 1, "4": 2}}}]}
     assert recipe({"trainer": trainer})["Callbacks"] == "GradientAccumulationScheduler (scheduling {0: 1, 4: 2})"

@@ -56,7 +56,7 @@ def make_run(logs: Path) -> MakeRun:
     return make
 
 
-def test_where_a_run_keeps_its_files() -> None:
+def test_a_run_names_its_files() -> None:
     run = Run(Path("r"))
     assert [run.config, run.metrics, run.checkpoints, run.predictions] == [
         Path("r/config.yaml"),
@@ -77,7 +77,7 @@ def test_runs_are_found_oldest_first(logs: Path, make_run: MakeRun) -> None:
     assert newest_run(logs, "cola").path == made[1]
 
 
-def test_runs_of_the_same_moment_go_by_number(logs: Path, make_run: MakeRun) -> None:
+def test_runs_of_the_same_time_are_ordered_by_number(logs: Path, make_run: MakeRun) -> None:
     for version in (9, 10, 2):
         os.utime(make_run("cola", version) / "config.yaml", (5, 5))
     assert [version_of(run.path) for run in find_runs(logs)] == [2, 9, 10]
@@ -97,12 +97,12 @@ def test_a_folder_without_a_configuration_is_no_run(logs: Path, make_run: MakeRu
     assert [run.path for run in find_runs(logs)] == [real]
 
 
-def test_tasks_whose_names_begin_alike_are_apart(logs: Path, make_run: MakeRun) -> None:
+def test_tasks_with_a_common_prefix_are_kept_apart(logs: Path, make_run: MakeRun) -> None:
     mnli, _ = make_run("mnli", 0), make_run("mnli-mm", 0)
     assert newest_run(logs, "mnli").path == mnli
 
 
-def test_no_run_says_what_there_is(logs: Path, make_run: MakeRun) -> None:
+def test_an_error_lists_the_runs_there_are(logs: Path, make_run: MakeRun) -> None:
     with pytest.raises(RunError, match=re.escape(f"There is no run in {LOGS}. Train one first, e.g. `glue-lit fit ")):
         newest_run(logs)
     make_run("rte", 0)
@@ -173,7 +173,7 @@ def test_checkpoint_by_name(make_run: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("there", "found"), [((), "none"), (("last.ckpt",), "last.ckpt"), (("z.ckpt", "a.ckpt"), "a.ckpt, z.ckpt")]
 )
-def test_a_missing_checkpoint_says_what_there_is(make_run: MakeRun, there: tuple[str, ...], found: str) -> None:
+def test_an_error_lists_the_checkpoints_there_are(make_run: MakeRun, there: tuple[str, ...], found: str) -> None:
     folder = make_run("cola", 0, *there)
     expected = f"Run {folder} has no checkpoint best.ckpt; it has {found}. The first is written at the end of the first"
     with pytest.raises(RunError, match=re.escape(expected)):
@@ -279,7 +279,7 @@ def test_a_file_system_without_locks_locks_nothing(make_run: MakeRun, monkeypatc
     assert open_files == (sorted(os.listdir("/proc/self/fd")) if open_files else [])
 
 
-def test_a_run_in_training_is_not_asked_for(make_run: MakeRun) -> None:
+def test_the_newest_run_is_not_one_in_training(make_run: MakeRun) -> None:
     run = Run(make_run("cola", 0))
     check_unlocked(run)
     handle = lock_run(run)
@@ -290,7 +290,7 @@ def test_a_run_in_training_is_not_asked_for(make_run: MakeRun) -> None:
     assert is_locked(run) is False
 
 
-def test_who_looks_at_the_lock_refuses_nobody(make_run: MakeRun) -> None:
+def test_looking_at_a_lock_blocks_no_fit(make_run: MakeRun) -> None:
     import fcntl
 
     run = Run(make_run("cola", 0))
@@ -344,7 +344,7 @@ def test_a_version_taken_in_the_meantime_is_passed_over(tmp_path: Path, monkeypa
     assert claim_version(tmp_path) == 2
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_run_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     folder = tmp_path / "file/cola"
     expected = f"Cannot make a run directory in {folder} (Not a directory). Choose another place with `--trainer."
@@ -399,7 +399,7 @@ def test_predictions_of_another_task_are_called_after_it(make_run: MakeRun) -> N
     assert run.prefix("ax") == "ax-"
 
 
-def test_what_named_a_run_is_said(make_run: MakeRun) -> None:
+def test_an_error_names_the_flag_that_gave_the_run(make_run: MakeRun) -> None:
     run = make_run("mnli", 0)
     with pytest.raises(RunError, match=r"^--run: there is no directory 'nowhere'"):
         open_run(Path("nowhere"))

@@ -12,11 +12,13 @@ NASTY = "red \x1b[31m\x1b]0;title\x07 \x9b5m \u202egnp.exe [bold]x[/bold]"
 SHOWN = r"red \x1b[31m\x1b]0;title\x07 \x9b5m \u202egnp.exe [bold]x[/bold]"
 
 
-def test_lines_stay_lines() -> None:
+def test_line_breaks_are_kept() -> None:
     assert printable_lines("a\nb\tc\r\u2028é 漢字 👍") == "a\nb\\tc\\r\\u2028é 漢字 👍"
 
 
-def test_whatever_is_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_characters_are_escaped_everywhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     say(NASTY)
     note(NASTY)
@@ -48,7 +50,7 @@ def test_texts_and_errors_from_data(
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "5", "20"])
-def test_a_narrow_terminal_leaves_nothing_out(
+def test_a_narrow_terminal_shows_every_column(
     columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)

@@ -13,7 +13,7 @@ from glue_lit.errors import RunError
 from glue_lit.system.files import write_json, write_text
 
 
-def test_text_is_written_as_it_is(tmp_path: Path) -> None:
+def test_a_text_is_written_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "new/folder/text"
     write_text(file, "naïve\nlines\r\n")
     assert file.read_bytes() == "naïve\nlines\r\n".encode()
@@ -39,7 +39,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(RunError, match=r"Cannot write .*file/metrics\.json \(.+\)\."):
         write_text(tmp_path / "file/metrics.json", "x")
@@ -78,7 +78,7 @@ def test_figures_keep_all_their_digits(tmp_path: Path, value: float) -> None:
     assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["x"] == value
 
 
-def test_a_pipe_is_written_to_and_a_link_goes_on_leading_to_its_file(tmp_path: Path) -> None:
+def test_pipes_are_written_to_and_links_are_kept(tmp_path: Path) -> None:
     pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target"
     os.mkfifo(pipe)
     found: list[str] = []

@@ -99,6 +99,6 @@ def test_freed_memory_is_not_asked_for_again() -> None:
     assert kept < 1_000 < 100_000 < left, (kept, left)
 
 
-def test_the_users_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert not keep_freed_memory()

@@ -22,7 +22,7 @@ def test_a_warning_is_a_line_without_the_place_in_a_librarys_code() -> None:
     assert shown == "glue-lit: warning: No seed found, seed set to 0\n"
 
 
-def test_who_looks_for_a_fault_is_told_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_debug_mode_a_warning_names_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLUE_LIT_DEBUG", "1")
     quiet_lightning()
     assert "/some/seed.py:44" in warnings.formatwarning(UserWarning("No seed found"), UserWarning, "/some/seed.py", 44)

@@ -109,7 +109,7 @@ def test_a_gradient_is_clipped_by_value(tiny_model: Path, precision: str) -> Non
     assert most == pytest.approx([0.001] * 4, rel=ROUNDING.get(precision, 1e-6))
 
 
-def test_a_norm_beyond_float16_is_a_number() -> None:
+def test_a_norm_beyond_float16_is_finite() -> None:
     layer = nn.Linear(100, 100).half()
     layer.weight.grad, layer.bias.grad = torch.full_like(layer.weight, 6e4), torch.zeros_like(layer.bias)
     assert float(gradient_norm(layer.parameters())) == pytest.approx(6e6, rel=1e-2)
@@ -251,7 +251,7 @@ def test_an_export_agrees_with_predictions_in_float32(
         (["--trainer.precision=16-true"], "model.adam_eps: got 1e-08, allowed with trainer.precision 16-true: 1e-05"),
     ],
 )
-def test_what_cannot_be_trained_in_is_refused_before_data_are_read(
+def test_precisions_that_cannot_train_are_refused_before_data_are_read(
     tiny_model: Path, flags: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -273,7 +273,7 @@ def test_float16_with_too_small_an_epsilon_is_refused_from_python(tiny_model: Pa
 
 
 @pytest.mark.parametrize("precision", [*NAMES, None, 64, 32, "bf16"])
-def test_an_evaluation_takes_what_a_gpu_has_trained_in(precision: Any) -> None:
+def test_an_evaluation_accepts_the_precision_of_a_gpu(precision: Any) -> None:
     check_precision(precision, "cpu", is_fit=False)
 
 

@@ -110,7 +110,7 @@ def test_a_full_disk_costs_the_log_alone(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("what", ["folder", "link", "pipe"])
-def test_what_lies_in_its_place_is_left_alone(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_files_named_log_txt_are_kept(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other.txt"
     other.write_text("precious")
     place = tmp_path / "log.txt"

@@ -21,7 +21,7 @@ def glue_lit(folder: Path, *arguments: str, **environment: str) -> "subprocess.C
     )  # fmt: skip
 
 
-def test_letters_of_all_kinds_go_through(tiny_model: Path, tmp_path: Path) -> None:
+def test_letters_of_all_scripts_are_kept(tiny_model: Path, tmp_path: Path) -> None:
     rows = "".join(f"schön 日本 {row},größe{row % 2}\n" for row in range(30))
     (tmp_path / "räume.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
     fit = glue_lit(

@@ -82,18 +82,18 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         (RuntimeError("unable to open shared memory object </torch_1> "), "Say `--data.num_workers 0`"),
     ],
 )  # fmt: skip
-def test_it_says_what_and_what_to_do(error: Exception, message: str) -> None:
+def test_a_message_names_the_refusal_and_the_remedy(error: Exception, message: str) -> None:
     assert message in (explain_system_error(error) or "")
 
 
-def test_the_first_error_counts_not_that_of_cleaning_up() -> None:
+def test_the_first_error_counts_not_that_of_the_cleanup() -> None:
     later = RuntimeError("Please call `iter(combined_loader)` first.")
     later.__context__ = OSError(errno.ENOSPC, "x")
     assert "No space left" in (explain_system_error(later) or "")
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError("disk full"), FileNotFoundError(errno.ENOENT, "x", "y")])
-def test_anything_else_is_none(error: Exception) -> None:
+def test_other_errors_are_not_system_errors(error: Exception) -> None:
     assert explain_system_error(error) is None
 
 
@@ -119,7 +119,7 @@ def test_a_run_that_goes_on_keeps_its_configuration(tiny_model: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("module", ["glue_lit", "glue_lit.cli.print_configurations"])  # whose children they are, too
-def test_too_little_memory_is_said(module: str, tiny_model: Path, tmp_path: Path) -> None:
+def test_too_little_memory_is_reported(module: str, tiny_model: Path, tmp_path: Path) -> None:
     command = [module if argument == "glue_lit" else argument for argument in fit(tiny_model)]
     result = said(command, tmp_path, (resource.RLIMIT_AS, 600_000_000))
     assert result.returncode == 1
@@ -155,7 +155,7 @@ def test_memory_that_is_out_while_settings_are_parsed() -> None:
         Parser().error("", MemoryError())
 
 
-def test_no_shared_memory_is_said(tiny_model: Path, tmp_path: Path) -> None:
+def test_no_shared_memory_is_reported(tiny_model: Path, tmp_path: Path) -> None:
     full = "mount -t tmpfs -o size=4k tmpfs /dev/shm"
     if shutil.which("unshare") is None or subprocess.run(
         ["unshare", "-m", "sh", "-c", full], capture_output=True, check=False
@@ -186,7 +186,7 @@ def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(
 
 
 @pytest.mark.slow
-def test_nothing_half_is_left_by_any_command(tiny_model: Path, small_disk: Callable[[str], Path]) -> None:
+def test_no_command_leaves_a_partial_file(tiny_model: Path, small_disk: Callable[[str], Path]) -> None:
     disk = small_disk("size=20m")
     assert said(fit(tiny_model), disk).returncode == 0
     (disk / "pairs.txt").write_text("".join(f"a {n}\tb\n" for n in range(3000)))
@@ -226,7 +226,7 @@ def test_a_read_only_disk_is_named_by_every_command(tiny_model: Path, small_disk
 
 
 @pytest.mark.parametrize("home", [None, "/proc/nowhere"])
-def test_no_home_directory(home: str | None, tiny_model: Path, tmp_path: Path) -> None:
+def test_commands_work_without_a_home_directory(home: str | None, tiny_model: Path, tmp_path: Path) -> None:
     program = f"""
 import os, pwd, sys
 for name in list(os.environ):

@@ -14,7 +14,7 @@ def test_without_columns_a_task_is_glues(name: str) -> None:
     assert task_of(name, NO_TASK) is TASKS[name]
 
 
-def test_a_task_of_ones_own() -> None:
+def test_an_own_task() -> None:
     task = task_of("reviews", custom_of(REVIEWS.settings() | {"label_names": ["bad", "good"], "class_weights": [1, 2]}))
     assert (task.name, task.text_columns, task.labels, task.file_labels) == (
         "reviews", ("review",), ("bad", "good"), ("0", "1")
@@ -24,7 +24,7 @@ def test_a_task_of_ones_own() -> None:
     assert (task.validation_splits, task.test_splits) == (("validation",), ("test",))
 
 
-def test_a_regression_task_of_ones_own() -> None:
+def test_an_own_regression_task() -> None:
     task = task_of("stars", CustomTask(text=["a", "b"], kind="regression", metrics=["spearmanr", "pearson"]))
     assert task.is_regression
     assert task.num_labels == 1
@@ -37,17 +37,17 @@ def test_an_unknown_name_without_columns() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "x" * 101, "ä"])
-def test_a_name_must_do_for_a_folder(name: str) -> None:
+def test_a_name_must_be_valid_as_a_folder(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be a task's name"):
         task_of(name, REVIEWS)
 
 
-def test_glues_names_are_taken() -> None:
+def test_names_of_glue_tasks_are_refused() -> None:
     with pytest.raises(UsageError, match="'cola' is a task of GLUE"):
         task_of("cola", REVIEWS)
 
 
-def test_what_the_data_have_not_told_yet() -> None:
+def test_an_incomplete_task_is_completed_from_the_data() -> None:
     with pytest.raises(UsageError, match="not known yet"):
         task_of("reviews", CustomTask(text="review"))
 
@@ -65,7 +65,7 @@ def test_a_value_of_another_type_than_its_key_has(values: dict[str, Any]) -> Non
         custom_of(values)
 
 
-def test_what_is_no_description_at_all() -> None:
+def test_values_that_describe_no_task_are_refused() -> None:
     with pytest.raises(UsageError, match=r"data.custom: got \[1\], allowed: keys"):
         custom_of([1])  # type: ignore[arg-type]
 

@@ -83,7 +83,7 @@ def test_every_glue_task_is_there() -> None:
 
 
 @pytest.mark.parametrize(("name", "labels"), HUB_LABELS.items())
-def test_labels_stand_in_the_order_of_the_hub(name: str, labels: tuple[str, ...]) -> None:
+def test_labels_have_the_order_of_the_hub(name: str, labels: tuple[str, ...]) -> None:
     # The class number is what the model is trained on: another order would swap classes between sources.
     task = get_task(name)
     assert task.labels == labels
@@ -134,7 +134,7 @@ def test_splits() -> None:
     assert get_task("ax").trained_as == "mnli"
 
 
-def test_mnli_mm_is_mnli_watched_from_the_other_side() -> None:
+def test_mnli_mm_is_mnli_with_the_other_split_monitored() -> None:
     one, other = get_task("mnli"), get_task("mnli-mm")
     same = ("hub_name", "text_columns", "labels", "file_labels", "metrics", "files", "submission")
     assert all(getattr(one, name) == getattr(other, name) for name in same)
@@ -153,7 +153,7 @@ def test_submission_is_complete() -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_names_columns_and_sizes_are_the_cards(name: str) -> None:
+def test_names_columns_and_sizes_are_those_of_the_data_card(name: str) -> None:
     task = get_task(name)
     title, columns, rows = CARDS[name.removesuffix("-mm")]
     assert task.hub_name == name.removesuffix("-mm")
@@ -164,7 +164,7 @@ def test_names_columns_and_sizes_are_the_cards(name: str) -> None:
     assert task.files.get("test", next(iter(task.files.values()))).skip_short is False  # its rows are numbered
 
 
-def test_where_two_files_of_one_task_differ() -> None:
+def test_files_of_one_task_with_different_columns() -> None:
     assert get_task("cola").files["train"].texts == (3,)
     assert get_task("cola").files["test"].texts == ("sentence",)
     assert get_task("mrpc").files["test"].texts == ("#1 String", "#2 String")
@@ -175,7 +175,7 @@ def test_where_two_files_of_one_task_differ() -> None:
     assert [file.path for file in get_task("ax").files.values()] == ["AX/AX.tsv"]
 
 
-def test_what_a_fit_logs() -> None:
+def test_logged_names_of_a_fit() -> None:
     assert logged_names(get_task("mrpc")) == ("val/accuracy", "val/f1", "val/loss", "train/loss")
     assert logged_names(get_task("mnli")) == (
         "val_matched/accuracy", "val_matched/loss", "val_mismatched/accuracy", "val_mismatched/loss", "train/loss",
@@ -189,7 +189,7 @@ def test_the_table_cannot_be_changed(table: TaskSpec | SplitFile) -> None:
     assert hash(get_task("cola").files["train"])
 
 
-def test_columns_that_put_rows_into_groups() -> None:
+def test_columns_that_group_rows() -> None:
     assert get_task("mnli").slice_columns == get_task("mnli-mm").slice_columns == ("genre",)
     # the annotated file of https://gluebenchmark.com/diagnostics
     assert get_task("ax").slice_columns == (
@@ -198,7 +198,7 @@ def test_columns_that_put_rows_into_groups() -> None:
     assert {task.slice_columns for name, task in TASKS.items() if name not in ("mnli", "mnli-mm", "ax")} == {()}
 
 
-def test_unknown_task_names_what_there_is() -> None:
+def test_an_unknown_task_lists_the_tasks() -> None:
     with pytest.raises(UsageError, match=r"no task 'colla'\. Did you mean 'cola'\? The tasks are: cola, .*, ax\."):
         get_task("colla")
     with pytest.raises(UsageError, match=re.escape("no task 'squad'. The tasks are:")):

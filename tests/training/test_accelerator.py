@@ -59,7 +59,7 @@ def found(tiny_model: Path, session_cache: Path, tmp_path_factory: pytest.TempPa
 
 
 @pytest.mark.parametrize("name", marked(CASES, QUICK))
-def test_an_option_gives_what_it_gives_on_the_processor(found: Found, name: str) -> None:
+def test_each_option_agrees_with_the_processor(found: Found, name: str) -> None:
     """The weights after the fit, and the scores of `validate`, `test` and the logits of `predict` by its checkpoint."""
     case = found(name)
     of_weights, of_scores = ALLOWED.get(name, (1e-6, 1e-6))
@@ -73,12 +73,12 @@ def test_an_option_gives_what_it_gives_on_the_processor(found: Found, name: str)
 
 
 @pytest.mark.parametrize("name", marked(RESUMED, QUICK_RESUMED))
-def test_a_fit_goes_on_exactly_in_the_middle_of_an_epoch(found: Found, name: str) -> None:
+def test_a_fit_is_resumed_exactly_in_the_middle_of_an_epoch(found: Found, name: str) -> None:
     case = found(f"{name}, resumed")
     assert case == {"weights": 0.0, "steps": 8, "device": "sim"}
 
 
-def test_texts_and_an_export_give_what_the_processor_gives(found: Found) -> None:
+def test_texts_and_exports_agree_with_the_processor(found: Found) -> None:
     texts = found("texts")
     assert texts["waits"] > 0  # they were predicted on the accelerator
     assert texts["predict"] < 1e-6
@@ -86,7 +86,7 @@ def test_texts_and_an_export_give_what_the_processor_gives(found: Found) -> None
 
 
 @pytest.mark.parametrize(("phase", "most"), [("training step", 8.5), ("validation batch", 8.0)])
-def test_the_host_waits_no_more_than_it_did(found: Found, phase: str, most: float) -> None:
+def test_the_host_never_waits_in_a_training_step(found: Found, phase: str, most: float) -> None:
     """A value that is read holds up everything behind it; each of these has its reason, and a new one needs one."""
     waits = {f"{operator} in {place}": count for at, operator, place, count in found("waits") if at == phase}
     assert waits

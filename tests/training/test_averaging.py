@@ -84,7 +84,7 @@ def test_a_validation_scores_the_average(fitted: Any) -> None:
     assert moved > 1e-4  # the average is not the last weights
 
 
-def test_training_goes_on_with_the_weights_themselves(fitted: Any) -> None:
+def test_training_continues_with_the_weights_themselves(fitted: Any) -> None:
     # A step moves no weight by more than about the learning rate; the average is further away.
     before, after = (fitted[0].weights[step]["model.bert.pooler.dense.weight"] for step in (12, 13))
     assert (after - before).abs().max() < 3.1e-3
@@ -99,7 +99,7 @@ def test_the_model_and_the_checkpoint_are_the_average(fitted: Any, place: Path) 
     assert_close(saved["current_model_state"], {n: v.double() for n, v in steps.weights[at - 1].items()})
 
 
-def test_a_new_process_scores_the_same(fitted: Any, place: Path) -> None:
+def test_a_new_process_gives_the_same_scores(fitted: Any, place: Path) -> None:
     _, _, data, trainer = fitted
     loaded = SequenceClassifier.load_from_checkpoint(place / "best.ckpt", weights_only=True)
     fresh = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
@@ -110,7 +110,7 @@ def test_a_new_process_scores_the_same(fitted: Any, place: Path) -> None:
     )
 
 
-def test_a_fit_without_an_average_goes_on_with_the_weights(place: Path, tiny_model: Path, fitted: Any) -> None:
+def test_a_resumed_fit_without_average_uses_the_weights(place: Path, tiny_model: Path, fitted: Any) -> None:
     saved = read_checkpoint(place / "best.ckpt")
     weights = {name: value.double() for name, value in saved["current_model_state"].items()}
     found: dict[str, torch.Tensor] = {}

@@ -269,7 +269,7 @@ def test_scores_are_float32_in_bfloat16_too(tiny_model: Path, task: str) -> None
     assert not torch.equal(logits, logits.bfloat16().float())
 
 
-def test_the_layer_of_the_scores_stays_what_it_is(tiny_model: Path) -> None:
+def test_the_last_layer_is_not_compiled_or_quantised(tiny_model: Path) -> None:
     classifier = built(tiny_model)
     assert isinstance(classifier.model.classifier, torch.nn.Linear)
     plain = AutoModelForSequenceClassification.from_pretrained(tiny_model)
@@ -298,7 +298,7 @@ def test_only_rows_in_use_are_trained(tiny_model: Path) -> None:
     assert moved[seen[seen != module.tokenizer.pad_token_id]].all()
 
 
-def test_an_optimizer_of_the_users_sees_the_whole_table(tiny_model: Path) -> None:
+def test_a_custom_optimizer_gets_the_whole_embedding(tiny_model: Path) -> None:
     class Own(SequenceClassifier):
         def configure_optimizers(self):  # type: ignore[no-untyped-def]
             return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -308,7 +308,7 @@ def test_an_optimizer_of_the_users_sees_the_whole_table(tiny_model: Path) -> Non
     assert type(classifier.model.get_input_embeddings()) is torch.nn.Embedding
 
 
-def test_class_weights_weigh_examples_whatever_they_share_a_batch_with(tiny_model: Path) -> None:
+def test_class_weights_do_not_depend_on_the_batch(tiny_model: Path) -> None:
     settings = CustomTask(
         text="text", kind="classification", labels=["a", "b", "c"], metrics=["accuracy"], class_weights=[0.5, 1.0, 3.0]
     ).settings()
@@ -338,7 +338,7 @@ def test_r_drop_takes_two_passes_with_masks_of_their_own(tiny_model: Path, task:
     assert loss(dropout=0.0, label_smoothing=0.5) != plain or task == "stsb"
 
 
-def test_dropout_is_the_one_that_is_asked_for(tiny_model: Path) -> None:
+def test_dropout_has_the_given_rate(tiny_model: Path) -> None:
     def rates(**settings: float) -> set[float]:
         return {m.p for m in built(tiny_model, **settings).model.modules() if isinstance(m, torch.nn.Dropout)}
 

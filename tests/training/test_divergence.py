@@ -215,7 +215,7 @@ def test_a_fit_without_faults_is_the_same_under_both_policies(tiny_model: Path) 
     assert are_same(*weights)
 
 
-def test_the_loss_named_is_the_one_that_is_no_number(tiny_model: Path) -> None:
+def test_the_named_loss_is_the_one_that_is_not_finite(tiny_model: Path) -> None:
     with pytest.raises(DivergenceError, match="the loss is nan"):
         fit(tiny_model, Watch(nan_loss, 3), "stop", accumulate_grad_batches=3)
 

@@ -29,14 +29,14 @@ class Own(Callback):
         ([BestCheckpoint(monitor="val/f1")], "BestCheckpoint has the monitor 'val/f1'"),
     ],
 )  # fmt: skip
-def test_what_is_not_logged(callbacks: list[Callback], message: str) -> None:
+def test_a_monitor_that_is_not_logged_is_refused(callbacks: list[Callback], message: str) -> None:
     with pytest.raises(UsageError, match=r"^trainer\.callbacks: ") as raised:
         check_monitors(callbacks, get_task("cola"))
     assert message in str(raised.value)
     assert raised.value.everywhere
 
 
-def test_what_passes() -> None:
+def test_a_monitor_that_is_logged_is_accepted() -> None:
     check_monitors(
         [
             EarlyStopping("val/matthews_correlation"),
@@ -59,7 +59,7 @@ class Logs(SequenceClassifier):
     """A class built on ours, which may log more."""
 
 
-def test_from_python(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_in_python_refuses_it_too(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filter_warnings()
 
     def read(_: Any) -> None:

@@ -30,7 +30,7 @@ def _names(model: nn.Module, group: dict[str, object]) -> list[str]:
     return [name for name, parameter in model.named_parameters() if id(parameter) in set(wanted)]
 
 
-def test_exactly_biases_and_norms_do_not_decay(classifier: nn.Module) -> None:
+def test_only_biases_and_norms_are_without_weight_decay(classifier: nn.Module) -> None:
     decayed, spared = parameter_groups(classifier, 0.3)
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0.0)
     every = [name for name, _ in classifier.named_parameters()]
@@ -86,7 +86,7 @@ def test_the_fused_kernel_takes_the_same_step(fused: bool) -> None:
         ("meta", "32-true", False),
     ],
 )
-def test_fused_fits(device: str, precision: str, fits: bool) -> None:
+def test_the_fused_kernel_is_used_where_it_exists(device: str, precision: str, fits: bool) -> None:
     assert supports_fused(torch.device(device), precision) is fits
 
 
@@ -113,7 +113,7 @@ def test_clipping_is_that_of_torch(fused: bool, limit: float) -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
 
 
-def test_a_gradient_within_the_limit_is_not_touched() -> None:
+def test_a_gradient_within_the_limit_is_not_clipped() -> None:
     parameter = nn.Parameter(torch.ones(3))
     optimizer = build_adamw([{"params": [parameter], "weight_decay": 0.0}], 0.1, (0.9, 0.99), 1e-8, fused=True)
     for norm, scaled in ((4.0, True), (0.5, False)):  # and what the step before needed is forgotten

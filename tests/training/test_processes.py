@@ -53,7 +53,7 @@ class OwnStrategy(SingleDeviceStrategy):
         DDPStrategy(), OwnStrategy(),
     ],
 )  # fmt: skip
-def test_a_strategy_that_is_tried(strategy: Any) -> None:
+def test_tested_strategies_are_accepted(strategy: Any) -> None:
     check_strategy_setting(strategy)
 
 
@@ -106,7 +106,7 @@ def test_more_processes_than_the_trainer_has_devices(
         trainer.fit(model, data)
 
 
-def test_machines_that_nobody_has_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_machines_need_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK"):
         monkeypatch.delenv(name, raising=False)
     strategy: Any = DDPStrategy()
@@ -133,7 +133,7 @@ main()
 
 
 @pytest.mark.parametrize("is_shared", [True, False])
-def test_machines_need_a_folder_that_all_see(is_shared: bool, tiny_model: Path, tmp_path: Path) -> None:
+def test_several_machines_need_a_shared_run_folder(is_shared: bool, tiny_model: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -166,7 +166,7 @@ def test_machines_need_a_folder_that_all_see(is_shared: bool, tiny_model: Path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
-def test_torchrun(devices: int, tiny_model: Path, tmp_path: Path) -> None:
+def test_torchrun_starts_two_processes(devices: int, tiny_model: Path, tmp_path: Path) -> None:
     run = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "glue_lit")
     arguments = (*run, *FIT, f"--model.name_or_path={tiny_model}", *([f"--trainer.devices={devices}"] * (devices > 1)))
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)

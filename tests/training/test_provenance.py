@@ -83,7 +83,7 @@ def test_no_revision_when_git_hangs(repository: Path, monkeypatch: pytest.Monkey
     assert git_revision() is None
 
 
-def test_versions_of_all_that_a_score_can_depend_on() -> None:
+def test_versions_of_all_libraries_behind_a_score() -> None:
     found = versions()
     assert found["glue-lit"] == __version__
     assert found["torch"] == version("torch")
@@ -93,7 +93,7 @@ def test_versions_of_all_that_a_score_can_depend_on() -> None:
 # ---------------------------------------------------------------- machine
 
 
-def test_what_the_run_computed_on() -> None:
+def test_the_device_of_a_run() -> None:
     filter_warnings()
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     found = device(trainer)

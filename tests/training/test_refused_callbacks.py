@@ -144,7 +144,7 @@ def plain(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 @pytest.mark.filterwarnings("ignore:.*flops_per_batch", "ignore:.*`compute` method of metric MeanMetric")
 @pytest.mark.parametrize("name", WORKS)
-def test_works_and_goes_on_exactly(
+def test_an_allowed_callback_is_resumed_exactly(
     name: str, tiny_model: Path, tmp_path: Path, plain: dict[str, torch.Tensor], capsys: pytest.CaptureFixture[str]
 ) -> None:
     make = WORKS[name]
@@ -161,7 +161,9 @@ def test_works_and_goes_on_exactly(
 
 @pytest.mark.filterwarnings("ignore:.*was called without a model", "ignore:.*no last checkpoint available")
 @pytest.mark.parametrize("name", IS_REFUSED)
-def test_is_refused_from_python(name: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_callback_is_refused_in_python(
+    name: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(GLUEDataModule, "prepare_data", lambda _: pytest.fail("data were read"))
     monkeypatch.setattr(GLUEDataModule, "setup", lambda *_: pytest.fail("data were read"))
     make, instead = IS_REFUSED[name]
@@ -175,7 +177,7 @@ def test_is_refused_from_python(name: str, tiny_model: Path, tmp_path: Path, mon
         fit(tiny_model, tmp_path, callback)
 
 
-def test_the_command_refuses_before_there_is_a_run(
+def test_the_command_refuses_before_it_makes_a_run(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("fit", "--data.source", "demo", "--model.name_or_path", tiny_model, "--trainer.accelerator", "cpu")
@@ -198,7 +200,7 @@ def parser() -> Parser:
 
 
 @pytest.mark.parametrize("name", WORKS)
-def test_is_written_into_the_configuration_and_read_back(name: str, parser: Parser, tmp_path: Path) -> None:
+def test_a_callback_is_written_into_the_configuration_and_read_back(name: str, parser: Parser, tmp_path: Path) -> None:
     needed, file = NEEDED.get(name, {}), tmp_path / "given.yaml"
     file.write_text(yaml.dump({"trainer": {"callbacks": [{"class_path": name, "init_args": needed}]}}))
     flags = [f"--trainer.callbacks.{key}={value}" for key, value in needed.items()]
@@ -221,7 +223,7 @@ def fit_of_seconds(tiny_model: Path) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def test_one_without_a_list(
+def test_a_single_callback_needs_no_list(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = fit_of_seconds(tiny_model)

@@ -100,7 +100,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("recipe", "hook", "count"), CASES)
-def test_goes_on_exactly(
+def test_a_cut_fit_is_resumed_exactly(
     references: dict[str, Fit], tmp_path: Path, tiny_model: Path, recipe: str, hook: str, count: int
 ) -> None:
     settings = RECIPES[recipe]
@@ -169,7 +169,7 @@ def test_a_fit_that_ended_within_an_epoch_is_continued_there(
 
 
 @pytest.mark.parametrize("end", ["steps-then-no-limit", "time-within-a-short-group"])
-def test_an_older_checkpoint_that_counts_the_left_epoch_as_a_whole_one(
+def test_an_older_checkpoint_that_counts_an_unfinished_epoch_as_finished(
     references: dict[str, Fit], tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     before, callbacks, after = ENDS[end]
@@ -186,7 +186,7 @@ def test_an_older_checkpoint_that_counts_the_left_epoch_as_a_whole_one(
     assert_same(whole, first, second, "end", take_extra_score(whole, first))
 
 
-def test_an_older_checkpoint_at_the_end_of_an_epoch_goes_on_with_the_next(
+def test_an_older_checkpoint_of_an_epoch_end_is_resumed_in_the_next(
     references: dict[str, Fit], tmp_path: Path, tiny_model: Path
 ) -> None:
     path = tmp_path / "cut.ckpt"
@@ -208,7 +208,7 @@ ARCHITECTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_architectures_with_a_state_of_their_own_go_on_exactly(tmp_path: Path, tiny_model: Path, name: str) -> None:
+def test_architectures_with_random_state_are_resumed_exactly(tmp_path: Path, tiny_model: Path, name: str) -> None:
     """As `glue-lit fit --ckpt_path` goes on: the model is built by the checkpoint."""
     changes, settings = ARCHITECTURES[name]
     folder, path = tiny_folder(name, tmp_path / "model", tiny_model, **changes), tmp_path / "cut.ckpt"
@@ -280,7 +280,7 @@ def test_a_checkpoint_every_few_steps(tmp_path: Path, tiny_model: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [3, 13])
-def test_worker_processes_go_on_exactly_too(
+def test_worker_processes_are_resumed_exactly(
     references: dict[str, Fit], tmp_path: Path, tiny_model: Path, count: int
 ) -> None:
     path = tmp_path / "cut.ckpt"
@@ -302,7 +302,7 @@ def test_the_same_seed_gives_the_same_weights_twice_and_another_one_others(
     assert not all(torch.equal(other[name], whole[name]) for name in whole)
 
 
-def test_a_new_learning_rate_counts(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_new_learning_rate_is_used(tmp_path: Path, tiny_model: Path) -> None:
     # a scheduler's state brings the old one along
     path = tmp_path / "cut.ckpt"
     with pytest.raises(CutError):
@@ -317,7 +317,7 @@ def test_a_new_learning_rate_counts(tmp_path: Path, tiny_model: Path) -> None:
     assert [group["weight_decay"] for group in second.trainer.optimizers[0].param_groups] == [0.3, 0.0]
 
 
-def test_a_new_layer_decay_counts(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_new_layer_decay_is_used(tmp_path: Path, tiny_model: Path) -> None:
     path = tmp_path / "cut.ckpt"
     with pytest.raises(CutError):
         Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path), model={"layer_decay": 0.9}).run()
@@ -363,7 +363,7 @@ def test_every_batch_of_every_device_has_its_own_seed() -> None:
     assert batch_seed(42, 1, 2, 3) == 7947200846218324290  # the same on every machine and in every version
 
 
-def test_an_early_end_stays_the_end(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_fit_that_ended_early_stays_ended(tmp_path: Path, tiny_model: Path) -> None:
     # killed between the last checkpoint and the final scores, it would train an epoch more
     def fit() -> tuple[Fit, LastCheckpoint]:
         last = LastCheckpoint()
@@ -385,7 +385,7 @@ OPTIMIZER = {"optimizer_states": [{"state": {0: {"step": 1}, 1: {"step": 1}}}], 
 BEGIN = {"epoch_progress": {"current": {"processed": 0}}, "epoch_loop.batch_progress": {"is_last_batch": False}}
 
 
-def test_how_far_it_has_come() -> None:
+def test_the_progress_in_a_checkpoint() -> None:
     loop = {"epoch_progress": {"current": {"processed": 3}}, "epoch_loop.batch_progress": {"is_last_batch": True}}
     assert fit_progress(Path("a"), {"loops": {"fit_loop": loop | {"more": 1}}, "global_step": 7} | OPTIMIZER, BEGIN)[
         1:
@@ -403,13 +403,13 @@ def test_how_far_it_has_come() -> None:
         {"fit_loop": BEGIN | {"epoch_loop.batch_progress": [1]}},
     ],
 )  # fmt: skip
-def test_how_far_it_has_come_is_not_said(loops: Any) -> None:
+def test_a_checkpoint_without_progress(loops: Any) -> None:
     with pytest.raises(RunError, match="does not say how far its training has come"):
         fit_progress(Path("some.ckpt"), {"loops": loops, "global_step": 1} | OPTIMIZER, BEGIN)
 
 
 @pytest.mark.parametrize("steps", [None, -1, "7"])
-def test_its_steps_are_not_said(steps: Any) -> None:
+def test_a_checkpoint_without_steps(steps: Any) -> None:
     with pytest.raises(RunError, match="does not say how far its training has come"):
         fit_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": steps} | OPTIMIZER, BEGIN)
 
@@ -423,7 +423,7 @@ def test_its_steps_are_not_said(steps: Any) -> None:
         {"optimizer_states": [{"state": {0: {"step": 1}, 1: {}}}]},
     ],
 )  # fmt: skip
-def test_an_optimizer_without_its_state_would_begin_anew(odd: dict[str, Any]) -> None:
+def test_an_optimizer_without_its_state_is_refused(odd: dict[str, Any]) -> None:
     with pytest.raises(
         RunError, match=r"has lost what its optimizer or learning rate had come to.*`--model\.init_from some\.ckpt`"
     ):
@@ -437,7 +437,7 @@ def test_an_optimizer_without_its_state_would_begin_anew(odd: dict[str, Any]) ->
         {"callbacks": {"BestCheckpoint": 1}, "optimizer_states": [{"state": 1, "param_groups": [1]}]},
     ],
 )  # fmt: skip
-def test_a_state_of_training_that_is_none(odd: dict[str, Any], tmp_path: Path, tiny_model: Path) -> None:
+def test_damaged_training_states_are_refused(odd: dict[str, Any], tmp_path: Path, tiny_model: Path) -> None:
     path = tmp_path / "cut.ckpt"
     with pytest.raises(CutError):
         Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run()
@@ -448,7 +448,7 @@ def test_a_state_of_training_that_is_none(odd: dict[str, Any], tmp_path: Path, t
     assert said.startswith(f"{path} cannot be taken up: what it says of its training is not of this fit's kind (")
 
 
-def test_an_error_of_training_is_no_fault_of_its_checkpoint(tmp_path: Path, tiny_model: Path) -> None:
+def test_an_error_of_training_is_not_blamed_on_the_checkpoint(tmp_path: Path, tiny_model: Path) -> None:
     path = tmp_path / "cut.ckpt"
     with pytest.raises(CutError):
         Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run()
@@ -457,7 +457,7 @@ def test_an_error_of_training_is_no_fault_of_its_checkpoint(tmp_path: Path, tiny
     assert not_restored(path, error.value) is None
 
 
-def test_memory_that_is_out_is_no_fault_of_the_checkpoint(
+def test_missing_memory_is_not_blamed_on_the_checkpoint(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "cut.ckpt"

@@ -107,7 +107,7 @@ def test_two_processes_train_xlnet(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_others(tmp_path: Path) -> None:
+def test_two_processes_train_other_architectures(tmp_path: Path) -> None:
     checked(tmp_path, ["bert", "esm", "lilt", "luke", "big_bird"])
 
 
@@ -150,7 +150,7 @@ class Strategies:
         return dict(self.trainer.strategy._ddp_kwargs)
 
 
-def test_what_the_strategy_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_strategy_looks_for_unused_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tiny_folders import write_tiny
 
     from glue_lit.errors import UsageError

@@ -67,7 +67,7 @@ print("FOUND", json.dumps([{one["label"]: one["score"] for one in row} for row i
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_pipeline_without_glue_lit_gives_the_same(
+def test_a_transformers_pipeline_gives_the_same_scores(
     trained: dict[str, Run], task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, folder = trained[task], tmp_path / "model"
@@ -83,7 +83,7 @@ def test_a_pipeline_without_glue_lit_gives_the_same(
         assert row == pytest.approx(wanted, abs=1e-5)
 
 
-def test_what_the_folder_holds(trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_an_exported_folder(trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, folder = trained["mnli"], tmp_path / "model"
     assert glue_lit(monkeypatch, "export", "--run", run.path, "--output", folder) == 0
     names = {path.name for path in folder.iterdir()}
@@ -105,7 +105,7 @@ def test_what_the_folder_holds(trained: dict[str, Run], tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_way_back(
+def test_an_export_is_scored_and_trained_further(
     trained: dict[str, Run],
     task: str,
     tmp_path: Path,
@@ -208,7 +208,7 @@ def test_onnx_is_tried_with_texts(kind: str, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("where", ["torch.onnx.export", "glue_lit.outputs.onnx_export.onnx_logits"])
-def test_what_onnx_lacks_is_said_and_nothing_is_written(
+def test_an_operator_that_onnx_lacks_is_reported_and_nothing_is_written(
     where: str, trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -232,7 +232,7 @@ def test_what_onnx_lacks_is_said_and_nothing_is_written(
     assert [*tmp_path.iterdir()] == []
 
 
-def test_eight_bits_are_measured(
+def test_the_loss_of_8_bit_weights_is_measured(
     trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run, folder = trained["sst2"], tmp_path / "onnx"
@@ -247,7 +247,7 @@ def test_eight_bits_are_measured(
     assert sorted(path.name for path in folder.glob("model*")) == ["model.onnx"]
 
 
-def test_a_folder_that_is_taken(
+def test_overwriting_takes_only_exported_models(
     trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export = ("export", "--run", trained["sst2"].path, "--output", tmp_path / "model")
@@ -280,7 +280,7 @@ def test_a_folder_that_is_taken(
         (["--ckpt_path", "no.ckpt"], "there is no file 'no.ckpt'"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_bad_input_is_one_message(
     trained: dict[str, Run], flags: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -381,7 +381,7 @@ def push(run: Run, folder: Path, endpoint: str) -> subprocess.CompletedProcess[s
     )  # fmt: skip
 
 
-def test_onto_the_hub(trained: dict[str, Run], tmp_path: Path, hub: str) -> None:
+def test_an_export_is_uploaded_to_the_hub(trained: dict[str, Run], tmp_path: Path, hub: str) -> None:
     result = push(trained["sst2"], tmp_path / "model", hub)
     assert result.returncode == 0, result.stderr
     assert "me/model" in result.stdout
@@ -406,7 +406,7 @@ for name, private in (("me/public-0", 0), ("me/public-1", 1), ("me/public-2", 2)
 """
 
 
-def test_a_public_repository_is_never_taken_for_a_private_one(tmp_path: Path, hub: str) -> None:
+def test_private_uploads_onto_a_public_repository_are_refused(tmp_path: Path, hub: str) -> None:
     (tmp_path / "config.json").write_text("{}")
     environment = os.environ | {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_token"}
     said = subprocess.run(
@@ -427,7 +427,9 @@ def test_a_public_repository_is_never_taken_for_a_private_one(tmp_path: Path, hu
 @pytest.mark.parametrize(
     ("status", "advice"), [(401, "Log in with `hf auth login`"), (403, "The token may not write there")]
 )
-def test_a_hub_that_refuses(trained: dict[str, Run], tmp_path: Path, hub: str, status: int, advice: str) -> None:
+def test_a_refusal_of_the_hub_is_one_message(
+    trained: dict[str, Run], tmp_path: Path, hub: str, status: int, advice: str
+) -> None:
     StandIn.status = status
     result = push(trained["sst2"], tmp_path / "model", hub)
     assert result.returncode == 1

@@ -77,7 +77,9 @@ def test_a_file_is_predicted_as_the_split_is(
     same(lines_of(written), lines_of(run.predictions / f"{split}.jsonl"))
 
 
-def test_one_text(trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_text_is_predicted(
+    trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = trained["mnli"]
     rows = open_split(get_task("mnli"), "demo", "validation_matched").read()
     assert rows.texts_b is not None
@@ -92,7 +94,7 @@ def test_one_text(trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, caps
     assert table.index(found["label"]) == min(table.index(name) for name in found["probabilities"])
 
 
-def test_standard_input_line_by_line(trained: dict[str, Run]) -> None:
+def test_standard_input_is_predicted_line_by_line(trained: dict[str, Run]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "glue_lit", "predict", "--ckpt_path", trained["sst2"].checkpoint("best"), "--file", "-"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -111,7 +113,7 @@ def test_standard_input_line_by_line(trained: dict[str, Run]) -> None:
     process.stdout.close()
 
 
-def test_whoever_stops_reading_is_no_error(trained: dict[str, Run]) -> None:
+def test_a_reader_that_stops_early_is_no_error(trained: dict[str, Run]) -> None:
     command = (
         f"yes 'a fine film' | {sys.executable} -m glue_lit predict --run {trained['sst2'].path} --file - | head -3"
     )
@@ -152,7 +154,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("flags", "task", "message"), WRONG)
-def test_what_is_wrong_is_said(
+def test_bad_input_is_one_message(
     trained: dict[str, Run], flags: list[str], task: str, message: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -170,7 +172,7 @@ def test_what_is_wrong_is_said(
     assert Path("rows.csv").read_text() == "text,label\na,b\n"
 
 
-def test_an_earlier_file_stays_where_a_new_one_fails(
+def test_a_failed_prediction_leaves_the_earlier_file(
     trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "out.jsonl").write_text("before")
@@ -189,7 +191,7 @@ def test_an_earlier_file_stays_where_a_new_one_fails(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "rows.txt"]
 
 
-def test_calibrated(
+def test_calibrated_probabilities(
     trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = trained["mnli"]
@@ -216,7 +218,7 @@ def test_calibrated(
     assert json.loads((run.path / "calibration.json").read_text()) == record
 
 
-def test_fitting_a_temperature_leaves_predictions_alone(
+def test_fitting_a_temperature_leaves_written_predictions_unchanged(
     trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = trained["sst2"]
@@ -237,7 +239,7 @@ def test_fitting_a_temperature_leaves_predictions_alone(
     (run.predictions / "validation.jsonl").write_bytes(own)  # which other tests compare with
 
 
-def test_dev_rows_that_cannot_be_read_are_said(
+def test_unreadable_validation_rows_are_reported(
     trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = trained["sst2"]
@@ -253,7 +255,7 @@ def test_dev_rows_that_cannot_be_read_are_said(
     assert not (run.path / "calibration.json").exists()
 
 
-def test_a_model_that_gives_no_numbers_is_no_prediction(
+def test_predictions_that_are_not_finite_are_refused(
     trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved = torch.load(trained["sst2"].checkpoint("best"), weights_only=True)
@@ -265,7 +267,7 @@ def test_a_model_that_gives_no_numbers_is_no_prediction(
     assert "nan.ckpt gives outputs that are no numbers (NaN)" in err
 
 
-def test_a_bar_on_a_terminal(trained: dict[str, Run], tmp_path: Path) -> None:
+def test_a_terminal_shows_a_progress_bar(trained: dict[str, Run], tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("one\n" * 50)
     master, terminal = pty.openpty()
     command = [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path]
@@ -283,7 +285,7 @@ def test_a_bar_on_a_terminal(trained: dict[str, Run], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["ctrl-c", "reader gone"])
-def test_ending_while_standard_input_is_open(trained: dict[str, Run], way: str) -> None:
+def test_an_interrupt_ends_predict_while_standard_input_is_open(trained: dict[str, Run], way: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path, "--file", "-"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -307,7 +309,7 @@ def test_ending_while_standard_input_is_open(trained: dict[str, Run], way: str) 
         pipe.close()
 
 
-def test_standard_output_that_is_full_is_said(
+def test_a_full_standard_output_is_reported(
     trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with open("/dev/full", "w") as full:
@@ -319,7 +321,7 @@ def test_standard_output_that_is_full_is_said(
     assert "Cannot write to standard output (No space left on device)." in capsys.readouterr().err
 
 
-def test_help_has_both_halves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_own_and_trainer_flags(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert glue_lit(monkeypatch, "predict", "--help") == 0
     text = capsys.readouterr().out
     assert "--text_pair" in text

@@ -49,7 +49,7 @@ def test_every_task_has_a_report(task: str, write_run: WriteRun, monkeypatch: py
     assert pictures == {"learning", "loss", "slices"} | of_rows
 
 
-def test_a_real_run(
+def test_a_report_of_a_real_run(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Trained, predicted by the command itself, and scored as training scored it."""
@@ -83,7 +83,7 @@ def test_a_real_run(
     assert "(its predictions are of another checkpoint)" in capfd.readouterr().out
 
 
-def test_no_torch_and_no_more_than_seconds_for_the_rows_of_qnli(write_run: WriteRun, tmp_path: Path) -> None:
+def test_a_report_on_the_rows_of_qnli_needs_no_torch_and_takes_seconds(write_run: WriteRun, tmp_path: Path) -> None:
     (tmp_path / "QNLI").mkdir()
     pairs = [f"{row}\tWho has {row} of the things?\tNobody but {'me ' * (row % 50)}has them.\t" for row in range(5463)]
     rows = [pair + ("entailment" if row % 3 else "not_entailment") for row, pair in enumerate(pairs)]
@@ -104,7 +104,7 @@ def test_no_torch_and_no_more_than_seconds_for_the_rows_of_qnli(write_run: Write
     assert (run / "report" / "report.html").stat().st_size < 2_000_000
 
 
-def test_two_runs_side_by_side(
+def test_a_report_compares_two_runs(
     write_run: WriteRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weak, strong = write_run("sst2", 0, skill=0.2), write_run("sst2", 1, skill=0.95)
@@ -127,13 +127,13 @@ def test_two_runs_side_by_side(
     }  # fmt: skip
 
 
-def test_six_runs(write_run: WriteRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_compares_six_runs(write_run: WriteRun, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [write_run("wnli", version) for version in range(6)]
     assert report(monkeypatch, *runs) == 0
     assert "6 runs side by side" in Path("report/report.html").read_text(encoding="utf-8")
 
 
-def test_another_split_has_a_folder_of_its_own(write_run: WriteRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_of_another_split_has_its_own_folder(write_run: WriteRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run("mnli", split="validation_mismatched")
     assert report(monkeypatch, run, "--split", "validation_mismatched", "--slice", "pairID") == 0
     html = (run / "report-validation_mismatched" / "report.html").read_text(encoding="utf-8")
@@ -141,7 +141,9 @@ def test_another_split_has_a_folder_of_its_own(write_run: WriteRun, monkeypatch:
     assert not (run / "report").exists()
 
 
-def test_ax_by_its_linguistic_categories(write_run: WriteRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ax_is_sliced_by_its_linguistic_categories(
+    write_run: WriteRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = write_run("mnli")
     (tmp_path / "AX").mkdir()
     names = ("entailment", "neutral", "contradiction")
@@ -156,7 +158,7 @@ def test_ax_by_its_linguistic_categories(write_run: WriteRun, tmp_path: Path, mo
     assert all(f"<td>{group}</td>" in html for group in ("Negation", "Disjunction", "(none)"))
 
 
-def test_rows_with_markup_are_text(write_run: WriteRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_markup_in_rows_is_escaped(write_run: WriteRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "SST-2").mkdir()
     rows = [f"<script>alert({row})</script>\t{row % 2}" for row in range(40)]
     (tmp_path / "SST-2" / "dev.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
@@ -167,7 +169,7 @@ def test_rows_with_markup_are_text(write_run: WriteRun, tmp_path: Path, monkeypa
     assert "&lt;script&gt;alert(" in html
 
 
-def test_predictions_that_were_changed_are_taken_and_said(
+def test_edited_predictions_are_used_with_a_warning(
     write_run: WriteRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run("sst2")
@@ -180,7 +182,7 @@ def test_predictions_that_were_changed_are_taken_and_said(
     assert "validation.jsonl does not say which checkpoint it is of" in capsys.readouterr().out
 
 
-def test_what_is_not_there_is_said_and_left_out(
+def test_missing_files_are_reported_and_their_sections_left_out(
     write_run: WriteRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run("cola")
@@ -200,7 +202,7 @@ def test_what_is_not_there_is_said_and_left_out(
     assert "metrics.json cannot be read" in capsys.readouterr().out
 
 
-def test_a_source_that_is_gone(
+def test_a_report_without_its_data_source(
     write_run: WriteRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "glue" / "SST-2"
@@ -228,7 +230,7 @@ def test_a_source_that_is_gone(
         (["lightning_logs/rte/version_0", "lightning_logs/rte/../rte/version_0"], 2, "are the same run; name it once"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_bad_input_is_one_message(
     arguments: list[str],
     status: int,
     message: str,
@@ -246,7 +248,7 @@ def test_what_is_wrong_is_said(
     assert not (run / "report").exists()
 
 
-def test_runs_that_cannot_stand_side_by_side(
+def test_runs_of_different_tasks_or_splits_are_not_compared(
     write_run: WriteRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rte, sst2 = write_run("rte"), write_run("sst2")
@@ -271,7 +273,7 @@ def test_runs_that_cannot_stand_side_by_side(
         (b'{"idx": 0, "label": ["entailment"], "gold": "entailment"}\n', "label is ['entailment'], no label of task"),
     ],
 )
-def test_damaged_predictions(
+def test_damaged_predictions_are_one_message(
     content: bytes,
     message: str,
     write_run: WriteRun,
@@ -286,7 +288,7 @@ def test_damaged_predictions(
     assert message in capsys.readouterr().err
 
 
-def test_a_run_in_training_is_left_alone(
+def test_a_run_in_training_is_not_predicted(
     write_run: WriteRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run("rte")
@@ -296,7 +298,7 @@ def test_a_run_in_training_is_left_alone(
     assert f"{run} is being trained by another process. Wait for it" in capsys.readouterr().err
 
 
-def test_predicting_that_fails_is_said(
+def test_a_failed_prediction_is_reported(
     write_run: WriteRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run("rte")

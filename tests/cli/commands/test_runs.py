@@ -93,7 +93,7 @@ def names(listed: list[dict[str, Any]]) -> list[str]:
 # ---------------------------------------------------------------- order and choice
 
 
-def test_tasks_in_glues_order_and_the_best_run_first(listed: Any) -> None:
+def test_tasks_are_in_the_order_of_glue_and_the_best_run_is_first(listed: Any) -> None:
     make_run("reviews/version_0", 0.9)
     make_run("rte/version_0", 0.6)
     make_run("cola/version_0", 0.4)
@@ -108,14 +108,14 @@ def test_tasks_in_glues_order_and_the_best_run_first(listed: Any) -> None:
     ]  # fmt: skip
 
 
-def test_by_date_the_newest_first(listed: Any) -> None:
+def test_sorted_by_date_the_newest_run_is_first(listed: Any) -> None:
     for number, name in enumerate(("rte/version_0", "cola/version_0", "rte/version_1")):
         make_run(name, 0.5, started=1_000_000 + number)
     assert names(listed("--sort", "date")) == ["rte/version_1", "cola/version_0", "rte/version_0"]
     assert names(listed("--sort", "date", "--limit", 2)) == ["rte/version_1", "cola/version_0"]
 
 
-def test_filters(listed: Any) -> None:
+def test_runs_are_filtered_by_task_state_and_age(listed: Any) -> None:
     make_run("cola/version_0", 0.5, model="google/BERT-small")
     make_run("cola/version_1", 0.6, model="roberta-base")
     make_run("rte/version_0", model="bert-base-cased")
@@ -128,7 +128,7 @@ def test_filters(listed: Any) -> None:
     assert listed("--state", "running") == []
 
 
-def test_what_is_known_of_a_run(listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_listed_with_its_record(listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run("cola/version_0", 0.25)
     (facts,) = listed()
     assert re.fullmatch(r"1970-01-1\dT\d\d:\d\d:40[+-]\d\d:\d\d", facts.pop("started"))
@@ -140,7 +140,7 @@ def test_what_is_known_of_a_run(listed: Any, monkeypatch: pytest.MonkeyPatch) ->
     }  # fmt: skip
 
 
-def test_a_metric_that_is_undefined_comes_after_the_others(listed: Any) -> None:
+def test_runs_with_an_undefined_metric_come_last(listed: Any) -> None:
     path = make_run("stsb/version_0", 0.5, monitor="val/pearson")
     text = (path / "metrics.json").read_text()
     (path / "metrics.json").write_text(text.replace('"val/pearson": 0.5', '"val/pearson": null'))
@@ -151,7 +151,7 @@ def test_a_metric_that_is_undefined_comes_after_the_others(listed: Any) -> None:
 # ---------------------------------------------------------------- places
 
 
-def test_runs_of_searches_and_suites_only_with_all(listed: Any) -> None:
+def test_runs_of_searches_and_suites_are_listed_with_all_only(listed: Any) -> None:
     make_run("cola/version_0", 0.5)
     trial = make_run("cola/version_0", 0.4, logs="lightning_logs/tune/x/trials/0001/lightning_logs")
     seed = make_run("rte/version_0", 0.4, logs="lightning_logs/suite/version_1/m/rte/seed_1/lightning_logs")
@@ -168,7 +168,7 @@ def test_runs_of_searches_and_suites_only_with_all(listed: Any) -> None:
         (["here/lightning_logs/cola"], 1),
     ],
 )
-def test_where_runs_lie(where: list[str], expected: int, listed: Any) -> None:
+def test_runs_are_found_below_the_given_root(where: list[str], expected: int, listed: Any) -> None:
     make_run("cola/version_0", logs="here/lightning_logs")
     make_run("rte/version_0", logs="here/lightning_logs")
     found = listed(*where)
@@ -176,7 +176,7 @@ def test_where_runs_lie(where: list[str], expected: int, listed: Any) -> None:
     assert found[0]["run"] == "here/lightning_logs/cola/version_0"
 
 
-def test_links_lead_nowhere_twice(listed: Any) -> None:
+def test_linked_folders_are_listed_once(listed: Any) -> None:
     make_run("cola/version_0", 0.5)
     logs = Path("lightning_logs")
     (logs / "again").symlink_to("cola")
@@ -195,7 +195,7 @@ def test_a_folder_of_logs_may_be_a_link(listed: Any) -> None:
     assert names(listed()) == names(listed("--all")) == ["cola/version_0"]
 
 
-def test_a_folder_that_cannot_be_read_is_said(
+def test_a_folder_that_cannot_be_read_is_reported(
     listed: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run("cola/version_0", 0.5)
@@ -218,7 +218,7 @@ def test_a_folder_that_cannot_be_read_is_said(
     assert "lightning_logs cannot be read (Permission denied). Choose another folder" in capsys.readouterr().err
 
 
-def test_nothing_to_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_root_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def said(*arguments: object) -> str:
         assert runs(monkeypatch, *arguments) == 0
         shown = capsys.readouterr()
@@ -266,7 +266,7 @@ def test_errors(
 # ---------------------------------------------------------------- states
 
 
-def test_a_run_whose_lock_another_process_holds_is_running(listed: Any) -> None:
+def test_a_run_locked_by_another_process_is_running(listed: Any) -> None:
     path = make_run("cola/version_0", 0.5)  # with the figures of an earlier end
     program = (
         "import sys; from pathlib import Path; from glue_lit.runs.locks import lock_run; from glue_lit.runs.run import Run; "
@@ -284,7 +284,7 @@ def test_a_run_whose_lock_another_process_holds_is_running(listed: Any) -> None:
     os.close(handle)
 
 
-def test_where_an_interrupted_run_is(
+def test_an_interrupted_run_shows_its_epoch_and_step(
     listed: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_checkpoint(make_run("cola/version_0"), 2, 70_000)
@@ -306,7 +306,7 @@ def test_where_an_interrupted_run_is(
         random.Random(0).randbytes(600),
     ],
 )
-def test_a_checkpoint_that_is_none_says_no_step(content: bytes, listed: Any) -> None:
+def test_an_unreadable_checkpoint_has_no_step(content: bytes, listed: Any) -> None:
     path = make_run("cola/version_0")
     (path / "checkpoints" / "last.ckpt").write_bytes(content)
     (facts,) = listed()
@@ -357,7 +357,7 @@ def laughs() -> str:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_damaged_file_is_said_and_the_rest_is_known(
+def test_a_damaged_file_is_reported_and_the_rest_is_listed(
     file: str,
     content: bytes | None,
     problem: str,
@@ -389,7 +389,7 @@ def test_a_damaged_file_is_said_and_the_rest_is_known(
         {"metrics": {"val/matthews_correlation": True}, "best": "x", "config": {"data": 1, "checkpoint": {"mode": []}}},
     ],
 )
-def test_values_of_another_kind(
+def test_values_of_another_type_are_left_out(
     record: dict[str, Any], listed: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, other = make_run("cola/version_0"), make_run("cola/version_1", 0.5)
@@ -400,7 +400,7 @@ def test_values_of_another_kind(
     assert "val/matthews_correlation" in capsys.readouterr().out
 
 
-def test_files_that_may_not_be_read(listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_without_permission_are_reported(listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_run("cola/version_9", 0.5)
     real = os.stat
 
@@ -414,7 +414,7 @@ def test_files_that_may_not_be_read(listed: Any, monkeypatch: pytest.MonkeyPatch
     assert (facts["run"], facts["task"], facts["problem"]) == (str(path), "cola", "unreadable (Permission denied)")
 
 
-def test_a_run_without_its_configuration(listed: Any) -> None:
+def test_a_run_without_configuration_is_listed(listed: Any) -> None:
     (make_run("cola/version_9", 0.5) / "config.yaml").unlink()
     Path("lightning_logs/cola/version_3").mkdir()  # claimed by a fit that came to nothing
     (facts,) = listed()
@@ -424,7 +424,7 @@ def test_a_run_without_its_configuration(listed: Any) -> None:
 # ---------------------------------------------------------------- output
 
 
-def test_other_programs_get_a_line_a_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_one_line_for_each_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # as CI services set it
     make_run("cola/version_0", 0.51234, started=0)
     make_run("rte/version_12", model="a [bold red]model[/]\n\x1b[31mred\tü")
@@ -439,7 +439,7 @@ def test_other_programs_get_a_line_a_run(monkeypatch: pytest.MonkeyPatch, capsys
     assert "\x1b" not in header + first + second
 
 
-def test_on_a_terminal_a_table_for_each_task() -> None:
+def test_a_terminal_gets_one_table_for_each_task() -> None:
     make_run("cola/version_0", 0.5)
     make_run("rte/version_0", model="[red]m[/]")
     keyboard, screen = os.openpty()
@@ -468,7 +468,7 @@ def compared(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return {line[0]: line[1:] for line in lines}
 
 
-def test_what_differs_side_by_side(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_comparison_shows_what_differs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     first = make_run("cola/version_0", 0.5, model__warmup=0.1, trainer__callbacks=[{"a": 1}])
     second = make_run("cola/version_1", 0.625, model__warmup=0, model__freeze=None, trainer__callbacks=[{"a": 1}])
     third = make_run("cola/version_2", 0.5, model="roberta-base", model__warmup=0.1, trainer__callbacks=[{"a": 2}])
@@ -548,7 +548,7 @@ def test_equal_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     assert shown.out.startswith("result ")
 
 
-def test_runs_without_figures_or_with_damage(
+def test_damaged_runs_are_compared_by_what_is_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, lost = make_run("cola/version_0", 0.5, model__warmup=0.1), make_run("cola/version_1", model__warmup=0.2)
@@ -564,7 +564,9 @@ def test_runs_without_figures_or_with_damage(
     assert re.search(r"^val/matthews_correlation +0\.5 +- +0\.5 +-$", shown.out, re.MULTILINE)
 
 
-def test_no_text_of_a_file_is_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_markup_in_files_is_printed_as_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -17,7 +17,9 @@ def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
-def test_rows_are_the_tasks_own(task: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shown_rows_are_those_of_the_task(
+    task: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = shown(monkeypatch, capsys, "--data.task", task, "--data.source", "demo", "-n", "3", "--seed", "1")
     spec = TASKS[task]
     rows = open_split(spec, "demo", next(iter(spec.files))).read()
@@ -35,7 +37,9 @@ def test_rows_are_the_tasks_own(task: str, monkeypatch: pytest.MonkeyPatch, caps
 
 
 @pytest.mark.parametrize(("task", "split"), [("stsb", "train"), ("rte", "train"), ("rte", "test")])
-def test_json(task: str, split: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_every_row(
+    task: str, split: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ("--data.task", task, "--data.source", "demo", "--split", split, "-n", "4", "--json")
     spec = TASKS[task]
     rows = open_split(spec, "demo", split).read()
@@ -51,7 +55,7 @@ def test_a_seed_draws_the_same_rows(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert shown(monkeypatch, capsys, *arguments) != shown(monkeypatch, capsys, "--data.source", "demo", "--seed", "4")
 
 
-def test_text_is_shown_as_it_is(
+def test_texts_are_shown_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # rich would take [bold red] for markup
@@ -67,7 +71,7 @@ def test_task_and_source_from_a_config(
     assert shown(monkeypatch, capsys, "--config", str(tmp_path / "c.yaml")).startswith("rte, train: 10 of ")
 
 
-def test_an_empty_source_is_not_the_hub(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_source_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["glue-lit", "show", "--data.source", ""])
     with pytest.raises(SystemExit):
         main()
@@ -95,7 +99,7 @@ def test_a_config_that_describes_no_data(
     assert "GLUE_LIT_DEBUG" not in said
 
 
-def test_rows_of_ones_own_have_their_line_and_id(
+def test_rows_of_own_data_show_line_and_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = ["key,text,label", *(f'k{n},"text\nover lines {n}",{"ab"[n % 2]}' for n in range(20))]

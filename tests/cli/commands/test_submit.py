@@ -95,7 +95,7 @@ def zipped_lines(name: str) -> list[str]:
         return archive.read(name).decode().splitlines()
 
 
-def test_labels_go_by_name_whatever_order_the_model_has(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+def test_labels_are_matched_by_name_not_by_position(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
     run = make_run("rte")
     path = run / "predictions" / "test.jsonl"
     # as a model writes whose outputs are (not_entailment, entailment): the first probability is of another label
@@ -126,7 +126,7 @@ def test_labels_go_by_name_whatever_order_the_model_has(monkeypatch: pytest.Monk
         ({"checkpoint": None}, "they are of another checkpoint"),
     ],
 )
-def test_predictions_of_something_else_are_made_anew(
+def test_predictions_of_other_rows_are_made_again(
     record: dict[str, object], why: str, monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
     run = make_run("wnli", **record)
@@ -135,7 +135,7 @@ def test_predictions_of_something_else_are_made_anew(
     assert asked == [f"wnli {run} ({why}) None"]
 
 
-def test_predictions_of_an_earlier_best_are_made_anew(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+def test_predictions_of_an_older_checkpoint_are_made_again(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
     run = make_run("wnli")
     best = run / "checkpoints" / "best.ckpt"
     best.write_text("weights after more training")
@@ -144,7 +144,7 @@ def test_predictions_of_an_earlier_best_are_made_anew(monkeypatch: pytest.Monkey
     assert asked == [f"wnli {run} (they are of another checkpoint) None"]
 
 
-def test_predictions_that_say_nothing(
+def test_predictions_without_a_record_are_made_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]
 ) -> None:
     run = make_run("wnli")
@@ -159,7 +159,7 @@ def test_predictions_that_say_nothing(
     assert "was trained on the demo corpus" in capsys.readouterr().err
 
 
-def test_predictions_that_were_changed_are_not_overwritten(
+def test_edited_predictions_are_not_overwritten(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]
 ) -> None:
     run = make_run("wnli")
@@ -172,7 +172,7 @@ def test_predictions_that_were_changed_are_not_overwritten(
     assert asked == []
 
 
-def test_mnlis_files_are_predicted_at_once(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+def test_both_test_files_of_mnli_are_predicted_together(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
     run = make_run("mnli-mm", checkpoint=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("glue_lit.cli.commands.submit.entry_text", lambda entry, path: filled_text(entry))
@@ -183,7 +183,7 @@ def test_mnlis_files_are_predicted_at_once(monkeypatch: pytest.MonkeyPatch, aske
     ]
 
 
-def test_which_runs_are_left_out(
+def test_runs_left_out_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]
 ) -> None:
     first, second, third = make_run("wnli"), make_run("wnli", 1), make_run("wnli", 2)
@@ -204,13 +204,15 @@ def test_which_runs_are_left_out(
         os.close(lock)
 
 
-def test_without_any_run_nothing_is_filled(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_any_run_no_zip_is_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert submit(monkeypatch, "--fill_missing=majority") == 1
     assert "There is no run of a GLUE task with a checkpoint in lightning_logs." in capsys.readouterr().err
     assert not Path("submission.zip").exists()
 
 
-def test_named_runs_and_filling(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_named_runs_are_used_and_missing_tasks_filled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second, rte = make_run("cola"), make_run("cola", 1), make_run("rte")
     assert submit(monkeypatch, first, rte) == 1
     error = capsys.readouterr().err
@@ -251,7 +253,7 @@ def test_a_wrong_zip(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         (["--data.source", "demo"], "the test rows of the demo corpus are not GLUE's"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_bad_input_is_one_message(
     arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("no.zip").touch()
@@ -261,7 +263,7 @@ def test_what_is_wrong_is_said(
     assert len(error.splitlines()) == 1
 
 
-def test_a_run_of_a_task_of_ones_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_of_an_own_task_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run("cola")
     (run / "config.yaml").write_text("data:\n  task: reviews\n")
     assert submit(monkeypatch, run) == 2
@@ -312,7 +314,9 @@ def test_test_rows_are_predicted_first(
     assert "Predicting" not in capsys.readouterr().out
 
 
-def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]) -> None:
+def test_json_has_every_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]
+) -> None:
     make_run("rte", 0)
     assert submit(monkeypatch, "--fill_missing", "majority", "--json") == 0
     document = json.loads(capsys.readouterr().out)

@@ -49,7 +49,7 @@ def suite(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return warm.run("-m", "glue_lit", "suite", "--config", "suite.yaml", *arguments, folder=folder)
 
 
-def test_from_a_plan_to_results(folder: Path) -> None:
+def test_a_suite_is_planned_trained_and_summarised(folder: Path) -> None:
     planned = suite(folder, "--suite.dry_run=true")
     assert planned.returncode == 0, planned.stderr
     assert "4 trainings" in planned.stdout
@@ -103,7 +103,7 @@ def test_from_a_plan_to_results(folder: Path) -> None:
     assert "holds a training with other settings" in other.stderr
 
 
-def test_a_task_starts_from_a_training_on_data_of_ones_own(folder: Path) -> None:
+def test_a_task_starts_from_a_training_on_own_data(folder: Path) -> None:
     (folder / "mine.csv").write_text("text,label\n" + "".join(f"word {n},{n % 2}\n" for n in range(60)))
     (folder / "first.yaml").write_text(
         "data: {task: mine, source: mine.csv, custom: {text: [text], validation_fraction: 0.2}}"
@@ -122,7 +122,9 @@ def test_a_task_starts_from_a_training_on_data_of_ones_own(folder: Path) -> None
 
 
 @pytest.mark.slow
-def test_four_at_once_fill_a_cold_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_four_trainings_at_once_fill_an_empty_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GLUE_LIT_CACHE", str(tmp_path / "cache"))
     settings = ("--suite.tasks=[cola]", "--suite.init_from={}", "--suite.name=cold", "--suite.seeds=[1,2,3,4]")
     done = suite(folder, *settings, "--engine.slots=4")
@@ -170,7 +172,7 @@ def test_the_commonest_label_is_scored_by_the_tasks_own_metrics() -> None:
         (("--suite.taskss=[cola]",), "--suite.taskss: there is no such flag. Did you mean '--suite.tasks'?"),
     ],
 )
-def test_what_is_wrong_is_said(arguments: tuple[str, ...], message: str, folder: Path) -> None:
+def test_bad_input_is_one_message(arguments: tuple[str, ...], message: str, folder: Path) -> None:
     done = suite(folder, *arguments)
     assert done.returncode == 2
     assert message in done.stderr

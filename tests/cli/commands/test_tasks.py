@@ -38,7 +38,7 @@ def test_every_task_with_labels_metrics_and_sizes(
     assert cells["ax"][2:] == [["matthews_correlation"], ["-", "-", "1,104"]]
 
 
-def test_the_same_for_scripts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_same_tasks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["glue-lit", "tasks", "--json"])
     main()
     found = {task.pop("task"): task for task in json.loads(capsys.readouterr().out)}

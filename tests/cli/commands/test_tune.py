@@ -67,7 +67,7 @@ def none_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not trainings()
 
 
-def test_from_a_search_to_a_fit(folder: Path, tiny_model: Path) -> None:
+def test_a_search_ends_with_settings_that_fit_uses(folder: Path, tiny_model: Path) -> None:
     arguments = ("--tune.trials=2", "--tune.train_fraction=0.2", "--tune.refit=2", "--checkpoint.monitor=val/loss")
     done = tune(folder, tiny_model, *arguments, "--engine.slots=2")
     assert done.returncode == 0, done.stderr
@@ -126,7 +126,7 @@ def wait_for(condition: Any, seconds: float = 90) -> None:
         time.sleep(0.1)
 
 
-def test_killed_and_begun_again(folder: Path, tiny_model: Path) -> None:
+def test_a_killed_search_is_resumed(folder: Path, tiny_model: Path) -> None:
     arguments = (
         "--tune.name=killed",
         "--tune.trials=2",
@@ -186,7 +186,7 @@ def test_ctrl_c_keeps_everything(folder: Path, tiny_model: Path) -> None:
          "2 trainings in a row failed in the same way"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said(
+def test_bad_input_is_one_message(
     arguments: tuple[str, ...], code: int, message: str, folder: Path, tiny_model: Path
 ) -> None:
     done = tune(folder, tiny_model, *arguments)

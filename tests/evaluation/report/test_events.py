@@ -21,7 +21,7 @@ def write(folder: Path, curves: dict[str, dict[int, float]], suffix: str = "") -
     return next(iter(set(folder.glob("*")) - before))
 
 
-def test_curves_are_tensorboards(tmp_path: Path) -> None:
+def test_curves_equal_those_of_tensorboard(tmp_path: Path) -> None:
     write(tmp_path, {"train/loss": {9: 0.7, 19: 0.25}, "val/accuracy": {19: 0.5, 39: 0.75}})
     reader = EventAccumulator(str(tmp_path)).Reload()
     curves, problems = read_curves(tmp_path)
@@ -33,13 +33,13 @@ def test_curves_are_tensorboards(tmp_path: Path) -> None:
         ]
 
 
-def test_a_continued_fit_goes_over_what_it_did_again(tmp_path: Path) -> None:
+def test_a_resumed_fit_replaces_repeated_points(tmp_path: Path) -> None:
     write(tmp_path, {"val/loss": {10: 1.0, 20: 2.0, 30: 9.0}}).rename(tmp_path / "events.out.tfevents.100.a")
     write(tmp_path, {"val/loss": {30: 3.0, 40: 4.0}}).rename(tmp_path / "events.out.tfevents.200.a")
     assert read_curves(tmp_path)[0] == {"val/loss": Curve([10, 20, 30, 40], [1.0, 2.0, 3.0, 4.0])}
 
 
-def test_the_end_that_a_killed_fit_leaves_is_left_out(tmp_path: Path) -> None:
+def test_a_truncated_last_record_is_left_out(tmp_path: Path) -> None:
     path = write(tmp_path, {"val/loss": {10: 1.0, 20: 2.0}})
     content = path.read_bytes()
     for cut in (1, 5, 20, 30):
@@ -48,7 +48,7 @@ def test_the_end_that_a_killed_fit_leaves_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 8])  # the length, and its checksum
-def test_damage_is_said_and_what_was_before_is_kept(place: int, tmp_path: Path) -> None:
+def test_damage_is_reported_and_the_points_before_it_are_kept(place: int, tmp_path: Path) -> None:
     path = write(tmp_path, {"val/loss": {10: 1.0, 20: 2.0}})
     content = bytearray(path.read_bytes())
     last = content.rindex(b"val/loss")
@@ -60,7 +60,7 @@ def test_damage_is_said_and_what_was_before_is_kept(place: int, tmp_path: Path) 
     assert curves == {"val/loss": Curve([10], [1.0])}
 
 
-def test_a_record_that_is_no_event_is_said(tmp_path: Path) -> None:
+def test_a_record_that_is_no_event_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, {"val/loss": {10: 1.0}})
     content = path.read_bytes()
     path.write_bytes(content[:12] + b"\xff" * (len(content) - 12))

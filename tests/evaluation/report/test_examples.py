@@ -33,7 +33,7 @@ def test_the_least_certain_rows_come_first() -> None:
     assert [row.idx for row in uncertain(SST2, rows, Texts())] == [14, 12, 11, 10, 13]
 
 
-def test_there_are_not_too_many_and_long_texts_are_cut() -> None:
+def test_the_number_of_examples_and_their_length_are_limited() -> None:
     rows = predicted([0.9] * 100, [0] * 100)
     found = mistakes(SST2, rows, Texts([("word " * 10_000,)] * 100))
     assert len(found) == SHOWN

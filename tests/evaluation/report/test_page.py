@@ -80,7 +80,7 @@ def hostile_task() -> TaskSpec:
     return replace(get_task("rte"), title=HOSTILE[0], name="<b>own", labels=HOSTILE[:2], text_columns=("<i>", "b"))
 
 
-def test_texts_and_labels_are_text(tmp_path: Path, hostile_task: TaskSpec) -> None:
+def test_markup_in_texts_and_labels_is_escaped(tmp_path: Path, hostile_task: TaskSpec) -> None:
     html = html_of(report_of([material(tmp_path / "logs" / "<b>run", hostile_task)]))
     found = Elements(html)
     assert {"script", "img", "i", "b"}.isdisjoint(found.names)
@@ -92,7 +92,7 @@ def test_texts_and_labels_are_text(tmp_path: Path, hostile_task: TaskSpec) -> No
     assert "\x00" not in html
 
 
-def test_nothing_is_fetched(tmp_path: Path) -> None:
+def test_the_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     html = html_of(report_of([material(tmp_path / "a", get_task("rte"))]))
     found = Elements(html)
     outward = [value for name, value in found.attributes if name in ("src", "href", "action", "srcset")]
@@ -131,7 +131,7 @@ def test_a_browser_shows_hostile_rows_as_text(tmp_path: Path, hostile_task: Task
 
 @pytest.mark.parametrize("task", ["cola", "stsb", "mnli"])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_figures_are_drawn_both_ways(task: str, count: int, tmp_path: Path) -> None:
+def test_figures_have_colours_for_light_and_dark(task: str, count: int, tmp_path: Path) -> None:
     runs = [material(tmp_path / f"run{seed}", get_task(task), seed=seed) for seed in range(count)]
     report = report_of(runs)
     found = {drawing.name: drawing for drawing in drawings(report)}
@@ -167,7 +167,7 @@ def test_a_figure_is_the_same_each_time(tmp_path: Path) -> None:
     assert drawings(report) == drawings(report)
 
 
-def test_there_may_be_little_to_draw(tmp_path: Path) -> None:
+def test_figures_of_few_rows(tmp_path: Path) -> None:
     one = material(tmp_path / "a", get_task("rte"), rows=1)
     none = replace(one, predicted=replace(one.predicted, probabilities=None), texts=Texts(problem="They are gone."))
     for small in (one, none):
@@ -210,6 +210,6 @@ def test_names_tell_runs_apart() -> None:
     assert names_of([Path("/run")]) == ["run"]
 
 
-def test_words() -> None:
+def test_words_are_split_at_signs() -> None:
     assert [p_value(p) for p in (0.0004, 0.0321, 1.0)] == ["less than 0.001", "0.032", "1.000"]
     assert visible("a\tb\nc\u200d\x7f") == "a\tb\nc\u200d[U+007F]"

@@ -47,7 +47,7 @@ def test_a_record_of_another_shape_says_nothing(record: dict[str, Any]) -> None:
     ("seconds", "words"),
     [(12.34, "12.3 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (None, None), (-1, None), (float("nan"), None)],
 )
-def test_durations(seconds: Any, words: str | None) -> None:
+def test_durations_in_words(seconds: Any, words: str | None) -> None:
     assert duration(seconds) == words
 
 
@@ -59,7 +59,7 @@ def test_a_run_without_a_record(run: Run) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "\x00", '{"a": ' * 10_000])
-def test_a_damaged_record_is_said(content: str, run: Run) -> None:
+def test_a_damaged_record_is_reported(content: str, run: Run) -> None:
     run.metrics.write_text(content)
     record, (problem,) = record_of(run)
     assert record == {}
@@ -76,7 +76,7 @@ def test_a_damaged_record_is_said(content: str, run: Run) -> None:
         ("data:\n  task: rte\n  custom: {txt: a}\n", "data.custom is no description of a task"),
     ],
 )
-def test_a_configuration_that_says_nothing(config: str, message: str, run: Run) -> None:
+def test_a_configuration_without_settings(config: str, message: str, run: Run) -> None:
     run.config.write_text(config)
     with pytest.raises(RunError, match=message):
         task_in(settings_of(run), run)
@@ -89,14 +89,14 @@ def test_no_configuration(config: str, run: Run) -> None:
         settings_of(run)
 
 
-def test_tasks(run: Run) -> None:
+def test_tasks_in_words(run: Run) -> None:
     assert task_in(settings_of(run), run)[0].name == "rte"
     assert task_in(settings_of(run), run, "ax")[0].name == "ax"
     with pytest.raises(UsageError, match="there is no task 'rt'"):
         task_in(settings_of(run), run, "rt")
 
 
-def test_sections() -> None:
+def test_a_section_may_be_missing() -> None:
     assert section({"a": {"b": {"c": 1}}}, "a", "b") == {"c": 1}
     assert section({"a": 1}, "a", "b") == {}
     assert json.dumps(section({"a": {"b": None}}, "a", "b")) == "{}"

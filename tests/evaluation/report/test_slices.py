@@ -81,5 +81,5 @@ def test_without_texts_there_are_labels() -> None:
     assert set(groups("rte", [0, 1], [0, 1], Texts())) == {"Gold label"}
 
 
-def test_words() -> None:
+def test_words_are_split_at_signs() -> None:
     assert words("Don't stop, it\u2019s 3.5 o'clock!") == ["don't", "stop", "it\u2019s", "3", "5", "o'clock"]

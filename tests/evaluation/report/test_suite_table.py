@@ -102,7 +102,7 @@ def test_published_figures_are_those_of_the_recipes() -> None:
     assert set(reported) - shown == {("modernbert-base", task) for task in ("mnli", "mrpc", "qqp", "stsb")}
 
 
-def test_models_stand_beside_themselves_or_the_one_that_all_know() -> None:
+def test_published_scores_stand_beside_the_same_model_or_bert() -> None:
     assert published_for(["answerdotai/ModernBERT-base", "x"]) == ["modernbert-base"]
     assert published_for(["mine"]) == ["bert-base-cased"]
 
@@ -135,7 +135,7 @@ def test_a_suite_is_reported_from_its_folder(
         (["many"], "report: got 7 models, allowed: up to 6 side by side."),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_bad_input_is_one_message(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -157,7 +157,7 @@ def test_what_is_wrong_is_said(
         json.dumps({"models": {"a": of_model(wall_seconds=None)}}),
     ],
 )  # fmt: skip
-def test_results_that_are_none(
+def test_damaged_results_are_one_message(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "results.json").write_text(text)

@@ -18,7 +18,7 @@ def predicted(labels: list[object], picked: list[int]) -> Predicted:
     return Predicted(np.array(picked), gold, gold, None)
 
 
-def test_texts_and_genres_of_the_rows_that_were_predicted() -> None:
+def test_texts_and_genres_belong_to_the_predicted_rows() -> None:
     task = get_task("mnli")
     rows = open_split(task, "demo", "validation_matched").read()
     place = Place(task, CustomTask(), "demo", "validation_matched")
@@ -66,13 +66,13 @@ def test_the_hash_of_the_rows_decides_whether_they_have_changed() -> None:
     assert not read_texts(place, predicted(rows.labels, [0, 1]), record | {"hash": "another"}).texts
 
 
-def test_data_that_are_gone_give_no_texts() -> None:
+def test_missing_data_give_no_texts() -> None:
     found = read_texts(Place(get_task("rte"), CustomTask(), "nowhere", "validation"), predicted([0], [0]), None)
     assert found.texts == []
     assert "there is no folder 'nowhere'" in str(found.problem)
 
 
-def test_a_column_that_is_not_there_is_said() -> None:
+def test_a_missing_column_is_reported() -> None:
     rows = open_split(get_task("mnli"), "demo", "validation_matched").read()
     place = Place(get_task("mnli"), CustomTask(), "demo", "validation_matched")
     with pytest.raises(DataError, match=r"there is no column 'Genre'\. Did you mean 'genre'\?"):
@@ -83,7 +83,7 @@ def test_a_column_that_is_not_there_is_said() -> None:
         read_texts(place, predicted(rows.labels, [0]), None, ["source"])
 
 
-def test_columns_of_ones_own_data_follow_the_rows_that_are_held_out(tmp_path: Path) -> None:
+def test_columns_of_own_data_follow_the_held_out_rows(tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

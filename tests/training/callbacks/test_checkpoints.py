@@ -93,7 +93,7 @@ def test_only_what_is_better_takes_its_place(tmp_path: Path) -> None:
     assert keeper.check_monitor_top_k(trainer, torch.tensor(0.8))
 
 
-def test_a_run_without_a_best_yet_has_none_after_a_move(tmp_path: Path) -> None:
+def test_a_moved_run_without_a_best_checkpoint_has_none(tmp_path: Path) -> None:
     state = best_in(tmp_path / "old", there=False).state_dict()
     keeper = best_in(tmp_path / "new", there=False)
     keeper.load_state_dict(state)
@@ -106,7 +106,7 @@ def test_a_run_without_a_best_yet_has_none_after_a_move(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the last
 
 
-def test_the_last_state_is_written_after_all_other_callbacks(tmp_path: Path) -> None:
+def test_the_last_checkpoint_is_written_after_all_other_callbacks(tmp_path: Path) -> None:
     # What a callback after it changed at the end of an epoch would be missing in last.ckpt.
     first, last, best, other = Callback(), LastCheckpoint(), BestCheckpoint("val/accuracy"), ModelCheckpoint()
     trainer = trainer_with(tmp_path, first, last, best, other)
@@ -116,7 +116,7 @@ def test_the_last_state_is_written_after_all_other_callbacks(tmp_path: Path) -> 
         assert trainer.callbacks == [*before, last]  # type: ignore[attr-defined]
 
 
-def test_where_the_last_state_is_kept(tmp_path: Path) -> None:
+def test_the_folder_of_the_last_checkpoint(tmp_path: Path) -> None:
     last = LastCheckpoint()
     last.setup(trainer_with(tmp_path, last), Module(), "fit")
     assert last.path == tmp_path / "checkpoints/last.ckpt"
@@ -128,9 +128,7 @@ class OtherIO(TorchCheckpointIO):
 
 
 @pytest.mark.parametrize("keeper", [BestCheckpoint("val/accuracy"), LastCheckpoint()], ids=["best", "last"])
-def test_files_are_written_whole_unless_the_user_chose_how(
-    tmp_path: Path, keeper: BestCheckpoint | LastCheckpoint
-) -> None:
+def test_checkpoints_are_written_whole_by_default(tmp_path: Path, keeper: BestCheckpoint | LastCheckpoint) -> None:
     trainer = trainer_with(tmp_path, keeper)
     keeper.setup(trainer, Module(), "fit")
     assert type(trainer.strategy.checkpoint_io) is AtomicCheckpointIO

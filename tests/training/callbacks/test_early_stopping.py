@@ -78,7 +78,7 @@ def test_without_validation_it_says_why_there_is_no_score(fit: Any, capsys: pyte
     assert "Ended after 1 epoch, 3 steps." in out
 
 
-def test_nothing_was_trained(fit: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fit_that_trained_nothing_says_so(fit: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--trainer.max_epochs=0") == 0
     out = capsys.readouterr().out
     assert "Nothing was trained, so there is no best checkpoint and no score." in out
@@ -127,7 +127,9 @@ def test_early_stopping_follows_the_chosen_value(fit: Any, capsys: pytest.Captur
         ),
     ],
 )
-def test_wrong_early_stopping(fit: Any, capsys: pytest.CaptureFixture[str], flags: list[str], message: str) -> None:
+def test_wrong_values_of_early_stopping_are_refused(
+    fit: Any, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
     assert fit(*flags) == 2
     err = capsys.readouterr().err
     print(err)
@@ -190,7 +192,7 @@ def state(fit: Fit) -> dict[str, Any]:
         ("on_train_batch_start", 8, {"val_check_interval": 6, "accumulate_grad_batches": 4}),
     ],
 )
-def test_its_state_is_resumed(
+def test_early_stopping_is_resumed(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, hook: str, count: int, settings: dict[str, Any]
 ) -> None:
     monkeypatch.setenv("PL_GLOBAL_SEED", str(SEED))

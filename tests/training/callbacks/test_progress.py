@@ -54,7 +54,7 @@ def test_lines_within_an_epoch(
     assert "epoch 1/2  step 6 of 12  validating: batch 2 of 3" in out
 
 
-def test_the_bar_takes_their_place_on_a_terminal(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_a_bar_instead(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     shown: list[dict[str, Any]] = []
     plain = progress.Bar.get_metrics

@@ -52,7 +52,7 @@ def test_no_process_outlives_the_one_that_started_it(monkeypatch: pytest.MonkeyP
         (ValueError("connection"), False),
     ],
 )
-def test_what_the_transport_says_of_a_lost_process(error: Exception, lost: bool) -> None:
+def test_errors_of_a_lost_connection_are_recognised(error: Exception, lost: bool) -> None:
     assert is_lost_connection(error) is lost
 
 
@@ -64,5 +64,5 @@ def test_what_the_transport_says_of_a_lost_process(error: Exception, lost: bool)
         (1, "(pid 12) ended with exit status 1; its own message is above"),
     ],
 )
-def test_how_a_process_ended(status: int, words: str) -> None:
+def test_the_end_of_a_process_in_words(status: int, words: str) -> None:
     assert _how(SimpleNamespace(pid=12, returncode=status)) == words

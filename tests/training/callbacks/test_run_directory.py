@@ -105,9 +105,7 @@ def needed(model: SequenceClassifier, files: int) -> int:
     return files * 3 * 4 * sum(value.numel() for value in model.state_dict().values())
 
 
-def test_room_for_three_checkpoints_is_enough(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_room_for_three_checkpoints_suffices(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit = Fit(tiny_model, tmp_path, max_steps=1)
     with_free(monkeypatch, needed(fit.model, 3))
     fit.start()
@@ -117,7 +115,7 @@ def test_room_for_three_checkpoints_is_enough(
     assert [path.name for path in (tmp_path / "cola").iterdir()] == ["version_0"]
 
 
-def test_a_run_that_goes_on_needs_room_for_one_and_is_never_removed(
+def test_a_resumed_run_needs_room_for_one_checkpoint_and_is_never_removed(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(tmp_path / "cola/version_0")
@@ -151,7 +149,7 @@ def test_a_run_that_is_being_trained_is_not_touched(tiny_model: Path, tmp_path: 
     assert not part.exists()
 
 
-def test_it_is_locked_until_it_is_released(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_run_is_locked_until_the_fit_ends(tiny_model: Path, tmp_path: Path) -> None:
     fit = Fit(tiny_model, tmp_path, max_steps=1)
     fit.directory.setup(fit.trainer, fit.model, "fit")
     fit.directory.setup(fit.trainer, fit.model, "validate")  # the scoring at the end of a fit
@@ -200,14 +198,14 @@ def test_curves_are_cut_back_to_the_checkpoint(tiny_model: Path, tmp_path: Path)
     assert not first.run.metrics.exists()  # figures of an end that is one no more
 
 
-def test_a_fit_that_goes_on_from_nothing_keeps_all_curves(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_fit_resumed_before_its_first_step_keeps_all_curves(tiny_model: Path, tmp_path: Path) -> None:
     first = Fit(tiny_model, tmp_path, max_steps=2).start()
     before = {name: (first.run.path / name).read_bytes() for name in event_files(first.run)}
     Fit(tiny_model, tmp_path, "version_0", max_steps=1).start()
     assert {name: (first.run.path / name).read_bytes() for name in before} == before
 
 
-def test_a_run_without_curves(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_run_without_a_logger(tiny_model: Path, tmp_path: Path) -> None:
     logger = RunLogger(tmp_path, "cola", curves=False)
     trainer = Trainer(accelerator="cpu", logger=logger, enable_checkpointing=False, enable_progress_bar=False)
     directory = RunDirectory()
@@ -227,7 +225,7 @@ def test_without_a_run_logger_there_is_nothing_to_keep(tmp_path: Path) -> None:
     assert directory.state_dict() == {}
 
 
-def test_the_file_of_a_fit_that_goes_on_is_one_of_its_own(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_resumed_fit_has_its_own_event_file(tiny_model: Path, tmp_path: Path) -> None:
     saved = tmp_path / "saved.ckpt"
     first = Fit(tiny_model, tmp_path, None, SaveAfter(4, saved)).start()
     old = event_files(first.run)

@@ -57,11 +57,11 @@ def test_a_signal_outside_training_ends_it_at_once(listening: StopRequest, signu
         os.kill(os.getpid(), signum)
 
 
-def test_no_except_exception_keeps_it() -> None:
+def test_an_except_clause_cannot_catch_a_stop() -> None:
     assert not issubclass(Stopped, Exception)
 
 
-def test_what_received_signals_before_does_so_again() -> None:
+def test_earlier_signal_handlers_are_restored() -> None:
     before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
     stop = StopRequest()
     with stop.listening():
@@ -70,7 +70,7 @@ def test_what_received_signals_before_does_so_again() -> None:
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_without_the_command_signals_are_left_alone() -> None:
+def test_signals_are_not_handled_in_python() -> None:
     before = signal.getsignal(signal.SIGINT)
     stop = StopRequest()  # as in `LastCheckpoint()` of a user's own program
     stop.begin(ALONE)
@@ -110,12 +110,12 @@ def test_slurm_is_asked_to_run_the_job_again(
     assert (tmp_path / "bin" / "calls").read_text() == "requeue 1234\n"
 
 
-def test_without_slurms_command_nothing_is_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_scontrol_no_requeue_is_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert requeue() is False
 
 
-def test_a_job_that_slurm_runs_again_goes_on(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_requeued_slurm_job_is_resumed(tmp_path: Path, tiny_model: Path) -> None:
     settings = {
         "data.task": "rte", "data.source": "demo", "data.train_limit": 40, "data.validation_limit": 9,
         "model.name_or_path": tiny_model, "trainer.accelerator": "cpu", "trainer.max_epochs": 2,

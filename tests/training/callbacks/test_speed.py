@@ -75,7 +75,7 @@ def test_points_are_of_the_steps_since_the_last_one(tiny_model: Path) -> None:
         assert values["work/samples_per_second"] < 4 / NAP
 
 
-def test_goes_on_where_training_goes_on(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_speed_of_a_resumed_fit_counts_all_steps(tiny_model: Path, tmp_path: Path) -> None:
     first, _, trainer, _ = fit(tiny_model, epochs=1)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     before, worked = first.wall_seconds, first.state_dict()["processor_seconds"]
@@ -87,7 +87,7 @@ def test_goes_on_where_training_goes_on(tiny_model: Path, tmp_path: Path) -> Non
     assert second.processor_seconds > worked
 
 
-def test_waiting_is_no_work(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+def test_waiting_does_not_count_as_work(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
     worked = iter([3.0, 10.5, 10.5])
     monkeypatch.setattr("glue_lit.training.callbacks.speed.time.process_time", lambda: next(worked, 10.5))
     speed, *_ = fit(tiny_model, epochs=1)

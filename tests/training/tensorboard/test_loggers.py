@@ -40,7 +40,9 @@ def columns(path: Path) -> set[str]:
         return set(next(csv.reader(file)))
 
 
-def test_csv(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_csv_logger_gets_every_curve(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert fit(monkeypatch, tiny_model, named("CSVLogger")) == 0
     run = Path("logs/lightning_logs/version_0")
     assert columns(run / "metrics.csv") >= CURVES
@@ -50,7 +52,9 @@ def test_csv(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert command(monkeypatch, "validate", "--run", run) == 0
 
 
-def test_going_on_in_a_new_folder_keeps_the_best(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_resumed_in_a_new_folder_keeps_its_best_checkpoint(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert fit(monkeypatch, tiny_model, named("CSVLogger"), "--model.learning_rate=1e-3") == 0
     first, second = (Path(f"logs/lightning_logs/version_{number}") for number in (0, 1))
     best = (first / "checkpoints" / "best.ckpt").read_bytes()
@@ -62,7 +66,7 @@ def test_going_on_in_a_new_folder_keeps_the_best(tiny_model: Path, monkeypatch: 
     assert records[1]["metrics"] == records[0]["metrics"]
 
 
-def test_two_at_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_loggers_get_the_same_curves(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loggers = [named("TensorBoardLogger", name="board"), named("CSVLogger", name="table")]
     assert fit(monkeypatch, tiny_model, loggers) == 0
     assert columns(Path("logs/table/version_0/metrics.csv")) >= CURVES

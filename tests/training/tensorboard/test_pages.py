@@ -100,7 +100,7 @@ def learning_rate(run: Path) -> float:
     return float(begun.hparams["learning_rate"].number_value)
 
 
-def test_hyperparameters_are_those_of_the_fit_that_went_on(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hyperparameters_are_those_of_the_resumed_fit(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command(monkeypatch, *settings(tiny_model, "cola", "--trainer.max_epochs=1")) == 0
     run = Path("lightning_logs/cola/version_0")
     assert learning_rate(run) == 1e-3
@@ -173,9 +173,7 @@ def test_without_matplotlib_there_is_no_picture(tiny_model: Path, monkeypatch: p
     [("--trainer.logger=false",), ("--trainer.fast_dev_run=true",), ("--trainer.num_sanity_val_steps=2",)],
     ids=["no-logger", "fast-dev-run", "sanity-check"],
 )
-def test_nothing_is_shown_where_nothing_is_to_be_seen(
-    options: tuple[str, ...], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_empty_pages_are_left_out(options: tuple[str, ...], tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[int] = []
     monkeypatch.setattr(TensorBoardPages, "_show", lambda *arguments: shown.append(arguments[-1]))
     assert command(monkeypatch, *settings(tiny_model, "rte", "--trainer.max_epochs=1", *options)) == 0
@@ -215,7 +213,7 @@ def test_two_processes_show_each_row_once(tiny_model: Path, tmp_path: Path) -> N
     assert found.Scalars("val/best_accuracy")[-1].value == pytest.approx(accuracy)
 
 
-def test_a_fit_that_goes_on_begins_its_pages_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_fit_writes_its_charts_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command(monkeypatch, *settings(tiny_model, "rte", "--trainer.max_epochs=1")) == 0
     assert command(monkeypatch, "fit", "--ckpt_path=last", "--trainer.max_epochs=3") == 0
     found = events(Path("lightning_logs/rte/version_0"))
@@ -226,7 +224,7 @@ def test_a_fit_that_goes_on_begins_its_pages_once(tiny_model: Path, monkeypatch:
     assert best == np.maximum.accumulate(scores).tolist()
 
 
-def test_of_many_labels_the_commonest_have_curves() -> None:
+def test_the_commonest_of_many_labels_have_curves() -> None:
     from glue_lit.evaluation.predicted import Predicted
 
     gold = np.repeat(np.arange(20), np.arange(20) + 1)
@@ -235,7 +233,7 @@ def test_of_many_labels_the_commonest_have_curves() -> None:
 
 
 @pytest.mark.parametrize("positive", [0, 1])
-def test_of_two_labels_the_positive_one_has_a_curve(positive: int) -> None:
+def test_the_positive_of_two_labels_has_a_curve(positive: int) -> None:
     from glue_lit.evaluation.predicted import Predicted
 
     gold = np.array([0, 1, 1])

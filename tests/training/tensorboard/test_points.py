@@ -50,7 +50,7 @@ def fit(tiny_model: Path, accumulate: int = 1, **options: Any) -> tuple[dict[int
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_point_is_of_all_steps_since_the_one_before(tiny_model: Path, accumulate: int) -> None:
+def test_a_point_is_the_mean_of_all_steps_since_the_last(tiny_model: Path, accumulate: int) -> None:
     points, steps, _ = fit(tiny_model, accumulate)
     assert len(steps.losses) == 12
     assert list(points) == list(range(2, 12 // accumulate, 3))
