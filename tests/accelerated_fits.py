@@ -24,7 +24,7 @@ from lightning.pytorch.plugins import MixedPrecision
 import glue_lit.training.optimized_model
 from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
 from glue_lit.cli.commands import export
-from glue_lit.data.sources import Rows
+from glue_lit.data.rows import Rows
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.tasks.custom import CustomTask

@@ -28,7 +28,7 @@ from tiny_folders import LEFT_OUT, architectures, write_tiny
 from torch import Tensor
 
 from glue_lit import GLUEDataModule, SequenceClassifier
-from glue_lit.data.sources import Rows
+from glue_lit.data.rows import Rows
 from glue_lit.encoder import pretrained
 from glue_lit.errors import GlueLitError
 from glue_lit.outputs.hugging_face import Trained, load_trained, write_model

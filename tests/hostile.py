@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from glue_lit.data.custom_source import complete_task, open_custom_split
+from glue_lit.data.custom_task import complete_task
 from glue_lit.data.sources import open_split
 from glue_lit.data.texts_to_predict import file_texts, stdin_texts
 from glue_lit.errors import GlueLitError
@@ -89,7 +89,7 @@ def own_data(data: bytes, folder: Path) -> None:
     (folder / "mine.csv").write_bytes(data)
     custom = CustomTask(text="text", label="label")
     custom = complete_task("mine", custom, str(folder / "mine.csv"))
-    open_custom_split(task_of("mine", custom), custom, str(folder / "mine.csv"), "validation").read()
+    open_split(task_of("mine", custom), str(folder / "mine.csv"), "validation", custom).read()
 
 
 def task_block(data: bytes, folder: Path) -> None:

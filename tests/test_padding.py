@@ -22,7 +22,8 @@ from transformers import (
 from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.model_inputs import needs_equal_lengths
-from glue_lit.data.sources import Rows, open_split
+from glue_lit.data.rows import Rows
+from glue_lit.data.sources import open_split
 from glue_lit.data.tokenizers import load_config, pack
 from glue_lit.data.tokens import tokenise
 from glue_lit.outputs.hugging_face import load_trained, write_model

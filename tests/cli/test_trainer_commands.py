@@ -646,7 +646,11 @@ def test_later_configs_flags_and_environment_win(
             "data.tsk (key.yaml, line 2): there is no such key. Did you mean 'data.task'?",
         ),
         (["fit", "--config", "type.yaml"], 2, "data.batch_size (type.yaml, line 3): got 'many', allowed: int."),
-        (["fit", "--data.source", "nowhere"], 1, "there is no folder 'nowhere'. Allowed: hub, demo, or a GLUE folder."),
+        (
+            ["fit", "--data.source", "nowhere"],
+            1,
+            "there is no file or folder 'nowhere'. Allowed: hub, demo, a GLUE folder",
+        ),
         (["fit", "--data.source", "hub"], 1, "data.source hub: could not load nyu-mll/glue (cola, train): "),
         (
             ["fit", "--data.source", "demo", "--model.name_or_path", "nobody/nothing"],
@@ -710,7 +714,7 @@ def test_bad_data_stops_before_anything_is_written(
     (folder / "dev.tsv").write_text("a\t1\t\tfine\n")
     arguments = tiny_fit(tiny_model, "cola", data__source=workplace / "glue")
     assert command(monkeypatch, *arguments) == 1
-    assert "train.tsv, line 2: label '2' is not a label of task cola. Allowed: 0, 1." in capsys.readouterr().err
+    assert "train.tsv, line 2: '2' is not a label of task cola. Allowed: 0, 1." in capsys.readouterr().err
     assert not (workplace / "lightning_logs").exists()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from glue_lit.data.batches import TokenDataset, identity_collate
-from glue_lit.data.sources import Rows
+from glue_lit.data.rows import Rows
 from glue_lit.data.tokens import tokenise
 
 TEXTS = ["a", "some longer text", "", "the longest text of them all", "b c"]

@@ -8,7 +8,8 @@ import pyarrow.parquet
 import pytest
 
 from glue_lit.data.class_labels import name_of_class, names_in_schema
-from glue_lit.data.custom_source import complete_task, open_custom_split
+from glue_lit.data.custom_task import complete_task
+from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
 from glue_lit.tasks.custom import CustomTask, task_of
 
@@ -30,7 +31,7 @@ def of_datasets(folder: Path, **splits: list[int]) -> Path:
 
 def labels_of(source: Path | str, split: str, custom: CustomTask) -> tuple[CustomTask, list[Any]]:
     custom = complete_task("pairs", custom, str(source))
-    return custom, open_custom_split(task_of("pairs", custom), custom, str(source), split).read().labels
+    return custom, open_split(task_of("pairs", custom), str(source), split, custom).read().labels
 
 
 def test_parquet_keeps_the_order_of_the_classes(tmp_path: Path) -> None:

@@ -296,13 +296,13 @@ def test_unknown_task(tiny_model: Path) -> None:
 def test_a_training_row_without_a_label(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The Hub's -1 in a training split; as a class number it would be an index from the end.
     from glue_lit.data import splits
-    from glue_lit.data.sources import Rows, Split
+    from glue_lit.data.rows import Rows, Split
 
     rows = Rows(["a", "b", "c"], None, [1, None, None])
     monkeypatch.setattr(
         splits,
         "open_split",
-        lambda task, source, name: Split(name, "somewhere", f"unlabelled {name}", lambda: rows),
+        lambda task, source, name, custom: Split(name, "somewhere", f"unlabelled {name}", lambda: rows),
     )
     data = module(tiny_model)
     expected = "somewhere: 2 training row(s) have no label, the first is row 2."

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from glue_lit.data.long_texts import Starts
-from glue_lit.data.sources import Rows
+from glue_lit.data.rows import Rows
 from glue_lit.data.tokenizers import load_tokenizer
 from glue_lit.data.tokens import tokenise
 

@@ -8,9 +8,10 @@ import numpy as np
 import pandas
 import pytest
 
-from glue_lit.data.custom_source import complete_task, open_custom_split
+from glue_lit.data.custom_task import complete_task
 from glue_lit.data.hub import commit_of
 from glue_lit.data.rows import Rows, Split, without_id
+from glue_lit.data.sources import open_split
 from glue_lit.tasks.custom import CustomTask, task_of
 
 NAMES = ("bad", "good")
@@ -39,7 +40,7 @@ LINES = {"r1": 2, "r2": 3, "r6": 10, "r7": 11, "r8": 12, "r9": 13, "r10": 14}
 def opened(source: Path | str, split: str, **settings: Any) -> Split:
     own = CustomTask(**{"text": "review", "label": "stars", "validation_fraction": 0.3} | settings)
     custom = complete_task("reviews", own, str(source))
-    return open_custom_split(task_of("reviews", custom), custom, str(source), split)
+    return open_split(task_of("reviews", custom), str(source), split, custom)
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from glue_lit.data import tokens
-from glue_lit.data.sources import Rows, Split
+from glue_lit.data.rows import Rows, Split
 from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, evenly_spaced, tokenise, tokenizer_fingerprint
 from glue_lit.errors import DataError
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from command_line import glue_lit
 
-from glue_lit.data.sources import Rows
+from glue_lit.data.rows import Rows
 from glue_lit.encoder.architectures import empty_model
 from glue_lit.errors import ModelError
 from glue_lit.outputs.predictor import Predictor

@@ -7,7 +7,7 @@ import pytest
 import torch
 from command_line import glue_lit
 
-from glue_lit.data.sources import Rows
+from glue_lit.data.rows import Rows
 from glue_lit.errors import RunError
 from glue_lit.outputs.predictor import Predictor, _usual_size
 from glue_lit.training.classifier import SequenceClassifier

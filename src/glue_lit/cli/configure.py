@@ -16,7 +16,7 @@ from glue_lit.cli.parser import TRAINER_DEFAULTS, Parser, add_checkpoints, add_t
 from glue_lit.cli.run_arguments import resolve_arguments
 from glue_lit.cli.trainer_checks import check_seed, check_trainer
 from glue_lit.data.accumulation import check_accumulation
-from glue_lit.data.custom_source import complete_task
+from glue_lit.data.custom_task import complete_task
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.engine.job_progress import JobProgress
 from glue_lit.errors import UsageError, did_you_mean

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 
-from glue_lit.data.custom_source import says
+from glue_lit.data.custom_task import describe_task
 from glue_lit.data.model_inputs import padding_note
 from glue_lit.data.rows import without_id
 from glue_lit.data.splits import TaskSplits
@@ -34,7 +34,7 @@ def say_data(data: TaskSplits, stage: str) -> None:
     say(f"{data.task.title} ({data.task.name}), {source}: {rows}")
     if stage == "fit" and (note := padding_note(data.tokenizer, data.model_config)) is not None:
         say(note)
-    for line in says(data.custom, data.source) if data.custom.text_columns and stage == "fit" else ():
+    for line in describe_task(data.custom, data.source) if data.custom.text_columns and stage == "fit" else ():
         say(line)
     for name in data.names_for(stage) if data.custom.id is not None else ():
         if (wrong := without_id(data.split(name))) is not None:

@@ -12,6 +12,7 @@ from glue_lit.data.accumulation import accumulation_schedule
 from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, identity_collate, ignore_signals
 from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
 from glue_lit.data.sampling import ShuffledSampler
+from glue_lit.data.sources import source_values
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
 from glue_lit.errors import RunError
@@ -31,9 +32,7 @@ class GLUEDataModule(LightningDataModule):
     Args:
         task: Task to load; `glue-lit tasks` lists them. Any other name is that of a task of your own (data.custom).
         tokenizer: Hub name or folder of the tokenizer (the command takes the model's).
-        source: Where the rows come from: ``hub``, ``demo``, or a folder in the layout of the official
-            download (GLUE_FOLDER/CoLA/train.tsv and so on). For a task of your own: a file, a folder with
-            train, validation and test files, or the name of a data set on the Hub (name:configuration).
+        source: Where the rows come from: one of `glue_lit.data.sources.SOURCES`.
         batch_size: Examples per training step and device.
         group_by_length: Put training examples of about the same length into a batch, which pads less.
         tokens_per_batch: Fill training batches up to so many tokens (padding included) in place of batch_size
@@ -257,6 +256,12 @@ class GLUEDataModule(LightningDataModule):
             worker_init_fn=ignore_signals,
             generator=torch.Generator(),  # else every pass over the data takes a number from the model's
         )
+
+
+GLUEDataModule.__doc__ = (GLUEDataModule.__doc__ or "").replace(
+    "one of `glue_lit.data.sources.SOURCES`",
+    f"{', '.join(source_values(is_custom=False))}. For a task of your own: {', '.join(source_values(is_custom=True))}",
+)
 
 
 def _process(trainer: Trainer | None) -> tuple[int, int]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from glue_lit.data.class_labels import names_in_features
 from glue_lit.data.rows import Label, Rows, Split
-from glue_lit.data.tables import SPLIT_NAMES, Table
+from glue_lit.data.source import Source
+from glue_lit.data.tables import FORMATS, SPLIT_NAMES, Table
 from glue_lit.encoder.pretrained import unwritable_cache, waiting_for_hub
 from glue_lit.errors import DataError
 from glue_lit.system.system_errors import explain_system_error
@@ -18,30 +19,6 @@ from glue_lit.system.untrusted_text import Value
 from glue_lit.tasks.glue import TaskSpec
 
 REPOSITORY = "nyu-mll/glue"
-
-
-def open_hub_split(task: TaskSpec, split: str) -> Split:
-    """Download a split, or take it from the cache (always, under ``HF_HUB_OFFLINE=1``).
-
-    Raises:
-        DataError: The Hub cannot be reached and the split is not cached.
-    """
-    data = _load(
-        f"{REPOSITORY} ({task.hub_name}, {split})",
-        "read the official files with `--data.source FOLDER`, or try `--data.source demo`",
-        REPOSITORY,
-        task.hub_name,
-        split=split,
-    )
-    origin = f"{REPOSITORY}/{task.hub_name}:{split}"
-    return Split(
-        split,
-        origin,
-        data._fingerprint,
-        lambda: rows_from_dataset(task, data, origin),
-        labels=task.file_labels,
-        commit=commit_of(data),
-    )
 
 
 def commit_of(data: Any) -> str | None:
@@ -109,25 +86,6 @@ class HubTable(Table):
             yield number, tuple(self._value(row[c], c, place) for c in columns)
 
 
-def hub_tables(source: str) -> dict[str, Table]:
-    """The splits of a data set on the Hub, ``owner/name`` or ``owner/name:configuration``, by their usual names.
-
-    Raises:
-        DataError: It cannot be loaded, or has no split called train.
-    """
-    name, _, configuration = source.partition(":")
-    found = _load(source, "pass a file or folder", name, configuration or None)
-    tables = {
-        split: HubTable(found[there], f"{source}:{there}")
-        for split, names in SPLIT_NAMES.items()
-        for there in names
-        if there in found
-    }
-    if not tables:
-        raise DataError(f"data.source: {source} has no train, validation or test split, but {', '.join(found)}.")
-    return dict(tables)
-
-
 def rows_from_dataset(task: TaskSpec, data: Any, origin: str) -> Rows:
     """Rows of a ``datasets.Dataset`` in the Hub's format; its ``-1`` is an unlabelled example.
 
@@ -159,3 +117,51 @@ def _label(task: TaskSpec, order: list[int], value: Any, where: str) -> Label:
     if not 0 <= int(value) < len(order):
         raise DataError(f"{where}: label {value} is not one of task {task.name}: 0 to {len(order) - 1}.")
     return order[int(value)]
+
+
+class HubSource(Source):
+    """GLUE on the Hub, or a data set of the user's choice."""
+
+    glue = "hub"
+    custom = "the name of a data set on the Hub (name:configuration)"
+
+    def matches(self, location: str, is_custom: bool) -> bool:
+        """Whether it is ``hub``; for a task of the user's own, whether it can be a data set's name."""
+        if not is_custom:
+            return location == "hub"
+        path = Path(location).expanduser()
+        is_path = path.exists() or path.suffix.lower() in FORMATS or location.startswith((".", "/", "~"))
+        return not is_path and location not in ("hub", "demo")
+
+    def open_split(self, task: TaskSpec, location: str, split: str) -> Split:
+        """Download a split of GLUE, or take it from the cache (always, under ``HF_HUB_OFFLINE=1``)."""
+        data = _load(
+            f"{REPOSITORY} ({task.hub_name}, {split})",
+            "read the official files with `--data.source FOLDER`, or try `--data.source demo`",
+            REPOSITORY,
+            task.hub_name,
+            split=split,
+        )
+        origin = f"{REPOSITORY}/{task.hub_name}:{split}"
+        return Split(
+            split,
+            origin,
+            data._fingerprint,
+            lambda: rows_from_dataset(task, data, origin),
+            labels=task.file_labels,
+            commit=commit_of(data),
+        )
+
+    def open_tables(self, location: str) -> dict[str, Table]:
+        """The splits of the data set ``name`` or ``name:configuration`` that have usual names."""
+        name, _, configuration = location.partition(":")
+        found = _load(location, "pass a file or folder", name, configuration or None)
+        tables: dict[str, Table] = {
+            split: HubTable(found[there], f"{location}:{there}")
+            for split, names in SPLIT_NAMES.items()
+            for there in names
+            if there in found
+        }
+        if not tables:
+            raise DataError(f"data.source: {location} has no train, validation or test split, but {', '.join(found)}.")
+        return tables

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from glue_lit.errors import DataError
+
 Label = int | float | None
 HELD_OUT = " (held out)"  # after the name of a file whose training rows are validated on
 _CHUNK = 10_000  # rows whose texts are joined at a time, to be hashed
@@ -92,6 +94,7 @@ class Split:
         unit: What ``Rows.numbers`` count: ``line`` in a text file, as an editor shows it; ``row`` elsewhere.
         labels: The classes as the data write them, in the task's order; none for scores.
         commit: The data set's commit on the Hub; ``None`` where it is not known, or the rows lie in a file.
+        read_columns: Reads other columns, needed and optional ones; ``None`` if there are none with names.
     """
 
     name: str
@@ -101,6 +104,23 @@ class Split:
     unit: str = "row"
     labels: tuple[str, ...] = ()
     commit: str | None = None
+    read_columns: Callable[[Sequence[str], Sequence[str]], dict[str, list[str]]] | None = None
+
+    def columns(self, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list[str]]:
+        """Columns beside texts and labels, a value for each row.
+
+        Args:
+            names: Columns that are needed.
+            optional: Columns that are left out if they are not there.
+
+        Raises:
+            DataError: There is no such column, or a row is too short (naming the line).
+        """
+        if self.read_columns is not None:
+            return self.read_columns(names, optional)
+        if names:
+            raise DataError(f"{self.origin}: there are no columns with names beside texts and labels.")
+        return {}
 
     @property
     def file(self) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.both_orders import joined, swapped
 from glue_lit.data.checks import check_all_labelled
-from glue_lit.data.custom_source import complete_task, open_custom_split
+from glue_lit.data.custom_task import complete_task
 from glue_lit.data.model_inputs import longest_input, needs_equal_lengths, padding_for, suited
 from glue_lit.data.rows import Places, Rows, Split
 from glue_lit.data.sampling import EvaluationSampler
@@ -165,10 +165,7 @@ class TaskSplits:
     def split(self, name: str) -> Split:
         """The split called ``name`` in the source, not read yet."""
         if name not in self._splits:
-            if self.custom.text_columns:
-                self._splits[name] = open_custom_split(self.task, self.custom, self.source, name)
-            else:
-                self._splits[name] = open_split(self.task, self.source, name)
+            self._splits[name] = open_split(self.task, self.source, name, self.custom)
         return self._splits[name]
 
     def load(self, stage: str) -> None:

@@ -251,7 +251,7 @@ def test_unreadable_validation_rows_are_reported(
     finally:
         run.config.write_text(config)
     error = capsys.readouterr().err
-    assert "--calibrate: the dev rows cannot be read. data.source: there is no folder '/nowhere'" in error
+    assert "--calibrate: the dev rows cannot be read. data.source: there is no file or folder '/nowhere'" in error
     assert not (run.path / "calibration.json").exists()
 
 

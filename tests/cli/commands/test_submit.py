@@ -297,7 +297,7 @@ def test_test_rows_are_predicted_first(
     assert "was trained on the demo corpus" in capsys.readouterr().err
     assert submit(monkeypatch, run, "--fill_missing=majority", "--data.source", "nowhere") == 1
     error = capsys.readouterr().err
-    assert "wnli cannot be predicted with kept. data.source: there is no folder 'nowhere'" in error
+    assert "wnli cannot be predicted with kept. data.source: there is no file or folder 'nowhere'" in error
     assert len(error.splitlines()) == 1
     assert submit(monkeypatch, run, "--fill_missing=majority", "--data.source", "glue") == 0
     written = (run / "predictions" / "test.jsonl").read_text()

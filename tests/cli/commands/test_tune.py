@@ -196,8 +196,8 @@ def test_bad_input_is_one_message(
     if code == 1:
         rows = trials(folder / "lightning_logs" / "tune" / "no")
         assert [row["state"] for row in rows] == ["fail"] * 2
-        assert "there is no folder '/nowhere'" in rows[0]["error"]
-        assert "there is no folder '/nowhere'" in done.stderr
+        assert "there is no file or folder '/nowhere'" in rows[0]["error"]
+        assert "there is no file or folder '/nowhere'" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glue_lit.data.custom_source import open_custom_split
-from glue_lit.data.sources import extra_columns, open_split
+from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
 from glue_lit.evaluation.predicted import Predicted
 from glue_lit.evaluation.report.texts import Place, read_texts
@@ -26,9 +25,8 @@ def test_texts_and_genres_belong_to_the_predicted_rows() -> None:
     assert rows.texts_b is not None
     assert found.texts == [(rows.texts_a[row], rows.texts_b[row]) for row in (3, 7)]
     assert set(found.columns) == {"genre", "pairID"}
-    assert found.columns["pairID"] == [
-        extra_columns(task, "demo", "validation_matched", ["pairID"])["pairID"][row] for row in (3, 7)
-    ]
+    pairs = open_split(task, "demo", "validation_matched").columns(["pairID"])["pairID"]
+    assert found.columns["pairID"] == [pairs[row] for row in (3, 7)]
     assert found.problem is None
 
 
@@ -69,7 +67,7 @@ def test_the_hash_of_the_rows_decides_whether_they_have_changed() -> None:
 def test_missing_data_give_no_texts() -> None:
     found = read_texts(Place(get_task("rte"), CustomTask(), "nowhere", "validation"), predicted([0], [0]), None)
     assert found.texts == []
-    assert "there is no folder 'nowhere'" in str(found.problem)
+    assert "there is no file or folder 'nowhere'" in str(found.problem)
 
 
 def test_a_missing_column_is_reported() -> None:
@@ -79,7 +77,7 @@ def test_a_missing_column_is_reported() -> None:
         read_texts(place, predicted(rows.labels, [0]), None, ["Genre"])
     rows = open_split(get_task("cola"), "demo", "validation").read()  # whose files have no header
     place = Place(get_task("cola"), CustomTask(), "demo", "validation")
-    with pytest.raises(DataError, match="have no columns with names beside texts and labels"):
+    with pytest.raises(DataError, match="there are no columns with names beside texts and labels"):
         read_texts(place, predicted(rows.labels, [0]), None, ["source"])
 
 
@@ -93,7 +91,7 @@ def test_columns_of_own_data_follow_the_held_out_rows(tmp_path: Path) -> None:
         text="review", label="sentiment", kind="classification", labels=["bad", "good"], metrics=["accuracy"]
     )
     task = task_of("reviews", custom)
-    rows = open_custom_split(task, custom, str(path), "validation").read()
+    rows = open_split(task, str(path), "validation", custom).read()
     place = Place(task, custom, str(path), "validation")
     found = read_texts(place, predicted(rows.labels, [*range(len(rows))]), None, ["city"])
     assert len(rows) == 4

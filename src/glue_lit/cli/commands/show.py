@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.cli.commands.flags import Flags
+from glue_lit.data.custom_task import complete_task
 from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.sources import open_split
 from glue_lit.errors import UsageError, did_you_mean
@@ -42,14 +43,9 @@ def main() -> None:
     source = line.setting("data.source") if options.source is None else options.source
     name, source = "cola" if name is None else name, "hub" if source is None else source
     if custom.text_columns:
-        from glue_lit.data.custom_source import complete_task, open_custom_split
-
         custom = complete_task(name, custom, source)
-        task = task_of(name, custom)
-        opened = open_custom_split(task, custom, source, options.split or "train")
-    else:
-        task = task_of(name, custom)
-        opened = open_split(task, source, options.split or next(iter(task.files)))
+    task = task_of(name, custom)
+    opened = open_split(task, source, options.split or next(iter(task.files)), custom)
     if options.n < 1:
         raise UsageError(f"-n: got {options.n}, allowed: 1 or more.")
     rows = opened.read()

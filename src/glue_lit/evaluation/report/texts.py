@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from glue_lit.data.custom_source import custom_columns, open_custom_split
 from glue_lit.data.rows import Rows, Split
-from glue_lit.data.sources import extra_columns, open_split
+from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
 from glue_lit.evaluation.predicted import Predicted
 from glue_lit.tasks.custom import CustomTask
@@ -60,13 +59,13 @@ def read_texts(
         DataError: The data have no such column as is wanted.
     """
     try:
-        split = _open(place)
+        split = open_split(place.task, place.source, place.split, place.custom)
         rows = split.read()
     except DataError as error:
         return Texts(problem=f"The texts cannot be read: {error}")
     if (record is not None and not _are_of(record, split, rows)) or not _agree(rows, predicted):
         return Texts(problem="The data have changed since the predictions were made, so their texts are not shown.")
-    columns = _columns(place, wanted)
+    columns = split.columns(wanted, place.task.slice_columns)
     picked = predicted.idx.tolist()
     firsts, seconds = rows.texts_a, rows.texts_b
     return Texts(
@@ -75,23 +74,11 @@ def read_texts(
     )
 
 
-def _open(place: Place) -> Split:
-    if place.custom.text_columns:
-        return open_custom_split(place.task, place.custom, place.source, place.split)
-    return open_split(place.task, place.source, place.split)
-
-
 def _are_of(record: Mapping[str, Any], split: Split, rows: Rows) -> bool:
     """Whether predictions are of these rows, wherever they lie; older records know the file only."""
     if record.get("hash") is not None:
         return bool(record["hash"] == rows.digest(split.labels))
     return record.get("fingerprint") in (None, split.fingerprint)
-
-
-def _columns(place: Place, wanted: Sequence[str]) -> dict[str, list[str]]:
-    if place.custom.text_columns:
-        return custom_columns(place.custom, place.source, place.split, wanted)
-    return extra_columns(place.task, place.source, place.split, wanted, place.task.slice_columns)
 
 
 def _agree(rows: Rows, predicted: Predicted) -> bool:

@@ -1,6 +1,6 @@
 import pytest
 
-from glue_lit.data.assumptions import says_of_labels
+from glue_lit.data.custom_task import describe_labels
 from glue_lit.tasks.custom import CustomTask
 
 
@@ -17,7 +17,7 @@ from glue_lit.tasks.custom import CustomTask
     ],
 )  # fmt: skip
 def test_assumptions_on_own_data_are_printed(settings: dict[str, object], said: str) -> None:
-    lines = list(says_of_labels(CustomTask(text="text", **settings)))  # type: ignore[arg-type]
+    lines = list(describe_labels(CustomTask(text="text", **settings)))  # type: ignore[arg-type]
     assert len(lines) == 1
     assert said in lines[0]
 
@@ -28,4 +28,4 @@ def test_nothing_is_printed_where_nothing_was_assumed() -> None:
         {"labels": ["a", "b"], "metrics": ["accuracy"]},
         {"kind": "regression"},
     ):
-        assert list(says_of_labels(CustomTask(text="text", **settings))) == []  # type: ignore[arg-type]
+        assert list(describe_labels(CustomTask(text="text", **settings))) == []  # type: ignore[arg-type]

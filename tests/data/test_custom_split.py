@@ -9,8 +9,10 @@ import numpy as np
 import pandas
 import pytest
 
-from glue_lit.data.custom_source import complete_task, find_tables, held_out_rows, open_custom_split, says
-from glue_lit.data.sources import Rows
+from glue_lit.data.custom_split import held_out_rows
+from glue_lit.data.custom_task import complete_task, describe_task
+from glue_lit.data.rows import Rows
+from glue_lit.data.sources import open_split, open_tables
 from glue_lit.errors import DataError, GlueLitError, UsageError
 from glue_lit.tasks.custom import CustomTask, task_of
 
@@ -32,7 +34,7 @@ def write(frame: pandas.DataFrame, path: Path) -> Path:
 
 def rows_of(source: Path | str, split: str, custom: CustomTask = SETTINGS, name: str = "reviews") -> Rows:
     custom = complete_task(name, custom, str(source))
-    return open_custom_split(task_of(name, custom), custom, str(source), split).read()
+    return open_split(task_of(name, custom), str(source), split, custom).read()
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
@@ -58,7 +60,7 @@ def test_a_folder_with_files_for_each_split(tmp_path: Path) -> None:
     assert rows_of(tmp_path, "validation").labels == [0, 1, 0, 2, 0]
     assert rows_of(tmp_path, "test").labels == [None] * 5
     custom = complete_task("reviews", SETTINGS, str(tmp_path))
-    assert not any("held out" in line for line in says(custom, str(tmp_path)))
+    assert not any("held out" in line for line in describe_task(custom, str(tmp_path)))
 
 
 def test_files_for_validation_and_test_beside_one_file(tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_tokens_are_cached_by_file_and_settings(tmp_path: Path) -> None:
 
     def fingerprint(split: str = "train", **settings: Any) -> str:
         custom = complete_task("reviews", CustomTask(**{"text": "review", "label": "stars"} | settings), str(source))
-        return open_custom_split(task_of("reviews", custom), custom, str(source), split).fingerprint
+        return open_split(task_of("reviews", custom), str(source), split, custom).fingerprint
 
     seen = [
         fingerprint(),
@@ -128,7 +130,7 @@ def test_the_cache_tells_formats_apart(tmp_path: Path) -> None:
     for name in ("reviews.tsv", "reviews.csv"):  # a quote is text in the one, and around a text in the other
         (tmp_path / name).write_text(text)
         custom = complete_task("reviews", CustomTask(text="review", label="stars"), str(tmp_path / name))
-        split = open_custom_split(task_of("reviews", custom), custom, str(tmp_path / name), "train")
+        split = open_split(task_of("reviews", custom), str(tmp_path / name), "train", custom)
         found.add((split.fingerprint, split.read().texts_a[0]))
     assert len({fingerprint for fingerprint, _ in found}) == len({text for _, text in found}) == 2
 
@@ -211,11 +213,11 @@ def test_a_label_that_training_lacks_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_must_say_which_file_is_which(tmp_path: Path) -> None:
     write(FRAME, tmp_path / "reviews.csv")
     with pytest.raises(DataError, match=r"has no train, validation \(dev\) or test file; it holds reviews.csv"):
-        find_tables(str(tmp_path), SETTINGS)
+        open_tables(SETTINGS, str(tmp_path))
     write(FRAME, tmp_path / "dev.csv")
     write(FRAME, tmp_path / "val.tsv")
     with pytest.raises(DataError, match=r"dev.csv and .*val.tsv are both the validation rows"):
-        find_tables(str(tmp_path), SETTINGS)
+        open_tables(SETTINGS, str(tmp_path))
     (tmp_path / "val.tsv").unlink()
     with pytest.raises(DataError, match="has no train rows; training needs a train file"):
         rows_of(tmp_path, "train")
@@ -225,7 +227,7 @@ def test_a_folder_must_say_which_file_is_which(tmp_path: Path) -> None:
 def test_an_unknown_source_is_an_error(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=f"no file or folder '{re.escape(source)}'"):
-        find_tables(source, SETTINGS)
+        open_tables(SETTINGS, source)
 
 
 def test_a_single_file_has_no_test_rows(tmp_path: Path) -> None:
@@ -260,4 +262,4 @@ def test_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_data_set_that_cannot_be_reached() -> None:
     with pytest.raises(DataError, match=r"could not load imdb: .*Check the network"):
-        find_tables("imdb", SETTINGS)
+        open_tables(SETTINGS, "imdb")
