@@ -26,7 +26,7 @@ from glue_lit.data.custom_task import complete_task
 from glue_lit.data.sources import open_split
 from glue_lit.data.texts_to_predict import file_texts, stdin_texts
 from glue_lit.errors import GlueLitError
-from glue_lit.evaluation.predicted import read_predicted
+from glue_lit.evaluation.predictions import read_predictions
 from glue_lit.evaluation.report.events import read_curves
 from glue_lit.evaluation.report.suite_table import suite_report
 from glue_lit.outputs.submission_zip import check_zip
@@ -145,7 +145,7 @@ def predictions(data: bytes, folder: Path) -> None:
     path.write_bytes(data)
     prediction_record_path(path).write_bytes(data)
     read_prediction_record(path)
-    read_predicted(path, get_task("rte"))
+    read_predictions(path, get_task("rte"))
 
 
 def events(data: bytes, folder: Path) -> None:

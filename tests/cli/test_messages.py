@@ -12,7 +12,7 @@ import pytest
 
 from glue_lit.cli.messages import say_speed, say_stopped, score_intervals
 from glue_lit.errors import Stopped
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.resampling import scores_with_intervals
 from glue_lit.tasks.glue import get_task
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
@@ -66,7 +66,7 @@ def test_intervals_are_those_of_a_report(task: str) -> None:
     spec, draw = get_task(task), np.random.default_rng(0)
     gold = draw.random(50) if spec.is_regression else draw.integers(0, 3, 50)
     values = np.where(draw.random(50) < 0.7, gold, gold[::-1])
-    rows = Predicted(np.arange(50), gold, values, None)
+    rows = Predictions(np.arange(50), gold, values, None)
     found = score_intervals(spec, {str(spec.monitored_split): rows})
     expected = scores_with_intervals(spec.metrics, gold, values)
     prefix = spec.monitor.partition("/")[0]

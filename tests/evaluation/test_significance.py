@@ -6,12 +6,12 @@ from scipy import stats
 
 from glue_lit.errors import RunError
 from glue_lit.evaluation.formulas import score
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.significance import compare, mcnemar_test
 
 
-def predicted(gold: np.ndarray, values: np.ndarray, start: int = 0) -> Predicted:
-    return Predicted(np.arange(start, start + len(gold)), gold, values, None)
+def predicted(gold: np.ndarray, values: np.ndarray, start: int = 0) -> Predictions:
+    return Predictions(np.arange(start, start + len(gold)), gold, values, None)
 
 
 def noisy(gold: np.ndarray, right: float, seed: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from glue_lit.data.rows import without_id
 from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import Stopped
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.resampling import intervals
 from glue_lit.runs.run import LOGS, find_runs
 from glue_lit.system.console import print_list, say
@@ -66,7 +66,7 @@ def _precision(trainer: Trainer) -> str:
     )
 
 
-def score_intervals(task: TaskSpec, predicted: Mapping[str, Predicted]) -> dict[str, tuple[float, float]]:
+def score_intervals(task: TaskSpec, predicted: Mapping[str, Predictions]) -> dict[str, tuple[float, float]]:
     """The 95 % intervals of an evaluation's metrics by their logged names, the same as in a report.
 
     Args:

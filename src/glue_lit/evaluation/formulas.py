@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from glue_lit.evaluation.predicted import Floats, Values
+from glue_lit.evaluation.predictions import Floats, Values
 from glue_lit.tasks.glue import TaskSpec
 
 TITLES = {

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from glue_lit.evaluation.calibration import BINS, expected_calibration_error
-from glue_lit.evaluation.predicted import Floats, Ints
+from glue_lit.evaluation.predictions import Floats, Ints
 from glue_lit.evaluation.resampling import LEVEL, Score
 
 

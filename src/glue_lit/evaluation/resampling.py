@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glue_lit.evaluation.formulas import score, weighted_scores
-from glue_lit.evaluation.predicted import Floats, Values
+from glue_lit.evaluation.predictions import Floats, Values
 
 LEVEL = 0.95
 _RESAMPLES, _LEAST_RESAMPLES = 10_000, 1_000

@@ -11,7 +11,7 @@ from scipy import stats
 
 from glue_lit.errors import RunError
 from glue_lit.evaluation.formulas import score, weighted_scores
-from glue_lit.evaluation.predicted import Floats, Predicted, Values
+from glue_lit.evaluation.predictions import Floats, Predictions, Values
 from glue_lit.evaluation.resampling import LEVEL, Score, interval, sample_of, weights
 
 _BINS = 40  # of the histogram of differences
@@ -65,7 +65,7 @@ class Comparison:
     is_more_than_chance: bool
 
 
-def compare(metric: str, first: Predicted, second: Predicted, positive: int = 1) -> Comparison:
+def compare(metric: str, first: Predictions, second: Predictions, positive: int = 1) -> Comparison:
     """Compare two runs row by row.
 
     Args:
@@ -123,7 +123,7 @@ def _differences(metric: str, gold: Values, one: Values, two: Values, positive: 
     )
 
 
-def _paired(first: Predicted, second: Predicted) -> tuple[Values, Values, Values]:
+def _paired(first: Predictions, second: Predictions) -> tuple[Values, Values, Values]:
     """Gold, first and second values of the rows that both have predicted."""
     _, here, there = np.intersect1d(first.idx, second.idx, return_indices=True)
     gold, other = first.gold[here], second.gold[there]

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from glue_lit.data.rows import Places
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.examples import SHOWN, mistakes, uncertain
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import get_task
@@ -11,9 +11,9 @@ from glue_lit.tasks.glue import get_task
 SST2 = get_task("sst2")
 
 
-def predicted(positive: list[float], gold: list[int]) -> Predicted:
+def predicted(positive: list[float], gold: list[int]) -> Predictions:
     of = np.array([[1 - p, p] for p in positive])
-    return Predicted(np.arange(10, 10 + len(gold)), np.array(gold), of.argmax(axis=1), of)
+    return Predictions(np.arange(10, 10 + len(gold)), np.array(gold), of.argmax(axis=1), of)
 
 
 def test_the_most_confident_mistakes_come_first() -> None:
@@ -42,7 +42,7 @@ def test_the_number_of_examples_and_their_length_are_limited() -> None:
 
 
 def test_regression_has_the_largest_errors_and_no_certainty() -> None:
-    rows = Predicted(np.arange(3), np.array([1.0, 2.0, 3.0]), np.array([1.5, 5.0, 1.0]), None)
+    rows = Predictions(np.arange(3), np.array([1.0, 2.0, 3.0]), np.array([1.5, 5.0, 1.0]), None)
     found = mistakes(get_task("stsb"), rows, Texts())
     assert [(row.idx, row.gold, row.predicted, row.certainty) for row in found[:2]] == [
         (1, "2.00", "5.00", None),
@@ -52,7 +52,7 @@ def test_regression_has_the_largest_errors_and_no_certainty() -> None:
 
 
 def test_without_probabilities_mistakes_are_in_the_order_of_the_rows() -> None:
-    rows = Predicted(np.arange(3), np.array([1, 0, 1]), np.array([0, 0, 0]), None)
+    rows = Predictions(np.arange(3), np.array([1, 0, 1]), np.array([0, 0, 0]), None)
     assert [row.idx for row in mistakes(SST2, rows, Texts())] == [0, 2]
     assert uncertain(SST2, rows, Texts()) == []
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.canvas import SERIES
 from glue_lit.evaluation.report.events import Curve
 from glue_lit.evaluation.report.figures import drawings, grouped, thinned
@@ -40,13 +40,13 @@ def material(
     held = [tuple(texts[(row + place) % len(texts)] for place in range(len(task.text_columns))) for row in range(rows)]
     if task.is_regression:
         gold = np.random.default_rng(99).random(rows) * 5
-        predicted = Predicted(np.arange(rows), gold, gold + draw.normal(size=rows), None)
+        predicted = Predictions(np.arange(rows), gold, gold + draw.normal(size=rows), None)
     else:
         gold = np.random.default_rng(99).integers(0, len(task.labels), rows)
         values = np.where(draw.random(rows) < skill, gold, draw.integers(0, len(task.labels), rows))
         of = np.full((rows, len(task.labels)), 0.3 / max(1, len(task.labels) - 1))
         of[np.arange(rows), values] = 0.7
-        predicted = Predicted(np.arange(rows), gold, values, of)
+        predicted = Predictions(np.arange(rows), gold, values, of)
     settings = {"data": {"task": task.name}, "seed_everything": seed}
     return Material(run, task, str(task.monitored_split), settings, predicted, Texts(held), [f"A note: {HOSTILE[0]}"])
 

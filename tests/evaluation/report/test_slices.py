@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.slices import slices, words
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import get_task
@@ -18,7 +18,7 @@ PAIRS = [
 def groups(task: str, gold: list[float], values: list[float], texts: Texts) -> dict[str, dict[str, tuple[int, float]]]:
     spec = get_task(task)
     kind = np.float64 if spec.is_regression else np.int64
-    predicted = Predicted(np.arange(len(gold)), np.array(gold, dtype=kind), np.array(values, dtype=kind), None)
+    predicted = Predictions(np.arange(len(gold)), np.array(gold, dtype=kind), np.array(values, dtype=kind), None)
     found: dict[str, dict[str, tuple[int, float]]] = {}
     for part in slices(spec, predicted, texts):
         found.setdefault(part.feature, {})[part.group] = (part.rows, part.value.value)
@@ -67,7 +67,7 @@ def test_a_column_with_many_values_has_its_rarest_put_together() -> None:
 def test_regression_has_errors_with_students_interval() -> None:
     draw = np.random.default_rng(0)
     gold, values = draw.random((2, 50)) * 5
-    predicted = Predicted(np.arange(50), gold, values, None)
+    predicted = Predictions(np.arange(50), gold, values, None)
     found = slices(get_task("stsb"), predicted, Texts())
     assert {part.feature for part in found} == {"Gold score"}
     assert sum(part.rows for part in found) == 50

@@ -6,15 +6,15 @@ import pytest
 
 from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.texts import Place, read_texts
 from glue_lit.tasks.custom import CustomTask, task_of
 from glue_lit.tasks.glue import get_task
 
 
-def predicted(labels: list[object], picked: list[int]) -> Predicted:
+def predicted(labels: list[object], picked: list[int]) -> Predictions:
     gold = np.array([labels[row] for row in picked])
-    return Predicted(np.array(picked), gold, gold, None)
+    return Predictions(np.array(picked), gold, gold, None)
 
 
 def test_texts_and_genres_belong_to_the_predicted_rows() -> None:

@@ -225,17 +225,17 @@ def test_a_resumed_fit_writes_its_charts_once(tiny_model: Path, monkeypatch: pyt
 
 
 def test_the_commonest_of_many_labels_have_curves() -> None:
-    from glue_lit.evaluation.predicted import Predicted
+    from glue_lit.evaluation.predictions import Predictions
 
     gold = np.repeat(np.arange(20), np.arange(20) + 1)
-    many: Any = Predicted(np.arange(len(gold)), gold, gold, np.full((len(gold), 20), 0.05))
+    many: Any = Predictions(np.arange(len(gold)), gold, gold, np.full((len(gold), 20), 0.05))
     assert pages._curves(many, get_task("mnli")) == list(range(8, 20))
 
 
 @pytest.mark.parametrize("positive", [0, 1])
 def test_the_positive_of_two_labels_has_a_curve(positive: int) -> None:
-    from glue_lit.evaluation.predicted import Predicted
+    from glue_lit.evaluation.predictions import Predictions
 
     gold = np.array([0, 1, 1])
-    two = Predicted(np.arange(3), gold, gold, np.full((3, 2), 0.5))
+    two = Predictions(np.arange(3), gold, gold, np.full((3, 2), 0.5))
     assert pages._curves(two, replace(get_task("mrpc"), positive=positive)) == [positive]

@@ -108,7 +108,7 @@ def _output(options: Any, runs: Sequence[Run]) -> Path:
 
 def _material(run: Run, options: Any) -> "Material":
     """Predictions and texts of a run; the predictions are made where there are none."""
-    from glue_lit.evaluation.predicted import read_predicted
+    from glue_lit.evaluation.predictions import read_predictions
     from glue_lit.evaluation.report.findings import Material
     from glue_lit.evaluation.report.run_in_words import section, settings_of, task_in
     from glue_lit.evaluation.report.texts import Place, read_texts
@@ -118,7 +118,7 @@ def _material(run: Run, options: Any) -> "Material":
     split = _split(task, options.split)
     path, notes = _predictions(run, task, split, options)
     record = read_prediction_record(path)
-    predicted = read_predicted(path, task, record)
+    predicted = read_predictions(path, task, record)
     if predicted.unlabelled:
         notes.append(f"{predicted.unlabelled:,} rows have no gold label and are left out.")
     source = options.source or (record or {}).get("source") or section(settings, "data").get("source") or "hub"

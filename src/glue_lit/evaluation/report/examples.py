@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from glue_lit.evaluation.predicted import Floats, Predicted
+from glue_lit.evaluation.predictions import Floats, Predictions
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import TaskSpec
 
@@ -42,7 +42,7 @@ class Example:
         return self.idx if self.number is None else self.number
 
 
-def mistakes(task: TaskSpec, predicted: Predicted, texts: Texts) -> list[Example]:
+def mistakes(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Example]:
     """Wrong rows, those that the model is most certain of first; for regression those furthest off."""
     if task.is_regression:
         order = np.argsort(-np.abs(predicted.values - predicted.gold), kind="stable")
@@ -53,7 +53,7 @@ def mistakes(task: TaskSpec, predicted: Predicted, texts: Texts) -> list[Example
     return [_example(task, predicted, texts, int(row)) for row in order[:SHOWN]]
 
 
-def uncertain(task: TaskSpec, predicted: Predicted, texts: Texts) -> list[Example]:
+def uncertain(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Example]:
     """Rows whose two likeliest labels lie closest together; none where there are no probabilities."""
     if predicted.probabilities is None or predicted.probabilities.shape[1] < 2:
         return []
@@ -68,7 +68,7 @@ def margins(probabilities: Floats) -> Floats:
     return lead
 
 
-def _example(task: TaskSpec, predicted: Predicted, texts: Texts, row: int) -> Example:
+def _example(task: TaskSpec, predicted: Predictions, texts: Texts, row: int) -> Example:
     shown = tuple(_cut(text) for text in texts.texts[row]) if texts.texts else ()
     gold, value = predicted.gold[row], predicted.values[row]
     if task.is_regression:

@@ -9,7 +9,7 @@ import numpy as np
 
 from glue_lit.errors import RunError, UsageError
 from glue_lit.evaluation.formulas import confusion_matrix, metric_titles
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.reliability import Reliability, reliability
 from glue_lit.evaluation.report.events import Curve, read_curves
 from glue_lit.evaluation.report.examples import Example, mistakes, uncertain
@@ -43,7 +43,7 @@ class Material:
     task: TaskSpec
     split: str
     settings: Record
-    predicted: Predicted
+    predicted: Predictions
     texts: Texts
     notes: Sequence[str] = ()
 
@@ -82,7 +82,7 @@ class Findings:
     reliability: Reliability | None
     mistakes: list[Example]
     uncertain: list[Example]
-    predicted: Predicted
+    predicted: Predictions
 
 
 @dataclass(frozen=True)

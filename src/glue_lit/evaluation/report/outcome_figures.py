@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from glue_lit.evaluation.predicted import Values
+from glue_lit.evaluation.predictions import Values
 from glue_lit.evaluation.report.canvas import MUTED
 
 SCATTER_HEIGHT = 3.6  # inches

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from glue_lit.evaluation.formulas import score
-from glue_lit.evaluation.predicted import Floats, Predicted
+from glue_lit.evaluation.predictions import Floats, Predictions
 from glue_lit.evaluation.reliability import share
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.evaluation.resampling import LEVEL, Score
@@ -52,7 +52,7 @@ class Slice:
     metrics: dict[str, float]
 
 
-def slices(task: TaskSpec, predicted: Predicted, texts: Texts) -> list[Slice]:
+def slices(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Slice]:
     """Score all groups; a feature that all rows share is left out."""
     found = []
     for feature, groups in _features(task, predicted, texts):
@@ -62,7 +62,7 @@ def slices(task: TaskSpec, predicted: Predicted, texts: Texts) -> list[Slice]:
     return found
 
 
-def _slice(task: TaskSpec, predicted: Predicted, feature: str, name: str, here: NDArray[np.bool_]) -> Slice:
+def _slice(task: TaskSpec, predicted: Predictions, feature: str, name: str, here: NDArray[np.bool_]) -> Slice:
     gold, values = predicted.gold[here], predicted.values[here]
     value = _mean_error(np.abs(gold - values)) if task.is_regression else share(int((gold == values).sum()), len(gold))
     scores = {metric: score(metric, gold, values, task.positive) for metric in task.metrics}
@@ -78,7 +78,7 @@ def _mean_error(errors: Floats) -> Score:
     return Score(mean, max(0.0, float(low)), float(high))
 
 
-def _features(task: TaskSpec, predicted: Predicted, texts: Texts) -> Iterator[tuple[str, Groups]]:
+def _features(task: TaskSpec, predicted: Predictions, texts: Texts) -> Iterator[tuple[str, Groups]]:
     if task.is_regression:
         yield "Gold score", _bands(predicted.gold.astype(np.float64), even=True)
     else:

@@ -7,7 +7,7 @@ from typing import Any
 from glue_lit.data.rows import Rows, Split
 from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.tasks.custom import CustomTask
 from glue_lit.tasks.glue import TaskSpec
 
@@ -45,7 +45,7 @@ class Place:
 
 
 def read_texts(
-    place: Place, predicted: Predicted, record: Mapping[str, Any] | None, wanted: Sequence[str] = ()
+    place: Place, predicted: Predictions, record: Mapping[str, Any] | None, wanted: Sequence[str] = ()
 ) -> Texts:
     """Read the texts of the rows that were predicted.
 
@@ -81,7 +81,7 @@ def _are_of(record: Mapping[str, Any], split: Split, rows: Rows) -> bool:
     return record.get("fingerprint") in (None, split.fingerprint)
 
 
-def _agree(rows: Rows, predicted: Predicted) -> bool:
+def _agree(rows: Rows, predicted: Predictions) -> bool:
     """Whether every prediction has a row, and its gold label is the row's (scores are written with six decimals)."""
     if int(predicted.idx[-1]) >= len(rows):
         return False

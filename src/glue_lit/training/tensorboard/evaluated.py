@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from glue_lit.data.batches import Batch
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.tasks.glue import TaskSpec
 
 
@@ -55,7 +55,7 @@ class EvaluatedRows:
             yield split, Evaluated(*(tensor[order] for tensor in rows))
 
 
-def predicted_of(task: TaskSpec, rows: Evaluated) -> Predicted | None:
+def predicted_of(task: TaskSpec, rows: Evaluated) -> Predictions | None:
     """The labelled rows as a report takes them; nothing if there are none."""
     known = ~rows.labels.isnan() if task.is_regression else rows.labels >= 0
     if not bool(known.any()):
@@ -64,6 +64,6 @@ def predicted_of(task: TaskSpec, rows: Evaluated) -> Predicted | None:
     unlabelled = len(known) - len(idx)
     if task.is_regression:
         scores = logits[:, 0].double().numpy()
-        return Predicted(idx.numpy(), gold.double().numpy(), scores, None, unlabelled)
+        return Predictions(idx.numpy(), gold.double().numpy(), scores, None, unlabelled)
     probabilities: np.ndarray = logits.double().softmax(dim=1).numpy()
-    return Predicted(idx.numpy(), gold.numpy(), logits.argmax(dim=1).numpy(), probabilities, unlabelled)
+    return Predictions(idx.numpy(), gold.numpy(), logits.argmax(dim=1).numpy(), probabilities, unlabelled)

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from glue_lit.data.batches import Batch
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.rows import Rows
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import TaskSpec, best_is, log_prefix
 from glue_lit.training.tensorboard.evaluated import EvaluatedRows, predicted_of
@@ -33,7 +33,7 @@ class TensorBoardPages(Callback):
     """
 
     def __init__(self) -> None:
-        self.predicted: dict[str, Predicted] = {}
+        self.predicted: dict[str, Predictions] = {}
         self._rows = EvaluatedRows()
         self._texts: dict[str, Rows | None] = {}
         self._best: tuple[float, dict[str, float]] | None = None
@@ -97,7 +97,7 @@ class TensorBoardPages(Callback):
         if self.predicted:
             self._show_best(trainer, pl_module, step)
 
-    def _show(self, trainer: Any, task: TaskSpec, split: str, predicted: Predicted, step: int) -> None:
+    def _show(self, trainer: Any, task: TaskSpec, split: str, predicted: Predictions, step: int) -> None:
         prefix = log_prefix(split)
         name = "predicted_against_gold" if task.is_regression else "confusion_matrix"
         picture = outcome_picture(task, predicted, f"{task.name}, {split}, step {step:,}")
@@ -112,7 +112,7 @@ class TensorBoardPages(Callback):
                     of = predicted.probabilities[:, label]
                     writer.add_pr_curve(f"{prefix}/{task.labels[label]}", predicted.gold == label, of, at)
 
-    def _with_rows(self, trainer: Any, split: str, predicted: Predicted) -> tuple[Predicted, Texts]:
+    def _with_rows(self, trainer: Any, split: str, predicted: Predictions) -> tuple[Predictions, Texts]:
         """Where the rows stand, and their texts, read once; neither where they cannot be had any more."""
         data = trainer.datamodule
         if split not in self._texts:
@@ -140,7 +140,7 @@ class TensorBoardPages(Callback):
                 logger.experiment.add_scalar(tag, self._best[1][name], _number(logger, step))
 
 
-def _curves(predicted: Predicted, task: TaskSpec) -> list[int]:
+def _curves(predicted: Predictions, task: TaskSpec) -> list[int]:
     """Labels whose precision is shown against recall: of two, the positive one."""
     assert predicted.probabilities is not None
     labels = predicted.probabilities.shape[1]

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from glue_lit.evaluation.formulas import confusion_matrix
-from glue_lit.evaluation.predicted import Predicted
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.examples import Example, mistakes
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import TaskSpec
 
 
-def outcome_picture(task: TaskSpec, predicted: Predicted, title: str) -> np.ndarray | None:
+def outcome_picture(task: TaskSpec, predicted: Predictions, title: str) -> np.ndarray | None:
     """Confusion matrix, or predicted against gold scores, ``(height, width, 3)`` bytes; nothing without matplotlib."""
     try:
         from glue_lit.evaluation.report import canvas, outcome_figures
@@ -29,7 +29,7 @@ def outcome_picture(task: TaskSpec, predicted: Predicted, title: str) -> np.ndar
         return canvas.pixels(figure, title)
 
 
-def hard_rows(task: TaskSpec, predicted: Predicted, texts: Texts) -> str:
+def hard_rows(task: TaskSpec, predicted: Predictions, texts: Texts) -> str:
     """The most confident mistakes, or the scores furthest off, as a table in Markdown; whatever they hold is text."""
     found = mistakes(task, predicted, texts)
     rows = f"{len(predicted):,} rows"

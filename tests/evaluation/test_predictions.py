@@ -7,7 +7,7 @@ import pytest
 
 from glue_lit.data.rows import Places
 from glue_lit.errors import DataError
-from glue_lit.evaluation.predicted import read_predicted
+from glue_lit.evaluation.predictions import read_predictions
 from glue_lit.tasks.glue import get_task
 
 SST2, STSB = get_task("sst2"), get_task("stsb")
@@ -23,7 +23,7 @@ def write(tmp_path: Path, *lines: Any) -> Path:
 def test_classes_in_the_order_of_the_rows(tmp_path: Path) -> None:
     other = {"idx": 1, "label": "negative", "probabilities": {"positive": 0.4, "negative": 0.6}, "gold": "negative"}
     hidden = {key: value for key, value in GOOD.items() if key != "gold"} | {"idx": 2}
-    found = read_predicted(write(tmp_path, other, hidden, GOOD), SST2)
+    found = read_predictions(write(tmp_path, other, hidden, GOOD), SST2)
     assert (found.idx.tolist(), found.gold.tolist(), found.values.tolist()) == ([0, 1], [0, 0], [1, 0])
     assert found.probabilities is not None
     assert found.probabilities.tolist() == [[0.2, 0.8], [0.6, 0.4]]
@@ -31,12 +31,12 @@ def test_classes_in_the_order_of_the_rows(tmp_path: Path) -> None:
 
 
 def test_labels_without_probabilities_are_enough(tmp_path: Path) -> None:
-    found = read_predicted(write(tmp_path, {"idx": 0, "label": "positive", "gold": "positive"}), SST2)
+    found = read_predictions(write(tmp_path, {"idx": 0, "label": "positive", "gold": "positive"}), SST2)
     assert found.probabilities is None
 
 
 def test_predicted_scores_are_read(tmp_path: Path) -> None:
-    found = read_predicted(write(tmp_path, {"idx": 0, "score": 3, "gold": 2.5}), STSB)
+    found = read_predictions(write(tmp_path, {"idx": 0, "score": 3, "gold": 2.5}), STSB)
     assert (found.gold.tolist(), found.values.tolist(), found.values.dtype) == ([2.5], [3.0], np.float64)
 
 
@@ -47,7 +47,7 @@ def test_predicted_scores_are_read(tmp_path: Path) -> None:
         ([{**GOOD, "gold": None}], "none of its 1 rows has a gold label"),
         ([GOOD, "{"], "line 2: not JSON"),
         (["[]"], "line 1: a JSON list, where an object is needed"),
-        ([GOOD, GOOD], "line 2: idx 0 is that of line 1, too. Delete the file, and it is made anew."),
+        ([GOOD, GOOD], "line 2: idx 0 is that of line 1, too. Delete the file, and it is predicted again."),
         ([{**GOOD, "idx": True}], "line 1: idx is True, not the number of a row"),
         ([{**GOOD, "idx": -1}], "line 1: idx is -1, not the number of a row"),
         ([{**GOOD, "idx": 10**400}], f"line 1: idx is 1{'0' * 59}..., not the number of a row"),
@@ -69,20 +69,20 @@ def test_predicted_scores_are_read(tmp_path: Path) -> None:
 )
 def test_bad_input_is_one_message(lines: list[Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
-        read_predicted(write(tmp_path, *lines), SST2)
+        read_predictions(write(tmp_path, *lines), SST2)
     assert message in str(error.value)
 
 
 def test_a_score_that_is_no_number_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 1: score is None, not a number"):
-        read_predicted(write(tmp_path, {"idx": 0, "gold": 2.5}), STSB)
+        read_predictions(write(tmp_path, {"idx": 0, "gold": 2.5}), STSB)
 
 
 def test_rows_and_ids_are_read_with_what_they_count(tmp_path: Path) -> None:
     lines = [{**GOOD, "idx": 1, "row": 9, "id": "b"}, {**GOOD, "row": 4}]
     record = {"unit": "line", "file": "/data/reviews.csv"}
-    assert read_predicted(write(tmp_path, *lines), SST2, record).places == Places(
+    assert read_predictions(write(tmp_path, *lines), SST2, record).places == Places(
         "/data/reviews.csv", "line", [4, 9], ["", "b"]
     )
-    assert read_predicted(write(tmp_path, *lines), SST2).places == Places("", "row", [4, 9], ["", "b"])
-    assert read_predicted(write(tmp_path, lines[0], GOOD), SST2).places is None  # of an older version
+    assert read_predictions(write(tmp_path, *lines), SST2).places == Places("", "row", [4, 9], ["", "b"])
+    assert read_predictions(write(tmp_path, lines[0], GOOD), SST2).places is None  # of an older version
