@@ -21,7 +21,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import MixedPrecision
 
-import glue_lit.training.optimized_model
+import glue_lit.training.optimizer
 from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
 from glue_lit.cli.commands import export
 from glue_lit.data.rows import Rows
@@ -226,8 +226,8 @@ def main() -> None:
     REVIEWS.write_text("text,label\n" + "".join(
         f"a {'fine' if n % 3 else 'dull'} room {n},{'good' if n % 3 else 'bad'}\n" for n in range(40)
     ))  # fmt: skip
-    fits = glue_lit.training.optimized_model.supports_fused
-    glue_lit.training.optimized_model.supports_fused = lambda device, precision: fits(torch.device("cuda"), precision)
+    fits = glue_lit.training.optimizer.supports_fused
+    glue_lit.training.optimizer.supports_fused = lambda device, precision: fits(torch.device("cuda"), precision)
     found: dict[str, Any] = {}
 
     def note(name: str, case: Callable[[], dict[str, Any]]) -> None:

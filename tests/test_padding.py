@@ -297,8 +297,7 @@ def test_logits_of_no_other_architecture_depend_on_padding(tmp_path: Path) -> No
         if needs_equal_lengths(load_config(folder, "main", False)):
             continue
         classifier = SequenceClassifier("sst2", folder)
-        classifier.padding = data.padding
-        classifier.configure_model()
+        classifier.build_model(padding=data.padding)
         classifier.eval()
         store = tokenise(texts, data.tokenizer, data.max_length, is_regression=False)
         dataset = TokenDataset(store, torch.arange(len(TEXTS)), data.tokenizer)

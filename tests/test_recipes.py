@@ -321,8 +321,8 @@ class Watched:
             self.before = {name: value.clone() for name, value in cli.model.model.state_dict().items()}
 
         def after(cli: GlueLitCLI) -> None:
-            assert cli.model.last_loss is not None
-            self.loss, self.steps = float(cli.model.last_loss), cli.trainer.global_step
+            assert cli.model.curves.last_loss is not None
+            self.loss, self.steps = float(cli.model.curves.last_loss), cli.trainer.global_step
             self.after = {name: value.clone() for name, value in cli.model.model.state_dict().items()}
             self.batch = cli.datamodule.dataset("validation_matched").__getitems__(range(9))
             self.logits = logits(cli.model, self.batch)

@@ -887,7 +887,7 @@ def test_a_head_is_kept_by_the_names_of_its_labels(
     weights = torch.load(best / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     classifier = SequenceClassifier("wnli", str(tiny_model), init_from=str(best))
     classifier.configure_model()
-    assert classifier.has_trained_head
+    assert classifier.builder.has_trained_head
     torch.testing.assert_close(classifier.model.classifier.weight, weights["model.classifier.weight"].flip(0))
     torch.testing.assert_close(classifier.model.classifier.bias, weights["model.classifier.bias"].flip(0))
 

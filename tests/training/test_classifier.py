@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,12 @@ from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.errors import ModelError, UsageError
 from glue_lit.tasks.custom import CustomTask
 from glue_lit.tasks.glue import TASKS
+from glue_lit.training.batch_seeds import BatchSeeds
+from glue_lit.training.divergence import DivergenceGuard
+from glue_lit.training.lightning_internals.loops import FinalValidation
+from glue_lit.training.optimizer import RecipeOptimizer
+from glue_lit.training.position import Position
+from glue_lit.training.tensorboard.points import TrainingCurves
 
 
 def quiet_trainer(**options: object) -> Trainer:
@@ -203,7 +210,7 @@ def test_a_checkpoint_needs_neither_hub_nor_base_weights(tiny_model: Path, tmp_p
     shutil.copytree(tiny_model, base)
     classifier, module = SequenceClassifier("rte", str(base)), data(tiny_model, "rte")
     trainer = quiet_trainer()
-    classifier.commit = "c0ffee"  # as if the base weights were from the Hub
+    classifier.builder.commit = "c0ffee"  # as if the base weights were from the Hub
     trainer.fit(classifier, module)
     trainer.save_checkpoint(tmp_path / "saved.ckpt")
     shutil.rmtree(base)
@@ -220,7 +227,7 @@ def test_a_checkpoint_needs_neither_hub_nor_base_weights(tiny_model: Path, tmp_p
 
     next_one = SequenceClassifier("rte", str(base), init_from=str(tmp_path / "saved.ckpt"))
     next_one.configure_model()
-    assert loaded.commit == fresh.commit == next_one.commit == "c0ffee"
+    assert loaded.builder.commit == fresh.builder.commit == next_one.builder.commit == "c0ffee"
 
 
 def test_a_checkpoint_of_other_labels_is_refused(tiny_model: Path) -> None:
@@ -329,8 +336,8 @@ def test_r_drop_takes_two_passes_with_masks_of_their_own(tiny_model: Path, task:
         classifier = SequenceClassifier(task, str(tiny_model), **settings)  # type: ignore[arg-type]
         seed_everything(7)
         quiet_trainer(max_steps=1).fit(classifier, data(tiny_model, task))
-        assert classifier.last_loss is not None
-        return float(classifier.last_loss)
+        assert classifier.curves.last_loss is not None
+        return float(classifier.curves.last_loss)
 
     plain = loss(dropout=0.0)
     assert loss(dropout=0.0, r_drop=5.0) == pytest.approx(plain)  # both passes are the same
@@ -347,3 +354,26 @@ def test_dropout_has_the_given_rate(tiny_model: Path) -> None:
     for flag in ("dropout", "label_smoothing"):
         with pytest.raises(UsageError, match=rf"model\.{flag}: got 1\.0, allowed: from 0 up, below 1"):
             SequenceClassifier("cola", str(tiny_model), **{flag: 1.0})  # type: ignore[arg-type]
+
+
+def test_a_plain_trainer_gets_the_parts_of_a_fit_once(tiny_model: Path) -> None:
+    classifier, trainer = SequenceClassifier("cola", str(tiny_model)), quiet_trainer()
+    for _ in range(2):
+        trainer.fit(classifier, data(tiny_model))
+        trainer.validate(classifier, data(tiny_model), verbose=False)
+    kinds = (RecipeOptimizer, Position, BatchSeeds, DivergenceGuard, TrainingCurves, FinalValidation)
+    for kind in kinds:
+        assert sum(isinstance(callback, kind) for callback in trainer.callbacks) == 1, kind
+    assert Position.of(trainer) is classifier.position
+    assert DivergenceGuard.of(trainer) is classifier.guard
+    assert TrainingCurves.of(trainer) is classifier.curves
+    assert Position.of(quiet_trainer()) is None
+
+
+def test_building_the_model_changes_no_hyperparameter(tiny_model: Path) -> None:
+    classifier = SequenceClassifier("cola", str(tiny_model), peft={"peft_type": "LORA", "r": 4})
+    before = copy.deepcopy(dict(classifier.hparams))
+    classifier.configure_model()
+    assert dict(classifier.hparams) == before
+    assert classifier.builder.peft is not None
+    assert classifier.builder.peft["target_modules"]  # which peft has chosen

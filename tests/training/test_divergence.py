@@ -30,7 +30,7 @@ def quiet() -> None:
 
 def added(guard: DivergenceGuard, *batches: list[int], loss: float = 0.5) -> DivergenceGuard:
     for examples in batches:
-        guard.add(torch.tensor(examples), torch.tensor(loss))
+        guard.note_batch(torch.tensor(examples), torch.tensor(loss))
     return guard
 
 
@@ -38,7 +38,7 @@ def added(guard: DivergenceGuard, *batches: list[int], loss: float = 0.5) -> Div
 @pytest.mark.parametrize("norm", [0.0, 1.5, 3e38])
 def test_a_finite_step_passes(policy: NonFinite, norm: float) -> None:
     guard = added(DivergenceGuard(policy), [3, 1])
-    assert guard.passes(torch.tensor(norm), 0, RATE)
+    assert guard.allows_step(torch.tensor(norm), 0, RATE)
     assert guard.skipped == 0
 
 
@@ -50,25 +50,25 @@ def test_stopping_says_where_and_at_what(norm: float) -> None:
         "Examples of the batch (idx in train): 4, 17, 30. Try a lower --model.learning_rate or a longer --model.warmup"
     )
     with pytest.raises(DivergenceError, match=re.escape(expected)):
-        guard.passes(torch.tensor(norm), 12, RATE)
+        guard.allows_step(torch.tensor(norm), 12, RATE)
 
 
 def test_only_the_examples_of_the_step_itself_are_named() -> None:
     guard = added(DivergenceGuard("stop"), [1, 2])
-    assert guard.passes(torch.tensor(1.0), 0, RATE)
+    assert guard.allows_step(torch.tensor(1.0), 0, RATE)
     with pytest.raises(DivergenceError, match=re.escape("(idx in train): 5, 6. Try")):
-        added(guard, [6, 5]).passes(torch.tensor(math.nan), 1, RATE)
+        added(guard, [6, 5]).allows_step(torch.tensor(math.nan), 1, RATE)
 
 
 def test_a_large_batch_is_named_in_part() -> None:
     guard = added(DivergenceGuard("stop"), list(range(50)), list(range(50, 100)))
     with pytest.raises(DivergenceError, match=r"\(idx in train\): 0, 1, .*, 63 and 36 more\. Try"):
-        guard.passes(torch.tensor(math.nan), 0, RATE)
+        guard.allows_step(torch.tensor(math.nan), 0, RATE)
 
 
 def test_skipping_counts() -> None:
     guard = DivergenceGuard("skip")
-    answers = [added(guard, [1]).passes(torch.tensor(norm), 0, RATE) for norm in (1.0, math.nan, math.inf, 2.0)]
+    answers = [added(guard, [1]).allows_step(torch.tensor(norm), 0, RATE) for norm in (1.0, math.nan, math.inf, 2.0)]
     assert answers == [True, False, False, True]
     assert guard.skipped == 2
 
@@ -238,7 +238,7 @@ def test_a_loss_that_overflows_alone_stops_too(tiny_model: Path) -> None:
 
 def test_with_loss_scaling_only_the_loss_counts() -> None:
     guard = DivergenceGuard("stop")
-    assert added(guard, [1]).passes(None, 0, RATE)
+    assert added(guard, [1]).allows_step(None, 0, RATE)
     with pytest.raises(DivergenceError, match=re.escape("the loss is nan, at learning rate")):
-        added(guard, [2], loss=math.nan).passes(None, 1, RATE)
+        added(guard, [2], loss=math.nan).allows_step(None, 1, RATE)
     assert guard._examples == []

@@ -15,8 +15,9 @@ from tiny_architectures import tiny_folder
 from glue_lit import GLUEDataModule, LastCheckpoint
 from glue_lit.errors import RunError
 from glue_lit.system.library_warnings import filter_warnings
+from glue_lit.training.batch_seeds import batch_seed
 from glue_lit.training.position import Position
-from glue_lit.training.resume import batch_seed, fit_progress, not_restored
+from glue_lit.training.resume import fit_progress, not_restored
 
 
 @pytest.fixture(autouse=True)

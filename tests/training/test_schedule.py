@@ -15,7 +15,7 @@ from transformers import get_scheduler
 
 from glue_lit import SequenceClassifier
 from glue_lit.errors import UsageError
-from glue_lit.system.library_warnings import hush
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.schedule import Schedule, build_schedule, warmup_steps
 
 LENGTHS = [(0, 50), (1, 50), (5, 50), (6, 101), (50, 50), (10, 11), (0, 1), (3, 2)]  # of the warm-up, of the fit
@@ -118,7 +118,7 @@ def test_a_state_goes_on_within_the_schedule(schedule: Schedule, is_old: bool) -
 def test_a_cut_fit_ends_with_the_same_weights_and_rates(
     schedule: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hush()
+    filter_warnings()
     monkeypatch.setenv("PL_GLOBAL_SEED", str(SEED))
     options = OPTIONS[schedule] | ({"lr_end": 1e-6} if schedule == "polynomial" else {})
     settings: dict[str, Any] = {"model": {"schedule": schedule, "schedule_options": options}, "max_epochs": 2}

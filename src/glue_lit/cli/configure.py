@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from glue_lit.cli.messages import advice
 from glue_lit.cli.parse_errors import check_environment
 from glue_lit.cli.parser import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
 from glue_lit.cli.run_arguments import resolve_arguments
@@ -71,7 +72,7 @@ class ConfiguredCLI(LightningCLI):
         self.pages = TensorBoardPages()
         self.directory = RunDirectory()
         self.stop = StopRequest()
-        self.watch = RankWatch()
+        self.watch = RankWatch(lambda: advice(self.last))
         self.writer: PredictionWriter | None = None
         self.result: dict[str, Any] | None = None  # what a script is told, on the first device
         self.origin: dict[str, Any] | None = None  # the checkpoint whose encoder a new fit starts from

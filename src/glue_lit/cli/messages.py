@@ -49,8 +49,8 @@ def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
     name = model.hparams["name_or_path"]
     origin = model.hparams["init_from"]
     if origin is not None:
-        say(f"Encoder of {shown(Path(origin))}, {'and its head' if model.has_trained_head else 'new head'}")
-    head = ", head kept (its labels are the task's)" if model.has_trained_head and origin is None else ""
+        say(f"Encoder of {shown(Path(origin))}, {'and its head' if model.builder.has_trained_head else 'new head'}")
+    head = ", head kept (its labels are the task's)" if model.builder.has_trained_head and origin is None else ""
     name = shown(Path(name)) if Path(name).is_absolute() else name
     say(f"{name}, {_millions(count)} parameters{of_them}{head}, on {place}")
 

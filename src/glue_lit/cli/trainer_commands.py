@@ -4,8 +4,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.plugins.precision import Precision
-
 from glue_lit.cli.configure import ConfiguredCLI
 from glue_lit.cli.messages import (
     advice,
@@ -40,7 +38,8 @@ from glue_lit.system.run_log import begin_log
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.callbacks.early_stopping import how_ended
 from glue_lit.training.callbacks.rank_watch import die_with_parent, is_lost_connection
-from glue_lit.training.position import is_within_epoch, left_epoch
+from glue_lit.training.lightning_internals import compute_in_float32
+from glue_lit.training.lightning_internals.loop_state import is_within_epoch, left_epoch
 from glue_lit.training.provenance import run_record
 from glue_lit.training.resume import fit_progress, not_restored
 from glue_lit.training.tensorboard.pages import boards
@@ -66,16 +65,15 @@ class GlueLitCLI(ConfiguredCLI):
             self.model.use_architecture_of(saved)
         elif self.origin is not None:
             self.datamodule.use_checkpoint(self.origin)
-        self.model.must_be_trained = saved is None and self.subcommand != "fit"
         self.datamodule.setup(str(self.subcommand))
-        self.model.padding = self.datamodule.padding
         epochs = steps = 0
         left = ""
         if saved is not None and self._checkpoint is not None and self.subcommand == "fit":
             loop, epochs, steps = fit_progress(self._checkpoint, saved, self.trainer.fit_loop.state_dict())
             left = self._check_batches(saved, loop)
             epochs -= bool(left)
-        self.model.configure_model()
+        must_be_trained = saved is None and self.subcommand != "fit"
+        self.model.build_model(must_be_trained, self.datamodule.padding)
         self._settle_precision()
         for store in self.datamodule.splits.loaded_stores:
             check_tokens(self.model.model, store.input_ids, self.model.hparams["name_or_path"], store.token_type_ids)
@@ -102,7 +100,7 @@ class GlueLitCLI(ConfiguredCLI):
         """
         why = why_not_mixed(self.model.model)
         if self._precision_is_ours and why is not None and str(self.trainer.precision) in MIXED:
-            self.trainer.strategy.precision_plugin = Precision()
+            compute_in_float32(self.trainer)
             self.config[self.subcommand]["trainer.precision"] = self.trainer.precision
             if self.trainer.is_global_zero:
                 say(f"Computing in float32: this model does not run in bfloat16 ({why}).")
@@ -210,7 +208,6 @@ class GlueLitCLI(ConfiguredCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run it, and when it is stopped or fails, say how to go on."""
-        self.watch.advice = self._advice
         failed = True
         try:
             with self.stop.listening():

@@ -4,15 +4,16 @@ import warnings
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from glue_lit.training.lightning_internals import OpenWeightAveraging
 
 EVERY = 10  # steps from one update to the next: it takes a pass over all weights, and 10 steps move them little
 
 
-class WeightAverage(WeightAveraging):
-    """Validate, keep and hand on a moving average of the weights; training goes on with the weights themselves.
+class WeightAverage(OpenWeightAveraging):
+    """Validate and keep a moving average of the weights; training goes on with the weights themselves.
 
     Averaged iterates (Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"), with weights
     that fall off exponentially. Lightning's callback, as an encoder needs it: buffers are copied, since they number
@@ -28,7 +29,8 @@ class WeightAverage(WeightAveraging):
         super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay**EVERY))  # type: ignore[no-untyped-call]
         self._left = decay**EVERY
         self._is_swapped = False  # whether the model has the average's weights, as in a validation
-        self._exact: dict[str, Tensor] | None = None  # the average meanwhile, where the model's precision rounds it
+        self._is_rounded = False  # whether the model's precision has fewer digits than the average
+        self._exact: dict[str, Tensor] | None = None  # the average while the model has it, rounded
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """At first after each step, so that a validation never scores the weights that training began with."""
@@ -36,22 +38,23 @@ class WeightAverage(WeightAveraging):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the average."""
-        self._device = self._device or trainer.strategy.root_device
-        if str(trainer.precision) in ("bf16-true", "16-true"):
-            self._kwargs = {"avg_fn": self._update_in_float32}
+        self.place_on(trainer.strategy.root_device)
+        self._is_rounded = str(trainer.precision) in ("bf16-true", "16-true")
+        if self._is_rounded:
+            self.update_by(self._update_in_float32)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*WeightAveraging callback with a model that overrides")
             super().setup(trainer, pl_module, stage)
-        if str(trainer.precision) == "64-true" and self._average_model is not None:
-            self._average_model.double()
+        if str(trainer.precision) == "64-true" and self.average_model is not None:
+            self.average_model.double()
 
     def _update_in_float32(self, average: Tensor, weights: Tensor, _: Tensor | int) -> Tensor:
         return average.lerp(weights.to(average.dtype), 1 - self._left)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average in the place of the weights."""
-        if self._average_model is not None and "avg_fn" in self._kwargs:
-            self._exact = {name: value.clone() for name, value in self._average_model.state_dict().items()}
+        if self.average_model is not None and self._is_rounded:
+            self._exact = {name: value.clone() for name, value in self.average_model.state_dict().items()}
         super().on_validation_epoch_start(trainer, pl_module)
         self._is_swapped = True
 
@@ -59,8 +62,8 @@ class WeightAverage(WeightAveraging):
         """Put the weights back."""
         super().on_validation_epoch_end(trainer, pl_module)
         self._is_swapped = False
-        if self._average_model is not None and self._exact is not None:
-            self._average_model.load_state_dict(self._exact)
+        if self.average_model is not None and self._exact is not None:
+            self.average_model.load_state_dict(self._exact)
         self._exact = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -77,6 +80,6 @@ class WeightAverage(WeightAveraging):
             checkpoint["state_dict"], checkpoint["current_model_state"] = average, weights
 
 
-def weights_to_train_on(checkpoint: dict[str, Any]) -> None:
-    """Put the weights themselves in the place of their average, for a fit that goes on without one; in place."""
+def restore_trained_weights(checkpoint: dict[str, Any]) -> None:
+    """Put the weights themselves in the place of their average, for a fit that is resumed without one; in place."""
     checkpoint["state_dict"] = checkpoint.get("current_model_state", checkpoint["state_dict"])

@@ -1,35 +1,45 @@
 """`SequenceClassifier`: a Hugging Face encoder with a classification head, trained on one task."""
 
-import random
-from functools import partial
+import inspect
+from functools import cached_property, partial
 from typing import Annotated, Any, Self, get_args
 
-import numpy as np
-import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.nn.utils import clip_grad_value_
 from torch.optim import Optimizer
 
+from glue_lit.data.accumulation import check_accumulation, short_step_factor
 from glue_lit.data.batches import Batch
 from glue_lit.encoder.adapters import PeftMethod, plain_settings
+from glue_lit.encoder.limits import check_precision_of, filled_for_training, own_failure
 from glue_lit.evaluation.task_metrics import SplitMetrics
+from glue_lit.runs.checkpoints import CHECKPOINT_FORMAT
 from glue_lit.runs.settings import FACTOR, NOT_SHOWN, SHARE, Setting, above, at_least, described, one_of
-from glue_lit.system.environment import global_seed
+from glue_lit.system.precisions import at_least_float32, keep_labels_exact
+from glue_lit.system.version import __version__
 from glue_lit.tasks.custom import custom_of, task_of
-from glue_lit.training.divergence import DivergenceGuard, NonFinite, training_places
-from glue_lit.training.fit_loop import score_every_end
+from glue_lit.training.averaging import WeightAverage, restore_trained_weights
+from glue_lit.training.batch_seeds import BatchSeeds
+from glue_lit.training.callbacks.model_summary import plain_summaries
+from glue_lit.training.divergence import DivergenceGuard, NonFinite, find_training_places
+from glue_lit.training.fit_part import is_fit
 from glue_lit.training.hyperparameters import check_hyperparameters
-from glue_lit.training.losses import ClassWeights, twice, weighted_loss
-from glue_lit.training.losses import r_drop as r_drop_penalty
-from glue_lit.training.optimized_model import OptimizedModel
-from glue_lit.training.optimizer import clip_with_norm, gradient_norm
+from glue_lit.training.lightning_internals import trainer_of
+from glue_lit.training.lightning_internals.loops import FinalValidation
+from glue_lit.training.losses import ClassWeights, r_drop_loss, task_loss, weighted_loss
+from glue_lit.training.model_builder import ModelBuilder
+from glue_lit.training.monitors import check_monitors
+from glue_lit.training.optimizer import RecipeOptimizer, clip_gradient, gradient_norm
 from glue_lit.training.position import Position
-from glue_lit.training.resume import batch_seed
+from glue_lit.training.processes import check_processes
+from glue_lit.training.refused_callbacks import refuse_callbacks
 from glue_lit.training.schedule import Options, Schedule
-from glue_lit.training.tensorboard import points
+from glue_lit.training.tensorboard.points import TrainingCurves
+from glue_lit.training.unused_parameters import find_unused
 
 
-class SequenceClassifier(OptimizedModel):
+class SequenceClassifier(LightningModule):
     """Any encoder that `AutoModelForSequenceClassification` knows, with the recipe that fine-tunes it.
 
     The model itself is built when training or evaluation starts (or by `configure_model`), from the
@@ -112,93 +122,120 @@ class SequenceClassifier(OptimizedModel):
         self.save_hyperparameters({"peft": peft if peft is None or isinstance(peft, dict) else plain_settings(peft)})
         check_hyperparameters(type(self), self.hparams)
         self.task = task_of(task, custom_of(custom))
-        self._architecture = architecture
         self.metrics = SplitMetrics(self.task)
+        self.scores: dict[str, float] = {}
+        self.predicted: dict[str, dict[str, int]] = {}
         self.class_weights = ClassWeights(self.task.class_weights) if self.task.class_weights else None
-        self.last_loss: Tensor | None = None  # of the last training batch, a scalar
-        self.guard = DivergenceGuard(non_finite)
-        self.epoch_loss = points.EpochLoss()
-        self._point = points.TrainingPoint()
+        self.builder = ModelBuilder(self.task, self.hparams, architecture)
+        self.recipe_optimizer = RecipeOptimizer(self.hparams)
         self.position = Position()
-        self._seed = 0
+        self.guard = DivergenceGuard(non_finite)
+        self.curves = TrainingCurves()
+        self._parts: list[Callback] = [BatchSeeds(), FinalValidation()]
+        self._parts += [self.recipe_optimizer, self.position, self.guard, self.curves]
 
-    # ---------------------------------------------------------------- checkpoints
+    @property
+    def monitor(self) -> str:
+        """Logged name of the metric that picks the checkpoint: higher is better."""
+        return self.task.monitor
 
-    @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """As Lightning's, but whether code may be run is the caller's word (``trust_remote_code``), not the file's."""
-        return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
+    # ---------------------------------------------------------------- the model
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep where training stands, as well as the model: the next fit goes on from there."""
-        super().on_save_checkpoint(checkpoint)
-        own = checkpoint["glue_lit"]
-        own["skipped_steps"] = self.guard.skipped
-        if self._is_fitting:
-            own["scored_step"], own["scores"] = self.position.scored_step, self.scores
-            means = {"point": self._point.state_dict(), "epoch_loss": self.epoch_loss.state_dict()}
-            own["means"] = points.of_every_process(means, alone=self.trainer.interrupted)
-            self.position.write(self.trainer, checkpoint["loops"]["fit_loop"])
+    def setup(self, stage: str) -> None:
+        """Score against the labels as they are, in every precision."""
+        keep_labels_exact(self.trainer)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting, where training goes on."""
-        super().on_load_checkpoint(checkpoint)
-        self.commit = checkpoint.get("glue_lit", {}).get("model_commit", self.commit)
-        if self._is_fitting:
-            own = checkpoint.get("glue_lit", {})
-            self.guard.skipped = own.get("skipped_steps", 0)
-            self.position.load(checkpoint)
-            self.scores = own.get("scores", {})
-            means = points.of_this_process(own, self.global_rank)
-            self._point.load_state_dict(means.get("point", {}), self.device)
-            self.epoch_loss.load_state_dict(means.get("epoch_loss", {}))
+    def build_model(self, must_have_trained_head: bool = False, padding: int | None = None) -> None:
+        """Build the model, unless there is one: from a checkpoint's configuration, else with pretrained weights.
+
+        Args:
+            must_have_trained_head: Stop where the pretrained weights have no head of this task.
+            padding: The padding id that the model's configuration is given; ``None`` for that of the trainer's data
+                module, if there is one, else for the configuration's own.
+
+        Raises:
+            ModelError: It cannot be loaded, or a checkpoint's labels are not the task's.
+        """
+        if "model" not in self._modules:
+            data = getattr(trainer_of(self), "datamodule", None)
+            of_data = getattr(data, "padding", None)
+            self.model = self.builder.build(must_have_trained_head, padding if of_data is None else of_data)
+
+    def configure_model(self) -> None:
+        """Build the model; a fit leaves out what no training batch can touch, where data and optimizer are ours.
+
+        Raises:
+            ModelError: As `build_model`, or the model does not run in the trainer's precision.
+        """
+        self.build_model()
+        if (trainer := trainer_of(self)) is None:
+            return
+        check_precision_of(self.model, str(trainer.precision))
+        if is_fit(trainer):
+            if self.has_recipe_optimizer:
+                self.recipe_optimizer.choose_rows(self.model, trainer)
+            find_unused(self, trainer)
+
+    @cached_property
+    def accepted(self) -> frozenset[str]:
+        """Batch keys that the model's forward takes; it would swallow others without a word."""
+        names = inspect.signature(self.model.forward).parameters
+        return frozenset(names) & {"input_ids", "attention_mask", "token_type_ids"}
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits ``(batch, labels)`` in float32 (float64 for 64-true), or scores ``(batch, 1)`` for regression.
+
+        Raises:
+            ModelError: The model's own code stops at the batch.
+        """
+        self.build_model()
+        inputs = {key: value for key, value in batch.items() if key in self.accepted}
+        if self.model.config.model_type == "gemma3":  # its types mark images; transformers 5.0 trains with them alone
+            inputs["token_type_ids"] = batch["input_ids"].new_zeros(batch["input_ids"].shape)
+        try:
+            output = self.model(**filled_for_training(self.model, inputs))
+        except Exception as error:
+            if (explained := own_failure(self.model, error)) is None:
+                raise
+            raise explained from error
+        return at_least_float32(output.logits)
 
     # ---------------------------------------------------------------- training
 
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy, or mean squared error for regression; ``labels`` is ``(batch,)``, all known."""
+        return task_loss(logits, labels, self.task.is_regression)
+
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss that is minimised: `loss`, with class weights and smoothed labels where there are any."""
-        smoothing = self.hparams["label_smoothing"]
-        weights = self.class_weights
+        smoothing, weights = self.hparams["label_smoothing"], self.class_weights
         if self.task.is_regression or (weights is None and not smoothing):
             return self.loss(logits, labels)
         return weighted_loss(logits, labels, None if weights is None else weights.values, smoothing)
 
-    def on_fit_start(self) -> None:
-        """See to it that the weights that the fit ends with are scored."""
-        super().on_fit_start()
-        score_every_end(self.trainer)
-
-    def on_train_start(self) -> None:
-        """Go on exactly where the checkpoint stands, if the fit continues from one."""
-        super().on_train_start()
-        self.position.begin(self.trainer)
-        # What follows a validation may be left to do: the choice of the best checkpoint, an early end.
-        self.trainer._logger_connector._callback_metrics |= {n: torch.tensor(score) for n, score in self.scores.items()}
-        self._seed = torch.initial_seed() if (seed := global_seed()) is None else seed
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Draw the batch's dropout masks from its place in the training, so that a resumed fit draws the same."""
-        self.position.begin_batch(self.trainer)
-        seed = batch_seed(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank)
-        random.seed(seed)  # BigBird and code that comes with a model draw from these
-        np.random.seed(seed % 2**32)
-        if self.device.type == "cpu":
-            torch.default_generator.manual_seed(seed)  # the same as torch.manual_seed, without a tour of all devices
-        else:
-            torch.manual_seed(seed)
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        if alpha := self.hparams["r_drop"]:
-            logits, again = self(twice(batch)).chunk(2)
-            loss = (self.training_loss(logits, batch["labels"]) + self.training_loss(again, batch["labels"])) / 2
-            loss = loss + alpha * r_drop_penalty(logits, again, self.task.is_regression)
+        if weight := self.hparams["r_drop"]:
+            loss = r_drop_loss(self, batch, weight)
         else:
             loss = self.training_loss(self(batch), batch["labels"])
-        self.guard.add(batch["idx"], loss)
-        self._point.add(loss)
-        self.last_loss = loss.detach()
+        self.guard.note_batch(batch["idx"], loss)
+        self.curves.note_batch(loss)
         return loss
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Add a batch's gradient to that of its step, which is the mean over the batches that the step has."""
+        factor = short_step_factor(self.trainer) if self.automatic_optimization else 1.0
+        super().backward(loss if factor == 1 else loss * factor, *args, **kwargs)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW and a schedule that moves every step."""
+        return self.recipe_optimizer.build(self)
+
+    @property
+    def has_recipe_optimizer(self) -> bool:
+        """Whether the optimizer is the recipe's; with another, all embedding rows are trained, and kept as they are."""
+        return type(self).configure_optimizers is SequenceClassifier.configure_optimizers
 
     def configure_gradient_clipping(
         self,
@@ -209,31 +246,17 @@ class SequenceClassifier(OptimizedModel):
         """Clip by the trainer's own value if it has one, else by `max_grad_norm`; stop at what is not finite."""
         parameters = [p for p in self.parameters() if p.grad is not None]
         norm = gradient_norm(parameters)
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips such steps itself
-        rate, places = optimizer.param_groups[0]["lr"], partial(training_places, self.trainer)
-        if not self.guard.passes(None if scaled else norm, self.global_step, rate, places):
+        # float16's loss scaling leaves out steps with an infinite gradient by itself
+        is_scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        rate, find_places = optimizer.param_groups[0]["lr"], partial(find_training_places, self.trainer)
+        if not self.guard.allows_step(None if is_scaled else norm, self.global_step, rate, find_places):
             optimizer.zero_grad()  # without gradients, the step changes nothing
-            self._point.leave_out()
+            self.curves.leave_step_out()
             return
-        losses = self._point.take(norm, may_overflow=scaled)
-        self.epoch_loss.add(self.trainer.current_epoch, losses)
-        self._log_point(optimizer)
+        self.curves.take_step(self, optimizer, norm, may_overflow=is_scaled)
         limit = self.hparams["max_grad_norm"] if gradient_clip_val is None else gradient_clip_val
-        if limit and gradient_clip_algorithm == "value":
-            clip_grad_value_(parameters, limit)  # Lightning's refuses a fused optimizer with bfloat16
-        elif limit:
-            clip_with_norm(optimizer, parameters, norm, limit)
+        clip_gradient(optimizer, parameters, norm, limit, gradient_clip_algorithm)
         self.position.is_updating = True
-
-    def _log_point(self, optimizer: Optimizer) -> None:
-        """Log what the curves show of training, where a point is due: elsewhere it would cost more than it is worth."""
-        if not points.is_point(self.trainer):
-            return
-        for name, value in self._point.means().items():
-            # all devices have the same gradient, and each its own loss
-            is_loss = name == "train/loss"
-            self.log(name, value, prog_bar=is_loss, sync_dist=is_loss, batch_size=1)
-        self.log_dict(points.learning_rates(optimizer.param_groups), batch_size=1)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Take the step, and free the gradients: Lightning would keep them until the next forward pass is through."""
@@ -241,21 +264,102 @@ class SequenceClassifier(OptimizedModel):
         optimizer.zero_grad()
         self.position.is_updating = False
 
-    @property
-    def is_between_steps(self) -> bool:
-        """Whether the weights are whole: no optimizer step is in progress, and none broke off."""
-        return not self.position.is_updating
+    def configure_callbacks(self) -> list[Callback]:
+        """What goes along with every fit: position and seeds, guard, curves, final validation, moving average.
+
+        Raises:
+            UsageError: Processes would train without each other, or each a part of the model; or a callback would
+                change the training without a word, or waits for a value that is not logged. (No hook comes before.)
+        """
+        trainer: Any = self.trainer
+        check_processes(trainer)
+        if not is_fit(trainer):
+            return []
+        refuse_callbacks(trainer)
+        if type(self).__module__.startswith("glue_lit."):  # a class built on this one may log more
+            check_monitors(trainer.callbacks, self.task)
+        check_accumulation(trainer)
+        decay = self.hparams["average"]
+        parts = [part for part in self._parts if part not in trainer.callbacks]  # as after a fit
+        return [*parts, *([WeightAverage(decay)] if decay else []), *plain_summaries(trainer.callbacks)]
 
     # ---------------------------------------------------------------- evaluation
 
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Add a batch to the metrics of its split; returns the logits."""
+        return self._add_to_metrics(self.task.validation_splits[dataloader_idx], batch)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Add a batch to the metrics of its split, as far as it is labelled; returns the logits."""
+        return self._add_to_metrics(self.task.test_splits[dataloader_idx], batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Logits ``(batch, labels)``."""
+        logits: Tensor = self(batch)
+        return logits
+
+    def _add_to_metrics(self, split: str, batch: Batch) -> Tensor:
+        logits: Tensor = self(batch)
+        self.metrics.of(split).add(logits, batch["labels"], self.loss)
+        return logits
+
     def on_validation_epoch_start(self) -> None:
-        """Begin anew, also if an earlier evaluation broke off."""
-        super().on_validation_epoch_start()
-        self.position.is_validated = False
+        """Begin with empty metrics, also if an earlier evaluation broke off."""
+        self.metrics.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of every validation split."""
-        super().on_validation_epoch_end()
-        self.position.is_validated = True
-        if self._is_fitting and not self.trainer.sanity_checking:
-            self.position.scored_step = self.trainer.global_step
+        self._log_scores(self.task.validation_splits)
+        self.position.note_scores(self.trainer)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of every test split that has labels."""
+        self._log_scores(self.task.test_splits)
+
+    def _log_scores(self, splits: tuple[str, ...]) -> None:
+        self.scores, self.predicted = self.metrics.compute(splits)
+        for name, value in self.scores.items():  # already the same on every device
+            self.log(name, value, prog_bar=name == self.monitor)
+
+    # ---------------------------------------------------------------- checkpoints
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As Lightning's, but whether code may be run is the caller's word (``trust_remote_code``), not the file's."""
+        return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
+
+    def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
+        """Build the model as a checkpoint says, because its weights will be loaded: no Hub, no pretrained weights."""
+        self.builder.use_checkpoint(checkpoint)
+        self.recipe_optimizer.use_checkpoint(checkpoint)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the configuration with the weights, so that loading needs no Hub and no pretrained weights."""
+        checkpoint["hyper_parameters"] = {
+            **checkpoint.get("hyper_parameters", {}),
+            "architecture": self.model.config.to_json_string(use_diff=False),
+            "peft": self.builder.peft,
+        }
+        own = checkpoint.setdefault("glue_lit", {})
+        own |= {"format": CHECKPOINT_FORMAT, "version": __version__, "precision": str(self.trainer.precision)}
+        own |= self.builder.state() | self.recipe_optimizer.rows_in_use(self.model)
+        if is_fit(self.trainer):
+            own["scores"] = self.scores
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the weights in the trainer's precision: Lightning converts the model after it has loaded them.
+
+        Raises:
+            RunError: The optimizer would train other parameters than the checkpoint's, or in other groups.
+        """
+        own = checkpoint.get("glue_lit", {})
+        self.builder.commit = own.get("model_commit", self.builder.commit)
+        if (trainer := trainer_of(self)) is None:
+            return
+        trainer.precision_plugin.convert_module(self)
+        if is_fit(trainer):
+            self.scores = own.get("scores", {})
+            if not self.hparams["average"]:
+                restore_trained_weights(checkpoint)
+            if self.has_recipe_optimizer:
+                self.recipe_optimizer.restore(self, checkpoint)

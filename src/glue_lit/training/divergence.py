@@ -1,4 +1,4 @@
-"""What to do when the loss or the gradient stops being a number."""
+"""What happens when the loss or the gradient stops being a number."""
 
 import math
 from collections.abc import Callable
@@ -10,13 +10,14 @@ from torch import Tensor
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.rows import Places
 from glue_lit.errors import DivergenceError
+from glue_lit.training.fit_part import FitPart
 
 NonFinite = Literal["stop", "skip"]
 _SHOWN = 64  # examples named in a message
 
 
-class DivergenceGuard:
-    """Watch every optimizer step, and stop or leave it out if its loss or its gradient is not finite.
+class DivergenceGuard(FitPart):
+    """Check every optimizer step, and stop or leave it out if its loss or its gradient is not finite.
 
     Args:
         policy: ``stop`` raises before the weights are touched; ``skip`` leaves the step out and counts it.
@@ -31,17 +32,17 @@ class DivergenceGuard:
         self._examples: list[Tensor] = []
         self._losses: list[Tensor] = []
 
-    def add(self, examples: Tensor, loss: Tensor) -> None:
+    def note_batch(self, examples: Tensor, loss: Tensor) -> None:
         """Note a batch that the next step will be made from: its examples' ``idx`` ``(batch,)`` and its loss."""
         self._examples.append(examples)
         self._losses.append(loss.detach())
 
-    def passes(
+    def allows_step(
         self,
         norm: Tensor | None,
         step: int,
         learning_rate: float,
-        places: Callable[[list[int]], object] = lambda idx: None,
+        find_places: Callable[[list[int]], object] = lambda idx: None,
     ) -> bool:
         """Whether the step may be taken.
 
@@ -54,25 +55,25 @@ class DivergenceGuard:
                 out steps with an overflowing gradient by itself.
             step: Number of the step, from 0.
             learning_rate: The highest of this step.
-            places: Says where examples stand in the file that they are from, by their ``idx``.
+            find_places: Says where examples stand in the file that they are from, by their ``idx``.
 
         Raises:
             DivergenceError: It may not, and the policy is to stop.
         """
         examples, losses = self._examples, self._losses
         self._examples, self._losses = [], []
-        of_gradient = norm is not None and not math.isfinite(norm)
+        is_gradient_bad = norm is not None and not math.isfinite(norm)
         bad = [loss for loss in losses if not math.isfinite(loss)]
-        if not of_gradient and not bad:
+        if not is_gradient_bad and not bad:
             return True
-        everywhere = of_gradient or not _is_distributed()
+        everywhere = is_gradient_bad or not _is_distributed()
         if self.policy == "skip" and everywhere:
             self.skipped += 1
             return False
         idx = torch.cat(examples).tolist()
-        idx = sorted(_of_all_devices(idx) if everywhere else idx)
+        idx = sorted(_gather(idx) if everywhere else idx)
         named = ", ".join(map(str, idx[:_SHOWN])) + (f" and {len(idx) - _SHOWN} more" if len(idx) > _SHOWN else "")
-        named += "" if (there := places(idx[:_SHOWN])) is None else f"; {there}"
+        named += "" if (places := find_places(idx[:_SHOWN])) is None else f"; {places}"
         gradient = "" if norm is None else f", the gradient's norm {float(norm):g}"
         raise DivergenceError(
             f"Training diverged at step {step}: the loss is {float((bad or losses)[-1]):g}{gradient}, "
@@ -82,8 +83,16 @@ class DivergenceGuard:
             everywhere,
         )
 
+    def save_state(self, trainer: Any, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """How many steps were left out."""
+        return {"skipped_steps": self.skipped}
 
-def training_places(trainer: Any, idx: list[int]) -> Places | None:
+    def load_state(self, trainer: Any, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.skipped = state.get("skipped_steps", 0)
+
+
+def find_training_places(trainer: Any, idx: list[int]) -> Places | None:
     """Where training examples stand in the user's file, if that is known."""
     data = trainer.datamodule
     return data.splits.places("train", idx, "fit") if isinstance(data, GLUEDataModule) else None
@@ -93,7 +102,7 @@ def _is_distributed() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _of_all_devices(values: list[int]) -> list[int]:
+def _gather(values: list[int]) -> list[int]:
     if not _is_distributed():
         return values
     gathered: list[list[int]] = [[] for _ in range(torch.distributed.get_world_size())]

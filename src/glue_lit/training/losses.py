@@ -75,6 +75,14 @@ def r_drop(first: Tensor, second: Tensor, is_regression: bool) -> Tensor:
     return ((one.exp() - other.exp()) * (one - other)).sum(dim=-1).mean() / 2
 
 
+def r_drop_loss(classifier: Any, batch: dict[str, Tensor], weight: float) -> Tensor:
+    """Mean training loss of two passes over a batch, and ``weight`` times their difference."""
+    first, second = classifier(twice(batch)).chunk(2)
+    losses = [classifier.training_loss(logits, batch["labels"]) for logits in (first, second)]
+    loss: Tensor = (losses[0] + losses[1]) / 2 + weight * r_drop(first, second, classifier.task.is_regression)
+    return loss
+
+
 def twice(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """A batch with each row a second time, after all the others."""
     return {name: torch.cat([value, value]) for name, value in batch.items()}

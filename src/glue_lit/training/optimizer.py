@@ -1,13 +1,104 @@
 """The optimizer of the recipe: AdamW over two groups of parameters, and the norm of the gradient."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from glue_lit.data.accumulation import batches_of_step, planned_steps
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.encoder.layers import check_same_groups, layered_groups
+from glue_lit.encoder.trained_embedding import decay_with, fit_moments, rows_of, train_rows, trained_rows
+from glue_lit.system.precisions import check_eps
+from glue_lit.training.fit_part import FitPart
+from glue_lit.training.schedule import build_schedule, warmup_steps
+
+
+class RecipeOptimizer(FitPart):
+    """Builds AdamW and its schedule from the hyperparameters, and fits a checkpoint's states to them.
+
+    Args:
+        settings: The hyperparameters of `SequenceClassifier`.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._rows_before: Tensor | None = None  # embedding rows in use that the checkpoint has moments of
+
+    def build(self, module: LightningModule) -> OptimizerLRSchedulerConfig:
+        """The optimizer, and a schedule that moves every step."""
+        settings, adamw, precision = self._settings, self._adamw, str(module.trainer.precision)
+        check_eps(precision, adamw["eps"])
+        optimizer = build_adamw(
+            self._groups(module), adamw["lr"], adamw["betas"], adamw["eps"], supports_fused(module.device, precision)
+        )
+        if (table := trained_rows(module)) is not None:
+            decay_with(optimizer, table)
+        total = int(planned_steps(module.trainer))
+        warmup = warmup_steps(settings["warmup"], total)
+        schedule = build_schedule(optimizer, settings["schedule"], warmup, total, settings["schedule_options"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self, module: Any) -> list[dict[str, Any]]:
+        settings, model = self._settings, module.model
+        groups = parameter_groups(model, settings["weight_decay"])
+        return layered_groups(groups, model, settings["learning_rate"], settings["layer_decay"])
+
+    @property
+    def _adamw(self) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "lr": settings["learning_rate"],
+            "betas": (settings["adam_beta1"], settings["adam_beta2"]),
+            "eps": settings["adam_eps"],
+            "weight_decay": settings["weight_decay"],
+        }
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Train on the embedding rows that a checkpoint's fit trained: their moments go on moving them."""
+        self._rows_before = rows_of(checkpoint)
+
+    @staticmethod
+    def rows_in_use(model: Any) -> dict[str, Any]:
+        """The embedding rows that the optimizer has moments of, as ``checkpoint["glue_lit"]`` names them."""
+        table = trained_rows(model)
+        return {} if table is None else {"rows": table.tokens.cpu()}
+
+    def choose_rows(self, model: Any, trainer: Any) -> None:
+        """Train no embedding row but those in use, where the trainer's data say which these are."""
+        if isinstance(trainer.datamodule, GLUEDataModule):
+            tokens = trainer.datamodule.splits.training_tokens()
+            train_rows(model, tokens if self._rows_before is None else torch.cat([tokens, self._rows_before]))
+
+    def restore(self, module: Any, checkpoint: dict[str, Any]) -> None:
+        """Fit the moments of a checkpoint to the embedding rows that are in use now.
+
+        Raises:
+            RunError: The optimizer would train other parameters than the checkpoint's, or in other groups.
+        """
+        groups = self._groups(module)
+        check_same_groups(groups, checkpoint, module.model.config.model_type)
+        fit_moments(module, [parameter for group in groups for parameter in group["params"]], checkpoint)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Put this fit's settings in the place of those that a checkpoint has brought."""
+        # Lightning's scheduler sets it where an epoch begins, which a fit that is resumed within one does not meet.
+        trainer.accumulate_grad_batches = batches_of_step(trainer, trainer.current_epoch)
+        for config in trainer.lr_scheduler_configs if pl_module.has_recipe_optimizer else ():
+            if isinstance(config.scheduler, LambdaLR):
+                groups = config.scheduler.optimizer.param_groups
+                for group, own in zip(groups, self._groups(pl_module), strict=True):
+                    if "lr_scale" in own:
+                        group["lr_scale"] = own["lr_scale"]
+                override_hyperparameters(config.scheduler.optimizer, config.scheduler, **self._adamw)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -60,13 +151,23 @@ def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], nor
         clip_grads_with_norm_(parameters, limit, norm)
 
 
+def clip_gradient(
+    optimizer: Optimizer, parameters: Iterable[nn.Parameter], norm: Tensor, limit: float, algorithm: str | None
+) -> None:
+    """Clip by value if ``algorithm`` says so, else by norm; 0 turns it off. Arguments as for `clip_with_norm`."""
+    if limit and algorithm == "value":
+        clip_grad_value_(parameters, limit)  # Lightning's refuses a fused optimizer with bfloat16
+    elif limit:
+        clip_with_norm(optimizer, parameters, norm, limit)
+
+
 def supports_fused(device: torch.device, precision: str) -> bool:
     """Whether AdamW's fused kernel fits; with float16's loss scaling it would see gradients that are still scaled."""
     return device.type in {"cpu", "cuda", "mps", "xpu"} and precision != "16-mixed"
 
 
-def set_anew(optimizer: Optimizer, scheduler: LambdaLR, **settings: Any) -> None:
-    """Put the recipe's settings back in after a checkpoint was loaded, which brings those of its own time.
+def override_hyperparameters(optimizer: Optimizer, scheduler: LambdaLR, **settings: Any) -> None:
+    """Put settings in the place of those that a checkpoint has brought.
 
     Args:
         optimizer: AdamW over `parameter_groups`.

@@ -1,186 +1,154 @@
-"""Where a fit stands: what a checkpoint says of Lightning's loops, so that training continues exactly there.
-
-Lightning's own counters, taken as they are at the moment of saving, make a resumed fit skip a validation, repeat one,
-or count a step twice. So a checkpoint has one of three plain forms: a step has just ended, a validation is due, an
-epoch has ended.
-"""
+"""Where a fit stands between optimizer steps, so that a resumed fit continues exactly there."""
 
 from typing import Any
 
+from lightning.pytorch import LightningModule, Trainer
+
 from glue_lit.data.sampling import ShuffledSampler
-
-Loops = dict[str, Any]  # of a checkpoint: checkpoint["loops"]["fit_loop"]
-
-
-def _tracker(like: dict[str, int], ready: int, completed: int | None = None) -> dict[str, int]:
-    """All counters of a tracker at ``ready``, but ``completed``, if it is another."""
-    return dict.fromkeys(like, ready) | {"completed": ready if completed is None else completed}
-
-
-def _set_batches(loops: Loops, total: int, current: int, is_last: bool, completed: int) -> None:
-    """Put the batch counters at ``current`` of this epoch, ``completed`` (0 or -1) more of them completed."""
-    progress = loops["epoch_loop.batch_progress"]
-    progress["total"] = _tracker(progress["total"], total, total + completed)
-    progress["current"] = _tracker(progress["current"], current, current + completed)
-    progress["is_last_batch"] = is_last
-
-
-def set_within_epoch(loops: Loops, total: int, current: int, stepped: int) -> None:
-    """Write "an optimizer step has just ended": the next batch comes next.
-
-    Args:
-        loops: Changed in place.
-        total: Batches done in all epochs.
-        current: Batches done in this epoch, at least 1.
-        stepped: Optimizer steps before the one that has just ended; loggers count by it.
-    """
-    _set_batches(loops, total, current, is_last=False, completed=-1)  # Lightning completes the step itself
-    loops["epoch_loop.state_dict"]["_batches_that_stepped"] = stepped
-    _set_validation(loops, begun=False)
+from glue_lit.training.fit_part import FitPart
+from glue_lit.training.lightning_internals import (
+    begun_steps,
+    forget_restart,
+    is_epoch_complete,
+    is_validation_due,
+    refetch_batches,
+    restore_logged,
+)
+from glue_lit.training.lightning_internals.loop_state import (
+    Loops,
+    add_begun_steps,
+    close_epoch,
+    is_within_epoch,
+    reopen_epoch,
+    set_after_epoch,
+    set_batches,
+    set_before_validation,
+    set_begun_steps,
+    set_within_epoch,
+)
 
 
-def set_before_validation(loops: Loops) -> None:
-    """Write "validation is due": it runs from its start, whatever part of it had run."""
-    _set_validation(loops, begun=True)
-
-
-def _set_validation(loops: Loops, begun: bool) -> None:
-    progress = loops["epoch_loop.val_loop.batch_progress"]
-    for part in ("total", "current"):
-        progress[part] = {key: int(begun and key in ("ready", "started")) for key in progress[part]}
-    progress["is_last_batch"] = False
-
-
-def set_after_epoch(loops: Loops) -> None:
-    """Write "an epoch has ended, its validation too": the next epoch comes next, or the end."""
-    epochs = loops["epoch_progress"]
-    for part in ("total", "current"):
-        epochs[part] = _tracker(epochs[part], epochs[part]["processed"])
-    total = loops["epoch_loop.batch_progress"]["total"]["ready"]
-    _set_batches(loops, total, 0, is_last=False, completed=0)
-
-
-def set_last_validation(loops: Loops, batches: int) -> None:
-    """Write "validation is due" in place of "a step has just ended" or "an epoch has ended".
-
-    Args:
-        loops: Changed in place.
-        batches: Batches in an epoch.
-    """
-    epochs, progress = loops["epoch_progress"], loops["epoch_loop.batch_progress"]
-    total = progress["total"]["ready"]
-    if is_within_epoch(loops):
-        _set_batches(loops, total, progress["current"]["ready"], is_last=False, completed=0)
-    else:
-        _reopen_epoch(epochs)
-        _set_batches(loops, total, batches, is_last=True, completed=0)
-        loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
-    set_before_validation(loops)
-
-
-def is_cut_after_validation(loops: Loops) -> bool:
-    """Whether a checkpoint was written at the end of a validation, before what follows it."""
-    batches = loops["epoch_loop.batch_progress"]["total"]
-    is_scored = loops["epoch_loop.val_loop.batch_progress"]["current"]["completed"] > 0
-    return is_within_epoch(loops) and is_scored and bool(batches["completed"] == batches["processed"])
-
-
-def left_epoch(loops: Loops, batches: int, accumulate: int) -> int:
-    """Batches after which a fit left its last epoch that a checkpoint counts as a whole one; 0 where it was whole.
-
-    Checkpoints without ``scored_step`` do so. The optimizer's steps in that epoch tell how far it had come.
-
-    Args:
-        loops: As the checkpoint has them.
-        batches: Batches in an epoch.
-        accumulate: Batches in a step.
-    """
-    steps = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["current"]["completed"]
-    return 0 if is_within_epoch(loops) or steps >= -(-batches // accumulate) else int(steps * accumulate)
-
-
-def set_back_into_epoch(loops: Loops, done: int) -> None:
-    """Write "a step has just ended" in place of "an epoch has ended", after ``done`` batches of the epoch."""
-    _reopen_epoch(loops["epoch_progress"])
-    stepped = loops["epoch_loop.state_dict"]["_batches_that_stepped"]
-    set_within_epoch(loops, loops["epoch_loop.batch_progress"]["total"]["ready"], done, stepped - 1)
-
-
-def _reopen_epoch(epochs: dict[str, dict[str, int]]) -> None:
-    for part in ("total", "current"):
-        epochs[part] |= dict.fromkeys(("processed", "completed"), epochs[part]["started"] - 1)
-
-
-def is_within_epoch(loops: Loops) -> bool:
-    """Whether a checkpoint's loops stand between the first batch of an epoch and its end."""
-    current = loops["epoch_progress"]["current"]
-    return bool(current["started"] > current["processed"])
-
-
-class Position:
-    """Where a fit stands between optimizer steps, kept up batch by batch.
+class Position(FitPart):
+    """Note batch by batch where the weights stand, and write it into every checkpoint.
 
     A checkpoint can be asked for at any time, while the weights are always those after the last optimizer
     step. So a checkpoint says how far that step had come, and what came after it is done again.
+
+    Attributes:
+        is_updating: The weights are being changed, and belong to no position.
+        scored_step: Optimizer steps behind the weights that were validated last.
+        is_exact: The checkpoint that is resumed tells the end of an epoch from a position within it.
     """
 
     def __init__(self) -> None:
+        self.is_updating = False
+        self.scored_step: int | None = None
+        self.is_exact = True
+        self._is_validated = False  # the scores of the validation in progress are in
         self._step = -1  # optimizer steps when the current batch began
-        self._boundary = (0, 0, 0)  # batches in all epochs, batches in this one, and the step counter, at the last step
-        self.is_updating = False  # the weights are being changed: they belong to no position
-        self.is_validated = False  # the scores of the validation in progress are in
-        self.scored_step: int | None = None  # optimizer steps behind the weights that were scored last
-        self.is_exact = True  # the checkpoint that is continued tells the end of an epoch from one within it
+        self._boundary = (0, 0, 0)  # batches in all epochs, batches in this one, and begun steps, at the last step
 
-    def load(self, checkpoint: dict[str, Any]) -> None:
-        """Take from a checkpoint what its loops do not say."""
-        own = checkpoint.get("glue_lit", {})
-        self.is_exact = "scored_step" in own
-        has_best = any(state.get("best_model_path") for state in checkpoint.get("callbacks", {}).values())
-        # An older one does not say it; where there is a best checkpoint, its last epoch was scored as a rule.
-        self.scored_step = own.get("scored_step", checkpoint["global_step"] if has_best else None)
+    # ---------------------------------------------------------------- along the fit
 
-    def begin(self, trainer: Any) -> None:
-        """Take up a fit at its start or where its checkpoint stands; to be called before its first batch.
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Continue where the checkpoint stands, if there is one.
 
         Raises:
-            RunError: The checkpoint stands in the middle of an epoch that would hold other batches now.
+            RunError: It stands in the middle of an epoch that would hold other batches now.
         """
+        if not getattr(trainer.fit_loop.epoch_loop, "owes_score", False):
+            self._move_to_batch(trainer)
+        # What follows a validation may be left to do: the choice of the best checkpoint, an early end.
+        restore_logged(trainer, pl_module.scores)
+
+    def _move_to_batch(self, trainer: Any) -> None:
         loop = trainer.fit_loop
-        if getattr(loop.epoch_loop, "owes_score", False):
-            return  # no batch comes
-        within = loop.epoch_progress.current.started > loop.epoch_progress.current.processed
-        done = loop.epoch_loop.batch_progress.current.ready if within else 0
+        is_within = loop.epoch_progress.current.started > loop.epoch_progress.current.processed
+        done = loop.epoch_loop.batch_progress.current.ready if is_within else 0
         epoch = loop.epoch_progress.current.processed
-        if not within:  # with max_steps, Lightning takes every checkpoint for one in the middle of an epoch
-            for part in (loop, loop.epoch_loop, loop.epoch_loop.val_loop):
-                part._restarting = False
+        if not is_within:
+            forget_restart(trainer)
         sampler = getattr(trainer.train_dataloader, "sampler", None)
         if isinstance(sampler, ShuffledSampler):
             if done and trainer.datamodule is not None:
                 trainer.datamodule.check_same_batches(trainer)
             sampler.start_at(epoch, done)
             if epoch or done:
-                iter(loop._data_fetcher)  # with workers, the first batches are already on their way
+                refetch_batches(trainer)
 
-    def begin_batch(self, trainer: Any) -> None:
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Note where the weights stand before a batch."""
-        self.is_updating = self.is_validated = False
+        self.is_updating = self._is_validated = False
         self._step = trainer.global_step
         progress = trainer.fit_loop.epoch_loop.batch_progress
-        self._note(trainer, progress.current.ready - 1, progress.total.ready - 1)
+        self._note_boundary(trainer, progress.current.ready - 1, progress.total.ready - 1)
 
-    def _note(self, trainer: Any, done: int, total: int) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the validation has no scores yet."""
+        self._is_validated = False
+
+    def note_scores(self, trainer: Trainer) -> None:
+        """Note that the weights have been scored."""
+        self._is_validated = True
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.scored_step = trainer.global_step
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def load_state(self, trainer: Trainer, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
+        """Take what the checkpoint's loops do not say."""
+        self.is_exact = "scored_step" in state
+        has_best = any(each.get("best_model_path") for each in checkpoint.get("callbacks", {}).values())
+        # An older one does not say it; where there is a best checkpoint, its last epoch was scored as a rule.
+        self.scored_step = state.get("scored_step", checkpoint["global_step"] if has_best else None)
+
+    def save_state(self, trainer: Trainer, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """Put the position into the checkpoint's loops."""
+        self._write_position(trainer, checkpoint["loops"]["fit_loop"])
+        return {"scored_step": self.scored_step}
+
+    def _write_position(self, trainer: Any, loops: Loops) -> None:
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        ready, started = progress.current.ready, progress.current.started
+        is_within_step = ready % trainer.accumulate_grad_batches
+        if self._has_left_epoch(trainer):
+            reopen_epoch(loops)
+            if is_within_step:
+                self._write_boundary(loops)
+            else:
+                set_within_epoch(loops, progress.total.ready, ready, begun_steps(trainer) - 1)
+        elif not is_within_epoch(loops):
+            set_after_epoch(loops)
+            add_begun_steps(loops, int(trainer.validating))  # see `score_last_step`
+        elif trainer.validating:
+            if not progress.is_last_batch and is_within_step:
+                self._write_boundary(loops)  # gradients that no step has used yet are not kept
+            elif not self._is_validated:
+                set_before_validation(loops)
+        elif ready > started:  # the next batch has been fetched, no more
+            self._note_boundary(trainer, started, progress.total.started)
+            self._write_boundary(loops)
+        elif trainer.global_step == self._step:  # the batch in progress has not changed the weights
+            self._write_boundary(loops)
+        elif is_validation_due(trainer):
+            set_batches(loops, progress.total.ready, ready, progress.is_last_batch)
+            set_before_validation(loops)
+        elif progress.is_last_batch:
+            close_epoch(loops)
+        else:
+            set_within_epoch(loops, progress.total.ready, ready, begun_steps(trainer))
+
+    def _note_boundary(self, trainer: Any, done: int, total: int) -> None:
         if done % trainer.accumulate_grad_batches == 0:
-            self._boundary = (total, done, trainer.fit_loop.epoch_loop._batches_that_stepped)
+            self._boundary = (total, done, begun_steps(trainer))
 
     def _write_boundary(self, loops: Loops) -> None:
-        total, current, stepped = self._boundary
+        total, current, begun = self._boundary
         if current:
-            set_within_epoch(loops, total, current, stepped - 1)
+            set_within_epoch(loops, total, current, begun - 1)
         else:
             loops["epoch_loop.batch_progress"]["total"]["ready"] = total
-            loops["epoch_loop.state_dict"]["_batches_that_stepped"] = stepped
+            set_begun_steps(loops, begun)
             set_after_epoch(loops)
 
     @staticmethod
@@ -188,38 +156,4 @@ class Position:
         """Whether the fit has ended before the last batch of its epoch, which Lightning counts as a whole one."""
         epochs, loop = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop
         is_between = epochs.ready == epochs.processed
-        return bool(is_between and loop.batch_progress.current.ready and not loop._num_ready_batches_reached())
-
-    def write(self, trainer: Any, loops: Loops) -> None:
-        """Put the position of the weights into a checkpoint's loops, in place."""
-        loop = trainer.fit_loop.epoch_loop
-        progress = loop.batch_progress
-        if self._has_left_epoch(trainer):
-            _reopen_epoch(loops["epoch_progress"])
-            if progress.current.ready % trainer.accumulate_grad_batches:
-                self._write_boundary(loops)
-            else:
-                set_within_epoch(loops, progress.total.ready, progress.current.ready, loop._batches_that_stepped - 1)
-        elif not is_within_epoch(loops):
-            set_after_epoch(loops)
-            loops["epoch_loop.state_dict"]["_batches_that_stepped"] += trainer.validating  # see `score_last_step`
-        elif trainer.validating:
-            if not progress.is_last_batch and progress.current.ready % trainer.accumulate_grad_batches:
-                self._write_boundary(loops)  # gradients that no step has used yet are not kept
-            elif not self.is_validated:
-                set_before_validation(loops)
-        elif progress.current.ready > progress.current.started:  # the next batch has been fetched, no more
-            self._note(trainer, progress.current.started, progress.total.started)
-            self._write_boundary(loops)
-        elif trainer.global_step == self._step:  # the batch in progress has not changed the weights
-            self._write_boundary(loops)
-        elif loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
-            _set_batches(loops, progress.total.ready, progress.current.ready, progress.is_last_batch, completed=0)
-            set_before_validation(loops)
-        elif progress.is_last_batch:  # of an epoch without validation
-            loops["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
-            loops["epoch_progress"]["total"]["processed"] += 1
-            loops["epoch_progress"]["current"]["processed"] += 1
-            set_after_epoch(loops)
-        else:
-            set_within_epoch(loops, progress.total.ready, progress.current.ready, loop._batches_that_stepped)
+        return bool(is_between and loop.batch_progress.current.ready and not is_epoch_complete(trainer))

@@ -110,7 +110,7 @@ def run_record(
         "task": data.task.name,
         "source": data.source,
         "model": model.hparams["name_or_path"],
-        "model_commit": model.commit,
+        "model_commit": model.builder.commit,
         "init_from": model.hparams["init_from"],
         "parameters": dict(zip(("total", "trained"), parameter_counts(model), strict=True)),
         "metrics": model.scores,

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import (
 
 from glue_lit.errors import UsageError
 from glue_lit.training.averaging import WeightAverage
+from glue_lit.training.lightning_internals import is_run_by_tuner
 
 REFUSED: dict[type, tuple[str, str]] = {
     LearningRateFinder: (
@@ -66,7 +67,7 @@ def callbacks_of(given: Any) -> list[Any]:
 def is_refused(callback: object) -> bool:
     """Whether no fit may have it; a finder that Lightning's Tuner runs before the fit sets it as it was asked to."""
     return isinstance(callback, tuple(REFUSED)) and not (
-        isinstance(callback, WeightAverage) or getattr(callback, "_early_exit", False)
+        isinstance(callback, WeightAverage) or is_run_by_tuner(callback)
     )
 
 
@@ -82,6 +83,18 @@ def check_callbacks(callbacks: Iterable[object]) -> None:
             error = UsageError(f"trainer.callbacks: {type(callback).__name__} {why} {instead}")
             error.everywhere = True
             raise error
+
+
+def refuse_callbacks(trainer: Any) -> None:
+    """Stop at a callback of a trainer as `check_callbacks` does, without a word of the refused one.
+
+    Raises:
+        UsageError: There is one.
+    """
+    given = trainer.callbacks
+    # OnExceptionCheckpoint would answer the error by saving what is not built yet.
+    trainer.callbacks = [callback for callback in given if not is_refused(callback)]
+    check_callbacks(given)
 
 
 def allowed_callbacks(callbacks: Any, is_fit: bool) -> list[Any]:

@@ -1,27 +1,16 @@
 """Exact resume: a fit continued from a checkpoint does what it would have done, bit by bit.
 
 Three things make it so, all functions of the position in the training and nothing else: which examples a
-batch holds (`ShuffledSampler`), which dropout masks it meets (`batch_seed`), and where Lightning's loops
-stand (`Position`).
+batch holds (`ShuffledSampler`), which dropout masks it meets (`BatchSeeds`), and where Lightning's loops
+stand (`Position`). Here is what a checkpoint must hold for it.
 """
 
-import traceback
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from glue_lit.errors import GlueLitError, RunError
 from glue_lit.system.system_errors import explain_system_error
-
-
-def batch_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
-    """Seed of the random numbers (dropout) of one batch on one device, in 0 to 2**64 - 1.
-
-    Nothing needs to be saved for a resumed fit to draw the same masks, and no two devices draw the same.
-    """
-    # stable over versions, by NumPy's promise for SeedSequence; no two of the arguments can stand for each other
-    return int(np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1, np.uint64)[0])
+from glue_lit.training.lightning_internals import is_raised_by_restoring
 
 
 def fit_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
@@ -78,8 +67,7 @@ def not_restored(path: Path | None, error: Exception) -> str | None:
     """
     if path is None or isinstance(error, GlueLitError) or explain_system_error(error) is not None:
         return None
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name.startswith("restore_") and frame.f_globals["__name__"].endswith("checkpoint_connector"):
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            return f"{path} cannot be taken up: what it says of its training is not of this fit's kind ({reason})."
-    return None
+    if not is_raised_by_restoring(error):
+        return None
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return f"{path} cannot be taken up: what it says of its training is not of this fit's kind ({reason})."

@@ -9,6 +9,7 @@ from torch import nn
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import GlueLitError, UsageError
 from glue_lit.system.console import say
+from glue_lit.training.lightning_internals import ddp_options
 
 _DROPPED_LAYERS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
 _FIND = "find_unused_parameters"
@@ -54,7 +55,7 @@ def find_unused(classifier: Any, trainer: Any) -> None:
     strategy = trainer.strategy
     if not isinstance(strategy, DDPStrategy) or trainer.world_size == 1:
         return
-    options = strategy._ddp_kwargs
+    options = ddp_options(strategy)
     if options.get(_FIND) or options.get("static_graph"):
         return
     reason = _why(classifier, trainer)

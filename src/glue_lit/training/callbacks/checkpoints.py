@@ -15,7 +15,9 @@ from glue_lit.system.files import open_atomic_binary
 from glue_lit.tasks.glue import best_is
 from glue_lit.training.callbacks.early_stopping import EarlyStop, stopped_early
 from glue_lit.training.callbacks.signals import StopRequest
-from glue_lit.training.fit_loop import score_last_step
+from glue_lit.training.lightning_internals import checkpoint_content
+from glue_lit.training.lightning_internals.loops import score_last_step
+from glue_lit.training.position import Position
 from glue_lit.training.processes import check_shared
 
 
@@ -182,14 +184,13 @@ class LastCheckpoint(ModelCheckpoint):
         # Before its first batch, a fit has nothing that the file does not have; an error of ours is no accident.
         if not self._has_begun or isinstance(exception, Stopped | RunError) or trainer.state.fn != "fit":
             return
-        if trainer.global_step in (0, self.saved_at) or not getattr(pl_module, "is_between_steps", True):
+        position = Position.of(trainer)
+        if trainer.global_step in (0, self.saved_at) or (position is not None and position.is_updating):
             return
         # The other processes may be gone: nothing here may wait for them.
         if trainer.is_global_zero and not _is_trial(trainer) and (trainer.training or trainer.validating):
             try:
-                trainer.strategy.checkpoint_io.save_checkpoint(
-                    trainer._checkpoint_connector.dump_checkpoint(False), self.path
-                )
+                trainer.strategy.checkpoint_io.save_checkpoint(checkpoint_content(trainer), self.path)
                 self.saved_at = trainer.global_step
             except Exception:  # the first exception is the one to tell of; the last checkpoint is as it was
                 return

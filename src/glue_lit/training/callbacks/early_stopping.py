@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from glue_lit.errors import UsageError
+from glue_lit.training.lightning_internals import is_epoch_complete
 from glue_lit.training.refused_callbacks import callbacks_of
 
 
@@ -35,7 +36,8 @@ class EarlyStop(EarlyStopping):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count a validation; one that a resumed fit repeats, since it was within an accumulation, is not a new one."""
-        if self._should_skip_check(trainer) or trainer.fit_loop.total_batch_idx <= self._counted:
+        is_fit = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if not is_fit or trainer.fit_loop.total_batch_idx <= self._counted:
             return
         self._counted = trainer.fit_loop.total_batch_idx
         super().on_validation_end(trainer, pl_module)
@@ -95,7 +97,7 @@ def how_ended(trainer: Any) -> str:
     where = f"in epoch {trainer.current_epoch}{f' of {epochs}' if epochs > 0 else ''}, after {_counted(steps, 'step')}"
     if 0 <= trainer.max_steps <= steps:
         return f"Ended by trainer.max_steps {trainer.max_steps}, {where.partition(',')[0]}."
-    is_whole = trainer.fit_loop.epoch_loop._num_ready_batches_reached() or not trainer.should_stop
+    is_whole = is_epoch_complete(trainer) or not trainer.should_stop
     if 0 <= epochs <= trainer.current_epoch and is_whole:
         return f"Ended after {_counted(epochs, 'epoch')}, {_counted(steps, 'step')}."
     if (early := stopped_early(trainer)) is not None:

@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from glue_lit.training.callbacks.progress import say_beside_bar
+from glue_lit.training.tensorboard.points import TrainingCurves
 
 
 class EpochLines(Callback):
@@ -20,7 +21,8 @@ class EpochLines(Callback):
         """Print the epoch's line."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        loss = pl_module.epoch_loss.mean(trainer.strategy)
+        curves = TrainingCurves.of(trainer)
+        loss = None if curves is None else curves.epoch_loss.mean(trainer.strategy)
         if not trainer.is_global_zero:
             return
         scores: dict[str, float] = dict(pl_module.scores)

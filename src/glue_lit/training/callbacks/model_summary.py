@@ -1,11 +1,13 @@
 """Lightning's summary of a model, with the parameters that it has and not those of how it is trained."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelSummary, RichModelSummary
 
 from glue_lit.encoder.trained_embedding import counted_once
+from glue_lit.training.lightning_internals import summary_settings
 
 
 class PlainModelSummary(ModelSummary):
@@ -26,10 +28,11 @@ class PlainRichModelSummary(RichModelSummary):
             super().on_fit_start(trainer, pl_module)
 
 
-def plain_summary(callback: Callback) -> Callback:
-    """What takes a callback's place: one of the two above for Lightning's own, else the callback itself."""
+def plain_summaries(callbacks: Iterable[Callback]) -> list[Callback]:
+    """What takes the place of Lightning's own summaries among a trainer's callbacks."""
     ours: dict[type, type[ModelSummary]] = {ModelSummary: PlainModelSummary, RichModelSummary: PlainRichModelSummary}
-    kind = ours.get(type(callback))
-    if kind is None or not isinstance(callback, ModelSummary):
-        return callback
-    return kind(callback._max_depth, **callback._summarize_kwargs)
+    return [
+        ours[type(callback)](**summary_settings(callback))
+        for callback in callbacks
+        if isinstance(callback, ModelSummary) and type(callback) in ours
+    ]

@@ -6,13 +6,15 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Timer, TQDMProgressBar
+from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from glue_lit.data.accumulation import batches_of_step, planned_steps
 from glue_lit.system.console import duration, say
 from glue_lit.system.run_log import add_to_log
 from glue_lit.training.callbacks.speed import TrainingSpeed
+from glue_lit.training.lightning_internals import ThrottledBar
+from glue_lit.training.tensorboard.points import TrainingCurves
 
 _EVERY = 30.0  # seconds between two lines
 
@@ -104,8 +106,8 @@ class ProgressLines(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Add the batch, and print a line if one is due."""
-        loss: Tensor | None = pl_module.last_loss
-        if loss is not None:
+        curves = TrainingCurves.of(trainer)
+        if curves is not None and (loss := curves.last_loss) is not None:
             self._loss = loss if self._loss is None else self._loss + loss
             self._batches += 1
         if self._is_due(trainer):
@@ -157,7 +159,7 @@ def say_beside_bar(trainer: Trainer, line: str) -> None:
 _REDRAW = 0.2  # seconds between two states of the progress bar
 
 
-class Bar(TQDMProgressBar):
+class Bar(ThrottledBar):
     """Lightning's bar, counting epochs from 1 as our lines do, and shown only where a line can be redrawn.
 
     Args:
@@ -169,13 +171,13 @@ class Bar(TQDMProgressBar):
         self._clock = clock
         self._drawn = 0.0
 
-    def _should_update(self, current: int, total: int) -> bool:
+    def is_due(self, current: int, total: int) -> bool:
         """Not at every step: drawing waits for the device to know the loss."""
         now = time.monotonic()
         if current != total and now - self._drawn < _REDRAW:  # total is not known right after a resume
             return False
         self._drawn = now
-        return bool(super()._should_update(current, total))
+        return True
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Name the epoch."""

@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glue_lit.system.environment import announce_starter, local_rank, starter
 from glue_lit.system.run_log import add_to_log
+from glue_lit.training.lightning_internals import quiet_child_observer
 
 _EVERY = 1.0  # seconds between two looks
 _SILENT = 30  # looks without a sign of life after which a process counts as dead
@@ -54,14 +55,16 @@ class RankWatch(Callback):
     store through which the processes found each other. Where the transport notices a death itself (gloo
     does, NCCL waits for half an hour), `explain` gives the reason for its error.
 
+    Args:
+        advise: Gives a line to print after the death of a process, if there is something to say.
+
     Attributes:
         dead: What has happened, once something has.
-        advice: Gives a line to print after it, if there is something to say.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, advise: Callable[[], str | None] = lambda: None) -> None:
         self.dead: str | None = None
-        self.advice: Callable[[], str | None] = lambda: None
+        self._advise = advise
         self._is_over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._started: list[Any] = []  # processes of other ranks
@@ -72,9 +75,7 @@ class RankWatch(Callback):
         if trainer.world_size == 1 or self._threads:
             return
         self._started = list(getattr(trainer.strategy.launcher, "procs", []))
-        for thread in threading.enumerate():  # Lightning's own kills this process without a word
-            if thread.name == "child-process-observer":
-                thread._child_processes = []  # type: ignore[attr-defined]
+        quiet_child_observer()
         rank, world = trainer.global_rank, trainer.world_size
         self._threads = [
             _thread("children", self._watch_children),
@@ -108,7 +109,7 @@ class RankWatch(Callback):
         self.dead = self.dead or what
         if self._is_over.wait(_LEFT):  # it failed by itself, as it should
             return
-        lines = [f"glue-lit: error: {self.dead}", self.advice()]
+        lines = [f"glue-lit: error: {self.dead}", self._advise()]
         text = "\n".join(line for line in lines if line)
         print(text, file=sys.stderr, flush=True)
         add_to_log(text)

@@ -10,7 +10,6 @@ from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 
 from glue_lit.errors import RunError
@@ -19,6 +18,7 @@ from glue_lit.runs.locks import lock_run
 from glue_lit.runs.run import Run, claim_version
 from glue_lit.system.environment import slurm_job
 from glue_lit.system.files import write_text
+from glue_lit.training.lightning_internals import VersionedLogger
 from glue_lit.training.tensorboard.hparams import HPARAMS_FILE
 
 
@@ -27,7 +27,7 @@ def _event_files(run: Run) -> list[Path]:
     return [path for path in run.path.glob("events.out.tfevents.*") if path.name != HPARAMS_FILE]
 
 
-class RunLogger(TensorBoardLogger):
+class RunLogger(VersionedLogger):
     """TensorBoard's logger with a run directory that no other process has, and nothing in it but events.
 
     Its points stand at the number of steps that have been made, as everywhere else: the last of 282 steps at 282.
@@ -60,7 +60,8 @@ class RunLogger(TensorBoardLogger):
         values = {name: value for name, value in metrics.items() if name != "epoch"}
         super().log_metrics(values, None if step is None else step + 1)
 
-    def _get_next_version(self) -> int:
+    def new_version(self) -> int:
+        """Claim a directory that no other run has."""
         # The other ranks are told the first one's directory, and write nothing.
         return claim_version(Path(self.root_dir)) if getattr(rank_zero_only, "rank", 0) == 0 else -1
 

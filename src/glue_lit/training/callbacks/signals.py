@@ -14,6 +14,7 @@ from lightning.pytorch import Callback
 
 from glue_lit.errors import Stopped
 from glue_lit.system.environment import slurm_job
+from glue_lit.training.lightning_internals import skip_sigterm_exchange
 
 _MINUTES = 5  # how long one process may wait for another to agree; a lost one is noticed much earlier
 
@@ -72,8 +73,7 @@ class StopRequest:
             return
         if trainer.world_size > 1 and torch.distributed.is_initialized():
             self._group = torch.distributed.new_group(backend="gloo", timeout=timedelta(minutes=_MINUTES))
-            # Lightning would ask the same before each batch, with a transfer that waits for the GPU.
-            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+            skip_sigterm_exchange(trainer)
         self._install()
         self._is_training = True
 

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from glue_lit.data.batches import Batch
+from glue_lit.training.lightning_internals import completes_step
 from glue_lit.training.tensorboard.points import is_point
 
 
@@ -100,7 +101,7 @@ class TrainingSpeed(Callback):
         self.examples += len(batch["labels"])
         self.tokens = self.tokens + batch["attention_mask"].sum()
         self.padded += batch["attention_mask"].numel()
-        if not trainer.fit_loop._should_accumulate():
+        if completes_step(trainer):
             self._step = self._sums()
         if is_point(trainer):
             before, self._point = self._point, self._sums()

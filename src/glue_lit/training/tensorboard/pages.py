@@ -16,6 +16,7 @@ from glue_lit.data.rows import Rows
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import TaskSpec, best_is, log_prefix
+from glue_lit.training.lightning_internals import begun_steps
 from glue_lit.training.tensorboard.evaluated import EvaluatedRows, predicted_of
 from glue_lit.training.tensorboard.hparams import HPARAMS_FILE, write_hparams
 from glue_lit.training.tensorboard.layout import best_names, hyperparameters, layout
@@ -90,7 +91,7 @@ class TensorBoardPages(Callback):
                 self.predicted[split] = found
         if trainer.state.fn != "fit":
             return
-        step = trainer.fit_loop.epoch_loop._batches_that_stepped + 1
+        step = begun_steps(trainer) + 1
         for split, predicted in self.predicted.items():
             if np.isfinite(predicted.values if predicted.probabilities is None else predicted.probabilities).all():
                 self._show(trainer, task, split, predicted, step)

@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.optim import Optimizer
+
+from glue_lit.training.fit_part import FitPart
+from glue_lit.training.lightning_internals import completes_step, is_log_step
 
 
 def is_point(trainer: Any) -> bool:
     """Whether the curves get a point from this batch; Lightning drops what is logged with any other."""
     # While gradients are accumulated, the step's number is that of a point several times.
-    return bool(trainer._logger_connector.should_update_logs) and not trainer.fit_loop._should_accumulate()
+    return is_log_step(trainer) and completes_step(trainer)
 
 
 class TrainingPoint:
@@ -114,7 +119,60 @@ class EpochLoss:
             self._epoch, self._sum, self._batches = state["epoch"], state["sum"], state["batches"]
 
 
-def of_every_process(state: dict[str, Any], alone: bool) -> list[dict[str, Any]]:
+class TrainingCurves(FitPart):
+    """Log a fit's mean loss, gradient norm and learning rates wherever the curves get a point.
+
+    Attributes:
+        epoch_loss: The epoch's mean loss so far.
+        last_loss: Of the last batch, ``()``; ``None`` before the first.
+    """
+
+    def __init__(self) -> None:
+        self.epoch_loss = EpochLoss()
+        self.last_loss: Tensor | None = None
+        self._point = TrainingPoint()
+
+    def note_batch(self, loss: Tensor) -> None:
+        """Note a batch's loss, ``()``."""
+        self.last_loss = loss.detach()
+        self._point.add(self.last_loss)
+
+    def take_step(self, module: LightningModule, optimizer: Optimizer, norm: Tensor, may_overflow: bool) -> None:
+        """Count the step that is about to be taken, and log a point if it is time for one.
+
+        Args:
+            module: What is trained; logs the values.
+            optimizer: Knows its learning rates.
+            norm: L2 norm of the step's gradient before clipping, ``()``.
+            may_overflow: As for `TrainingPoint.take`.
+        """
+        losses = self._point.take(norm, may_overflow)
+        self.epoch_loss.add(module.trainer.current_epoch, losses)
+        if not is_point(module.trainer):  # elsewhere it would cost more than it is worth
+            return
+        for name, value in self._point.means().items():
+            # all devices have the same gradient, and each its own loss
+            is_loss = name == "train/loss"
+            module.log(name, value, prog_bar=is_loss, sync_dist=is_loss, batch_size=1)
+        module.log_dict(learning_rates(optimizer.param_groups), batch_size=1)
+
+    def leave_step_out(self) -> None:
+        """Forget the batches of a step that is not taken."""
+        self._point.leave_out()
+
+    def save_state(self, trainer: Any, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """The sums of every process."""
+        means = {"point": self._point.state_dict(), "epoch_loss": self.epoch_loss.state_dict()}
+        return {"means": gather_states(means, alone=trainer.interrupted)}
+
+    def load_state(self, trainer: Any, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
+        """Go on adding up."""
+        means = state_of_process(state, trainer.global_rank)
+        self._point.load_state_dict(means.get("point", {}), trainer.lightning_module.device)
+        self.epoch_loss.load_state_dict(means.get("epoch_loss", {}))
+
+
+def gather_states(state: dict[str, Any], alone: bool) -> list[dict[str, Any]]:
     """What each process has added up, by rank: a checkpoint is the first one's, and each has losses of its own.
 
     Args:
@@ -128,11 +186,11 @@ def of_every_process(state: dict[str, Any], alone: bool) -> list[dict[str, Any]]
     return found
 
 
-def of_this_process(kept: dict[str, Any], rank: int) -> dict[str, Any]:
+def state_of_process(kept: dict[str, Any], rank: int) -> dict[str, Any]:
     """This process's part of what a checkpoint keeps; the first one's where it has no other.
 
     Args:
-        kept: ``means`` from `of_every_process`, or the first process's own, as older versions wrote it.
+        kept: ``means`` from `gather_states`, or the first process's own, as older versions wrote it.
         rank: Of this process.
     """
     states = kept.get("means") or [kept]

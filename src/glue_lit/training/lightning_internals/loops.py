@@ -2,12 +2,19 @@
 
 from typing import Any
 
+from lightning.pytorch import Callback
 from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 from glue_lit.data.accumulation import batches_of_step
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.training.position import is_cut_after_validation, left_epoch, set_back_into_epoch, set_last_validation
+from glue_lit.training.lightning_internals.loop_state import (
+    is_cut_after_validation,
+    left_epoch,
+    set_back_into_epoch,
+    set_last_validation,
+)
+from glue_lit.training.position import Position
 
 
 def _is_reached(count: int, limit: int | None) -> bool:
@@ -91,7 +98,9 @@ class ScoringFitLoop(_FitLoop):
         trainer: Any = self.trainer
         state = self.state_dict()
         epoch = state["epoch_progress"]["current"]["processed"] - 1
-        if trainer.lightning_module.position.is_exact or not isinstance(trainer.datamodule, GLUEDataModule):
+        position = Position.of(trainer)
+        is_exact = position is None or position.is_exact
+        if is_exact or not isinstance(trainer.datamodule, GLUEDataModule):
             return
         if not trainer.datamodule.has_same_batches(trainer):
             return
@@ -108,14 +117,11 @@ class ScoringFitLoop(_FitLoop):
             self.epoch_loop._batches_that_stepped += 1
 
 
-def is_scored(trainer: Any) -> bool:
-    """Whether the last validation was after the last optimizer step."""
-    return bool(trainer.lightning_module.position.scored_step == trainer.global_step)
-
-
 def can_be_scored(trainer: Any) -> bool:
     """Whether there are trained weights that have not been scored, and rows to score them on."""
-    return trainer.global_step > 0 and trainer.enable_validation and not is_scored(trainer)
+    position = Position.of(trainer)
+    is_scored = position is not None and position.scored_step == trainer.global_step
+    return trainer.global_step > 0 and trainer.enable_validation and not is_scored
 
 
 def score_last_step(trainer: Any) -> None:
@@ -133,8 +139,11 @@ def score_last_step(trainer: Any) -> None:
     logged._first_loop_iter = first
 
 
-def score_every_end(trainer: Any) -> None:
-    """Put these loops in the place of Lightning's own, keeping what they have counted."""
-    fit = trainer.fit_loop
-    if type(fit) is _FitLoop and type(fit.epoch_loop) is _TrainingEpochLoop:
-        fit.__class__, fit.epoch_loop.__class__ = ScoringFitLoop, ScoringEpochLoop
+class FinalValidation(Callback):
+    """Score the weights that a fit ends with, wherever it ends."""
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Put these loops in the place of Lightning's own, keeping what they have counted."""
+        fit = trainer.fit_loop
+        if type(fit) is _FitLoop and type(fit.epoch_loop) is _TrainingEpochLoop:
+            fit.__class__, fit.epoch_loop.__class__ = ScoringFitLoop, ScoringEpochLoop

@@ -1,0 +1,39 @@
+"""What all callbacks that belong to a `SequenceClassifier` have in common."""
+
+from typing import Any, Self
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+def is_fit(trainer: Trainer) -> bool:
+    """Whether the trainer trains, rather than evaluates."""
+    return trainer.state.fn == "fit"
+
+
+class FitPart(Callback):
+    """A callback that the classifier brings into each of its fits, with a state in the checkpoints of that fit.
+
+    The states share one mapping of a checkpoint, ``glue_lit``, as all versions read it.
+    """
+
+    @classmethod
+    def of(cls, trainer: Any) -> Self | None:
+        """The trainer's part of this class; ``None`` where it trains another module."""
+        return next((part for part in trainer.callbacks if isinstance(part, cls)), None)
+
+    def save_state(self, trainer: Trainer, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """The state by its names in ``checkpoint["glue_lit"]``."""
+        return {}
+
+    def load_state(self, trainer: Trainer, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
+        """Take up a state, in which an older version may have left out names."""
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the state to a checkpoint."""
+        if is_fit(trainer):
+            checkpoint.setdefault("glue_lit", {}).update(self.save_state(trainer, checkpoint))
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take up the state of the fit that is resumed."""
+        if is_fit(trainer):
+            self.load_state(trainer, checkpoint, checkpoint.get("glue_lit") or {})

@@ -1,0 +1,164 @@
+"""All that is used of Lightning's private side, with the reason; seen in Lightning 2.6.6.
+
+Each function here does one thing that Lightning has no public way for. `tests/training/test_lightning_internals.py`
+fails when a version of Lightning no longer has what one of them needs.
+"""
+
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelSummary, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+
+def trainer_of(module: LightningModule) -> Trainer | None:
+    """The module's trainer; ``None`` before it has one, where ``module.trainer`` raises."""
+    return module._trainer
+
+
+# ---------------------------------------------------------------- the loops of a fit
+
+
+def begun_steps(trainer: Any) -> int:
+    """Optimizer steps that have begun, by which Lightning numbers what it logs."""
+    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+
+def completes_step(trainer: Any) -> bool:
+    """Whether the batch in progress is the last of its optimizer step."""
+    return not trainer.fit_loop._should_accumulate()
+
+
+def is_epoch_complete(trainer: Any) -> bool:
+    """Whether the last batch of the epoch has been fetched."""
+    return bool(trainer.fit_loop.epoch_loop._num_ready_batches_reached())
+
+
+def is_validation_due(trainer: Any) -> bool:
+    """Whether a validation follows the batch in progress."""
+    fit = trainer.fit_loop
+    return bool(fit.epoch_loop._should_check_val_fx(fit._data_fetcher))
+
+
+def forget_restart(trainer: Any) -> None:
+    """Begin an epoch as a new one: with ``max_steps``, Lightning resumes every checkpoint as within an epoch."""
+    fit = trainer.fit_loop
+    for loop in (fit, fit.epoch_loop, fit.epoch_loop.val_loop):
+        loop._restarting = False
+
+
+def refetch_batches(trainer: Any) -> None:
+    """Fetch anew after the sampler has moved: worker processes have prepared the first batches by then."""
+    iter(trainer.fit_loop._data_fetcher)
+
+
+def skip_sigterm_exchange(trainer: Any) -> None:
+    """Let no device ask the others for a SIGTERM before each batch: it waits for the GPU, and `StopRequest` asks."""
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+
+
+# ---------------------------------------------------------------- what is logged, and checkpoints
+
+
+def is_log_step(trainer: Any) -> bool:
+    """Whether what is logged with the batch in progress reaches the loggers (``log_every_n_steps``)."""
+    return bool(trainer._logger_connector.should_update_logs)
+
+
+def restore_logged(trainer: Any, scores: Mapping[str, float]) -> None:
+    """Put scores of an earlier validation among ``callback_metrics``, where checkpoints and early stopping look."""
+    trainer._logger_connector._callback_metrics |= {name: torch.tensor(score) for name, score in scores.items()}
+
+
+def checkpoint_content(trainer: Any) -> dict[str, Any]:
+    """What ``trainer.save_checkpoint`` would write, without its barrier: other processes may be gone."""
+    content: dict[str, Any] = trainer._checkpoint_connector.dump_checkpoint(False)
+    return content
+
+
+def is_raised_by_restoring(error: BaseException) -> bool:
+    """Whether an error comes from Lightning's taking up a checkpoint; it wraps none of what goes wrong there."""
+    return any(
+        frame.f_code.co_name.startswith("restore_") and frame.f_globals["__name__"].endswith("checkpoint_connector")
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+
+
+# ---------------------------------------------------------------- strategies and processes
+
+
+def ddp_options(strategy: DDPStrategy) -> dict[str, Any]:
+    """The options that the strategy gives to ``DistributedDataParallel``, to be changed before the fit."""
+    return strategy._ddp_kwargs
+
+
+def compute_in_float32(trainer: Any) -> None:
+    """Take the trainer's mixed precision back, once the model turns out not to run in it."""
+    trainer.strategy.precision_plugin = Precision()
+
+
+def quiet_child_observer() -> None:
+    """Keep Lightning's observer of child processes from killing this one without a word; `RankWatch` names them."""
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            thread._child_processes = []  # type: ignore[attr-defined]
+
+
+# ---------------------------------------------------------------- callbacks and loggers
+
+
+def is_run_by_tuner(callback: object) -> bool:
+    """Whether Lightning's Tuner runs a finder of a learning rate or a batch size before the fit, not within it."""
+    return bool(getattr(callback, "_early_exit", False))
+
+
+def summary_settings(summary: ModelSummary) -> dict[str, Any]:
+    """The arguments that a summary was made with."""
+    return {"max_depth": summary._max_depth, **summary._summarize_kwargs}
+
+
+class ThrottledBar(TQDMProgressBar):
+    """A progress bar that asks a method of ours before it draws."""
+
+    def is_due(self, current: int, total: int) -> bool:
+        """Whether to draw now."""
+        return True
+
+    def _should_update(self, current: int, total: int) -> bool:
+        return self.is_due(current, total) and bool(super()._should_update(current, total))
+
+
+class VersionedLogger(TensorBoardLogger):
+    """A TensorBoard logger that asks a method of ours for the number of a new run."""
+
+    def new_version(self) -> int:
+        """Number of a new run."""
+        raise NotImplementedError
+
+    def _get_next_version(self) -> int:
+        return self.new_version()
+
+
+class OpenWeightAveraging(WeightAveraging):
+    """Lightning's averaging, whose average can be read, moved and made in another way."""
+
+    @property
+    def average_model(self) -> AveragedModel | None:
+        """The average, once a fit has begun."""
+        return self._average_model
+
+    def place_on(self, device: torch.device) -> None:
+        """Keep the average on a device, unless the user chose one."""
+        self._device = self._device or device
+
+    def update_by(self, update: Callable[[Tensor, Tensor, Tensor | int], Tensor]) -> None:
+        """Average by a function of average, weights and count in place of the one that was given."""
+        self._kwargs = {"avg_fn": update}

@@ -1,0 +1,103 @@
+"""How a classifier's Hugging Face model is built: from pretrained weights, another run's encoder, or a checkpoint."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from glue_lit.encoder.adapters import add_adapters, method_asked_for, same_method
+from glue_lit.encoder.build import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
+from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
+from glue_lit.encoder.layers import freeze_layers
+from glue_lit.encoder.limits import check_runs_here
+from glue_lit.encoder.merging import check_can_be_merged
+from glue_lit.encoder.reformer import draw_repeatably
+from glue_lit.encoder.sparse_attention import choose_attention_by_length
+from glue_lit.runs.checkpoints import read_checkpoint
+from glue_lit.runs.run import best_checkpoint
+from glue_lit.tasks.glue import TaskSpec
+
+
+class ModelBuilder:
+    """Builds the model of a classifier, and writes into checkpoints what it takes to build it again.
+
+    Args:
+        task: Names the labels.
+        settings: The hyperparameters of `SequenceClassifier`.
+        architecture: The model's configuration as JSON, if its weights come from a checkpoint.
+
+    Attributes:
+        has_trained_head: Whether pretrained weights came with a head of this task, once the model is built.
+        commit: The commit on the Hub that the pretrained weights are of; ``None`` where they came from a folder.
+        peft: The settings of the adapters, completed by peft once the model is built; ``None`` for no adapters.
+    """
+
+    def __init__(self, task: TaskSpec, settings: Mapping[str, Any], architecture: str | None) -> None:
+        self.has_trained_head = False
+        self.commit: str | None = None
+        self.peft: dict[str, Any] | None = settings["peft"]
+        self._task, self._settings, self._architecture = task, settings, architecture
+        self._fixed: list[str] | None = None  # parameters that the pretrained model does not train
+        self._asked_peft: dict[str, Any] | None = None  # the adapters' settings as the user wrote them
+
+    def build(self, must_have_trained_head: bool = False, padding: int | None = None) -> Any:
+        """The model, in training mode, with the parameters frozen or replaced that the settings say.
+
+        Args:
+            must_have_trained_head: Stop where the pretrained weights have no head of this task.
+            padding: The padding id that the model's configuration is given; ``None`` for its own.
+
+        Raises:
+            ModelError: It cannot be loaded, or a checkpoint's labels are not the task's.
+        """
+        settings, is_restored = self._settings, self._architecture is not None
+        built = self._build(must_have_trained_head, padding)
+        model, self.has_trained_head = built.model, built.has_trained_head
+        self.commit = built.commit or self.commit
+        check_runs_here(model)
+        draw_repeatably(model)
+        self._fix_parameters(model)
+        choose_attention_by_length(model)
+        if settings["freeze"] is not None:
+            freeze_layers(model, settings["freeze"])
+        score_in_float32(model)
+        if settings["dropout"] is not None:
+            set_dropout(model, settings["dropout"])
+        cheapen_dropout(model)
+        if self.peft is not None:
+            self._asked_peft = self._asked_peft or dict(self.peft)
+            self.peft = add_adapters(model, self.peft, built.new)
+            if not is_restored:  # nobody is to train what cannot be exported
+                check_can_be_merged(model)
+        # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
+        return model.train()
+
+    def _build(self, must_have_trained_head: bool, padding: int | None) -> Built:
+        if self._architecture is not None:
+            return Built(build_from_architecture(self._task, self._settings, self._architecture, padding), False)
+        if (origin := self._settings["init_from"]) is not None:
+            return build_from_run(self._task, self._settings, read_checkpoint(best_checkpoint(origin)), padding)
+        return build_pretrained(self._task, self._settings, must_have_trained_head, padding)
+
+    def _fix_parameters(self, model: Any) -> None:
+        """Let a checkpoint's model train what the pretrained one did: made anew, RoFormer fixes its positions."""
+        if self._architecture is None:
+            self._fixed = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+        for name, parameter in model.named_parameters():
+            if parameter.is_floating_point():
+                parameter.requires_grad_(name not in (self._fixed or ()))
+
+    def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build the model as a checkpoint says, whose weights will be loaded: no Hub, no pretrained weights.
+
+        Raises:
+            UsageError: It has other adapters than the settings ask for.
+        """
+        settings, own = checkpoint["hyper_parameters"], checkpoint.get("glue_lit") or {}
+        self._architecture = settings["architecture"]
+        self.commit = own.get("model_commit")
+        self._fixed = own["fixed"] if isinstance(own.get("fixed"), list) else None
+        self._asked_peft = method_asked_for(checkpoint)
+        self.peft = same_method(self._settings["peft"], settings.get("peft"), self._asked_peft)
+
+    def state(self) -> dict[str, Any]:
+        """What ``checkpoint["glue_lit"]`` says of the model."""
+        return {"model_commit": self.commit, "fixed": self._fixed, "peft": self._asked_peft}
