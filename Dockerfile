@@ -1,7 +1,8 @@
 # docker build -t glue-lit .                                          # for CPUs
 # docker build -t glue-lit:cuda --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 \
 #     --build-arg TORCH_INDEX=https://pypi.org/simple .               # for NVIDIA GPUs: PyPI's torch brings CUDA
-# docker run --rm -v "$PWD:/work" glue-lit fit --config configs/quickstart.yaml
+# docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/work" glue-lit fit --config configs/quickstart.yaml
+# Volumes: /work has the runs (and by default only these configs), /cache models and tokens. On GPUs: --gpus all
 ARG BASE=python:3.12-slim
 FROM ${BASE} AS build
 # Images of Python have it; the CUDA ones, which are Ubuntu's, don't. Its version is that of the base.
@@ -21,11 +22,11 @@ FROM ${BASE}
 RUN command -v python3 || { apt-get update \
     && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*; }
 COPY --from=build /opt/glue-lit /opt/glue-lit
-ENV PATH=/opt/glue-lit/bin:$PATH HF_HOME=/cache/huggingface GLUE_LIT_CACHE=/cache/glue-lit
-RUN useradd --create-home glue && mkdir -p /cache /work && chown glue: /cache /work
-USER glue
+ENV PATH=/opt/glue-lit/bin:$PATH USER=glue-lit HOME=/cache HF_HOME=/cache/huggingface GLUE_LIT_CACHE=/cache/glue-lit
+RUN mkdir -m 1777 /cache /work
+USER 1000:1000
 WORKDIR /work
-COPY --chown=glue:glue configs configs
+COPY configs configs
 VOLUME /cache
 ENTRYPOINT ["glue-lit"]
 CMD ["--help"]
