@@ -10,6 +10,7 @@ from collections.abc import Callable
 from glue_lit.cli.registry import COMMANDS, Command
 from glue_lit.errors import GlueLitError, Stopped, UsageError, did_you_mean
 from glue_lit.system.environment import is_debugging, is_started_by_torchrun, local_rank
+from glue_lit.system.job_error import write_job_error
 from glue_lit.system.printable import printable_lines
 from glue_lit.system.run_log import add_to_log, end_log
 from glue_lit.system.streams import escape_unencodable, replace_closed_streams, restart_in_utf8_mode
@@ -112,6 +113,7 @@ def _print_error(error: Exception) -> None:
     where = f" (rank {rank})" if rank else ""
     message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)
     lines = [f"glue-lit: error{where}: {message}", *getattr(error, "__notes__", [])]
+    write_job_error(message)
     # A message quotes what stands in a file.
     text = printable_lines("\n".join(lines))
     print(text, file=sys.stderr, flush=True)

@@ -26,15 +26,15 @@ class Played:
         self.closed = False
 
     @property
-    def free(self) -> int:
+    def free_slots(self) -> int:
         return self.slots - len(self.left)
 
     def start(self, job: Job) -> None:
-        assert self.free > 0
+        assert self.free_slots > 0
         self.left[job.name] = (job, self.turns)
         self.most = max(self.most, len(self.left))
 
-    def ended(self) -> list[tuple[Job, int]]:
+    def pop_ended(self) -> list[tuple[Job, int]]:
         over = [job for job, turns in self.left.values() if turns == 0]
         self.left = {job.name: (job, turns - 1) for job, turns in self.left.values() if turns > 0}
         for job in over:
@@ -59,25 +59,25 @@ class Quiet:
         self.said: list[str] = []
         self.shown: list[list[tuple[Job, Progress]]] = []
 
-    def show(self, running: list[tuple[Job, Progress]]) -> None:
+    def update(self, running: list[tuple[Job, Progress]]) -> None:
         self.shown.append(running)
 
-    def event(self, text: str) -> None:
+    def print(self, text: str) -> None:
         self.said.append(text)
 
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_EVERY", 0.001)
+    monkeypatch.setattr(module, "_INTERVAL", 0.001)
 
 
 def jobs_in(folder: Path, *names: str) -> list[Job]:
-    return [Job(name, folder / name, ("--data.task", "cola")) for name in names]
+    return [Job(name, folder / name, ("--data.task", "cola"), "cola") for name in names]
 
 
 def test_all_slots_are_kept_busy(tmp_path: Path) -> None:
     queue, executor, view = FixedQueue(jobs_in(tmp_path, *"abcde")), Played(2), Quiet()
-    queue.say = view.event
+    queue.print = view.print
     Driver(queue, executor, view).work()
     assert executor.most == 2
     assert executor.closed
@@ -85,15 +85,15 @@ def test_all_slots_are_kept_busy(tmp_path: Path) -> None:
     assert view.said[0] == "a finished: val/accuracy 0.5000 in ?"
     assert queue.summary() == "5 done, 0 running, 0 waiting, 0 failed"
     again = FixedQueue(jobs_in(tmp_path, *"abcde"))
-    assert again.next() is None  # none runs twice
+    assert again.next_job() is None  # none runs twice
     with pytest.raises(RunError, match="holds a training with other settings"):
-        FixedQueue([Job("a", tmp_path / "a", ("--data.task", "rte"))])
+        FixedQueue([Job("a", tmp_path / "a", ("--data.task", "rte"), "rte")])
 
 
 def test_other_settings_in_the_same_file_are_another_training(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("data: {task: cola}")
-    jobs = [Job("a", tmp_path / "a", ("--config", str(file)))]
+    jobs = [Job("a", tmp_path / "a", ("--config", str(file)), "cola")]
     Driver(FixedQueue(jobs), Played(1), Quiet()).work()
     FixedQueue(jobs)
     file.write_text("data: {task: rte}")
@@ -122,7 +122,7 @@ def test_jobs_that_need_a_failed_one_are_left_out(tmp_path: Path) -> None:
         "a": "failed", "b": "failed", "c": "failed", "d": "finished"
     }  # fmt: skip
     assert queue.outcomes["c"].error == "b, which it starts from, has failed"
-    assert jobs_in(tmp_path, "a")[0].outcome is not None
+    assert jobs_in(tmp_path, "a")[0].read_outcome() is not None
 
 
 def test_the_same_failure_three_times_ends_it(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_same_failure_three_times_ends_it(tmp_path: Path) -> None:
         jobs = jobs_in(tmp_path / error("0"), *"123456")
         for job in jobs:
             job.folder.mkdir(parents=True)
-            job.output.write_text(f"glue-lit: error: {error(job.name)}\n")
+            (job.folder / "error.txt").write_text(error(job.name))
         return FixedQueue(jobs)
 
     queue, executor = failing(lambda n: f"there is no /data/{n}"), Played(1, status=lambda job: 1)
@@ -150,7 +150,7 @@ def test_the_same_failure_three_times_ends_it(tmp_path: Path) -> None:
 class Judging(FixedQueue):
     """Gives up whatever reports a value below 0.5."""
 
-    def report(self, job: Job, progress: Progress) -> bool:
+    def record_progress(self, job: Job, progress: Progress) -> bool:
         return progress.values[-1][1] < 0.5
 
 
@@ -160,11 +160,11 @@ def test_a_pruned_job_is_stopped_once(tmp_path: Path) -> None:
         job.folder.mkdir()
 
     class Reporting(Played):
-        def ended(self) -> list[tuple[Job, int]]:
+        def pop_ended(self) -> list[tuple[Job, int]]:
             for job, _ in self.left.values():
                 value = 0.9 if job.name == "good" else 0.1
                 (job.folder / "progress.json").write_text(f'{{"step": 1, "steps": 9, "values": [[1, {value}]]}}')
-            return super().ended()
+            return super().pop_ended()
 
     queue, executor = Judging(jobs), Reporting(2, turns=4, status=lambda job: 0 if job.name == "good" else 75)
     Driver(queue, executor, Quiet()).work()

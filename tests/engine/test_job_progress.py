@@ -26,7 +26,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def test_a_training_writes_its_progress(tiny_model: Path, tmp_path: Path) -> None:
-    job = Job("1", tmp_path / "job", ())
+    job = Job("1", tmp_path / "job", (), "sst2")
     values = []
     for epochs, way in (
         (2, ()),
@@ -36,7 +36,7 @@ def test_a_training_writes_its_progress(tiny_model: Path, tmp_path: Path) -> Non
         command = [*command[:4], *way, f"--trainer.max_epochs={epochs}"] if way else command
         done = warm.run(*command[1:], **environment(job.folder))
         assert done.returncode == 0, done.stderr
-        progress = job.progress()
+        progress = job.read_progress()
         assert (progress.step, progress.steps) == (3 * epochs, 3 * epochs)
         assert [number for number, _ in progress.values] == list(range(1, epochs + 1))
         values.append(progress.values)

@@ -29,7 +29,7 @@ def finished(slots: LocalSlots, count: int) -> dict[str, int]:
     codes: dict[str, int] = {}
     until = time.monotonic() + 60
     while len(codes) < count and time.monotonic() < until:
-        codes |= {job.name: code for job, code in slots.ended()}
+        codes |= {job.name: code for job, code in slots.pop_ended()}
         time.sleep(0.02)
     return codes
 
@@ -41,10 +41,10 @@ def test_gpus_and_threads_are_handed_out(tmp_path: Path, monkeypatch: pytest.Mon
     slots = LocalSlots(gpus_per_job=2)
     assert slots.slots == 2
     wait = f"{SAY}\nimport sys, time\nsys.stdout.flush()\ntime.sleep(1)"
-    jobs = [Script(name, tmp_path / name, (wait,)) for name in "abc"]
+    jobs = [Script(name, tmp_path / name, (wait,), "cola") for name in "abc"]
     slots.start(jobs[0])
     slots.start(jobs[1])
-    assert slots.free == 0
+    assert slots.free_slots == 0
     assert finished(slots, 2) == {"a": 0, "b": 0}
     slots.start(jobs[2])
     assert finished(slots, 1) == {"c": 0}
@@ -74,7 +74,7 @@ def test_the_users_number_of_threads_reaches_a_job(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setattr(local, "usable_cores", lambda: 9)
     slots = LocalSlots(1, gpus_per_job=0)
-    job = Script("a", tmp_path / "a", (SAY,))
+    job = Script("a", tmp_path / "a", (SAY,), "cola")
     slots.start(job)
     assert finished(slots, 1) == {"a": 0}
     assert job.output.read_text().split()[1] == "3"
@@ -84,7 +84,7 @@ def test_the_users_number_of_threads_reaches_a_job(tmp_path: Path, monkeypatch: 
 def test_jobs_can_be_kept_off_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     slots = LocalSlots(3, gpus_per_job=0, cpus_per_job=5)
-    job = Script("a", tmp_path / "a", (SAY,))
+    job = Script("a", tmp_path / "a", (SAY,), "cola")
     slots.start(job)
     finished(slots, 1)
     assert job.output.read_text().split(" ")[:2] == ["", "5"]
@@ -128,7 +128,10 @@ def test_a_job_is_asked_to_stop_and_then_ended(tmp_path: Path, monkeypatch: pyte
     deaf = (
         "import signal, time\nsignal.signal(15, lambda *_: None)\nprint('ready', flush=True)\nwhile True: time.sleep(9)"
     )
-    jobs = [Script("polite", tmp_path / "polite", (polite,)), Script("deaf", tmp_path / "deaf", (deaf,))]
+    jobs = [
+        Script("polite", tmp_path / "polite", (polite,), "cola"),
+        Script("deaf", tmp_path / "deaf", (deaf,), "cola"),
+    ]
     for job in jobs:
         slots.start(job)
     until = time.monotonic() + 30
@@ -139,7 +142,7 @@ def test_a_job_is_asked_to_stop_and_then_ended(tmp_path: Path, monkeypatch: pyte
     began = time.monotonic()
     slots.close(patience=0.5)
     assert time.monotonic() - began < 10
-    assert slots.free == 2
+    assert slots.free_slots == 2
 
 
 def test_a_run_that_an_orphan_still_trains_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +160,7 @@ def test_a_run_that_an_orphan_still_trains_is_waited_for(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(local.time, "sleep", sleep)
     slots = LocalSlots(1)
-    slots.start(Script("a", tmp_path / "a", ("pass",)))
+    slots.start(Script("a", tmp_path / "a", ("pass",), "cola"))
     assert len(waits) == 3
     monkeypatch.undo()
     assert finished(slots, 1) == {"a": 0}

@@ -29,10 +29,10 @@ from glue_lit.engine.search import Search
 folder = Path(sys.argv[1])
 folder.mkdir(parents=True)
 (folder / "base.yaml").write_text("data: {task: cola}")
-search = Search(folder, folder / "base.yaml", {"model.learning_rate": FloatDistribution(1e-6, 1e-2, log=True)}, 12,
+search = Search(folder, folder / "base.yaml", "cola", {"model.learning_rate": FloatDistribution(1e-6, 1e-2, log=True)}, 12,
                 "val/accuracy", True, storage=sys.argv[2])
 begun = []
-while (job := search.next()) is not None:
+while (job := search.next_job()) is not None:
     begun.append(int(job.name))
     if sys.argv[3] == "stay" and len(begun) == 2:  # as if killed in the middle of its second trial
         break
@@ -40,7 +40,7 @@ while (job := search.next()) is not None:
     (run / "checkpoints").mkdir(parents=True)
     (run / "config.yaml").touch()
     (run / "metrics.json").write_text('{"metrics": {"val/accuracy": 0.5}}')
-    search.ended(job, Outcome("finished"))
+    search.record_outcome(job, Outcome("finished"))
 print(json.dumps(begun))
 """
 

@@ -40,10 +40,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 class Silent:
-    def show(self, running: list[tuple[Job, Progress]]) -> None:
+    def update(self, running: list[tuple[Job, Progress]]) -> None:
         """Nothing."""
 
-    def event(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Nothing."""
 
 
@@ -51,7 +51,7 @@ def fit(name: str, folder: Path, tiny_model: Path, epochs: int) -> Job:
     arguments = ("--data.task=sst2", "--data.source=demo", "--data.train_limit=100", "--data.validation_limit=40",
                  f"--model.name_or_path={tiny_model}", "--trainer.accelerator=cpu", f"--trainer.max_epochs={epochs}",
                  "--trainer.enable_progress_bar=false")  # fmt: skip
-    return Job(name, folder / name, arguments)
+    return Job(name, folder / name, arguments, "sst2")
 
 
 def test_the_job_of_a_lost_node_is_resumed_on_another(cluster: Any, tiny_model: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_job_of_a_lost_node_is_resumed_on_another(cluster: Any, tiny_model: 
     found: list[tuple[Job, int]] = []
     while not found:
         assert time.monotonic() < until + 200
-        found = executor.ended()
+        found = executor.pop_ended()
         time.sleep(0.2)
     assert found == [(jobs[0], 0)]
     result = jobs[0].result
@@ -96,16 +96,16 @@ def test_a_job_is_asked_to_stop(cluster: Any, tiny_model: Path, tmp_path: Path) 
     executor = RayCluster(slots=1)
     executor.start(job)
     until = time.monotonic() + 120
-    while not job.progress().step:
+    while not job.read_progress().step:
         assert time.monotonic() < until
         time.sleep(0.1)
     executor.stop(job)
     found: list[tuple[Job, int]] = []
     while not found:
         assert time.monotonic() < until
-        found = executor.ended()
+        found = executor.pop_ended()
         time.sleep(0.1)
-    assert [(job.name, job.ended(code).state) for job, code in found] == [("long", "stopped")]
+    assert [(job.name, job.outcome_from(code).state) for job, code in found] == [("long", "stopped")]
 
 
 def test_there_must_be_room_for_a_job(cluster: Any) -> None:

@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from glue_lit.engine.job import Job, Outcome, Progress
-from glue_lit.engine.search import Search, _elsewhere
+from glue_lit.engine.search import Search, without_root_dir
 from glue_lit.errors import RunError, UsageError
 
 SPACE = {
@@ -27,7 +27,8 @@ def search_in(folder: Path, **settings: Any) -> Search:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "base.yaml").write_text("data: {task: cola}\n")
     values: dict[str, Any] = {
-        "base": folder / "base.yaml", "space": SPACE, "trials": 4, "monitor": "val/accuracy", "higher_is_better": True
+        "base": folder / "base.yaml", "task": "cola", "space": SPACE, "trials": 4, "monitor": "val/accuracy",
+        "higher_is_better": True,
     }  # fmt: skip
     return Search(folder, **values | settings)
 
@@ -44,9 +45,9 @@ def finish(job: Job, value: float | None) -> None:
 
 
 def run(search: Search, objective: Callable[[dict[str, Any]], float]) -> None:
-    while (job := search.next()) is not None:
-        finish(job, objective(search.all()[int(job.name)].params))
-        search.ended(job, Outcome("finished"))
+    while (job := search.next_job()) is not None:
+        finish(job, objective(search.all_trials()[int(job.name)].params))
+        search.record_outcome(job, Outcome("finished"))
 
 
 def near(params: dict[str, Any]) -> float:
@@ -56,9 +57,9 @@ def near(params: dict[str, Any]) -> float:
 
 def test_a_trial_is_a_job_with_its_settings(tmp_path: Path) -> None:
     search = search_in(tmp_path / "cola", extra=("--data.train_limit", "0.1"))
-    job = search.next()
+    job = search.next_job()
     assert job is not None
-    params = search.all()[0].params
+    params = search.all_trials()[0].params
     assert job.folder == tmp_path / "cola" / "trials" / "0000"
     assert job.arguments == (
         "--config", str(search.base), "--config", str(job.folder / "trial.yaml"), "--data.train_limit", "0.1",
@@ -72,7 +73,7 @@ def test_only_the_best_checkpoint_is_kept(tmp_path: Path) -> None:
     run(search, near)
     best = search.best
     assert best is not None
-    assert best.value == max(near(trial.params) for trial in search.all())
+    assert best.value == max(near(trial.params) for trial in search.all_trials())
     left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.ckpt")]
     assert [(p.parts[2], p.name) for p in left] == [(f"{best.number:04d}", "best.ckpt")]
     kept = search_in(tmp_path / "kept", keep=True)
@@ -84,23 +85,23 @@ def test_a_loss_is_minimised(tmp_path: Path) -> None:
     search = search_in(tmp_path / "cola", higher_is_better=False)
     run(search, near)
     assert search.best is not None
-    assert search.best.value == min(near(trial.params) for trial in search.all())
+    assert search.best.value == min(near(trial.params) for trial in search.all_trials())
 
 
 def test_an_interrupted_search_goes_on_under_the_same_numbers(tmp_path: Path) -> None:
     first = search_in(tmp_path / "cola", trials=6)
-    jobs = [first.next() for _ in range(5)]
+    jobs = [first.next_job() for _ in range(5)]
     done, killed, stopped, pruned, never = (job for job in jobs if job is not None)
     finish(done, 0.25)
-    first.ended(done, Outcome("finished"))
+    first.record_outcome(done, Outcome("finished"))
     finish(killed, 0.5)  # which the driver was killed before it saw
-    first.ended(stopped, Outcome("stopped"))
+    first.record_outcome(stopped, Outcome("stopped"))
     pruned.folder.mkdir(exist_ok=True)
-    pruned.keep(Outcome("pruned"))
-    settings = {trial.number: trial.params for trial in first.all()}
+    pruned.write_outcome(Outcome("pruned"))
+    settings = {trial.number: trial.params for trial in first.all_trials()}
 
     second = search_in(tmp_path / "cola", trials=6)
-    states = [trial.state for trial in second.all()]
+    states = [trial.state for trial in second.all_trials()]
     assert states == [
         TrialState.COMPLETE,
         TrialState.COMPLETE,
@@ -108,19 +109,19 @@ def test_an_interrupted_search_goes_on_under_the_same_numbers(tmp_path: Path) ->
         TrialState.PRUNED,
         TrialState.RUNNING,
     ]
-    again = [second.next() for _ in range(4)]
+    again = [second.next_job() for _ in range(4)]
     assert [job.name if job is not None else None for job in again] == [stopped.name, never.name, "5", None]
-    assert {trial.number: trial.params for trial in second.all()[:5]} == settings
-    assert len({str(trial.params) for trial in second.all()}) == 6  # the sampler does not begin anew
+    assert {trial.number: trial.params for trial in second.all_trials()[:5]} == settings
+    assert len({str(trial.params) for trial in second.all_trials()}) == 6  # the sampler does not begin anew
 
 
 def test_an_interrupted_search_goes_on_in_another_place(tmp_path: Path) -> None:
     first = search_in(tmp_path / "here" / "cola")
-    begun = first.next()
+    begun = first.next_job()
     assert begun is not None
-    first.ended(begun, Outcome("stopped"))
+    first.record_outcome(begun, Outcome("stopped"))
     (tmp_path / "here").rename(tmp_path / "there")
-    again = search_in(tmp_path / "there" / "cola").next()
+    again = search_in(tmp_path / "there" / "cola").next_job()
     assert again is not None
     assert again.name == begun.name
 
@@ -133,31 +134,31 @@ def test_drivers_of_a_shared_search_have_folders_and_draws_of_their_own(tmp_path
         search.mkdir(parents=True)
         drivers.append(search_in(search, storage=shared, trials=6))
     texts = [f"trainer:\n  default_root_dir: /{name}\n  max_epochs: 1\n" for name in ("one", "two")]
-    assert len(set(map(_elsewhere, texts))) == 1
+    assert len(set(map(without_root_dir, texts))) == 1
     for _ in range(3):
-        assert all(driver.next() is not None for driver in drivers)
-    assert len({str(trial.params) for trial in drivers[0].all()}) == 6
+        assert all(driver.next_job() is not None for driver in drivers)
+    assert len({str(trial.params) for trial in drivers[0].all_trials()}) == 6
 
 
 def test_a_trial_that_another_driver_is_beginning_is_not_taken(tmp_path: Path) -> None:
     shared = f"sqlite:///{tmp_path / 'shared.db'}"
     first = search_in(tmp_path / "one" / "cola", storage=shared)
     begun = first.study.ask(fixed_distributions=SPACE)  # and killed, or slow, before it says whose it is
-    job = search_in(tmp_path / "two" / "cola", storage=shared).next()
+    job = search_in(tmp_path / "two" / "cola", storage=shared).next_job()
     assert job is not None
     assert int(job.name) == begun.number + 1
 
 
 def test_failures_are_recorded(tmp_path: Path) -> None:
     search = search_in(tmp_path / "cola")
-    job, other = search.next(), search.next()
+    job, other = search.next_job(), search.next_job()
     assert job is not None
     assert other is not None
-    search.ended(job, Outcome("failed", "out of memory"))
+    search.record_outcome(job, Outcome("failed", "out of memory"))
     finish(other, None)
-    search.ended(other, Outcome("finished"))
-    assert [trial.state for trial in search.all()] == [TrialState.FAIL] * 2
-    assert [search.error_of(trial) for trial in search.all()] == [
+    search.record_outcome(other, Outcome("finished"))
+    assert [trial.state for trial in search.all_trials()] == [TrialState.FAIL] * 2
+    assert [search.error_of(trial) for trial in search.all_trials()] == [
         "out of memory", "val/accuracy is undefined: the model gives all rows the same"
     ]  # fmt: skip
     assert search.best is None
@@ -166,20 +167,20 @@ def test_failures_are_recorded(tmp_path: Path) -> None:
 def test_the_pruner_gives_up_what_looks_bad(tmp_path: Path) -> None:
     search = search_in(tmp_path / "cola", trials=6, pruner=optuna.pruners.MedianPruner(n_startup_trials=2))
     for value in (0.5, 0.6):
-        job = search.next()
+        job = search.next_job()
         assert job is not None
-        assert not search.report(job, Progress(1, 9, ((1, value), (2, value))))
+        assert not search.record_progress(job, Progress(1, 9, ((1, value), (2, value))))
         finish(job, value)
-        search.ended(job, Outcome("finished"))
-    good, bad = search.next(), search.next()
+        search.record_outcome(job, Outcome("finished"))
+    good, bad = search.next_job(), search.next_job()
     assert good is not None
     assert bad is not None
-    assert not search.report(good, Progress(1, 9, ((1, 0.7),)))
-    assert search.report(bad, Progress(1, 9, ((1, 0.1),)))
-    assert search.report(bad, Progress(1, 9, ((1, 0.1), (2, float("nan")))))  # told again, and not a number
-    search.ended(bad, Outcome("pruned"))
-    assert search.all()[3].state == TrialState.PRUNED
-    assert search.all()[3].intermediate_values == {1: 0.1}
+    assert not search.record_progress(good, Progress(1, 9, ((1, 0.7),)))
+    assert search.record_progress(bad, Progress(1, 9, ((1, 0.1),)))
+    assert search.record_progress(bad, Progress(1, 9, ((1, 0.1), (2, float("nan")))))  # told again, and not a number
+    search.record_outcome(bad, Outcome("pruned"))
+    assert search.all_trials()[3].state == TrialState.PRUNED
+    assert search.all_trials()[3].intermediate_values == {1: 0.1}
 
 
 def test_another_space_under_the_same_name_is_refused(tmp_path: Path) -> None:

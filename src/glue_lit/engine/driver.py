@@ -1,4 +1,4 @@
-"""The loop that keeps slots busy: it starts jobs, listens to them, and ends in good order."""
+"""The loop of a search or a suite: keep all slots busy, follow the jobs, and end in good order."""
 
 import signal
 import threading
@@ -11,34 +11,34 @@ from typing import Protocol
 from glue_lit.engine.job import Job, Outcome, Progress
 from glue_lit.errors import RunError, Stopped
 
-_EVERY = 0.5  # seconds between two looks: a training takes many, and looking takes a millisecond
+_INTERVAL = 0.5  # seconds between two turns: a job takes minutes, a turn a millisecond
 
 
 class Queue(Protocol):
-    """What is to be trained, and what is made of it."""
+    """Gives the jobs, and records what becomes of them."""
 
-    def next(self) -> Job | None:
+    def next_job(self) -> Job | None:
         """A job that can start now."""
 
-    def report(self, job: Job, progress: Progress) -> bool:
-        """Take note of how far a job has come; whether it is to be given up."""
+    def record_progress(self, job: Job, progress: Progress) -> bool:
+        """Record a job's progress; returns whether to stop the job for good."""
 
-    def ended(self, job: Job, outcome: Outcome) -> None:
-        """Take note of how a job has ended."""
+    def record_outcome(self, job: Job, outcome: Outcome) -> None:
+        """Record how a job has ended."""
 
 
 class Executor(Protocol):
-    """Where jobs run."""
+    """Runs jobs in slots."""
 
     @property
-    def free(self) -> int:
-        """How many jobs can be started now."""
+    def free_slots(self) -> int:
+        """How many jobs can start now."""
 
     def start(self, job: Job) -> None:
-        """Begin a job, or go on with it."""
+        """Start a job, or resume it."""
 
-    def ended(self) -> list[tuple[Job, int]]:
-        """Jobs that have ended, with their exit status."""
+    def pop_ended(self) -> list[tuple[Job, int]]:
+        """The jobs that have ended since the last call, with their exit status."""
 
     def stop(self, job: Job) -> None:
         """Ask a job to write its checkpoint and end."""
@@ -48,114 +48,111 @@ class Executor(Protocol):
 
 
 class Display(Protocol):
-    """What the user sees."""
+    """Shows the user what happens."""
 
-    def show(self, running: list[tuple[Job, Progress]]) -> None:
-        """Show how far the running jobs have come."""
+    def update(self, running: list[tuple[Job, Progress]]) -> None:
+        """Show the progress of the running jobs."""
 
-    def event(self, text: str) -> None:
-        """Say that something has happened."""
+    def print(self, text: str) -> None:
+        """Print a line."""
 
 
 class Driver:
     """Work through a queue.
 
     Args:
-        queue: What is to be trained.
-        executor: Where.
-        view: Tells the user.
-        patience: So many failures of one kind in a row end it.
+        queue: Gives the jobs.
+        executor: Runs them.
+        display: Shows their progress.
+        patience: So many failures of one kind in a row end the loop.
     """
 
-    def __init__(self, queue: Queue, executor: Executor, view: Display, patience: int = 3) -> None:
+    def __init__(self, queue: Queue, executor: Executor, display: Display, patience: int = 3) -> None:
         self.queue = queue
         self.executor = executor
-        self.view = view
+        self.display = display
         self.patience = patience
         self._running: dict[str, tuple[Job, Progress]] = {}
-        self._given_up: set[str] = set()
+        self._pruned: set[str] = set()
         self._failures: list[str] = []
         self._signum = 0
 
     def work(self) -> None:
-        """Work until nothing is left.
+        """Work until the queue is empty and all jobs have ended.
 
         Raises:
             RunError: Too many failures of one kind in a row.
-            Stopped: A signal has asked for it; all jobs have written their checkpoints.
+            Stopped: A signal asked for it; all jobs have written their checkpoints.
         """
-        with self._listening():
+        with self._signals_noted():
             try:
                 while not self._signum and self._turn():
-                    time.sleep(_EVERY)
+                    time.sleep(_INTERVAL)
             finally:
                 self._close()
         if self._signum:
             raise Stopped(self._signum)
 
     def _turn(self) -> bool:
-        """Look at everything once; whether anything is left to do."""
-        while self.executor.free > 0 and (job := self.queue.next()) is not None:
-            self._running[job.name] = (job, job.progress())
-            self._given_up.discard(job.name)
+        """Start, follow and end jobs once; returns whether anything is left to do."""
+        while self.executor.free_slots > 0 and (job := self.queue.next_job()) is not None:
+            self._running[job.name] = (job, job.read_progress())
+            self._pruned.discard(job.name)
             self.executor.start(job)
         for name, (job, before) in self._running.items():
-            progress = job.progress()
+            progress = job.read_progress()
             self._running[name] = (job, progress)
-            if progress.values != before.values and name not in self._given_up and self.queue.report(job, progress):
-                self._given_up.add(name)
+            is_new = progress.values != before.values
+            if is_new and name not in self._pruned and self.queue.record_progress(job, progress):
+                self._pruned.add(name)
                 self.executor.stop(job)
-        ended = self.executor.ended()
-        for job, code in ended:
-            self._end(job, code)
-        self.view.show(list(self._running.values()))
-        return bool(self._running or ended)  # others may have waited for one that has ended
+        ended = self.executor.pop_ended()
+        for job, status in ended:
+            self._end(job, status)
+        self.display.update(list(self._running.values()))
+        return bool(self._running or ended)  # another job may have waited for one that has ended
 
-    def _end(self, job: Job, code: int) -> None:
+    def _end(self, job: Job, status: int) -> None:
         del self._running[job.name]
-        outcome = job.ended(code)
+        outcome = job.outcome_from(status)
         if outcome.state == "stopped" and not self._signum:
-            outcome = Outcome("pruned") if job.name in self._given_up else Outcome("failed", "it was asked to stop")
+            outcome = Outcome("pruned") if job.name in self._pruned else Outcome("failed", "it was asked to stop")
         if outcome.state in ("failed", "pruned"):
-            job.keep(outcome)
-        self.queue.ended(job, outcome)
+            job.write_outcome(outcome)
+        self.queue.record_outcome(job, outcome)
         if outcome.state == "stopped":
             return
-        self._failures = [*self._failures, outcome.kind] if outcome.state == "failed" else []
+        self._failures = [*self._failures, outcome.error_kind] if outcome.state == "failed" else []
         last = self._failures[-self.patience :]
         if len(last) == self.patience and len(set(last)) == 1:
             raise RunError(
-                f"{self.patience} trainings in a row failed in the same way, so the others are not begun: "
+                f"{self.patience} trainings in a row failed in the same way, so the others are not started: "
                 f"{outcome.error} All of the last one's output is in {job.output}."
             )
 
     def _close(self) -> None:
-        """Let the jobs that still run write their checkpoints; a second signal ends them at once."""
+        """Let the running jobs write their checkpoints."""
         if self._running:
-            self.view.event(f"Stopping {len(self._running)} training(s); they write their checkpoints first.")
+            self.display.print(f"Stopping {len(self._running)} training(s); they write their checkpoints first.")
         self.executor.close()
-        for job, _ in list(self._running.values()):
-            outcome = job.ended(75)
-            self.queue.ended(job, outcome)
+        for job, _ in self._running.values():
+            self.queue.record_outcome(job, job.outcome_from(75))
         self._running = {}
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Take note of signals, where they can be."""
+    def _signals_noted(self) -> Iterator[None]:
+        """Note the first signal, and raise at the second; other threads than the main one cannot."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        signums = (signal.SIGINT, signal.SIGTERM)
-        before = {signum: signal.getsignal(signum) for signum in signums}
-        for signum in signums:
-            signal.signal(signum, self._receive)
+        before = {signum: signal.signal(signum, self._note_signal) for signum in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for signum, handler in before.items():
                 signal.signal(signum, handler)
 
-    def _receive(self, signum: int, frame: FrameType | None) -> None:
+    def _note_signal(self, signum: int, frame: FrameType | None) -> None:
         if self._signum:
             raise Stopped(signum)
         self._signum = signum

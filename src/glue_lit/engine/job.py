@@ -1,4 +1,4 @@
-"""One training of many: its folder, its command, how far it has come and what it has come to."""
+"""One training of many: its folder, its command, its progress and its outcome."""
 
 import re
 import shutil
@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 from glue_lit.errors import RunError
 from glue_lit.runs.locks import lock_run
-from glue_lit.runs.run import LOGS, Run, find_runs
+from glue_lit.runs.run import LOGS, Run
 from glue_lit.system.files import read_json, write_json
+from glue_lit.system.job_error import read_job_error, remove_job_error
 
-_OUTPUT, _PROGRESS, _OUTCOME, _STOP = "output.log", "progress.json", "outcome.json", "stop"
+PROGRESS_FILE = "progress.json"
+_OUTCOME, _STOP = "outcome.json", "stop"
 State = Literal["finished", "failed", "pruned", "stopped"]
 
 
@@ -43,7 +45,7 @@ class Outcome:
     """How a training has ended.
 
     Attributes:
-        state: ``finished``; ``failed``; ``pruned``, since it did not look good; ``stopped``, to go on later.
+        state: ``finished``; ``failed``; ``pruned``, since it did not look good; ``stopped``, to be resumed later.
         error: What went wrong, in a line.
     """
 
@@ -51,8 +53,8 @@ class Outcome:
     error: str = ""
 
     @property
-    def kind(self) -> str:
-        """The error without what differs from one training to the next: numbers and paths."""
+    def error_kind(self) -> str:
+        """The error without numbers and paths, which differ from one training to the next."""
         return re.sub(r"\d+", "#", re.sub(r"\S*/\S*", "PATH", self.error))
 
 
@@ -64,124 +66,131 @@ class Job:
         name: What tables call it.
         folder: Holds its run, its output and its progress, and nothing else.
         arguments: Those of `fit`.
+        task: Its task, by whose name its run is found.
     """
 
     name: str
     folder: Path
     arguments: tuple[str, ...]
+    task: str
+
+    @property
+    def run_path(self) -> Path:
+        """Directory of its run: the first that `fit` makes in the folder."""
+        return self.folder / LOGS / self.task / "version_0"
 
     @property
     def run(self) -> Run | None:
-        """Its run, once that is begun."""
-        runs = find_runs(self.folder / LOGS)
-        return runs[-1] if runs else None
+        """Its run, once that has begun."""
+        run = Run(self.run_path)
+        return run if run.config.is_file() else None
 
     @property
     def output(self) -> Path:
-        """What its process has printed."""
-        return self.folder / _OUTPUT
+        """File of all that its process prints."""
+        return self.folder / "output.log"
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """``metrics.json`` of its run, if that is finished."""
-        run = self.run
-        if run is None:
-            return None
+        """``metrics.json`` of its run, if that has finished."""
         try:
-            found = read_json(run.metrics)
+            result = read_json(Run(self.run_path).metrics)
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) and _are_figures(found.get("metrics")) else None
+        return result if isinstance(result, dict) and _are_scores(result.get("metrics")) else None
 
-    @property
-    def outcome(self) -> Outcome | None:
+    def read_outcome(self) -> Outcome | None:
         """How it has ended, if it has."""
         if self.result is not None:
             return Outcome("finished")
         try:
-            found = read_json(self.folder / _OUTCOME)
-            return Outcome(found["state"], found["error"])
+            saved = read_json(self.folder / _OUTCOME)
+            return Outcome(saved["state"], saved["error"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def keep(self, outcome: Outcome) -> None:
-        """Write down how it has ended, if not by a result."""
+    def write_outcome(self, outcome: Outcome) -> None:
+        """Keep how it has ended, if it has no result."""
         write_json(self.folder / _OUTCOME, {"state": outcome.state, "error": outcome.error})
 
-    def progress(self) -> Progress:
-        """How far it has come, as its process last said."""
-        try:
-            found = read_json(self.folder / _PROGRESS)
-            values = tuple((int(number), float(value)) for number, value in found["values"] if value is not None)
-            return Progress(int(found["step"]), int(found["steps"]), values)
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            return Progress()
+    def read_progress(self) -> Progress:
+        """Its progress, as its process last wrote it."""
+        return read_progress(self.folder)
 
     def command(self) -> list[str]:
-        """The command that begins it, or goes on with it; what cannot be gone on with is removed."""
+        """The command that starts or resumes it; a run that has no checkpoint to resume from is removed."""
+        remove_job_error(self.folder)
         for name in (_STOP, _OUTCOME):
             (self.folder / name).unlink(missing_ok=True)
-        run, start = self.run, [sys.executable, "-m", "glue_lit", "fit"]
-        if run is not None and (run.checkpoints / "last.ckpt").is_file():
-            return [*start, "--run", str(run.path), "--ckpt_path", "last"]
+        fit = [sys.executable, "-m", "glue_lit", "fit"]
+        if self.run is not None and (self.run.checkpoints / "last.ckpt").is_file():
+            return [*fit, "--run", str(self.run_path), "--ckpt_path", "last"]
         shutil.rmtree(self.folder / LOGS, ignore_errors=True)
-        (self.folder / _PROGRESS).unlink(missing_ok=True)
-        return [*start, *self.arguments, "--trainer.default_root_dir", str(self.folder)]
+        (self.folder / PROGRESS_FILE).unlink(missing_ok=True)
+        return [*fit, *self.arguments, "--trainer.default_root_dir", str(self.folder)]
 
-    def ask_to_stop(self) -> None:
-        """Leave word for whoever watches its process, on whichever machine."""
+    def request_stop(self) -> None:
+        """Ask whoever watches its process, on whichever machine, to stop it."""
         (self.folder / _STOP).touch()
 
     @property
-    def is_to_stop(self) -> bool:
-        """Whether there is such a word."""
+    def stop_requested(self) -> bool:
+        """Whether `request_stop` was called."""
         return (self.folder / _STOP).exists()
 
-    def ended(self, code: int) -> Outcome:
+    def outcome_from(self, status: int) -> Outcome:
         """How it has ended.
 
         Args:
-            code: Exit status of its process; below 0 the signal that killed it.
+            status: Exit status of its process; below 0 the signal that killed it.
         """
         if self.result is not None:
             return Outcome("finished")
-        if code in (75, 130, -signal.SIGTERM):  # it was asked to, and has written its last checkpoint if there was any
+        if status in (75, 130, -signal.SIGTERM):  # it was asked to stop, and has written its last checkpoint
             return Outcome("stopped")
-        if code < 0:
-            return Outcome("failed", _killed(-code))
-        return Outcome("failed", _last_words(self.output) if code else "it ended without a score; see its output.log")
+        if status < 0:
+            return Outcome("failed", _describe_signal(-status))
+        if status == 0:
+            return Outcome("failed", f"it ended without a score; see its {self.output.name}")
+        return Outcome("failed", read_job_error(self.folder) or _last_line(self.output))
 
-    def thin_out(self, keep_best: bool) -> None:
-        """Remove checkpoints that nobody needs once it is finished."""
-        run = self.run
+    def remove_checkpoints(self, keep_best: bool) -> None:
+        """Remove the checkpoints that nobody needs once it has finished."""
         for name in ("last.ckpt", "last.json", *(() if keep_best else ("best.ckpt",))):
-            if run is not None:
-                (run.checkpoints / name).unlink(missing_ok=True)
+            (Run(self.run_path).checkpoints / name).unlink(missing_ok=True)
 
 
-def _are_figures(metrics: Any) -> bool:
-    """Whether it is what a run comes to: at least one metric, each a number or undefined."""
-    if not isinstance(metrics, dict) or not metrics:
-        return False
-    return all(isinstance(value, int | float | None) for value in metrics.values())
+def read_progress(folder: Path) -> Progress:
+    """The progress that is written in a job's folder."""
+    try:
+        saved = read_json(folder / PROGRESS_FILE)
+        values = tuple((int(number), float(value)) for number, value in saved["values"] if value is not None)
+        return Progress(int(saved["step"]), int(saved["steps"]), values)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return Progress()
 
 
-def _killed(signum: int) -> str:
+def _are_scores(metrics: Any) -> bool:
+    """Whether it holds at least one metric, each a number or undefined."""
+    return (
+        isinstance(metrics, dict) and bool(metrics) and all(isinstance(v, int | float | None) for v in metrics.values())
+    )
+
+
+def _describe_signal(signum: int) -> str:
     name = signal.Signals(signum).name if signum in set(signal.Signals) else f"signal {signum}"
     why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
     return f"its process was killed ({name}){why}"
 
 
-def _last_words(output: Path) -> str:
-    """The error message in what a process has printed, else its last line."""
+def _last_line(output: Path) -> str:
+    """The last line of a process that ended without an error message, as one that crashes in a library does."""
     try:
         with output.open(encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in deque(file, maxlen=200) if line.strip()]
     except OSError:
         lines = []
-    said = [line for line in lines if line.startswith("glue-lit: error")]
-    text = said[-1].partition(": ")[2].partition(": ")[2] if said else (lines or ["it said nothing"])[-1]
-    return text[:500]
+    return (lines or ["it printed nothing"])[-1][:500]
 
 
 def lock_folder(folder: Path, what: str) -> int | None:

@@ -1,4 +1,4 @@
-"""The training's side of a job: it says how far it has come, and ends with its driver."""
+"""The job's side: it writes its progress, and ends with its driver."""
 
 import os
 import signal
@@ -10,16 +10,16 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glue_lit.data.accumulation import planned_steps
-from glue_lit.engine.job import Job
+from glue_lit.engine.job import PROGRESS_FILE, read_progress
 from glue_lit.system.environment import job_folder, local_rank
 from glue_lit.system.files import write_json
 
-_EVERY = 1.0  # seconds
-_LEFT = 60.0  # seconds for the last checkpoint of a job whose driver is gone
+_INTERVAL = 1.0  # seconds
+_LAST_CHECKPOINT = 60.0  # seconds that a job without a driver has for it
 
 
 class JobProgress(Callback):
-    """Write how far a training has come into the folder of its job.
+    """Write the progress of a training into the folder of its job.
 
     Args:
         folder: The job's.
@@ -27,32 +27,32 @@ class JobProgress(Callback):
     """
 
     def __init__(self, folder: Path, monitor: str | None) -> None:
-        self._file = folder / "progress.json"
+        self._folder = folder
         self._monitor = monitor
-        self._values = dict(Job("", folder, ()).progress().values)
-        self._written = 0.0
+        self._values = dict(read_progress(folder).values)
+        self._written_at = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """How many validations there were."""
+        """The values so far, by the number of their validation."""
         return {"values": {str(number): value for number, value in self._values.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Forget what came after the checkpoint: it comes again."""
+        """Drop the values that came after the checkpoint: they come again."""
         self._values = {int(number): value for number, value in state_dict["values"].items()}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say how long it will be."""
+        """Write how many steps there will be."""
         self._write(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Say it about once a second."""
-        if time.monotonic() - self._written > _EVERY:
+        """Write the step about once a second."""
+        if time.monotonic() - self._written_at > _INTERVAL:
             self._write(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what the validation gave."""
+        """Write the value of a validation."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         value = trainer.callback_metrics.get(self._monitor or str(pl_module.monitor))
@@ -61,17 +61,12 @@ class JobProgress(Callback):
             self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
-        self._written = time.monotonic()
+        self._written_at = time.monotonic()
         if trainer.is_global_zero:
             steps = planned_steps(trainer)
-            write_json(
-                self._file,
-                {
-                    "step": trainer.global_step,
-                    "steps": int(steps) if steps != float("inf") else 0,
-                    "values": sorted(self._values.items()),
-                },
-            )
+            known = 0 if steps == float("inf") else int(steps)
+            progress = {"step": trainer.global_step, "steps": known, "values": sorted(self._values.items())}
+            write_json(self._folder / PROGRESS_FILE, progress)
 
 
 def end_with_driver() -> None:
@@ -82,9 +77,9 @@ def end_with_driver() -> None:
 
     def watch() -> None:
         while os.getppid() == driver:
-            time.sleep(_EVERY)
+            time.sleep(_INTERVAL)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_LEFT)
+        time.sleep(_LAST_CHECKPOINT)
         os._exit(1)
 
     threading.Thread(target=watch, name="glue-lit-driver", daemon=True).start()

@@ -1,6 +1,8 @@
 """Slots of this machine, each for one training at a time."""
 
+import contextlib
 import os
+import re
 import subprocess
 import time
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from glue_lit.errors import RunError, UsageError
 from glue_lit.runs.locks import lock_run
 from glue_lit.system.environment import JOB_FOLDER
 
-_PATIENCE = 120  # seconds for a process that was asked to stop
+PATIENCE = 120  # seconds for a process that was asked to stop
 
 
 @dataclass
@@ -23,12 +25,15 @@ class _Child:
 
 
 class LocalSlots:
-    """Start jobs as processes here, as many at once as there are slots.
+    """Run jobs as processes on this machine, one a slot.
 
     Args:
         slots: How many; ``None`` for as many as there are groups of GPUs, 1 without a GPU.
-        gpus_per_job: GPUs of each job.
+        gpus_per_job: GPUs of each job; ``None`` for 1, if there are any.
         cpus_per_job: Threads of each job; ``None`` to divide those of this machine, with no more than OMP_NUM_THREADS.
+
+    Raises:
+        UsageError: This machine has too few GPUs.
     """
 
     def __init__(self, slots: int | None = None, gpus_per_job: int | None = None, cpus_per_job: int | None = None):
@@ -45,32 +50,31 @@ class LocalSlots:
                 f"--engine.slots: got {slots}, allowed: up to {most} ({len(gpus)} GPUs, {each} a job). "
                 "`--engine.gpus_per_job 0` keeps jobs off the GPUs."
             )
-        self._gpus = [gpus[slot * each : (slot + 1) * each] for slot in range(self.slots)] if each else []
-        self._has_gpus = bool(gpus)
+        self._gpus = [",".join(gpus[slot * each : (slot + 1) * each]) for slot in range(self.slots)] if gpus else []
         self._threads = cpus_per_job or limit_threads(max(1, usable_cores() // self.slots))
         self._children: list[_Child] = []
 
     @property
-    def free(self) -> int:
-        """How many jobs can be started now."""
+    def free_slots(self) -> int:
+        """How many jobs can start now."""
         return self.slots - len(self._children)
 
     def start(self, job: Job) -> None:
-        """Begin a job, or go on with it."""
+        """Start a job, or resume it."""
         slot = min(set(range(self.slots)) - {child.slot for child in self._children})
         environment = {"OMP_NUM_THREADS": str(self._threads)}
-        if self._has_gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus[slot]) if self._gpus else ""
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot]
         process, output = start_process(job, environment)
         self._children.append(_Child(job, slot, process, output))
 
-    def ended(self) -> list[tuple[Job, int]]:
-        """Jobs whose process has ended, with its exit status."""
-        over = [child for child in self._children if child.process.poll() is not None]
-        self._children = [child for child in self._children if child not in over]
-        for child in over:
+    def pop_ended(self) -> list[tuple[Job, int]]:
+        """The jobs whose process has ended since the last call, with its exit status."""
+        ended = [child for child in self._children if child.process.poll() is not None]
+        self._children = [child for child in self._children if child not in ended]
+        for child in ended:
             child.output.close()
-        return [(child.job, child.process.returncode) for child in over]
+        return [(child.job, child.process.returncode) for child in ended]
 
     def stop(self, job: Job) -> None:
         """Ask a job to write its checkpoint and end."""
@@ -78,18 +82,18 @@ class LocalSlots:
             if child.job == job:
                 child.process.terminate()
 
-    def close(self, patience: float = _PATIENCE) -> None:
-        """End all jobs: those that do not do so within ``patience`` seconds are killed."""
+    def close(self, patience: float = PATIENCE) -> None:
+        """End all jobs, and kill those that take longer than ``patience`` seconds."""
         for child in self._children:
             child.process.terminate()
         until = time.monotonic() + patience
         while self._children and time.monotonic() < until:
-            self.ended()
+            self.pop_ended()
             time.sleep(0.1)
         for child in self._children:
             child.process.kill()
             child.process.wait()
-        self.ended()
+        self.pop_ended()
 
 
 def start_process(job: Job, environment: dict[str, str]) -> tuple["subprocess.Popen[bytes]", IO[bytes]]:
@@ -112,8 +116,8 @@ def start_process(job: Job, environment: dict[str, str]) -> tuple["subprocess.Po
 
 
 def _wait_for_orphan(job: Job) -> None:
-    """A process whose driver was killed writes its checkpoint before it ends; two must not train one run."""
-    until = time.monotonic() + _PATIENCE
+    """Wait for a process whose driver was killed to write its checkpoint and end: two must not train one run."""
+    until = time.monotonic() + PATIENCE
     while (run := job.run) is not None:
         try:
             handle = lock_run(run)
@@ -143,12 +147,11 @@ def limit_threads(share: int) -> int:
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that trainings may use; found without CUDA, which would take memory on each."""
+    """Names of the GPUs that trainings may use, without CUDA, which would take memory on each."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
-    try:
-        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [str(n) for n, _ in enumerate(line for line in found.stdout.splitlines() if line.startswith("GPU "))]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+        return [str(number) for number in range(len(re.findall("^GPU ", listed.stdout, re.MULTILINE)))]
+    return []

@@ -14,57 +14,56 @@ from glue_lit.engine.job import Job, Progress
 from glue_lit.system.console import duration
 
 Row = tuple[str, ...]
-_EVERY = 1.0  # seconds between two pictures of the table
+_INTERVAL = 1.0  # seconds between two pictures of the table
 
 
 class ProgressTable:
-    """A table of the running trainings under what has happened so far.
+    """A table of the running trainings below the lines printed so far.
 
     Args:
-        columns: Of the table, besides how far each training is.
+        columns: Of the table, besides the progress of each training.
         row: The cells of a training.
-        summary: A line on the whole.
+        summary: A line on all of them.
     """
 
     def __init__(self, columns: Row, row: Callable[[Job, Progress], Row], summary: Callable[[], str]) -> None:
         self._columns, self._row, self._summary = columns, row, summary
         self._console = Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._shown = 0.0
-        self._started: dict[str, tuple[float, float]] = {}  # when a training was first seen, and how far it was
+        self._updated_at = 0.0
+        self._first_seen: dict[str, tuple[float, float]] = {}  # time and progress
 
     def __enter__(self) -> "ProgressTable":
-        """Begin the table, where someone looks on."""
+        """Show the table, on a terminal."""
         if self._console.is_terminal:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Take the table away; what was said stays."""
-        if self._console.is_terminal:
-            self._live.stop()
+        """Remove the table; the lines stay."""
+        self._live.stop()
 
-    def event(self, text: str) -> None:
-        """Say that something has happened."""
+    def print(self, text: str) -> None:
+        """Print a line above the table."""
         self._console.print(escape(text), soft_wrap=True)
 
-    def show(self, running: list[tuple[Job, Progress]]) -> None:
-        """Show how far the running trainings have come."""
+    def update(self, running: list[tuple[Job, Progress]]) -> None:
+        """Show the progress of the running trainings."""
         now = time.monotonic()
         for job, progress in running:
-            self._started.setdefault(job.name, (now, progress.share))
-        if not self._console.is_terminal or now - self._shown < _EVERY:
+            self._first_seen.setdefault(job.name, (now, progress.share))
+        if not self._console.is_terminal or now - self._updated_at < _INTERVAL:
             return
-        self._shown = now
-        table = Table()
-        for column in (*self._columns, "done", "left"):
-            table.add_column(escape(column), justify="right" if column in ("done", "left") else "left")
+        self._updated_at = now
+        table = Table(*map(escape, self._columns))
+        for column in ("done", "left"):
+            table.add_column(column, justify="right")
         for job, progress in running:
-            cells = (*self._row(job, progress), f"{progress.share:.0%}", duration(self._left(job, progress, now)))
-            table.add_row(*(escape(cell) for cell in cells))
+            left = duration(self._seconds_left(job, progress, now))
+            table.add_row(*map(escape, (*self._row(job, progress), f"{progress.share:.0%}", left)))
         self._live.update(Group(Text(self._summary(), style="bold"), table), refresh=True)
 
-    def _left(self, job: Job, progress: Progress, now: float) -> float | None:
-        since, share = self._started[job.name]
+    def _seconds_left(self, job: Job, progress: Progress, now: float) -> float | None:
+        since, share = self._first_seen[job.name]
         gained = progress.share - share
         return (now - since) * (1 - progress.share) / gained if gained > 0.02 else None

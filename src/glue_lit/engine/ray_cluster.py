@@ -1,4 +1,4 @@
-"""A Ray cluster: each training is a task that Ray places, and begins again elsewhere if its node is lost."""
+"""A Ray cluster: each training is a task that Ray places, and starts again elsewhere if its node is lost."""
 
 import logging
 import os
@@ -8,21 +8,20 @@ import time
 from typing import Any
 
 from glue_lit.engine.job import Job
-from glue_lit.engine.local_slots import start_process
-from glue_lit.errors import RunError, UsageError
+from glue_lit.engine.local_slots import PATIENCE, start_process
+from glue_lit.errors import UsageError
 
-_EVERY = 0.5  # seconds between two looks at a process
-_PATIENCE = 120  # seconds for a process that was asked to stop
+_INTERVAL = 0.5  # seconds between two looks at a process
 _LOST = -1  # exit status of a training whose node was lost too often
 
 
 class RayCluster:
-    """Start jobs as tasks of a Ray cluster. Its nodes share the folder of the jobs.
+    """Run jobs as tasks of a Ray cluster. Its nodes share the folder of the jobs.
 
     Args:
         slots: How many at once; ``None`` for as many as the cluster has room for.
         gpus_per_job: GPUs of each job; ``None`` for 1, if the cluster has any.
-        cpus_per_job: Processor threads of each job.
+        cpus_per_job: Processor threads of each job; ``None`` for 1.
         address: Of a running cluster; ``None`` to start one on this machine.
         retries: How often a task is started again whose node was lost.
 
@@ -38,78 +37,80 @@ class RayCluster:
         address: str | None = None,
         retries: int = 3,
     ) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of this
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
-            import ray as untyped_ray
+            import ray
         except ImportError:
             raise UsageError("--engine.executor ray needs Ray: `pip install 'glue-lit[ray]'`.") from None
-        ray: Any = untyped_ray
-        self._ray = ray
-        self._is_ours = not ray.is_initialized()
+        self._ray: Any = ray
+        self._tasks: dict[Any, Job] = {}  # by the reference to the task's result
+        self._is_ours = not self._ray.is_initialized()
         if self._is_ours:
             try:
-                _reach(address)
-                ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR)
+                _check_listening(address)
+                self._ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR)
             except (OSError, RuntimeError, ValueError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise UsageError(f"--engine.address: there is no Ray cluster at {address!r} ({reason}).") from error
-        resources = ray.cluster_resources()
-        gpus = (1 if resources.get("GPU", 0) >= 1 else 0) if gpus_per_job is None else gpus_per_job
-        cpus = cpus_per_job or 1
-        room = int(resources.get("CPU", 0) // cpus)
-        if gpus:
-            room = min(room, int(resources.get("GPU", 0) // gpus))
+        self._threads = cpus_per_job or 1
+        gpus, room = self._room(gpus_per_job)
+        self.slots = room if slots is None else slots
+        self._task = self._ray.remote(num_cpus=self._threads, num_gpus=gpus, max_retries=retries)(run_job)
+
+    def _room(self, gpus_per_job: int | None) -> tuple[int, int]:
+        """GPUs of a job, and how many jobs the cluster has room for."""
+        resources = self._ray.cluster_resources()
+        cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
+        each = min(1, int(gpus)) if gpus_per_job is None else gpus_per_job
+        room = int(min(cpus // self._threads, gpus // each if each else cpus))
         if room < 1:
             self.close()
             raise UsageError(
-                f"The Ray cluster has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs, a job "
-                f"takes {cpus} and {gpus}. Lower --engine.cpus_per_job or --engine.gpus_per_job."
+                f"The Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs, a job takes {self._threads} and {each}. "
+                "Lower --engine.cpus_per_job or --engine.gpus_per_job."
             )
-        self.slots = room if slots is None else slots
-        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(run_job)
-        self._threads = cpus
-        self._refs: dict[Any, Job] = {}
+        return each, room
 
     @property
-    def free(self) -> int:
-        """How many jobs can be started now."""
-        return self.slots - len(self._refs)
+    def free_slots(self) -> int:
+        """How many jobs can start now."""
+        return self.slots - len(self._tasks)
 
     def start(self, job: Job) -> None:
-        """Begin a job, or go on with it."""
-        self._refs[self._task.remote(job, self._threads, os.getcwd())] = job
+        """Start a job, or resume it."""
+        self._tasks[self._task.remote(job, self._threads, os.getcwd())] = job
 
-    def ended(self) -> list[tuple[Job, int]]:
-        """Jobs whose task has ended, with the exit status of its process."""
-        if not self._refs:
+    def pop_ended(self) -> list[tuple[Job, int]]:
+        """The jobs whose task has ended since the last call, with the exit status of its process."""
+        if not self._tasks:
             return []
-        ready, _ = self._ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0)
-        return [(self._refs.pop(ref), self._status(ref)) for ref in ready]
+        ready, _ = self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
+        return [(self._tasks.pop(task), self._status(task)) for task in ready]
 
-    def _status(self, ref: Any) -> int:
+    def _status(self, task: Any) -> int:
         try:
-            return int(self._ray.get(ref))
+            return int(self._ray.get(task))
         except self._ray.exceptions.RayError:
             return _LOST
 
     def stop(self, job: Job) -> None:
         """Ask a job to write its checkpoint and end."""
-        job.ask_to_stop()
+        job.request_stop()
 
-    def close(self, patience: float = _PATIENCE) -> None:
+    def close(self, patience: float = PATIENCE) -> None:
         """End all jobs, and the cluster if it was started here."""
-        for job in self._refs.values() if hasattr(self, "_refs") else ():
-            job.ask_to_stop()
+        for job in self._tasks.values():
+            job.request_stop()
         until = time.monotonic() + patience
-        while getattr(self, "_refs", None) and time.monotonic() < until:
-            self.ended()
+        while self._tasks and time.monotonic() < until:
+            self.pop_ended()
             time.sleep(0.1)
         if self._is_ours:
             self._ray.shutdown()
 
 
-def _reach(address: str | None) -> None:
+def _check_listening(address: str | None) -> None:
     """Fail at once where nobody listens at an address: Ray itself tries for minutes, and then ends the process."""
     host, colon, port = (address or "").rpartition(":")
     if colon and port.isdigit():
@@ -122,14 +123,11 @@ def run_job(job: Job, threads: int, directory: str) -> int:
     process, output = start_process(job, {"OMP_NUM_THREADS": str(threads)})
     with output:
         while process.poll() is None:
-            if job.is_to_stop:
+            if job.stop_requested:
                 process.terminate()
                 try:
-                    process.wait(_PATIENCE)
+                    process.wait(PATIENCE)
                 except subprocess.TimeoutExpired:
                     process.kill()
-            time.sleep(_EVERY)
-    code = process.returncode
-    if code is None:
-        raise RunError(f"The process of {job.name} has no exit status.")
-    return int(code)
+            time.sleep(_INTERVAL)
+    return process.wait()

@@ -1,4 +1,4 @@
-"""A search as a queue: an Optuna study says what to try, and is told what came of it."""
+"""A search as a queue: an Optuna study gives the settings to try, and records what came of them."""
 
 import math
 import platform
@@ -22,29 +22,25 @@ from glue_lit.errors import RunError, UsageError
 from glue_lit.system.files import write_text
 
 _STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
-_HOME, _ERROR, _SETTINGS = "glue_lit_folder", "glue_lit_error", "glue_lit_settings"
-
-
-def _elsewhere(setting: Any) -> Any:
-    """A setting as it would be in whatever folder: drivers that share a database have each its own."""
-    return re.sub(r"(?m)^  default_root_dir:.*\n", "", setting) if isinstance(setting, str) else setting
+_FOLDER, _ERROR, _SETTINGS = "glue_lit_folder", "glue_lit_error", "glue_lit_settings"
 
 
 class Search:
-    """The trials of one search.
+    """The trials of one search, as a queue.
 
-    A trial that was begun and not ended goes on under its own number: none is run twice.
+    A trial that was started and has not ended is resumed under its own number: none runs twice.
 
     Args:
         folder: The search's own; trials are in ``trials/NNNN``.
         base: Configuration file that all trials begin with.
+        task: The task of that configuration.
         space: What is searched.
         trials: How many trials there will be, those of earlier calls included.
-        monitor: Logged name of the value to be judged by.
+        monitor: Logged name of the value that judges a trial.
         higher_is_better: Whether a higher one is better.
         extra: Further arguments of `fit` for every trial.
         sampler: Chooses what to try; ``None`` for TPE.
-        pruner: Gives up what does not look good; ``None`` for the median rule.
+        pruner: Stops trials that do not look good; ``None`` for the median rule.
         storage: URL of a database; ``None`` for a file in the folder.
         seed: Of the sampler.
         keep: Keep the checkpoints of all trials, not only those of the best.
@@ -57,6 +53,7 @@ class Search:
         self,
         folder: Path,
         base: Path,
+        task: str,
         space: Mapping[str, BaseDistribution],
         trials: int,
         monitor: str,
@@ -69,25 +66,25 @@ class Search:
         keep: bool = False,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.folder, self.base, self.space, self.trials = folder, base, dict(space), trials
+        self.folder, self.base, self.task, self.space, self.trials = folder, base, task, dict(space), trials
         self.monitor, self.higher_is_better, self.extra, self.keep = monitor, higher_is_better, extra, keep
-        self._shared = storage is not None
+        self._is_shared = storage is not None
         self.study = open_study(folder, higher_is_better, storage)
-        done = len(self.study.get_trials(deepcopy=False))
-        if not done:
-            _check_nothing_lost(folder)
-        # Seeded by how many there are: begun again with the same numbers, it would try the same once more.
+        count = len(self.all_trials())
+        if not count:
+            _check_no_trials(folder)
+        # Seeded by how many trials there are: resumed with the same numbers, it would try the same once more.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # constant_liar, in optuna 4
             self.study.sampler = sampler or optuna.samplers.TPESampler(
-                seed=self._own_seed(seed + done), constant_liar=True, n_startup_trials=min(10, max(4, trials // 4))
+                seed=self._driver_seed(seed + count), constant_liar=True, n_startup_trials=min(10, max(4, trials // 4))
             )
         self.study.pruner = pruner or optuna.pruners.MedianPruner(n_startup_trials=4)
-        self._check_settings()
-        self._waiting = self._orphans()
+        self._check_same_settings()
+        self._interrupted = self._find_interrupted()
 
-    def _check_settings(self) -> None:
-        """Stop where an earlier search of this name was another one: its trials say nothing about this."""
+    def _check_same_settings(self) -> None:
+        """Stop where an earlier search of this name had other settings: its trials say nothing about this one."""
         settings = {
             "base": self.base.read_text(encoding="utf-8"),
             "space": {key: optuna.distributions.distribution_to_json(d) for key, d in sorted(self.space.items())},
@@ -98,65 +95,66 @@ class Search:
         if before is None:
             self.study.set_user_attr(_SETTINGS, settings)
             return
-        if changed := [name for name in settings if _elsewhere(before.get(name)) != _elsewhere(settings[name])]:
+        if changed := [
+            name for name in settings if without_root_dir(before.get(name)) != without_root_dir(settings[name])
+        ]:
             what = {"base": "configuration", "space": "space", "monitor": "metric", "extra": "train_fraction"}
             raise UsageError(
                 f"--tune.name: there is a search {self.folder.name!r} with another {what[changed[0]]}, whose trials "
                 f"say nothing about this one. Give it a name of its own (`--tune.name NAME`), or remove {self.folder}."
             )
 
-    def _own_seed(self, seed: int) -> int:
-        """Another one for each driver of a shared search: drivers that start together would try the same."""
-        return zlib.crc32(f"{platform.node()} {self.folder} {seed}".encode()) if self._shared else seed
+    def _driver_seed(self, seed: int) -> int:
+        """Another seed for each driver of a shared search: drivers that start together would try the same."""
+        return zlib.crc32(f"{platform.node()} {self.folder} {seed}".encode()) if self._is_shared else seed
 
-    def _orphans(self) -> list[FrozenTrial]:
-        """Trials of this folder that were begun and not ended; what has ended meanwhile is told."""
-        found = []
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            # In a shared database one without a home is being begun by another driver at this moment.
-            if self._shared and trial.user_attrs.get(_HOME) != str(self.folder):
-                continue  # another driver's; a folder's own database goes where the folder goes
+    def _find_interrupted(self) -> list[FrozenTrial]:
+        """Trials of this folder that have not ended; those that ended while no driver looked are recorded."""
+        interrupted = []
+        for trial in self.all_trials(TrialState.RUNNING):
+            # In a shared database, one without a folder is being started by another driver at this moment.
+            if self._is_shared and trial.user_attrs.get(_FOLDER) != str(self.folder):
+                continue  # another driver's; a folder's own database moves with the folder
             job = self.job(trial)
-            outcome = job.outcome
+            outcome = job.read_outcome()
             if outcome is not None and outcome.state in ("finished", "pruned"):
-                self.ended(job, outcome)
+                self.record_outcome(job, outcome)
             else:
-                found.append(trial)
-        return found
+                interrupted.append(trial)
+        return interrupted
 
     def job(self, trial: FrozenTrial) -> Job:
         """The training of a trial."""
         folder = self.folder / "trials" / f"{trial.number:04d}"
         arguments = ("--config", str(self.base), "--config", str(folder / "trial.yaml"), *self.extra)
-        return Job(f"{trial.number}", folder, (*arguments, "--trainer.enable_progress_bar", "false"))
+        task = str(trial.params.get("data.task", self.task))
+        return Job(f"{trial.number}", folder, (*arguments, "--trainer.enable_progress_bar", "false"), task)
 
-    # ---------------------------------------------------------------- the queue
-
-    def next(self) -> Job | None:
+    def next_job(self) -> Job | None:
         """The next trial: one that was interrupted, else a new one."""
-        if self._waiting:
-            frozen = self._waiting.pop(0)
-        elif len(self.study.get_trials(deepcopy=False)) < self.trials:
-            trial = self.study.ask(fixed_distributions=self.space)
-            trial.set_user_attr(_HOME, str(self.folder))
-            frozen = self.trial(trial.number)
+        if self._interrupted:
+            trial = self._interrupted.pop(0)
+        elif len(self.all_trials()) < self.trials:
+            asked = self.study.ask(fixed_distributions=self.space)
+            asked.set_user_attr(_FOLDER, str(self.folder))
+            trial = self.trial(asked.number)
         else:
             return None
-        job = self.job(frozen)
-        write_text(job.folder / "trial.yaml", settings_to_yaml(frozen.params))
+        job = self.job(trial)
+        write_text(job.folder / "trial.yaml", settings_to_yaml(trial.params))
         return job
 
-    def report(self, job: Job, progress: Progress) -> bool:
-        """Tell the study the values so far; whether the pruner gives the trial up."""
-        trial = Trial(self.study, self.trial(int(job.name))._trial_id)
-        known = self.trial(int(job.name)).intermediate_values
+    def record_progress(self, job: Job, progress: Progress) -> bool:
+        """Report the values so far to the study; returns whether the pruner stops the trial."""
+        frozen = self.trial(int(job.name))
+        trial = Trial(self.study, frozen._trial_id)
         for number, value in progress.values:
-            if number not in known and math.isfinite(value):
+            if number not in frozen.intermediate_values and math.isfinite(value):
                 trial.report(value, number)
         return bool(trial.should_prune())
 
-    def ended(self, job: Job, outcome: Outcome) -> None:
-        """Tell the study; a trial that was stopped stays begun, to go on later."""
+    def record_outcome(self, job: Job, outcome: Outcome) -> None:
+        """Tell the study the outcome; a trial that was stopped stays running there, to be resumed later."""
         if outcome.state == "stopped":
             return
         number, value = int(job.name), None
@@ -165,54 +163,51 @@ class Search:
             if value is None:
                 outcome = Outcome("failed", f"{self.monitor} is undefined: the model gives all rows the same")
         if outcome.state == "failed":
-            trial = Trial(self.study, self.trial(int(job.name))._trial_id)
-            trial.set_user_attr(_ERROR, outcome.error)
+            Trial(self.study, self.trial(number)._trial_id).set_user_attr(_ERROR, outcome.error)
         self.study.tell(number, value, state=_STATES[outcome.state])
-        self._thin_out(job, outcome)
+        if outcome.state != "failed" and not self.keep:
+            self._remove_checkpoints()
 
-    def _thin_out(self, job: Job, outcome: Outcome) -> None:
+    def _remove_checkpoints(self) -> None:
         """Keep the checkpoint of the best trial alone."""
-        if self.keep or outcome.state == "failed":
-            return
         best = self.best
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-            if trial.number != (best.number if best is not None else -1):
-                self.job(trial).thin_out(keep_best=False)
-        if best is not None:
-            self.job(best).thin_out(keep_best=True)
+        for trial in self.all_trials(TrialState.COMPLETE, TrialState.PRUNED):
+            self.job(trial).remove_checkpoints(keep_best=best is not None and trial.number == best.number)
+
+    def all_trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """All trials in their order, or those in some states."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
 
     def trial(self, number: int) -> FrozenTrial:
         """The trial with a number; not always at that place of the list, where several drivers add to it."""
-        return next(trial for trial in self.study.get_trials(deepcopy=False) if trial.number == number)
-
-    # ---------------------------------------------------------------- results
+        return next(trial for trial in self.all_trials() if trial.number == number)
 
     @property
     def best(self) -> FrozenTrial | None:
         """The best trial, if one has finished."""
-        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         sign = 1 if self.higher_is_better else -1
-        return max(done, key=lambda trial: sign * float(trial.value or 0.0), default=None)
+        return max(self.all_trials(TrialState.COMPLETE), key=lambda trial: sign * float(trial.value or 0), default=None)
 
     def error_of(self, trial: FrozenTrial) -> str:
         """What went wrong in a trial."""
         return str(trial.user_attrs.get(_ERROR, ""))
 
-    def all(self) -> list[FrozenTrial]:
-        """All trials, in their order."""
-        return self.study.get_trials(deepcopy=False)
+
+def without_root_dir(setting: Any) -> Any:
+    """A configuration without the folder of its runs: drivers that share a database have each its own."""
+    return re.sub(r"(?m)^  default_root_dir:.*\n", "", setting) if isinstance(setting, str) else setting
 
 
-def _check_nothing_lost(folder: Path) -> None:
-    """Stop where trials lie that a new study knows nothing of.
+def _check_no_trials(folder: Path) -> None:
+    """Stop where a folder holds trials that its new study knows nothing of.
 
-    Its own trials would get their folders: finished runs would be removed, others go on with their old settings.
+    The study's own trials would get their folders: finished runs would be removed, others resumed with other settings.
 
     Raises:
         RunError: There are some.
     """
-    if begun := sorted(path.name for path in (folder / "trials").glob("*")):
+    if trials := list((folder / "trials").glob("*")):
         raise RunError(
-            f"{folder} holds {len(begun)} trial(s), but its database knows none: study.db was lost or replaced. Put it "
-            "back, or begin anew under another name (`--tune.name NAME`)."
+            f"{folder} holds {len(trials)} trial(s), but its database knows none: study.db was lost or replaced. Put "
+            "it back, or begin anew under another name (`--tune.name NAME`)."
         )

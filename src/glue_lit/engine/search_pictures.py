@@ -3,10 +3,11 @@
 import math
 import warnings
 from pathlib import Path
-from typing import Any
 
 from glue_lit.engine.search import Search
 from glue_lit.system.files import open_atomic_binary, write_text
+
+_PLOTS = {"history": "plot_optimization_history", "importance": "plot_param_importances", "slices": "plot_slice"}
 
 
 def draw_search(search: Search) -> list[Path]:
@@ -14,7 +15,7 @@ def draw_search(search: Search) -> list[Path]:
 
     A search has none before two trials have finished with different values.
     """
-    values = {trial.value for trial in search.all() if trial.value is not None and math.isfinite(trial.value)}
+    values = {trial.value for trial in search.all_trials() if trial.value is not None and math.isfinite(trial.value)}
     if len(values) < 2:
         return []
     import matplotlib
@@ -22,20 +23,16 @@ def draw_search(search: Search) -> list[Path]:
     matplotlib.use("Agg")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the functions are experimental
-        return [*_png(search), _page(search)]
+        return [*_write_png(search), _write_page(search)]
 
 
-def _png(search: Search) -> list[Path]:
+def _write_png(search: Search) -> list[Path]:
     from matplotlib import pyplot
-    from optuna.visualization import matplotlib as drawn
+    from optuna.visualization import matplotlib as visualization
 
     written = []
-    for name, plot in (
-        ("history", drawn.plot_optimization_history),
-        ("importance", drawn.plot_param_importances),
-        ("slices", drawn.plot_slice),
-    ):
-        plot(search.study, target_name=search.monitor)
+    for name, plot in _PLOTS.items():
+        getattr(visualization, plot)(search.study, target_name=search.monitor)
         path = search.folder / f"{name}.png"
         with open_atomic_binary(path) as file:
             pyplot.gcf().savefig(file, format="png", dpi=150, bbox_inches="tight")
@@ -44,15 +41,12 @@ def _png(search: Search) -> list[Path]:
     return written
 
 
-def _page(search: Search) -> Path:
-    """One file with all of them, which needs no network."""
-    from optuna import visualization as drawn
+def _write_page(search: Search) -> Path:
+    """Write one file with all of them, which needs no network."""
+    from optuna import visualization
 
-    plots: tuple[Any, ...] = (drawn.plot_optimization_history, drawn.plot_param_importances, drawn.plot_slice)
-    parts = [
-        plot(search.study, target_name=search.monitor).to_html(full_html=False, include_plotlyjs=number == 0)
-        for number, plot in enumerate(plots)
-    ]
+    figures = [getattr(visualization, plot)(search.study, target_name=search.monitor) for plot in _PLOTS.values()]
+    parts = [figure.to_html(full_html=False, include_plotlyjs=number == 0) for number, figure in enumerate(figures)]
     path = search.folder / "pictures.html"
     title = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{search.folder.name}</title><body>"
     write_text(path, "\n".join([title, *parts, "</body></html>"]) + "\n")

@@ -1,9 +1,11 @@
-"""What a search has found: the table of trials, the best settings and the pictures."""
+"""The results of a search: the table of trials, the best settings and the pictures."""
 
 import csv
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
 
 from glue_lit.engine.search import Search
 from glue_lit.engine.search_pictures import draw_search
@@ -25,24 +27,13 @@ def format_setting(value: Any) -> str:
 def write_results(search: Search) -> None:
     """Write trials.csv, best.yaml and the pictures into the search's folder."""
     with open_atomic(search.folder / "trials.csv") as file:
-        columns = ["trial", "state", search.monitor, *search.space, "seconds", "error", "run"]
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(columns)
-        for trial in search.all():
-            job = search.job(trial)
-            last = max(trial.intermediate_values.items(), default=(0, None))[1]
-            value = trial.value if trial.value is not None else last
-            seconds = round(trial.duration.total_seconds(), 1) if trial.duration is not None else ""
-            run = job.run.path.relative_to(search.folder) if job.run is not None else ""
-            params = [trial.params.get(key, "") for key in search.space]
-            table.writerow(
-                [trial.number, trial.state.name.lower(), value, *params, seconds, search.error_of(trial), run]
-            )
-    if search.best is None:
+        table.writerow(["trial", "state", search.monitor, *search.space, "seconds", "error", "run"])
+        table.writerows(_csv_row(search, trial) for trial in search.all_trials())
+    if (best := search.best) is None:
         return
-    best = search.best
     header = (
-        f"# The best of {len(search.all())} trials (number {best.number}): {search.monitor} {best.value:.6f}\n"
+        f"# The best of {len(search.all_trials())} trials (number {best.number}): {search.monitor} {best.value:.6f}\n"
         "# glue-lit fit --config configs/TASK.yaml --config THIS_FILE\n"
     )
     write_text(search.folder / "best.yaml", header + settings_to_yaml(best.params))
@@ -50,46 +41,60 @@ def write_results(search: Search) -> None:
         draw_search(search)
 
 
+def _csv_row(search: Search, trial: FrozenTrial) -> list[Any]:
+    last = max(trial.intermediate_values.items(), default=(0, None))[1]
+    value = trial.value if trial.value is not None else last
+    seconds = _seconds(trial)
+    run = search.job(trial).run
+    params = [trial.params.get(key, "") for key in search.space]
+    return [
+        trial.number, trial.state.name.lower(), value, *params, "" if seconds is None else round(seconds, 1),
+        search.error_of(trial), "" if run is None else run.path.relative_to(search.folder),
+    ]  # fmt: skip
+
+
 def results_as_json(search: Search) -> dict[str, Any]:
-    """What a search has found, for scripts: all trials, and which is the best."""
-    trials = []
-    for trial in search.all():
-        run = search.job(trial).run
-        trials.append(
-            {
-                "trial": trial.number,
-                "state": trial.state.name.lower(),
-                "value": trial.value,
-                "params": trial.params,
-                "seconds": trial.duration.total_seconds() if trial.duration is not None else None,
-                "error": search.error_of(trial) or None,
-                "run": run and str(run.path),
-            }
-        )
-    best = search.best
+    """The results for scripts: all trials, and which is the best."""
+    trials = {trial.number: _as_json(search, trial) for trial in search.all_trials()}
     return {
         "folder": str(search.folder),
         "monitor": search.monitor,
-        "best": next((trial for trial in trials if best is not None and trial["trial"] == best.number), None),
-        "trials": trials,
+        "best": None if search.best is None else trials[search.best.number],
+        "trials": list(trials.values()),
     }
+
+
+def _as_json(search: Search, trial: FrozenTrial) -> dict[str, Any]:
+    run = search.job(trial).run
+    return {
+        "trial": trial.number,
+        "state": trial.state.name.lower(),
+        "value": trial.value,
+        "params": trial.params,
+        "seconds": _seconds(trial),
+        "error": search.error_of(trial) or None,
+        "run": run and str(run.path),
+    }
+
+
+def _seconds(trial: FrozenTrial) -> float | None:
+    return None if trial.duration is None else trial.duration.total_seconds()
 
 
 def print_best(search: Search) -> None:
     """Print the five best trials and where the rest is."""
-    done = sorted(
-        (t for t in search.all() if t.state.name == "COMPLETE"),
-        key=lambda t: float(t.value or 0),
+    finished = sorted(
+        search.all_trials(TrialState.COMPLETE),
+        key=lambda trial: float(trial.value or 0),
         reverse=search.higher_is_better,
     )
-    if not done:
-        say(f"No trial has come to its end; see {search.folder / 'trials.csv'}.")
+    if not finished:
+        say(f"No trial has finished; see {search.folder / 'trials.csv'}.")
         return
-    rows = [
-        (str(t.number), f"{t.value:.4f}", *(format_setting(t.params.get(key, "")) for key in search.space),
-         duration(t.duration.total_seconds() if t.duration is not None else None))
-        for t in done[:5]
-    ]  # fmt: skip
+    rows = []
+    for trial in finished[:5]:
+        params = (format_setting(trial.params.get(key, "")) for key in search.space)
+        rows.append((str(trial.number), f"{trial.value:.4f}", *params, duration(_seconds(trial))))
     print_table("Best trials", ("trial", search.monitor, *last_parts(search.space), "time"), rows)
     say(f"Best        {search.folder / 'best.yaml'}")
     say(f"All         {search.folder / 'trials.csv'}, study.db (`optuna-dashboard sqlite:///study.db`), pictures.html")

@@ -1,4 +1,4 @@
-"""The database that a search's study is kept in: a file in its folder, or one on a server."""
+"""The database of a search's study: a file in its folder, or one on a server."""
 
 import random
 import re
@@ -10,11 +10,11 @@ from optuna.study import Study
 
 from glue_lit.errors import RunError, UsageError
 
-_ATTEMPTS = 8  # to make the tables of a database
+_ATTEMPTS = 8  # to create the tables of a database
 
 
 def open_study(folder: Path, higher_is_better: bool, storage: str | None) -> Study:
-    """The study of a folder, made if there is none.
+    """Open the study of a folder; it is created if there is none.
 
     Args:
         folder: The search's own; the study has its name.
@@ -40,18 +40,18 @@ def open_study(folder: Path, higher_is_better: bool, storage: str | None) -> Stu
                 "`pip install 'glue-lit[postgres]'`."
             ) from None
         except Exception as error:  # SQLAlchemy has a kind for everything that a database can say
-            # Two drivers that begin at once both make the tables, and one of them fails.
+            # Two drivers that start at once both create the tables, and one of them fails.
             if attempts_left and re.search(r"already exists|duplicate key|UniqueViolation", str(error)):
                 time.sleep(random.uniform(0.2, 1.0))
                 continue
             reason = " ".join(str(error).split())[:200]
             raise RunError(
-                f"The search's database {_without_password(url)} cannot be used: {reason}.{_way_out(reason)}"
+                f"The search's database {_without_password(url)} cannot be used: {reason}.{_remedy(reason)}"
             ) from error
     raise AssertionError("unreachable")
 
 
-def _way_out(reason: str) -> str:
+def _remedy(reason: str) -> str:
     """What to do about a database that is a file."""
     if "locked" in reason:
         return " Another program holds it (a dashboard, a copy): close that, and run the command again."

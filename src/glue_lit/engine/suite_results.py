@@ -1,4 +1,4 @@
-"""What a suite has come to: tables in the terminal and as Markdown, CSV and JSON."""
+"""The results of a suite: tables in the terminal and as Markdown, CSV and JSON."""
 
 import csv
 import shlex
@@ -34,49 +34,49 @@ class SuiteResults:
 
     def write(self, jobs: Sequence[PlannedJob], folder: Path) -> dict[str, Any]:
         """Print the results of all models, and write results.md, results.csv and results.json; returns the last."""
-        table: list[tuple[str, ...]] = []
         record: dict[str, Any] = {"suite": self.name, "seeds": list(self.seeds), "models": {}}
-        text = []
+        table: list[tuple[str, ...]] = [("model", *COLUMNS)]
+        markdown = [f"# Suite {self.name}: dev scores times 100", ""]
         for model in dict.fromkeys(planned.model for planned in jobs):
             of_model = [planned for planned in jobs if planned.model == model]
-            name = model or _name_of(of_model)
-            rows, said, record["models"][name] = self._of_model(of_model)
+            name = model or _recorded_model(of_model)
+            rows, average, record["models"][name] = self._summarize(of_model)
             print_table(f"{name}, times 100", COLUMNS, rows, right=COLUMNS[2:])
-            say(said)
+            say(average)
             lines = (f"| {' | '.join(row)} |" for row in (COLUMNS, ("---",) * len(COLUMNS), *rows))
-            text += [f"## {name}", "", *lines, "", said, ""]
+            markdown += [f"## {name}", "", *lines, "", average, ""]
             table += [(name, *row) for row in rows]
-        write_text(folder / "results.md", "\n".join([f"# Suite {self.name}: dev scores times 100", "", *text]))
+        write_text(folder / "results.md", "\n".join(markdown))
         with open_atomic(folder / "results.csv") as file:
-            csv.writer(file, lineterminator="\n").writerows([("model", *COLUMNS), *table])
+            csv.writer(file, lineterminator="\n").writerows(table)
         write_json(folder / "results.json", record)
         say(f"Results     {folder / 'results.md'}, results.csv, results.json")
         say(f"Picture     glue-lit report {shlex.quote(str(folder))}")
         return record
 
-    def _of_model(self, jobs: Sequence[PlannedJob]) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
-        """The rows of a model's table, what is said of its average, and all of it for the JSON file."""
-        figures, scores, seconds = _by_task(jobs)
+    def _summarize(self, jobs: Sequence[PlannedJob]) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
+        """The rows of a model's table, a line on its average, and both for the JSON file."""
+        figures, scores, seconds = _collect_by_task(jobs)
         scores |= {task: [score] * len(self.seeds) for task, score in self.majority.items()}
         average = glue_average(scores, self.left_out)
         rows: list[tuple[str, ...]] = [
-            (task, one.name, str(one), str(one.count), duration(seconds[task]))
-            for task, found in figures.items() for one in found
+            (task, figure.name, str(figure), str(figure.count), duration(seconds[task]))
+            for task, of_task in figures.items() for figure in of_task
         ]  # fmt: skip
         rows += [
             (task, f"{', '.join(get_task(task).metrics)} of the commonest label", f"{100 * score:.2f}", "", "")
             for task, score in self.majority.items()
         ]
         record = {
-            "tasks": {task: [vars(one) for one in found] for task, found in figures.items()},
+            "tasks": {task: [vars(figure) for figure in of_task] for task, of_task in figures.items()},
             "majority": {task: 100 * score for task, score in self.majority.items()},
             "left_out": list(self.left_out),
             "average": None if average is None else vars(average),
             "wall_seconds": seconds,
         }
-        return rows, self._said_of(average, scores), record
+        return rows, self._describe_average(average, scores), record
 
-    def _said_of(self, average: Figure | None, scores: Mapping[str, Sequence[float]]) -> str:
+    def _describe_average(self, average: Figure | None, scores: Mapping[str, Sequence[float]]) -> str:
         counted = [task for task in GLUE if task not in self.left_out]
         how = [f"without {', '.join(self.left_out)}"] if self.left_out else []
         how += [f"{', '.join(self.majority)} by the commonest label"] if self.majority else []
@@ -86,7 +86,7 @@ class SuiteResults:
         return f"No GLUE average: {', '.join(missing)} not complete."
 
 
-def _by_task(
+def _collect_by_task(
     jobs: Sequence[PlannedJob],
 ) -> tuple[dict[str, list[Figure]], dict[str, list[float]], dict[str, float]]:
     """Figures, scores for the average, and seconds of training, by task."""
@@ -101,6 +101,6 @@ def _by_task(
     return figures, scores, seconds
 
 
-def _name_of(jobs: Sequence[PlannedJob]) -> str:
-    """The model's name by its runs, where the configuration names it."""
+def _recorded_model(jobs: Sequence[PlannedJob]) -> str:
+    """The model's name as its runs recorded it, where the configuration alone names it."""
     return next((str(r["model"]) for planned in jobs if (r := planned.job.result) is not None), "model")

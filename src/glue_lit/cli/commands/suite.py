@@ -156,8 +156,8 @@ def _train(jobs: list[PlannedJob], folder: Path, engine: Engine) -> None:
     queue = FixedQueue([planned.job for planned in jobs], {p.job.name: p.start for p in jobs if p.start is not None})
     try:
         with ProgressTable(("training", "last score"), _row, queue.summary) as board:
-            queue.say = board.event
-            board.event(f"Suite {folder}: {queue.waiting} of {len(jobs)} trainings to run")
+            queue.print = board.print
+            board.print(f"Suite {folder}: {queue.waiting} of {len(jobs)} trainings to run")
             Driver(queue, open_executor(engine), board, engine.patience).work()
     except Stopped:
         say("The same command goes on with the suite.")

@@ -108,7 +108,7 @@ def _run() -> dict[str, Any]:
         _write_base(folder / "base.yaml", text)
         extra = () if tune.train_fraction in (None, 1) else ("--data.train_limit", str(tune.train_fraction))
         search = Search(
-            folder, folder / "base.yaml", space, tune.trials, monitor, higher, extra,
+            folder, folder / "base.yaml", settings["data"]["task"], space, tune.trials, monitor, higher, extra,
             tune.sampler, tune.pruner, tune.storage, tune.seed, tune.keep_checkpoints,
         )  # fmt: skip
         _search(search, engine)
@@ -163,11 +163,11 @@ def _search(search: Search, engine: Engine) -> None:
     queue = _Told(search)
     try:
         with ProgressTable(("trial", *last_parts(search.space), search.monitor), queue.row, queue.summary) as board:
-            queue.say = board.event
-            left = search.trials - sum(trial.state.is_finished() for trial in search.all())
-            board.event(f"Search {search.folder}: {max(0, left)} of {search.trials} trials to run, {search.monitor}")
+            queue.print = board.print
+            left = search.trials - sum(trial.state.is_finished() for trial in search.all_trials())
+            board.print(f"Search {search.folder}: {max(0, left)} of {search.trials} trials to run, {search.monitor}")
             executor = open_executor(engine)
-            queue.slots = executor.free
+            queue.slots = executor.free_slots
             Driver(queue, executor, board, engine.patience).work()
     except Stopped:
         write_results(search)
@@ -185,17 +185,17 @@ class _Told:
 
     def __init__(self, search: Search) -> None:
         self.search = search
-        self.say = say
+        self.print = say
         self.slots = 1
 
-    def next(self) -> Job | None:
-        return self.search.next()
+    def next_job(self) -> Job | None:
+        return self.search.next_job()
 
-    def report(self, job: Job, progress: Progress) -> bool:
-        return self.search.report(job, progress)
+    def record_progress(self, job: Job, progress: Progress) -> bool:
+        return self.search.record_progress(job, progress)
 
-    def ended(self, job: Job, outcome: Outcome) -> None:
-        self.search.ended(job, outcome)
+    def record_outcome(self, job: Job, outcome: Outcome) -> None:
+        self.search.record_outcome(job, outcome)
         if outcome.state == "stopped":
             return
         trial = self.search.trial(int(job.name))
@@ -205,7 +205,7 @@ class _Told:
         so_far = f"; best {best.value:.4f} (trial {best.number})" if best is not None else ""
         error = f": {self.search.error_of(trial)}" if self.search.error_of(trial) else ""
         params = ", ".join(f"{key.rpartition('.')[2]} {format_setting(v)}" for key, v in trial.params.items())
-        self.say(f"trial {trial.number} {state}{value}{error} ({params}){so_far}")
+        self.print(f"trial {trial.number} {state}{value}{error} ({params}){so_far}")
 
     def row(self, job: Job, progress: Progress) -> tuple[str, ...]:
         params = self.search.trial(int(job.name)).params
@@ -213,11 +213,11 @@ class _Told:
         return (job.name, *(format_setting(params.get(key, "")) for key in self.search.space), last)
 
     def summary(self) -> str:
-        done = sum(trial.state.is_finished() for trial in self.search.all())
+        done = sum(trial.state.is_finished() for trial in self.search.all_trials())
         best = self.search.best
         said = [f"{done} of {self.search.trials} trials"]
         said += [f"best {self.search.monitor} {best.value:.4f}"] if best is not None else []
-        times = [t.duration.total_seconds() for t in self.search.all() if t.duration is not None]
+        times = [t.duration.total_seconds() for t in self.search.all_trials() if t.duration is not None]
         if times:
             left = statistics.fmean(times) * (self.search.trials - done) / self.slots
             said.append(f"about {duration(left)} left")
@@ -237,12 +237,13 @@ def _refit(search: Search, seeds: int, engine: Engine) -> list[dict[str, Any]]:
             f"seed {seed}", search.folder / "refit" / f"trial_{best.folder.name}" / f"seed_{seed}",
             ("--config", base, "--config", str(trial), "--seed_everything", str(seed),
              "--trainer.enable_progress_bar", "false"),
+            best.task,
         )
         for seed in range(1, seeds + 1)
     ]  # fmt: skip
     queue = FixedQueue(jobs)
     with ProgressTable(("refit",), lambda job, progress: (job.name,), queue.summary) as board:
-        queue.say = board.event
+        queue.print = board.print
         Driver(queue, open_executor(engine), board, engine.patience).work()
     done = [(job, result["metrics"][search.monitor]) for job in jobs if (result := job.result) is not None]
     values = [value or 0.0 for _, value in done]  # an undefined metric counts as 0, as in a suite

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glue_lit.system.environment import announce_starter, local_rank, starter
+from glue_lit.system.job_error import write_job_error
 from glue_lit.system.run_log import add_to_log
 from glue_lit.training.lightning_internals import quiet_child_observer
 
@@ -113,6 +114,7 @@ class RankWatch(Callback):
         text = "\n".join(line for line in lines if line)
         print(text, file=sys.stderr, flush=True)
         add_to_log(text)
+        write_job_error(self.dead)
         for process in self._started:
             process.kill()
         os._exit(1)
