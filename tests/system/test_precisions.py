@@ -260,7 +260,7 @@ def test_precisions_that_cannot_train_are_refused_before_data_are_read(
     def read(*_: Any) -> None:
         pytest.fail("data are read")
 
-    monkeypatch.setattr(GLUEDataModule, "load", read)
+    monkeypatch.setattr(GLUEDataModule, "setup", read)
     arguments = ("--data.task=cola", "--data.source=demo", f"--model.name_or_path={tiny_model}")
     assert glue_lit(monkeypatch, "fit", *arguments, "--trainer.accelerator=cpu", *flags) == 2
     assert message in capsys.readouterr().err

@@ -201,6 +201,32 @@ def test_an_older_checkpoint_of_an_epoch_end_is_resumed_in_the_next(
     assert_same(reference(references, tmp_path, tiny_model), first, second, "on_train_epoch_end")
 
 
+# Where every version looks for what a fit's parts keep; new names are fine, a missing one is not.
+KEPT = {
+    "fixed", "format", "means", "model_commit", "peft", "precision", "rows", "scored_step", "scores", "skipped_steps",
+    "version",
+}  # fmt: skip
+
+
+def test_a_checkpoint_is_written_and_read_in_the_form_of_older_versions(
+    references: dict[str, Fit], tmp_path: Path, tiny_model: Path
+) -> None:
+    path = tmp_path / "cut.ckpt"
+    first = Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_batch_start", 6, path))
+    with pytest.raises(CutError):
+        first.run()
+    saved = torch.load(path, weights_only=True)
+    own = saved["glue_lit"]
+    assert own.keys() >= KEPT
+    assert "Position" not in saved["callbacks"]
+    (means,) = own.pop("means")  # which older versions wrote beside the rest, without the other processes'
+    own |= means | {"skipped_steps": 3}
+    torch.save(saved, path)
+    second = Fit(tmp_path / "run", tiny_model).run(path)
+    assert second.model.guard.skipped == 3
+    assert_same(reference(references, tmp_path, tiny_model), first, second, "on_train_batch_start")
+
+
 ARCHITECTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "roformer": ({}, {}),  # its positions are fixed, but not where they are loaded
     "big_bird": ({"attention_type": "block_sparse", "hidden_act": "gelu"}, {"dropout": 0.2}),  # full up to 28 tokens

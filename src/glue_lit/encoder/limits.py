@@ -1,5 +1,6 @@
 """What some architectures cannot do, and a failure of a model's own code, each as one message."""
 
+import inspect
 import math
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from glue_lit.errors import GlueLitError, ModelError
+from glue_lit.system.precisions import at_least_float32
 from glue_lit.system.system_errors import explain_system_error
 
 PAGE = "docs/architectures.md"  # has every architecture with what works
@@ -80,6 +82,33 @@ def own_failure(model: Any, error: Exception) -> ModelError | None:
         f"A model of the architecture {model.config.model_type} cannot be run with these inputs: its own code stopped. "
         f"{PAGE} says which architectures work, and what the others need.{advice} The library said: {reason}"
     )
+
+
+def accepted_inputs(model: Any) -> frozenset[str]:
+    """Batch keys that the model's forward takes; it would swallow others without a word."""
+    names = inspect.signature(model.forward).parameters
+    return frozenset(names) & {"input_ids", "attention_mask", "token_type_ids"}
+
+
+def compute_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    """The model's logits ``(batch, labels)`` in float32 at least.
+
+    Args:
+        model: The Hugging Face model.
+        inputs: As far as its forward takes them, ``(batch, length)`` each.
+
+    Raises:
+        ModelError: The model's own code stops.
+    """
+    if model.config.model_type == "gemma3":  # its types mark images; transformers 5.0 trains with them alone
+        inputs["token_type_ids"] = inputs["input_ids"].new_zeros(inputs["input_ids"].shape)
+    try:
+        output = model(**filled_for_training(model, inputs))
+    except Exception as error:
+        if (explained := own_failure(model, error)) is None:
+            raise
+        raise explained from error
+    return at_least_float32(output.logits)
 
 
 def filled_for_training(model: Any, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

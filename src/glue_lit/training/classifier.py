@@ -1,6 +1,5 @@
 """`SequenceClassifier`: a Hugging Face encoder with a classification head, trained on one task."""
 
-import inspect
 from functools import cached_property, partial
 from typing import Annotated, Any, Self, get_args
 
@@ -9,31 +8,28 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 
-from glue_lit.data.accumulation import check_accumulation, short_step_factor
+from glue_lit.data.accumulation import short_step_factor
 from glue_lit.data.batches import Batch
 from glue_lit.encoder.adapters import PeftMethod, plain_settings
-from glue_lit.encoder.limits import check_precision_of, filled_for_training, own_failure
+from glue_lit.encoder.limits import accepted_inputs, check_precision_of, compute_logits
 from glue_lit.evaluation.task_metrics import SplitMetrics
-from glue_lit.runs.checkpoints import CHECKPOINT_FORMAT
 from glue_lit.runs.settings import FACTOR, NOT_SHOWN, SHARE, Setting, above, at_least, described, one_of
-from glue_lit.system.precisions import at_least_float32, keep_labels_exact
-from glue_lit.system.version import __version__
+from glue_lit.system.precisions import keep_labels_exact
 from glue_lit.tasks.custom import custom_of, task_of
 from glue_lit.training.averaging import WeightAverage, restore_trained_weights
 from glue_lit.training.batch_seeds import BatchSeeds
 from glue_lit.training.callbacks.model_summary import plain_summaries
 from glue_lit.training.divergence import DivergenceGuard, NonFinite, find_training_places
+from glue_lit.training.fit_checks import check_fit
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.hyperparameters import check_hyperparameters
 from glue_lit.training.lightning_internals import trainer_of
 from glue_lit.training.lightning_internals.loops import FinalValidation
 from glue_lit.training.losses import ClassWeights, r_drop_loss, task_loss, weighted_loss
 from glue_lit.training.model_builder import ModelBuilder
-from glue_lit.training.monitors import check_monitors
 from glue_lit.training.optimizer import RecipeOptimizer, clip_gradient, gradient_norm
 from glue_lit.training.position import Position
 from glue_lit.training.processes import check_processes
-from glue_lit.training.refused_callbacks import refuse_callbacks
 from glue_lit.training.schedule import Options, Schedule
 from glue_lit.training.tensorboard.points import TrainingCurves
 from glue_lit.training.unused_parameters import find_unused
@@ -179,8 +175,7 @@ class SequenceClassifier(LightningModule):
     @cached_property
     def accepted(self) -> frozenset[str]:
         """Batch keys that the model's forward takes; it would swallow others without a word."""
-        names = inspect.signature(self.model.forward).parameters
-        return frozenset(names) & {"input_ids", "attention_mask", "token_type_ids"}
+        return accepted_inputs(self.model)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits ``(batch, labels)`` in float32 (float64 for 64-true), or scores ``(batch, 1)`` for regression.
@@ -189,16 +184,7 @@ class SequenceClassifier(LightningModule):
             ModelError: The model's own code stops at the batch.
         """
         self.build_model()
-        inputs = {key: value for key, value in batch.items() if key in self.accepted}
-        if self.model.config.model_type == "gemma3":  # its types mark images; transformers 5.0 trains with them alone
-            inputs["token_type_ids"] = batch["input_ids"].new_zeros(batch["input_ids"].shape)
-        try:
-            output = self.model(**filled_for_training(self.model, inputs))
-        except Exception as error:
-            if (explained := own_failure(self.model, error)) is None:
-                raise
-            raise explained from error
-        return at_least_float32(output.logits)
+        return compute_logits(self.model, {key: value for key, value in batch.items() if key in self.accepted})
 
     # ---------------------------------------------------------------- training
 
@@ -275,10 +261,7 @@ class SequenceClassifier(LightningModule):
         check_processes(trainer)
         if not is_fit(trainer):
             return []
-        refuse_callbacks(trainer)
-        if type(self).__module__.startswith("glue_lit."):  # a class built on this one may log more
-            check_monitors(trainer.callbacks, self.task)
-        check_accumulation(trainer)
+        check_fit(trainer, self.task, type(self))
         decay = self.hparams["average"]
         parts = [part for part in self._parts if part not in trainer.callbacks]  # as after a fit
         return [*parts, *([WeightAverage(decay)] if decay else []), *plain_summaries(trainer.callbacks)]
@@ -335,16 +318,9 @@ class SequenceClassifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the configuration with the weights, so that loading needs no Hub and no pretrained weights."""
-        checkpoint["hyper_parameters"] = {
-            **checkpoint.get("hyper_parameters", {}),
-            "architecture": self.model.config.to_json_string(use_diff=False),
-            "peft": self.builder.peft,
-        }
-        own = checkpoint.setdefault("glue_lit", {})
-        own |= {"format": CHECKPOINT_FORMAT, "version": __version__, "precision": str(self.trainer.precision)}
-        own |= self.builder.state() | self.recipe_optimizer.rows_in_use(self.model)
-        if is_fit(self.trainer):
-            own["scores"] = self.scores
+        self.builder.describe(self.model, checkpoint)
+        own = {"precision": str(self.trainer.precision)} | self.recipe_optimizer.rows_in_use(self.model)
+        checkpoint["glue_lit"] |= own | ({"scores": self.scores} if is_fit(self.trainer) else {})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the weights in the trainer's precision: Lightning converts the model after it has loaded them.

@@ -11,8 +11,9 @@ from glue_lit.encoder.limits import check_runs_here
 from glue_lit.encoder.merging import check_can_be_merged
 from glue_lit.encoder.reformer import draw_repeatably
 from glue_lit.encoder.sparse_attention import choose_attention_by_length
-from glue_lit.runs.checkpoints import read_checkpoint
+from glue_lit.runs.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
 from glue_lit.runs.run import best_checkpoint
+from glue_lit.system.version import __version__
 from glue_lit.tasks.glue import TaskSpec
 
 
@@ -98,6 +99,15 @@ class ModelBuilder:
         self._asked_peft = method_asked_for(checkpoint)
         self.peft = same_method(self._settings["peft"], settings.get("peft"), self._asked_peft)
 
-    def state(self) -> dict[str, Any]:
-        """What ``checkpoint["glue_lit"]`` says of the model."""
-        return {"model_commit": self.commit, "fixed": self._fixed, "peft": self._asked_peft}
+    def describe(self, model: Any, checkpoint: dict[str, Any]) -> None:
+        """Write into a checkpoint what it takes to build its model again."""
+        architecture = model.config.to_json_string(use_diff=False)
+        settings = {**checkpoint.get("hyper_parameters", {}), "architecture": architecture, "peft": self.peft}
+        checkpoint["hyper_parameters"] = settings
+        checkpoint.setdefault("glue_lit", {}).update(
+            format=CHECKPOINT_FORMAT,
+            version=__version__,
+            model_commit=self.commit,
+            fixed=self._fixed,
+            peft=self._asked_peft,
+        )
