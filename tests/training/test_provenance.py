@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from glue_lit import __version__
 from glue_lit.data.splits import TaskSplits
 from glue_lit.system.library_warnings import filter_warnings
-from glue_lit.training.provenance import data_fingerprint, device, git_revision, versions
+from glue_lit.training.provenance import describe_data, device, git_revision, versions
 
 
 def git(*arguments: str) -> str:
@@ -113,7 +113,7 @@ def cola_from(folder: Path, tiny_model: Path, train: str = "a\t1\t\tfine\nb\t0\t
 
 
 def test_each_split_is_named_hashed_and_counted(tiny_model: Path, tmp_path: Path) -> None:
-    found = data_fingerprint(cola_from(tmp_path, tiny_model), "fit")
+    found = describe_data(cola_from(tmp_path, tiny_model), "fit")
     assert (found["source"], found["max_length"]) == (str(tmp_path), 64)
     splits = found["splits"]
     assert {name: split["rows"] for name, split in splits.items()} == {"train": 2, "validation": 1}
@@ -123,7 +123,7 @@ def test_each_split_is_named_hashed_and_counted(tiny_model: Path, tmp_path: Path
 
 def test_the_hash_is_of_the_content(tiny_model: Path, tmp_path: Path) -> None:
     def hashes(data: TaskSplits) -> list[str]:
-        return [split["fingerprint"] for split in data_fingerprint(data, "fit")["splits"].values()]
+        return [split["fingerprint"] for split in describe_data(data, "fit")["splits"].values()]
 
     first = hashes(cola_from(tmp_path / "one", tiny_model))
     assert hashes(cola_from(tmp_path / "two", tiny_model)) == first  # wherever it lies
@@ -133,14 +133,14 @@ def test_the_hash_is_of_the_content(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_the_rows_are_hashed_whatever_else_a_file_holds(tiny_model: Path, tmp_path: Path) -> None:
-    first = data_fingerprint(cola_from(tmp_path / "one", tiny_model), "fit")["splits"]
+    first = describe_data(cola_from(tmp_path / "one", tiny_model), "fit")["splits"]
     same = cola_from(
         tmp_path / "two", tiny_model, "gj04\t1\t\tfine\r\nb\t0\t*\tnot so\r\n"
     )  # the same texts and labels
-    splits = data_fingerprint(same, "fit")["splits"]
+    splits = describe_data(same, "fit")["splits"]
     assert splits["train"]["hash"] == first["train"]["hash"] != first["validation"]["hash"]
     assert splits["train"]["fingerprint"] != first["train"]["fingerprint"]
-    assert data_fingerprint(same, "fit")["splits"] == splits  # from the cache of tokens
+    assert describe_data(same, "fit")["splits"] == splits  # from the cache of tokens
     assert len(splits["train"]["hash"]) == 64
     assert splits["train"]["commit"] is None
     assert same.content_hashes()["train"] == {"hash": splits["train"]["hash"], "commit": None}
@@ -148,7 +148,7 @@ def test_the_rows_are_hashed_whatever_else_a_file_holds(tiny_model: Path, tmp_pa
 
 def test_rows_are_those_that_were_used(tiny_model: Path) -> None:
     data = TaskSplits("mnli", str(tiny_model), "demo", limits={"validation": 7})
-    splits = data_fingerprint(data, "validate")["splits"]
+    splits = describe_data(data, "validate")["splits"]
     assert {name: split["rows"] for name, split in splits.items()} == {
         "validation_matched": 7,
         "validation_mismatched": 7,

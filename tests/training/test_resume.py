@@ -17,7 +17,7 @@ from glue_lit.errors import RunError
 from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.batch_seeds import batch_seed
 from glue_lit.training.position import Position
-from glue_lit.training.resume import fit_progress, not_restored
+from glue_lit.training.resume import explain_restore_error, read_progress
 
 
 @pytest.fixture(autouse=True)
@@ -414,7 +414,7 @@ BEGIN = {"epoch_progress": {"current": {"processed": 0}}, "epoch_loop.batch_prog
 
 def test_the_progress_in_a_checkpoint() -> None:
     loop = {"epoch_progress": {"current": {"processed": 3}}, "epoch_loop.batch_progress": {"is_last_batch": True}}
-    assert fit_progress(Path("a"), {"loops": {"fit_loop": loop | {"more": 1}}, "global_step": 7} | OPTIMIZER, BEGIN)[
+    assert read_progress(Path("a"), {"loops": {"fit_loop": loop | {"more": 1}}, "global_step": 7} | OPTIMIZER, BEGIN)[
         1:
     ] == (3, 7)
 
@@ -432,13 +432,13 @@ def test_the_progress_in_a_checkpoint() -> None:
 )  # fmt: skip
 def test_a_checkpoint_without_progress(loops: Any) -> None:
     with pytest.raises(RunError, match="does not say how far its training has come"):
-        fit_progress(Path("some.ckpt"), {"loops": loops, "global_step": 1} | OPTIMIZER, BEGIN)
+        read_progress(Path("some.ckpt"), {"loops": loops, "global_step": 1} | OPTIMIZER, BEGIN)
 
 
 @pytest.mark.parametrize("steps", [None, -1, "7"])
 def test_a_checkpoint_without_steps(steps: Any) -> None:
     with pytest.raises(RunError, match="does not say how far its training has come"):
-        fit_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": steps} | OPTIMIZER, BEGIN)
+        read_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": steps} | OPTIMIZER, BEGIN)
 
 
 @pytest.mark.parametrize(
@@ -454,7 +454,7 @@ def test_an_optimizer_without_its_state_is_refused(odd: dict[str, Any]) -> None:
     with pytest.raises(
         RunError, match=r"has lost what its optimizer or learning rate had come to.*`--model\.init_from some\.ckpt`"
     ):
-        fit_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": 1} | OPTIMIZER | odd, BEGIN)
+        read_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": 1} | OPTIMIZER | odd, BEGIN)
 
 
 @pytest.mark.parametrize(
@@ -471,7 +471,7 @@ def test_damaged_training_states_are_refused(odd: dict[str, Any], tmp_path: Path
     torch.save(torch.load(path, weights_only=True) | odd, path)
     with pytest.raises(Exception, match=r".") as error:
         Fit(tmp_path / "run", tiny_model).run(path)
-    assert (said := not_restored(path, error.value)) is not None
+    assert (said := explain_restore_error(path, error.value)) is not None
     assert said.startswith(f"{path} cannot be taken up: what it says of its training is not of this fit's kind (")
 
 
@@ -481,7 +481,7 @@ def test_an_error_of_training_is_not_blamed_on_the_checkpoint(tmp_path: Path, ti
         Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run()
     with pytest.raises(CutError) as error:
         Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run(path)
-    assert not_restored(path, error.value) is None
+    assert explain_restore_error(path, error.value) is None
 
 
 def test_missing_memory_is_not_blamed_on_the_checkpoint(
@@ -497,8 +497,8 @@ def test_missing_memory_is_not_blamed_on_the_checkpoint(
     monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", out)
     with pytest.raises(MemoryError) as error:
         Fit(tmp_path / "run", tiny_model).run(path)
-    assert not_restored(path, error.value) is None
-    assert not_restored(None, error.value) is None
+    assert explain_restore_error(path, error.value) is None
+    assert explain_restore_error(None, error.value) is None
 
 
 def test_other_groups_of_parameters_are_refused(tmp_path: Path, tiny_model: Path) -> None:

@@ -32,7 +32,7 @@ from glue_lit.system.precisions import check_eps, check_precision
 from glue_lit.tasks.custom import custom_of, task_of
 from glue_lit.tasks.glue import logged_names
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
-from glue_lit.training.callbacks.early_stopping import early_stop
+from glue_lit.training.callbacks.early_stopping import early_stop_callbacks
 from glue_lit.training.callbacks.epoch_lines import EpochLines
 from glue_lit.training.callbacks.prediction_writer import PredictionWriter
 from glue_lit.training.callbacks.progress import Bar, FitClock, ProgressLines
@@ -219,7 +219,7 @@ class ConfiguredCLI(LightningCLI):
             # The directory first, which opens the curves; the clock of the steps last of those that take time.
             callbacks += [self.directory, EpochLines(), self.pages, self.speed, self.clock]
             callbacks += [ProgressLines(self.clock, self.speed)]
-            callbacks += [*early_stop(self._setting("early_stopping"), self.best, trainer), self.last]
+            callbacks += [*early_stop_callbacks(self._setting("early_stopping"), self.best, trainer), self.last]
             if (folder := job_folder()) is not None:
                 callbacks.append(JobProgress(folder, self.best.monitor))
             if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same

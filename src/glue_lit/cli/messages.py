@@ -21,7 +21,7 @@ from glue_lit.runs.run import LOGS, find_runs
 from glue_lit.system.console import print_list, say
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
-from glue_lit.training.callbacks.signals import requeue
+from glue_lit.training.callbacks.signals import requeue_job
 from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
 
@@ -155,7 +155,7 @@ def say_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheckpo
     step = "as it was: nothing was trained since" if last.saved_at is None else f"step {last.saved_at}"
     say(f"Checkpoint  {shown(last.path)}, {step}")
     say(f"Go on       {_way_on(last)}")
-    if name == "SIGUSR1" and requeue():
+    if name == "SIGUSR1" and requeue_job():
         say("SLURM will run this job again, and it will go on.")
 
 

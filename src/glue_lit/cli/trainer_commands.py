@@ -36,13 +36,13 @@ from glue_lit.system.hardware import keep_freed_memory
 from glue_lit.system.library_warnings import quiet_lightning
 from glue_lit.system.run_log import begin_log
 from glue_lit.tasks.glue import TaskSpec
-from glue_lit.training.callbacks.early_stopping import how_ended
+from glue_lit.training.callbacks.early_stopping import describe_end
 from glue_lit.training.callbacks.rank_watch import die_with_parent, is_lost_connection
 from glue_lit.training.lightning_internals import compute_in_float32
-from glue_lit.training.lightning_internals.loop_state import is_within_epoch, left_epoch
+from glue_lit.training.lightning_internals.loop_state import batches_of_left_epoch, is_within_epoch
 from glue_lit.training.provenance import run_record
-from glue_lit.training.resume import fit_progress, not_restored
-from glue_lit.training.tensorboard.pages import boards
+from glue_lit.training.resume import explain_restore_error, read_progress
+from glue_lit.training.tensorboard.pages import tensorboard_loggers
 
 
 class GlueLitCLI(ConfiguredCLI):
@@ -69,7 +69,7 @@ class GlueLitCLI(ConfiguredCLI):
         epochs = steps = 0
         left = ""
         if saved is not None and self._checkpoint is not None and self.subcommand == "fit":
-            loop, epochs, steps = fit_progress(self._checkpoint, saved, self.trainer.fit_loop.state_dict())
+            loop, epochs, steps = read_progress(self._checkpoint, saved, self.trainer.fit_loop.state_dict())
             left = self._check_batches(saved, loop)
             epochs -= bool(left)
         must_be_trained = saved is None and self.subcommand != "fit"
@@ -120,17 +120,19 @@ class GlueLitCLI(ConfiguredCLI):
             return ""
         limit, batches = trainer.limit_train_batches, len(data.training_sampler(trainer))
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        done = left_epoch(loop, batches, batches_of_step(trainer, loop["epoch_progress"]["current"]["processed"] - 1))
+        done = batches_of_left_epoch(
+            loop, batches, batches_of_step(trainer, loop["epoch_progress"]["current"]["processed"] - 1)
+        )
         return f", after batch {done} of {batches} of its last epoch" if done else ""
 
     before_fit = before_validate = before_test = before_predict = _check
 
     def after_fit(self) -> None:
         """Score the best checkpoint and write the final figures."""
-        best, has_curves = Path(self.best.best_model_path or "."), bool(boards(self.trainer))
+        best, has_curves = Path(self.best.best_model_path or "."), bool(tensorboard_loggers(self.trainer))
         is_told = self._is_over or self._setting("trainer.fast_dev_run") or not self.trainer.global_step
         if self.trainer.is_global_zero and not is_told:
-            say(how_ended(self.trainer))
+            say(describe_end(self.trainer))
         if not best.is_file():
             if self.trainer.is_global_zero and not self._setting("trainer.fast_dev_run"):
                 say_unscored(self.trainer)
@@ -221,7 +223,7 @@ class GlueLitCLI(ConfiguredCLI):
             raise
         except Exception as error:
             dead = self.watch.explain() if is_lost_connection(error) else None
-            wrong = complaint(error) or not_restored(self._checkpoint, error)
+            wrong = complaint(error) or explain_restore_error(self._checkpoint, error)
             shown_error = error if wrong is None else (UsageError if wrong.startswith("trainer") else RunError)(wrong)
             if dead is not None:
                 shown_error = RunError(dead)

@@ -98,7 +98,7 @@ def _started() -> tuple[str, int, int]:
     return "", 1, 1
 
 
-def check_shared(trainer: Trainer, folder: Path) -> None:
+def check_shared_folder(trainer: Trainer, folder: Path) -> None:
     """Stop where a machine of the run does not see the folder that the first one writes to.
 
     Every process has to call it.

@@ -68,7 +68,7 @@ def _processor() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
-def data_fingerprint(data: TaskSplits, stage: str) -> dict[str, Any]:
+def describe_data(data: TaskSplits, stage: str) -> dict[str, Any]:
     """Source of the rows, and of each split where it is from, what it holds, and how many rows were used.
 
     ``hash`` is of the texts and labels, the same from every source that has the same rows; ``commit`` that of the data
@@ -126,6 +126,6 @@ def run_record(
         "device": device(trainer),
         "versions": versions(),
         "git": git_revision(),
-        "data": data_fingerprint(data, "fit"),
+        "data": describe_data(data, "fit"),
         "config": read_config(run.config.read_text(encoding="utf-8")),
     }

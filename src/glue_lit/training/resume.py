@@ -13,7 +13,7 @@ from glue_lit.system.system_errors import explain_system_error
 from glue_lit.training.lightning_internals import is_raised_by_restoring
 
 
-def fit_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
+def read_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
     """State of the loop, epochs and steps that a checkpoint stands at.
 
     Args:
@@ -60,7 +60,7 @@ def _has_optimizer(saved: dict[str, Any]) -> bool:
     return True
 
 
-def not_restored(path: Path | None, error: Exception) -> str | None:
+def explain_restore_error(path: Path | None, error: Exception) -> str | None:
     """What is wrong with a checkpoint, if an error comes from Lightning's taking up what it holds; else ``None``.
 
     What the system refuses meanwhile, memory above all, is no fault of the checkpoint.

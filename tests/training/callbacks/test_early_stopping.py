@@ -14,7 +14,7 @@ from small_fit import SEED, Clock, CutError, Fit, SaveAndCut
 
 from glue_lit import LastCheckpoint
 from glue_lit.system.library_warnings import filter_warnings
-from glue_lit.training.callbacks.early_stopping import EarlyStop, how_ended
+from glue_lit.training.callbacks.early_stopping import EarlyStop, describe_end
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +160,7 @@ class AfterTwo(Callback):
     ],
 )
 def test_what_ended_a_fit(tmp_path: Path, tiny_model: Path, callback: Callback, line: str) -> None:
-    assert how_ended(Fit(tmp_path, tiny_model, callback).run().trainer).startswith(line)
+    assert describe_end(Fit(tmp_path, tiny_model, callback).run().trainer).startswith(line)
 
 
 # ---------------------------------------------------------------- the callback
@@ -205,7 +205,7 @@ def test_early_stopping_is_resumed(
     second = stopping(tmp_path / "run", tiny_model, **settings).run(path)
     assert state(second) == state(whole)
     assert second.trainer.global_step == whole.trainer.global_step
-    assert how_ended(second.trainer) == how_ended(whole.trainer)
+    assert describe_end(second.trainer) == describe_end(whole.trainer)
 
 
 def test_a_metric_that_is_undefined_is_no_improvement(tiny_model: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import warm
 
 from glue_lit.errors import Stopped
-from glue_lit.training.callbacks.signals import StopRequest, requeue
+from glue_lit.training.callbacks.signals import StopRequest, requeue_job
 
 ALONE: Any = SimpleNamespace(world_size=1)
 
@@ -25,21 +25,21 @@ def listening() -> Iterator[StopRequest]:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_training_is_a_request(listening: StopRequest, signum: int) -> None:
-    listening.begin(ALONE)
-    assert listening.agreed(ALONE) == 0
+    listening.note_signals(ALONE)
+    assert listening.agreed_signal(ALONE) == 0
     os.kill(os.getpid(), signum)
-    assert listening.agreed(ALONE) == signum
+    assert listening.agreed_signal(ALONE) == signum
 
 
 def test_the_first_signal_is_the_reason(listening: StopRequest) -> None:
-    listening.begin(ALONE)
+    listening.note_signals(ALONE)
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)
-    assert listening.agreed(ALONE) == signal.SIGTERM
+    assert listening.agreed_signal(ALONE) == signal.SIGTERM
 
 
 def test_a_second_ctrl_c_ends_it_at_once(listening: StopRequest) -> None:
-    listening.begin(ALONE)
+    listening.note_signals(ALONE)
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(Stopped) as stopped:
         os.kill(os.getpid(), signal.SIGINT)
@@ -51,8 +51,8 @@ def test_a_signal_outside_training_ends_it_at_once(listening: StopRequest, signu
     with pytest.raises(Stopped) as stopped:
         os.kill(os.getpid(), signum)
     assert stopped.value.exit_code == status
-    listening.begin(ALONE)
-    listening.end()
+    listening.note_signals(ALONE)
+    listening.release_signals()
     with pytest.raises(Stopped):
         os.kill(os.getpid(), signum)
 
@@ -65,7 +65,7 @@ def test_earlier_signal_handlers_are_restored() -> None:
     before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
     stop = StopRequest()
     with stop.listening():
-        stop.begin(ALONE)
+        stop.note_signals(ALONE)
         assert signal.getsignal(signal.SIGTERM) != before[1]
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
 
@@ -73,9 +73,9 @@ def test_earlier_signal_handlers_are_restored() -> None:
 def test_signals_are_not_handled_in_python() -> None:
     before = signal.getsignal(signal.SIGINT)
     stop = StopRequest()  # as in `LastCheckpoint()` of a user's own program
-    stop.begin(ALONE)
+    stop.note_signals(ALONE)
     assert signal.getsignal(signal.SIGINT) is before
-    assert stop.agreed(ALONE) == 0
+    assert stop.agreed_signal(ALONE) == 0
 
 
 def test_slurms_warning_counts_under_slurm_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,9 +86,9 @@ def test_slurms_warning_counts_under_slurm_only(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     stop = StopRequest()
     with stop.listening():
-        stop.begin(ALONE)
+        stop.note_signals(ALONE)
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert stop.agreed(ALONE) == signal.SIGUSR1
+        assert stop.agreed_signal(ALONE) == signal.SIGUSR1
 
 
 def scontrol(folder: Path, status: int = 0) -> Path:
@@ -106,13 +106,13 @@ def test_slurm_is_asked_to_run_the_job_again(
 ) -> None:
     monkeypatch.setenv("PATH", f"{scontrol(tmp_path / 'bin', status)}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "1234")
-    assert requeue() is done
+    assert requeue_job() is done
     assert (tmp_path / "bin" / "calls").read_text() == "requeue 1234\n"
 
 
 def test_without_scontrol_no_requeue_is_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert requeue() is False
+    assert requeue_job() is False
 
 
 def test_a_requeued_slurm_job_is_resumed(tmp_path: Path, tiny_model: Path) -> None:

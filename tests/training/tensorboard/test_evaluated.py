@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import torch
 
 from glue_lit.tasks.glue import get_task
-from glue_lit.training.tensorboard.evaluated import EvaluatedRows, predicted_of
+from glue_lit.training.tensorboard.evaluated import RowCollector, labelled_predictions
 
 ONE = SimpleNamespace(world_size=1)
 
 
 def test_rows_come_in_order_once_and_without_fillers() -> None:
-    rows = EvaluatedRows()
+    rows = RowCollector()
     rows.add(
         "validation",
         torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
@@ -23,7 +23,7 @@ def test_rows_come_in_order_once_and_without_fillers() -> None:
     assert split == "validation"
     assert found.idx.tolist() == [2, 4, 7]
     assert not list(rows.gather(ONE))
-    predicted = predicted_of(get_task("rte"), found)
+    predicted = labelled_predictions(get_task("rte"), found)
     assert predicted is not None
     assert predicted.idx.tolist() == [2, 7]
     assert predicted.values.tolist() == [0, 1]
@@ -34,7 +34,7 @@ def test_rows_come_in_order_once_and_without_fillers() -> None:
 
 
 def test_without_a_label_there_is_nothing_to_compare() -> None:
-    rows = EvaluatedRows()
+    rows = RowCollector()
     rows.add("test", torch.tensor([[1.0]]), {"idx": torch.tensor([0]), "labels": torch.tensor([float("nan")])})
     ((_, found),) = rows.gather(ONE)
-    assert predicted_of(get_task("stsb"), found) is None
+    assert labelled_predictions(get_task("stsb"), found) is None

@@ -184,7 +184,7 @@ def test_pages_change_no_loss(tiny_model: Path, monkeypatch: pytest.MonkeyPatch)
     weights = []
     for version in range(2):
         if version:
-            monkeypatch.setattr(pages, "boards", lambda trainer: [])
+            monkeypatch.setattr(pages, "tensorboard_loggers", lambda trainer: [])
         assert command(monkeypatch, *settings(tiny_model, "rte")) == 0
         path = Path(f"lightning_logs/rte/version_{version}/checkpoints/last.ckpt")
         weights.append(torch.load(path, weights_only=True)["state_dict"])

@@ -13,12 +13,12 @@ from glue_lit.runs.checkpoints import AtomicCheckpointIO
 from glue_lit.system.console import say
 from glue_lit.system.files import open_atomic_binary
 from glue_lit.tasks.glue import best_is
-from glue_lit.training.callbacks.early_stopping import EarlyStop, stopped_early
+from glue_lit.training.callbacks.early_stopping import EarlyStop, find_early_stop
 from glue_lit.training.callbacks.signals import StopRequest
 from glue_lit.training.lightning_internals import checkpoint_content
 from glue_lit.training.lightning_internals.loops import score_last_step
 from glue_lit.training.position import Position
-from glue_lit.training.processes import check_shared
+from glue_lit.training.processes import check_shared_folder
 
 
 def _write_atomically(trainer: Trainer) -> None:
@@ -55,7 +55,7 @@ class BestCheckpoint(ModelCheckpoint):
         _write_atomically(trainer)
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
-            check_shared(trainer, Path(self.dirpath or "."))
+            check_shared_folder(trainer, Path(self.dirpath or "."))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the best so far along where going on has a folder of its own: most loggers begin a new one."""
@@ -125,7 +125,7 @@ class LastCheckpoint(ModelCheckpoint):
         """Train no further where the checkpoint's fit had stopped early."""
         super().on_fit_start(trainer, pl_module)
         # It may have been killed after its early end, before the final scores: training is over all the same.
-        if (early := stopped_early(trainer)) is not None:
+        if (early := find_early_stop(trainer)) is not None:
             trainer.should_stop = True
             if trainer.is_global_zero:
                 ours = "`--early_stopping N` with a larger N, or null, goes on"
@@ -135,18 +135,18 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on a signal is a request."""
         super().on_train_start(trainer, pl_module)
-        self.stop.begin(trainer)
+        self.stop.note_signals(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on a signal ends the program at once."""
-        self.stop.end()
+        self.stop.release_signals()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Write it if it is time to, or if the run is asked to stop.
 
         Between two batches: at the end of a batch, its points of the curves are not written yet.
         """
-        signum = self.stop.agreed(trainer)
+        signum = self.stop.agreed_signal(trainer)
         step = trainer.global_step
         self._has_begun = True
         is_due = self.every is not None and step > 0 and step % self.every == 0
@@ -167,7 +167,7 @@ class LastCheckpoint(ModelCheckpoint):
         """Stop in the middle of a validation if asked to; it will be done again from its start."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return  # every device has as many batches as the others (see `EvaluationSampler`)
-        if signum := self.stop.agreed(trainer):
+        if signum := self.stop.agreed_signal(trainer):
             self._save(trainer)
             raise Stopped(signum, agreed=True)
 
@@ -175,12 +175,12 @@ class LastCheckpoint(ModelCheckpoint):
         """Write it; then stop if asked to."""
         score_last_step(trainer)
         self._save(trainer)
-        if signum := self.stop.agreed(trainer):
+        if signum := self.stop.agreed_signal(trainer):
             raise Stopped(signum, agreed=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write the state after the last optimizer step, as far as there is one and this process has it."""
-        self.stop.end()
+        self.stop.release_signals()
         # Before its first batch, a fit has nothing that the file does not have; an error of ours is no accident.
         if not self._has_begun or isinstance(exception, Stopped | RunError) or trainer.state.fn != "fit":
             return

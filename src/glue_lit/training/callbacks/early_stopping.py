@@ -56,7 +56,7 @@ class EarlyStop(EarlyStopping):
         self.stopped_epoch = self.stopped_epoch if is_out else 0
 
 
-def early_stop(patience: int | None, best: ModelCheckpoint, settings: Mapping[str, Any]) -> list[EarlyStop]:
+def early_stop_callbacks(patience: int | None, best: ModelCheckpoint, settings: Mapping[str, Any]) -> list[EarlyStop]:
     """What ends a fit early, if it is to.
 
     Args:
@@ -81,7 +81,7 @@ def early_stop(patience: int | None, best: ModelCheckpoint, settings: Mapping[st
     return [EarlyStop(int(patience), best)]  # a plain number, as a checkpoint may hold
 
 
-def stopped_early(trainer: Any) -> EarlyStopping | None:
+def find_early_stop(trainer: Any) -> EarlyStopping | None:
     """The callback that has stopped the fit, or had stopped the one that it continues."""
     for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping):
@@ -91,7 +91,7 @@ def stopped_early(trainer: Any) -> EarlyStopping | None:
     return None
 
 
-def how_ended(trainer: Any) -> str:
+def describe_end(trainer: Any) -> str:
     """What has ended a fit, as a sentence."""
     steps, epochs = trainer.global_step, trainer.max_epochs
     where = f"in epoch {trainer.current_epoch}{f' of {epochs}' if epochs > 0 else ''}, after {_counted(steps, 'step')}"
@@ -100,7 +100,7 @@ def how_ended(trainer: Any) -> str:
     is_whole = is_epoch_complete(trainer) or not trainer.should_stop
     if 0 <= epochs <= trainer.current_epoch and is_whole:
         return f"Ended after {_counted(epochs, 'epoch')}, {_counted(steps, 'step')}."
-    if (early := stopped_early(trainer)) is not None:
+    if (early := find_early_stop(trainer)) is not None:
         return f"Ended by {_reason(early)}, {where}."
     for callback in trainer.callbacks:
         if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:

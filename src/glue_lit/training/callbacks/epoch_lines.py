@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
-from glue_lit.training.callbacks.progress import say_beside_bar
+from glue_lit.training.callbacks.progress import print_above_bar
 from glue_lit.training.tensorboard.points import TrainingCurves
 
 
@@ -35,5 +35,5 @@ class EpochLines(Callback):
         width = {name: max(len(name), 8) for name in cells}
         if self._header != list(cells):
             self._header = list(cells)
-            say_beside_bar(trainer, "  ".join(name.rjust(width[name]) for name in cells))
-        say_beside_bar(trainer, "  ".join(cell.rjust(width[name]) for name, cell in cells.items()))
+            print_above_bar(trainer, "  ".join(name.rjust(width[name]) for name in cells))
+        print_above_bar(trainer, "  ".join(cell.rjust(width[name]) for name, cell in cells.items()))

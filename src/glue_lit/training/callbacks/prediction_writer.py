@@ -14,7 +14,7 @@ from glue_lit.data.rows import Places
 from glue_lit.runs.prediction_record import write_prediction_record
 from glue_lit.system.files import open_atomic
 from glue_lit.tasks.glue import TaskSpec
-from glue_lit.training.tensorboard.evaluated import EvaluatedRows
+from glue_lit.training.tensorboard.evaluated import RowCollector
 
 _AT_ONCE = 64  # rows whose probabilities are Python's numbers, which take eight times as much memory
 
@@ -34,7 +34,7 @@ class PredictionWriter(Callback):
         self.folder = folder
         self.prefix = prefix
         self.written: list[Path] = []
-        self._rows = EvaluatedRows()
+        self._rows = RowCollector()
 
     def _add(self, trainer: Trainer, stage: str, logits: Tensor, batch: Batch, loader: int) -> None:
         split = trainer.datamodule.splits.names_for(stage)[loader]  # type: ignore[attr-defined]

@@ -146,7 +146,7 @@ class ProgressLines(Callback):
         return self._speed.seconds, self._speed.examples
 
 
-def say_beside_bar(trainer: Trainer, line: str) -> None:
+def print_above_bar(trainer: Trainer, line: str) -> None:
     """Print a line above the progress bar where one is drawn, not through it."""
     bar = trainer.progress_bar_callback
     if bar is not None and getattr(bar, "is_enabled", False):

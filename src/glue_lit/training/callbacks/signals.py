@@ -63,7 +63,7 @@ class StopRequest:
             return
         raise Stopped(signum)
 
-    def begin(self, trainer: Any) -> None:
+    def note_signals(self, trainer: Any) -> None:
         """Training begins on every process: note signals from now on.
 
         Lightning has put handlers of its own in the place of ours; with several processes, its SIGTERM
@@ -77,11 +77,11 @@ class StopRequest:
         self._install()
         self._is_training = True
 
-    def end(self) -> None:
+    def release_signals(self) -> None:
         """Training has ended."""
         self._is_training = False
 
-    def agreed(self, trainer: Any) -> int:
+    def agreed_signal(self, trainer: Any) -> int:
         """The signal that any process has received, 0 for none; every process has to ask at the same point."""
         if self._group is None:
             return self._signum
@@ -89,7 +89,7 @@ class StopRequest:
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=self._group)
         return int(flag)
 
-    def take_back(self) -> None:
+    def reinstall(self) -> None:
         """Receive signals again after Lightning has begun to, where it is not for training."""
         if self._is_listening:
             self._install()
@@ -107,18 +107,18 @@ class EvaluationSignals(Callback):
 
     def on_validation_start(self, *_: Any) -> None:
         """Receive signals during `validate`."""
-        self.stop.take_back()
+        self.stop.reinstall()
 
     def on_test_start(self, *_: Any) -> None:
         """Receive signals during `test`."""
-        self.stop.take_back()
+        self.stop.reinstall()
 
     def on_predict_start(self, *_: Any) -> None:
         """Receive signals during `predict`."""
-        self.stop.take_back()
+        self.stop.reinstall()
 
 
-def requeue() -> bool:
+def requeue_job() -> bool:
     """Ask SLURM to run this job again; whether it will."""
     job = slurm_job() or ""
     try:

@@ -88,7 +88,7 @@ def is_cut_after_validation(loops: Loops) -> bool:
     return is_within_epoch(loops) and is_scored and bool(batches["completed"] == batches["processed"])
 
 
-def left_epoch(loops: Loops, batches: int, accumulate: int) -> int:
+def batches_of_left_epoch(loops: Loops, batches: int, accumulate: int) -> int:
     """Batches after which a fit left its last epoch that a checkpoint counts as a whole one; 0 where it was whole.
 
     Checkpoints without ``scored_step`` do so. The optimizer's steps in that epoch tell how far it had come.

@@ -9,8 +9,8 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from glue_lit.data.accumulation import batches_of_step
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.training.lightning_internals.loop_state import (
+    batches_of_left_epoch,
     is_cut_after_validation,
-    left_epoch,
     set_back_into_epoch,
     set_last_validation,
 )
@@ -104,7 +104,7 @@ class ScoringFitLoop(_FitLoop):
             return
         if not trainer.datamodule.has_same_batches(trainer):
             return
-        if done := left_epoch(state, int(self.max_batches), batches_of_step(trainer, epoch)):
+        if done := batches_of_left_epoch(state, int(self.max_batches), batches_of_step(trainer, epoch)):
             set_back_into_epoch(state, done)
             self.load_state_dict(state)
 

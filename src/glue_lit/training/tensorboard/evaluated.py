@@ -26,7 +26,7 @@ class Evaluated(NamedTuple):
     labels: Tensor
 
 
-class EvaluatedRows:
+class RowCollector:
     """Keeps what an evaluation gives on the device that it is on, which nothing has to wait for."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class EvaluatedRows:
             yield split, Evaluated(*(tensor[order] for tensor in rows))
 
 
-def predicted_of(task: TaskSpec, rows: Evaluated) -> Predictions | None:
+def labelled_predictions(task: TaskSpec, rows: Evaluated) -> Predictions | None:
     """The labelled rows as a report takes them; nothing if there are none."""
     known = ~rows.labels.isnan() if task.is_regression else rows.labels >= 0
     if not bool(known.any()):

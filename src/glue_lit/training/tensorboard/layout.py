@@ -35,7 +35,7 @@ def layout(task: TaskSpec) -> Layout:
     }
 
 
-def best_names(task: TaskSpec) -> dict[str, str]:
+def best_tags(task: TaskSpec) -> dict[str, str]:
     """By the logged name of each validation score, the name of its value at the best checkpoint."""
     return {
         f"{log_prefix(split)}/{name}": f"{log_prefix(split)}/best_{name}"

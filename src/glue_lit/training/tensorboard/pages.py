@@ -17,10 +17,10 @@ from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import TaskSpec, best_is, log_prefix
 from glue_lit.training.lightning_internals import begun_steps
-from glue_lit.training.tensorboard.evaluated import EvaluatedRows, predicted_of
+from glue_lit.training.tensorboard.evaluated import RowCollector, labelled_predictions
 from glue_lit.training.tensorboard.hparams import HPARAMS_FILE, write_hparams
-from glue_lit.training.tensorboard.layout import best_names, hyperparameters, layout
-from glue_lit.training.tensorboard.pictures import hard_rows, outcome_picture
+from glue_lit.training.tensorboard.layout import best_tags, hyperparameters, layout
+from glue_lit.training.tensorboard.pictures import draw_outcome, hard_rows
 
 _MOST_CURVES = 12  # of precision and recall; of many labels, those of the commonest
 
@@ -35,7 +35,7 @@ class TensorBoardPages(Callback):
 
     def __init__(self) -> None:
         self.predicted: dict[str, Predictions] = {}
-        self._rows = EvaluatedRows()
+        self._rows = RowCollector()
         self._texts: dict[str, Rows | None] = {}
         self._best: tuple[float, dict[str, float]] | None = None
         self._is_continued = False
@@ -53,7 +53,7 @@ class TensorBoardPages(Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """See whether the run has a beginning already, before anything is written."""
         if trainer.is_global_zero:
-            folders = [Path(logger.log_dir) for logger in boards(trainer)]
+            folders = [Path(logger.log_dir) for logger in tensorboard_loggers(trainer)]
             found = [path.name for folder in folders for path in folder.glob("events.out.tfevents.*")]
             self._is_continued = any(name != HPARAMS_FILE for name in found)
 
@@ -62,11 +62,11 @@ class TensorBoardPages(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         settings = hyperparameters(trainer, pl_module, trainer.datamodule)
-        for logger in boards(trainer):
+        for logger in tensorboard_loggers(trainer):
             if not self._is_continued:
                 logger.experiment.add_custom_scalars(layout(pl_module.task))
             if "://" not in logger.log_dir:  # one that writes to a cloud has the curves alone
-                write_hparams(Path(logger.log_dir), settings, best_names(pl_module.task).values())
+                write_hparams(Path(logger.log_dir), settings, best_tags(pl_module.task).values())
 
     # ---------------------------------------------------------------- a validation
 
@@ -80,14 +80,14 @@ class TensorBoardPages(Callback):
     ) -> None:
         """Keep a batch, if it will be looked at."""
         in_fit = trainer.state.fn == "fit"
-        if not in_fit or (boards(trainer) and not trainer.sanity_checking and not trainer.fast_dev_run):
+        if not in_fit or (tensorboard_loggers(trainer) and not trainer.sanity_checking and not trainer.fast_dev_run):
             self._rows.add(pl_module.task.validation_splits[dataloader_idx], outputs, batch)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Show what was predicted."""
         task: TaskSpec = pl_module.task
         for split, rows in self._rows.gather(trainer):
-            if trainer.is_global_zero and (found := predicted_of(task, rows)) is not None:
+            if trainer.is_global_zero and (found := labelled_predictions(task, rows)) is not None:
                 self.predicted[split] = found
         if trainer.state.fn != "fit":
             return
@@ -101,9 +101,9 @@ class TensorBoardPages(Callback):
     def _show(self, trainer: Any, task: TaskSpec, split: str, predicted: Predictions, step: int) -> None:
         prefix = log_prefix(split)
         name = "predicted_against_gold" if task.is_regression else "confusion_matrix"
-        picture = outcome_picture(task, predicted, f"{task.name}, {split}, step {step:,}")
+        picture = draw_outcome(task, predicted, f"{task.name}, {split}, step {step:,}")
         table = hard_rows(task, *self._with_rows(trainer, split, predicted))
-        for logger in boards(trainer):
+        for logger in tensorboard_loggers(trainer):
             writer, at = logger.experiment, _number(logger, step)
             if picture is not None:
                 writer.add_image(f"{prefix}/{name}", picture, at, dataformats="HWC")
@@ -136,8 +136,8 @@ class TensorBoardPages(Callback):
         value = -math.inf if math.isnan(value) else value if is_highest else -value
         if self._best is None or value > self._best[0]:
             self._best = value, dict(pl_module.scores)
-        for name, tag in best_names(pl_module.task).items():
-            for logger in boards(trainer) if name in self._best[1] else ():
+        for name, tag in best_tags(pl_module.task).items():
+            for logger in tensorboard_loggers(trainer) if name in self._best[1] else ():
                 logger.experiment.add_scalar(tag, self._best[1][name], _number(logger, step))
 
 
@@ -154,7 +154,7 @@ def _number(logger: Any, step: int) -> int:
     return step if getattr(logger, "counts_made_steps", False) else step - 1
 
 
-def boards(trainer: Any) -> list[TensorBoardLogger]:
+def tensorboard_loggers(trainer: Any) -> list[TensorBoardLogger]:
     """The loggers that write for TensorBoard; the same on every device."""
     boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
     return [logger for logger in boards if getattr(logger, "curves", True)]

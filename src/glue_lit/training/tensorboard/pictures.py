@@ -12,7 +12,7 @@ from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import TaskSpec
 
 
-def outcome_picture(task: TaskSpec, predicted: Predictions, title: str) -> np.ndarray | None:
+def draw_outcome(task: TaskSpec, predicted: Predictions, title: str) -> np.ndarray | None:
     """Confusion matrix, or predicted against gold scores, ``(height, width, 3)`` bytes; nothing without matplotlib."""
     try:
         from glue_lit.evaluation.report import canvas, outcome_figures
