@@ -452,7 +452,7 @@ def test_a_checkpoint_without_steps(steps: Any) -> None:
 )  # fmt: skip
 def test_an_optimizer_without_its_state_is_refused(odd: dict[str, Any]) -> None:
     with pytest.raises(
-        RunError, match=r"has lost what its optimizer or learning rate had come to.*`--model\.init_from some\.ckpt`"
+        RunError, match=r"has lost the state of its optimizer or schedule.*`--model\.init_from some\.ckpt`"
     ):
         read_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": 1} | OPTIMIZER | odd, BEGIN)
 
@@ -472,7 +472,7 @@ def test_damaged_training_states_are_refused(odd: dict[str, Any], tmp_path: Path
     with pytest.raises(Exception, match=r".") as error:
         Fit(tmp_path / "run", tiny_model).run(path)
     assert (said := explain_restore_error(path, error.value)) is not None
-    assert said.startswith(f"{path} cannot be taken up: what it says of its training is not of this fit's kind (")
+    assert said.startswith(f"{path} cannot be restored: the states in it do not fit this training (")
 
 
 def test_an_error_of_training_is_not_blamed_on_the_checkpoint(tmp_path: Path, tiny_model: Path) -> None:

@@ -1,4 +1,4 @@
-"""A moving average of the weights, validated and kept in their place."""
+"""A moving average of the weights, which is validated and saved instead of them."""
 
 import warnings
 from typing import Any
@@ -13,7 +13,7 @@ EVERY = 10  # steps from one update to the next: it takes a pass over all weight
 
 
 class WeightAverage(OpenWeightAveraging):
-    """Validate and keep a moving average of the weights; training goes on with the weights themselves.
+    """Validate and save a moving average of the weights, while training changes the weights themselves.
 
     Averaged iterates (Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"), with weights
     that fall off exponentially. Lightning's callback, as an encoder needs it: buffers are copied, since they number
@@ -52,14 +52,14 @@ class WeightAverage(OpenWeightAveraging):
         return average.lerp(weights.to(average.dtype), 1 - self._left)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in the place of the weights."""
+        """Swap the average into the model."""
         if self.average_model is not None and self._is_rounded:
             self._exact = {name: value.clone() for name, value in self.average_model.state_dict().items()}
         super().on_validation_epoch_start(trainer, pl_module)
         self._is_swapped = True
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the weights back."""
+        """Swap the weights back."""
         super().on_validation_epoch_end(trainer, pl_module)
         self._is_swapped = False
         if self.average_model is not None and self._exact is not None:
@@ -67,7 +67,7 @@ class WeightAverage(OpenWeightAveraging):
         self._exact = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the average in the model, also where a fit that goes on had nothing left to train."""
+        """Leave the average in the model, also if a resumed fit had nothing left to train."""
         self.on_train_end(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -81,5 +81,5 @@ class WeightAverage(OpenWeightAveraging):
 
 
 def restore_trained_weights(checkpoint: dict[str, Any]) -> None:
-    """Put the weights themselves in the place of their average, for a fit that is resumed without one; in place."""
+    """Replace the average in a checkpoint by the weights themselves, for a fit that is resumed without one."""
     checkpoint["state_dict"] = checkpoint.get("current_model_state", checkpoint["state_dict"])

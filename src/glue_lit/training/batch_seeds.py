@@ -1,4 +1,4 @@
-"""Random numbers of a batch, drawn from its place in the training."""
+"""Random numbers of a batch, which follow from its place in the training."""
 
 import random
 from typing import Any

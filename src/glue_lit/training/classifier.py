@@ -273,7 +273,7 @@ class SequenceClassifier(LightningModule):
         return self._add_to_metrics(self.task.validation_splits[dataloader_idx], batch)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Add a batch to the metrics of its split, as far as it is labelled; returns the logits."""
+        """Add the labelled rows of a batch to the metrics of its split; returns the logits."""
         return self._add_to_metrics(self.task.test_splits[dataloader_idx], batch)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
@@ -287,7 +287,7 @@ class SequenceClassifier(LightningModule):
         return logits
 
     def on_validation_epoch_start(self) -> None:
-        """Begin with empty metrics, also if an earlier evaluation broke off."""
+        """Forget the rows of an earlier evaluation, which may have broken off."""
         self.metrics.reset()
 
     def on_validation_epoch_end(self) -> None:
@@ -312,7 +312,7 @@ class SequenceClassifier(LightningModule):
         return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
 
     def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
-        """Build the model as a checkpoint says, because its weights will be loaded: no Hub, no pretrained weights."""
+        """Build the model from a checkpoint's configuration, since its weights will be loaded: no Hub is needed."""
         self.builder.use_checkpoint(checkpoint)
         self.recipe_optimizer.use_checkpoint(checkpoint)
 

@@ -88,7 +88,7 @@ class DivergenceGuard(FitPart):
         return {"skipped_steps": self.skipped}
 
     def load_state(self, trainer: Any, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the count."""
         self.skipped = state.get("skipped_steps", 0)
 
 

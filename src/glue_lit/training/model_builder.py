@@ -40,7 +40,7 @@ class ModelBuilder:
         self._asked_peft: dict[str, Any] | None = None  # the adapters' settings as the user wrote them
 
     def build(self, must_have_trained_head: bool = False, padding: int | None = None) -> Any:
-        """The model, in training mode, with the parameters frozen or replaced that the settings say.
+        """The model, in training mode, with parameters frozen or adapted as the settings ask.
 
         Args:
             must_have_trained_head: Stop where the pretrained weights have no head of this task.
@@ -79,7 +79,7 @@ class ModelBuilder:
         return build_pretrained(self._task, self._settings, must_have_trained_head, padding)
 
     def _fix_parameters(self, model: Any) -> None:
-        """Let a checkpoint's model train what the pretrained one did: made anew, RoFormer fixes its positions."""
+        """Let a checkpoint's model train what the pretrained one did: without weights, RoFormer fixes its positions."""
         if self._architecture is None:
             self._fixed = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
         for name, parameter in model.named_parameters():
@@ -87,7 +87,7 @@ class ModelBuilder:
                 parameter.requires_grad_(name not in (self._fixed or ()))
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Build the model as a checkpoint says, whose weights will be loaded: no Hub, no pretrained weights.
+        """Build the model from a checkpoint's configuration, since its weights will be loaded: no Hub is needed.
 
         Raises:
             UsageError: It has other adapters than the settings ask for.

@@ -63,7 +63,7 @@ class RecipeOptimizer(FitPart):
     # ---------------------------------------------------------------- checkpoints
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Train on the embedding rows that a checkpoint's fit trained: their moments go on moving them."""
+        """Keep training the embedding rows that a checkpoint has moments of."""
         self._rows_before = rows_of(checkpoint)
 
     @staticmethod
@@ -73,7 +73,7 @@ class RecipeOptimizer(FitPart):
         return {} if table is None else {"rows": table.tokens.cpu()}
 
     def choose_rows(self, model: Any, trainer: Any) -> None:
-        """Train no embedding row but those in use, where the trainer's data say which these are."""
+        """Train no embedding row but those in use, if the trainer's data are ours."""
         if isinstance(trainer.datamodule, GLUEDataModule):
             tokens = trainer.datamodule.splits.training_tokens()
             train_rows(model, tokens if self._rows_before is None else torch.cat([tokens, self._rows_before]))
@@ -89,8 +89,8 @@ class RecipeOptimizer(FitPart):
         fit_moments(module, [parameter for group in groups for parameter in group["params"]], checkpoint)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Put this fit's settings in the place of those that a checkpoint has brought."""
-        # Lightning's scheduler sets it where an epoch begins, which a fit that is resumed within one does not meet.
+        """Apply this fit's settings, which a checkpoint has replaced by its own."""
+        # Lightning's scheduler sets it where an epoch begins, which a fit that is resumed within one never reaches.
         trainer.accumulate_grad_batches = batches_of_step(trainer, trainer.current_epoch)
         for config in trainer.lr_scheduler_configs if pl_module.has_recipe_optimizer else ():
             if isinstance(config.scheduler, LambdaLR):
@@ -167,7 +167,7 @@ def supports_fused(device: torch.device, precision: str) -> bool:
 
 
 def override_hyperparameters(optimizer: Optimizer, scheduler: LambdaLR, **settings: Any) -> None:
-    """Put settings in the place of those that a checkpoint has brought.
+    """Apply settings that a checkpoint has replaced by its own.
 
     Args:
         optimizer: AdamW over `parameter_groups`.

@@ -32,11 +32,11 @@ class Position(FitPart):
     """Note batch by batch where the weights stand, and write it into every checkpoint.
 
     A checkpoint can be asked for at any time, while the weights are always those after the last optimizer
-    step. So a checkpoint says how far that step had come, and what came after it is done again.
+    step. So a checkpoint says how far that step had come, and what followed it is done again.
 
     Attributes:
         is_updating: The weights are being changed, and belong to no position.
-        scored_step: Optimizer steps behind the weights that were validated last.
+        scored_step: ``global_step`` at the last validation.
         is_exact: The checkpoint that is resumed tells the end of an epoch from a position within it.
     """
 
@@ -99,7 +99,7 @@ class Position(FitPart):
         """Take what the checkpoint's loops do not say."""
         self.is_exact = "scored_step" in state
         has_best = any(each.get("best_model_path") for each in checkpoint.get("callbacks", {}).values())
-        # An older one does not say it; where there is a best checkpoint, its last epoch was scored as a rule.
+        # Older ones lack it; with a best checkpoint, the last epoch was scored as a rule.
         self.scored_step = state.get("scored_step", checkpoint["global_step"] if has_best else None)
 
     def save_state(self, trainer: Trainer, checkpoint: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is refused before training of strategies and processes: with them it would go wrong without a word."""
+"""Checks of strategies and processes before training, which would silently go wrong with some."""
 
 import os
 import time
@@ -64,18 +64,18 @@ def check_processes(trainer: Trainer) -> None:
 
     Raises:
         UsageError: The trainer's strategy is none of those that are tried; more processes were started than it has
-            devices; or there are several machines, and nothing says which this is.
+            devices; or there are several machines, and this one's number is unknown.
     """
     check_strategy_setting(trainer.strategy)
     by, started, nodes = _started()
     if started > trainer.world_size:
         more = f" --trainer.num_nodes {nodes}" if nodes > 1 else ""
-        told = (
+        message = (
             f"trainer.devices: {by} started {started} processes, but the trainer has {trainer.world_size} device(s) in "
             "all: each would train by itself and write over the others. Pass "
             f"`--trainer.devices {started // nodes}{more}`, or start one process."
         )
-        raise _by_all(UsageError(told))
+        raise _raised_by_all(UsageError(message))
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if (
         trainer.num_nodes > 1
@@ -118,25 +118,25 @@ def check_shared_folder(trainer: Trainer, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             marker.touch()
-        except OSError as error:  # told to all: the others wait for this process
+        except OSError as error:  # raised by all: the others wait for this process
             refused = f"Cannot write {folder} ({error.strerror})."
     if (refused := trainer.strategy.broadcast(refused)) is not None:
-        raise _by_all(RunError(refused))
+        raise _raised_by_all(RunError(refused))
     blind: list[Any] = [None] * trainer.world_size
     torch.distributed.all_gather_object(blind, None if _appears(marker) else trainer.node_rank)
     if trainer.is_global_zero:
         marker.unlink(missing_ok=True)
     nodes = sorted({node for node in blind if node is not None})
     if nodes:
-        told = (
+        message = (
             f"The run directory {folder.parent} of the first machine cannot be seen from machine(s) "
             f"{', '.join(map(str, nodes))} (from 0): checkpoints would be lost. Name a folder that all of them share "
             "by an absolute path: `--trainer.default_root_dir DIR`."
         )
-        raise _by_all(RunError(told))
+        raise _raised_by_all(RunError(message))
 
 
-def _by_all(error: GlueLitError) -> GlueLitError:
+def _raised_by_all(error: GlueLitError) -> GlueLitError:
     """An error that every process raises, so that it is printed once."""
     error.everywhere = True
     return error
@@ -146,7 +146,7 @@ def _appears(file: Path) -> bool:
     until = time.monotonic() + _SEEN_WITHIN
     while True:
         try:
-            if file.name in os.listdir(file.parent):  # lists anew what a network file system has cached
+            if file.name in os.listdir(file.parent):  # reads what a network file system may have cached
                 return True
         except OSError:
             pass

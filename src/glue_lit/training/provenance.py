@@ -96,7 +96,7 @@ def run_record(
     best: dict[str, Any],
     speed: TrainingSpeed,
 ) -> dict[str, Any]:
-    """What ``metrics.json`` says of a finished fit: the scores, and all that it takes to get them again.
+    """The content of ``metrics.json`` after a fit: the scores, and all that it takes to get them again.
 
     Args:
         run: Its directory.

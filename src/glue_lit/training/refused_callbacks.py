@@ -1,4 +1,4 @@
-"""Lightning's callbacks that would change the training behind the recipe's back: why each is refused, what to use."""
+"""Lightning's callbacks that a fit refuses because they change the training, with the reason and what to use."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,7 +20,7 @@ from glue_lit.training.lightning_internals import is_run_by_tuner
 
 REFUSED: dict[type, tuple[str, str]] = {
     LearningRateFinder: (
-        "trains with another learning rate than the run's files record, and looks for it anew when the fit is resumed.",
+        "trains with another learning rate than the run's files record, and searches again when the fit is resumed.",
         "`glue-lit tune` searches it and writes it down, `--model.learning_rate` sets it; from Python, "
         "`Tuner(trainer).lr_find(model, datamodule=data)` sets it before the fit.",
     ),
@@ -31,15 +31,15 @@ REFUSED: dict[type, tuple[str, str]] = {
     ),
     WeightAveraging: (
         "averages buffers, too, which number an encoder's tokens and positions, and a fit that is stopped in a "
-        "validation goes on with the average in place of the weights.",
-        "Use `--model.average 0.99` in its place.",
+        "validation is resumed with the average instead of the weights.",
+        "Use `--model.average 0.99` instead.",
     ),
     StochasticWeightAveraging: (
         "replaces the schedule of the learning rate, and scores the weights themselves, not their average.",
-        "Use `--model.average 0.99` in its place.",
+        "Use `--model.average 0.99` instead.",
     ),
     ModelPruning: (
-        "puts masks in the place of weights, so that checkpoints hold another model than they say.",
+        "replaces weights by masks, so that checkpoints hold another model than their configuration.",
         "Prune the model that `glue-lit export` writes.",
     ),
     SpikeDetection: (
@@ -54,7 +54,7 @@ REFUSED: dict[type, tuple[str, str]] = {
     BaseFinetuning: (
         "freezes parts of a model before it is built, and adds parameters that the schedule and a resumed fit do not "
         "know.",
-        "Use `--model.freeze N` or `--model.layer_decay 0.9` in its place.",
+        "Use `--model.freeze N` or `--model.layer_decay 0.9` instead.",
     ),
 }
 
@@ -79,7 +79,7 @@ def check_callbacks(callbacks: Iterable[object]) -> None:
     """
     for callback in callbacks:
         if is_refused(callback):
-            why, instead = next(told for kind, told in REFUSED.items() if isinstance(callback, kind))
+            why, instead = next(reason for kind, reason in REFUSED.items() if isinstance(callback, kind))
             error = UsageError(f"trainer.callbacks: {type(callback).__name__} {why} {instead}")
             error.everywhere = True
             raise error

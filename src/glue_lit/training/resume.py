@@ -22,15 +22,15 @@ def read_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tu
         like: The state of a loop that has not begun.
 
     Raises:
-        RunError: It does not say, or what its optimizer and schedule had come to is not there.
+        RunError: It does not say, or the states of its optimizer and schedule are missing.
     """
     loops = saved.get("loops")
     loop, steps = loops.get("fit_loop") if isinstance(loops, dict) else None, saved.get("global_step")
     if not _is_alike(loop, like) or not _is_alike(steps, 0):
-        raise RunError(f"{path} does not say how far its training has come, so it cannot be gone on with.")
+        raise RunError(f"{path} does not say how far its training has come, so no fit can be resumed from it.")
     if not _has_optimizer(saved):
         raise RunError(
-            f"{path} has lost what its optimizer or learning rate had come to, so it cannot be gone on with. "
+            f"{path} has lost the state of its optimizer or schedule, so no fit can be resumed from it. "
             f"`--model.init_from {path}` begins a new training with its encoder."
         )
     assert isinstance(loop, dict) and isinstance(steps, int)  # noqa: PT018 - which is what alike means
@@ -45,7 +45,7 @@ def _is_alike(found: Any, like: Any) -> bool:
 
 
 def _has_optimizer(saved: dict[str, Any]) -> bool:
-    """Whether there is a state of an optimizer and of its schedule: Lightning goes on without, as if it were none."""
+    """Whether there is a state of an optimizer and of its schedule: Lightning resumes without them silently."""
     optimizers, schedules = saved.get("optimizer_states"), saved.get("lr_schedulers")
     if not (isinstance(optimizers, list) and isinstance(schedules, list) and optimizers and schedules):
         return False
@@ -70,4 +70,4 @@ def explain_restore_error(path: Path | None, error: Exception) -> str | None:
     if not is_raised_by_restoring(error):
         return None
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return f"{path} cannot be taken up: what it says of its training is not of this fit's kind ({reason})."
+    return f"{path} cannot be restored: the states in it do not fit this training ({reason})."

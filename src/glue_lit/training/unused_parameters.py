@@ -50,7 +50,7 @@ def find_unused(classifier: Any, trainer: Any) -> None:
         trainer: Its trainer.
 
     Raises:
-        UsageError: The model has some, and the strategy is told not to look.
+        UsageError: The model has some, and the strategy does not look for them.
     """
     strategy = trainer.strategy
     if not isinstance(strategy, DDPStrategy) or trainer.world_size == 1:

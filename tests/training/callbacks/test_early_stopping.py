@@ -96,7 +96,7 @@ def test_early_stopping_by_a_flag(
     assert (record()["steps"], record()["best"]["epoch"]) == (9, 1)
     assert yaml.safe_load((RUN / "config.yaml").read_text())["early_stopping"] == 2
     assert command(monkeypatch, "fit", "--ckpt_path", "last") == 0
-    assert "`--early_stopping N` with a larger N, or null, goes on." in capsys.readouterr().out
+    assert "`--early_stopping N` with a larger N, or null, trains further." in capsys.readouterr().out
     assert record()["steps"] == 9
     assert command(monkeypatch, "fit", "--ckpt_path", "last", "--early_stopping", 4) == 0
     assert "in 4 validations, in epoch 5 of 9, after 15 steps." in capsys.readouterr().out

@@ -22,7 +22,7 @@ from glue_lit.training.processes import check_shared_folder
 
 
 def _write_atomically(trainer: Trainer) -> None:
-    """Put our way of writing files in the place of Lightning's, unless the user chose one."""
+    """Write checkpoints atomically, unless the user chose another way."""
     if type(getattr(trainer.strategy, "checkpoint_io", None)) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
@@ -58,7 +58,7 @@ class BestCheckpoint(ModelCheckpoint):
             check_shared_folder(trainer, Path(self.dirpath or "."))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take the best so far along where going on has a folder of its own: most loggers begin a new one."""
+        """Copy the best checkpoint so far into the folder of a resumed fit: most loggers begin a new one."""
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
         here, before = Path(self.dirpath or ".") / "best.ckpt", Path(trainer.ckpt_path or "").parent / "best.ckpt"
         is_of_run = (before.parent.parent / "config.yaml").is_file()
@@ -68,7 +68,7 @@ class BestCheckpoint(ModelCheckpoint):
                 shutil.copyfileobj(source, file)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the best so far, wherever the run directory lies now.
+        """Restore the best so far, wherever the run directory lies now.
 
         Lightning forgets the best score of a run that was moved, and then overwrites it with a worse one.
         """
@@ -128,7 +128,7 @@ class LastCheckpoint(ModelCheckpoint):
         if (early := find_early_stop(trainer)) is not None:
             trainer.should_stop = True
             if trainer.is_global_zero:
-                ours = "`--early_stopping N` with a larger N, or null, goes on"
+                ours = "`--early_stopping N` with a larger N, or null, trains further"
                 theirs = "take it out of trainer.callbacks to train on"
                 say(f"Early stopping had ended this run; {ours if isinstance(early, EarlyStop) else theirs}.")
 
@@ -179,7 +179,7 @@ class LastCheckpoint(ModelCheckpoint):
             raise Stopped(signum, agreed=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write the state after the last optimizer step, as far as there is one and this process has it."""
+        """Write the state after the last optimizer step, unless the exception came within one."""
         self.stop.release_signals()
         # Before its first batch, a fit has nothing that the file does not have; an error of ours is no accident.
         if not self._has_begun or isinstance(exception, Stopped | RunError) or trainer.state.fn != "fit":

@@ -1,4 +1,4 @@
-"""What ends a fit: early stopping on the task's metric, and which of all possible ends it was."""
+"""Early stopping on the task's metric, and a sentence on how a fit ended."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -47,7 +47,7 @@ class EarlyStop(EarlyStopping):
         return super().state_dict() | {"counted": self._counted}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting; with this fit's patience, which may be a longer one."""
+        """Restore the counters, but not the patience: this fit may have a longer one."""
         patience = self.patience
         super().load_state_dict(state_dict)
         self.patience, self._counted = patience, state_dict["counted"]
@@ -57,7 +57,7 @@ class EarlyStop(EarlyStopping):
 
 
 def early_stop_callbacks(patience: int | None, best: ModelCheckpoint, settings: Mapping[str, Any]) -> list[EarlyStop]:
-    """What ends a fit early, if it is to.
+    """The callback that stops a fit early, if there is to be one.
 
     Args:
         patience: That of `EarlyStop`; ``None`` for no early end.
@@ -65,7 +65,7 @@ def early_stop_callbacks(patience: int | None, best: ModelCheckpoint, settings: 
         settings: Those below ``trainer``.
 
     Raises:
-        UsageError: Something else says when to, or nothing would be validated.
+        UsageError: Another callback stops early, too, or nothing would be validated.
     """
     if patience is None:
         return []

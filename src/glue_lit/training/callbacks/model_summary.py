@@ -29,7 +29,7 @@ class PlainRichModelSummary(RichModelSummary):
 
 
 def plain_summaries(callbacks: Iterable[Callback]) -> list[Callback]:
-    """What takes the place of Lightning's own summaries among a trainer's callbacks."""
+    """Replacements for Lightning's own summaries among a trainer's callbacks."""
     ours: dict[type, type[ModelSummary]] = {ModelSummary: PlainModelSummary, RichModelSummary: PlainRichModelSummary}
     return [
         ours[type(callback)](**summary_settings(callback))

@@ -85,7 +85,7 @@ def _write_origin(path: Path, trainer: Any, task: TaskSpec, split: str, rows: in
 def prediction_lines(
     task: TaskSpec, idx: Tensor, logits: Tensor, labels: Tensor, places: Places | None = None
 ) -> Iterator[dict[str, Any]]:
-    """One record an example: idx, row, id, label name and probabilities (or score), and gold, as far as they are known.
+    """One record an example: idx, row, id, label name and probabilities (or score), and gold, where they are known.
 
     Args:
         task: Names the labels.

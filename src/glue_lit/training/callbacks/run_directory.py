@@ -1,4 +1,4 @@
-"""What a fit does to its run directory: claim it, keep others out, write its curves without a doubled point."""
+"""The run directory of a fit: claimed, locked against others, its curves without doubled points."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ from glue_lit.training.tensorboard.hparams import HPARAMS_FILE
 
 
 def _event_files(run: Run) -> list[Path]:
-    """Those that grow with the training; the hyperparameters' is written anew by every fit."""
+    """Those that grow with the training; every fit replaces that of the hyperparameters."""
     return [path for path in run.path.glob("events.out.tfevents.*") if path.name != HPARAMS_FILE]
 
 
@@ -62,19 +62,19 @@ class RunLogger(VersionedLogger):
 
     def new_version(self) -> int:
         """Claim a directory that no other run has."""
-        # The other ranks are told the first one's directory, and write nothing.
+        # The other ranks get the first one's directory, and write nothing.
         return claim_version(Path(self.root_dir)) if getattr(rank_zero_only, "rank", 0) == 0 else -1
 
     def save(self) -> None:
-        """Flush the event file; ``hparams.yaml`` is left out, since ``config.yaml`` says all of it."""
+        """Flush the event file; ``hparams.yaml`` is left out, since ``config.yaml`` holds all of it."""
         self.experiment.flush()
 
 
 class RunDirectory(Callback):
     """Keep a run directory in order while a fit writes to it.
 
-    It is locked against a second fit; the disk must have room for the checkpoints; and when a fit goes on
-    from a checkpoint, curves are cut back to what they were when that was written.
+    It is locked against a second fit; the disk must have room for the checkpoints; and when a fit is
+    resumed, curves are cut back to what they were when its checkpoint was written.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class RunDirectory(Callback):
         self._curves = state_dict.get("curves")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take out of the curves what was written after the checkpoint: it comes again."""
+        """Cut the curves back to the checkpoint: what follows comes again."""
         run = _run(trainer)
         if run is not None and trainer.ckpt_path is not None:
             _make_last(run, Path(trainer.ckpt_path))
@@ -133,7 +133,7 @@ class RunDirectory(Callback):
                 logger.open()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The final figures of an earlier end are those of this run no more."""
+        """Remove the final figures of an earlier end: training goes beyond it."""
         if self._curves is not None and (run := _run(trainer)) is not None:
             run.metrics.unlink(missing_ok=True)
 
@@ -155,7 +155,7 @@ def _run(trainer: Trainer) -> Run | None:
 
 
 def _make_last(run: Run, source: Path) -> None:
-    """Put the checkpoint that a fit goes on from in the place of a later one: that future will not be."""
+    """Replace a later checkpoint by the one that a fit is resumed from."""
     last = run.checkpoints / "last.ckpt"
     if last.is_file() and source.is_file() and not source.samefile(last):
         part = last.with_name(f".{last.name}.{os.getpid()}.part")

@@ -20,7 +20,7 @@ class SaveConfig(SaveConfigCallback):
             self.config["ckpt_path"] = None
             folder = trainer.log_dir  # asks the first process, so all of them come by
             if trainer.is_global_zero and folder is not None and not self.already_saved:
-                # Lightning's own way writes over the file of a run that goes on, and can leave a part of it.
+                # Lightning would overwrite the file of a resumed run in place, and can leave a part of it.
                 text = self.parser.dump(self.config, skip_none=False)
                 write_text(Path(folder) / self.config_filename, text)
                 open_log(Path(folder), is_continued)

@@ -48,7 +48,7 @@ class StopRequest:
 
     @staticmethod
     def _signals() -> list[int]:
-        # SLURM sends SIGUSR1 ahead of its time limit, if told to by `sbatch --signal=USR1@120`.
+        # SLURM sends SIGUSR1 ahead of its time limit, if asked to by `sbatch --signal=USR1@120`.
         warning = [signal.SIGUSR1] if slurm_job() is not None and hasattr(signal, "SIGUSR1") else []
         return [signal.SIGINT, signal.SIGTERM, *warning]
 
@@ -66,7 +66,7 @@ class StopRequest:
     def note_signals(self, trainer: Any) -> None:
         """Training begins on every process: note signals from now on.
 
-        Lightning has put handlers of its own in the place of ours; with several processes, its SIGTERM
+        Lightning has replaced our handlers by its own; with several processes, its SIGTERM
         handler waits for the others inside the handler, for good if they are waiting elsewhere.
         """
         if not self._is_listening:
@@ -78,7 +78,7 @@ class StopRequest:
         self._is_training = True
 
     def release_signals(self) -> None:
-        """Training has ended."""
+        """Training has ended: a signal ends the program at once."""
         self._is_training = False
 
     def agreed_signal(self, trainer: Any) -> int:
@@ -90,7 +90,7 @@ class StopRequest:
         return int(flag)
 
     def reinstall(self) -> None:
-        """Receive signals again after Lightning has begun to, where it is not for training."""
+        """Receive signals again after Lightning has replaced our handlers for an evaluation."""
         if self._is_listening:
             self._install()
 

@@ -37,7 +37,7 @@ class TrainingSpeed(Callback):
         self._is_fit = True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Note what is being done: scoring a checkpoint loads its measurements too."""
+        """Note whether this is a fit: an evaluation restores the measurements of its checkpoint, too."""
         self._is_fit = stage == "fit"
 
     @property
@@ -67,7 +67,7 @@ class TrainingSpeed(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on measuring, where training goes on."""
+        """Restore the measurements of a fit that is resumed."""
         if not self._is_fit:
             return
         self.seconds, self.examples, self.padded = (state_dict[key] for key in ("seconds", "examples", "padded"))

@@ -56,7 +56,7 @@ def forget_restart(trainer: Any) -> None:
 
 
 def refetch_batches(trainer: Any) -> None:
-    """Fetch anew after the sampler has moved: worker processes have prepared the first batches by then."""
+    """Fetch the first batches again after the sampler has moved: worker processes have prepared others."""
     iter(trainer.fit_loop._data_fetcher)
 
 
@@ -85,7 +85,7 @@ def checkpoint_content(trainer: Any) -> dict[str, Any]:
 
 
 def is_raised_by_restoring(error: BaseException) -> bool:
-    """Whether an error comes from Lightning's taking up a checkpoint; it wraps none of what goes wrong there."""
+    """Whether Lightning raised an error while it restored a checkpoint; it has no error of its own for that."""
     return any(
         frame.f_code.co_name.startswith("restore_") and frame.f_globals["__name__"].endswith("checkpoint_connector")
         for frame, _ in traceback.walk_tb(error.__traceback__)
@@ -160,5 +160,5 @@ class OpenWeightAveraging(WeightAveraging):
         self._device = self._device or device
 
     def update_by(self, update: Callable[[Tensor, Tensor, Tensor | int], Tensor]) -> None:
-        """Average by a function of average, weights and count in place of the one that was given."""
+        """Average by a function of average, weights and count, instead of the one that was given."""
         self._kwargs = {"avg_fn": update}

@@ -24,8 +24,8 @@ def _is_reached(count: int, limit: int | None) -> bool:
 class ScoringEpochLoop(_TrainingEpochLoop):
     """Validate after the last step of the fit, too, unless its weights have been scored.
 
-    Lightning validates where an interval says so. `max_steps`, the end of the last epoch and what else sets
-    ``should_stop`` need not fall there.
+    Lightning validates at its interval, where `max_steps`, the end of the last epoch and whatever sets
+    ``should_stop`` need not fall.
 
     Attributes:
         owes_score: The fit was continued at its end, and nothing is left but to score its weights, or to choose the
@@ -143,7 +143,7 @@ class FinalValidation(Callback):
     """Score the weights that a fit ends with, wherever it ends."""
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Put these loops in the place of Lightning's own, keeping what they have counted."""
+        """Replace Lightning's loops by these, which keep their counters."""
         fit = trainer.fit_loop
         if type(fit) is _FitLoop and type(fit.epoch_loop) is _TrainingEpochLoop:
             fit.__class__, fit.epoch_loop.__class__ = ScoringFitLoop, ScoringEpochLoop

@@ -8,12 +8,12 @@ from typing import Any
 from glue_lit.system.files import open_atomic_binary
 
 # TensorBoard keeps the first that it reads of each run, and reads the files of a folder by their names. So a fit that
-# goes on with other settings writes this file anew, and what older versions wrote into the others no longer counts.
+# is resumed with other settings replaces this file, and what older versions wrote into the others no longer counts.
 HPARAMS_FILE = "events.out.tfevents.0.hparams"
 
 
 def write_hparams(folder: Path, settings: Mapping[str, Any], metrics: Iterable[str]) -> None:
-    """Write the file, in the place of an earlier one.
+    """Write the file, replacing an earlier one.
 
     Args:
         folder: Of the run's event files.

@@ -1,4 +1,4 @@
-"""What TensorBoard is told of a run at its start: which curves belong together, and the hyperparameters."""
+"""Charts that show curves together, and the hyperparameters of a run, as TensorBoard takes them."""
 
 import inspect
 from typing import Any
@@ -9,7 +9,7 @@ from glue_lit.tasks.glue import TaskSpec, log_prefix
 
 Layout = dict[str, dict[str, list[Any]]]
 _ALWAYS = ("task", "name_or_path", "learning_rate", "batch_size", "max_epochs", "seed")  # also where they are defaults
-_NO_SETTINGS = ("custom", "architecture", "tokenizer", "cache_dir")  # say nothing, or what another one says
+_NO_SETTINGS = ("custom", "architecture", "tokenizer", "cache_dir")  # no settings, or those that another one gives
 
 
 def layout(task: TaskSpec) -> Layout:
@@ -45,7 +45,7 @@ def best_tags(task: TaskSpec) -> dict[str, str]:
 
 
 def hyperparameters(trainer: Any, module: Any, data: Any) -> dict[str, Any]:
-    """Settings by name, as far as they are one number or word and were chosen: the table is sorted by name.
+    """Settings by name that are one number or word and differ from their defaults.
 
     Args:
         trainer: Lightning's.

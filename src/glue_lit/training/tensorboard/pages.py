@@ -45,7 +45,7 @@ class TensorBoardPages(Callback):
         return {"best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from them."""
+        """Restore the best scores of the fit that is resumed."""
         self._best = state_dict["best"]
 
     # ---------------------------------------------------------------- the start
@@ -71,7 +71,7 @@ class TensorBoardPages(Callback):
     # ---------------------------------------------------------------- a validation
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begin anew, also if an earlier validation broke off."""
+        """Forget the rows of an earlier validation, which may have broken off."""
         self._rows.clear()
         self.predicted = {}
 
@@ -128,10 +128,10 @@ class TensorBoardPages(Callback):
 
     def _show_best(self, trainer: Any, pl_module: Any, step: int) -> None:
         """Show the scores of the best checkpoint so far, which the hyperparameters are compared by."""
-        keepers = [keeper for keeper in trainer.checkpoint_callbacks if getattr(keeper, "monitor", None)]
+        monitored = [each for each in trainer.checkpoint_callbacks if getattr(each, "monitor", None)]
         monitor, is_highest = str(pl_module.monitor), best_is(pl_module.monitor) == "max"
-        if keepers and isinstance(keepers[0], ModelCheckpoint):
-            monitor, is_highest = str(keepers[0].monitor), keepers[0].mode == "max"
+        if monitored and isinstance(monitored[0], ModelCheckpoint):
+            monitor, is_highest = str(monitored[0].monitor), monitored[0].mode == "max"
         value = float(trainer.callback_metrics.get(monitor, math.nan))
         value = -math.inf if math.isnan(value) else value if is_highest else -value
         if self._best is None or value > self._best[0]:
@@ -156,5 +156,5 @@ def _number(logger: Any, step: int) -> int:
 
 def tensorboard_loggers(trainer: Any) -> list[TensorBoardLogger]:
     """The loggers that write for TensorBoard; the same on every device."""
-    boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    return [logger for logger in boards if getattr(logger, "curves", True)]
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    return [logger for logger in loggers if getattr(logger, "curves", True)]

@@ -34,10 +34,10 @@ def hard_rows(task: TaskSpec, predicted: Predictions, texts: Texts) -> str:
     found = mistakes(task, predicted, texts)
     rows = f"{len(predicted):,} rows"
     if task.is_regression:
-        said = f"Of {rows}, those whose score is furthest off:"
+        caption = f"Of {rows}, those whose score is furthest off:"
     else:
         wrong = int((predicted.values != predicted.gold).sum())
-        said = f"{wrong:,} of {rows} are wrong. Those of which the model is surest:"
+        caption = f"{wrong:,} of {rows} are wrong. Those of which the model is surest:"
     if not found:
         return f"None of {rows} is wrong."
     unit, ids = found[0].unit, predicted.places is not None and predicted.places.ids is not None
@@ -45,8 +45,8 @@ def hard_rows(task: TaskSpec, predicted: Predictions, texts: Texts) -> str:
     names = (*task.text_columns, "gold", "predicted", *certainty, unit, *(("id",) if ids else ()))
     if not found[0].texts:
         names = names[len(task.text_columns) :]
-    lines = [_line(names), _line(["---"] * len(names), as_is=True), *(_line(_cells(row, ids)) for row in found)]
-    return f"{said}\n\n" + "\n".join(lines)
+    lines = [_line(names), _line(["---"] * len(names), is_plain=True), *(_line(_cells(row, ids)) for row in found)]
+    return f"{caption}\n\n" + "\n".join(lines)
 
 
 def _cells(row: Example, has_ids: bool) -> list[str]:
@@ -54,8 +54,8 @@ def _cells(row: Example, has_ids: bool) -> list[str]:
     return [*row.texts, row.gold, row.predicted, *certainty, str(row.at), *([row.id or ""] if has_ids else [])]
 
 
-def _line(cells: Sequence[str], as_is: bool = False) -> str:
-    return f"| {' | '.join(cells if as_is else map(escaped, cells))} |"
+def _line(cells: Sequence[str], is_plain: bool = False) -> str:
+    return f"| {' | '.join(cells if is_plain else map(escaped, cells))} |"
 
 
 def escaped(text: str) -> str:

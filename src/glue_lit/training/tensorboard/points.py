@@ -60,18 +60,18 @@ class TrainingPoint:
         self._counts[name] = self._counts.get(name, 0) + count
 
     def means(self) -> dict[str, Tensor]:
-        """``train/loss`` and ``weights/gradient_norm`` over the steps that were taken, if any were; then begin anew."""
+        """``train/loss`` and ``weights/gradient_norm`` over the steps that were taken, if any were; then reset."""
         found = {name: total / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return found
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """What has been added up, for the fit that goes on."""
+        """The sums."""
         counts = {name: torch.as_tensor(count).cpu() for name, count in self._counts.items()}
         return {"sums": {name: total.cpu() for name, total in self._sums.items()}, "counts": counts}
 
     def load_state_dict(self, state: dict[str, dict[str, Tensor]], device: torch.device) -> None:
-        """Go on adding up."""
+        """Restore the sums."""
         self._batches = []
         self._sums = {name: total.to(device) for name, total in state.get("sums", {}).items()}
         self._counts = {name: count.to(device) for name, count in state.get("counts", {}).items()}
@@ -80,7 +80,7 @@ class TrainingPoint:
 class EpochLoss:
     """Mean training loss of an epoch, each batch with the same weight, as in the points of the curves.
 
-    Added up where the losses are, on the device; nothing waits for it before it is asked for. A batch whose step was
+    The sums stay on the device, and nothing waits for them before `mean`. A batch whose step was
     left out does not count.
     """
 
@@ -100,7 +100,7 @@ class EpochLoss:
         self._batches += len(losses)
 
     def mean(self, strategy: Any) -> float | None:
-        """The mean so far over all devices, ``None`` before the first step; every process has to ask for it.
+        """The mean so far over all devices, ``None`` before the first step; every process has to call it.
 
         Args:
             strategy: The Trainer's, which knows the other processes.
@@ -110,11 +110,11 @@ class EpochLoss:
         return total / batches if batches else None
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been added up, for the fit that goes on within the epoch."""
+        """The sums."""
         return {"epoch": self._epoch, "sum": self._sum.cpu(), "batches": self._batches}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on adding up."""
+        """Restore the sums."""
         if state:
             self._epoch, self._sum, self._batches = state["epoch"], state["sum"], state["batches"]
 
@@ -166,18 +166,18 @@ class TrainingCurves(FitPart):
         return {"means": gather_states(means, alone=trainer.interrupted)}
 
     def load_state(self, trainer: Any, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
-        """Go on adding up."""
+        """Restore the sums."""
         means = state_of_process(state, trainer.global_rank)
         self._point.load_state_dict(means.get("point", {}), trainer.lightning_module.device)
         self.epoch_loss.load_state_dict(means.get("epoch_loss", {}))
 
 
 def gather_states(state: dict[str, Any], alone: bool) -> list[dict[str, Any]]:
-    """What each process has added up, by rank: a checkpoint is the first one's, and each has losses of its own.
+    """The sums of each process, by rank: a checkpoint is the first one's, and each has losses of its own.
 
     Args:
         state: This process's.
-        alone: Whether the other processes may be gone; it is this process's alone then. Else all have to ask.
+        alone: Whether the other processes may be gone, so that this one's must do. Else all have to call it.
     """
     if alone or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [state]
