@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,7 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.rows import Places
 from glue_lit.errors import DivergenceError
 from glue_lit.training.fit_part import FitPart
+from glue_lit.training.gathering import gather_values, is_distributed
 
 NonFinite = Literal["stop", "skip"]
 _SHOWN = 64  # examples named in a message
@@ -66,18 +68,16 @@ class DivergenceGuard(FitPart):
         bad = [loss for loss in losses if not math.isfinite(loss)]
         if not is_gradient_bad and not bad:
             return True
-        everywhere = is_gradient_bad or not _is_distributed()
+        everywhere = is_gradient_bad or not is_distributed()
         if self.policy == "skip" and everywhere:
             self.skipped += 1
             return False
         idx = torch.cat(examples).tolist()
-        idx = sorted(_gather(idx) if everywhere else idx)
-        named = ", ".join(map(str, idx[:_SHOWN])) + (f" and {len(idx) - _SHOWN} more" if len(idx) > _SHOWN else "")
-        named += "" if (places := find_places(idx[:_SHOWN])) is None else f"; {places}"
+        idx = sorted(chain.from_iterable(gather_values(idx) if everywhere else [idx]))
         gradient = "" if norm is None else f", the gradient's norm {float(norm):g}"
         raise DivergenceError(
             f"Training diverged at step {step}: the loss is {float((bad or losses)[-1]):g}{gradient}, "
-            f"at learning rate {learning_rate:g}. Examples of the batch (idx in train): {named}. "
+            f"at learning rate {learning_rate:g}. Examples of the batch (idx in train): {_named(idx, find_places)}. "
             "Try a lower --model.learning_rate or a longer --model.warmup, look at these examples, "
             "or leave such steps out with --model.non_finite skip.",
             everywhere,
@@ -92,19 +92,14 @@ class DivergenceGuard(FitPart):
         self.skipped = state.get("skipped_steps", 0)
 
 
+def _named(idx: list[int], find_places: Callable[[list[int]], object]) -> str:
+    """The first examples of a step, and where they stand if that is known."""
+    named = ", ".join(map(str, idx[:_SHOWN])) + (f" and {len(idx) - _SHOWN} more" if len(idx) > _SHOWN else "")
+    places = find_places(idx[:_SHOWN])
+    return named if places is None else f"{named}; {places}"
+
+
 def find_training_places(trainer: Any, idx: list[int]) -> Places | None:
     """Where training examples stand in the user's file, if that is known."""
     data = trainer.datamodule
     return data.splits.places("train", idx, "fit") if isinstance(data, GLUEDataModule) else None
-
-
-def _is_distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _gather(values: list[int]) -> list[int]:
-    if not _is_distributed():
-        return values
-    gathered: list[list[int]] = [[] for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(gathered, values)
-    return [value for part in gathered for value in part]

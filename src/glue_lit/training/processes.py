@@ -7,7 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -15,6 +14,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from glue_lit.errors import GlueLitError, RunError, UsageError
+from glue_lit.training.gathering import gather_values
 
 _ALLOWED = "Allowed: auto, ddp and its variants (each device holds the whole model), or one device."
 _WHERE_NODES_ARE = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK")
@@ -122,8 +122,7 @@ def check_shared_folder(trainer: Trainer, folder: Path) -> None:
             refused = f"Cannot write {folder} ({error.strerror})."
     if (refused := trainer.strategy.broadcast(refused)) is not None:
         raise _raised_by_all(RunError(refused))
-    blind: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(blind, None if _appears(marker) else trainer.node_rank)
+    blind = gather_values(None if _appears(marker) else trainer.node_rank)
     if trainer.is_global_zero:
         marker.unlink(missing_ok=True)
     nodes = sorted({node for node in blind if node is not None})

@@ -10,6 +10,7 @@ from torch import Tensor
 from glue_lit.data.batches import Batch
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.tasks.glue import TaskSpec
+from glue_lit.training.gathering import gather_values
 
 
 class Evaluated(NamedTuple):
@@ -48,9 +49,7 @@ class RowCollector:
             real = rows.idx >= 0
             rows = Evaluated(*(tensor[real] for tensor in rows))
             if trainer.world_size > 1:
-                gathered: list[Any] = [None] * trainer.world_size
-                torch.distributed.all_gather_object(gathered, tuple(rows))
-                rows = Evaluated(*(torch.cat(tensors) for tensors in zip(*gathered, strict=True)))
+                rows = Evaluated(*(torch.cat(tensors) for tensors in zip(*gather_values(tuple(rows)), strict=True)))
             order = rows.idx.argsort()
             yield split, Evaluated(*(tensor[order] for tensor in rows))
 

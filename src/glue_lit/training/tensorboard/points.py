@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from glue_lit.training.fit_part import FitPart
+from glue_lit.training.gathering import gather_values
 from glue_lit.training.lightning_internals import completes_step, is_log_step
 
 
@@ -163,7 +164,8 @@ class TrainingCurves(FitPart):
     def save_state(self, trainer: Any, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """The sums of every process."""
         means = {"point": self._point.state_dict(), "epoch_loss": self.epoch_loss.state_dict()}
-        return {"means": gather_states(means, alone=trainer.interrupted)}
+        # After an exception the other processes may be gone.
+        return {"means": [means] if trainer.interrupted else gather_values(means)}
 
     def load_state(self, trainer: Any, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
         """Restore the sums."""
@@ -172,25 +174,11 @@ class TrainingCurves(FitPart):
         self.epoch_loss.load_state_dict(means.get("epoch_loss", {}))
 
 
-def gather_states(state: dict[str, Any], alone: bool) -> list[dict[str, Any]]:
-    """The sums of each process, by rank: a checkpoint is the first one's, and each has losses of its own.
-
-    Args:
-        state: This process's.
-        alone: Whether the other processes may be gone, so that this one's must do. Else all have to call it.
-    """
-    if alone or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [state]
-    found: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(found, state)
-    return found
-
-
 def state_of_process(kept: dict[str, Any], rank: int) -> dict[str, Any]:
     """This process's part of what a checkpoint keeps; the first one's where it has no other.
 
     Args:
-        kept: ``means`` from `gather_states`, or the first process's own, as older versions wrote it.
+        kept: With ``means`` of every process, or the first one's sums themselves, as older versions wrote them.
         rank: Of this process.
     """
     states = kept.get("means") or [kept]
