@@ -101,7 +101,15 @@ def test_a_run_is_fitted_validated_tested_and_predicted(
 
     events = {name for name in files(run) if "tfevents" in name}  # curves, hyperparameters
     assert len(events) == 2
-    expected = {"config.yaml", "log.txt", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt", *events}
+    expected = {
+        "config.yaml",
+        "log.txt",
+        "metrics.json",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "checkpoints/last.json",
+        *events,
+    }
     assert files(run) == expected
     assert files(workplace) == {f"lightning_logs/rte/version_0/{name}" for name in expected}
 
@@ -194,8 +202,8 @@ def test_the_lowest_loss_is_the_best(tiny_model: Path, workplace: Path, monkeypa
 def test_a_fit_without_logger_makes_a_run(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__logger="false", trainer__max_epochs=1)) == 0
     run = "lightning_logs/rte/version_0"
-    names = ("config.yaml", "log.txt", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
-    assert files(workplace) == {f"{run}/{name}" for name in names}
+    checkpoints = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/last.json")
+    assert files(workplace) == {f"{run}/{name}" for name in ("config.yaml", "log.txt", "metrics.json", *checkpoints)}
 
 
 def test_a_fit_that_validates_nothing_says_so(
@@ -570,7 +578,7 @@ def test_later_configs_flags_and_environment_win(
         (
             ["fit", "--model.schedule", "linaer"],
             2,
-            "--model.schedule: got 'linaer', allowed: linear, cosine, constant.",
+            "--model.schedule: got 'linaer', allowed: linear, cosine, constant, polynomial, ",
         ),
         (["fit", "--model.learning_rate=-1"], 2, "model.learning_rate: got -1.0, allowed: a number from 0 up."),
         (["fit", "--model.task", "cola"], 2, "--model.task: set data.task instead, which stands for both."),
