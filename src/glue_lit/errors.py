@@ -8,12 +8,16 @@ from collections.abc import Iterable
 class GlueLitError(ValueError):
     """Base of every error that a user can act on; the command prints it without a traceback.
 
-    Attributes:
+    Args:
+        message: For the user.
         everywhere: Whether every process of the run raises it; the first of each machine prints it then.
     """
 
     exit_code = 1
-    everywhere = False
+
+    def __init__(self, message: str = "", everywhere: bool = False) -> None:
+        super().__init__(message)
+        self.everywhere = everywhere
 
 
 class UsageError(GlueLitError):
@@ -35,16 +39,7 @@ class RunError(GlueLitError):
 
 
 class DivergenceError(RunError):
-    """Training whose loss or gradient is no longer a number.
-
-    Args:
-        message: For the user.
-        everywhere: Whether every device raises it at the same step.
-    """
-
-    def __init__(self, message: str, everywhere: bool = True) -> None:
-        super().__init__(message)
-        self.everywhere = everywhere
+    """Training whose loss or gradient is no longer a number."""
 
 
 class Stopped(BaseException):

@@ -38,9 +38,8 @@ def check_monitors(callbacks: Sequence[object], task: TaskSpec) -> None:
         monitor = callback.monitor
         names = (*logged_names(task), *(_COUNTS if isinstance(callback, ModelCheckpoint) else ()))
         if monitor and monitor not in names and not monitor.startswith(passes):
-            error = UsageError(
+            raise UsageError(
                 f"trainer.callbacks: {type(callback).__name__} has the monitor {monitor!r}, which is not logged."
-                f"{did_you_mean(monitor, names)} Allowed: {', '.join(names)}."
+                f"{did_you_mean(monitor, names)} Allowed: {', '.join(names)}.",
+                everywhere=True,
             )
-            error.everywhere = True
-            raise error

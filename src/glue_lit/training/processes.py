@@ -13,7 +13,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
-from glue_lit.errors import GlueLitError, RunError, UsageError
+from glue_lit.errors import RunError, UsageError
 from glue_lit.training.gathering import gather_values
 
 _ALLOWED = "Allowed: auto, ddp and its variants (each device holds the whole model), or one device."
@@ -75,7 +75,7 @@ def check_processes(trainer: Trainer) -> None:
             "all: each would train by itself and write over the others. Pass "
             f"`--trainer.devices {started // nodes}{more}`, or start one process."
         )
-        raise _raised_by_all(UsageError(message))
+        raise UsageError(message, everywhere=True)
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if (
         trainer.num_nodes > 1
@@ -121,7 +121,7 @@ def check_shared_folder(trainer: Trainer, folder: Path) -> None:
         except OSError as error:  # raised by all: the others wait for this process
             refused = f"Cannot write {folder} ({error.strerror})."
     if (refused := trainer.strategy.broadcast(refused)) is not None:
-        raise _raised_by_all(RunError(refused))
+        raise RunError(refused, everywhere=True)
     blind = gather_values(None if _appears(marker) else trainer.node_rank)
     if trainer.is_global_zero:
         marker.unlink(missing_ok=True)
@@ -132,13 +132,7 @@ def check_shared_folder(trainer: Trainer, folder: Path) -> None:
             f"{', '.join(map(str, nodes))} (from 0): checkpoints would be lost. Name a folder that all of them share "
             "by an absolute path: `--trainer.default_root_dir DIR`."
         )
-        raise _raised_by_all(RunError(message))
-
-
-def _raised_by_all(error: GlueLitError) -> GlueLitError:
-    """An error that every process raises, so that it is printed once."""
-    error.everywhere = True
-    return error
+        raise RunError(message, everywhere=True)
 
 
 def _appears(file: Path) -> bool:

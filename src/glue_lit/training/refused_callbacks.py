@@ -80,9 +80,7 @@ def check_callbacks(callbacks: Iterable[object]) -> None:
     for callback in callbacks:
         if is_refused(callback):
             why, instead = next(reason for kind, reason in REFUSED.items() if isinstance(callback, kind))
-            error = UsageError(f"trainer.callbacks: {type(callback).__name__} {why} {instead}")
-            error.everywhere = True
-            raise error
+            raise UsageError(f"trainer.callbacks: {type(callback).__name__} {why} {instead}", everywhere=True)
 
 
 def refuse_callbacks(trainer: Any) -> None:
