@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 from command_line import glue_lit
 
 from glue_lit import __all__ as PUBLIC_NAMES
@@ -155,9 +156,7 @@ def test_python_example(tiny_model: Path, tmp_path: Path) -> None:
         "assert all(torch.equal(value, saved[name]) for name, value in loaded.state_dict().items())\n"
         "print('DONE', classifier.scores)\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
-    )
+    result = warm.run("-c", text, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "DONE" in result.stdout
 

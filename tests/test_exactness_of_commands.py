@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import warm
 from exactness import (
     WORLDS,
     Lines,
@@ -46,10 +45,8 @@ class Workplace(NamedTuple):
             name.replace("__", "."): value for name, value in settings.items()
         }
         values["trainer.strategy"] = "ddp" if world > 1 else "auto"
-        result = subprocess.run(
-            [sys.executable, str(self.script), command, *(f"--{name}={value}" for name, value in values.items())],
-            capture_output=True, text=True, timeout=240, cwd=self.folder, check=False,
-        )  # fmt: skip
+        flags = [f"--{name}={value}" for name, value in values.items()]
+        result = warm.run(self.script, command, *flags, folder=self.folder)
         assert result.returncode == 0, result.stderr
         assert "Warning" not in result.stdout + result.stderr
         lines = result.stdout.splitlines()

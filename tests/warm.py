@@ -1,8 +1,7 @@
-"""Python programs in forks of a process that has the heavy libraries in memory: importing them outlasts most tests.
+"""Run Python programs in forks of a process that has already imported the heavy libraries, which takes most of a test.
 
-What a fork does is what a new process would do, but for what libraries read when they are imported (``HF_*``), the
-interpreter's own start (locales, ``-c`` flags), and the processes that it starts itself, which are new ones. Tests of
-those start new processes.
+A fork does what a new process does, except for what libraries read when they are imported (``HF_*``) and what happens
+while the interpreter starts (locales); tests of those start new processes. So do the programs themselves.
 """
 
 import atexit
@@ -13,6 +12,7 @@ import os
 import runpy
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +35,7 @@ class Program:
         self.pid, self._folder, self._ended, self._arrived = pid, folder, ended, arrived
 
     def poll(self) -> int | None:
-        """Exit status, negative for a signal, ``None`` while it runs."""
+        """Return the exit status, negative for a signal, or ``None`` while it runs."""
         return self._ended.get(self.pid)
 
     def send_signal(self, number: int) -> None:
@@ -43,7 +43,7 @@ class Program:
         os.kill(self.pid, number)
 
     def wait(self, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        """What came of it, once it has ended."""
+        """Wait for its end, and return status and output."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: self.pid in self._ended, timeout):
                 os.kill(self.pid, 9)
@@ -54,7 +54,7 @@ class Program:
 
 
 class Warm:
-    """The process that is forked; one for all tests of a worker."""
+    """The process that is forked; all tests of a worker share it."""
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(
@@ -76,12 +76,15 @@ class Warm:
                     self._ended[int(pid)] = int(status)
                 self._arrived.notify_all()
 
-    def start(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> Program:
-        """Start a program; as the function `start`."""
+    def start(
+        self, arguments: list[str], folder: Path, environment: dict[str, str], stdin: Path | None, stdout: Path | None
+    ) -> Program:
+        """Start a program; see the function `start`."""
         output = Path(tempfile.mkdtemp(prefix="warm-"))
         for name in ("stdout", "stderr"):
             (output / name).touch()
-        request = {"arguments": arguments, "folder": str(folder), "environment": environment, "output": str(output)}
+        streams = [str(stdin or os.devnull), str(stdout or output / "stdout"), str(output / "stderr")]
+        request = {"arguments": arguments, "folder": str(folder), "environment": environment, "streams": streams}
         assert self._server.stdin is not None
         with self._arrived:
             count = len(self._pids)
@@ -96,19 +99,25 @@ def _warm() -> Warm:
     return Warm()  # it ends with this process, whose pipe it reads
 
 
-def start(*arguments: object, folder: Path | None = None, **environment: str) -> Program:
+def start(
+    *arguments: object, folder: Path | None = None, stdin: Path | None = None, stdout: Path | None = None,
+    **environment: str,
+) -> Program:  # fmt: skip
     """Start a program.
 
     Args:
         arguments: As of ``python``: ``-m`` and a module, ``-c`` and code, or a file, then those of the program.
-        folder: Where it works; this process's if ``None``.
-        environment: What it has besides this process's.
+        folder: Its working directory; this process's by default.
+        stdin: A file, pipe or terminal to read from; nothing by default.
+        stdout: A pipe or terminal to write to; by default a file that `Program.wait` reads.
+        environment: Variables besides this process's.
     """
-    return _warm().start([str(argument) for argument in arguments], folder or Path.cwd(), {**os.environ, **environment})
+    everything = {**os.environ, **environment}
+    return _warm().start([str(argument) for argument in arguments], folder or Path.cwd(), everything, stdin, stdout)
 
 
 def run(*arguments: object, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; as `start`."""
+    """Run a program to its end; see `start`."""
     return start(*arguments, folder=folder, **environment).wait()
 
 
@@ -123,7 +132,7 @@ def serve() -> None:
     gc.disable()
     for name in HEAVY:
         importlib.import_module(name)
-    gc.freeze()  # else every fork looks at all of it again when it ends
+    gc.freeze()  # or every fork would look at all of it again when it ends
     gc.enable()
     while True:
         ready, _, _ = select.select([0], [], [], 0.02)
@@ -148,36 +157,34 @@ def wait_for_any() -> tuple[int, int] | None:
 
 
 def read_line() -> bytes:
-    """A line of standard input without a buffer, which a fork would share."""
+    """Read a line of standard input without a buffer, which a fork would share."""
     line = b""
     while not line.endswith(b"\n") and (byte := os.read(0, 1)):
         line += byte
     return line
 
 
-def become(
-    arguments: list[str], folder: str, environment: dict[str, str], output: str, given: str = os.devnull
-) -> None:
-    """Be the program, and end as it would; but leave its memory to the system, since to free it all takes longer.
+def become(arguments: list[str], folder: str, environment: dict[str, str], streams: list[str]) -> None:
+    """Run the program and exit with its status, without freeing memory first, which would take longer.
 
     Args:
         arguments: As of `start`.
-        folder: Where it works.
-        environment: All of it.
-        output: Folder with the files for what it writes.
-        given: File with its standard input.
+        folder: Its working directory.
+        environment: Its whole environment.
+        streams: Files, pipes or terminals for standard input, output and error.
     """
     status: object = None
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
     try:
-        for number, name in ((0, given), (1, f"{output}/stdout"), (2, f"{output}/stderr")):
-            os.dup2(os.open(name, os.O_RDONLY if number == 0 else os.O_WRONLY), number)
+        for number, name in enumerate(streams):
+            os.dup2(os.open(name, os.O_WRONLY if number else os.O_RDONLY), number)
         execute(arguments, folder, environment)
     except SystemExit as stop:
         status = stop.code
     if not isinstance(status, int | None):
         print(status, file=sys.stderr)
         status = 1
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as the interpreter does
+    threading._shutdown()  # type: ignore[attr-defined]  # wait for threads, as the interpreter does
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -207,7 +214,7 @@ def execute(arguments: list[str], folder: str, environment: dict[str, str]) -> N
 
 
 def answering(run: Any) -> Any:
-    """``subprocess.run``, but the one program of ours that a driver asks once, before all else, is a fork, too."""
+    """Wrap ``subprocess.run`` so that the program which prints a driver's configurations is a fork, too."""
 
     def answered(command: list[str], **options: Any) -> Any:
         if command[1:] != ["-m", "glue_lit.cli.print_configurations"]:
@@ -218,9 +225,9 @@ def answering(run: Any) -> Any:
             path.write_text(options["input"] if path.stem == "stdin" else "", encoding="utf-8")
         sys.stdout.flush()
         if (pid := os.fork()) == 0:
-            atexit._clear()  # what the driver does at its end, such as removing its temporary folders
-            sys.stdout = sys.__stdout__  # `--json` has another
-            become(command[1:], os.getcwd(), dict(os.environ), output, str(paths[0]))
+            atexit._clear()  # the driver's own clean-up, such as removing its temporary folders
+            sys.stdout = sys.__stdout__  # `--json` replaces it
+            become(command[1:], os.getcwd(), dict(os.environ), [str(path) for path in paths])
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         texts = [path.read_text(encoding="utf-8") for path in paths[1:]]
         shutil.rmtree(output)

@@ -93,7 +93,7 @@ def test_values_that_adamw_refuses_are_one_message(flag: str, value: float) -> N
 @pytest.mark.parametrize(
     ("flag", "value", "allowed"), [("batch_size", 10**20, "1 to 2147483647"), ("num_workers", 100_000, "0 to ")]
 )
-def test_more_workers_than_processors_can_start_are_refused(flag: str, value: int, allowed: str) -> None:
+def test_values_that_a_loader_refuses_are_one_message(flag: str, value: int, allowed: str) -> None:
     with pytest.raises(UsageError, match=f"data.{flag}: got {value}, allowed: {allowed}"):
         GLUEDataModule(**{flag: value})
 

@@ -215,13 +215,6 @@ def test_a_fit_that_validates_nothing_says_so(
     assert "monitored key" not in out + err
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "32-true"])
-def test_every_precision_is_parsed(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
-    # fused AdamW and clipping, both on by default, do not go together in mixed precision
-    arguments = tiny_fit(tiny_model, trainer__max_epochs=1, trainer__precision=precision)
-    assert command(monkeypatch, *arguments) == 0
-
-
 def test_flags_win_over_the_configuration_of_the_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model)) == 0
     with_flag = scores_of("validate", "--ckpt_path", "best", "--data.validation_limit", 200)
@@ -250,14 +243,17 @@ def test_the_chosen_precision_is_printed_and_kept(
 
 
 def test_a_run_that_names_no_precision_was_trained_in_float32(
-    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
     run = workplace / "lightning_logs/rte/version_0"
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("precision: 32-true", "precision: null"))
-    monkeypatch.setattr("glue_lit.cli.configure.fast_precision", lambda accelerator: "no such precision")
-    assert command(monkeypatch, "validate", "--ckpt_path", "best") == 0
+    monkeypatch.setattr("glue_lit.cli.configure.fast_precision", lambda accelerator: "bf16-mixed")
+    capsys.readouterr()
+    assert command(monkeypatch, "validate", "--ckpt_path", "best", "--json") == 0
+    scores = json.loads((run / "metrics.json").read_text())["metrics"]
+    assert json.loads(capsys.readouterr().out)["metrics"] == scores
 
 
 def test_a_fit_ends_with_its_speed(
@@ -399,7 +395,7 @@ def test_a_refused_fit_leaves_the_run_as_it_was(
     assert json.loads((run / "metrics.json").read_text())["steps"] == 6
 
 
-def test_the_scores_of_the_best_epoch_are_recorded(
+def test_steps_skipped_after_the_best_epoch_are_recorded(
     tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # scoring best.ckpt loads it, and its counts with it

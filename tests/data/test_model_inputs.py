@@ -238,7 +238,7 @@ def test_longest_input(config: dict[str, Any], longest: int, plain: Callable[...
 
 
 @pytest.mark.parametrize("kind", [None, [], {}, 7, "nothing"])
-def test_invented_configurations_are_one_message(kind: Any, plain: Callable[..., Any]) -> None:
+def test_invented_values_of_a_configuration_are_ignored(kind: Any, plain: Callable[..., Any]) -> None:
     config = {"model_type": kind, "type_vocab_size": "2", "vocab_size": [], "pad_token_id": {}, "n_ctx": True,
               "text_config": [], "encoder": {"model_type": [], "n_positions": 20}}  # fmt: skip
     tokenizer = suited(plain(), config)

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DistributedSampler
 
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler, fill
 
@@ -216,12 +215,6 @@ def test_without_devices_named_one_takes_all_rows() -> None:
     assert list(ShuffledSampler(of, 8, 0)) == list(ShuffledSampler(of, 8, 0, 0, 1, grouped=True, tokens=None))
     assert list(EvaluationSampler(of)) == list(EvaluationSampler(of, 0, 1, None, 8192))
     assert sorted(map(len, EvaluationSampler(torch.ones(8193, dtype=torch.int64)))) == [1, 8192]
-
-
-def test_lightning_does_not_replace_the_samplers() -> None:
-    # It replaces any sampler that is no DistributedSampler, by one that scores rows twice.
-    assert isinstance(EvaluationSampler(lengths(3)), DistributedSampler)
-    assert isinstance(ShuffledSampler(lengths(3), 2, 0), DistributedSampler)
 
 
 def test_examples_meet_within_their_pool_and_pools_have_a_hundred_batches() -> None:

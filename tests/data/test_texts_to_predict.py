@@ -145,7 +145,7 @@ def test_a_slow_writer_gets_each_prediction_at_once() -> None:
     source.close()
 
 
-def test_rows_are_read_in_chunks() -> None:
+def test_texts_and_pairs_become_rows() -> None:
     assert rows_of([("a",), ("b",)]).texts_b is None
     pairs = rows_of([("a", "b")])
     assert (pairs.texts_a, pairs.texts_b, pairs.labels) == (["a"], ["b"], [None])

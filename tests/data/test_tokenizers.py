@@ -55,7 +55,7 @@ def test_a_packed_tokenizer_is_unpacked_unchanged(tokenizer: Any) -> None:
     assert_alike(tokenizer, unpack(pack(tokenizer), "bert"))
 
 
-def test_a_sentencepiece_tokenizer_is_unpacked_unchanged(tmp_path: Path) -> None:
+def test_a_byte_level_tokenizer_is_unpacked_unchanged(tmp_path: Path) -> None:
     tokenizer = byte_level(tmp_path)
     assert_alike(tokenizer, unpack(pack(tokenizer), "roberta"))
 

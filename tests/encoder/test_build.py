@@ -37,7 +37,7 @@ def test_an_architecture_that_does_not_say_how_many_tokens_it_has() -> None:
     check_tokens(SimpleNamespace(get_input_embeddings=unknown), torch.tensor([10**6]), "x")
 
 
-def test_odd_label_names_are_ignored() -> None:
+def test_odd_label_names_of_a_checkpoint_are_one_message() -> None:
     hparams = {"trust_remote_code": False, "attention": None}
     for labels in ({"x": "a"}, {"0": None, "1": 3}, {}):
         with pytest.raises(ModelError, match="The checkpoint's labels are"):

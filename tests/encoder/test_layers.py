@@ -240,7 +240,7 @@ def test_layers_of_a_model_that_shares_them_in_part() -> None:
     assert depths[id(albert.albert.encoder.embedding_hidden_mapping_in.weight)] == 0
 
 
-def test_values_that_freeze_too_much_are_refused() -> None:
+def test_freeze_and_layer_decay_out_of_range_are_refused() -> None:
     with pytest.raises(ModelError, match=r"model.freeze: got 4, allowed: 0 \(embeddings only\) to 3 layers"):
         freeze_layers(tiny_architecture("bert"), 4)
     for decay in (0.0, 1.5, -1.0):

@@ -66,7 +66,7 @@ def test_which_models_do_not_run_in_mixed_precision(kind: str) -> None:
         check_precision_of(model, precision)
 
 
-def test_a_trainer_in_python_prints_it_too(tmp_path: Path) -> None:
+def test_a_trainer_in_python_refuses_mixed_precision_too(tmp_path: Path) -> None:
     model = classifier("deberta", tmp_path)
     data = GLUEDataModule(task="mrpc", tokenizer=str(tmp_path), source="demo", train_limit=8, validation_limit=8)
     trainer = Trainer(accelerator="cpu", precision="bf16-mixed", max_epochs=1, logger=False, enable_checkpointing=False,

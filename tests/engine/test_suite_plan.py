@@ -53,7 +53,7 @@ def test_models_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
         planned(tmp_path, models=["a/b", "./a/b"])
 
 
-def test_a_start_may_be_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_may_be_the_folder_of_a_run_or_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "config.json").write_text("{}")

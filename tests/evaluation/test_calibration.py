@@ -30,7 +30,7 @@ def test_the_temperature_is_scipys(labels: int, sharpness: float) -> None:
     assert found == pytest.approx(sharpness, rel=0.1)
 
 
-def test_the_effect_of_a_temperature_is_described() -> None:
+def test_loss_and_error_before_and_after_are_reported() -> None:
     logits, gold = draw(3, 1, 3.0)
     calibration = calibrate(logits, gold)
     probabilities = np.exp(log_softmax(logits))

@@ -3,8 +3,6 @@
 import inspect
 import json
 import math
-import subprocess
-import sys
 import tracemalloc
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import warm
 from scipy import stats
 from sklearn import metrics as sk
 from torch import Tensor
@@ -410,19 +409,9 @@ def test_two_processes_give_the_values_of_one(tmp_path: Path) -> None:
     # By source, since importing this module would load scikit-learn and SciPy in each process.
     functions = inspect.getsource(examples_of) + inspect.getsource(feed)
     script = RANK.format(functions=functions, store=str(tmp_path / "store"), cases=CASES)
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, str(rank)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [rank.communicate(timeout=60) for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], outputs
-    results = [json.loads(out.strip().splitlines()[-1]) for out, _ in outputs]
+    ranks = [done.wait(60) for done in [warm.start("-c", script, rank) for rank in range(2)]]
+    assert [rank.returncode for rank in ranks] == [0, 0], ranks
+    results = [json.loads(rank.stdout.splitlines()[-1]) for rank in ranks]
     assert results[0] == results[1]  # every process must judge alike, or they pick different checkpoints
     expected = {}
     for case, shares in CASES.items():

@@ -245,7 +245,7 @@ def test_parts_of_the_wrong_type_are_refused(file: Path, odd: dict[str, Any]) ->
         {"hyper_parameters": {"architecture": "[" * 50_000}}, {"hyper_parameters": {"architecture": '{"id2label": 1}'}},
     ],
 )  # fmt: skip
-def test_a_tensor_of_the_wrong_type_is_refused(odd: dict[str, Any], file: Path) -> None:
+def test_nested_parts_of_the_wrong_type_are_refused(odd: dict[str, Any], file: Path) -> None:
     torch.save(content(**odd), file)
     with pytest.raises(RunError, match=r"some.ckpt is not a checkpoint of glue-lit: "):
         read_checkpoint(file)

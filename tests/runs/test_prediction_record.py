@@ -46,7 +46,7 @@ def test_a_record_says_what_a_file_is_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "no json", "[]", "{}", '{"predictions": 1', "[" * 50_000])
-def test_a_missing_record_is_none(content: str | None, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_record_is_none(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text("{}\n")
     if content is not None:

@@ -56,16 +56,6 @@ def make_run(logs: Path) -> MakeRun:
     return make
 
 
-def test_a_run_names_its_files() -> None:
-    run = Run(Path("r"))
-    assert [run.config, run.metrics, run.checkpoints, run.predictions] == [
-        Path("r/config.yaml"),
-        Path("r/metrics.json"),
-        Path("r/checkpoints"),
-        Path("r/predictions"),
-    ]
-
-
 # ---------------------------------------------------------------- finding
 
 

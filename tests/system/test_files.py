@@ -39,7 +39,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
-def test_a_folder_without_permission_is_an_error(tmp_path: Path) -> None:
+def test_a_target_below_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(RunError, match=r"Cannot write .*file/metrics\.json \(.+\)\."):
         write_text(tmp_path / "file/metrics.json", "x")

@@ -47,7 +47,7 @@ def test_names_of_glue_tasks_are_refused() -> None:
         task_of("cola", REVIEWS)
 
 
-def test_an_incomplete_task_is_completed_from_the_data() -> None:
+def test_a_task_without_labels_yet_is_an_error() -> None:
     with pytest.raises(UsageError, match="not known yet"):
         task_of("reviews", CustomTask(text="review"))
 

@@ -86,7 +86,7 @@ def test_texts_and_exports_agree_with_the_processor(found: Found) -> None:
 
 
 @pytest.mark.parametrize(("phase", "most"), [("training step", 8.5), ("validation batch", 8.0)])
-def test_the_host_never_waits_in_a_training_step(found: Found, phase: str, most: float) -> None:
+def test_the_host_waits_for_the_device_only_where_it_must(found: Found, phase: str, most: float) -> None:
     """A value that is read holds up everything behind it; each of these has its reason, and a new one needs one."""
     waits = {f"{operator} in {place}": count for at, operator, place, count in found("waits") if at == phase}
     assert waits

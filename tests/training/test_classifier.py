@@ -276,7 +276,7 @@ def test_scores_are_float32_in_bfloat16_too(tiny_model: Path, task: str) -> None
     assert not torch.equal(logits, logits.bfloat16().float())
 
 
-def test_the_last_layer_is_not_compiled_or_quantised(tiny_model: Path) -> None:
+def test_the_head_is_a_linear_layer_under_its_usual_names(tiny_model: Path) -> None:
     classifier = built(tiny_model)
     assert isinstance(classifier.model.classifier, torch.nn.Linear)
     plain = AutoModelForSequenceClassification.from_pretrained(tiny_model)

@@ -412,7 +412,7 @@ OPTIMIZER = {"optimizer_states": [{"state": {0: {"step": 1}, 1: {"step": 1}}}], 
 BEGIN = {"epoch_progress": {"current": {"processed": 0}}, "epoch_loop.batch_progress": {"is_last_batch": False}}
 
 
-def test_the_progress_in_a_checkpoint() -> None:
+def test_epoch_and_step_are_read_from_a_checkpoint() -> None:
     loop = {"epoch_progress": {"current": {"processed": 3}}, "epoch_loop.batch_progress": {"is_last_batch": True}}
     assert read_progress(Path("a"), {"loops": {"fit_loop": loop | {"more": 1}}, "global_step": 7} | OPTIMIZER, BEGIN)[
         1:
@@ -430,13 +430,13 @@ def test_the_progress_in_a_checkpoint() -> None:
         {"fit_loop": BEGIN | {"epoch_loop.batch_progress": [1]}},
     ],
 )  # fmt: skip
-def test_a_checkpoint_without_progress(loops: Any) -> None:
+def test_a_checkpoint_without_loops_is_refused(loops: Any) -> None:
     with pytest.raises(RunError, match="does not say how far its training has come"):
         read_progress(Path("some.ckpt"), {"loops": loops, "global_step": 1} | OPTIMIZER, BEGIN)
 
 
 @pytest.mark.parametrize("steps", [None, -1, "7"])
-def test_a_checkpoint_without_steps(steps: Any) -> None:
+def test_a_checkpoint_without_its_steps_is_refused(steps: Any) -> None:
     with pytest.raises(RunError, match="does not say how far its training has come"):
         read_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": steps} | OPTIMIZER, BEGIN)
 

@@ -150,7 +150,9 @@ class Strategies:
         return dict(self.trainer.strategy._ddp_kwargs)
 
 
-def test_the_strategy_looks_for_unused_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_strategy_looks_for_unused_parameters_where_the_model_needs_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from tiny_folders import write_tiny
 
     from glue_lit.errors import UsageError

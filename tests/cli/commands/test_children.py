@@ -12,5 +12,5 @@ from glue_lit.cli.commands.children import what_it_said
         (75, "", "Its process ended with status 75."),
     ],
 )
-def test_what_a_failed_processwhat_it_said(status: int, errors: str, message: str) -> None:
+def test_the_error_of_a_failed_process_is_its_last_message(status: int, errors: str, message: str) -> None:
     assert what_it_said(status, errors) == message

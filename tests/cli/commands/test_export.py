@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import warm
 import yaml
 from command_line import glue_lit
 from tiny_folders import write_tiny
@@ -61,7 +62,7 @@ import json, sys
 sys.modules["glue_lit"] = None  # importing it fails
 from transformers import pipeline
 classify = pipeline("text-classification", sys.argv[1], top_k=None)
-found = classify(json.loads(sys.stdin.read()), truncation=True, batch_size=8)
+found = classify(json.loads(sys.argv[2]), truncation=True, batch_size=8)
 print("FOUND", json.dumps([{one["label"]: one["score"] for one in row} for row in found]))
 """
 
@@ -72,10 +73,7 @@ def test_a_transformers_pipeline_gives_the_same_scores(
 ) -> None:
     run, folder = trained[task], tmp_path / "model"
     assert glue_lit(monkeypatch, "export", "--run", run.path, "--output", folder) == 0
-    result = subprocess.run(
-        [sys.executable, "-c", PIPELINE, folder], input=json.dumps(texts(task)), capture_output=True, text=True,
-        timeout=240, check=False,
-    )  # fmt: skip
+    result = warm.run("-c", PIPELINE, folder, json.dumps(texts(task)))
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.rpartition("FOUND ")[2])
     for row, expected in zip(found, predicted(run, task), strict=True):
@@ -208,7 +206,7 @@ def test_onnx_is_tried_with_texts(kind: str, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("where", ["torch.onnx.export", "glue_lit.outputs.onnx_export.onnx_logits"])
-def test_an_operator_that_onnx_lacks_is_reported_and_nothing_is_written(
+def test_a_failed_onnx_export_is_reported_and_writes_nothing(
     where: str, trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip

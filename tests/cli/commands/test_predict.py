@@ -7,12 +7,13 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import torch
+import warm
 from command_line import glue_lit
 
 from glue_lit.data.sources import open_split
@@ -94,32 +95,29 @@ def test_one_text_is_predicted(
     assert table.index(found["label"]) == min(table.index(name) for name in found["probabilities"])
 
 
-def test_standard_input_is_predicted_line_by_line(trained: dict[str, Run]) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "glue_lit", "predict", "--ckpt_path", trained["sst2"].checkpoint("best"), "--file", "-"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdin is not None
-    assert process.stdout is not None
-    answers = []
-    for line in ("a fine film", '{"sentence": "a fine film"}', "<b>dull</b>"):
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-        answers.append(json.loads(process.stdout.readline()))  # comes before the next line is written
-    process.stdin.close()
-    assert process.wait(timeout=60) == 0
-    assert [answer["idx"] for answer in answers] == [0, 1, 2]
-    assert answers[0]["probabilities"] == answers[1]["probabilities"]
-    process.stdout.close()
-
-
-def test_a_reader_that_stops_early_is_no_error(trained: dict[str, Run]) -> None:
-    command = (
-        f"yes 'a fine film' | {sys.executable} -m glue_lit predict --run {trained['sst2'].path} --file - | head -3"
+@contextlib.contextmanager
+def predicting_standard_input(checkpoint: Path, folder: Path) -> Iterator[tuple[warm.Program, TextIO, TextIO]]:
+    """`predict --file -`, with pipes to its standard input and from its standard output."""
+    pipes = [folder / name for name in ("stdin", "stdout")]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    program = warm.start(
+        "-m", "glue_lit", "predict", "--ckpt_path", checkpoint, "--file", "-", stdin=pipes[0], stdout=pipes[1]
     )
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=True)
-    assert len(result.stdout.splitlines()) == 3
-    assert result.stderr == ""
+    with pipes[0].open("w", buffering=1) as questions, pipes[1].open() as answers:
+        yield program, questions, answers
+
+
+def test_standard_input_is_predicted_line_by_line(trained: dict[str, Run], tmp_path: Path) -> None:
+    predictions = []
+    with predicting_standard_input(trained["sst2"].checkpoint("best"), tmp_path) as (program, questions, answers):
+        for line in ("a fine film", '{"sentence": "a fine film"}', "<b>dull</b>"):
+            questions.write(line + "\n")
+            predictions.append(json.loads(answers.readline()))  # comes before the next line is written
+        questions.close()
+        assert program.wait(60).returncode == 0
+    assert [prediction["idx"] for prediction in predictions] == [0, 1, 2]
+    assert predictions[0]["probabilities"] == predictions[1]["probabilities"]
 
 
 WRONG = [
@@ -270,43 +268,33 @@ def test_predictions_that_are_not_finite_are_refused(
 def test_a_terminal_shows_a_progress_bar(trained: dict[str, Run], tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("one\n" * 50)
     master, terminal = pty.openpty()
-    command = [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path]
-    paths = ["--file", tmp_path / "rows.txt", "--output", tmp_path / "out.jsonl"]
-    with subprocess.Popen([*command, *paths], stdout=terminal, stderr=terminal) as process:
-        os.close(terminal)
-        shown = b""
-        with contextlib.suppress(OSError):  # that is how the end of a terminal reads
-            while read := os.read(master, 4096):
-                shown += read
-        os.close(master)
-    assert process.returncode == 0, shown.decode()
+    paths = ("--file", tmp_path / "rows.txt", "--output", tmp_path / "out.jsonl")
+    program = warm.start(
+        "-m", "glue_lit", "predict", "--run", trained["sst2"].path, *paths, stdout=Path(os.ttyname(terminal))
+    )
+    done = program.wait()
+    assert done.returncode == 0, done.stderr
+    shown = os.read(master, 65536)
+    os.close(terminal)
+    os.close(master)
     assert b"50 rows" in shown
     assert len(lines_of(tmp_path / "out.jsonl")) == 50
 
 
 @pytest.mark.parametrize("way", ["ctrl-c", "reader gone"])
-def test_an_interrupt_ends_predict_while_standard_input_is_open(trained: dict[str, Run], way: str) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "glue_lit", "predict", "--run", trained["sst2"].path, "--file", "-"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in the background,
-    )  # fmt: skip
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdin.write("one\n")
-    process.stdin.flush()
-    assert process.stdout.readline()
-    if way == "ctrl-c":
-        process.send_signal(signal.SIGINT)
-    else:
-        process.stdout.close()
-        process.stdin.write("two\n")
-        process.stdin.flush()
-    assert process.wait(timeout=60) == (130 if way == "ctrl-c" else 0)
-    assert process.stderr.read() == ""
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        pipe.close()
+def test_an_interrupt_ends_predict_while_standard_input_is_open(
+    trained: dict[str, Run], way: str, tmp_path: Path
+) -> None:
+    with predicting_standard_input(trained["sst2"].checkpoint("best"), tmp_path) as (program, questions, answers):
+        questions.write("one\n")
+        assert answers.readline()
+        if way == "ctrl-c":
+            program.send_signal(signal.SIGINT)
+        else:
+            answers.close()
+            questions.write("two\n")
+        done = program.wait(60)
+    assert (done.returncode, done.stderr) == (130 if way == "ctrl-c" else 0, "")
 
 
 def test_a_full_standard_output_is_reported(

@@ -115,7 +115,7 @@ def test_sorted_by_date_the_newest_run_is_first(listed: Any) -> None:
     assert names(listed("--sort", "date", "--limit", 2)) == ["rte/version_1", "cola/version_0"]
 
 
-def test_runs_are_filtered_by_task_state_and_age(listed: Any) -> None:
+def test_runs_are_filtered_by_task_model_and_state(listed: Any) -> None:
     make_run("cola/version_0", 0.5, model="google/BERT-small")
     make_run("cola/version_1", 0.6, model="roberta-base")
     make_run("rte/version_0", model="bert-base-cased")

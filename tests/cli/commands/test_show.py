@@ -37,7 +37,7 @@ def test_shown_rows_are_those_of_the_task(
 
 
 @pytest.mark.parametrize(("task", "split"), [("stsb", "train"), ("rte", "train"), ("rte", "test")])
-def test_json_has_every_row(
+def test_json_has_texts_and_labels_of_the_source(
     task: str, split: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--data.task", task, "--data.source", "demo", "--split", split, "-n", "4", "--json")
@@ -71,7 +71,9 @@ def test_task_and_source_from_a_config(
     assert shown(monkeypatch, capsys, "--config", str(tmp_path / "c.yaml")).startswith("rte, train: 10 of ")
 
 
-def test_an_empty_source_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_source_is_a_folder_and_not_the_hub(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["glue-lit", "show", "--data.source", ""])
     with pytest.raises(SystemExit):
         main()

@@ -144,7 +144,7 @@ def test_predictions_of_an_older_checkpoint_are_made_again(monkeypatch: pytest.M
     assert asked == [f"wnli {run} (they are of another checkpoint) None"]
 
 
-def test_predictions_without_a_record_are_made_again(
+def test_predictions_without_a_record_are_made_again_unless_reused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]
 ) -> None:
     run = make_run("wnli")
@@ -314,7 +314,7 @@ def test_test_rows_are_predicted_first(
     assert "Predicting" not in capsys.readouterr().out
 
 
-def test_json_has_every_row(
+def test_json_lists_the_files_of_the_zip(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]
 ) -> None:
     make_run("rte", 0)

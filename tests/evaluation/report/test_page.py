@@ -131,7 +131,7 @@ def test_a_browser_shows_hostile_rows_as_text(tmp_path: Path, hostile_task: Task
 
 @pytest.mark.parametrize("task", ["cola", "stsb", "mnli"])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_figures_have_colours_for_light_and_dark(task: str, count: int, tmp_path: Path) -> None:
+def test_figures_are_drawn_as_png_and_as_svg_without_fixed_colours(task: str, count: int, tmp_path: Path) -> None:
     runs = [material(tmp_path / f"run{seed}", get_task(task), seed=seed) for seed in range(count)]
     report = report_of(runs)
     found = {drawing.name: drawing for drawing in drawings(report)}
@@ -210,6 +210,6 @@ def test_names_tell_runs_apart() -> None:
     assert names_of([Path("/run")]) == ["run"]
 
 
-def test_words_are_split_at_signs() -> None:
+def test_p_values_and_control_characters_are_written_out() -> None:
     assert [p_value(p) for p in (0.0004, 0.0321, 1.0)] == ["less than 0.001", "0.032", "1.000"]
     assert visible("a\tb\nc\u200d\x7f") == "a\tb\nc\u200d[U+007F]"

@@ -76,7 +76,7 @@ def test_a_damaged_record_is_reported(content: str, run: Run) -> None:
         ("data:\n  task: rte\n  custom: {txt: a}\n", "data.custom is no description of a task"),
     ],
 )
-def test_a_configuration_without_settings(config: str, message: str, run: Run) -> None:
+def test_a_configuration_without_a_known_task_is_one_message(config: str, message: str, run: Run) -> None:
     run.config.write_text(config)
     with pytest.raises(RunError, match=message):
         task_in(settings_of(run), run)

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import stat
@@ -53,12 +54,8 @@ def test_a_signal_outside_training_ends_it_at_once(listening: StopRequest, signu
     assert stopped.value.exit_code == status
     listening.note_signals(ALONE)
     listening.release_signals()
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped), contextlib.suppress(Exception):  # a library's `except Exception` does not hold it
         os.kill(os.getpid(), signum)
-
-
-def test_an_except_clause_cannot_catch_a_stop() -> None:
-    assert not issubclass(Stopped, Exception)
 
 
 def test_earlier_signal_handlers_are_restored() -> None:

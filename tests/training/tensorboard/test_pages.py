@@ -1,9 +1,7 @@
 """What TensorBoard shows of a fit, read back from its event files."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from html import unescape
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import warm
 from command_line import glue_lit as command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -197,10 +196,7 @@ def test_pages_change_no_loss(tiny_model: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_two_processes_show_each_row_once(tiny_model: Path, tmp_path: Path) -> None:
     arguments = settings(tiny_model, "rte", "--trainer.devices=2", "--trainer.strategy=ddp", "--data.eval_batch_size=2")
-    done = subprocess.run(
-        [sys.executable, "-m", "glue_lit", *arguments], capture_output=True, text=True, timeout=240, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = warm.run("-m", "glue_lit", *arguments)
     assert done.returncode == 0, done.stderr
     run = Path("lightning_logs/rte/version_0")
     assert len([*run.glob("events*")]) == 2  # the curves and the hyperparameters
