@@ -8,6 +8,7 @@ processes of a DDP run from the same line.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from glue_lit.errors import RunError, UsageError
 from glue_lit.runs.command_line import CommandLine
@@ -129,10 +130,14 @@ _OF_DATA = (
     "train_limit", "both_orders", "validation_limit", "test_limit", "seed",
 )  # fmt: skip
 _OF_MODEL = (
-    "name_or_path", "revision", "attention", "learning_rate", "weight_decay", "schedule", "warmup", "max_grad_norm",
-    "non_finite", "label_smoothing", "r_drop", "dropout", "average", "freeze", "layer_decay", "adam_beta1",
+    "name_or_path", "revision", "attention", "learning_rate", "weight_decay", "schedule", "schedule_options", "warmup",
+    "max_grad_norm", "non_finite", "label_smoothing", "r_drop", "dropout", "average", "freeze", "layer_decay", "adam_beta1",
     "adam_beta2", "adam_eps",
 )  # fmt: skip
+
+
+def _on_one_line(value: Any) -> Any:
+    return to_flag(value) if isinstance(value, dict) else value
 
 
 def _from_checkpoint(file: Path) -> list[str]:
@@ -146,7 +151,7 @@ def _from_checkpoint(file: Path) -> list[str]:
         ("model", "hyper_parameters", _OF_MODEL),
     ):
         values = saved.get(key) or {}
-        flags += [f"--{section}.{name}={values[name]}" for name in names if values.get(name) is not None]
+        flags += [f"--{section}.{name}={_on_one_line(values[name])}" for name in names if values.get(name) is not None]
     custom = (saved.get("hyper_parameters") or {}).get("custom") or {}
     if known := {name: value for name, value in custom.items() if value is not None}:
         flags.append(f"--data.custom={to_flag(known)}")

@@ -241,9 +241,9 @@ def main() -> None:
     """Run one of the trainer's commands on ``sys.argv``."""
     quiet_lightning()
     line = CommandLine(sys.argv[2:], sys.argv[1])
-    sys.argv[2:] = line.without("--json").words  # which no parser, and no other process of the run, has to know
     if line.command == "fit":
         begin_log(sys.argv[1:])
+    sys.argv[2:] = line.without("--json").words  # which no parser, and no other process of the run, has to know
     die_with_parent()
     end_with_driver()
     keep_freed_memory()

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from glue_lit.data.accumulation import accumulation_schedule
 from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, identity_collate, ignore_signals
 from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
+from glue_lit.data.rows import Split
 from glue_lit.data.sampling import ShuffledSampler
 from glue_lit.data.sources import source_values
 from glue_lit.data.splits import TaskSplits
@@ -123,6 +124,10 @@ class GLUEDataModule(LightningDataModule):
     def padding(self) -> int | None:
         """The padding id to write into the model's configuration; ``None`` if what it has is right."""
         return self.splits.padding
+
+    def split(self, name: str) -> Split:
+        """The split called ``name`` in the source, not read yet: ``split("train").read()`` reads its rows."""
+        return self.splits.split(name)
 
     def dataset(self, name: str, stage: str = "fit") -> TokenDataset:
         """The tokenised split called ``name``; see `TaskSplits.dataset`."""

@@ -31,6 +31,7 @@ SETTINGS = (
     Setting("model.learning_rate", "Learning rate"),
     Setting("model.layer_decay", "Layer decay", off=1),
     Setting("model.schedule", "Schedule"),
+    Setting("model.schedule_options", "Schedule options"),
     Setting("model.warmup", "Warm-up"),
     Setting("model.weight_decay", "Weight decay"),
     Setting("model.adam_beta1", "Adam beta 1"),
