@@ -131,8 +131,8 @@ _OF_DATA = (
 )  # fmt: skip
 _OF_MODEL = (
     "name_or_path", "revision", "attention", "learning_rate", "weight_decay", "schedule", "schedule_options", "warmup",
-    "max_grad_norm", "non_finite", "label_smoothing", "r_drop", "dropout", "average", "freeze", "layer_decay", "adam_beta1",
-    "adam_beta2", "adam_eps",
+    "max_grad_norm", "non_finite", "label_smoothing", "r_drop", "dropout", "average", "freeze", "layer_decay",
+    "adam_beta1", "adam_beta2", "adam_eps",
 )  # fmt: skip
 
 
