@@ -36,7 +36,7 @@ from glue_lit.runs.last_position import read_last_position
 from glue_lit.runs.listing import read_facts
 from glue_lit.runs.prediction_record import prediction_record_path, read_prediction_record
 from glue_lit.runs.run import Run
-from glue_lit.tasks.custom import CustomTask, task_of
+from glue_lit.tasks.custom import CustomTask, resolve_task
 from glue_lit.tasks.glue import get_task
 
 Target = Callable[[bytes, Path], None]
@@ -89,7 +89,7 @@ def own_data(data: bytes, folder: Path) -> None:
     (folder / "mine.csv").write_bytes(data)
     custom = CustomTask(text="text", label="label")
     custom = complete_task("mine", custom, str(folder / "mine.csv"))
-    open_split(task_of("mine", custom), str(folder / "mine.csv"), "validation", custom).read()
+    open_split(resolve_task("mine", custom), str(folder / "mine.csv"), "validation", custom).read()
 
 
 def task_block(data: bytes, folder: Path) -> None:

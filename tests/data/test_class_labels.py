@@ -11,7 +11,7 @@ from glue_lit.data.class_labels import name_of_class, names_in_schema
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
-from glue_lit.tasks.custom import CustomTask, task_of
+from glue_lit.tasks.custom import CustomTask, resolve_task
 
 NAMES = ["not_equivalent", "equivalent", "unsure"]  # neither sorted, nor all of them there
 
@@ -31,7 +31,7 @@ def of_datasets(folder: Path, **splits: list[int]) -> Path:
 
 def labels_of(source: Path | str, split: str, custom: CustomTask) -> tuple[CustomTask, list[Any]]:
     custom = complete_task("pairs", custom, str(source))
-    return custom, open_split(task_of("pairs", custom), str(source), split, custom).read().labels
+    return custom, open_split(resolve_task("pairs", custom), str(source), split, custom).read().labels
 
 
 def test_parquet_keeps_the_order_of_the_classes(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_parquet_keeps_the_order_of_the_classes(tmp_path: Path) -> None:
         ["not_equivalent", "equivalent"],
         "equivalent",
     )
-    assert task_of("pairs", custom).positive_label == "equivalent"
+    assert resolve_task("pairs", custom).positive_label == "equivalent"
     assert labels == [1, 0, 1, 0] * 5
     assert labels_of(source, "validation", custom)[1] == [0, 1, 1]
     assert labels_of(source, "test", custom)[1] == [None, None]

@@ -7,7 +7,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from glue_lit.data.custom_labels import Labelled, checked, class_numbers, complete, numbers
 from glue_lit.errors import DataError, GlueLitError, UsageError
-from glue_lit.tasks.custom import CustomTask, task_of
+from glue_lit.tasks.custom import CustomTask, resolve_task
 
 
 def labelled(*labels: str | None) -> Labelled:
@@ -148,13 +148,13 @@ def test_the_order_of_the_data_sets_own_classes() -> None:
 def test_the_positive_label(settings: dict[str, object], positive: str) -> None:
     task = completed("a", "b", **settings)
     assert task.positive == positive
-    assert task_of("mine", task).positive == (task.labels or []).index(positive)
+    assert resolve_task("mine", task).positive == (task.labels or []).index(positive)
     assert complete(task, labelled("a", "b")) == checked(task) == task
 
 
 def test_settings_of_an_older_run_keep_their_meaning() -> None:
     before = CustomTask(text="text", kind="classification", labels=["no", "yes"], metrics=["f1"])
-    assert task_of("mine", before).positive_label == "yes"
+    assert resolve_task("mine", before).positive_label == "yes"
     assert checked(before).positive == "yes"
     both = CustomTask(text="text", kind="classification", labels=["-0", "0", "1"], metrics=["accuracy"])
     assert checked(both).labels == ["-0", "0", "1"]

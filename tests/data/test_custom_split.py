@@ -14,7 +14,7 @@ from glue_lit.data.custom_task import complete_task, describe_task
 from glue_lit.data.rows import Rows
 from glue_lit.data.sources import open_split, open_tables
 from glue_lit.errors import DataError, GlueLitError, UsageError
-from glue_lit.tasks.custom import CustomTask, task_of
+from glue_lit.tasks.custom import CustomTask, resolve_task
 
 SETTINGS = CustomTask(text="review", label="stars")
 FRAME = pandas.DataFrame(
@@ -34,7 +34,7 @@ def write(frame: pandas.DataFrame, path: Path) -> Path:
 
 def rows_of(source: Path | str, split: str, custom: CustomTask = SETTINGS, name: str = "reviews") -> Rows:
     custom = complete_task(name, custom, str(source))
-    return open_split(task_of(name, custom), str(source), split, custom).read()
+    return open_split(resolve_task(name, custom), str(source), split, custom).read()
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
@@ -108,7 +108,7 @@ def test_tokens_are_cached_by_file_and_settings(tmp_path: Path) -> None:
 
     def fingerprint(split: str = "train", **settings: Any) -> str:
         custom = complete_task("reviews", CustomTask(**{"text": "review", "label": "stars"} | settings), str(source))
-        return open_split(task_of("reviews", custom), str(source), split, custom).fingerprint
+        return open_split(resolve_task("reviews", custom), str(source), split, custom).fingerprint
 
     seen = [
         fingerprint(),
@@ -130,7 +130,7 @@ def test_the_cache_tells_formats_apart(tmp_path: Path) -> None:
     for name in ("reviews.tsv", "reviews.csv"):  # a quote is text in the one, and around a text in the other
         (tmp_path / name).write_text(text)
         custom = complete_task("reviews", CustomTask(text="review", label="stars"), str(tmp_path / name))
-        split = open_split(task_of("reviews", custom), str(tmp_path / name), "train", custom)
+        split = open_split(resolve_task("reviews", custom), str(tmp_path / name), "train", custom)
         found.add((split.fingerprint, split.read().texts_a[0]))
     assert len({fingerprint for fingerprint, _ in found}) == len({text for _, text in found}) == 2
 

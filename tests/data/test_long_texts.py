@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from glue_lit.data.long_texts import Starts
+from glue_lit.data.long_texts import TextStarts
 from glue_lit.data.rows import Rows
 from glue_lit.data.tokenizers import load_tokenizer
 from glue_lit.data.tokens import tokenise
@@ -83,13 +83,13 @@ def test_a_pair_of_long_documents_is_tokenised_quickly(tokenizer: Any) -> None:
 
 def test_short_texts_are_not_cut(tokenizer: Any) -> None:
     text = corpus(0, 2000)
-    (start,) = Starts(tokenizer, 8).of([text])
+    (start,) = TextStarts(tokenizer, 8).cut([text])
     assert 1000 <= len(start) < 1200
     assert text.startswith(f"{start} ")  # at the end of a word
     short = text[:2000]
-    assert Starts(tokenizer, 8).of([short]) == [short]
+    assert TextStarts(tokenizer, 8).cut([short]) == [short]
     tokenizer.truncation_side = "left"
-    assert Starts(tokenizer, 8).of([text]) == [text]
+    assert TextStarts(tokenizer, 8).cut([text]) == [text]
 
 
 def test_a_word_of_thousands_of_letters_is_one_token(tiny_model: Path) -> None:
@@ -105,5 +105,5 @@ def test_a_word_of_thousands_of_letters_is_one_token(tiny_model: Path) -> None:
 def test_the_given_tokenizer_is_not_changed(tokenizer: Any) -> None:
     tokenizer(["good"], truncation=True, max_length=4)
     before = tokenizer.backend_tokenizer.to_str()
-    Starts(tokenizer, 8).of(TEXTS)
+    TextStarts(tokenizer, 8).cut(TEXTS)
     assert tokenizer.backend_tokenizer.to_str() == before

@@ -17,11 +17,11 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.model_inputs import (
     LONGEST,
     POSITIONS_AFTER_PADDING,
+    adapt_tokenizer,
+    describe_padding,
     longest_input,
+    missing_padding_id,
     needs_equal_lengths,
-    padding_for,
-    padding_note,
-    suited,
     takes_segments,
 )
 from glue_lit.data.sources import open_split
@@ -117,7 +117,7 @@ def test_segments_of_the_architectures_own_tokenizers(
 ) -> None:
     getattr(transformers, name)(vocab=PIECES).save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
-    tokenizer = suited(load_tokenizer(str(tmp_path), "main", False), values(kind))
+    tokenizer = adapt_tokenizer(load_tokenizer(str(tmp_path), "main", False), values(kind))
     assert type(tokenizer).__name__ == name
     for found in (tokenizer, unpack(pack(tokenizer), kind)):
         assert found(["ab"], ["c"])["token_type_ids"] == [segments]
@@ -127,7 +127,7 @@ def test_segments_of_the_architectures_own_tokenizers(
 def test_types_that_the_model_has_no_embeddings_for_are_left_out(plain: Callable[..., Any]) -> None:
     names = ["input_ids", "token_type_ids", "attention_mask"]
     for kind, rows, kept in (("roberta", 1, False), ("deberta-v2", 0, False), ("roberta", 2, True)):
-        tokenizer = suited(plain(model_input_names=names), values(kind, type_vocab_size=rows))
+        tokenizer = adapt_tokenizer(plain(model_input_names=names), values(kind, type_vocab_size=rows))
         assert ("token_type_ids" in tokenizer(["a"], ["b"])) is kept
         assert ("token_type_ids" in unpack(pack(tokenizer), kind)(["a"], ["b"])) is kept
 
@@ -136,7 +136,7 @@ def test_a_model_that_says_nothing_of_types_gets_what_its_tokenizer_gives(plain:
     names = ["input_ids", "token_type_ids", "attention_mask"]
     for given in (names, names[::2]):
         for kind in ("distilbert", "gpt2"):
-            assert suited(plain(model_input_names=given), values(kind)).model_input_names == given
+            assert adapt_tokenizer(plain(model_input_names=given), values(kind)).model_input_names == given
 
 
 # ---------------------------------------------------------------- padding
@@ -163,34 +163,34 @@ def test_what_is_padded_with(
     if special.get("pad_token") == "[NEW]":
         given["vocab_size"] = tokenizer.pad_token_id
     words = len(tokenizer)
-    suited(tokenizer, given)
+    adapt_tokenizer(tokenizer, given)
     number = tokenizer.convert_tokens_to_ids(token)
     again = unpack(pack(tokenizer), "llama")
     for found in (tokenizer, again):
         assert (found.pad_token, found.pad_token_id, found.padding_side) == (token, number, "right")
         assert len(found) == words
     if config["pad_token_id"] == number:
-        assert padding_for(tokenizer, given) is padding_note(tokenizer, given) is None
+        assert missing_padding_id(tokenizer, given) is describe_padding(tokenizer, given) is None
     else:
-        assert padding_for(tokenizer, given) == number
+        assert missing_padding_id(tokenizer, given) == number
         assert f"Padding with {token!r} ({number}): the model's configuration names" in str(
-            padding_note(tokenizer, given)
+            describe_padding(tokenizer, given)
         )
-    assert padding_for(tokenizer, given | {"pad_token_id": number}) is None
+    assert missing_padding_id(tokenizer, given | {"pad_token_id": number}) is None
 
 
 def test_nothing_to_pad_with(plain: Callable[..., Any]) -> None:
     tokenizer = plain(pad_token=None, unk_token=None)
     with pytest.raises(ModelError, match="the tokenizer has no token to fill batches up with: none for padding, none"):
-        suited(tokenizer, values("llama"))
+        adapt_tokenizer(tokenizer, values("llama"))
 
 
 def test_padding_that_positions_are_counted_from_is_left_as_it_is(plain: Callable[..., Any]) -> None:
     given = values("roberta", pad_token_id=1)
-    tokenizer = suited(plain(), given)
+    tokenizer = adapt_tokenizer(plain(), given)
     assert tokenizer.pad_token_id == 0
-    assert padding_for(tokenizer, given) is padding_note(tokenizer, given) is None
-    assert padding_for(tokenizer, values("esm", pad_token_id=None)) == 0
+    assert missing_padding_id(tokenizer, given) is describe_padding(tokenizer, given) is None
+    assert missing_padding_id(tokenizer, values("esm", pad_token_id=None)) == 0
     assert longest_input(tokenizer, given | {"max_position_embeddings": 42}, None) == 40
 
 
@@ -204,9 +204,9 @@ def test_every_architecture_whose_positions_are_counted_from_the_padding_is_know
 def test_the_padding_of_a_model_of_several_kinds_is_that_of_its_texts(plain: Callable[..., Any]) -> None:
     given = values("gemma3")
     given["text_config"]["pad_token_id"] = 7
-    assert padding_for(suited(plain(), given), given) == 0
+    assert missing_padding_id(adapt_tokenizer(plain(), given), given) == 0
     given["text_config"]["pad_token_id"] = 0
-    assert padding_for(suited(plain(), given), given) is None
+    assert missing_padding_id(adapt_tokenizer(plain(), given), given) is None
 
 
 # ---------------------------------------------------------------- lengths
@@ -241,7 +241,7 @@ def test_longest_input(config: dict[str, Any], longest: int, plain: Callable[...
 def test_invented_values_of_a_configuration_are_ignored(kind: Any, plain: Callable[..., Any]) -> None:
     config = {"model_type": kind, "type_vocab_size": "2", "vocab_size": [], "pad_token_id": {}, "n_ctx": True,
               "text_config": [], "encoder": {"model_type": [], "n_positions": 20}}  # fmt: skip
-    tokenizer = suited(plain(), config)
+    tokenizer = adapt_tokenizer(plain(), config)
     assert not needs_equal_lengths(config)
-    assert padding_for(tokenizer, config) == 0
+    assert missing_padding_id(tokenizer, config) == 0
     assert longest_input(tokenizer, {**config, "n_ctx": None}, None) == 20

@@ -10,9 +10,9 @@ import pytest
 
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.hub import commit_of
-from glue_lit.data.rows import Rows, Split, without_id
+from glue_lit.data.rows import Rows, Split, describe_id_problems
 from glue_lit.data.sources import open_split
-from glue_lit.tasks.custom import CustomTask, task_of
+from glue_lit.tasks.custom import CustomTask, resolve_task
 
 NAMES = ("bad", "good")
 PAIRS = Rows(["a", "b b", "ç"], ["c", "d", ""], [0, 1, None])
@@ -40,7 +40,7 @@ LINES = {"r1": 2, "r2": 3, "r6": 10, "r7": 11, "r8": 12, "r9": 13, "r10": 14}
 def opened(source: Path | str, split: str, **settings: Any) -> Split:
     own = CustomTask(**{"text": "review", "label": "stars", "validation_fraction": 0.3} | settings)
     custom = complete_task("reviews", own, str(source))
-    return open_split(task_of("reviews", custom), str(source), split, custom)
+    return open_split(resolve_task("reviews", custom), str(source), split, custom)
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
@@ -83,11 +83,11 @@ def test_rows_are_numbered_as_messages_number_them(suffix: str, first: int, unit
 def test_ids_that_are_not_unique_are_reported(tmp_path: Path) -> None:
     for name in ("train.csv", "dev.csv"):
         (tmp_path / name).write_text(REVIEWS, encoding="utf-8")
-    assert without_id(opened(tmp_path, "train", id="id")) == (
+    assert describe_id_problems(opened(tmp_path, "train", id="id")) == (
         f"1 row(s) have no id, the first is {tmp_path / 'train.csv'}, line 9; 1 row(s) have the id of another one, the "
         f"first is {tmp_path / 'train.csv'}, line 8, with 'r3' as in line 7"
     )
-    assert without_id(opened(tmp_path, "train", id="review")) is None
+    assert describe_id_problems(opened(tmp_path, "train", id="review")) is None
 
 
 def test_the_same_rows_have_the_same_hash_in_every_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler, fill
+from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler, fill_batches
 
 SIZES = [*range(1, 11), 103]
 WORLDS = range(1, 5)
@@ -83,7 +83,7 @@ def test_the_first_evaluation_batches_stand_for_all() -> None:
 @pytest.mark.parametrize("tokens", [1, 7, 60, 10_000])
 def test_filling_packs_batches_up_to_a_number_of_tokens(tokens: int) -> None:
     of = lengths(50).sort(descending=True).values
-    sizes = fill(of, tokens)
+    sizes = fill_batches(of, tokens)
     assert sum(sizes) == 50
     steps = torch.split(of, sizes)
     assert all(len(step) == 1 or int(step[0]) * len(step) <= tokens for step in steps)

@@ -14,7 +14,7 @@ from glue_lit.data.sources import SOURCES, find_source, open_split
 from glue_lit.data.tables import Table, open_table
 from glue_lit.errors import DataError
 from glue_lit.system.library_warnings import filter_warnings
-from glue_lit.tasks.custom import CustomTask, task_of
+from glue_lit.tasks.custom import CustomTask, resolve_task
 from glue_lit.tasks.glue import get_task
 from glue_lit.tasks.spec import TaskSpec
 
@@ -64,7 +64,7 @@ def test_a_source_that_is_added_is_trained_on(memory: MemorySource, tiny_model: 
 
 def test_a_source_that_is_added_has_tables_for_a_task_of_ones_own(memory: MemorySource) -> None:
     custom = complete_task("mine", CustomTask(text="text"), "memory")
-    task = task_of("mine", custom)
+    task = resolve_task("mine", custom)
     assert task.labels == ("a", "b")
     assert len(open_split(task, "memory", "train", custom).read()) == 18
 

@@ -9,15 +9,15 @@ import pytest
 
 from glue_lit.data.rows import Places
 from glue_lit.data.texts_to_predict import (
-    Standing,
-    as_they_come,
+    PositionQueue,
+    chunk_arriving_texts,
+    chunk_size,
+    chunk_texts,
     file_texts,
-    in_chunks,
     line_texts,
-    rows_at_a_time,
-    rows_of,
-    standard_input,
+    read_standard_input,
     stdin_texts,
+    unlabelled_rows,
 )
 from glue_lit.errors import DataError
 from glue_lit.tasks.glue import get_task
@@ -91,14 +91,14 @@ def failing(count: int) -> Iterator[tuple[str, ...]]:
 
 
 def test_rows_before_an_error_are_predicted_first() -> None:
-    chunks = in_chunks(failing(5), size=2)
+    chunks = chunk_texts(failing(5), size=2)
     assert [next(chunks) for _ in range(3)] == [[("0",), ("1",)], [("2",), ("3",)], [("4",)]]
     with pytest.raises(DataError, match="line 6"):
         next(chunks)
-    assert list(in_chunks([], size=2)) == []
+    assert list(chunk_texts([], size=2)) == []
 
 
-@pytest.mark.parametrize("chunked", [in_chunks, as_they_come])
+@pytest.mark.parametrize("chunked", [chunk_texts, chunk_arriving_texts])
 def test_long_texts_make_short_chunks(chunked: Callable[..., Iterator[list[tuple[str, ...]]]]) -> None:
     texts = [("x" * 60, "y" * 60)] * 10
     chunks = list(chunked(iter(texts), size=8, characters=300))
@@ -114,7 +114,7 @@ def test_reading_does_not_run_ahead_of_prediction() -> None:
             read.append(number)
             yield ("text",)
 
-    chunks = as_they_come(endless(), size=16)
+    chunks = chunk_arriving_texts(endless(), size=16)
     seen = sum(len(next(chunks)) for _ in range(3))
     threading.Event().wait(0.2)
     assert len(read) <= seen + 16 + 1
@@ -122,17 +122,17 @@ def test_reading_does_not_run_ahead_of_prediction() -> None:
 
 def test_everything_comes_in_order_from_a_fast_source() -> None:
     texts = [(str(number),) for number in range(10_000)]
-    chunks = list(as_they_come(iter(texts), size=64))
+    chunks = list(chunk_arriving_texts(iter(texts), size=64))
     assert [text for chunk in chunks for text in chunk] == texts
     assert max(map(len, chunks)) <= 64
     with pytest.raises(DataError, match="line 6"):
-        list(as_they_come(failing(5)))
+        list(chunk_arriving_texts(failing(5)))
 
 
 def test_a_slow_writer_gets_each_prediction_at_once() -> None:
     reading, writing = os.pipe()
     source = os.fdopen(reading, "r")
-    chunks = as_they_come((line.rstrip(),) for line in source)
+    chunks = chunk_arriving_texts((line.rstrip(),) for line in source)
     for word in ("one", "two"):  # the second is written only after the first has come through
         os.write(writing, f"{word}\n".encode())
         found: list[list[tuple[str, ...]]] = []
@@ -146,20 +146,20 @@ def test_a_slow_writer_gets_each_prediction_at_once() -> None:
 
 
 def test_texts_and_pairs_become_rows() -> None:
-    assert rows_of([("a",), ("b",)]).texts_b is None
-    pairs = rows_of([("a", "b")])
+    assert unlabelled_rows([("a",), ("b",)]).texts_b is None
+    pairs = unlabelled_rows([("a", "b")])
     assert (pairs.texts_a, pairs.texts_b, pairs.labels) == (["a"], ["b"], [None])
 
 
 @pytest.mark.parametrize(("labels", "rows"), [(1, 4096), (64, 4096), (10_000, 26), (10**7, 1)])
 def test_many_labels_make_short_chunks(labels: int, rows: int) -> None:
-    assert rows_at_a_time(labels) == rows
+    assert chunk_size(labels) == rows
 
 
 def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)  # as Python has it then; the number may be another file's by now
     with pytest.raises(DataError, match=r"Standard input cannot be read \(it is closed\)"):
-        next(standard_input())
+        next(read_standard_input())
 
 
 def test_texts_of_a_file_know_their_line(tmp_path: Path) -> None:
@@ -167,12 +167,12 @@ def test_texts_of_a_file_know_their_line(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
     path = tmp_path / "a.csv"
     for name, column, ids in (("key", "text", ["a", "", "c"]), ("nothing", "text", ["", "", ""])):
-        standing = Standing("a.csv", name)
-        chunks = in_chunks(file_texts(path, (column,), SINGLE, standing), 2)
+        standing = PositionQueue("a.csv", name)
+        chunks = chunk_texts(file_texts(path, (column,), SINGLE, standing), 2)
         assert len(next(chunks)) == 2
         assert standing.take(2) == Places("a.csv", "line", [2, 5], ids[:2])
         assert len(next(chunks)) == 1
         assert standing.take(1) == Places("a.csv", "line", [6], ids[2:])
-    standing = Standing("a.txt")
+    standing = PositionQueue("a.txt")
     assert len(list(file_texts(tmp_path / "a.txt", ("text",), SINGLE, standing))) == 3
     assert standing.take(3).numbers == [1, 2, 3]

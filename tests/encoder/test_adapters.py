@@ -14,8 +14,8 @@ from tiny_architectures import tiny_architecture
 from tiny_folders import write_tiny
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, RobertaConfig
 
-from glue_lit.encoder.adapters import METHODS, add_adapters, method_asked_for, plain_settings, same_method
-from glue_lit.encoder.merging import merged
+from glue_lit.encoder.adapters import METHODS, add_adapters, check_same_adapters, plain_settings, requested_adapters
+from glue_lit.encoder.merging import merge_adapters
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import GlueLitError, ModelError, UsageError
 from glue_lit.runs.run import Run
@@ -75,7 +75,7 @@ def test_adapters_are_trained_saved_and_merged(method: str, tiny_model: Path) ->
     again.eval().load_state_dict(model.state_dict())
     torch.testing.assert_close(again(input_ids=IDS).logits, found, rtol=0, atol=0)
 
-    whole = merged(model)
+    whole = merge_adapters(model)
     assert whole.state_dict().keys() == plain.state_dict().keys()
     torch.testing.assert_close(whole(input_ids=IDS).logits, found, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(model(input_ids=IDS).logits, found, rtol=0, atol=0)  # itself is left as it is
@@ -134,7 +134,7 @@ def test_the_adapters_of_experts_are_merged(tmp_path: Path) -> None:
             torch.nn.init.normal_(parameter)
     model.config.pad_token_id = 0
     with torch.inference_mode():
-        assert torch.allclose(merged(model)(IDS).logits, model(IDS).logits, atol=1e-5)
+        assert torch.allclose(merge_adapters(model)(IDS).logits, model(IDS).logits, atol=1e-5)
 
 
 def test_an_encoder_without_linear_layers_of_pytorch(tmp_path: Path) -> None:
@@ -182,19 +182,19 @@ def test_without_peft_an_error_says_how_to_install_it(tiny_model: Path, monkeypa
 
 def test_a_checkpoint_keeps_its_method() -> None:
     kept = settings_of("LORA", target_modules=["query"]) | {"modules_to_save": ["pooler"]}
-    assert same_method(None, kept) is kept
-    assert same_method(None, None) is None
-    assert same_method(settings_of("LORA"), kept) is kept
-    assert same_method(settings_of("LORA", modules_to_save=["pooler"]), kept) is kept
+    assert check_same_adapters(None, kept) is kept
+    assert check_same_adapters(None, None) is None
+    assert check_same_adapters(settings_of("LORA"), kept) is kept
+    assert check_same_adapters(settings_of("LORA", modules_to_save=["pooler"]), kept) is kept
     for asked, message in (
         (settings_of("LORA", r=8), "the checkpoint has r 4, got 8"),
         (settings_of("IA3"), "the checkpoint has peft_type 'LORA', got 'IA3'"),
         (settings_of("LORA", modules_to_save=["embeddings"]), "the checkpoint has modules_to_save"),
     ):
         with pytest.raises(UsageError, match=message):
-            same_method(asked, kept)
+            check_same_adapters(asked, kept)
     with pytest.raises(UsageError, match="the checkpoint has peft_type None, got 'LORA'"):
-        same_method(settings_of("LORA"), None)
+        check_same_adapters(settings_of("LORA"), None)
 
 
 @pytest.mark.parametrize("method", ["LORA", "IA3", "FOURIERFT"])
@@ -203,17 +203,17 @@ def test_values_that_peft_fills_in_are_not_another_method(name: str, method: str
     asked = settings_of(method)
     kept = add_adapters(tiny_architecture(name), asked)
     saved = {"glue_lit": {"peft": asked}}
-    assert method_asked_for(saved) == asked
+    assert requested_adapters(saved) == asked
     for before in (asked, None):  # None in older checkpoints
-        assert same_method(asked, kept, before) is kept
-        assert same_method(kept, kept, before) is kept
+        assert check_same_adapters(asked, kept, before) is kept
+        assert check_same_adapters(kept, kept, before) is kept
     with pytest.raises(UsageError, match=r"Leave model\.peft as it was"):
-        same_method(asked | {"target_modules": ["other"]}, kept, asked)
+        check_same_adapters(asked | {"target_modules": ["other"]}, kept, asked)
     if method == "LORA":
         assert kept["fan_in_fan_out"] is (name == "gpt2")
         with pytest.raises(UsageError, match="the checkpoint has r 8, got 4"):
-            same_method(asked | {"r": 4}, kept | {"r": 8}, asked | {"r": 8})
-    assert method_asked_for({"glue_lit": {"peft": 3}}) is method_asked_for({}) is None
+            check_same_adapters(asked | {"r": 4}, kept | {"r": 8}, asked | {"r": 8})
+    assert requested_adapters({"glue_lit": {"peft": 3}}) is requested_adapters({}) is None
 
 
 # -------------------------------------------------------------------- the command
@@ -268,7 +268,7 @@ def test_from_fit_to_export(
     assert "trained)" not in capsys.readouterr().out
     whole = SequenceClassifier.load_from_checkpoint(run.checkpoint("best"), weights_only=True)
     other = SequenceClassifier.load_from_checkpoint(Run(Path("lightning_logs/cola/version_0")).checkpoint("best"))
-    for name, value in merged(whole.model).base_model.state_dict().items():
+    for name, value in merge_adapters(whole.model).base_model.state_dict().items():
         torch.testing.assert_close(other.model.base_model.state_dict()[name], value, rtol=1e-5, atol=1e-6)
 
     # and on with the same, which must be the same

@@ -11,7 +11,13 @@ from tiny_architectures import tiny_architecture
 from tiny_folders import write_tiny
 
 from glue_lit import GLUEDataModule, SequenceClassifier
-from glue_lit.encoder.limits import check_precision_of, check_runs_here, filled_for_training, own_failure, why_not_mixed
+from glue_lit.encoder.limits import (
+    check_kernels,
+    check_precision_of,
+    explain_model_error,
+    pad_for_training,
+    why_not_mixed,
+)
 from glue_lit.errors import ModelError, RunError
 from glue_lit.outputs.predictor import Predictor
 
@@ -88,7 +94,7 @@ def test_attention_of_zeros_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     with torch.inference_mode():
         assert torch.equal(model(one).logits, model(other).logits)  # what we refuse it for
     monkeypatch.setattr(modeling_mra, "mra_cuda_kernel", object())
-    check_runs_here(model)
+    check_kernels(model)
 
 
 def test_a_failure_of_the_models_own_code_names_the_architecture(tmp_path: Path) -> None:
@@ -115,14 +121,14 @@ def test_reformer_is_trained_at_the_length_that_it_takes(axial: bool, filled: in
     batch = {"input_ids": torch.arange(5, 28)[None], "attention_mask": torch.ones(1, 23, dtype=torch.long)}
     with pytest.raises(ValueError, match="If training"):
         model.train()(**batch)
-    given = filled_for_training(model, batch)
+    given = pad_for_training(model, batch)
     assert given["input_ids"].shape == (1, filled)
     assert given["attention_mask"].sum() == 23
     assert model(**given).logits.isfinite().all()
-    assert filled_for_training(model.eval(), batch) is batch
+    assert pad_for_training(model.eval(), batch) is batch
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device"), RunError("ours")])
 def test_a_refusal_of_the_system_is_not_blamed_on_the_model(error: Exception, tmp_path: Path) -> None:
     model: Any = classifier("bert", tmp_path).model
-    assert own_failure(model, error) is None
+    assert explain_model_error(model, error) is None

@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from glue_lit import SequenceClassifier
 from glue_lit.encoder.adapters import add_adapters, plain_settings
-from glue_lit.encoder.merging import check_can_be_merged, merged
+from glue_lit.encoder.merging import check_can_be_merged, merge_adapters
 from glue_lit.errors import ModelError
 from glue_lit.outputs.hugging_face import Trained, plain_model
 
@@ -40,7 +40,7 @@ def test_embeddings_shared_by_encoder_and_decoder_take_no_adapters(tmp_path: Pat
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     add_adapters(model, plain_settings(peft.LoraConfig(target_modules=["transformer.encoder.embed_tokens"])))
     with pytest.raises(ModelError, match="a t5 uses the weights of embed_tokens in several places"):
-        merged(model)
+        merge_adapters(model)
 
 
 def test_a_merge_that_changes_logits_is_not_exported(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,14 +55,14 @@ def test_a_merge_that_changes_logits_is_not_exported(tiny_model: Path, monkeypat
         torch.testing.assert_close(plain_model(trained)(ids).logits, model.model(ids).logits, rtol=1e-4, atol=1e-5)
 
     def off_by_a_little(whole: Any) -> Any:
-        found = merged(whole)
+        found = merge_adapters(whole)
         found.classifier.bias.data += 0.01
         return found
 
-    monkeypatch.setattr("glue_lit.outputs.hugging_face.merged", off_by_a_little)
+    monkeypatch.setattr("glue_lit.outputs.hugging_face.merge_adapters", off_by_a_little)
     with pytest.raises(ModelError, match=r"merged into its weights, a bert gives other logits \(by 0\.01\)"):
         plain_model(trained)
     whole = dataclasses.replace(trained, classifier=SequenceClassifier(task="mrpc", name_or_path=str(tiny_model)))
     whole.classifier.configure_model()
-    monkeypatch.setattr("glue_lit.outputs.hugging_face.merged", merged)
+    monkeypatch.setattr("glue_lit.outputs.hugging_face.merge_adapters", merge_adapters)
     assert plain_model(whole) is whole.classifier.model  # nothing to be merged

@@ -8,7 +8,7 @@ from tiny_folders import write_tiny
 from transformers import AutoModelForSequenceClassification
 
 from glue_lit import SequenceClassifier
-from glue_lit.encoder.reformer import HASH_SEED, draw_repeatably, hashed_as_here
+from glue_lit.encoder.reformer import HASH_SEED, make_reproducible, record_hash_seed
 from glue_lit.outputs.hugging_face import Trained, write_model
 
 IDS = torch.randint(5, 200, (2, 64), generator=torch.Generator().manual_seed(1))
@@ -46,9 +46,9 @@ def test_a_seed_decides_dropout_and_hashing(folder: Path) -> None:
 
 def test_a_seed_of_the_configuration_leaves_training_its_masks(folder: Path) -> None:
     model = classifier(folder)
-    hashed_as_here(model.model.config)
+    record_hash_seed(model.model.config)
     assert model.model.config.hash_seed == HASH_SEED
-    draw_repeatably(model.model)
+    make_reproducible(model.model)
     assert not torch.allclose(gradients(model, 2), gradients(model, 1))
 
 
@@ -73,7 +73,7 @@ def test_a_text_has_one_score_here_and_in_the_export(folder: Path, tmp_path: Pat
 def test_other_models_are_not_changed(tiny_model: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model)
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
-    draw_repeatably(model)
-    hashed_as_here(model.config)
+    make_reproducible(model)
+    record_hash_seed(model.config)
     assert all(vars(module).keys() == before[name].keys() for name, module in model.named_modules())
     assert not hasattr(model.config, "hash_seed")

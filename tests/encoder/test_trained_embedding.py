@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
 
-from glue_lit.encoder.trained_embedding import TrainedRows, decay_with, fit_moments, rows_of, train_rows, trained_rows
+from glue_lit.encoder.trained_embedding import (
+    TrainedRows,
+    align_moments,
+    decay_unused_rows,
+    find_trained_rows,
+    saved_rows_in_use,
+    train_rows_in_use,
+)
 from glue_lit.training.optimizer import build_adamw, parameter_groups
 
 USED = torch.tensor([9, 0, 3, 4, 9, 17])  # 0 is padding
@@ -30,8 +37,8 @@ def batch(seed: int) -> dict[str, Tensor]:
 
 def trained(network: Any, steps: int = 6, fused: bool = False, weight_decay: float = 0.5) -> Any:
     optimizer = build_adamw(parameter_groups(network, weight_decay), 1e-2, (0.9, 0.99), 1e-8, fused=fused)
-    if (table := trained_rows(network)) is not None:
-        decay_with(optimizer, table)
+    if (table := find_trained_rows(network)) is not None:
+        decay_unused_rows(optimizer, table)
     for step in range(steps):
         torch.manual_seed(step)  # dropout
         network(**batch(step)).loss.backward()
@@ -43,8 +50,8 @@ def trained(network: Any, steps: int = 6, fused: bool = False, weight_decay: flo
 @pytest.mark.parametrize("fused", [False, True])
 def test_same_weights_as_with_the_whole_table(fused: bool) -> None:
     whole, rows = model(), model()
-    train_rows(rows, USED)
-    table = trained_rows(rows)
+    train_rows_in_use(rows, USED)
+    table = find_trained_rows(rows)
     assert table is not None
     assert table.tokens.tolist() == [0, 3, 4, 9, 17]
     before = whole.bert.embeddings.word_embeddings.weight.detach().clone()
@@ -63,7 +70,7 @@ def test_same_weights_as_with_the_whole_table(fused: bool) -> None:
 
 def test_optimizer_holds_the_rows_in_use_alone() -> None:
     network = model()
-    train_rows(network, USED)
+    train_rows_in_use(network, USED)
     optimizer = trained(network)
     shapes = [tuple(state["exp_avg"].shape) for state in optimizer.state_dict()["state"].values()]
     assert (5, 16) in shapes
@@ -72,7 +79,7 @@ def test_optimizer_holds_the_rows_in_use_alone() -> None:
 
 def test_evaluation_knows_every_token() -> None:
     whole, rows = model(), model()
-    train_rows(rows, USED)
+    train_rows_in_use(rows, USED)
     trained(whole)
     trained(rows)
     ids = torch.arange(40).view(4, 10)
@@ -83,16 +90,16 @@ def test_evaluation_knows_every_token() -> None:
 
 def test_a_foreign_token_in_training_is_an_error_not_a_wrong_row() -> None:
     network = model()
-    train_rows(network, USED)
+    train_rows_in_use(network, USED)
     with pytest.raises(IndexError):
         network(input_ids=torch.tensor([[3, 5]]))
 
 
 def test_padding_has_no_gradient() -> None:
     network = model()
-    train_rows(network, USED)
+    train_rows_in_use(network, USED)
     network(**batch(0)).loss.backward()
-    table = trained_rows(network)
+    table = find_trained_rows(network)
     assert table is not None
     assert table.rows.grad is not None
     assert table.rows.grad[0].abs().sum() == 0
@@ -101,7 +108,7 @@ def test_padding_has_no_gradient() -> None:
 
 def test_the_state_is_that_of_the_plain_model(tmp_path: Path) -> None:
     network = model()
-    train_rows(network, USED)
+    train_rows_in_use(network, USED)
     trained(network)
     plain = model()
     plain.load_state_dict(network.state_dict())  # strict
@@ -110,7 +117,7 @@ def test_the_state_is_that_of_the_plain_model(tmp_path: Path) -> None:
     for other in (plain, loaded):
         assert torch.equal(other.get_input_embeddings().weight, network.state_dict()[WORDS])
     back = model()
-    train_rows(back, torch.tensor([1, 2, 3]))
+    train_rows_in_use(back, torch.tensor([1, 2, 3]))
     back.load_state_dict(plain.state_dict())
     assert torch.equal(back.state_dict()[WORDS], plain.state_dict()[WORDS])
     assert torch.equal(back.bert.embeddings.word_embeddings.rows[2], plain.get_input_embeddings().weight[3])
@@ -121,11 +128,11 @@ WORDS = "bert.embeddings.word_embeddings.weight"
 
 def test_a_second_fit_trains_other_rows() -> None:
     network = model()
-    train_rows(network, USED)
+    train_rows_in_use(network, USED)
     trained(network)
     before = network.state_dict()[WORDS]
-    train_rows(network, torch.tensor([1, 2]))
-    table = trained_rows(network)
+    train_rows_in_use(network, torch.tensor([1, 2]))
+    table = find_trained_rows(network)
     assert table is not None
     assert table.tokens.tolist() == [1, 2]
     assert torch.equal(network.state_dict()[WORDS], before)
@@ -155,7 +162,7 @@ def test_an_unusual_embedding_is_not_replaced(change: Any) -> None:
     network = model()
     change(network)
     embedding = network.get_input_embeddings()
-    train_rows(network, USED)
+    train_rows_in_use(network, USED)
     assert network.get_input_embeddings() is embedding
 
 
@@ -164,19 +171,19 @@ def test_moments_follow_their_rows(before: Tensor | None) -> None:
     # The training data may change between two parts of a run: what was used before goes on moving.
     first = model()
     if before is not None:
-        train_rows(first, before)
+        train_rows_in_use(first, before)
     optimizer = trained(first)
     checkpoint = {"optimizer_states": [copy.deepcopy(optimizer.state_dict())], "glue_lit": {"rows": before}}
     if before is None:
         del checkpoint["glue_lit"]["rows"]  # type: ignore[attr-defined]
     more = torch.cat([USED, torch.tensor([1, 30])])
     second, whole = model(), model()
-    train_rows(second, more)
+    train_rows_in_use(second, more)
     for network in (second, whole):
         network.load_state_dict(first.state_dict())
-    assert (rows_of(checkpoint) is None) == (before is None)
-    fit_moments(second, [p for group in parameter_groups(second, 0.0) for p in group["params"]], checkpoint)
-    table = trained_rows(second)
+    assert (saved_rows_in_use(checkpoint) is None) == (before is None)
+    align_moments(second, [p for group in parameter_groups(second, 0.0) for p in group["params"]], checkpoint)
+    table = find_trained_rows(second)
     assert table is not None
     moments = checkpoint["optimizer_states"][0]["state"]  # type: ignore[index]
     number = [p is table.rows for p in second.parameters() if p.requires_grad and p.ndim >= 2].index(True)
@@ -189,12 +196,12 @@ def test_moments_follow_their_rows(before: Tensor | None) -> None:
 
 def test_no_decay_without_a_step() -> None:
     network = model()
-    train_rows(network, USED)
-    table = trained_rows(network)
+    train_rows_in_use(network, USED)
+    table = find_trained_rows(network)
     assert table is not None
     before = table.weight.clone()
     optimizer = build_adamw(parameter_groups(network, 0.5), 1e-2, (0.9, 0.99), 1e-8, fused=False)
-    decay_with(optimizer, table)
+    decay_unused_rows(optimizer, table)
     network(**batch(0)).loss.backward()
     optimizer.zero_grad()  # as when a step is left out because its gradient is not finite
     optimizer.step()

@@ -10,7 +10,7 @@ import pytest
 
 from glue_lit.data.sources import open_split
 from glue_lit.errors import UsageError
-from glue_lit.tasks.glue import TASKS, SplitFile, TaskSpec, best_is, get_task, log_prefix, logged_names
+from glue_lit.tasks.glue import TASKS, SplitFile, TaskSpec, get_task, log_prefix, logged_names, monitor_mode
 
 # Class names of nyu-mll/glue in order (its dataset card): the number that the Hub gives a class is its place here.
 HUB_LABELS = {
@@ -244,5 +244,5 @@ def test_most_common_is_written_as_the_official_files_write_it(task: TaskSpec) -
 
 
 def test_the_lowest_loss_and_the_highest_metric_are_best() -> None:
-    assert {best_is(spec.monitor) for spec in TASKS.values()} == {"max"}
-    assert best_is("val/loss") == best_is("train/loss") == "min"
+    assert {monitor_mode(spec.monitor) for spec in TASKS.values()} == {"max"}
+    assert monitor_mode("val/loss") == monitor_mode("train/loss") == "min"

@@ -29,7 +29,7 @@ from glue_lit.runs.run import LOGS, Run, best_checkpoint, run_of_checkpoint
 from glue_lit.system.environment import job_folder, local_rank
 from glue_lit.system.hardware import fast_precision
 from glue_lit.system.precisions import check_eps, check_precision
-from glue_lit.tasks.custom import custom_of, task_of
+from glue_lit.tasks.custom import parse_custom_task, resolve_task
 from glue_lit.tasks.glue import logged_names
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from glue_lit.training.callbacks.early_stopping import early_stop_callbacks
@@ -158,7 +158,7 @@ class ConfiguredCLI(LightningCLI):
                 config[key] = str(path.resolve())
         if config["model.init_from"] is not None and self._is_new_fit:
             self._start_from_run(config)
-        custom = custom_of(config["data.custom"].as_dict())
+        custom = parse_custom_task(config["data.custom"].as_dict())
         if custom.text_columns:
             custom = complete_task(config["data.task"], custom, config["data.source"])
             config["model.custom"] = mark_texts(custom.settings())
@@ -172,7 +172,7 @@ class ConfiguredCLI(LightningCLI):
             raise UsageError(
                 f"ckpt_path: there is no file {str(self._checkpoint)!r}. Pass `--ckpt_path best` on the command line."
             )
-        monitor, names = self._setting("checkpoint.monitor"), logged_names(task_of(config["data.task"], custom))
+        monitor, names = self._setting("checkpoint.monitor"), logged_names(resolve_task(config["data.task"], custom))
         if self.subcommand == "fit" and monitor is not None and monitor not in names:
             raise UsageError(
                 f"checkpoint.monitor: {monitor!r} is not logged.{did_you_mean(monitor, names)} "

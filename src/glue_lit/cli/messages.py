@@ -10,8 +10,8 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 
 from glue_lit.data.custom_task import describe_task
-from glue_lit.data.model_inputs import padding_note
-from glue_lit.data.rows import without_id
+from glue_lit.data.model_inputs import describe_padding
+from glue_lit.data.rows import describe_id_problems
 from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import Stopped
@@ -32,12 +32,12 @@ def say_data(data: TaskSplits, stage: str) -> None:
     known = {"hub": "Hub", "demo": "demo corpus"}
     source = known.get(data.source) or shown(Path(data.source))
     say(f"{data.task.title} ({data.task.name}), {source}: {rows}")
-    if stage == "fit" and (note := padding_note(data.tokenizer, data.model_config)) is not None:
+    if stage == "fit" and (note := describe_padding(data.tokenizer, data.model_config)) is not None:
         say(note)
     for line in describe_task(data.custom, data.source) if data.custom.text_columns and stage == "fit" else ():
         say(line)
     for name in data.names_for(stage) if data.custom.id is not None else ():
-        if (wrong := without_id(data.split(name))) is not None:
+        if (wrong := describe_id_problems(data.split(name))) is not None:
             say(f"data.custom.id {data.custom.id!r}, {name}: {wrong}")
 
 

@@ -17,7 +17,7 @@ from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine, arguments_of
 from glue_lit.runs.config_values import CUSTOM_TEXTS, NULLS, Text, dump_config, mark_texts, tag_texts, to_flag
 from glue_lit.system.environment import setting_variable
-from glue_lit.tasks.custom import custom_of
+from glue_lit.tasks.custom import parse_custom_task
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint
 from glue_lit.training.classifier import SequenceClassifier
 
@@ -167,5 +167,5 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
 
 def _settings(custom: Any) -> dict[str, Any] | None:
     """The settings of a task of the user's own as plain values; nothing if there is none."""
-    values = custom.as_dict() if hasattr(custom, "as_dict") else custom_of(custom).settings()
-    return mark_texts(values) if custom_of(values).text_columns else None
+    values = custom.as_dict() if hasattr(custom, "as_dict") else parse_custom_task(custom).settings()
+    return mark_texts(values) if parse_custom_task(values).text_columns else None

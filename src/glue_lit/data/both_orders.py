@@ -8,7 +8,7 @@ from glue_lit.data.rows import Rows, Split
 from glue_lit.data.tokens import TokenStore
 
 
-def swapped(split: Split) -> Split:
+def swap_texts(split: Split) -> Split:
     """The same pairs, the second text first; tokenised and cached as a split of its own."""
 
     def read() -> Rows:
@@ -16,10 +16,10 @@ def swapped(split: Split) -> Split:
         assert rows.texts_b is not None
         return replace(rows, texts_a=rows.texts_b, texts_b=rows.texts_a)
 
-    return replace(split, fingerprint=f"{split.fingerprint}, texts swapped", read=read)
+    return replace(split, fingerprint=f"{split.fingerprint}, texts swap_texts", read=read)
 
 
-def joined(first: TokenStore, second: TokenStore) -> TokenStore:
+def join_stores(first: TokenStore, second: TokenStore) -> TokenStore:
     """The examples of one store, then those of the other."""
     types = (
         torch.cat([first.token_type_ids, second.token_type_ids])

@@ -7,7 +7,7 @@ from glue_lit.data.custom_split import check_all_labelled, find_table
 from glue_lit.data.label_texts import have_decimal_commas, is_number, label_of, look_alikes, number_in
 from glue_lit.data.sources import open_tables
 from glue_lit.errors import UsageError
-from glue_lit.tasks.custom import CustomTask, check_name
+from glue_lit.tasks.custom import CustomTask, check_task_name
 
 
 def complete_task(name: str, custom: CustomTask, source: str) -> CustomTask:
@@ -17,7 +17,7 @@ def complete_task(name: str, custom: CustomTask, source: str) -> CustomTask:
         DataError: The data are not what the settings say, or nothing can be made of them.
         UsageError: The settings contradict themselves.
     """
-    check_name(name)
+    check_task_name(name)
     if len(custom.text_columns) > 2 or len({*custom.text_columns, custom.label}) <= len(custom.text_columns):
         raise UsageError(
             f"data.custom: text is {', '.join(custom.text_columns)} and label {custom.label}. "

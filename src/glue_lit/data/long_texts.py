@@ -16,7 +16,7 @@ _LEAST = 1000  # and no fewer characters in all: a word cut down to 100 would be
 _SPACE = re.compile(r"\s")
 
 
-class Starts:
+class TextStarts:
     """Cuts texts down to what decides their first tokens.
 
     The first half of a start has all the tokens that will be kept, and it ends at a space if one is near. So the tokens
@@ -34,7 +34,7 @@ class Starts:
         self._max_length = max_length
         self._can = hasattr(tokenizer, "backend_tokenizer") and tokenizer.truncation_side == "right"
 
-    def of(self, texts: Sequence[str]) -> list[str]:
+    def cut(self, texts: Sequence[str]) -> list[str]:
         """Each text, or its start."""
         long = max(_LONG * self._max_length, 2 * _LEAST)
         return [self._start(text) if self._can and len(text) > long else text for text in texts]

@@ -35,7 +35,7 @@ def needs_equal_lengths(config: Mapping[str, Any]) -> bool:
     return _kind(config) in _DEPENDENT_ON_PADDING
 
 
-def suited(tokenizer: Any, config: Mapping[str, Any]) -> Any:
+def adapt_tokenizer(tokenizer: Any, config: Mapping[str, Any]) -> Any:
     """Set a tokenizer up for its model, in place, also where it is saved and loaded again: token types and padding.
 
     What transformers' classes of tokenizers say (``model_input_names``) leaves out the segments of a pair for ALBERT,
@@ -98,13 +98,13 @@ def _padding_token(tokenizer: Any, config: Mapping[str, Any]) -> str:
     )
 
 
-def padding_for(tokenizer: Any, config: Mapping[str, Any]) -> int | None:
+def missing_padding_id(tokenizer: Any, config: Mapping[str, Any]) -> int | None:
     """The padding id to be written into a model's configuration; ``None`` if what it has is right.
 
     A decoder takes the last token that is not padding for the whole text, by the id that its configuration names.
 
     Args:
-        tokenizer: Set up by `suited`.
+        tokenizer: Set up by `adapt_tokenizer`.
         config: The model's configuration.
     """
     named = _text_value(config, "pad_token_id")
@@ -113,9 +113,9 @@ def padding_for(tokenizer: Any, config: Mapping[str, Any]) -> int | None:
     return int(tokenizer.pad_token_id)
 
 
-def padding_note(tokenizer: Any, config: Mapping[str, Any]) -> str | None:
+def describe_padding(tokenizer: Any, config: Mapping[str, Any]) -> str | None:
     """What there is to say about the padding, if the model's configuration is changed for it."""
-    if (number := padding_for(tokenizer, config)) is None:
+    if (number := missing_padding_id(tokenizer, config)) is None:
         return None
     named = _text_value(config, "pad_token_id")
     why = "names none" if named is None else f"names {named}, which is another token of the tokenizer"

@@ -168,7 +168,7 @@ class Places:
         return f"{self.unit}{'s' if len(self.numbers) > 1 else ''} {named} of {self.file}{ids}"
 
 
-def without_id(split: Split) -> str | None:
+def describe_id_problems(split: Split) -> str | None:
     """What is wrong with the ids of a split, in a sentence; ``None`` if each row has one of its own."""
     rows = split.read()
     missing = [at for at, name in enumerate(rows.ids or ()) if not name]

@@ -52,7 +52,7 @@ class ShuffledSampler(DistributedSampler[Any]):
         self._begun = (0, 0)
         filled = lengths[torch.arange(self.total_size, device="cpu") % len(lengths)]
         self._sizes = (
-            fill(filled.sort(descending=True).values, tokens, world)
+            fill_batches(filled.sort(descending=True).values, tokens, world)
             if tokens is not None
             else _equal_parts(self.total_size, self._step)
         )
@@ -132,7 +132,11 @@ class EvaluationSampler(DistributedSampler[Any]):
         steps: list[Tensor] = []
         for part in parts:
             size = len(part)
-            sizes = fill(lengths[part], tokens, world) if batch_size is None else _equal_parts(size, batch_size * world)
+            sizes = (
+                fill_batches(lengths[part], tokens, world)
+                if batch_size is None
+                else _equal_parts(size, batch_size * world)
+            )
             steps += torch.split(part, sizes)
         generator = torch.Generator("cpu").manual_seed(0)
         steps = [steps[i] for i in torch.randperm(len(steps), generator=generator, device="cpu").tolist()]
@@ -155,7 +159,7 @@ def _equal_parts(total: int, size: int) -> list[int]:
     return [size] * whole + [rest] * (rest > 0)
 
 
-def fill(lengths: Tensor, tokens: int, world: int = 1) -> list[int]:
+def fill_batches(lengths: Tensor, tokens: int, world: int = 1) -> list[int]:
     """Cut a sorted list of examples into steps whose batches hold at most ``tokens``, padding included.
 
     Args:

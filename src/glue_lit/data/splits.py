@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from glue_lit.data.batches import TokenDataset
-from glue_lit.data.both_orders import joined, swapped
+from glue_lit.data.both_orders import join_stores, swap_texts
 from glue_lit.data.checks import check_all_labelled
 from glue_lit.data.custom_task import complete_task
-from glue_lit.data.model_inputs import longest_input, needs_equal_lengths, padding_for, suited
+from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
 from glue_lit.data.rows import Places, Rows, Split
 from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.sources import open_split
@@ -20,7 +20,7 @@ from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
 from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, evenly_spaced
 from glue_lit.errors import DataError, UsageError
 from glue_lit.system.console import note
-from glue_lit.tasks.custom import CustomTask, custom_of, task_of
+from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 
 _OWN_STATE = "GLUEDataModule"  # the key under which a checkpoint holds the data module's state
 
@@ -63,10 +63,10 @@ class TaskSplits:
         trust_remote_code: bool = False,
     ) -> None:
         self.source = source
-        self.custom = custom_of(custom)
+        self.custom = parse_custom_task(custom)
         if self.custom.text_columns:
             self.custom = complete_task(task, self.custom, source)
-        self.task = task_of(task, self.custom)
+        self.task = resolve_task(task, self.custom)
         self._named = (tokenizer, revision, trust_remote_code)
         self._wanted_length = max_length
         self._limits = limits or {}
@@ -79,7 +79,7 @@ class TaskSplits:
         self._architecture: str | None = None  # and the configuration of its model, as JSON
 
     @classmethod
-    def of_checkpoint(cls, checkpoint: Mapping[str, Any], **changes: Any) -> Self:
+    def from_checkpoint(cls, checkpoint: Mapping[str, Any], **changes: Any) -> Self:
         """The splits that a checkpoint's model was trained and validated on, read by its own tokenizer.
 
         Args:
@@ -105,7 +105,7 @@ class TaskSplits:
         """The Hugging Face tokenizer, a fast one if there is one, set up for the model; a checkpoint's as it was."""
         if self._packed:
             return unpack(self._packed, self.model_config["model_type"])
-        return suited(load_tokenizer(*self._named), self.model_config)
+        return adapt_tokenizer(load_tokenizer(*self._named), self.model_config)
 
     @cached_property
     def max_length(self) -> int:
@@ -115,7 +115,7 @@ class TaskSplits:
     @property
     def padding(self) -> int | None:
         """The padding id to write into the model's configuration; ``None`` if what it has is right."""
-        return padding_for(self.tokenizer, self.model_config)
+        return missing_padding_id(self.tokenizer, self.model_config)
 
     @property
     def model_config(self) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class TaskSplits:
                 check_all_labelled(store, split)
             if both:
                 positions = torch.cat([positions, positions + len(store)])
-                store = joined(store, self._tokens(swapped(split)))
+                store = join_stores(store, self._tokens(swap_texts(split)))
             self._datasets[key] = TokenDataset(store, positions, self.tokenizer)
         return self._datasets[key]
 

@@ -17,7 +17,7 @@ VALUES = 1 << 18  # of a chunk's predictions, each of which is some 800 bytes on
 CHARACTERS = 1 << 22  # of a chunk, for rows that are documents: a tokenizer takes some 30 bytes for each
 
 
-class Standing:
+class PositionQueue:
     """Where the texts of a file stand in it, from when they are read until they are predicted.
 
     Args:
@@ -42,7 +42,9 @@ class Standing:
         return Places(self._file, self.unit, numbers, ids)
 
 
-def file_texts(path: Path, columns: Sequence[str], task: TaskSpec, standing: Standing | None = None) -> Iterator[Texts]:
+def file_texts(
+    path: Path, columns: Sequence[str], task: TaskSpec, standing: PositionQueue | None = None
+) -> Iterator[Texts]:
     """The one or two texts of each row of a file: a table by its columns, a ``.txt`` file by its lines.
 
     Args:
@@ -54,7 +56,7 @@ def file_texts(path: Path, columns: Sequence[str], task: TaskSpec, standing: Sta
     Raises:
         DataError: A column is missing, or a row has no text (naming the line).
     """
-    suffix, standing = path.suffix.lower(), standing or Standing(str(path))
+    suffix, standing = path.suffix.lower(), standing or PositionQueue(str(path))
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not a file, but a folder or a pipe. A pipe is read with `--file -`.")
     if path.is_file() and suffix not in (".txt", *FORMATS):
@@ -72,7 +74,7 @@ def file_texts(path: Path, columns: Sequence[str], task: TaskSpec, standing: Sta
         yield _texts(values[: len(columns)], columns, table.place(number))
 
 
-def standard_input() -> Iterator[bytes]:
+def read_standard_input() -> Iterator[bytes]:
     """Lines of standard input, read past ``sys.stdin``.
 
     Python ends with an abort where a thread still waits for a line of ``sys.stdin`` itself.
@@ -137,12 +139,12 @@ def _texts(values: Sequence[Value], columns: Sequence[str], place: str) -> Texts
     return tuple(str(value) for value in values)
 
 
-def rows_at_a_time(labels: int) -> int:
+def chunk_size(labels: int) -> int:
     """Rows of a chunk: fewer for a task of thousands of labels, since every row is answered with all of them."""
     return max(1, min(CHUNK, VALUES // labels))
 
 
-def in_chunks(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARACTERS) -> Iterator[list[Texts]]:
+def chunk_texts(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARACTERS) -> Iterator[list[Texts]]:
     """As many at a time as ``size``, or as have ``characters``; what was read before an error comes before it."""
     chunk: list[Texts] = []
     held = 0
@@ -161,7 +163,9 @@ def in_chunks(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARA
         yield chunk
 
 
-def as_they_come(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARACTERS) -> Iterator[list[Texts]]:
+def chunk_arriving_texts(
+    texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARACTERS
+) -> Iterator[list[Texts]]:
     """Chunks of what is there, one text or many: whoever writes slowly into a pipe gets each answer at once."""
     waiting = _Waiting(size, characters)
     threading.Thread(target=waiting.fill, args=(texts,), daemon=True).start()
@@ -207,7 +211,7 @@ class _Waiting:
         return chunk
 
 
-def rows_of(texts: Sequence[Texts]) -> Rows:
+def unlabelled_rows(texts: Sequence[Texts]) -> Rows:
     """Rows without labels."""
     pairs = len(texts[0]) == 2
     return Rows([t[0] for t in texts], [t[1] for t in texts] if pairs else None, [None] * len(texts))

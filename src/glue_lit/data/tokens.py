@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from glue_lit.data.long_texts import Starts
+from glue_lit.data.long_texts import TextStarts
 from glue_lit.data.rows import Rows, Split
 from glue_lit.errors import DataError
 from glue_lit.system import environment
@@ -158,11 +158,11 @@ def _fastest(rows: Rows, tokenizer: Any, max_length: int) -> _Encode:
     The call turns everything that the Rust tokenizer finds into Python objects, offsets and masks too. What
     it leaves out is asked for directly, if that gives the same for the first rows.
     """
-    starts = Starts(tokenizer, max_length)
+    starts = TextStarts(tokenizer, max_length)
 
     def texts(part: slice) -> list[list[str]]:
         columns = [rows.texts_a] if rows.texts_b is None else [rows.texts_a, rows.texts_b]
-        return [starts.of(column[part]) for column in columns]
+        return [starts.cut(column[part]) for column in columns]
 
     def call(columns: list[list[str]]) -> tuple[_Lists, _Lists | None]:
         encoded = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)

@@ -170,14 +170,14 @@ def _usual(model: nn.Module, method: str) -> str | list[str]:
     return [name for name, module in model.named_modules() if "Norm" in type(module).__name__]
 
 
-def method_asked_for(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+def requested_adapters(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
     """The settings that a checkpoint's adapters were asked for with; ``None`` in one that keeps what they became."""
     own = checkpoint.get("glue_lit")
     asked = own.get("peft") if isinstance(own, Mapping) else None
     return dict(asked) if isinstance(asked, Mapping) else None
 
 
-def same_method(
+def check_same_adapters(
     asked: Mapping[str, Any] | None, kept: dict[str, Any] | None, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """The settings that a checkpoint's adapters were made with.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from glue_lit.encoder import pretrained
 from glue_lit.encoder.adapters import add_adapters
 from glue_lit.encoder.architectures import attention, empty_model, set_padding
-from glue_lit.encoder.heads import check_trained, head_of, label_order, renew, reorder
-from glue_lit.encoder.merging import merged
+from glue_lit.encoder.heads import check_trained, head_of, label_order, reinitialize_head, reorder_head
+from glue_lit.encoder.merging import merge_adapters
 from glue_lit.errors import ModelError
 from glue_lit.system.precisions import at_least_float32
 from glue_lit.tasks.glue import TaskSpec
@@ -58,9 +58,9 @@ def build_pretrained(
         check_trained(hparams["name_or_path"], labels, task, has_head)
     order = label_order(labels, task) if has_head else None
     if order is not None:
-        reorder(model, order)
+        reorder_head(model, order)
     elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # of as many labels, and others
-        renew(model)
+        reinitialize_head(model)
     commit = pretrained.commit_of(hparams["name_or_path"], hparams["revision"])
     return Built(model, order is not None, frozenset(loaded["missing_keys"]), commit)
 
@@ -162,9 +162,9 @@ def build_from_run(
     fitting = {name: value for name, value in weights.items() if name in fresh and value.shape == fresh[name].shape}
     model.load_state_dict(fitting, strict=False)
     if order is not None:
-        reorder(model, order)
+        reorder_head(model, order)
     else:
-        renew(model)
+        reinitialize_head(model)
     return Built(model, order is not None, commit=saved.get("glue_lit", {}).get("model_commit"))
 
 
@@ -177,7 +177,7 @@ def _whole_weights(saved: Mapping[str, Any], hparams: Mapping[str, Any]) -> dict
     model = empty_model(json.loads(of_run["architecture"]), hparams)
     add_adapters(model, of_run["peft"])
     model.load_state_dict(weights)
-    merged_weights: dict[str, Tensor] = merged(model).state_dict()
+    merged_weights: dict[str, Tensor] = merge_adapters(model).state_dict()
     return merged_weights
 
 

@@ -49,7 +49,7 @@ def label_order(id2label: Mapping[Any, str], task: TaskSpec) -> list[int] | None
     return None
 
 
-def reorder(model: Any, order: list[int]) -> None:
+def reorder_head(model: Any, order: list[int]) -> None:
     """Put the head's outputs into another order, in place: output ``i`` becomes what ``order[i]`` was."""
     found = head_of(model)
     if found is None or order == sorted(order):
@@ -61,7 +61,7 @@ def reorder(model: Any, order: list[int]) -> None:
             layer.bias.copy_(layer.bias[order].clone())
 
 
-def renew(model: Any) -> None:
+def reinitialize_head(model: Any) -> None:
     """Draw the head anew, in place, as the architecture draws it."""
     found = head_of(model)
     if found is not None:

@@ -24,7 +24,7 @@ _NOT_MIXED = {
 _MRA = "transformers.models.mra.modeling_mra"
 
 
-def check_runs_here(model: Any) -> None:
+def check_kernels(model: Any) -> None:
     """Stop at a model that computes something else here than it should.
 
     Args:
@@ -65,7 +65,7 @@ def check_precision_of(model: Any, precision: str) -> None:
         )
 
 
-def own_failure(model: Any, error: Exception) -> ModelError | None:
+def explain_model_error(model: Any, error: Exception) -> ModelError | None:
     """One message for an error of the model's own code; ``None`` for what the system refuses, and for our own errors.
 
     Args:
@@ -103,15 +103,15 @@ def compute_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     if model.config.model_type == "gemma3":  # its types mark images; transformers 5.0 trains with them alone
         inputs["token_type_ids"] = inputs["input_ids"].new_zeros(inputs["input_ids"].shape)
     try:
-        output = model(**filled_for_training(model, inputs))
+        output = model(**pad_for_training(model, inputs))
     except Exception as error:
-        if (explained := own_failure(model, error)) is None:
+        if (explained := explain_model_error(model, error)) is None:
             raise
         raise explained from error
     return at_least_float32(output.logits)
 
 
-def filled_for_training(model: Any, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def pad_for_training(model: Any, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """A batch at the length that the model can be trained on: only Reformer asks for one.
 
     Its axial positions take inputs of exactly as many tokens as they have places, and its attention works on chunks. In

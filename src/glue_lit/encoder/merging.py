@@ -34,7 +34,7 @@ def check_can_be_merged(model: Any) -> None:
         )
 
 
-def merged(model: Any) -> Any:
+def merge_adapters(model: Any) -> Any:
     """A copy of a model with its adapters merged into the weights; the model itself if it has none.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 HASH_SEED = 0  # of the hashing in evaluation, where the configuration has none
 
 
-def draw_repeatably(model: Any) -> None:
+def make_reproducible(model: Any) -> None:
     """Let a Reformer draw from torch's generator in training, and hash the same way in each evaluation; in place.
 
     Its layers take a new seed from the operating system at each forward pass, for the dropout that its backward pass
@@ -29,7 +29,7 @@ def draw_repeatably(model: Any) -> None:
         attention._hash_vectors = MethodType(_hash_vectors, attention)
 
 
-def hashed_as_here(config: Any) -> None:
+def record_hash_seed(config: Any) -> None:
     """Write the seed of the evaluation into the configuration of a Reformer, so that others hash the same way."""
     if config.model_type == "reformer" and config.hash_seed is None:
         config.hash_seed = HASH_SEED

@@ -85,14 +85,14 @@ class TrainedRows(nn.Embedding):
             self.rows.copy_(self.weight[self.tokens])
 
 
-def train_rows(model: nn.Module, tokens: Tensor) -> None:
+def train_rows_in_use(model: nn.Module, tokens: Tensor) -> None:
     """Put `TrainedRows` in the place of a model's token embedding, where that changes nothing but the cost.
 
     Args:
         model: A Hugging Face model; changed in place.
         tokens: Every token that training batches hold, ``(rows,)`` int64.
     """
-    undo(model)
+    restore_embedding(model)
     found = _token_embedding(model)
     if found is None:
         return
@@ -100,7 +100,7 @@ def train_rows(model: nn.Module, tokens: Tensor) -> None:
     setattr(parent, name, TrainedRows(embedding, torch.unique(tokens)))
 
 
-def undo(model: nn.Module) -> None:
+def restore_embedding(model: nn.Module) -> None:
     """Put the plain embedding back, with what was trained."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
@@ -108,23 +108,23 @@ def undo(model: nn.Module) -> None:
                 setattr(parent, name, child.plain())
 
 
-def trained_rows(model: nn.Module) -> TrainedRows | None:
+def find_trained_rows(model: nn.Module) -> TrainedRows | None:
     """The model's `TrainedRows`, if it has any."""
     return next((module for module in model.modules() if isinstance(module, TrainedRows)), None)
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
     """How many weights a model has, and how many of them are trained; a `TrainedRows` counts as what it stands for."""
-    table = trained_rows(model)
+    table = find_trained_rows(model)
     doubled, others = (table.rows.numel(), table.weight.numel() - table.rows.numel()) if table is not None else (0, 0)
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, _ in sizes) - doubled, sum(size for size, is_trained in sizes if is_trained) + others
 
 
 @contextmanager
-def counted_once(model: nn.Module) -> Iterator[None]:
+def count_embedding_once(model: nn.Module) -> Iterator[None]:
     """Let a `TrainedRows` have the parameters of what it stands for, to whoever counts them meanwhile."""
-    table = trained_rows(model)
+    table = find_trained_rows(model)
     if table is None:
         yield
         return
@@ -155,7 +155,7 @@ def _token_embedding(model: Any) -> tuple[nn.Module, str, nn.Embedding] | None:
     return (*places[0], embedding)
 
 
-def decay_with(optimizer: Optimizer, table: TrainedRows) -> None:
+def decay_unused_rows(optimizer: Optimizer, table: TrainedRows) -> None:
     """Let the rows without a gradient decay at every step that the optimizer takes."""
     groups = [any(p is table.rows for p in group["params"]) for group in optimizer.param_groups]
     if True not in groups:
@@ -170,13 +170,13 @@ def decay_with(optimizer: Optimizer, table: TrainedRows) -> None:
     optimizer.register_step_post_hook(after_step)
 
 
-def rows_of(checkpoint: dict[str, Any]) -> Tensor | None:
+def saved_rows_in_use(checkpoint: dict[str, Any]) -> Tensor | None:
     """The rows in use when a checkpoint was written, ``(rows,)``; ``None`` if it has moments of all of them."""
     tokens = checkpoint.get("glue_lit", {}).get("rows")
     return None if tokens is None else tokens.clone()
 
 
-def fit_moments(model: nn.Module, parameters: Sequence[Tensor], checkpoint: dict[str, Any]) -> None:
+def align_moments(model: nn.Module, parameters: Sequence[Tensor], checkpoint: dict[str, Any]) -> None:
     """Give AdamW's moments in a checkpoint the rows in use now; a row that was not in use has moments of 0.
 
     Args:
@@ -184,7 +184,7 @@ def fit_moments(model: nn.Module, parameters: Sequence[Tensor], checkpoint: dict
         parameters: Those of the optimizer, in its order.
         checkpoint: Its ``optimizer_states`` are changed in place.
     """
-    table, before = trained_rows(model), rows_of(checkpoint)
+    table, before = find_trained_rows(model), saved_rows_in_use(checkpoint)
     number = next((n for n, p in enumerate(parameters) if table is not None and p is table.rows), None)
     if table is None or number is None:
         return

@@ -81,7 +81,7 @@ def _dev_logits(run: Run | None, checkpoint: Path, predictor: Predictor) -> tupl
     # The run's configuration may have been changed, where the data have moved.
     moved = {"source": named[1]} if named is not None and isinstance(named[1], str) else {}
     try:
-        dataset = TaskSplits.of_checkpoint(saved, **moved).dataset(split)
+        dataset = TaskSplits.from_checkpoint(saved, **moved).dataset(split)
     except GlueLitError as error:
         where = f" The run's data.source is in {run.config}." if run is not None else ""
         raise RunError(f"--calibrate: the dev rows cannot be read. {error}{where}") from error

@@ -16,8 +16,8 @@ from glue_lit.data.rows import Rows
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokens import tokenise
 from glue_lit.encoder import pretrained
-from glue_lit.encoder.merging import merged
-from glue_lit.encoder.reformer import hashed_as_here
+from glue_lit.encoder.merging import merge_adapters
+from glue_lit.encoder.reformer import record_hash_seed
 from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
 from glue_lit.evaluation.task_metrics import TaskMetrics
 from glue_lit.outputs.predictor import load_classifier
@@ -88,7 +88,7 @@ def plain_model(trained: Trained) -> Any:
         ModelError: They cannot be merged, or the model gives other logits with them merged.
     """
     before = trained.classifier.model
-    model = merged(before)
+    model = merge_adapters(before)
     if model is before:
         return model
     for batch in example_batches(trained):
@@ -117,7 +117,7 @@ def write_model(trained: Trained, folder: Path) -> None:
     """Write configuration, weights (safetensors) and tokenizer; no path of this machine is among them."""
     model = plain_model(trained)
     model.config._name_or_path = ""
-    hashed_as_here(model.config)
+    record_hash_seed(model.config)
     with pretrained.quiet():
         model.save_pretrained(folder)
         write_tokenizer(trained, folder)
@@ -139,7 +139,7 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
     if trained.task.monitored_split is None:
         raise DataError(f"task {trained.task.name} has no validation rows")
     split = trained.task.monitored_split
-    splits = TaskSplits.of_checkpoint(trained.saved, custom=trained.classifier.hparams.get("custom"))
+    splits = TaskSplits.from_checkpoint(trained.saved, custom=trained.classifier.hparams.get("custom"))
     dataset = splits.dataset(split)
     metrics = {name: TaskMetrics(trained.task) for name in logits}
     for rows in splits.evaluation_sampler(split):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.data.model_inputs import longest_input, needs_equal_lengths, padding_for, suited
+from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
 from glue_lit.data.rows import Rows
 from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.tokenizers import load_tokenizer, unpack
@@ -65,8 +65,8 @@ def load_classifier(
         tokenizer = unpack({name: content.clone() for name, content in files.items()}, config["model_type"])
     else:
         found = load_tokenizer(classifier.hparams["name_or_path"], classifier.hparams["revision"], True)
-        tokenizer = suited(found, config)
-    set_padding(classifier.model.config, padding_for(tokenizer, config))  # of a checkpoint that has another's
+        tokenizer = adapt_tokenizer(found, config)
+    set_padding(classifier.model.config, missing_padding_id(tokenizer, config))  # of a checkpoint that has another's
     wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
     longest = longest_input(tokenizer, config, wanted)
     return classifier, tokenizer, longest, saved

@@ -11,8 +11,8 @@ from glue_lit.runs.last_position import read_last_position
 from glue_lit.runs.locks import is_locked
 from glue_lit.runs.reading import read_config, read_record
 from glue_lit.runs.run import Run, is_version
-from glue_lit.tasks.custom import custom_of, task_of
-from glue_lit.tasks.glue import TASKS, best_is
+from glue_lit.tasks.custom import parse_custom_task, resolve_task
+from glue_lit.tasks.glue import TASKS, monitor_mode
 
 State = Literal["running", "finished", "interrupted", "damaged"]
 
@@ -74,7 +74,7 @@ def read_facts(run: Run) -> RunFacts:
         task=task,
         model=_text(record.get("model")) or _text(model.get("name_or_path")),
         monitor=monitor,
-        mode=mode if mode in ("max", "min") else best_is(monitor or ""),
+        mode=mode if mode in ("max", "min") else monitor_mode(monitor or ""),
         started=started,
         record=record,
         step=step,
@@ -97,7 +97,7 @@ def _own_monitor(task: str, data: Mapping[str, Any]) -> str | None:
     if (spec := TASKS.get(task)) is not None:
         return spec.monitor
     try:
-        return task_of(task, custom_of(data.get("custom"))).monitor
+        return resolve_task(task, parse_custom_task(data.get("custom"))).monitor
     except Exception:  # settings of any kind, by hand
         return None
 

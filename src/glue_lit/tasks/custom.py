@@ -116,7 +116,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-def custom_of(values: Mapping[str, Any] | CustomTask | None) -> CustomTask:
+def parse_custom_task(values: Mapping[str, Any] | CustomTask | None) -> CustomTask:
     """The settings from plain values.
 
     Raises:
@@ -134,7 +134,7 @@ def custom_of(values: Mapping[str, Any] | CustomTask | None) -> CustomTask:
     return custom
 
 
-def task_of(name: str, custom: CustomTask) -> TaskSpec:
+def resolve_task(name: str, custom: CustomTask) -> TaskSpec:
     """The task called ``name``: GLUE's, or the user's own if ``custom`` names its columns.
 
     Raises:
@@ -147,7 +147,7 @@ def task_of(name: str, custom: CustomTask) -> TaskSpec:
             raise UsageError(
                 f"{error} For a task of your own, name its columns: `--data.custom.text COLUMN`."
             ) from None
-    check_name(name)
+    check_task_name(name)
     if not custom.is_complete:
         raise UsageError(
             f"Task {name}: it is not known yet which labels and metrics it has. Let a GLUEDataModule(task, "
@@ -170,7 +170,7 @@ def task_of(name: str, custom: CustomTask) -> TaskSpec:
     )
 
 
-def check_name(name: str) -> None:
+def check_task_name(name: str) -> None:
     """Stop at a name that a task of the user's own cannot have.
 
     Raises:

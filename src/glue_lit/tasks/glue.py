@@ -8,9 +8,9 @@ QNLI's two lie within some ten rows of each other); ``nyu-mll/glue`` for Hub col
 from dataclasses import replace
 
 from glue_lit.errors import UsageError, did_you_mean
-from glue_lit.tasks.spec import SplitFile, TaskSpec, best_is, log_prefix, logged_names
+from glue_lit.tasks.spec import SplitFile, TaskSpec, log_prefix, logged_names, monitor_mode
 
-__all__ = ["TASKS", "SplitFile", "TaskSpec", "best_is", "get_task", "log_prefix", "logged_names"]
+__all__ = ["TASKS", "SplitFile", "TaskSpec", "get_task", "log_prefix", "logged_names", "monitor_mode"]
 
 _SENTENCES = ("sentence1", "sentence2")
 _NLI = ("entailment", "neutral", "contradiction")

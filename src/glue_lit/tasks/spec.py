@@ -30,7 +30,7 @@ class SplitFile:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One task, as data; of GLUE's in `TASKS`, or made from the user's settings (`custom.task_of`).
+    """One task, as data; of GLUE's in `TASKS`, or made from the user's settings (`custom.resolve_task`).
 
     Attributes:
         name: The name that ``data.task`` takes.
@@ -107,7 +107,7 @@ def logged_names(task: TaskSpec) -> tuple[str, ...]:
     return (*(f"{log_prefix(split)}/{name}" for split in task.validation_splits for name in scores), "train/loss")
 
 
-def best_is(monitor: str) -> Literal["max", "min"]:
+def monitor_mode(monitor: str) -> Literal["max", "min"]:
     """Which value of a logged name is best, unless ``checkpoint.mode`` says so: the lowest loss, the highest metric."""
     return "min" if monitor.endswith("loss") else "max"
 

@@ -15,7 +15,7 @@ from glue_lit.encoder.limits import accepted_inputs, check_precision_of, compute
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.runs.settings import FACTOR, NOT_SHOWN, SHARE, Setting, above, at_least, described, one_of
 from glue_lit.system.precisions import keep_labels_exact
-from glue_lit.tasks.custom import custom_of, task_of
+from glue_lit.tasks.custom import parse_custom_task, resolve_task
 from glue_lit.training.averaging import WeightAverage, restore_trained_weights
 from glue_lit.training.batch_seeds import BatchSeeds
 from glue_lit.training.callbacks.model_summary import plain_summaries
@@ -112,12 +112,12 @@ class SequenceClassifier(LightningModule):
         schedule_options: Options | None = None,
     ) -> None:
         super().__init__()
-        custom = None if custom is None else custom_of(custom).settings()
+        custom = None if custom is None else parse_custom_task(custom).settings()
         self.save_hyperparameters(ignore=["architecture", "peft"])
         # A checkpoint has them as plain values.
         self.save_hyperparameters({"peft": peft if peft is None or isinstance(peft, dict) else plain_settings(peft)})
         check_hyperparameters(type(self), self.hparams)
-        self.task = task_of(task, custom_of(custom))
+        self.task = resolve_task(task, parse_custom_task(custom))
         self.metrics = SplitMetrics(self.task)
         self.scores: dict[str, float] = {}
         self.predicted: dict[str, dict[str, int]] = {}

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from glue_lit.encoder.adapters import add_adapters, method_asked_for, same_method
+from glue_lit.encoder.adapters import add_adapters, check_same_adapters, requested_adapters
 from glue_lit.encoder.build import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
 from glue_lit.encoder.layers import freeze_layers
-from glue_lit.encoder.limits import check_runs_here
+from glue_lit.encoder.limits import check_kernels
 from glue_lit.encoder.merging import check_can_be_merged
-from glue_lit.encoder.reformer import draw_repeatably
+from glue_lit.encoder.reformer import make_reproducible
 from glue_lit.encoder.sparse_attention import choose_attention_by_length
 from glue_lit.runs.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
 from glue_lit.runs.run import best_checkpoint
@@ -53,8 +53,8 @@ class ModelBuilder:
         built = self._build(must_have_trained_head, padding)
         model, self.has_trained_head = built.model, built.has_trained_head
         self.commit = built.commit or self.commit
-        check_runs_here(model)
-        draw_repeatably(model)
+        check_kernels(model)
+        make_reproducible(model)
         self._fix_parameters(model)
         choose_attention_by_length(model)
         if settings["freeze"] is not None:
@@ -96,8 +96,8 @@ class ModelBuilder:
         self._architecture = settings["architecture"]
         self.commit = own.get("model_commit")
         self._fixed = own["fixed"] if isinstance(own.get("fixed"), list) else None
-        self._asked_peft = method_asked_for(checkpoint)
-        self.peft = same_method(self._settings["peft"], settings.get("peft"), self._asked_peft)
+        self._asked_peft = requested_adapters(checkpoint)
+        self.peft = check_same_adapters(self._settings["peft"], settings.get("peft"), self._asked_peft)
 
     def describe(self, model: Any, checkpoint: dict[str, Any]) -> None:
         """Write into a checkpoint what it takes to build its model again."""

@@ -14,7 +14,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from glue_lit.data.accumulation import batches_of_step, planned_steps
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.encoder.layers import check_same_groups, layered_groups
-from glue_lit.encoder.trained_embedding import decay_with, fit_moments, rows_of, train_rows, trained_rows
+from glue_lit.encoder.trained_embedding import (
+    align_moments,
+    decay_unused_rows,
+    find_trained_rows,
+    saved_rows_in_use,
+    train_rows_in_use,
+)
 from glue_lit.system.precisions import check_eps
 from glue_lit.training.fit_part import FitPart
 from glue_lit.training.schedule import build_schedule, warmup_steps
@@ -38,8 +44,8 @@ class RecipeOptimizer(FitPart):
         optimizer = build_adamw(
             self._groups(module), adamw["lr"], adamw["betas"], adamw["eps"], supports_fused(module.device, precision)
         )
-        if (table := trained_rows(module)) is not None:
-            decay_with(optimizer, table)
+        if (table := find_trained_rows(module)) is not None:
+            decay_unused_rows(optimizer, table)
         total = int(planned_steps(module.trainer))
         warmup = warmup_steps(settings["warmup"], total)
         schedule = build_schedule(optimizer, settings["schedule"], warmup, total, settings["schedule_options"])
@@ -64,19 +70,19 @@ class RecipeOptimizer(FitPart):
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep training the embedding rows that a checkpoint has moments of."""
-        self._rows_before = rows_of(checkpoint)
+        self._rows_before = saved_rows_in_use(checkpoint)
 
     @staticmethod
     def rows_in_use(model: Any) -> dict[str, Any]:
         """The embedding rows that the optimizer has moments of, as ``checkpoint["glue_lit"]`` names them."""
-        table = trained_rows(model)
+        table = find_trained_rows(model)
         return {} if table is None else {"rows": table.tokens.cpu()}
 
     def choose_rows(self, model: Any, trainer: Any) -> None:
         """Train no embedding row but those in use, if the trainer's data are ours."""
         if isinstance(trainer.datamodule, GLUEDataModule):
             tokens = trainer.datamodule.splits.training_tokens()
-            train_rows(model, tokens if self._rows_before is None else torch.cat([tokens, self._rows_before]))
+            train_rows_in_use(model, tokens if self._rows_before is None else torch.cat([tokens, self._rows_before]))
 
     def restore(self, module: Any, checkpoint: dict[str, Any]) -> None:
         """Fit the moments of a checkpoint to the embedding rows that are in use now.
@@ -86,7 +92,7 @@ class RecipeOptimizer(FitPart):
         """
         groups = self._groups(module)
         check_same_groups(groups, checkpoint, module.model.config.model_type)
-        fit_moments(module, [parameter for group in groups for parameter in group["params"]], checkpoint)
+        align_moments(module, [parameter for group in groups for parameter in group["params"]], checkpoint)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Apply this fit's settings, which a checkpoint has replaced by its own."""

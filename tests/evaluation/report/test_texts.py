@@ -8,7 +8,7 @@ from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.texts import Place, read_texts
-from glue_lit.tasks.custom import CustomTask, task_of
+from glue_lit.tasks.custom import CustomTask, resolve_task
 from glue_lit.tasks.glue import get_task
 
 
@@ -90,7 +90,7 @@ def test_columns_of_own_data_follow_the_held_out_rows(tmp_path: Path) -> None:
     custom = CustomTask(
         text="review", label="sentiment", kind="classification", labels=["bad", "good"], metrics=["accuracy"]
     )
-    task = task_of("reviews", custom)
+    task = resolve_task("reviews", custom)
     rows = open_split(task, str(path), "validation", custom).read()
     place = Place(task, custom, str(path), "validation")
     found = read_texts(place, predicted(rows.labels, [*range(len(rows))]), None, ["city"])

@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelSummary, RichModelSummary
 
 from glue_lit import GLUEDataModule, SequenceClassifier
-from glue_lit.encoder.trained_embedding import parameter_counts, trained_rows
+from glue_lit.encoder.trained_embedding import find_trained_rows, parameter_counts
 from glue_lit.system.library_warnings import filter_warnings
 
 
@@ -36,14 +36,14 @@ def test_the_token_embedding_counts_once(
         )  # fmt: skip
         trainer.fit(model, data)
     assert sum(isinstance(callback, ModelSummary) for callback in trainer.callbacks) == 1  # type: ignore[attr-defined]
-    assert (trained_rows(model) is None) == (freeze is not None)
+    assert (find_trained_rows(model) is None) == (freeze is not None)
     total, trained = parameter_counts(model)
     said = capsys.readouterr().out + caplog.text
     found = {name: value for value, name in re.findall(r"([\d.]+) K +(Trainable|Non-trainable|Total) params", said)}
     found |= dict(re.findall(r"(Trainable|Non-trainable|Total) params: ([\d.]+) K", said))
     assert found["Total"] == f"{total / 1000:.1f}"
     assert found["Trainable"] == f"{trained / 1000:.1f}"
-    if (table := trained_rows(model)) is not None:
+    if (table := find_trained_rows(model)) is not None:
         assert table.rows.requires_grad
         assert not table.weight.requires_grad
         assert [name for name, _ in table.named_parameters()] == ["weight", "rows"]

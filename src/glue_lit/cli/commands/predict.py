@@ -16,15 +16,15 @@ from glue_lit.cli.commands.flags import Flags
 from glue_lit.cli.commands.row_count import row_count
 from glue_lit.cli.run_arguments import locate
 from glue_lit.data.texts_to_predict import (
-    Standing,
+    PositionQueue,
     Texts,
-    as_they_come,
+    chunk_arriving_texts,
+    chunk_size,
+    chunk_texts,
     file_texts,
-    in_chunks,
-    rows_at_a_time,
-    rows_of,
-    standard_input,
+    read_standard_input,
     stdin_texts,
+    unlabelled_rows,
 )
 from glue_lit.errors import RunError, UsageError
 from glue_lit.outputs.calibrated import calibration_of, rewrite
@@ -153,10 +153,10 @@ def _help() -> None:
 def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None:
     """Let the trainer's command predict, then put calibrated probabilities in the place of its own."""
     from glue_lit.runs.checkpoints import read_checkpoint
-    from glue_lit.tasks.custom import custom_of, task_of
+    from glue_lit.tasks.custom import parse_custom_task, resolve_task
 
     settings = read_checkpoint(checkpoint)["hyper_parameters"]
-    task = task_of(settings["task"], custom_of(settings.get("custom")))
+    task = resolve_task(settings["task"], parse_custom_task(settings.get("custom")))
     trusted = _is_trusted(line)
     calibration = calibration_of(run, checkpoint, task, lambda: Predictor(checkpoint, trust_remote_code=trusted))
     named = ["--run", str(run.path)] if run is not None else []
@@ -198,13 +198,13 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
     task, columns = predictor.task, tuple(options.columns or predictor.task.text_columns)
     if len(columns) != len(task.text_columns):
         raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.text_columns)}.")
-    size, standing = rows_at_a_time(task.num_labels), None
+    size, standing = chunk_size(task.num_labels), None
     if options.file == "-":
-        chunks: Iterable[list[Texts]] = as_they_come(stdin_texts(standard_input(), columns, task), size)
+        chunks: Iterable[list[Texts]] = chunk_arriving_texts(stdin_texts(read_standard_input(), columns, task), size)
         output = options.output or "-"
     else:
-        standing = Standing(options.file, predictor.id_column)
-        chunks = in_chunks(file_texts(Path(options.file), columns, task, standing), size)
+        standing = PositionQueue(options.file, predictor.id_column)
+        chunks = chunk_texts(file_texts(Path(options.file), columns, task, standing), size)
         folder = run.predictions if run is not None else checkpoint.parent / "predictions"
         output = options.output or str(folder / f"{Path(options.file).name}.jsonl")
     found = _predicted(predictor, chunks, temperature, standing)
@@ -218,11 +218,11 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
 
 
 def _predicted(
-    predictor: Predictor, chunks: Iterable[Sequence[Texts]], temperature: float, standing: Standing | None = None
+    predictor: Predictor, chunks: Iterable[Sequence[Texts]], temperature: float, standing: PositionQueue | None = None
 ) -> Iterator[list[dict[str, Any]]]:
     """The records of each chunk, numbered throughout."""
     start = 0
-    for logits, count in predictor.logits((rows_of(chunk), len(chunk)) for chunk in chunks):
+    for logits, count in predictor.logits((unlabelled_rows(chunk), len(chunk)) for chunk in chunks):
         idx = torch.arange(start, start + count)
         hidden = torch.full((count,), float("nan") if predictor.task.is_regression else -1)
         scaled = logits if predictor.task.is_regression else logits / temperature

@@ -16,7 +16,7 @@ from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_file import check_config
 from glue_lit.runs.config_values import read_config
 from glue_lit.system.console import print_json, print_table
-from glue_lit.tasks.custom import CustomTask, custom_of, task_of
+from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 from glue_lit.tasks.glue import TaskSpec
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     name, source = "cola" if name is None else name, "hub" if source is None else source
     if custom.text_columns:
         custom = complete_task(name, custom, source)
-    task = task_of(name, custom)
+    task = resolve_task(name, custom)
     opened = open_split(task, source, options.split or next(iter(task.files)), custom)
     if options.n < 1:
         raise UsageError(f"-n: got {options.n}, allowed: 1 or more.")
@@ -90,7 +90,7 @@ def _custom(options: Any) -> CustomTask:
         values |= found
     values |= {key: value for key in ("text", "label", "id") if (value := getattr(options, key)) is not None}
     try:
-        return custom_of(values)
+        return parse_custom_task(values)
     except TypeError:
         known = [field.name for field in fields(CustomTask)]
         wrong = next(str(key) for key in values if key not in known)

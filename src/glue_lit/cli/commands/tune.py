@@ -13,8 +13,8 @@ from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import LOGS
 from glue_lit.system.console import json_document, say
 from glue_lit.system.files import write_text
-from glue_lit.tasks.custom import custom_of, task_of
-from glue_lit.tasks.glue import best_is
+from glue_lit.tasks.custom import parse_custom_task, resolve_task
+from glue_lit.tasks.glue import monitor_mode
 
 try:
     from optuna.pruners import BasePruner
@@ -144,11 +144,11 @@ def _judged_by(settings: dict[str, Any]) -> tuple[str, bool]:
     checkpoint = settings.get("checkpoint") or {}
     monitor = checkpoint.get("monitor")
     if monitor is None:
-        task = task_of(settings["data"]["task"], custom_of(settings["data"].get("custom")))
+        task = resolve_task(settings["data"]["task"], parse_custom_task(settings["data"].get("custom")))
         monitor = task.monitor
     if monitor.startswith("train/"):
         raise UsageError(f"checkpoint.monitor: {monitor} says nothing about new rows; trials need a validation value.")
-    mode = checkpoint.get("mode") or best_is(monitor)
+    mode = checkpoint.get("mode") or monitor_mode(monitor)
     return str(monitor), mode == "max"
 
 

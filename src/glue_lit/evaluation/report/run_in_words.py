@@ -11,7 +11,7 @@ from glue_lit.runs.config_file import check_config
 from glue_lit.runs.config_values import read_config
 from glue_lit.runs.run import Run
 from glue_lit.system.files import read_json
-from glue_lit.tasks.custom import CustomTask, custom_of, task_of
+from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 from glue_lit.tasks.glue import TaskSpec
 
 Record = Mapping[str, Any]
@@ -52,12 +52,12 @@ def task_in(settings: Record, run: Run, name: str | None = None) -> tuple[TaskSp
     if not isinstance(own, str):
         raise RunError(f"{run.config}: data.task is {own!r}, which names no task.")
     try:
-        custom = custom_of(section(data, "custom"))
+        custom = parse_custom_task(section(data, "custom"))
     except TypeError as error:
         raise RunError(f"{run.config}: data.custom is no description of a task ({error}).") from None
     if name is None or name == own:
-        return task_of(own, custom), custom
-    return task_of(name, CustomTask()), CustomTask()
+        return resolve_task(own, custom), custom
+    return resolve_task(name, CustomTask()), CustomTask()
 
 
 def record_of(run: Run) -> tuple[dict[str, Any], list[str]]:

@@ -12,7 +12,7 @@ from glue_lit.errors import RunError, Stopped
 from glue_lit.runs.checkpoints import AtomicCheckpointIO
 from glue_lit.system.console import say
 from glue_lit.system.files import open_atomic_binary
-from glue_lit.tasks.glue import best_is
+from glue_lit.tasks.glue import monitor_mode
 from glue_lit.training.callbacks.early_stopping import EarlyStop, find_early_stop
 from glue_lit.training.callbacks.signals import StopRequest
 from glue_lit.training.lightning_internals import checkpoint_content
@@ -39,7 +39,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(
             filename="best",
             monitor=monitor,
-            mode=mode or best_is(monitor or ""),
+            mode=mode or monitor_mode(monitor or ""),
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelSummary, RichModelSummary
 
-from glue_lit.encoder.trained_embedding import counted_once
+from glue_lit.encoder.trained_embedding import count_embedding_once
 from glue_lit.training.lightning_internals import summary_settings
 
 
@@ -15,7 +15,7 @@ class PlainModelSummary(ModelSummary):
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Print it."""
-        with counted_once(pl_module):
+        with count_embedding_once(pl_module):
             super().on_fit_start(trainer, pl_module)
 
 
@@ -24,7 +24,7 @@ class PlainRichModelSummary(RichModelSummary):
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Print it."""
-        with counted_once(pl_module):
+        with count_embedding_once(pl_module):
             super().on_fit_start(trainer, pl_module)
 
 

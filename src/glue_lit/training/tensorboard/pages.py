@@ -15,7 +15,7 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.rows import Rows
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.texts import Texts
-from glue_lit.tasks.glue import TaskSpec, best_is, log_prefix
+from glue_lit.tasks.glue import TaskSpec, log_prefix, monitor_mode
 from glue_lit.training.lightning_internals import begun_steps
 from glue_lit.training.tensorboard.evaluated import RowCollector, labelled_predictions
 from glue_lit.training.tensorboard.hparams import HPARAMS_FILE, write_hparams
@@ -129,7 +129,7 @@ class TensorBoardPages(Callback):
     def _show_best(self, trainer: Any, pl_module: Any, step: int) -> None:
         """Show the scores of the best checkpoint so far, which the hyperparameters are compared by."""
         monitored = [each for each in trainer.checkpoint_callbacks if getattr(each, "monitor", None)]
-        monitor, is_highest = str(pl_module.monitor), best_is(pl_module.monitor) == "max"
+        monitor, is_highest = str(pl_module.monitor), monitor_mode(pl_module.monitor) == "max"
         if monitored and isinstance(monitored[0], ModelCheckpoint):
             monitor, is_highest = str(monitored[0].monitor), monitored[0].mode == "max"
         value = float(trainer.callback_metrics.get(monitor, math.nan))
