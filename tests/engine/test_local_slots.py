@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glue_lit.engine import local_slots as local
+from glue_lit.engine import executor, local_slots
 from glue_lit.engine.job import Job
 from glue_lit.engine.local_slots import LocalSlots, visible_gpus
 from glue_lit.errors import UsageError
@@ -37,7 +37,7 @@ def finished(slots: LocalSlots, count: int) -> dict[str, int]:
 def test_gpus_and_threads_are_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(local, "usable_cores", lambda: 9)
+    monkeypatch.setattr(local_slots, "usable_cores", lambda: 9)
     slots = LocalSlots(gpus_per_job=2)
     assert slots.slots == 2
     wait = f"{SAY}\nimport sys, time\nsys.stdout.flush()\ntime.sleep(1)"
@@ -67,12 +67,12 @@ def test_no_more_threads_than_the_user_allows(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if allowed is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-    assert local.limit_threads(share) == threads
+    assert local_slots.limit_threads(share) == threads
 
 
 def test_the_users_number_of_threads_reaches_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.setattr(local, "usable_cores", lambda: 9)
+    monkeypatch.setattr(local_slots, "usable_cores", lambda: 9)
     slots = LocalSlots(1, gpus_per_job=0)
     job = Script("a", tmp_path / "a", (SAY,), "cola")
     slots.start(job)
@@ -158,7 +158,7 @@ def test_a_run_that_an_orphan_still_trains_is_waited_for(tmp_path: Path, monkeyp
         if len(waits) == 3:
             os.close(handle)
 
-    monkeypatch.setattr(local.time, "sleep", sleep)
+    monkeypatch.setattr(executor.time, "sleep", sleep)
     slots = LocalSlots(1)
     slots.start(Script("a", tmp_path / "a", ("pass",), "cola"))
     assert len(waits) == 3

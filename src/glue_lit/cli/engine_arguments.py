@@ -14,7 +14,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from glue_lit.cli.parse_errors import explain
-from glue_lit.engine.driver import Executor
+from glue_lit.engine.executor import Executor
 from glue_lit.engine.local_slots import LocalSlots
 from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine

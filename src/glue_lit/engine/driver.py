@@ -1,4 +1,4 @@
-"""The loop of a search or a suite: keep all slots busy, follow the jobs, and end in good order."""
+"""The loop of a search or a suite: keep all slots busy, follow the jobs, and stop them with their checkpoints."""
 
 import signal
 import threading
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
+from glue_lit.engine.executor import Executor
 from glue_lit.engine.job import Job, Outcome, Progress
 from glue_lit.errors import RunError, Stopped
 
@@ -15,40 +16,20 @@ _INTERVAL = 0.5  # seconds between two turns: a job takes minutes, a turn a mill
 
 
 class Queue(Protocol):
-    """Gives the jobs, and records what becomes of them."""
+    """Decides which job is next, and records progress and outcomes."""
 
     def next_job(self) -> Job | None:
         """A job that can start now."""
 
     def record_progress(self, job: Job, progress: Progress) -> bool:
-        """Record a job's progress; returns whether to stop the job for good."""
+        """Record a job's progress; returns whether to prune the job."""
 
     def record_outcome(self, job: Job, outcome: Outcome) -> None:
         """Record how a job has ended."""
 
 
-class Executor(Protocol):
-    """Runs jobs in slots."""
-
-    @property
-    def free_slots(self) -> int:
-        """How many jobs can start now."""
-
-    def start(self, job: Job) -> None:
-        """Start a job, or resume it."""
-
-    def pop_ended(self) -> list[tuple[Job, int]]:
-        """The jobs that have ended since the last call, with their exit status."""
-
-    def stop(self, job: Job) -> None:
-        """Ask a job to write its checkpoint and end."""
-
-    def close(self) -> None:
-        """End all jobs."""
-
-
 class Display(Protocol):
-    """Shows the user what happens."""
+    """Shows the running jobs to the user."""
 
     def update(self, running: list[tuple[Job, Progress]]) -> None:
         """Show the progress of the running jobs."""
@@ -58,13 +39,13 @@ class Display(Protocol):
 
 
 class Driver:
-    """Work through a queue.
+    """Run the jobs of a queue.
 
     Args:
-        queue: Gives the jobs.
-        executor: Runs them.
+        queue: Decides which job is next.
+        executor: Runs the jobs.
         display: Shows their progress.
-        patience: So many failures of one kind in a row end the loop.
+        patience: Number of equal failures in a row that ends the loop.
     """
 
     def __init__(self, queue: Queue, executor: Executor, display: Display, patience: int = 3) -> None:
@@ -72,19 +53,19 @@ class Driver:
         self.executor = executor
         self.display = display
         self.patience = patience
-        self._running: dict[str, tuple[Job, Progress]] = {}
-        self._pruned: set[str] = set()
+        self._running: dict[Job, Progress] = {}
+        self._pruned: set[Job] = set()
         self._failures: list[str] = []
         self._signum = 0
 
     def work(self) -> None:
-        """Work until the queue is empty and all jobs have ended.
+        """Run until the queue is empty and all jobs have ended.
 
         Raises:
-            RunError: Too many failures of one kind in a row.
+            RunError: ``patience`` jobs in a row failed in the same way.
             Stopped: A signal asked for it; all jobs have written their checkpoints.
         """
-        with self._signals_noted():
+        with self._note_signals():
             try:
                 while not self._signum and self._turn():
                     time.sleep(_INTERVAL)
@@ -94,29 +75,28 @@ class Driver:
             raise Stopped(self._signum)
 
     def _turn(self) -> bool:
-        """Start, follow and end jobs once; returns whether anything is left to do."""
+        """Start, follow and end jobs once; returns whether work is left."""
         while self.executor.free_slots > 0 and (job := self.queue.next_job()) is not None:
-            self._running[job.name] = (job, job.read_progress())
-            self._pruned.discard(job.name)
+            self._running[job] = job.read_progress()
+            self._pruned.discard(job)
             self.executor.start(job)
-        for name, (job, before) in self._running.items():
-            progress = job.read_progress()
-            self._running[name] = (job, progress)
+        for job, before in self._running.items():
+            progress = self._running[job] = job.read_progress()
             is_new = progress.values != before.values
-            if is_new and name not in self._pruned and self.queue.record_progress(job, progress):
-                self._pruned.add(name)
+            if is_new and job not in self._pruned and self.queue.record_progress(job, progress):
+                self._pruned.add(job)
                 self.executor.stop(job)
         ended = self.executor.pop_ended()
         for job, status in ended:
             self._end(job, status)
-        self.display.update(list(self._running.values()))
-        return bool(self._running or ended)  # another job may have waited for one that has ended
+        self.display.update(list(self._running.items()))
+        return bool(self._running or ended)  # a job that has ended may let another one start
 
     def _end(self, job: Job, status: int) -> None:
-        del self._running[job.name]
+        del self._running[job]
         outcome = job.outcome_from(status)
         if outcome.state == "stopped" and not self._signum:
-            outcome = Outcome("pruned") if job.name in self._pruned else Outcome("failed", "it was asked to stop")
+            outcome = Outcome("pruned") if job in self._pruned else Outcome("failed", "it was asked to stop")
         if outcome.state in ("failed", "pruned"):
             job.write_outcome(outcome)
         self.queue.record_outcome(job, outcome)
@@ -135,13 +115,13 @@ class Driver:
         if self._running:
             self.display.print(f"Stopping {len(self._running)} training(s); they write their checkpoints first.")
         self.executor.close()
-        for job, _ in self._running.values():
+        for job in self._running:
             self.queue.record_outcome(job, job.outcome_from(75))
         self._running = {}
 
     @contextmanager
-    def _signals_noted(self) -> Iterator[None]:
-        """Note the first signal, and raise at the second; other threads than the main one cannot."""
+    def _note_signals(self) -> Iterator[None]:
+        """Note the first signal, raise at the second. Python allows this only in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,4 +1,4 @@
-"""Jobs that are known beforehand, some of which wait for others."""
+"""A queue of jobs that are known in advance, some of which wait for others."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from glue_lit.system.files import write_text
 
 
 class FixedQueue:
-    """A queue of jobs that are known beforehand; those that have a result are not started again.
+    """A queue of jobs that are known in advance; jobs that have a result are not started again.
 
     Args:
-        jobs: In the order in which they start.
+        jobs: The jobs, in the order in which they start.
         needs: By a job's name, the name of the job that must finish before it.
 
     Raises:
@@ -25,65 +25,55 @@ class FixedQueue:
         self.jobs = list(jobs)
         self.needs = dict(needs or {})
         self.print: Callable[[str], None] = say
-        self.outcomes: dict[str, Outcome] = {}
         self.running: set[str] = set()
         for job in self.jobs:
             _check_same_settings(job)
-            if job.result is not None:
-                self.outcomes[job.name] = Outcome("finished")
+        self.outcomes = {job.name: Outcome("finished") for job in self.jobs if job.result is not None}
 
     def next_job(self) -> Job | None:
-        """The first that is neither started nor waits for another."""
-        self._leave_out()
+        """The first job that neither has started nor waits for another; jobs that need a failed one count as failed."""
         for job in self.jobs:
             if job.name in self.outcomes or job.name in self.running:
                 continue
             needed = self.needs.get(job.name)
-            if needed is None or self._state(needed) == "finished":
+            outcome = Outcome("finished") if needed is None else self.outcomes.get(needed)
+            if outcome is not None and outcome.state == "failed":
+                self.outcomes[job.name] = Outcome("failed", f"{needed}, which it starts from, has failed")
+                self.print(f"{job.name} is left out: {needed}, which it starts from, has failed.")
+                return self.next_job()  # others may need this one
+            if outcome is not None and outcome.state == "finished":
                 self.running.add(job.name)
                 write_text(_settings_file(job), _settings(job))
                 return job
         return None
 
-    def _state(self, name: str) -> str | None:
-        return self.outcomes[name].state if name in self.outcomes else None
-
-    def _leave_out(self) -> None:
-        """Count jobs that need a failed one as failed."""
-        for job in self.jobs:
-            needed = self.needs.get(job.name)
-            if needed is not None and job.name not in self.outcomes and self._state(needed) == "failed":
-                self.outcomes[job.name] = Outcome("failed", f"{needed}, which it starts from, has failed")
-                self.print(f"{job.name} is left out: {needed}, which it starts from, has failed.")
-
     def record_progress(self, job: Job, progress: Progress) -> bool:
-        """Stop none."""
+        """Never prune a job."""
         return False
 
     def record_outcome(self, job: Job, outcome: Outcome) -> None:
-        """Record the outcome, and print it."""
+        """Record an outcome and print it; a stopped job waits again."""
         self.running.discard(job.name)
         if outcome.state == "stopped":
             return
         self.outcomes[job.name] = outcome
         result = job.result
-        if outcome.state == "finished" and result is not None:
-            job.remove_checkpoints(keep_best=True)
-            monitor = result.get("monitor") or next(iter(result["metrics"]))
-            value = result["metrics"].get(monitor)
-            score = "undefined" if value is None else f"{value:.4f}"
-            self.print(f"{job.name} finished: {monitor} {score} in {duration(result.get('wall_seconds'))}")
-        else:
+        if outcome.state != "finished" or result is None:
             self.print(f"{job.name} failed: {outcome.error}")
-        self._leave_out()
+            return
+        job.remove_checkpoints(keep_best=True)
+        monitor = result.get("monitor") or next(iter(result["metrics"]))
+        value = result["metrics"].get(monitor)
+        score = "undefined" if value is None else f"{value:.4f}"
+        self.print(f"{job.name} finished: {monitor} {score} in {duration(result.get('wall_seconds'))}")
 
     @property
     def waiting(self) -> int:
-        """How many are not started."""
+        """Number of jobs that have not started."""
         return len(self.jobs) - len(self.outcomes) - len(self.running)
 
     def summary(self) -> str:
-        """All of them in a line."""
+        """A line that counts the jobs by state."""
         failed = sum(outcome.state == "failed" for outcome in self.outcomes.values())
         done = len(self.outcomes) - failed
         return f"{done} done, {len(self.running)} running, {self.waiting} waiting, {failed} failed"
@@ -94,13 +84,13 @@ def _settings_file(job: Job) -> Path:
 
 
 def _settings(job: Job) -> str:
-    """The arguments and the content of their configuration files: two trainings are the same if both are."""
+    """The arguments and the content of their configuration files, which together identify a training."""
     files = [Path(file).read_text(encoding="utf-8") for file in CommandLine(job.arguments).config_files]
     return "\n".join([*job.arguments, "", *files]) + "\n"
 
 
 def _check_same_settings(job: Job) -> None:
-    """Stop where the training in a job's folder was started with other settings: its result is of something else."""
+    """Refuse a folder whose training had other settings: its result would be taken for this job's."""
     file = _settings_file(job)
     if file.is_file() and file.read_text(encoding="utf-8") != _settings(job):
         raise RunError(

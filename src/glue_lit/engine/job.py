@@ -1,22 +1,21 @@
-"""One training of many: its folder, its command, its progress and its outcome."""
+"""A job: one training of a search or suite, with its folder, command, progress and outcome."""
 
 import re
 import shutil
 import signal
 import sys
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from glue_lit.errors import RunError
-from glue_lit.runs.locks import lock_run
+from glue_lit.runs.locks import lock
 from glue_lit.runs.run import LOGS, Run
 from glue_lit.system.files import read_json, write_json
 from glue_lit.system.job_error import read_job_error, remove_job_error
 
-PROGRESS_FILE = "progress.json"
-_OUTCOME, _STOP = "outcome.json", "stop"
+_PROGRESS, _OUTCOME, _STOP = "progress.json", "outcome.json", "stop"
 State = Literal["finished", "failed", "pruned", "stopped"]
 
 
@@ -26,8 +25,8 @@ class Progress:
 
     Attributes:
         step: Optimizer steps done.
-        steps: All of them; 0 if not known yet.
-        values: The monitored metric after each validation, by its number from 1.
+        steps: Optimizer steps in all; 0 if not known yet.
+        values: Number of each validation, from 1, with the monitored metric.
     """
 
     step: int = 0
@@ -36,8 +35,22 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """From 0 to 1."""
+        """Share of the steps that are done, from 0 to 1."""
         return min(1.0, self.step / self.steps) if self.steps else 0.0
+
+    @classmethod
+    def read(cls, folder: Path) -> "Progress":
+        """Read the progress in a job's folder; none is left of a damaged file."""
+        try:
+            saved = read_json(folder / _PROGRESS)
+            values = tuple((int(number), float(value)) for number, value in saved["values"] if value is not None)
+            return cls(int(saved["step"]), int(saved["steps"]), values)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return cls()
+
+    def write(self, folder: Path) -> None:
+        """Write the progress into a job's folder, for the driver."""
+        write_json(folder / _PROGRESS, asdict(self))
 
 
 @dataclass(frozen=True)
@@ -45,8 +58,8 @@ class Outcome:
     """How a training has ended.
 
     Attributes:
-        state: ``finished``; ``failed``; ``pruned``, since it did not look good; ``stopped``, to be resumed later.
-        error: What went wrong, in a line.
+        state: ``finished``; ``failed``; ``pruned``, for values that did not look good; ``stopped``, to be resumed.
+        error: What went wrong, in one line.
     """
 
     state: State
@@ -54,19 +67,19 @@ class Outcome:
 
     @property
     def error_kind(self) -> str:
-        """The error without numbers and paths, which differ from one training to the next."""
+        """The error without numbers and paths, which differ between jobs that fail for one reason."""
         return re.sub(r"\d+", "#", re.sub(r"\S*/\S*", "PATH", self.error))
 
 
 @dataclass(frozen=True)
 class Job:
-    """One `glue-lit fit` in a process of its own.
+    """One `glue-lit fit` in its own process.
 
     Attributes:
-        name: What tables call it.
-        folder: Holds its run, its output and its progress, and nothing else.
-        arguments: Those of `fit`.
-        task: Its task, by whose name its run is found.
+        name: Name in tables and messages.
+        folder: Folder of its run, output and progress alone.
+        arguments: Arguments of `fit`.
+        task: Name of its task, under which `fit` puts the run.
     """
 
     name: str
@@ -76,23 +89,23 @@ class Job:
 
     @property
     def run_path(self) -> Path:
-        """Directory of its run: the first that `fit` makes in the folder."""
+        """Directory of its run: the first that `fit` creates in the folder."""
         return self.folder / LOGS / self.task / "version_0"
 
     @property
     def run(self) -> Run | None:
-        """Its run, once that has begun."""
+        """Its run, ``None`` before it has begun."""
         run = Run(self.run_path)
         return run if run.config.is_file() else None
 
     @property
     def output(self) -> Path:
-        """File of all that its process prints."""
+        """File with everything that its process prints."""
         return self.folder / "output.log"
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """``metrics.json`` of its run, if that has finished."""
+        """Content of its run's ``metrics.json``, ``None`` before it has finished."""
         try:
             result = read_json(Run(self.run_path).metrics)
         except (OSError, ValueError):
@@ -100,7 +113,7 @@ class Job:
         return result if isinstance(result, dict) and _are_scores(result.get("metrics")) else None
 
     def read_outcome(self) -> Outcome | None:
-        """How it has ended, if it has."""
+        """How it has ended, ``None`` before that."""
         if self.result is not None:
             return Outcome("finished")
         try:
@@ -110,15 +123,15 @@ class Job:
             return None
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Keep how it has ended, if it has no result."""
+        """Record how a job without a result has ended."""
         write_json(self.folder / _OUTCOME, {"state": outcome.state, "error": outcome.error})
 
     def read_progress(self) -> Progress:
         """Its progress, as its process last wrote it."""
-        return read_progress(self.folder)
+        return Progress.read(self.folder)
 
     def command(self) -> list[str]:
-        """The command that starts or resumes it; a run that has no checkpoint to resume from is removed."""
+        """Prepare the folder; returns the command that resumes the run, or starts it if it has no checkpoint."""
         remove_job_error(self.folder)
         for name in (_STOP, _OUTCOME):
             (self.folder / name).unlink(missing_ok=True)
@@ -126,27 +139,27 @@ class Job:
         if self.run is not None and (self.run.checkpoints / "last.ckpt").is_file():
             return [*fit, "--run", str(self.run_path), "--ckpt_path", "last"]
         shutil.rmtree(self.folder / LOGS, ignore_errors=True)
-        (self.folder / PROGRESS_FILE).unlink(missing_ok=True)
+        (self.folder / _PROGRESS).unlink(missing_ok=True)
         return [*fit, *self.arguments, "--trainer.default_root_dir", str(self.folder)]
 
     def request_stop(self) -> None:
-        """Ask whoever watches its process, on whichever machine, to stop it."""
+        """Ask the watcher of its process, which may be on another machine, to stop it."""
         (self.folder / _STOP).touch()
 
     @property
     def stop_requested(self) -> bool:
-        """Whether `request_stop` was called."""
+        """Whether `request_stop` was called since the last start."""
         return (self.folder / _STOP).exists()
 
     def outcome_from(self, status: int) -> Outcome:
         """How it has ended.
 
         Args:
-            status: Exit status of its process; below 0 the signal that killed it.
+            status: Exit status of its process; minus the number of the signal that killed it.
         """
         if self.result is not None:
             return Outcome("finished")
-        if status in (75, 130, -signal.SIGTERM):  # it was asked to stop, and has written its last checkpoint
+        if status in (75, 130, -signal.SIGTERM):  # it was stopped, and has written its last checkpoint
             return Outcome("stopped")
         if status < 0:
             return Outcome("failed", _describe_signal(-status))
@@ -155,26 +168,16 @@ class Job:
         return Outcome("failed", read_job_error(self.folder) or _last_line(self.output))
 
     def remove_checkpoints(self, keep_best: bool) -> None:
-        """Remove the checkpoints that nobody needs once it has finished."""
+        """Remove the checkpoints that are not needed after it has finished."""
         for name in ("last.ckpt", "last.json", *(() if keep_best else ("best.ckpt",))):
             (Run(self.run_path).checkpoints / name).unlink(missing_ok=True)
 
 
-def read_progress(folder: Path) -> Progress:
-    """The progress that is written in a job's folder."""
-    try:
-        saved = read_json(folder / PROGRESS_FILE)
-        values = tuple((int(number), float(value)) for number, value in saved["values"] if value is not None)
-        return Progress(int(saved["step"]), int(saved["steps"]), values)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        return Progress()
-
-
 def _are_scores(metrics: Any) -> bool:
-    """Whether it holds at least one metric, each a number or undefined."""
-    return (
-        isinstance(metrics, dict) and bool(metrics) and all(isinstance(v, int | float | None) for v in metrics.values())
-    )
+    """Whether a record holds at least one metric, each a number or undefined."""
+    if not isinstance(metrics, dict) or not metrics:
+        return False
+    return all(isinstance(value, int | float | None) for value in metrics.values())
 
 
 def _describe_signal(signum: int) -> str:
@@ -184,7 +187,7 @@ def _describe_signal(signum: int) -> str:
 
 
 def _last_line(output: Path) -> str:
-    """The last line of a process that ended without an error message, as one that crashes in a library does."""
+    """The last line of output, for a process that crashed in a library without an error message."""
     try:
         with output.open(encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in deque(file, maxlen=200) if line.strip()]
@@ -194,22 +197,18 @@ def _last_line(output: Path) -> str:
 
 
 def lock_folder(folder: Path, what: str) -> int | None:
-    """Keep other drivers out of a folder until the handle is closed or this process ends.
+    """Create a folder, and keep other drivers out of it until the handle is closed or this process ends.
 
     Args:
-        folder: Made if it is not there.
-        what: What it is, for the message.
+        folder: Folder of a search or suite.
+        what: What it holds, for the message.
 
     Raises:
-        RunError: Another driver works in it, or it cannot be made.
+        RunError: Another driver works in it, or it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"Cannot make {folder} ({error.strerror}). Choose another place.") from None
-    try:
-        return lock_run(Run(folder))
-    except RunError:
-        raise RunError(
-            f"Another process is working on {what} {folder}. Wait for it, or give this one a name of its own."
-        ) from None
+    busy = f"Another process is working on {what} {folder}. Wait for it, or give this one a name of its own."
+    return lock(folder, busy)

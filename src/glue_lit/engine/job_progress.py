@@ -1,4 +1,4 @@
-"""The job's side: it writes its progress, and ends with its driver."""
+"""What a job does for its driver: write its progress, and end when the driver ends."""
 
 import os
 import signal
@@ -10,38 +10,37 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glue_lit.data.accumulation import planned_steps
-from glue_lit.engine.job import PROGRESS_FILE, read_progress
+from glue_lit.engine.job import Progress
 from glue_lit.system.environment import job_folder, local_rank
-from glue_lit.system.files import write_json
 
 _INTERVAL = 1.0  # seconds
-_LAST_CHECKPOINT = 60.0  # seconds that a job without a driver has for it
+_LAST_CHECKPOINT = 60.0  # seconds that a job without a driver has to write its last checkpoint
 
 
 class JobProgress(Callback):
     """Write the progress of a training into the folder of its job.
 
     Args:
-        folder: The job's.
-        monitor: Logged name of the metric that is followed; ``None`` for the task's.
+        folder: Folder of the job.
+        monitor: Logged name of the metric to write; ``None`` for the task's own.
     """
 
     def __init__(self, folder: Path, monitor: str | None) -> None:
         self._folder = folder
         self._monitor = monitor
-        self._values = dict(read_progress(folder).values)
+        self._values = dict(Progress.read(folder).values)
         self._written_at = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """The values so far, by the number of their validation."""
+        """The values up to this checkpoint, by the number of their validation."""
         return {"values": {str(number): value for number, value in self._values.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Drop the values that came after the checkpoint: they come again."""
+        """Drop the values that came after the checkpoint: those validations are repeated."""
         self._values = {int(number): value for number, value in state_dict["values"].items()}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write how many steps there will be."""
+        """Write the number of steps."""
         self._write(trainer)
 
     def on_train_batch_end(
@@ -65,12 +64,11 @@ class JobProgress(Callback):
         if trainer.is_global_zero:
             steps = planned_steps(trainer)
             known = 0 if steps == float("inf") else int(steps)
-            progress = {"step": trainer.global_step, "steps": known, "values": sorted(self._values.items())}
-            write_json(self._folder / PROGRESS_FILE, progress)
+            Progress(trainer.global_step, known, tuple(sorted(self._values.items()))).write(self._folder)
 
 
 def end_with_driver() -> None:
-    """Write the last checkpoint and end as soon as the driver is gone; the other devices' processes follow."""
+    """Write the last checkpoint and exit once the driver is gone; the processes of other devices follow this one."""
     if job_folder() is None or local_rank() != 0:
         return
     driver = os.getppid()

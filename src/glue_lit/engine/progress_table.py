@@ -1,4 +1,4 @@
-"""What a user sees while many trainings run: a live table on a terminal, a line for each event elsewhere."""
+"""The display of a search or suite: a live table on a terminal, a line per event elsewhere."""
 
 import time
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from glue_lit.engine.job import Job, Progress
 from glue_lit.system.console import duration
 
 Row = tuple[str, ...]
-_INTERVAL = 1.0  # seconds between two pictures of the table
+_INTERVAL = 1.0  # seconds between two updates of the table
 
 
 class ProgressTable:
-    """A table of the running trainings below the lines printed so far.
+    """A live table of the running jobs, below the lines printed so far.
 
     Args:
-        columns: Of the table, besides the progress of each training.
-        row: The cells of a training.
-        summary: A line on all of them.
+        columns: Titles of the columns before those of progress and time left.
+        row: Makes a job's cells for these columns.
+        summary: Makes the line above the table.
     """
 
     def __init__(self, columns: Row, row: Callable[[Job, Progress], Row], summary: Callable[[], str]) -> None:
@@ -31,7 +31,7 @@ class ProgressTable:
         self._console = Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._updated_at = 0.0
-        self._first_seen: dict[str, tuple[float, float]] = {}  # time and progress
+        self._first_seen: dict[Job, tuple[float, float]] = {}  # time and share done
 
     def __enter__(self) -> "ProgressTable":
         """Show the table, on a terminal."""
@@ -48,10 +48,10 @@ class ProgressTable:
         self._console.print(escape(text), soft_wrap=True)
 
     def update(self, running: list[tuple[Job, Progress]]) -> None:
-        """Show the progress of the running trainings."""
+        """Show the progress of the running jobs."""
         now = time.monotonic()
         for job, progress in running:
-            self._first_seen.setdefault(job.name, (now, progress.share))
+            self._first_seen.setdefault(job, (now, progress.share))
         if not self._console.is_terminal or now - self._updated_at < _INTERVAL:
             return
         self._updated_at = now
@@ -64,6 +64,6 @@ class ProgressTable:
         self._live.update(Group(Text(self._summary(), style="bold"), table), refresh=True)
 
     def _seconds_left(self, job: Job, progress: Progress, now: float) -> float | None:
-        since, share = self._first_seen[job.name]
+        since, share = self._first_seen[job]
         gained = progress.share - share
         return (now - since) * (1 - progress.share) / gained if gained > 0.02 else None

@@ -1,4 +1,4 @@
-"""A suite as jobs: tasks x seeds x models, the longest first, those that start from another one after it."""
+"""The plan of a suite: tasks x seeds x models as jobs, the longest first, each after the one that it starts from."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ import yaml
 
 from glue_lit.engine.job import Job
 from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_values import read_config
 from glue_lit.tasks.glue import get_task
 
@@ -19,9 +20,9 @@ class PlannedJob:
     """A job of a suite.
 
     Attributes:
-        job: The training.
+        job: The job.
         model: Its model, as the user named it; empty for that of the configuration.
-        task: Its task; for a start that is not in the suite, the name of its configuration.
+        task: Its task; for a training on other data that tasks start from, the name of its configuration.
         seed: Its seed.
         start: Name of the job whose encoder it starts from, if any.
     """
@@ -45,19 +46,18 @@ def plan_suite(
     """Plan all trainings of a suite, in the order in which they start.
 
     Args:
-        folder: The suite's own.
+        folder: Folder of the suite.
         tasks: Names of the tasks.
-        seeds: Seeds of each.
+        seeds: Seeds of each task and model.
         models: Names of the models; none for that of the configuration.
-        init_from: By task the task whose encoder it starts from, of the same model and seed; or the configuration
-            (a YAML file) of a training that comes before; or the folder of a run or a model that is there already, for
-            all seeds.
-        arguments: Those of `fit` for all.
-        recipes: File of each task's recipe, with ``{task}`` and ``{model}`` (in lower case) in its name; left out where
-            there is none.
+        init_from: By task, what its encoder starts from: a task of the suite, with the same model and seed; the
+            configuration (a YAML file) of a training on other data; or the folder of an earlier run or a model.
+        arguments: Arguments of `fit` for all.
+        recipes: File with each task's recipe, with ``{task}`` and ``{model}`` (in lower case) in its name; a missing
+            file is left out.
 
     Raises:
-        UsageError: A task is none, or starts from one that is not in the suite, or from a file that cannot be used.
+        UsageError: A task is unknown, or starts from a task outside the suite or a file that cannot be used.
     """
     _check(tasks, init_from)
     plan: list[PlannedJob] = []
@@ -73,7 +73,11 @@ def plan_suite(
 
 
 def model_names(models: Sequence[str]) -> dict[str, str]:
-    """What each model is called in the names of folders and trainings: without its owner, if that is enough."""
+    """Name of each model in folders and job names: without its owner, unless two models would get the same name.
+
+    Raises:
+        UsageError: Two models still have the same name.
+    """
     count = Counter(map(_without_owner, models))
     names = {
         model: short if count[short := _without_owner(model)] == 1 else model.strip("./").replace("/", "--")
@@ -107,34 +111,25 @@ def _plan_starts(
     arguments: Sequence[str],
 ) -> Iterator[PlannedJob]:
     """Plan the trainings on other data that tasks start from."""
+    given = [each.words for each in CommandLine(arguments).arguments if each.flag == "--model.name_or_path"]
+    encoder = given[-1][:2] if given else []
     for start in dict.fromkeys(start for start in init_from.values() if _is_file(start)):
         for seed in seeds:
-            # After the settings of all, which are for the tasks: it has data of its own. The encoder is theirs.
+            # Its file comes after the arguments, since it has data of its own; the encoder is that of the tasks.
             file = ("--config", str(Path(start).resolve()))
-            flags = (*arguments, *file, *_model_flags(arguments), *_common_flags(model, seed))
+            flags = (*arguments, *file, *encoder, *_common_flags(model, seed))
             job = _job(folder, short, _label(start), seed, _task_of_file(start), flags)
             yield PlannedJob(job, model, _label(start), seed)
-
-
-def _model_flags(arguments: Sequence[str]) -> list[str]:
-    """The model's name as the command line gives it, if it does: a configuration file that comes later has another."""
-    flag, found = "--model.name_or_path", []
-    for position, argument in enumerate(arguments):
-        if argument == flag:
-            found = list(arguments[position : position + 2])
-        elif argument.startswith(f"{flag}="):
-            found = [argument]
-    return found
 
 
 def _starting_point(
     folder: Path, model: str, start: str | None, seed: int, tasks: Sequence[str]
 ) -> tuple[str | None, list[str]]:
-    """The job that a training waits for, if any, and the flags that start it from there."""
+    """The job that a training waits for, if any, and the flags that name its encoder."""
     if start is None:
         return None, []
     if _is_folder(start, tasks):
-        path = Path(start).resolve()  # the training may run in another folder than this command
+        path = Path(start).resolve()  # the job may run in another working directory
         flag = "--model.name_or_path" if (path / "config.json").is_file() else "--model.init_from"
         return None, [flag, str(path)]
     job = _job(folder, model, _label(start), seed, _task_of_file(start) if _is_file(start) else start)
@@ -142,7 +137,7 @@ def _starting_point(
 
 
 def _is_folder(start: str, tasks: Sequence[str]) -> bool:
-    """Whether it is the folder of a run or a model, and not a task that happens to be called like a folder here."""
+    """Whether a start is the folder of a run or model; a task wins over a folder of its name."""
     return start not in tasks and Path(start).is_dir()
 
 
@@ -155,7 +150,6 @@ def _label(start: str) -> str:
 
 
 def _task_of_file(file: str) -> str:
-    """The task that a configuration names."""
     try:
         settings = read_config(Path(file).read_text(encoding="utf-8"))
         return str(settings["data"]["task"])
@@ -174,7 +168,7 @@ def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
             raise UsageError(f"suite.tasks: {task} has no training rows; {spec.trained_as} is what is trained for it.")
     files = {start for start in init_from.values() if _is_file(start)}
     for file in files:
-        _task_of_file(file)  # reported now, not when the others have been trained
+        _task_of_file(file)  # an error now rather than after the other trainings
         if _label(file) in tasks or any(_label(other) == _label(file) for other in files - {file}):
             raise UsageError(f"suite.init_from: {file} is called like another of the suite; give it a name of its own.")
     for task, start in init_from.items():
@@ -190,7 +184,7 @@ def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
 
 
 def _training_rows(task: str, tasks: Sequence[str], init_from: Mapping[str, str]) -> int:
-    """Training rows of a task and of those that wait for it: what starts late ends late."""
+    """Training rows of a task and of the longest chain of tasks that wait for it."""
     waiting = [other for other in tasks if init_from.get(other) == task]
     rows = get_task(task).files["train"].rows
     return rows + max((_training_rows(other, tasks, init_from) for other in waiting), default=0)
@@ -206,7 +200,7 @@ def _recipe_file(pattern: str, task: str, model: str) -> Path:
 
 
 def missing_recipes(pattern: str | None, tasks: Sequence[str], models: Sequence[str]) -> list[str]:
-    """The files of recipes that are not there."""
+    """Files of recipes that do not exist."""
     names = [_without_owner(model) for model in models] or [""]
     files = [_recipe_file(pattern, task, name) for name in names for task in tasks] if pattern is not None else []
     return [str(file) for file in files if not file.is_file()]
