@@ -1,4 +1,4 @@
-"""How long the trainings of a suite may take, by the speed of earlier runs."""
+"""Estimates of a suite's training time, from the speed of earlier runs."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from glue_lit.tasks.glue import TASKS
 
 
 def measured_speeds(root: Path) -> dict[tuple[str, str], float]:
-    """Samples a second of finished runs by model and task, and by model alone."""
+    """Samples per second of finished runs, by model and task, and by model with an empty task."""
     speeds: dict[tuple[str, str], float] = {}
     folders = [root / LOGS, *(root / LOGS).glob(f"suite/*/*/*/*/{LOGS}")]
     for run in (run for folder in folders for run in find_runs(folder)):
@@ -26,11 +26,11 @@ def measured_speeds(root: Path) -> dict[tuple[str, str], float]:
 
 
 def estimate_seconds(trainings: Mapping[tuple[str, str], Any], root: Path) -> dict[tuple[str, str], float | None]:
-    """Seconds that trainings may take; none where no run tells a speed.
+    """Estimate the seconds that trainings take; empty before a run has finished.
 
     Args:
-        trainings: Their configurations by model and task.
-        root: Where runs are looked for.
+        trainings: Configurations by model and task.
+        root: Folder whose runs give the speeds.
     """
     if not (speeds := measured_speeds(root)):
         return {}
@@ -38,10 +38,10 @@ def estimate_seconds(trainings: Mapping[tuple[str, str], Any], root: Path) -> di
 
 
 def _estimate(name: str, settings: Mapping[str, Any], speeds: Mapping[tuple[str, str], float]) -> float | None:
-    """Seconds of a training, start and validation left out."""
+    """Seconds of a training without its start and validations; ``None`` if its speed or size is not known."""
     model, data, epochs = settings["model"]["name_or_path"], settings["data"], settings["trainer"].get("max_epochs")
     speed = speeds.get((model, name)) or speeds.get((model, ""))
-    task = TASKS.get(data["task"])  # none for a user's own data
+    task = TASKS.get(data["task"])  # a user's own data have none
     if task is None or speed is None or not epochs:
         return None
     rows, limit = task.files["train"].rows, data.get("train_limit")

@@ -1,4 +1,4 @@
-"""A search as a queue: an Optuna study gives the settings to try, and records what came of them."""
+"""A search as a queue of trials: an Optuna study suggests their settings and stores their values."""
 
 import math
 import platform
@@ -13,6 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from glue_lit.engine.job import Job, Outcome, Progress
@@ -26,27 +27,28 @@ _FOLDER, _ERROR, _SETTINGS = "glue_lit_folder", "glue_lit_error", "glue_lit_sett
 
 
 class Search:
-    """The trials of one search, as a queue.
+    """The trials of a search, as a queue.
 
-    A trial that was started and has not ended is resumed under its own number: none runs twice.
+    An interrupted trial is resumed under its own number, so that no trial runs twice.
 
     Args:
-        folder: The search's own; trials are in ``trials/NNNN``.
-        base: Configuration file that all trials begin with.
+        folder: Folder of the search, with the trials in ``trials/NNNN``.
+        base: Configuration file of all trials.
         task: The task of that configuration.
-        space: What is searched.
-        trials: How many trials there will be, those of earlier calls included.
-        monitor: Logged name of the value that judges a trial.
-        higher_is_better: Whether a higher one is better.
+        space: Distributions of the searched settings, by dotted key.
+        trials: Number of trials, those of earlier calls included.
+        monitor: Logged name of the value that ranks trials.
+        higher_is_better: Whether a higher value is better.
         extra: Further arguments of `fit` for every trial.
-        sampler: Chooses what to try; ``None`` for TPE.
+        sampler: Suggests settings; ``None`` for TPE.
         pruner: Stops trials that do not look good; ``None`` for the median rule.
         storage: URL of a database; ``None`` for a file in the folder.
-        seed: Of the sampler.
-        keep: Keep the checkpoints of all trials, not only those of the best.
+        seed: Seed of the default sampler.
+        keep: Keep the checkpoints of all trials, not of the best alone.
 
     Raises:
-        UsageError: There is a search of this name with other settings, or the storage cannot be used.
+        RunError: The database cannot be used, or has lost its trials.
+        UsageError: A search of this name has other settings, or a database driver is not installed.
     """
 
     def __init__(
@@ -67,15 +69,15 @@ class Search:
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder, self.base, self.task, self.space, self.trials = folder, base, task, dict(space), trials
-        self.monitor, self.higher_is_better, self.extra, self.keep = monitor, higher_is_better, extra, keep
+        self.monitor, self.extra, self.keep = monitor, extra, keep
         self._is_shared = storage is not None
         self.study = open_study(folder, higher_is_better, storage)
         count = len(self.all_trials())
         if not count:
             _check_no_trials(folder)
-        # Seeded by how many trials there are: resumed with the same numbers, it would try the same once more.
+        # The seed depends on the number of trials: a resumed search would else suggest the same settings again.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # constant_liar, in optuna 4
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # constant_liar in optuna 4
             self.study.sampler = sampler or optuna.samplers.TPESampler(
                 seed=self._driver_seed(seed + count), constant_liar=True, n_startup_trials=min(10, max(4, trials // 4))
             )
@@ -84,7 +86,7 @@ class Search:
         self._interrupted = self._find_interrupted()
 
     def _check_same_settings(self) -> None:
-        """Stop where an earlier search of this name had other settings: its trials say nothing about this one."""
+        """Refuse other settings than those of an earlier search of this name: its trials would not be comparable."""
         settings = {
             "base": self.base.read_text(encoding="utf-8"),
             "space": {key: optuna.distributions.distribution_to_json(d) for key, d in sorted(self.space.items())},
@@ -105,16 +107,16 @@ class Search:
             )
 
     def _driver_seed(self, seed: int) -> int:
-        """Another seed for each driver of a shared search: drivers that start together would try the same."""
+        """The seed, made different for each driver of a shared search, so that they do not suggest the same."""
         return zlib.crc32(f"{platform.node()} {self.folder} {seed}".encode()) if self._is_shared else seed
 
     def _find_interrupted(self) -> list[FrozenTrial]:
-        """Trials of this folder that have not ended; those that ended while no driver looked are recorded."""
+        """Trials of this folder to resume; the outcome of trials that ended after their driver is recorded."""
         interrupted = []
         for trial in self.all_trials(TrialState.RUNNING):
-            # In a shared database, one without a folder is being started by another driver at this moment.
+            # The folder is compared in a shared database alone: a database file moves with its folder.
             if self._is_shared and trial.user_attrs.get(_FOLDER) != str(self.folder):
-                continue  # another driver's; a folder's own database moves with the folder
+                continue  # of another driver, which may not have set its folder yet
             job = self.job(trial)
             outcome = job.read_outcome()
             if outcome is not None and outcome.state in ("finished", "pruned"):
@@ -124,14 +126,14 @@ class Search:
         return interrupted
 
     def job(self, trial: FrozenTrial) -> Job:
-        """The training of a trial."""
+        """The job of a trial."""
         folder = self.folder / "trials" / f"{trial.number:04d}"
         arguments = ("--config", str(self.base), "--config", str(folder / "trial.yaml"), *self.extra)
         task = str(trial.params.get("data.task", self.task))
         return Job(f"{trial.number}", folder, (*arguments, "--trainer.enable_progress_bar", "false"), task)
 
     def next_job(self) -> Job | None:
-        """The next trial: one that was interrupted, else a new one."""
+        """The next trial: an interrupted one, else a new one."""
         if self._interrupted:
             trial = self._interrupted.pop(0)
         elif len(self.all_trials()) < self.trials:
@@ -145,7 +147,7 @@ class Search:
         return job
 
     def record_progress(self, job: Job, progress: Progress) -> bool:
-        """Report the values so far to the study; returns whether the pruner stops the trial."""
+        """Report new values to the study; returns whether the pruner stops the trial."""
         frozen = self.trial(int(job.name))
         trial = Trial(self.study, frozen._trial_id)
         for number, value in progress.values:
@@ -154,7 +156,7 @@ class Search:
         return bool(trial.should_prune())
 
     def record_outcome(self, job: Job, outcome: Outcome) -> None:
-        """Tell the study the outcome; a trial that was stopped stays running there, to be resumed later."""
+        """Tell the study the outcome; a stopped trial stays RUNNING there, to be resumed."""
         if outcome.state == "stopped":
             return
         number, value = int(job.name), None
@@ -169,42 +171,46 @@ class Search:
             self._remove_checkpoints()
 
     def _remove_checkpoints(self) -> None:
-        """Keep the checkpoint of the best trial alone."""
+        """Remove all checkpoints but the best trial's ``best.ckpt``."""
         best = self.best
         for trial in self.all_trials(TrialState.COMPLETE, TrialState.PRUNED):
             self.job(trial).remove_checkpoints(keep_best=best is not None and trial.number == best.number)
 
     def all_trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """All trials in their order, or those in some states."""
+        """All trials by number, or those in the given states."""
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def trial(self, number: int) -> FrozenTrial:
-        """The trial with a number; not always at that place of the list, where several drivers add to it."""
+        """The trial of a number, which is not always its index where several drivers share the study."""
         return next(trial for trial in self.all_trials() if trial.number == number)
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The best trial, if one has finished."""
-        sign = 1 if self.higher_is_better else -1
-        return max(self.all_trials(TrialState.COMPLETE), key=lambda trial: sign * float(trial.value or 0), default=None)
+        """The best trial, ``None`` before one has finished."""
+        ranked = self.ranked_trials()
+        return ranked[0] if ranked else None
+
+    def ranked_trials(self) -> list[FrozenTrial]:
+        """The finished trials, the best first."""
+        is_maximized = self.study.direction == StudyDirection.MAXIMIZE
+        finished = self.all_trials(TrialState.COMPLETE)
+        return sorted(finished, key=lambda trial: float(trial.value or 0), reverse=is_maximized)
 
     def error_of(self, trial: FrozenTrial) -> str:
-        """What went wrong in a trial."""
+        """The error of a failed trial; empty for any other."""
         return str(trial.user_attrs.get(_ERROR, ""))
 
 
 def without_root_dir(setting: Any) -> Any:
-    """A configuration without the folder of its runs: drivers that share a database have each its own."""
+    """A configuration without the folder of its runs, in which drivers that share a database differ."""
     return re.sub(r"(?m)^  default_root_dir:.*\n", "", setting) if isinstance(setting, str) else setting
 
 
 def _check_no_trials(folder: Path) -> None:
-    """Stop where a folder holds trials that its new study knows nothing of.
-
-    The study's own trials would get their folders: finished runs would be removed, others resumed with other settings.
+    """Refuse a folder with trials that its new study does not know, since new trials would overwrite them.
 
     Raises:
-        RunError: There are some.
+        RunError: It has some.
     """
     if trials := list((folder / "trials").glob("*")):
         raise RunError(

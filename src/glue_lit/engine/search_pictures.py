@@ -11,9 +11,9 @@ _PLOTS = {"history": "plot_optimization_history", "importance": "plot_param_impo
 
 
 def draw_search(search: Search) -> list[Path]:
-    """Write the pictures as PNG files and as one page of interactive ones; returns what was written.
+    """Write the pictures as PNG files and on one interactive page; returns the files.
 
-    A search has none before two trials have finished with different values.
+    There are none until two trials have finished with different values.
     """
     values = {trial.value for trial in search.all_trials() if trial.value is not None and math.isfinite(trial.value)}
     if len(values) < 2:
@@ -22,7 +22,7 @@ def draw_search(search: Search) -> list[Path]:
 
     matplotlib.use("Agg")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the functions are experimental
+        warnings.simplefilter("ignore")  # the functions are experimental
         return [*_write_png(search), _write_page(search)]
 
 
@@ -42,7 +42,7 @@ def _write_png(search: Search) -> list[Path]:
 
 
 def _write_page(search: Search) -> Path:
-    """Write one file with all of them, which needs no network."""
+    """Write a page with all pictures, which needs no network."""
     from optuna import visualization
 
     figures = [getattr(visualization, plot)(search.study, target_name=search.monitor) for plot in _PLOTS.values()]

@@ -1,11 +1,11 @@
-"""The results of a search: the table of trials, the best settings and the pictures."""
+"""Results of a search: the table of trials, the best settings and the pictures."""
 
 import csv
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from glue_lit.engine.search import Search
 from glue_lit.engine.search_pictures import draw_search
@@ -15,17 +15,17 @@ from glue_lit.system.files import open_atomic, write_text
 
 
 def last_parts(keys: Iterable[str]) -> tuple[str, ...]:
-    """The last parts of dotted keys."""
+    """The last part of each dotted key, e.g. ``learning_rate``."""
     return tuple(key.rpartition(".")[2] for key in keys)
 
 
 def format_setting(value: Any) -> str:
-    """A setting as tables show it."""
+    """Format a setting for a table."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def write_results(search: Search) -> None:
-    """Write trials.csv, best.yaml and the pictures into the search's folder."""
+    """Write ``trials.csv``, ``best.yaml`` and the pictures into the search's folder."""
     with open_atomic(search.folder / "trials.csv") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["trial", "state", search.monitor, *search.space, "seconds", "error", "run"])
@@ -37,24 +37,23 @@ def write_results(search: Search) -> None:
         "# glue-lit fit --config configs/TASK.yaml --config THIS_FILE\n"
     )
     write_text(search.folder / "best.yaml", header + settings_to_yaml(best.params))
-    with suppress(ImportError):  # pictures need more packages, and are no reason to fail
+    with suppress(ImportError):  # pictures need more packages, and the search is complete without them
         draw_search(search)
 
 
 def _csv_row(search: Search, trial: FrozenTrial) -> list[Any]:
+    """A row of ``trials.csv``; a trial that did not finish has its last value there."""
     last = max(trial.intermediate_values.items(), default=(0, None))[1]
-    value = trial.value if trial.value is not None else last
-    seconds = _seconds(trial)
-    run = search.job(trial).run
-    params = [trial.params.get(key, "") for key in search.space]
+    seconds, run = _seconds(trial), search.job(trial).run
     return [
-        trial.number, trial.state.name.lower(), value, *params, "" if seconds is None else round(seconds, 1),
+        trial.number, trial.state.name.lower(), last if trial.value is None else trial.value,
+        *(trial.params.get(key, "") for key in search.space), "" if seconds is None else round(seconds, 1),
         search.error_of(trial), "" if run is None else run.path.relative_to(search.folder),
     ]  # fmt: skip
 
 
 def results_as_json(search: Search) -> dict[str, Any]:
-    """The results for scripts: all trials, and which is the best."""
+    """All trials and the best one, as values for JSON."""
     trials = {trial.number: _as_json(search, trial) for trial in search.all_trials()}
     return {
         "folder": str(search.folder),
@@ -82,17 +81,13 @@ def _seconds(trial: FrozenTrial) -> float | None:
 
 
 def print_best(search: Search) -> None:
-    """Print the five best trials and where the rest is."""
-    finished = sorted(
-        search.all_trials(TrialState.COMPLETE),
-        key=lambda trial: float(trial.value or 0),
-        reverse=search.higher_is_better,
-    )
-    if not finished:
+    """Print the five best trials, and where all results are."""
+    ranked = search.ranked_trials()
+    if not ranked:
         say(f"No trial has finished; see {search.folder / 'trials.csv'}.")
         return
     rows = []
-    for trial in finished[:5]:
+    for trial in ranked[:5]:
         params = (format_setting(trial.params.get(key, "")) for key in search.space)
         rows.append((str(trial.number), f"{trial.value:.4f}", *params, duration(_seconds(trial))))
     print_table("Best trials", ("trial", search.monitor, *last_parts(search.space), "time"), rows)

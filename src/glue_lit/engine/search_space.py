@@ -1,7 +1,8 @@
-"""Search spaces as settings: dotted keys of `fit`, and how their values are drawn."""
+"""Search spaces: distributions of the settings of `fit`, by dotted key."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from inspect import Parameter, signature
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -9,28 +10,26 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.config_values import dump_config
 
-# That of transformers' Trainer without the seed, of which the luckiest would pass for the best recipe.
+# The space of transformers' Trainer without the seed, since the luckiest seed would pass for the best recipe.
 DEFAULT_SPACE: dict[str, dict[str, Any]] = {
     "model.learning_rate": {"type": "float", "low": 1e-5, "high": 2e-4, "log": True},
     "data.batch_size": {"type": "categorical", "choices": [8, 16, 32, 64]},
     "trainer.max_epochs": {"type": "int", "low": 2, "high": 5},
 }
-_KINDS: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
-    "float": (FloatDistribution, ("low", "high"), ("log", "step")),
-    "int": (IntDistribution, ("low", "high"), ("log", "step")),
-    "categorical": (CategoricalDistribution, ("choices",), ()),
-}
+_KINDS: dict[Any, Callable[..., BaseDistribution]] = {
+    "float": FloatDistribution, "int": IntDistribution, "categorical": CategoricalDistribution,
+}  # fmt: skip
 
 
 def parse_space(space: Mapping[str, Any], known: Sequence[str]) -> dict[str, BaseDistribution]:
-    """Make Optuna's distributions of a space.
+    """Parse a search space into Optuna's distributions.
 
     Args:
-        space: For each key its ``type`` (float, int, categorical) with ``low`` and ``high``, or ``choices``.
+        space: By dotted key the ``type`` (float, int, categorical) with ``low`` and ``high``, or ``choices``.
         known: Keys that `fit` has.
 
     Raises:
-        UsageError: A key or a setting is none, or no value fits.
+        UsageError: A key is unknown, or its distribution is not valid.
     """
     if not space:
         raise UsageError("tune.space: it is empty; name at least one setting to search.")
@@ -47,14 +46,13 @@ def _parse_distribution(key: str, values: Any, known: Sequence[str]) -> BaseDist
             f"{where}: got {values!r}, allowed: {{type: float or int, low: A, high: B, log: true}} or "
             "{type: categorical, choices: [A, B]}."
         )
-    make, needed, optional = _KINDS[kind]
-    allowed = (*needed, *optional)
+    parameters = signature(_KINDS[kind]).parameters
+    needed = [name for name, parameter in parameters.items() if parameter.default is Parameter.empty]
     given = {name: value for name, value in values.items() if name != "type"}
     for name in given:
-        if name not in allowed:
-            raise UsageError(
-                f"{where}: {kind} has no {name!r}.{did_you_mean(name, allowed)} It has {', '.join(allowed)}."
-            )
+        if name not in parameters:
+            near = did_you_mean(name, parameters)
+            raise UsageError(f"{where}: {kind} has no {name!r}.{near} It has {', '.join(parameters)}.")
     if missing := [name for name in needed if name not in given]:
         raise UsageError(f"{where}: {kind} needs {' and '.join(missing)}.")
     for name in [name for name in ("low", "high", "step") if name in given]:
@@ -66,21 +64,20 @@ def _parse_distribution(key: str, values: Any, known: Sequence[str]) -> BaseDist
             raise UsageError(f"{where}: choices is {given['choices']!r}, allowed: a list of values.")
         given["choices"] = [_number_if_text(choice) for choice in given["choices"]]
     try:
-        distribution: BaseDistribution = make(**given)
+        return _KINDS[kind](**given)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where}: {' '.join(str(error).split())}") from error
-    return distribution
 
 
 def _number_if_text(value: Any) -> Any:
-    """The number that a text like 1e-5 is meant as, which YAML takes for a text; else the value."""
+    """The number in a text like ``1e-5``, which YAML reads as a text; any other value as it is."""
     with suppress(ValueError):
         return float(value) if isinstance(value, str) else value
     return value
 
 
 def nest_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Make sections of dotted keys, as a configuration file has them."""
+    """Nest dotted keys into sections, as a configuration file has them."""
     nested: dict[str, Any] = {}
     for key, value in values.items():
         *sections, name = key.split(".")
@@ -92,7 +89,7 @@ def nest_keys(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dotted_keys(values: Any, prefix: str = "") -> list[str]:
-    """Every key of a configuration, dotted, sections included."""
+    """All keys of a configuration, dotted, sections included."""
     if not isinstance(values, Mapping):
         return []
     keys = []
@@ -102,5 +99,5 @@ def dotted_keys(values: Any, prefix: str = "") -> list[str]:
 
 
 def settings_to_yaml(values: Mapping[str, Any]) -> str:
-    """Settings by dotted key as a configuration file."""
+    """Settings by dotted key as the text of a configuration file."""
     return dump_config(nest_keys(values))

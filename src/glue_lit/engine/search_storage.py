@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import optuna
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 
 from glue_lit.errors import RunError, UsageError
 
@@ -14,33 +14,29 @@ _ATTEMPTS = 8  # to create the tables of a database
 
 
 def open_study(folder: Path, higher_is_better: bool, storage: str | None) -> Study:
-    """Open the study of a folder; it is created if there is none.
+    """Open the study of a search, or create it.
 
     Args:
-        folder: The search's own; the study has its name.
+        folder: Folder of the search, whose name is the study's.
         higher_is_better: Whether a higher value is better.
         storage: URL of a database; ``None`` for a file in the folder.
 
     Raises:
         RunError: The database cannot be used.
-        UsageError: What talks to it is not installed.
+        UsageError: The driver of the database is not installed.
     """
     url = storage or f"sqlite:///{(folder / 'study.db').absolute()}"
+    direction = StudyDirection.MAXIMIZE if higher_is_better else StudyDirection.MINIMIZE
     for attempts_left in reversed(range(_ATTEMPTS)):
         try:
-            return optuna.create_study(
-                study_name=folder.name,
-                storage=url,
-                direction="maximize" if higher_is_better else "minimize",
-                load_if_exists=True,
-            )
+            return optuna.create_study(study_name=folder.name, storage=url, direction=direction, load_if_exists=True)
         except ImportError as error:
             raise UsageError(
                 f"--tune.storage: {error.name or error} is not installed; for PostgreSQL "
                 "`pip install 'glue-lit[postgres]'`."
             ) from None
-        except Exception as error:  # SQLAlchemy has a kind for everything that a database can say
-            # Two drivers that start at once both create the tables, and one of them fails.
+        except Exception as error:  # SQLAlchemy has a class for each error of a database
+            # Of two drivers that create the tables at the same time, one fails.
             if attempts_left and re.search(r"already exists|duplicate key|UniqueViolation", str(error)):
                 time.sleep(random.uniform(0.2, 1.0))
                 continue
@@ -52,7 +48,7 @@ def open_study(folder: Path, higher_is_better: bool, storage: str | None) -> Stu
 
 
 def _remedy(reason: str) -> str:
-    """What to do about a database that is a file."""
+    """What to do about a database that is a file; empty for other errors."""
     if "locked" in reason:
         return " Another program holds it (a dashboard, a copy): close that, and run the command again."
     if "not a database" in reason or "malformed" in reason:

@@ -1,4 +1,4 @@
-"""The results of a suite: tables in the terminal and as Markdown, CSV and JSON."""
+"""Results of a suite: tables in the terminal, and as Markdown, CSV and JSON."""
 
 import csv
 import shlex
@@ -18,12 +18,12 @@ COLUMNS = ("task", "metric", "mean ± std", "n", "time")
 
 @dataclass(frozen=True)
 class SuiteResults:
-    """The results of a suite, to be written into its folder.
+    """Write the results of a suite.
 
     Args:
-        name: Of the suite.
-        seeds: Seeds of each training.
-        majority: Scores, from 0 to 1, of the tasks that are not trained but given the commonest label.
+        name: Name of the suite.
+        seeds: Seeds of each task and model.
+        majority: Scores, from 0 to 1, of the tasks that get the commonest label in place of a training.
         left_out: Tasks that do not count in the average.
     """
 
@@ -33,7 +33,7 @@ class SuiteResults:
     left_out: Sequence[str]
 
     def write(self, jobs: Sequence[PlannedJob], folder: Path) -> dict[str, Any]:
-        """Print the results of all models, and write results.md, results.csv and results.json; returns the last."""
+        """Print the results of all models, and write them as Markdown, CSV and JSON; returns the values of the JSON."""
         record: dict[str, Any] = {"suite": self.name, "seeds": list(self.seeds), "models": {}}
         table: list[tuple[str, ...]] = [("model", *COLUMNS)]
         markdown = [f"# Suite {self.name}: dev scores times 100", ""]
@@ -55,7 +55,7 @@ class SuiteResults:
         return record
 
     def _summarize(self, jobs: Sequence[PlannedJob]) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
-        """The rows of a model's table, a line on its average, and both for the JSON file."""
+        """The rows of a model's table, the line on its average, and both as values for JSON."""
         figures, scores, seconds = _collect_by_task(jobs)
         scores |= {task: [score] * len(self.seeds) for task, score in self.majority.items()}
         average = glue_average(scores, self.left_out)
@@ -89,7 +89,7 @@ class SuiteResults:
 def _collect_by_task(
     jobs: Sequence[PlannedJob],
 ) -> tuple[dict[str, list[Figure]], dict[str, list[float]], dict[str, float]]:
-    """Figures, scores for the average, and seconds of training, by task."""
+    """Figures for the table, scores for the average, and seconds of training, by task."""
     figures, scores, seconds = {}, {}, {}
     for task in dict.fromkeys(planned.task for planned in jobs):
         results = [r for planned in jobs if planned.task == task and (r := planned.job.result) is not None]
@@ -102,5 +102,5 @@ def _collect_by_task(
 
 
 def _recorded_model(jobs: Sequence[PlannedJob]) -> str:
-    """The model's name as its runs recorded it, where the configuration alone names it."""
+    """The model's name as its runs recorded it, for a suite whose configuration names the model."""
     return next((str(r["model"]) for planned in jobs if (r := planned.job.result) is not None), "model")
