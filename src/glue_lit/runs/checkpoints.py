@@ -1,10 +1,7 @@
-"""Checkpoint files: written whole or not at all, and read as data, with a word on what is wrong with one."""
+"""Checkpoint files: atomic writes, reads that run no code, and errors that say what is wrong with a file."""
 
-import contextlib
 import json
-import os
 import re
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -15,85 +12,51 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from glue_lit.errors import RunError
 from glue_lit.runs.last_position import write_last_position
+from glue_lit.system.files import replace_file
 from glue_lit.system.version import __version__
 from glue_lit.tasks.glue import TASKS, TaskSpec
 
-CHECKPOINT_FORMAT = 1  # raise it when an older version could not make sense of what is written
+CHECKPOINT_FORMAT = 1  # raise it when earlier versions could not read the new content
 _PART = ".part"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the file, flush to the disk, then rename: there is the old checkpoint or the new one, whole."""
+    """Write checkpoints so that a crash or a power cut leaves either the old file or the new one, complete."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write ``checkpoint`` to ``path``.
 
         Raises:
-            RunError: It cannot be written; the checkpoint that was there is kept.
+            RunError: It cannot be written; the earlier checkpoint is kept.
         """
         path = Path(path)
-        part = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
-            with os.fdopen(handle, "wb") as file:
+            with replace_file(path, suffix=_PART, is_durable=True) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(part, 0o644)
-            os.replace(part, path)
-            _sync_folder(path.parent)
-            if path.name == "last.ckpt":
-                write_last_position(path, checkpoint["epoch"] + 1, checkpoint["global_step"])
-        except (OSError, RuntimeError) as error:  # torch has an error of its own for a write that failed
+        except (OSError, RuntimeError) as error:  # torch raises a RuntimeError for a failed write
             kept = f" The {path.name} that was there is kept." if path.is_file() else ""
             cause = error if isinstance(error, OSError) else error.__context__
             reason = cause.strerror if isinstance(cause, OSError) else " ".join(str(error).split())[:200]
             raise RunError(f"Cannot write the checkpoint {path} ({reason}).{kept}") from error
-        finally:
-            if part is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(part)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename outlive a power cut, where the system offers it."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        if path.name == "last.ckpt":
+            write_last_position(path, checkpoint["epoch"] + 1, checkpoint["global_step"])
 
 
 def unfinished_checkpoints(folder: Path) -> list[Path]:
-    """What is left of checkpoints whose writing was cut off; never taken for checkpoints."""
+    """Temporary files of checkpoints whose writing was interrupted."""
     return sorted(folder.glob(f".*.ckpt.*{_PART}"))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, its tensors mapped from the file rather than read; no code in it is run.
+    """Read a checkpoint without running code in it; its tensors are mapped from the file.
 
     Raises:
         RunError: The file is not a checkpoint of this program.
     """
-    if what := _no_checkpoint(path):
-        raise RunError(f"{path} {what}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, of what it raises an error for as well
-            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except Exception as error:  # torch raises a kind of its own for every way in which a file can be wrong
-        # torch's own words advise to load with weights_only=False, which would run whatever the file holds.
-        code = r"(?i)unsupported (global|class|type)|not an allowed global|trying to (call|instantiate)"
-        if re.search(code, str(error)) or not _is_zip(path):  # a bare pickle
-            what = "holds Python objects besides tensors and plain values. Loading could run code, so it is refused."
-        else:
-            what = f"is damaged: it begins as a checkpoint, but cannot be read ({type(error).__name__})."
-        raise RunError(f"{path} is not a readable checkpoint: it {what}") from error
+    saved = _load(path)
     settings = saved.get("hyper_parameters") if isinstance(saved, dict) else None
     if not isinstance(settings, dict) or not isinstance(settings.get("architecture"), str):
-        raise RunError(f"{path} is not a checkpoint of glue-lit: {_whose(saved)}")
+        raise RunError(f"{path} is not a checkpoint of glue-lit: {_describe_foreign(saved)}")
     written = saved.get("glue_lit", {"format": 0})
     form = written.get("format") if isinstance(written, dict) else None
     if not isinstance(form, int):
@@ -103,14 +66,31 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} was written by glue-lit {written.get('version')}; this is {__version__}, which cannot read it. "
             "`pip install --upgrade glue-lit`."
         )
-    if odd := _odd_part(saved):
+    if odd := _describe_wrong_part(saved):
         raise RunError(f"{path} is not a checkpoint of glue-lit: {odd}.")
     content: dict[str, Any] = saved
     return content
 
 
-def _odd_part(saved: dict[str, Any]) -> str:
-    """What of a checkpoint is not of the kind that it is written as; nothing if all is, or is not there."""
+def _load(path: Path) -> Any:
+    if what := _describe_other_file(path):
+        raise RunError(f"{path} {what}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of what it then raises an error for
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except Exception as error:  # torch raises many classes for damaged files
+        # torch's message advises weights_only=False, which would run whatever code the file holds.
+        code = r"(?i)unsupported (global|class|type)|not an allowed global|trying to (call|instantiate)"
+        if re.search(code, str(error)) or not _is_zip(path):  # a bare pickle
+            what = "holds Python objects besides tensors and plain values. Loading could run code, so it is refused."
+        else:
+            what = f"is damaged: it begins as a checkpoint, but cannot be read ({type(error).__name__})."
+        raise RunError(f"{path} is not a readable checkpoint: it {what}") from error
+
+
+def _describe_wrong_part(saved: dict[str, Any]) -> str:
+    """What has another type than this program writes; empty if nothing has."""
     own, data = saved.get("glue_lit") or {}, saved.get("GLUEDataModule") or {}
     if not isinstance(data, dict):
         return "its GLUEDataModule is no mapping"
@@ -141,10 +121,10 @@ def _odd_part(saved: dict[str, Any]) -> str:
 
 
 def verify_checksums(path: Path) -> None:
-    """Compare every part of a checkpoint with its checksum; torch itself loads changed weights without a word.
+    """Compare every part of a checkpoint with its checksum, which torch does not: it loads changed weights silently.
 
     Raises:
-        RunError: They differ.
+        RunError: A checksum differs.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -158,12 +138,12 @@ def verify_checksums(path: Path) -> None:
 def _is_zip(path: Path) -> bool:
     try:
         return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # one that says it goes on in another file
+    except zipfile.BadZipFile:  # it claims to be one volume of several
         return False
 
 
-def _no_checkpoint(path: Path) -> str:
-    """What a file is, if its first bytes tell that it is no checkpoint; else nothing."""
+def _describe_other_file(path: Path) -> str:
+    """What a file is instead of a checkpoint, by its first bytes; empty if it may be one."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -188,7 +168,7 @@ def _no_checkpoint(path: Path) -> str:
     return ""
 
 
-def _whose(saved: Any) -> str:
+def _describe_foreign(saved: Any) -> str:
     if isinstance(saved, dict) and "pytorch-lightning_version" in saved:
         return "another Lightning program wrote it, and it does not say what model its weights are for."
     if isinstance(saved, dict) and saved and all(isinstance(value, torch.Tensor) for value in saved.values()):
@@ -197,16 +177,16 @@ def _whose(saved: Any) -> str:
 
 
 def check_task(path: Path, saved: dict[str, Any], task: TaskSpec) -> None:
-    """Stop where a checkpoint was trained for another task than it is used for.
+    """Refuse a checkpoint that was trained for another task.
 
     Raises:
-        RunError: It was; the message says for which, and what would fit.
+        RunError: It was; the message names both tasks.
     """
     trained = TASKS.get(saved["hyper_parameters"].get("task", ""))
     if trained is None or (trained.trained_as or trained.name) == (task.trained_as or task.name):
         return
     if (trained.labels, trained.text_columns) == (task.labels, task.text_columns):
-        return  # other rows of the same question
+        return  # the same question about other rows
     raise RunError(
         f"{path} was trained for task {trained.name} ({', '.join(trained.labels) or 'a score'}), not for {task.name} "
         f"({', '.join(task.labels) or 'a score'}). Take a run of {task.name} (`--ckpt_path best --data.task "
@@ -215,14 +195,14 @@ def check_task(path: Path, saved: dict[str, Any], task: TaskSpec) -> None:
 
 
 def check_model(path: Path, saved: dict[str, Any], name: str) -> None:
-    """Stop where a checkpoint's weights are of another model than the one that was asked for.
+    """Refuse a checkpoint with the weights of another model.
 
     Raises:
-        RunError: They are.
+        RunError: It has.
     """
-    of = saved["hyper_parameters"].get("name_or_path")
-    if of not in (None, name):
+    owner = saved["hyper_parameters"].get("name_or_path")
+    if owner not in (None, name):
         raise RunError(
-            f"{path} holds weights of {of}, not of {name}. Leave model.name_or_path out: a checkpoint brings its "
+            f"{path} holds weights of {owner}, not of {name}. Leave model.name_or_path out: a checkpoint brings its "
             "model and its tokenizer."
         )

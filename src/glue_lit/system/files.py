@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all, and small ones that anybody may have written, read."""
+"""Atomic writes; safe reads of JSON."""
 
+import contextlib
 import errno
 import io
 import json
@@ -16,61 +17,90 @@ from glue_lit.errors import RunError
 
 
 @contextmanager
-def open_atomic_binary(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write into, which takes its name at the end, if all went well; else what was there is left.
+def replace_file(path: Path, suffix: str = "", is_durable: bool = False) -> Iterator[IO[bytes]]:
+    """Write a temporary file beside ``path``, then rename it to that: a reader finds the old file or the new one.
 
-    A device or a pipe (``/dev/null``) is written to as it is, and a link goes on leading to its file.
+    Args:
+        path: The file; a failure leaves it as it was.
+        suffix: End of the temporary file's name.
+        is_durable: Whether the new file must survive a power cut, which costs a flush to the disk.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+        if is_durable:
+            _sync_folder(path.parent)
+    finally:
+        if part is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a rename to the disk, where the system offers it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def open_atomic_binary(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that replaces ``path`` when it is closed without an error.
+
+    A device or a pipe (``/dev/null``) is written to directly. A link stays, and its target is replaced.
 
     Raises:
         RunError: It cannot be written.
     """
-    part = None
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            with path.open("wb") as file:
-                yield file
-            return
-        target = Path(os.path.realpath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as file:
+        is_special = path.exists() and not path.is_file() and not path.is_dir()
+        with path.open("wb") if is_special else replace_file(Path(os.path.realpath(path))) as file:
             yield file
-        os.chmod(part, 0o644)
-        os.replace(part, target)
     except OSError as error:
         raise RunError(f"Cannot write {path} ({error.strerror}).") from None
-    finally:
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
 
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[IO[str]]:
-    """The same for UTF-8 text with LF line ends."""
+    """Open a text file in the same way, in UTF-8 with LF line ends."""
     with open_atomic_binary(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="\n") as text:
         yield text
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    """Write a text file atomically.
 
     Raises:
-        RunError: It cannot be written; an earlier file of that name is left as it was.
+        RunError: It cannot be written; an earlier file is left as it was.
     """
     with open_atomic(path) as file:
         file.write(text)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write ``metrics.json``; an undefined metric (NaN) becomes ``null``, which JSON has and NaN isn't in it."""
+    """Write a JSON file atomically; NaN and infinity become ``null``, since JSON has neither."""
     write_text(path, json.dumps(to_json_values(values), indent=2, ensure_ascii=False) + "\n")
 
 
 def check_regular(path: Path) -> None:
-    """Stop at a pipe, a device or a folder: to open a pipe would mean to wait for its writer.
+    """Refuse a pipe, a device or a folder: opening a pipe would wait for its writer.
 
     Raises:
-        OSError: It is no file, or not there.
+        OSError: It is not a regular file, or does not exist.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
@@ -79,11 +109,11 @@ def check_regular(path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file.
+    """Read the value in a JSON file.
 
     Raises:
-        OSError: It is no file, or cannot be read.
-        ValueError: It is not UTF-8, no JSON, or nested too deeply.
+        OSError: It is not a regular file, or cannot be read.
+        ValueError: It is not UTF-8, not JSON, or nested too deeply.
     """
     check_regular(path)
     try:
@@ -93,7 +123,7 @@ def read_json(path: Path) -> Any:
 
 
 def to_json_values(value: Any) -> Any:
-    """A value as JSON can hold it: tuples become lists, and a number that is none (NaN) becomes nothing."""
+    """Convert a value to what JSON can hold: tuples to lists, NaN and infinity to ``None``."""
     if isinstance(value, dict):
         return {key: to_json_values(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
