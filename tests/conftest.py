@@ -11,9 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from hub_server import Hub
 
 # huggingface_hub and tokenizers read these once, when they are imported: before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -113,6 +116,23 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         BertModel(config).save_pretrained(folder)
     BertTokenizerFast(vocab=vocabulary, model_max_length=64).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def hub_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Hub]":
+    """The stand-in of the Hub, which all tests of a worker share."""
+    from hub_server import Hub
+
+    server = Hub(tiny_model, tmp_path_factory.mktemp("hub") / "home")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def hub(hub_server: "Hub") -> "Hub":
+    """A stand-in of the Hub with GLUE and DistilBERT; nothing of it is cached."""
+    hub_server.reset()
+    return hub_server
 
 
 @pytest.fixture

@@ -1,98 +1,63 @@
 """A Hub that does not answer, or answers with something else, and a cache of its files that cannot be used."""
 
-import http.server
-import os
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+import warm
+from hub_server import PAGE, Hub
 
 from glue_lit.encoder import pretrained
 from glue_lit.encoder.pretrained import downloaded_page, waiting_for_hub
 
-PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+ANSWER = {"body": PAGE, "headers": {"ETag": '"abc"', "X-Repo-Commit": "a" * 40}}  # of a proxy that knows one page
 
 
-@pytest.fixture
-def hub() -> Iterator[Callable[..., str]]:
-    """Start a server in the Hub's place; it answers every question alike."""
-    servers: list[http.server.ThreadingHTTPServer] = []
-
-    def start(status: int = 200, length: int = len(PAGE)) -> str:
-        class Answer(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(status)
-                for name, value in (("Content-Length", length), ("ETag", '"abc"'), ("X-Repo-Commit", "a" * 40)):
-                    self.send_header(name, str(value))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(PAGE)
-
-            do_HEAD = do_GET  # noqa: N815
-
-            def log_message(self, *_: Any) -> None: ...
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def fit(folder: Path, endpoint: str, *arguments: str, home: str | None = None) -> "subprocess.CompletedProcess[str]":
-    online = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": endpoint, "NO_PROXY": "127.0.0.1"}
-    online["HF_HOME"] = str(folder / "hf") if home is None else home
-    result = subprocess.run(
-        [sys.executable, "-m", "glue_lit", "fit", "--data.task=cola", *arguments], cwd=folder,
-        env={**os.environ, **online}, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+def fit(folder: Path, hub: Hub, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    result = warm.run(
+        "-m", "glue_lit", "fit", "--data.task=cola", *arguments, folder=folder, **{**hub.environment, **environment}
+    )
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert not (folder / "lightning_logs").exists()
     return result
 
 
-def test_a_page_in_the_place_of_a_model_is_named(tmp_path: Path, hub: Callable[..., str]) -> None:
-    found = fit(tmp_path, hub(), "--data.source=demo", "--model.name_or_path=bert-base-cased").stderr
+def test_a_page_in_the_place_of_a_model_is_named(tmp_path: Path, hub: Hub) -> None:
+    hub.fail(".", status=200, **ANSWER)
+    found = fit(tmp_path, hub, "--data.source=demo", "--model.name_or_path=bert-base-cased").stderr
     assert "could not load the tokenizer of 'bert-base-cased'. What was downloaded is a web page" in found
     assert "check $HTTPS_PROXY and $HF_ENDPOINT, remove " in found
     assert "models--bert-base-cased" in found
 
 
-def test_a_page_in_the_place_of_a_data_set_is_named(tmp_path: Path, tiny_model: Path, hub: Callable[..., str]) -> None:
-    found = fit(tmp_path, hub(), f"--model.name_or_path={tiny_model}").stderr
+def test_a_page_in_the_place_of_a_data_set_is_named(tmp_path: Path, tiny_model: Path, hub: Hub) -> None:
+    hub.fail(".", status=200, **ANSWER)
+    found = fit(tmp_path, hub, f"--model.name_or_path={tiny_model}").stderr
     assert "data.source hub: could not load nyu-mll/glue (cola, train): " in found
     assert "if a proxy or $HF_ENDPOINT answers every question with a page, that is why" in found
 
 
-def test_an_answer_that_is_cut_off_leaves_no_file(tmp_path: Path, hub: Callable[..., str]) -> None:
-    found = fit(tmp_path, hub(length=100_000), "--data.source=demo", "--model.name_or_path=bert-base-cased").stderr
-    assert "could not load the tokenizer of 'bert-base-cased'" in found
-    assert not list((tmp_path / "hf").rglob("config.json"))
+def test_an_answer_that_is_cut_off_leaves_no_file(tmp_path: Path, hub: Hub) -> None:
+    hub.fail("GET .*config.json", cut=10)
+    found = fit(tmp_path, hub, "--data.source=demo", "--model.name_or_path=distilbert-base-uncased").stderr
+    assert "could not load the tokenizer of 'distilbert-base-uncased'" in found
+    assert not list(hub.home.rglob("config.json"))
 
 
-def test_a_proxy_that_refuses_is_an_error_in_a_line(tmp_path: Path, tiny_model: Path, hub: Callable[..., str]) -> None:
-    found = fit(tmp_path, hub(status=407), f"--model.name_or_path={tiny_model}").stderr
+def test_a_proxy_that_refuses_is_an_error_in_a_line(tmp_path: Path, tiny_model: Path, hub: Hub) -> None:
+    hub.fail(".", status=407)
+    found = fit(tmp_path, hub, f"--model.name_or_path={tiny_model}").stderr
     assert "Check the network (and HF_HUB_OFFLINE), or read the official files" in found
 
 
 @pytest.mark.parametrize("what", ["a model", "a data set"])
-def test_a_cache_that_cannot_be_written_is_named(
-    what: str, tmp_path: Path, tiny_model: Path, hub: Callable[..., str]
-) -> None:
+def test_a_cache_that_cannot_be_written_is_named(what: str, tmp_path: Path, tiny_model: Path, hub: Hub) -> None:
     where = ["--data.source=demo", "--model.name_or_path=some/model"]
     if what == "a data set":
         where = [f"--model.name_or_path={tiny_model}"]
-    result = fit(tmp_path, hub(), *where, home="/proc/nowhere")  # where not even root can make a folder
+    result = fit(tmp_path, hub, *where, HF_HOME="/proc/nowhere")  # where not even root can make a folder
     assert "Downloads cannot be kept in /proc/nowhere (No such file or directory): set $HF_HOME to" in result.stderr
 
 

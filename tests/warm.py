@@ -1,7 +1,8 @@
 """Run Python programs in forks of a process that has already imported the heavy libraries, which takes most of a test.
 
-A fork does what a new process does, except for what libraries read when they are imported (``HF_*``) and what happens
-while the interpreter starts (locales); tests of those start new processes. So do the programs themselves.
+A fork does what a new process does, except for what happens while the interpreter starts (locales); tests of that start
+new processes. So do the programs themselves. Libraries read ``HF_*`` when they are imported: programs for which these
+differ are forks of different processes.
 """
 
 import atexit
@@ -54,12 +55,18 @@ class Program:
 
 
 class Warm:
-    """The process that is forked; all tests of a worker share it."""
+    """The process that is forked; all tests of a worker share it.
 
-    def __init__(self) -> None:
+    Args:
+        read_at_import: The variables that libraries read when they are imported.
+    """
+
+    def __init__(self, read_at_import: dict[str, str]) -> None:
+        own = {name: value for name, value in os.environ.items() if not is_read_at_import(name)}
         self._server = subprocess.Popen(
-            [sys.executable, str(HERE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, str(HERE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=own | read_at_import,
+        )  # fmt: skip
         self._pids: list[int] = []
         self._ended: dict[int, int] = {}
         self._arrived = threading.Condition()
@@ -94,9 +101,14 @@ class Warm:
             return Program(self._pids[-1], output, self._ended, self._arrived)
 
 
+def is_read_at_import(name: str) -> bool:
+    """Whether libraries read a variable when they are imported, and never again."""
+    return name.startswith("HF_") and name != "HF_TOKEN"
+
+
 @cache
-def _warm() -> Warm:
-    return Warm()  # it ends with this process, whose pipe it reads
+def _warm(read_at_import: tuple[tuple[str, str], ...]) -> Warm:
+    return Warm(dict(read_at_import))  # it ends with this process, whose pipe it reads
 
 
 def start(
@@ -113,7 +125,10 @@ def start(
         environment: Variables besides this process's.
     """
     everything = {**os.environ, **environment}
-    return _warm().start([str(argument) for argument in arguments], folder or Path.cwd(), everything, stdin, stdout)
+    read_at_import = tuple(sorted(item for item in everything.items() if is_read_at_import(item[0])))
+    return _warm(read_at_import).start(
+        [str(argument) for argument in arguments], folder or Path.cwd(), everything, stdin, stdout
+    )
 
 
 def run(*arguments: object, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

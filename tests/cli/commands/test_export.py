@@ -2,21 +2,19 @@
 
 import json
 import logging
-import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import warm
 import yaml
 from command_line import glue_lit
+from hub_repositories import Repository
+from hub_server import TOKEN, Hub
 from tiny_folders import write_tiny
 from transformers import AutoTokenizer
 
@@ -289,104 +287,18 @@ def test_bad_input_is_one_message(
     assert list(tmp_path.iterdir()) == []
 
 
-class StandIn(BaseHTTPRequestHandler):
-    """As much of the Hub's HTTP API as an upload needs."""
-
-    status: ClassVar[int] = 200
-    seen: ClassVar[dict[str, bytes]] = {}
-    asked: ClassVar[list[str]] = []
-
-    def _answer(self, content: Any, status: int = 200) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
-
-    def do_POST(self) -> None:
-        body, address = self._body(), f"http://{self.headers['Host']}"
-        self.asked.append(self.path)
-        if self.status != 200:
-            self._answer({"error": "no"}, self.status)
-        elif self.path == "/api/repos/create":
-            wanted = json.loads(body)
-            self._answer({"url": f"{address}/{wanted.get('organization') or 'me'}/{wanted['name']}"})
-        elif "/preupload/" in self.path:
-            files = json.loads(body)["files"]
-            modes = [
-                {"path": f["path"], "uploadMode": "lfs" if "safetensors" in f["path"] else "regular"} for f in files
-            ]
-            self._answer({"files": [mode | {"shouldIgnore": False} for mode in modes]})
-        elif self.path.endswith("/info/lfs/objects/batch"):
-            objects = json.loads(body)["objects"]
-            upload = [{**o, "actions": {"upload": {"href": f"{address}/lfs/{o['oid']}"}}} for o in objects]
-            self._answer({"transfer": "basic", "objects": upload})
-        elif "/commit/" in self.path:
-            for line in map(json.loads, body.splitlines()):
-                if line["key"] in ("file", "lfsFile"):
-                    self.seen[line["value"]["path"]] = json.dumps(line["value"]).encode()
-            self._answer({"commitUrl": f"{address}/me/model/commit/{'0' * 40}", "commitOid": "0" * 40})
-        else:
-            self._answer({})
-
-    def do_PUT(self) -> None:
-        self.seen[self.path] = self._body()
-        self._answer({})
-
-    def do_GET(self) -> None:
-        own = {"id": "me/model", "siblings": [], "sha": "0" * 40, "name": "me", "type": "user", "auth": {}}
-        self._answer(own | {"private": "public" not in self.path})
-
-    def log_message(self, *_: Any) -> None:
-        pass
+def push(run: Run, folder: Path, hub: Hub, name: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    command = ("export", "--run", run.path, "--output", folder, "--push_to_hub", name)
+    return warm.run("-m", "glue_lit", *command, **hub.environment, HF_TOKEN=token)
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A stand-in of the Hub on this machine."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    StandIn.status = 200
-    StandIn.seen.clear()
-    StandIn.asked.clear()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def push(run: Run, folder: Path, endpoint: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_token", "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }  # fmt: skip
-    command = ("export", "--run", run.path, "--output", folder, "--push_to_hub", "me/model")
-    return subprocess.run(
-        [sys.executable, "-m", "glue_lit", *map(str, command)], env=environment, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
-
-
-def test_an_export_is_uploaded_to_the_hub(trained: dict[str, Run], tmp_path: Path, hub: str) -> None:
-    result = push(trained["sst2"], tmp_path / "model", hub)
+def test_an_export_is_uploaded_to_the_hub(trained: dict[str, Run], tmp_path: Path, hub: Hub) -> None:
+    result = push(trained["sst2"], tmp_path / "model", hub, "my-model")
     assert result.returncode == 0, result.stderr
-    assert "me/model" in result.stdout
-    files = {path.name for path in (tmp_path / "model").iterdir()}
-    assert files <= set(StandIn.seen)
-    weights = [content for name, content in StandIn.seen.items() if name.startswith("/lfs/")]
-    assert weights == [(tmp_path / "model" / "model.safetensors").read_bytes()]
+    assert f"On the Hub {hub.url}/me/my-model\n" in result.stdout  # without an owner it is the user's own
+    uploaded = hub.repositories["models", "me/my-model"]
+    assert uploaded.files == {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    assert not uploaded.private
 
 
 PUSHES = """
@@ -404,33 +316,35 @@ for name, private in (("me/public-0", 0), ("me/public-1", 1), ("me/public-2", 2)
 """
 
 
-def test_private_uploads_onto_a_public_repository_are_refused(tmp_path: Path, hub: str) -> None:
+def test_private_uploads_onto_a_public_repository_are_refused(tmp_path: Path, hub: Hub) -> None:
     (tmp_path / "config.json").write_text("{}")
-    environment = os.environ | {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_token"}
-    said = subprocess.run(
-        [sys.executable, "-c", PUSHES, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120,
-        check=True,
-    ).stdout.splitlines()  # fmt: skip
+    for number in range(3):
+        hub.repositories["models", f"me/public-{number}"] = Repository({})
+    result = warm.run("-c", PUSHES, tmp_path, **hub.environment, HF_TOKEN=TOKEN)
+    assert result.returncode == 0, result.stderr
+    said = result.stdout.splitlines()
     assert said[1].startswith("me/public-1 --private: me/public-1 is there already and public, so nothing was uploaded")
     assert "say `--private --private` to make this one private" in said[1]
     assert [said[0], *said[2:]] == [f"{name} uploaded" for name in ("me/public-0", "me/public-2", "me/closed", "alone")]
-    # Without an owner it is the user's own: the Hub says whose.
-    names = ("me/public-0", "me/public-2", "me/closed", "me/alone")
-    committed = [path for path in StandIn.asked if "/commit/" in path]
-    assert committed == [f"/api/models/{name}/commit/main" for name in names]
-    assert {path for path in StandIn.seen if "settings" in path} == {"/api/models/me/public-2/settings"}
-    assert json.loads(StandIn.seen["/api/models/me/public-2/settings"]) == {"visibility": "private"}
+    found = {name: (set(r.files), r.private) for (_, name), r in hub.repositories.items() if name.startswith("me/")}
+    assert found == {
+        "me/public-0": ({"config.json"}, False), "me/public-1": (set(), False), "me/public-2": ({"config.json"}, True),
+        "me/closed": ({"config.json"}, True), "me/alone": ({"config.json"}, True),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("status", "advice"), [(401, "Log in with `hf auth login`"), (403, "The token may not write there")]
+    ("name", "token", "advice"),
+    [
+        ("me/model", "hf_expired", "Log in with `hf auth login`"),
+        ("somebody/model", TOKEN, "The token may not write there"),
+    ],
 )
 def test_a_refusal_of_the_hub_is_one_message(
-    trained: dict[str, Run], tmp_path: Path, hub: str, status: int, advice: str
+    trained: dict[str, Run], tmp_path: Path, hub: Hub, name: str, token: str, advice: str
 ) -> None:
-    StandIn.status = status
-    result = push(trained["sst2"], tmp_path / "model", hub)
+    result = push(trained["sst2"], tmp_path / "model", hub, name, token)
     assert result.returncode == 1
-    assert f"--push_to_hub me/model: not uploaded; {tmp_path / 'model'} is kept. {advice}" in result.stderr
+    assert f"--push_to_hub {name}: not uploaded; {tmp_path / 'model'} is kept. {advice}" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert (tmp_path / "model" / "model.safetensors").is_file()
