@@ -64,7 +64,12 @@ class ConfiguredCLI(LightningCLI):
     datamodule: GLUEDataModule
     _precision_is_ours = False  # nobody has asked for one
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        model_class: type[SequenceClassifier] = SequenceClassifier,
+        datamodule_class: type[GLUEDataModule] = GLUEDataModule,
+    ) -> None:
+        self._classes = model_class, datamodule_class
         self.best = BestCheckpoint()  # replaced by the configured one
         self.last: LastCheckpoint | None = None
         self.speed = TrainingSpeed()
@@ -77,8 +82,8 @@ class ConfiguredCLI(LightningCLI):
         self.result: dict[str, Any] | None = None  # what a script is told, on the first device
         self.origin: dict[str, Any] | None = None  # the checkpoint whose encoder a new fit starts from
         super().__init__(
-            SequenceClassifier,
-            GLUEDataModule,
+            model_class,
+            datamodule_class,
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             trainer_defaults=TRAINER_DEFAULTS,
@@ -98,7 +103,7 @@ class ConfiguredCLI(LightningCLI):
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add trainer, model and data."""
-        add_trainer_model_and_data(parser)
+        add_trainer_model_and_data(parser, *self._classes)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the rest."""

@@ -133,12 +133,16 @@ class Parser(LightningArgumentParser):
         raise UsageError(explain(self, message, CommandLine(sys.argv[2:], "".join(sys.argv[1:2])))) from ex
 
 
-def add_trainer_model_and_data(parser: LightningArgumentParser) -> None:
+def add_trainer_model_and_data(
+    parser: LightningArgumentParser,
+    model_class: type[SequenceClassifier] = SequenceClassifier,
+    datamodule_class: type[GLUEDataModule] = GLUEDataModule,
+) -> None:
     """Add their settings; a model's architecture comes from a checkpoint, never from a flag."""
     parser.add_lightning_class_args(Trainer, "trainer")
     parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
-    parser.add_class_arguments(SequenceClassifier, "model", fail_untyped=False, sub_configs=True, skip={"architecture"})
-    parser.add_lightning_class_args(GLUEDataModule, "data")
+    parser.add_class_arguments(model_class, "model", fail_untyped=False, sub_configs=True, skip={"architecture"})
+    parser.add_lightning_class_args(datamodule_class, "data")
 
 
 def add_checkpoints(parser: LightningArgumentParser) -> None:

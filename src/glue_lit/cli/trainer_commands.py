@@ -22,6 +22,7 @@ from glue_lit.cli.messages import (
 from glue_lit.cli.trainer_checks import complaint
 from glue_lit.data.accumulation import batches_of_step
 from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.splits import datamodule_state
 from glue_lit.encoder.build import check_tokens
 from glue_lit.encoder.limits import MIXED, check_precision_of, why_not_mixed
 from glue_lit.engine.job_progress import end_with_driver
@@ -38,6 +39,7 @@ from glue_lit.system.run_log import begin_log
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.callbacks.early_stopping import describe_end
 from glue_lit.training.callbacks.rank_watch import die_with_parent, is_lost_connection
+from glue_lit.training.classifier import SequenceClassifier
 from glue_lit.training.lightning_internals import compute_in_float32
 from glue_lit.training.lightning_internals.loop_state import batches_of_left_epoch, is_within_epoch
 from glue_lit.training.provenance import run_record
@@ -113,7 +115,7 @@ class GlueLitCLI(ConfiguredCLI):
             Where it goes on, if the checkpoint is of an older version, which counts an epoch that was left as whole.
         """
         data, trainer = self.datamodule, self.trainer
-        data.load_state_dict(saved.get(GLUEDataModule.__qualname__, {}))
+        data.load_state_dict(datamodule_state(saved))
         if is_within_epoch(loop):
             data.check_same_batches(trainer)
         if is_within_epoch(loop) or "scored_step" in saved.get("glue_lit", {}) or not data.has_same_batches(trainer):
@@ -237,8 +239,16 @@ class GlueLitCLI(ConfiguredCLI):
             self.directory.release()
 
 
-def main() -> None:
-    """Run one of the trainer's commands on ``sys.argv``."""
+def main(
+    model_class: type[SequenceClassifier] = SequenceClassifier,
+    datamodule_class: type[GLUEDataModule] = GLUEDataModule,
+) -> None:
+    """Run one of the trainer's commands on ``sys.argv``.
+
+    Args:
+        model_class: Class whose settings are the flags ``--model.*``.
+        datamodule_class: Class whose settings are the flags ``--data.*``.
+    """
     quiet_lightning()
     line = CommandLine(sys.argv[2:], sys.argv[1])
     if line.command == "fit":
@@ -248,5 +258,5 @@ def main() -> None:
     end_with_driver()
     keep_freed_memory()
     with json_document(line.asks_for_json) as give:
-        if (result := GlueLitCLI().result) is not None:
+        if (result := GlueLitCLI(model_class, datamodule_class).result) is not None:
             give(result)

@@ -151,7 +151,7 @@ class GLUEDataModule(LightningDataModule):
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the tokenizer out of a checkpoint, whose weights it belongs to."""
-        self.splits.use_checkpoint(checkpoint, type(self).__qualname__)
+        self.splits.use_checkpoint(checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         """The tokenizer, what decides which examples a training batch holds, and which rows they are of."""

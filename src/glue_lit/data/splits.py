@@ -22,7 +22,12 @@ from glue_lit.errors import DataError, UsageError
 from glue_lit.system.console import note
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 
-_OWN_STATE = "GLUEDataModule"  # the key under which a checkpoint holds the data module's state
+
+def datamodule_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """State of the data module in a checkpoint, which has it under the name of the class; empty without one."""
+    parts = (value for value in checkpoint.values() if isinstance(value, dict))
+    others = (part for part in parts if {"tokenizer", "batches"} <= set(part))
+    return checkpoint.get("GLUEDataModule") or next(others, {})
 
 
 class TaskSplits:
@@ -126,16 +131,11 @@ class TaskSplits:
     def _named_config(self) -> dict[str, Any]:
         return load_config(*self._named)  # which may ask the Hub
 
-    def use_checkpoint(self, checkpoint: Mapping[str, Any], key: str = _OWN_STATE) -> None:
-        """Take the tokenizer out of a checkpoint, whose weights it belongs to: no Hub, no model folder.
-
-        Args:
-            checkpoint: Its content.
-            key: Name of the data module's class, under which the checkpoint holds its state.
-        """
-        own = checkpoint.get(key) or {}
+    def use_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take the tokenizer out of a checkpoint, whose weights it belongs to: no Hub, no model folder."""
+        files = datamodule_state(checkpoint).get("tokenizer") or {}
         # copies, and nothing more of the checkpoint, since it is mapped from the file
-        self._packed = {name: content.clone() for name, content in (own.get("tokenizer") or {}).items()}
+        self._packed = {name: content.clone() for name, content in files.items()}
         self._architecture = checkpoint["hyper_parameters"]["architecture"]
 
     # ---------------------------------------------------------------- splits

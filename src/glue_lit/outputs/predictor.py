@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from glue_lit.data.batches import TokenDataset
-from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
 from glue_lit.data.rows import Rows
 from glue_lit.data.sampling import EvaluationSampler
+from glue_lit.data.splits import datamodule_state
 from glue_lit.data.tokenizers import load_tokenizer, unpack
 from glue_lit.data.tokens import tokenise
 from glue_lit.encoder.architectures import set_padding
@@ -52,7 +52,7 @@ def load_classifier(
     """
     saved = read_checkpoint(checkpoint)
     verify_checksums(checkpoint)
-    files = (saved.get(GLUEDataModule.__qualname__) or {}).get("tokenizer")
+    files = datamodule_state(saved).get("tokenizer")
     own = saved["hyper_parameters"]
     if not files and not trust_remote_code:
         raise RunError(
