@@ -1,4 +1,4 @@
-"""A command line taken apart once: flags with their values, our few own words, settings and where they were made."""
+"""A command line, split into flags with their values; where it sets what."""
 
 import os
 import re
@@ -18,11 +18,11 @@ _SHOWS_ONLY = ("-h", "--help", "--print_config")
 
 @dataclass(frozen=True)
 class Argument:
-    """A flag with its values, or words that belong to no flag.
+    """A flag with its values, or words without a flag.
 
     Attributes:
-        flag: With its dashes; empty where there is none.
-        values: Of ``--flag=value`` the one, of ``--flag a b`` all words up to the next flag.
+        flag: The flag with its dashes; empty for words without one.
+        values: The value of ``--flag=value``, or all words between ``--flag`` and the next flag.
         is_inline: Whether the value was written with an equals sign.
     """
 
@@ -32,14 +32,14 @@ class Argument:
 
     @property
     def words(self) -> list[str]:
-        """As they stood on the command line."""
+        """The words of the command line that it was made from."""
         if self.is_inline:
             return [f"{self.flag}={self.values[0]}"]
         return [*([self.flag] if self.flag else []), *self.values]
 
 
 def arguments_of(words: Iterable[str]) -> Iterator[Argument]:
-    """Take a command line apart; the words of all arguments are those given, in their order."""
+    """Split a command line into arguments; their words together are the words given."""
     flag, values = "", list[str]()
     for word in words:
         if not _FLAG.fullmatch(word):
@@ -58,11 +58,11 @@ def arguments_of(words: Iterable[str]) -> Iterator[Argument]:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """The words after a command.
+    """The command line of a command.
 
     Attributes:
-        words: All of them.
-        command: Whose they are, for the variables that give it settings, too.
+        words: The words after the command.
+        command: Name of the command, to find the environment variables with its settings.
     """
 
     words: Sequence[str]
@@ -70,30 +70,29 @@ class CommandLine:
 
     @cached_property
     def arguments(self) -> tuple[Argument, ...]:
-        """Its flags with their values."""
+        """The flags with their values."""
         return tuple(arguments_of(self.words))
 
     def has(self, *flags: str) -> bool:
-        """Whether one of these flags is given."""
+        """Whether one of the flags is given."""
         return any(argument.flag in flags for argument in self.arguments)
 
     @property
     def only_shows(self) -> bool:
-        """Whether help or the configuration is asked for, and nothing else is done."""
+        """Whether the command only prints help or its configuration."""
         return self.has(*_SHOWS_ONLY)
 
     @property
     def asks_for_json(self) -> bool:
-        """Whether the result is to be printed as JSON."""
+        """Whether the result is printed as JSON."""
         return self.has("--json") and not self.only_shows
 
     def without(self, flag: str) -> "CommandLine":
         """The line without a flag that takes no value."""
-        kept = [Argument("", a.values) if a.flag == flag else a for a in self.arguments]
-        return self._of(kept)
+        return self._of([Argument("", a.values) if a.flag == flag else a for a in self.arguments])
 
     def take(self, flag: str) -> tuple[str | None, "CommandLine"]:
-        """The last value of a flag, and the line without it.
+        """The last value of a flag, and the line without the flag.
 
         Raises:
             UsageError: The flag has no value.
@@ -110,22 +109,20 @@ class CommandLine:
         return value, self._of(kept)
 
     def divide(self, is_first: Callable[[str], bool]) -> tuple["CommandLine", "CommandLine"]:
-        """The arguments whose flag satisfies a condition, and the others."""
+        """Split the line into the arguments whose flag satisfies a condition, and the others."""
         first = [argument for argument in self.arguments if argument.flag and is_first(argument.flag)]
         return self._of(first), self._of([argument for argument in self.arguments if argument not in first])
 
     def _of(self, arguments: Iterable[Argument]) -> "CommandLine":
         return CommandLine([word for argument in arguments for word in argument.words], self.command)
 
-    # ---------------------------------------------------------------- settings
-
     @property
     def config_files(self) -> list[str]:
-        """Files that ``--config`` (``-c``) names, in their order."""
+        """The files that ``--config`` (``-c``) names, in their order."""
         return [argument.values[0] for argument in self.arguments if argument.flag in _CONFIG and argument.values]
 
     def with_config_files(self, files: Mapping[str, str | None]) -> "CommandLine":
-        """The line with other configuration files in place of these; ``None`` leaves one out."""
+        """The line with configuration files replaced by others; ``None`` removes one."""
         replaced = list[Argument]()
         for argument in self.arguments:
             if argument.flag not in _CONFIG or not argument.values:
@@ -138,7 +135,7 @@ class CommandLine:
         return self._of(replaced)
 
     def setting(self, key: str) -> str | None:
-        """Value of a dotted key: that of its flag, else of the last configuration file that gives one."""
+        """Value of a dotted key: that of its flag, else that of the last configuration file with a text for it."""
         value, _ = self.take(f"--{key}")
         if value is not None:
             return None if value in NULLS else value
@@ -149,11 +146,11 @@ class CommandLine:
         return None
 
     def setting_or_variable(self, key: str) -> str | None:
-        """Value of a dotted key as `setting` finds it, else that of the command's environment variable."""
+        """Value of a dotted key by `setting`, else by the command's environment variable."""
         return self.setting(key) or os.environ.get(setting_variable(self.command, key)) or None
 
     def where_set(self, key: str) -> str:
-        """Where a setting was made, for messages: ``--data.task`` or ``data.task (configs/cola.yaml, line 2)``."""
+        """Where a setting was given, for messages: ``--data.task`` or ``data.task (configs/cola.yaml, line 2)``."""
         if self.has(f"--{key}"):
             return f"--{key}"
         for file in reversed(self.config_files):

@@ -1,4 +1,4 @@
-"""Configuration files as the user wrote them: what is wrong with one, and on which line a key stands."""
+"""Configuration files as the user wrote them: errors with line numbers, and the line of a key."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +10,11 @@ from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.config_values import tag_texts
 
 MOST_VALUES = 100_000  # a full configuration has some 200
-DEEPEST = 100  # sections within sections; a full configuration has 5. The parser's work grows with the square of it.
+DEEPEST = 100  # nested sections; a full configuration has 5. The parser's time grows with the square of it.
 
 
 class _Loader(yaml.SafeLoader):
-    """Stops where the recursion limit would, only sooner."""
+    """Raises a RecursionError at a depth that Python itself would still allow."""
 
     depth = 0
 
@@ -29,11 +29,11 @@ class _Loader(yaml.SafeLoader):
 
 
 def check_config(file: str) -> None:
-    """Stop at a configuration file that no parser can make sense of.
+    """Refuse a configuration file that is not valid.
 
     Raises:
-        UsageError: It is missing, not UTF-8, no YAML, no mapping, gives a key twice, or holds more than a
-            configuration can.
+        UsageError: It is missing, not UTF-8, not YAML, not a mapping, has a key twice, or is larger than a
+            configuration can be.
     """
     root = _compose(file)
     if root is not None:
@@ -82,7 +82,7 @@ def _compose(file: str) -> Any:
 
 
 def _check_size(file: str, root: Any) -> None:
-    """Stop where aliases (``*name``) would make a small file into gigabytes, or a value contain itself."""
+    """Refuse aliases (``*name``) that make gigabytes of a small file, or a value that contains itself."""
     sizes: dict[int, int] = {}
     above: set[int] = set()
 
@@ -102,9 +102,7 @@ def _check_size(file: str, root: Any) -> None:
         )
 
 
-def _check_twice(file: str, node: Any, prefix: str = "", above: tuple[int, ...] = ()) -> None:
-    if id(node) in above:
-        raise UsageError(f"--config {file}, line {node.start_mark.line + 1}: {prefix[:-1]} contains itself.")
+def _check_twice(file: str, node: Any, prefix: str = "") -> None:
     seen: dict[str, int] = {}
     for key, value, line in _entries(node):
         if key in seen:
@@ -112,18 +110,18 @@ def _check_twice(file: str, node: Any, prefix: str = "", above: tuple[int, ...] 
                 f"--config {file}, line {line}: {prefix}{key} is given twice, first on line {seen[key]}; keep one."
             )
         seen[key] = line
-        _check_twice(file, value, f"{prefix}{key}.", (*above, id(node)))
+        _check_twice(file, value, f"{prefix}{key}.")
 
 
 def _entries(node: Any) -> Iterator[tuple[str, Any, int]]:
-    """Key, value node and line (from 1) of each entry of a mapping node."""
+    """Key, value node and line (from 1) of each entry of a mapping node; none of any other node."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield str(key.value), value, key.start_mark.line + 1
 
 
 def find_key(file: str, dotted: str) -> tuple[int, Any] | None:
-    """Line and value of a dotted key in a file, ``None`` if it is not there or the file is no configuration."""
+    """Line and text of a dotted key in a file; ``None`` without the key or with a file that is not valid."""
     try:
         node = _compose(file)
     except UsageError:

@@ -1,8 +1,8 @@
-"""Configuration text to values and back: what is a text to its key stays one, whatever YAML or JSON take it for.
+"""Configuration text to values and back, without changing texts that look like another type.
 
-``labels: [no, 1e5, 2024-01-01]`` are three labels, as they stand there. YAML 1.1, YAML 1.2, JSON and jsonargparse
-differ in what they take for a number or a truth value: what is written is quoted wherever any of them would, and what
-is read is taken as written where the key holds a text.
+``labels: [no, 1e5, 2024-01-01]`` are three labels. YAML 1.1, YAML 1.2, JSON and jsonargparse disagree on what is a
+number or a truth value. So the writer quotes a text that any of them would convert, and the reader takes the value of
+a key that holds texts literally.
 """
 
 import re
@@ -30,7 +30,7 @@ _OF_CUSTOM = {
 NULLS = ("null", "~", "")
 _PLAIN_TAG = re.compile(r"tag:yaml\.org,2002:\w+")
 _STR, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
-# Words and numbers of YAML 1.1, YAML 1.2, JSON and Python, and whatever looks like one of them.
+# Words and numbers of YAML 1.1, YAML 1.2, JSON and Python, and what looks like them.
 _ANOTHER_MEANING = re.compile(
     r"[-+]?[0-9.][-+0-9_.,:eET]*[zZ]?|[-+]?0[xob][0-9a-f_]*|[-+]?\.?(?:inf|infinity|nan)"
     r"|y|n|yes|no|on|off|true|false|null|none|[-~=?|>@`%!&*]|<<|",
@@ -40,26 +40,23 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff]")
 
 
 class Text(str):
-    """A text that jsonargparse leaves as it is; it takes any other for YAML."""
+    """A text that jsonargparse does not parse as YAML."""
 
     __slots__ = ()
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes texts that a reader could take for something else, and writes defaults that are no plain values."""
+    """Quotes texts that a reader would convert, and writes defaults that YAML has no type for."""
 
 
 def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    if _CONTROL.search(text):  # PyYAML would fold some of the characters that end lines
+    if _CONTROL.search(text):  # PyYAML would fold some line separators
         return dumper.represent_scalar(_STR, str(text), style='"')
     return dumper.represent_scalar(_STR, str(text), style="'" if _ANOTHER_MEANING.fullmatch(text) else None)
 
 
 def _plain(dumper: yaml.SafeDumper, value: Any) -> yaml.Node:
-    """What a class of another package has as a default: jsonargparse hands on what is not of the argument's type.
-
-    Lightning's ``Timer(interval: str = Interval.step)`` is such a one. It is written as a file would say it.
-    """
+    """Write a default that is not of its argument's type, such as Lightning's ``Timer(interval=Interval.step)``."""
     if isinstance(value, Enum):
         return dumper.represent_data(value.value if isinstance(value, str | int | float) else value.name)
     if isinstance(value, str):
@@ -87,25 +84,25 @@ _Dumper.add_multi_representer(object, _plain)
 
 
 def dump_config(values: Any) -> str:
-    """Values as YAML that every reader gives back as they are."""
+    """Values as YAML that every reader converts back to the same values."""
     return str(yaml.dump(values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False))
 
 
 def to_flag(values: Any) -> str:
-    """A list or mapping of plain values on one line, for the command line."""
+    """A list or mapping as YAML on one line, for the command line."""
     return str(yaml.dump(values, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=2**30)).strip()
 
 
 def mark_texts(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings whose texts jsonargparse leaves as they are."""
+    """Settings with their texts marked as `Text`."""
     return {key: Text(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
 def read_config(text: str, loader: Any = yaml.SafeLoader) -> Any:
-    """The values of a configuration, its texts as they are written.
+    """Parse a configuration, taking texts literally.
 
     Raises:
-        yaml.YAMLError: It is no YAML.
+        yaml.YAMLError: It is not YAML.
     """
     root = yaml.compose(text, Loader=loader)
     if root is None:
@@ -115,13 +112,13 @@ def read_config(text: str, loader: Any = yaml.SafeLoader) -> Any:
 
 
 def tag_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
-    """Let the texts of a configuration be texts, in place.
+    """Tag the values of keys that hold texts as texts, in place.
 
     Args:
-        root: Its YAML node; of a whole configuration, or of its section data or data.custom alone.
+        root: YAML node of a whole configuration, or of its section ``data`` or ``data.custom``.
 
     Returns:
-        The keys that hold them, each as its path from the root, and whether it is one of data.custom.
+        The path of each such key from the root, and whether it belongs to ``data.custom``.
     """
     keys = {str(key.value) for key, _ in root.value} if isinstance(root, yaml.MappingNode) else set()
     if not keys:
@@ -141,7 +138,7 @@ def tag_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
 
 
 def _texts(node: Any, path: tuple[str, ...], above: tuple[int, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every key that holds texts, as its path, and its value's node."""
+    """Path and value node of every key that holds texts."""
     if not isinstance(node, yaml.MappingNode) or id(node) in above or len(path) > 2:
         return
     for key, value in node.value:

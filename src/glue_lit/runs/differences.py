@@ -1,4 +1,4 @@
-"""What sets runs apart: settings that differ, and what each came to."""
+"""Compare runs: the settings that differ, and the results of each."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,25 +9,25 @@ from glue_lit.runs.listing import RunFacts, finite_number
 from glue_lit.runs.reading import read_config
 from glue_lit.runs.run import Run
 
-MISSING = object()  # a run that does not have a value; `None` is a value
+MISSING = object()  # for a run without a value; `None` is a value
+NOT_COMPARABLE = "not comparable"  # for a run with the hash of a file beside one with the hash of its rows
 Values = tuple[Any, ...]
 
-# Of `metrics.json`, beside the metrics: these whether they differ or not, and of the other sections what differs.
-NOT_COMPARABLE = "not comparable"  # a run that has the hash of its file, beside one that has that of its rows
+# Of `metrics.json`, beside the metrics: keys that are always shown, and sections that are shown where they differ.
 _ALWAYS = ("best.epoch", "best.step", "epochs", "steps", "wall_seconds", "train_samples_per_second")
 _WHERE_DIFFERENT = ("model_commit", "skipped_steps", "parameters.", "device.", "versions.", "git", "data.")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side; each value is a tuple with one for each run, ``MISSING`` where a run has none.
+    """Runs side by side. Values are tuples with one element per run, ``MISSING`` for a run without the value.
 
     Attributes:
-        runs: Those compared.
-        settings: How many settings there are in all.
-        config: The settings that differ, by dotted key.
-        results: State, metrics and times, and what differs in versions, code, device and data.
-        problems: What is wrong with a run's files, by its path; such a run is left out of what they would say.
+        runs: The runs.
+        settings: Number of settings in all.
+        config: Settings that differ, by dotted key.
+        results: State, metrics and times; differences of versions, code, device and data.
+        problems: What is wrong with a run's files, by its path; values from a damaged file are ``MISSING``.
     """
 
     runs: tuple[RunFacts, ...]
@@ -42,7 +42,7 @@ def compare_runs(runs: Sequence[RunFacts]) -> Comparison:
     problems = {str(facts.path): facts.problem for facts in runs if facts.problem}
     configs: list[dict[str, Any] | None] = []
     for facts in runs:
-        # A damaged file costs nothing where the record of a finished run has the same.
+        # The record of a finished run replaces a damaged file.
         read, problem = read_config(Run(facts.path))
         found = read or facts.record.get("config")
         if problem:
@@ -52,28 +52,30 @@ def compare_runs(runs: Sequence[RunFacts]) -> Comparison:
     return Comparison(
         runs=tuple(runs),
         settings=len(config),
-        config={key: values for key, values in config.items() if _differ(_of_those_with_a_file(values, configs))},
+        config={key: values for key, values in config.items() if _differ(_of_readable_files(values, configs))},
         results=_results(runs),
         problems=problems,
     )
 
 
 def _results(runs: Sequence[RunFacts]) -> dict[str, Values]:
-    """What each run came to; those without a record are still there, with their state."""
+    """Results of each run; a run without a record has its state alone."""
     records = [flatten(dict(facts.record)) if facts.record else None for facts in runs]
     rows = _side_by_side(records)
-    known = {key: _of_those_with_a_file(values, records) for key, values in rows.items()}
+    known = {key: _of_readable_files(values, records) for key, values in rows.items()}
     metrics = {key.removeprefix("metrics."): row for key, row in rows.items() if key.startswith("metrics.")}
     always = {key: rows[key] for key in _ALWAYS if key in rows}
     others = {key: row for key, row in rows.items() if key.startswith(_WHERE_DIFFERENT) and _differ(known[key])}
-    others = _of_rows(others, rows, known)
+    others = _compare_data(others, rows, known)
     return {"state": tuple(facts.state for facts in runs)} | metrics | always | others
 
 
-def _of_rows(others: dict[str, Values], rows: Mapping[str, Values], known: Mapping[str, Values]) -> dict[str, Values]:
-    """Compare data by the hash of their rows; older records have only the fingerprint of a file or data set.
+def _compare_data(
+    others: dict[str, Values], rows: Mapping[str, Values], known: Mapping[str, Values]
+) -> dict[str, Values]:
+    """Compare data by the hash of their rows; records of earlier versions have only the fingerprint of a file.
 
-    A fingerprint changes where the rows do not: with the format of a file, or with the README of a data set.
+    A fingerprint may change while the rows do not, with the format of a file or the README of a data set.
     """
     found = dict(others)
     for key in [key for key in rows if key.startswith("data.splits.") and key.endswith(".hash")]:
@@ -98,8 +100,8 @@ def _side_by_side(files: Sequence[Mapping[str, Any] | None]) -> dict[str, Values
     return {key: tuple((values or {}).get(key, MISSING) for values in files) for key in keys}
 
 
-def _of_those_with_a_file(values: Values, files: Sequence[Mapping[str, Any] | None]) -> Values:
-    """A run whose file cannot be read differs in nothing; one whose file lacks the key does."""
+def _of_readable_files(values: Values, files: Sequence[Mapping[str, Any] | None]) -> Values:
+    """The values of runs whose file can be read: the others count as equal, but a missing key as a difference."""
     return tuple(value for value, file in zip(values, files, strict=True) if file is not None)
 
 
@@ -114,19 +116,19 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def format_value(value: Any) -> str:
-    """A value in a cell of a table: texts as they are, the others as in JSON."""
+    """Format a value for a table: texts unchanged, others as JSON."""
     if value is MISSING:
         return "-"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def format_result(value: Any) -> str:
-    """The same with six digits of a measured value."""
+    """Format a value for a table, a measured number with six digits."""
     return f"{value:.6g}" if isinstance(value, float) else format_value(value)
 
 
 def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Sections as dotted keys: ``{"model": {"warmup": 0}}`` becomes ``{"model.warmup": 0}``; lists stay whole."""
+    """Flatten sections to dotted keys: ``{"model": {"warmup": 0}}`` to ``{"model.warmup": 0}``; lists stay whole."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         inner = isinstance(value, dict) and value

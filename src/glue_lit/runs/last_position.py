@@ -1,4 +1,4 @@
-"""Epoch and step of ``last.ckpt``: in ``last.json`` beside it, so that listing runs needs neither torch nor pickle."""
+"""Epoch and step of ``last.ckpt``, in ``last.json`` beside it, so that listing runs needs neither torch nor pickle."""
 
 import contextlib
 import json
@@ -15,14 +15,12 @@ _FIRST_ENTRIES = re.compile(rb"epochq.(?:K(.)|M(..)|J(.{4}))X\x0b\0\0\0global_st
 
 
 def write_last_position(checkpoint: Path, epoch: int, step: int) -> None:
-    """Write ``last.json`` beside a checkpoint that has just been written.
-
-    A disk that is full costs this file alone: the checkpoint says the same.
+    """Write ``last.json`` beside a new checkpoint; errors are ignored, since the checkpoint has the same numbers.
 
     Args:
-        checkpoint: The file.
+        checkpoint: The checkpoint.
         epoch: Its epoch, from 1.
-        step: Optimizer steps behind it.
+        step: Optimizer steps done.
     """
     with contextlib.suppress(OSError, RunError):
         position = {"epoch": epoch, "step": step, "checkpoint": checkpoint_fingerprint(checkpoint)}
@@ -32,33 +30,33 @@ def write_last_position(checkpoint: Path, epoch: int, step: int) -> None:
 def read_last_position(checkpoint: Path) -> tuple[int | None, int | None]:
     """Epoch (from 1) and step of a checkpoint; ``None`` for both where they are not known.
 
-    ``last.json`` counts only for the checkpoint that it was written for: a fit may be killed between the two writes,
-    and a user may put another checkpoint in its place. Then, and for runs of earlier versions, which have no
-    ``last.json``, the beginning of the checkpoint is searched for the two numbers; nothing in it is executed.
+    ``last.json`` may belong to another checkpoint: a fit can be killed between the two writes, and a user can replace
+    the checkpoint. Then, and in runs of earlier versions, the numbers are searched in the first bytes of the
+    checkpoint's pickle, without executing it.
     """
     try:
         if not checkpoint.is_file():
             return None, None
-        position = _of_json(checkpoint)
+        position = _position_in_json(checkpoint)
         if position is None:
             with checkpoint.open("rb") as file:
-                position = _in_pickle(file.read(512))
+                position = _position_in_pickle(file.read(512))
     except OSError:
         return None, None
     return position or (None, None)
 
 
-def _of_json(checkpoint: Path) -> tuple[int, int] | None:
+def _position_in_json(checkpoint: Path) -> tuple[int, int] | None:
     try:
         saved = read_json(checkpoint.with_suffix(".json"))
         epoch, step = saved["epoch"], saved["step"]
         is_of_checkpoint = zipfile.is_zipfile(checkpoint) and saved["checkpoint"] == checkpoint_fingerprint(checkpoint)
-    except Exception:  # zipfile has many kinds of errors for a damaged archive
+    except Exception:  # zipfile raises many classes for a damaged archive
         return None
     return (epoch, step) if is_of_checkpoint and type(epoch) is int and type(step) is int else None
 
 
-def _in_pickle(start: bytes) -> tuple[int, int] | None:
+def _position_in_pickle(start: bytes) -> tuple[int, int] | None:
     found = _FIRST_ENTRIES.search(start)
     if found is None:
         return None

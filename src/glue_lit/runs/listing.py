@@ -1,4 +1,4 @@
-"""What is known of each run below a folder, without reading more than that takes."""
+"""Find runs below a folder; state, task, model and score of each, from as little reading as possible."""
 
 import math
 import os
@@ -19,20 +19,20 @@ State = Literal["running", "finished", "interrupted", "damaged"]
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What is known of one run.
+    """Facts about a run.
 
     Attributes:
         path: Its directory.
-        state: ``running`` if a process holds its lock; ``damaged`` if a file of it is; ``finished`` if it has final
-            figures; else ``interrupted``.
-        problem: What is damaged, e.g. ``damaged metrics.json``; empty if nothing is.
-        task: ``data.task``, else the directory that it lies in.
+        state: ``running`` if a process holds its lock, else ``damaged`` if one of its files is, else ``finished`` if
+            it has final metrics, else ``interrupted``.
+        problem: What is wrong, e.g. ``damaged metrics.json``; empty if nothing is.
+        task: ``data.task``, else the name of the folder of its task.
         model: ``model.name_or_path``.
-        monitor: Logged name of the value that picks the checkpoint.
-        mode: Which value of that is best.
-        started: When it was started or continued last, in seconds since 1970.
+        monitor: Logged name of the value that picks the best checkpoint.
+        mode: ``max`` or ``min``: which value of the monitor is best.
+        started: When it was last started or resumed, in seconds since 1970.
         record: Content of ``metrics.json``; empty without one.
-        step: Optimizer steps behind the last checkpoint of an interrupted run.
+        step: Optimizer steps of the last checkpoint of an interrupted run.
         epoch: Epoch of that checkpoint, from 1.
     """
 
@@ -50,14 +50,14 @@ class RunFacts:
 
     @property
     def best(self) -> float | None:
-        """The best value of the monitored metric; ``None`` if it is not known or undefined."""
+        """The best value of the monitor; ``None`` if it is unknown or undefined."""
         return finite_number(_section(self.record, "metrics").get(self.monitor or ""))
 
 
 def read_facts(run: Run) -> RunFacts:
-    """What is known of a run."""
+    """Read the facts about a run."""
     record, problem = read_record(run)
-    # A finished run has its configuration in its record as well, where it is read forty times as fast.
+    # The record of a finished run has the configuration too, as JSON, which is read forty times as fast.
     config, started, config_problem = _config(run, needed=not _section(record, "config"))
     config = config or _section(record, "config")
     problem = config_problem or problem
@@ -88,22 +88,22 @@ def _section(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    """A text; YAML takes a task or a folder that is called 2024 for a number."""
+    """A text or a number as text, since YAML reads a task called 2024 as a number; ``None`` for other values."""
     return str(value) if isinstance(value, str | int | float) and value != "" else None
 
 
 def _own_monitor(task: str, data: Mapping[str, Any]) -> str | None:
-    """The metric that picks the checkpoint of a task, as far as the configuration says what the task is."""
+    """The metric that picks the best checkpoint of a task, ``None`` for a task that is not known."""
     if (spec := TASKS.get(task)) is not None:
         return spec.monitor
     try:
         return resolve_task(task, parse_custom_task(data.get("custom"))).monitor
-    except Exception:  # settings of any kind, by hand
+    except Exception:  # a configuration edited by hand can raise anything
         return None
 
 
 def _config(run: Run, needed: bool) -> tuple[Mapping[str, Any], float | None, str]:
-    """The configuration if it is needed, when it was written, and what is wrong with it."""
+    """The configuration if it is needed, the time when it was written, and what is wrong with it."""
     try:
         status = run.config.stat()
     except FileNotFoundError:
@@ -134,14 +134,14 @@ def finite_number(value: Any) -> float | None:
 
 
 def find_all_runs(folder: Path, nested: bool = False) -> tuple[list[Run], list[str]]:
-    """Runs in a folder of logs (or of one task), by path, and the folders that cannot be read, with the reason.
+    """Runs below a folder, sorted by path, and a line for each folder that cannot be read.
 
     Args:
-        folder: Such as ``lightning_logs``.
-        nested: Also those further down, as `tune` and `suite` make them.
+        folder: Folder of logs, such as ``lightning_logs``, or of a task.
+        nested: Whether to search deeper than the folders of tasks, for the runs of `tune` and `suite`.
     """
     runs, unreadable = [], []
-    seen: set[tuple[int, int]] = set()  # a link may lead to a folder again, or round in a circle
+    seen: set[tuple[int, int]] = set()  # a link may lead back to a folder
     level, depth = [folder], 0
     while level:
         below: list[Path] = []
@@ -165,7 +165,7 @@ def find_all_runs(folder: Path, nested: bool = False) -> tuple[list[Run], list[s
 
 
 def _folders(place: Path) -> list[Path]:
-    """Folders in a folder, links to folders last: what is there by its own name is listed by it."""
+    """Folders in a folder, links last, so that a run is listed by its own name."""
     with os.scandir(place) as entries:
         found = sorted((entry.is_symlink(), entry.path) for entry in entries if _is_folder(entry))
     return [Path(path) for _, path in found]
@@ -174,7 +174,7 @@ def _folders(place: Path) -> list[Path]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return is_version(Path(entry.name))
 
 
@@ -187,7 +187,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a fit has begun here, or nobody can tell."""
+    """Whether a directory has a file of a run, or cannot be searched for one."""
     run = Run(path)
     for part in (run.config, run.metrics, run.checkpoints):
         try:

@@ -1,6 +1,7 @@
-"""Where a file of predictions is from: which rows and which checkpoint, in a record beside it.
+"""The record beside a file of predictions: the source of its rows, and its checkpoint.
 
-A file of predictions itself says neither, and the demo corpus has as many test rows of WNLI as GLUE has.
+The file itself has neither, and the number of rows does not tell sources apart: the demo has as many test rows of WNLI
+as GLUE.
 """
 
 import hashlib
@@ -14,19 +15,19 @@ from glue_lit.system.files import read_json, write_text
 
 
 def prediction_record_path(predictions: Path) -> Path:
-    """The record of a file of predictions: ``test.provenance.json`` of ``test.jsonl``."""
+    """Path of the record of a file of predictions: ``test.provenance.json`` of ``test.jsonl``."""
     return predictions.with_suffix(".provenance.json")
 
 
 def write_prediction_record(predictions: Path, source: str, rows: int, checkpoint: Path | None, **more: Any) -> None:
-    """Say where a file is from that has just been written.
+    """Write the record of a new file of predictions.
 
     Args:
-        predictions: The file.
-        source: ``data.source``.
-        rows: How many rows it has.
-        checkpoint: What predicted them, if that was a checkpoint.
-        more: What else is worth knowing.
+        predictions: The file of predictions.
+        source: ``data.source`` of the rows.
+        rows: Number of rows.
+        checkpoint: The checkpoint that predicted them, if one did.
+        more: Further entries.
 
     Raises:
         RunError: It cannot be written.
@@ -42,7 +43,7 @@ def write_prediction_record(predictions: Path, source: str, rows: int, checkpoin
 
 
 def update_prediction_record(predictions: Path, **more: Any) -> None:
-    """Say of a file that has a record how we have changed it since.
+    """Add entries to a record after this program has changed the file of predictions.
 
     Raises:
         RunError: It cannot be written.
@@ -55,9 +56,9 @@ def update_prediction_record(predictions: Path, **more: Any) -> None:
 
 
 def read_prediction_record(predictions: Path) -> Mapping[str, Any] | None:
-    """What the record of a file says; nothing if it has none.
+    """Read the record of a file of predictions; ``None`` without a valid one.
 
-    ``changed`` is added: whether the file is another one than the record speaks of.
+    The entry ``changed`` is added: whether the file has changed since the record was written.
     """
     try:
         record = read_json(prediction_record_path(predictions))
@@ -67,7 +68,7 @@ def read_prediction_record(predictions: Path) -> Mapping[str, Any] | None:
 
 
 def checkpoint_fingerprint(path: Path) -> str:
-    """Changes whenever a checkpoint's content does; its own checksums are read, not its weights."""
+    """A hash of a checkpoint's content, computed from the checksums in the file without reading its weights."""
     try:
         with zipfile.ZipFile(path) as archive:
             parts = [(member.CRC, member.file_size) for member in archive.infolist()]

@@ -14,18 +14,18 @@ _PREFIX = "version_"
 
 @dataclass(frozen=True)
 class Run:
-    """One run, by its directory."""
+    """A run, by its directory."""
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """The full configuration that it was started with."""
+        """File of its full configuration."""
         return self.path / "config.yaml"
 
     @property
     def metrics(self) -> Path:
-        """The final figures."""
+        """File of its final metrics, with versions, device, data and configuration."""
         return self.path / "metrics.json"
 
     @property
@@ -35,12 +35,12 @@ class Run:
 
     @property
     def predictions(self) -> Path:
-        """Folder of the files that ``test`` and ``predict`` write."""
+        """Folder of the predictions of ``test`` and ``predict``."""
         return self.path / "predictions"
 
     @property
     def job(self) -> Path:
-        """Number of the SLURM job that trained it last, which continues it when it is run again."""
+        """File with the SLURM job that trained it last, which resumes it when it is requeued."""
         return self.path / "slurm_job"
 
     def setting(self, key: str) -> str | None:
@@ -49,14 +49,14 @@ class Run:
         return found[1] if found is not None and isinstance(found[1], str) else None
 
     def prefix(self, task: str) -> str:
-        """What precedes the names of files with predictions of ``task``: its name, if it is not the run's own."""
+        """Prefix of the files with predictions of ``task``: empty for the run's own task, else the task's name."""
         return "" if self.setting("data.task") == task else f"{task}-"
 
     def checkpoint(self, name: str) -> Path:
-        """File of the checkpoint called ``best`` or ``last``.
+        """File of the checkpoint ``best`` or ``last``.
 
         Raises:
-            RunError: The run has none.
+            RunError: The run does not have it.
         """
         path = self.checkpoints / f"{name}.ckpt"
         if path.is_file():
@@ -75,14 +75,14 @@ class Run:
 
 
 def open_run(path: Path, flag: str = "--run") -> Run:
-    """The run in a directory.
+    """Open the run in a directory.
 
     Args:
         path: The directory.
-        flag: What named it, for messages.
+        flag: The flag that names it, for messages.
 
     Raises:
-        RunError: It is not there or no run.
+        RunError: It does not exist or is not a run.
     """
     run = Run(path)
     if not path.is_dir():
@@ -94,10 +94,10 @@ def open_run(path: Path, flag: str = "--run") -> Run:
 
 
 def best_checkpoint(name: str) -> Path:
-    """The best checkpoint of the run in a directory, or the checkpoint file itself.
+    """The best checkpoint of the run in a directory, or ``name`` itself if it is a file.
 
     Raises:
-        RunError: There is none.
+        RunError: It is neither, or the run has no best checkpoint.
     """
     path = Path(name).expanduser()
     if path.is_file():
@@ -112,21 +112,21 @@ def best_checkpoint(name: str) -> Path:
 
 
 def run_of_checkpoint(checkpoint: Path) -> Run | None:
-    """The run that a checkpoint file belongs to, if it lies in one."""
+    """The run that a checkpoint file belongs to, ``None`` for a file outside a run."""
     checkpoint = checkpoint.absolute()
     run = Run(checkpoint.parent.parent)
     return run if checkpoint.parent.name == "checkpoints" and run.config.is_file() else None
 
 
 def find_runs(root: Path, task: str | None = None) -> list[Run]:
-    """Runs below ``root`` (of one task if named), the one started or continued last at the end."""
-    folders = [root / task] if task else root.glob("*")  # a task's name is no pattern
+    """Runs below ``root``, of all tasks or one, sorted by the time when they were last started or resumed."""
+    folders = [root / task] if task else root.glob("*")  # not a pattern: a task's name may have special characters
     found = [Run(path.parent) for folder in folders for path in folder.glob(f"{_PREFIX}*/config.yaml")]
     return sorted(found, key=lambda run: (run.config.stat().st_mtime_ns, version_of(run.path)))
 
 
 def newest_run(root: Path, task: str | None = None) -> Run:
-    """The run below ``root`` that was started or continued last.
+    """The run below ``root`` that was last started or resumed.
 
     Raises:
         RunError: There is none.
@@ -144,9 +144,9 @@ def newest_run(root: Path, task: str | None = None) -> Run:
 
 
 def run_of_slurm_job(root: Path, job: str, command: list[str]) -> Run | None:
-    """The run below ``root`` that a SLURM job began with a command, if it has a checkpoint to go on from.
+    """The run below ``root`` that a SLURM job started with a command, if it has a checkpoint to resume from.
 
-    By the command too, since one job can train several runs.
+    The command tells apart several runs of one job.
     """
     begun = {"job": job, "command": command}
     for run in reversed(find_runs(root)):
@@ -165,12 +165,12 @@ def version_of(path: Path) -> int:
 
 
 def is_version(path: Path) -> bool:
-    """Whether a directory is called as runs are, which are found even if somebody has added a word to the number."""
+    """Whether a directory is named like a run; text may follow the number."""
     return path.name.startswith(_PREFIX)
 
 
 def claim_version(folder: Path) -> int:
-    """Make the next free ``version_N`` in ``folder`` and return ``N``; two processes never get the same.
+    """Create the next free ``version_N`` in ``folder`` and return ``N``; two processes never get the same.
 
     Raises:
         RunError: The folder cannot be written.
