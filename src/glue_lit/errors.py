@@ -1,4 +1,4 @@
-"""Errors that are a message to the user: what we got, what is allowed, what to do."""
+"""Errors with a message for the user: what was given, what is allowed, what to do."""
 
 import difflib
 import signal
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 
 class GlueLitError(ValueError):
-    """Base of every error that a user can act on; the command prints it without a traceback.
+    """Base of the errors that a user can act on; commands print them without a traceback.
 
     Args:
-        message: For the user.
-        everywhere: Whether every process of the run raises it; the first of each machine prints it then.
+        message: The message for the user.
+        everywhere: Whether all processes of the run raise it; then only the first of each machine prints it.
     """
 
     exit_code = 1
@@ -27,7 +27,7 @@ class UsageError(GlueLitError):
 
 
 class DataError(GlueLitError):
-    """A file, a split or a row that cannot be read as what the task needs."""
+    """A file, split or row that does not fit the task."""
 
 
 class ModelError(GlueLitError):
@@ -39,15 +39,15 @@ class RunError(GlueLitError):
 
 
 class DivergenceError(RunError):
-    """Training whose loss or gradient is no longer a number."""
+    """A loss or gradient that is not finite."""
 
 
 class Stopped(BaseException):
-    """A run that was asked to stop by a signal; no error, so no ``except Exception`` may keep it.
+    """A signal asked the run to stop. It is not an ``Exception``, so that ``except Exception`` does not catch it.
 
     Args:
-        signum: The signal.
-        agreed: Whether all processes of the run stop at the same point.
+        signum: Number of the signal.
+        agreed: Whether all processes of the run stop at the same step.
     """
 
     def __init__(self, signum: int, agreed: bool = False) -> None:
@@ -57,7 +57,7 @@ class Stopped(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """130 for Ctrl-C, else 75 (``EX_TEMPFAIL`` of sysexits.h): run it again, it will go on."""
+        """130 for Ctrl-C, else 75 (``EX_TEMPFAIL`` of sysexits.h), which means that it can be resumed."""
         return 130 if self.signum == signal.SIGINT else 75
 
 

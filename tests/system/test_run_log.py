@@ -21,7 +21,7 @@ from glue_lit.training.callbacks.speed import TrainingSpeed
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(warnings, "formatwarning", quiet._in_a_line)
+    monkeypatch.setattr(warnings, "formatwarning", quiet._format_in_a_line)
     yield
     end_log()
 

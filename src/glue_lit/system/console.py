@@ -1,12 +1,12 @@
-"""What a user reads: tables, notes and the next command. And what a script reads, apart from it."""
+"""The terminal: lines, tables and notes for people, JSON for scripts."""
 
 import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, Literal
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -22,10 +22,9 @@ _LEAST_WIDTH, _USUAL_WIDTH = 40, 80  # columns
 
 
 def console() -> Console:
-    """Standard output, found anew each time, since tests and bars replace it.
+    """A console on the present standard output, which tests and progress bars replace.
 
-    In fewer columns than a table takes to be one, its cells would be left out: that wraps instead. Some programs set
-    $COLUMNS to 0, which says nothing of the width.
+    In fewer than 40 columns rich drops cells of a table, so it is told 40. Some programs set $COLUMNS to 0.
     """
     found = Console(highlight=False, soft_wrap=False)
     if found.width < _LEAST_WIDTH:
@@ -35,50 +34,55 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    """Print a line as it is: nothing in it is taken for markup or by the terminal, and it is not wrapped."""
+    """Print a line without interpreting markup or control characters in it, and without wrapping it."""
     console().print(escape(printable_lines(text)), soft_wrap=True)
     add_to_log(text)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print a table; every cell is shown as it is, columns named in ``right`` are right-aligned."""
-    several = any("\n" in cell for row in rows for cell in row)
-    table = Table(show_lines=several, title=escape(printable(title)), title_justify="left", title_style="bold")
-    for column in columns:
-        side: Literal["left", "right"] = "right" if column in right else "left"
-        table.add_column(escape(printable_lines(column)), justify=side, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(printable_lines(cell)) for cell in row))
-    console().print(table)
+    """Print a table; columns named in ``right`` are right-aligned."""
+    has_lines = any("\n" in cell for row in rows for cell in row)
+    console().print(_make_table(title, columns, rows, right, show_lines=has_lines))
 
 
 def print_list(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print a table on a terminal; for other programs a line with the names and then one for each row, aligned.
+    """Print a table on a terminal; elsewhere aligned lines for other programs, the first with the names.
 
-    The first column is not folded where it leaves the others half the width, since it will be copied; nor are those
-    named in ``right``, which hold numbers.
+    The first column is not wrapped if it leaves half the width to the others, so that it can be copied. Columns named
+    in ``right``, which hold numbers, are not wrapped either.
     """
     lines = [[printable(cell) or "-" for cell in row] for row in (columns, *rows)]
     widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
-    plain = "\n".join(_aligned(columns, line, widths, right) for line in lines)
-    if sys.stdout.isatty():
-        to = console()
-        table = Table(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-        for number, column in enumerate(columns):
-            whole = column in right or (number == 0 and widths[0] <= to.width // 2)
-            side: Literal["left", "right"] = "right" if column in right else "left"
-            table.add_column(escape(printable(column)), justify=side, overflow="fold", no_wrap=whole)
-        for line in lines[1:]:
-            table.add_row(*map(escape, line))
-        to.print(table)
-        add_to_log(f"{title}\n{plain}")
+    plain = "\n".join(_align(columns, line, widths, right) for line in lines)
+    if not sys.stdout.isatty():
+        print(plain)
+        add_to_log(plain)
         return
-    print(plain)
-    add_to_log(plain)
+    to = console()
+    whole = {*right, *(columns[:1] if widths[0] <= to.width // 2 else ())}
+    to.print(_make_table(title, columns, lines[1:], right, whole, box=SIMPLE_HEAD, pad_edge=False))
+    add_to_log(f"{title}\n{plain}")
 
 
-def _aligned(columns: Sequence[str], line: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> str:
-    """A row of a table as text, its columns filled up to their widths."""
+def _make_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Collection[str],
+    whole: Collection[str] = (),
+    **style: Any,
+) -> Table:
+    """A table whose columns named in ``whole`` are not wrapped."""
+    table = Table(title=escape(printable(title)), title_justify="left", title_style="bold", **style)
+    for name in columns:
+        side: Any = "right" if name in right else "left"
+        table.add_column(escape(printable_lines(name)), justify=side, overflow="fold", no_wrap=name in whole)
+    for row in rows:
+        table.add_row(*(escape(printable_lines(cell)) for cell in row))
+    return table
+
+
+def _align(columns: Sequence[str], line: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> str:
     cells = []
     for column, cell, width in zip(columns, line, widths, strict=True):
         space = " " * (width - cell_len(cell))
@@ -87,19 +91,19 @@ def _aligned(columns: Sequence[str], line: Sequence[str], widths: Sequence[int],
 
 
 def print_json(value: Any) -> None:
-    """Print a value for scripts; what JSON does not have is ``null`` (NaN) or a text (a date)."""
+    """Print a value as JSON; NaN becomes ``null``, and a value without a JSON type (a date) a text."""
     print(json.dumps(to_json_values(value), indent=2, default=str))
 
 
 @contextmanager
 def json_document(wanted: bool) -> Iterator[Callable[[Any], None]]:
-    """Keep standard output for one JSON document; all else, of child processes too, goes to standard error.
+    """Reserve standard output for one JSON document: other output, also of child processes, goes to standard error.
 
     Args:
-        wanted: If not, nothing is changed.
+        wanted: Whether to do so.
 
     Yields:
-        Takes the document, which is printed at the end unless there is an error.
+        A function that takes the document, which is printed at the end unless there is an error.
     """
     documents: list[Any] = []
     if not wanted:
@@ -108,7 +112,7 @@ def json_document(wanted: bool) -> Iterator[Callable[[Any], None]]:
     sys.stdout.flush()
     try:
         kept = os.dup(1) if sys.stdout.fileno() == 1 else None
-    except (io.UnsupportedOperation, ValueError):  # not a file: it was replaced
+    except (io.UnsupportedOperation, ValueError):  # it was replaced by something without a descriptor
         kept = None
     if kept is not None:
         os.dup2(2, 1)
@@ -124,13 +128,13 @@ def json_document(wanted: bool) -> Iterator[Callable[[Any], None]]:
 
 
 def note(text: str) -> None:
-    """Print a line to standard error: what a script that reads the output should not meet."""
+    """Print a line to standard error, where it is not part of the output that a script reads."""
     print(printable(text), file=sys.stderr)
     add_to_log(text)
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them."""
+    """Format seconds as hours, minutes and seconds; ``?`` for ``None``."""
     if seconds is None:
         return "?"
     minutes, rest = divmod(round(seconds), 60)

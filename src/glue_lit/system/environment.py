@@ -1,46 +1,46 @@
-"""Environment variables that say what this process belongs to; each of them is read here alone."""
+"""Environment variables about this process and its job; each is read here alone."""
 
 import os
 from pathlib import Path
 
 JOB_FOLDER = "GLUE_LIT_JOB"  # set by a search or suite for the fits that it starts
-_STARTER = "GLUE_LIT_PARENT"  # set by the first process of a fit for those that Lightning starts
+_STARTER = "GLUE_LIT_PARENT"  # set by the first process of a fit for the processes that Lightning starts
 
 
 def global_seed() -> int | None:
-    """The seed that `lightning.seed_everything` was called with, in this process or the one that started it."""
+    """The seed of the last call of `lightning.seed_everything`, in this process or the one that started it."""
     seed = os.environ.get("PL_GLOBAL_SEED")
     return None if seed is None else int(seed)
 
 
 def local_rank() -> int:
-    """Number of this process on its machine, from 0."""
+    """Rank of this process on its machine, from 0."""
     rank = os.environ.get("LOCAL_RANK", "0")
     return int(rank) if rank.isdecimal() else 0
 
 
 def is_started_by_torchrun() -> bool:
-    """Whether torchrun started this process; it kills all others as soon as one ends."""
+    """Whether torchrun started this process; it kills all processes when one ends."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def slurm_job() -> str | None:
-    """The id of the SLURM job that this process is part of."""
+    """The id of the SLURM job that this process belongs to."""
     return os.environ.get("SLURM_JOB_ID") or None
 
 
 def is_slurm_restart() -> bool:
-    """Whether SLURM has requeued the job and started it again."""
+    """Whether SLURM has requeued and restarted the job."""
     return os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
 
 
 def setting_variable(command: str, key: str) -> str:
-    """Name of the variable that gives a command a setting: GLUE_LIT_FIT__DATA__TASK for ``data.task`` of ``fit``."""
+    """Name of the variable for a setting of a command: GLUE_LIT_FIT__DATA__TASK for ``data.task`` of ``fit``."""
     return f"GLUE_LIT_{command}__{key.replace('.', '__')}".upper()
 
 
 def cache_folder() -> str | None:
-    """Folder of the token cache, if the user has chosen one."""
+    """Folder of the token cache that the user has chosen, if any."""
     return os.environ.get("GLUE_LIT_CACHE") or None
 
 
@@ -50,7 +50,7 @@ def is_debugging() -> bool:
 
 
 def job_folder() -> Path | None:
-    """Folder of the job that this process works on, if a search or suite has started it."""
+    """Folder of the job of this process, if a search or suite has started it."""
     folder = os.environ.get(JOB_FOLDER)
     return Path(folder) if folder else None
 
@@ -62,5 +62,5 @@ def starter() -> int | None:
 
 
 def announce_starter() -> None:
-    """Tell the processes that this one starts its id."""
+    """Pass the id of this process on to those that it starts."""
     os.environ[_STARTER] = str(os.getpid())

@@ -1,4 +1,4 @@
-"""What this machine can do: the precision that it computes fastest in, and memory that is kept once it was used."""
+"""Settings for this machine: its fastest precision, and an allocator that keeps freed memory."""
 
 import ctypes
 import os
@@ -10,13 +10,13 @@ _TRIM, _TOP_PAD, _MMAP = -1, -2, -3  # of mallopt, in glibc's malloc.h
 
 
 def fast_precision(accelerator: str) -> str:
-    """The precision to train in on this machine, as `trainer.precision` names it.
+    """The fastest safe `trainer.precision` on this machine.
 
-    bfloat16 where there are instructions for it (weights, their updates, norms and losses stay in float32),
-    else float32. Never float16, which needs its loss scaled.
+    ``bf16-mixed`` where there are instructions for bfloat16 (weights, updates, norms and losses stay in float32), else
+    ``32-true``. Never float16, which needs a scaled loss.
 
     Args:
-        accelerator: The trainer's: ``auto``, ``cpu``, ``gpu``, ``cuda`` ...
+        accelerator: The trainer's accelerator: ``auto``, ``cpu``, ``gpu``, ``cuda`` ...
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
@@ -27,14 +27,14 @@ def fast_precision(accelerator: str) -> str:
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep what is freed, so that the next step need not ask the system for it again.
+    """Let the C library keep freed memory for the next step.
 
-    A training step frees all its activations and gradients. glibc hands large blocks back, and the system
-    clears every page before it gives it out again: on two cores that took a fifth of a step's time. The
-    peak stays what it was. Nothing is done where the user has set ``MALLOC_...`` variables.
+    A training step frees all its activations and gradients. glibc returns large blocks to the system, which clears
+    every page before it hands it out again: on two cores this took a fifth of a step's time. The peak stays the same.
+    Nothing changes where the user has set ``MALLOC_...`` variables.
 
     Returns:
-        Whether it was done: only glibc can.
+        Whether it was done, which only glibc can.
     """
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return False

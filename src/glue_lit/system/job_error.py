@@ -1,4 +1,4 @@
-"""The error that ends a job, in a file of its folder, where the search or suite that started it reads it."""
+"""The error of a job, in a file in its folder, which the search or suite reads."""
 
 import contextlib
 from pathlib import Path
@@ -9,7 +9,7 @@ _FILE = "error.txt"
 
 
 def write_job_error(message: str) -> None:
-    """Write the error that ends this process, if a search or a suite has started it."""
+    """Write the error that ends this process, if a search or suite has started it."""
     folder = job_folder()
     if folder is not None:
         with contextlib.suppress(OSError):
@@ -17,7 +17,7 @@ def write_job_error(message: str) -> None:
 
 
 def read_job_error(folder: Path) -> str:
-    """The first line of the error that ended the job of a folder; empty if it wrote none."""
+    """The first line of the error in a job's folder; empty if there is none."""
     try:
         lines = (folder / _FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

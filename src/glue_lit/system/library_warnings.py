@@ -1,4 +1,4 @@
-"""Warnings that a user of the command can do nothing about, by their words."""
+"""Filters for library warnings that the user cannot act on."""
 
 import logging
 import os
@@ -23,18 +23,18 @@ _MESSAGES = (
     r".*No device id is provided via `init_process_group`",
     r".*isinstance\(treespec, LeafSpec\)",
     r".*You are using a CUDA device .* Tensor Cores",
-    r".*lr_scheduler\.step\(\)",  # fires when a resumed run is already at its end
-    r".*callbacks used to create the checkpoint need to be provided",  # keeping checkpoints is for fits
-    r".*could not find the monitored key",  # names are checked; this is a fit that validated nothing, and we say so
+    r".*lr_scheduler\.step\(\)",  # raised when a resumed run is already at its end
+    r".*callbacks used to create the checkpoint need to be provided",  # only a fit writes checkpoints
+    r".*could not find the monitored key",  # names are checked before; a fit without a validation has its own message
     r".*`loftq_config` specified but will be ignored",  # peft's own default
     r".*was configured with .*weights_only",
-    r".*the hooks will not be called on every batch",  # our optimizer_step is made for that
-    r".*You're using the WeightAveraging callback",  # of sharded models, and of evaluations, which need no average
+    r".*the hooks will not be called on every batch",  # our optimizer_step expects that
+    r".*You're using the WeightAveraging callback",  # about sharded models, and evaluations, which need no average
 )
 
 
 def filter_warnings() -> None:
-    """Filter those warnings, and set what libraries read when they are imported."""
+    """Filter these warnings, and set the variables that libraries read when they are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # else a line for every retry without a network
@@ -43,24 +43,24 @@ def filter_warnings() -> None:
     try:
         Path.home()
     except RuntimeError:  # no $HOME, and a user that the system does not know, as in a container
-        # Lightning imports matplotlib, which before 3.11 stops here; this way it makes itself a temporary folder.
+        # Lightning imports matplotlib, which fails here before 3.11; with this it makes a temporary folder.
         os.environ.setdefault("MPLCONFIGDIR", os.devnull)
     for message in _MESSAGES:
         warnings.filterwarnings("ignore", message=message)
 
 
 def quiet_lightning() -> None:
-    """Turn off Lightning's notes, and the places in its code that its warnings come from.
+    """Turn off Lightning's notes and the code lines in its warnings.
 
-    To be called once it is imported, since importing it sets both.
+    Call it after the import of Lightning, which sets both.
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if not is_debugging():
-        warnings.formatwarning = _in_a_line
+        warnings.formatwarning = _format_in_a_line
 
 
-def _in_a_line(message: Warning | str, *_: object, **__: object) -> str:
+def _format_in_a_line(message: Warning | str, *_: object, **__: object) -> str:
     line = f"glue-lit: warning: {printable(' '.join(str(message).split()))}"
     add_to_log(line)
     return f"{line}\n"

@@ -1,4 +1,4 @@
-"""The precisions of a trainer: where each can be computed in, and labels that keep their digits in all of them."""
+"""The trainer's precisions: names, checks against the device, and labels that keep their digits."""
 
 from typing import Any
 
@@ -13,20 +13,20 @@ LEAST_EPS_IN_FLOAT16 = 1e-5
 
 
 def precision_name(asked: Any) -> str:
-    """A precision's whole name: ``bf16`` is bf16-mixed."""
+    """The full name of a precision: ``bf16`` is bf16-mixed."""
     return SHORT_NAMES.get(str(asked), str(asked))
 
 
 def check_precision(asked: Any, accelerator: Any, is_fit: bool) -> None:
-    """Stop at a precision that the chosen device cannot compute in.
+    """Refuse a precision that the device cannot compute in.
 
     Args:
-        asked: The trainer's ``precision``, as the user writes it.
-        accelerator: The trainer's ``accelerator``, as the user writes it.
-        is_fit: Whether it is for training: an evaluation on a processor takes bfloat16 for float16.
+        asked: ``trainer.precision``, as the user writes it.
+        accelerator: ``trainer.accelerator``, as the user writes it.
+        is_fit: Whether it is for training; an evaluation on a CPU uses bfloat16 in place of float16.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: The device cannot compute in it.
     """
     precision = precision_name(asked)
     if precision.startswith("transformer-engine"):
@@ -45,17 +45,17 @@ def check_precision(asked: Any, accelerator: Any, is_fit: bool) -> None:
 
 
 def check_eps(precision: str, eps: float) -> None:
-    """Stop where AdamW would divide by next to nothing.
+    """Refuse an epsilon that float16 weights are too coarse for.
 
-    It keeps the mean of squared gradients in the weights' own precision. In float16 that of a gradient below 0.008 is 0
-    after its first step, and a step of the rate itself would become one of thousands of it.
+    AdamW keeps the mean of squared gradients in the precision of the weights. In float16 it is 0 after the first step
+    for a gradient below 0.008, and the update would be thousands of times the learning rate.
 
     Args:
-        precision: The trainer's.
-        eps: AdamW's.
+        precision: The trainer's precision.
+        eps: AdamW's epsilon.
 
     Raises:
-        UsageError: The weights are in float16, and ``eps`` is too small for that.
+        UsageError: The weights are in float16, and ``eps`` is too small.
     """
     if precision == "16-true" and eps < LEAST_EPS_IN_FLOAT16:
         raise UsageError(
@@ -66,7 +66,7 @@ def check_eps(precision: str, eps: float) -> None:
 
 
 def keep_labels_exact(trainer: Any) -> None:
-    """Let the trainer convert a batch's labels to no other precision: in bfloat16 a score of 3.8 is 3.797."""
+    """Keep the trainer from converting labels to another precision: in bfloat16 a score of 3.8 is 3.797."""
     plugin = trainer.precision_plugin
     convert = plugin.convert_input
     if getattr(convert, "keeps_labels", False):
@@ -83,5 +83,5 @@ def keep_labels_exact(trainer: Any) -> None:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Values in float32, or in float64 if they are in it."""
+    """Convert values to float32; float64 stays."""
     return values if values.dtype == torch.float64 else values.float()

@@ -1,4 +1,4 @@
-"""A locale without UTF-8: files are UTF-8 all the same, and what cannot be printed is written as its code."""
+"""Standard streams in any locale: files are UTF-8, and characters that cannot be printed become codes."""
 
 import locale
 import os
@@ -10,13 +10,13 @@ _OURS = ("glue-lit", "glue_lit")
 
 
 def restart_in_utf8_mode() -> None:
-    """Start this process anew in Python's UTF-8 mode if the locale has another encoding.
+    """Restart this process in Python's UTF-8 mode if the locale has another encoding.
 
-    Libraries open files without saying in which encoding: a run's configuration would be read with other letters in
-    its labels, or not at all. Where the locale has an encoding other than ASCII, the terminal goes on getting that.
+    Libraries open files without an encoding, and would read wrong letters in the labels of a run's configuration. The
+    terminal still gets the encoding of the locale, unless that is ASCII.
     """
     is_utf8 = sys.flags.utf8_mode or locale.getencoding().lower().replace("-", "") == "utf8"
-    own = any(Path(argument).name in _OURS for argument in sys.orig_argv[1:3])  # not a test, nor another's program
+    own = any(Path(argument).name in _OURS for argument in sys.orig_argv[1:3])  # not a test or another program
     if is_utf8 or not own:
         return
     environment = {**os.environ, "PYTHONUTF8": "1"}
@@ -26,29 +26,29 @@ def restart_in_utf8_mode() -> None:
 
 
 def replace_closed_streams() -> None:
-    """Put nothing in the place of standard streams that whoever started us has closed.
+    """Open the null device for standard streams that were closed before this process started.
 
-    Else the next files that are opened, a checkpoint say, would get their numbers, and whatever libraries and child
-    processes print would go into them. ``sys.stdin`` stays ``None``, which says that there is no input.
+    The next file to be opened, perhaps a checkpoint, would else get the stream's descriptor, and with it all that
+    libraries and child processes print. ``sys.stdin`` stays ``None``, which means no input.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free descriptor
         if number and getattr(sys, name) is None:
             setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def escape_unencodable() -> None:
-    """Let standard output and error take every character: what their encoding lacks is written as its code."""
+    """Let standard output and error write characters that their encoding lacks as codes."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def is_utf8(stream: Any) -> bool:
-    """Whether a stream is in UTF-8 and so takes every character as it is."""
+    """Whether a stream has UTF-8 as its encoding."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return str(encoding).lower().replace("-", "") == "utf8"
 

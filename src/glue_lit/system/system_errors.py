@@ -1,4 +1,4 @@
-"""What the system refuses (room, memory, a lock), said with what to do; whichever library passes it on."""
+"""Explain errors of the operating system (disk, memory, limits) that a library passes on, with what to do."""
 
 import errno
 import os
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from glue_lit.errors import GlueLitError
 
-# Bytes of address space that the libraries take before there is a model: 917 MB with the CPU build of torch 2.13,
-# more with CUDA. Below it they end in whatever way they happen to, and one loops for ever (OpenBLAS).
+# Bytes of address space that the libraries take without a model: 917 MB with the CPU build of torch 2.13, more with
+# CUDA. With less they crash in various ways, or loop forever (OpenBLAS).
 _LEAST_MEMORY = 1_000_000_000
 
 _TO_DO = {
@@ -32,10 +32,10 @@ _SHARED = ("shared memory", "/torch_", "/dev/shm", "bus error")
 
 
 def check_memory_limit() -> None:
-    """Stop before anything heavy is imported where a limit leaves no room for it.
+    """Refuse a memory limit that the imports would exceed, before they start.
 
     Raises:
-        GlueLitError: The address space (`ulimit -v`) is below what the libraries take.
+        GlueLitError: The address space (`ulimit -v`) is smaller than what the libraries take.
     """
     try:
         import resource
@@ -51,16 +51,16 @@ def check_memory_limit() -> None:
 
 
 def explain_system_error(error: BaseException) -> str | None:
-    """One line on what the system has refused, ``None`` if it is something else.
+    """Explain what the system has refused, in one line; ``None`` for another error.
 
-    A library that cleans up after an error often fails once more, so those before it are looked at, too.
+    The causes of the error are searched too, since a library that cleans up after an error often fails again.
     """
     for cause in error_chain(error):
         text = " ".join(str(cause).split())[:300]
         if isinstance(cause, OSError | RuntimeError) and (
-            any(word in text.lower() for word in _SHARED) or _is_of_processes(cause)
+            any(word in text.lower() for word in _SHARED) or _is_of_multiprocessing(cause)
         ):
-            return _shared(text)
+            return _explain_shared_memory(text)
         if isinstance(cause, MemoryError) or any(word in text.lower() for word in _MEMORY):
             return (
                 f"There was not enough memory{f' ({text})' if text else ''}. Take less at a time: "
@@ -74,20 +74,20 @@ def explain_system_error(error: BaseException) -> str | None:
 
 
 def original_error(error: Exception) -> Exception:
-    """The error that is worth telling: Lightning cleans up after one with another, which says nothing of the first."""
+    """The error behind the one that Lightning's clean-up raises, which does not mention it."""
     first = error.__context__
     return first if _OF_CLEANING in str(error) and isinstance(first, Exception) else error
 
 
-def _shared(text: str) -> str:
+def _explain_shared_memory(text: str) -> str:
     return (
         f"Shared memory is full or missing ({text}): the processes of `--data.num_workers` hand batches over through "
         "it. Say `--data.num_workers 0`, which is usually faster, or give the container more (`--shm-size 1g`)."
     )
 
 
-def _is_of_processes(error: BaseException) -> bool:
-    """Whether it was raised where processes are set up, whose locks lie in shared memory and have no name to tell."""
+def _is_of_multiprocessing(error: BaseException) -> bool:
+    """Whether `multiprocessing` raised it, whose locks lie in shared memory; their errors name no file."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next
@@ -95,7 +95,7 @@ def _is_of_processes(error: BaseException) -> bool:
 
 
 def error_chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, the latest first."""
+    """The error and its causes, the latest first."""
     seen: set[int] = set()
     at: BaseException | None = error
     while at is not None and id(at) not in seen:

@@ -1,4 +1,4 @@
-"""Lines, objects and values of files that anybody may have written: what is wrong is said with its place."""
+"""Lines, JSON objects and values of untrusted files; errors name the place."""
 
 import codecs
 import json
@@ -14,7 +14,7 @@ Value = str | int | float | bool | None
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a UTF-8 file with their numbers (from 1), ends of lines included, a byte order mark left out.
+    """Lines of a UTF-8 file with their numbers (from 1) and line ends, without a byte order mark.
 
     Raises:
         DataError: It cannot be read, or is not UTF-8 text (naming the line).
@@ -34,7 +34,7 @@ def decode_utf8(raw: bytes, place: str) -> str:
     """Decode UTF-8.
 
     Raises:
-        DataError: It is none, or holds a NUL, which no text does.
+        DataError: It is not UTF-8, or has a NUL byte.
     """
     if b"\0" in raw:
         raise DataError(
@@ -50,14 +50,14 @@ def decode_utf8(raw: bytes, place: str) -> str:
 
 
 def parse_json_object(line: str, place: str) -> dict[str, Any]:
-    """The JSON object on a line.
+    """Parse the JSON object on a line.
 
     Raises:
-        DataError: There is none.
+        DataError: There is none, or it has a key twice.
     """
     try:
         values = _decode(line)
-    except _TwiceError as error:
+    except _DuplicateKeyError as error:
         raise DataError(f"{place}: the key {error.args[0]!r} is given twice; keep one.") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: not JSON ({error.msg} at character {error.pos + 1}).") from None
@@ -73,26 +73,26 @@ def parse_json_object(line: str, place: str) -> dict[str, Any]:
     return values
 
 
-class _TwiceError(ValueError):
-    """A key that an object has twice, of which Python would take the last without a word."""
+class _DuplicateKeyError(ValueError):
+    """An object has a key twice; Python would silently take the last value."""
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise _TwiceError(Counter(key for key, _ in pairs).most_common(1)[0][0])
+        raise _DuplicateKeyError(Counter(key for key, _ in pairs).most_common(1)[0][0])
     return values
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_once).decode
+_decode = json.JSONDecoder(object_pairs_hook=_refuse_duplicates).decode
 _KINDS: dict[type, str] = {list: "list", str: "string", int: "number", float: "number"}
 
 
 def plain_value(value: Any, column: str, place: str) -> Value:
-    """A text, number, truth value or nothing.
+    """Check that a value is a text, number, truth value or ``None``; NaN, pandas' missing value, becomes ``None``.
 
     Raises:
-        DataError: It is something else, or a text with half a character.
+        DataError: It is something else, or a text with half of a surrogate pair.
     """
     if isinstance(value, str) and not is_encodable(value):
         raise DataError(
@@ -101,7 +101,7 @@ def plain_value(value: Any, column: str, place: str) -> Value:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
-        return None if math.isnan(value) else value  # which is how pandas writes a missing value
+        return None if math.isnan(value) else value
     raise DataError(
         f"{place}: column {column!r} holds a {type(value).__name__}; a text or a number is needed. "
         "An example has one label: several at once are not supported."
@@ -109,7 +109,7 @@ def plain_value(value: Any, column: str, place: str) -> Value:
 
 
 def is_encodable(value: str) -> bool:
-    """Whether a string can be written as UTF-8, which half of a surrogate pair cannot."""
+    """Whether a text can be encoded as UTF-8; half of a surrogate pair cannot."""
     try:
         return value.isascii() or bool(value.encode())
     except UnicodeEncodeError:
@@ -117,10 +117,7 @@ def is_encodable(value: str) -> bool:
 
 
 def id_as_text(value: Value) -> str:
-    """An id as text: as it is written, but a whole number without decimals, as pandas makes them of a column with gaps.
-
-    It is empty where there is none.
-    """
+    """An id as text; empty for ``None``. A whole number loses its decimals, which pandas adds in a column with gaps."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return "" if value is None else str(value).strip()
