@@ -1,4 +1,4 @@
-"""The loop, with an executor and a queue that are played."""
+"""The driver with a simulated executor."""
 
 import os
 import signal
@@ -15,8 +15,8 @@ from glue_lit.engine.job import Job, Progress
 from glue_lit.errors import RunError, Stopped
 
 
-class Played:
-    """Jobs that take so many turns each, and then end with a status."""
+class SimulatedExecutor:
+    """Jobs that take a number of turns each, then end with a status."""
 
     def __init__(self, slots: int, turns: int = 2, status: Callable[[Job], int] = lambda job: 0) -> None:
         self.slots, self.turns, self.status = slots, turns, status
@@ -54,16 +54,16 @@ class Played:
         self.left = {}
 
 
-class Quiet:
+class SilentDisplay:
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.lines: list[str] = []
         self.shown: list[list[tuple[Job, Progress]]] = []
 
     def update(self, running: list[tuple[Job, Progress]]) -> None:
         self.shown.append(running)
 
     def print(self, text: str) -> None:
-        self.said.append(text)
+        self.lines.append(text)
 
 
 @pytest.fixture(autouse=True)
@@ -76,16 +76,16 @@ def jobs_in(folder: Path, *names: str) -> list[Job]:
 
 
 def test_all_slots_are_kept_busy(tmp_path: Path) -> None:
-    queue, executor, view = FixedQueue(jobs_in(tmp_path, *"abcde")), Played(2), Quiet()
+    queue, executor, view = FixedQueue(jobs_in(tmp_path, *"abcde")), SimulatedExecutor(2), SilentDisplay()
     queue.print = view.print
     Driver(queue, executor, view).work()
     assert executor.most == 2
     assert executor.closed
     assert {name: outcome.state for name, outcome in queue.outcomes.items()} == dict.fromkeys("abcde", "finished")
-    assert view.said[0] == "a finished: val/accuracy 0.5000 in ?"
+    assert view.lines[0] == "a finished: val/accuracy 0.5000 in ?"
     assert queue.summary() == "5 done, 0 running, 0 waiting, 0 failed"
     again = FixedQueue(jobs_in(tmp_path, *"abcde"))
-    assert again.next_job() is None  # none runs twice
+    assert again.next_job() is None  # no job runs twice
     with pytest.raises(RunError, match="holds a training with other settings"):
         FixedQueue([Job("a", tmp_path / "a", ("--data.task", "rte"), "rte")])
 
@@ -94,7 +94,7 @@ def test_other_settings_in_the_same_file_are_another_training(tmp_path: Path) ->
     file = tmp_path / "settings.yaml"
     file.write_text("data: {task: cola}")
     jobs = [Job("a", tmp_path / "a", ("--config", str(file)), "cola")]
-    Driver(FixedQueue(jobs), Played(1), Quiet()).work()
+    Driver(FixedQueue(jobs), SimulatedExecutor(1), SilentDisplay()).work()
     FixedQueue(jobs)
     file.write_text("data: {task: rte}")
     with pytest.raises(RunError, match="holds a training with other settings"):
@@ -104,20 +104,20 @@ def test_other_settings_in_the_same_file_are_another_training(tmp_path: Path) ->
 def test_a_job_waits_for_the_one_that_it_needs(tmp_path: Path) -> None:
     order = []
 
-    class Noting(Played):
+    class RecordingExecutor(SimulatedExecutor):
         def start(self, job: Job) -> None:
             order.append((job.name, set(self.left)))
             super().start(job)
 
     queue = FixedQueue(jobs_in(tmp_path, *"abc"), {"a": "c"})
-    Driver(queue, Noting(3), Quiet()).work()
+    Driver(queue, RecordingExecutor(3), SilentDisplay()).work()
     assert [name for name, _ in order] == ["b", "c", "a"]
     assert "c" not in order[2][1]
 
 
 def test_jobs_that_need_a_failed_one_are_left_out(tmp_path: Path) -> None:
     queue = FixedQueue(jobs_in(tmp_path, *"abcd"), {"b": "a", "c": "b"})
-    Driver(queue, Played(1, status=lambda job: int(job.name == "a")), Quiet()).work()
+    Driver(queue, SimulatedExecutor(1, status=lambda job: int(job.name == "a")), SilentDisplay()).work()
     assert {name: outcome.state for name, outcome in queue.outcomes.items()} == {
         "a": "failed", "b": "failed", "c": "failed", "d": "finished"
     }  # fmt: skip
@@ -125,7 +125,7 @@ def test_jobs_that_need_a_failed_one_are_left_out(tmp_path: Path) -> None:
     assert jobs_in(tmp_path, "a")[0].read_outcome() is not None
 
 
-def test_the_same_failure_three_times_ends_it(tmp_path: Path) -> None:
+def test_three_equal_failures_in_a_row_end_the_driver(tmp_path: Path) -> None:
     def failing(error: Callable[[str], str]) -> FixedQueue:
         jobs = jobs_in(tmp_path / error("0"), *"123456")
         for job in jobs:
@@ -133,22 +133,22 @@ def test_the_same_failure_three_times_ends_it(tmp_path: Path) -> None:
             (job.folder / "error.txt").write_text(error(job.name))
         return FixedQueue(jobs)
 
-    queue, executor = failing(lambda n: f"there is no /data/{n}"), Played(1, status=lambda job: 1)
+    queue, executor = failing(lambda n: f"there is no /data/{n}"), SimulatedExecutor(1, status=lambda job: 1)
     with pytest.raises(RunError, match="3 trainings in a row failed in the same way") as error:
-        Driver(queue, executor, Quiet()).work()
+        Driver(queue, executor, SilentDisplay()).work()
     assert "there is no /data/3" in str(error.value)
     assert len(queue.outcomes) == 3
     assert executor.closed
-    queue = failing(lambda n: "odd" if int(n) % 2 else "even")  # not the same each time
-    Driver(queue, Played(1, status=lambda job: 1), Quiet()).work()
+    queue = failing(lambda n: "odd" if int(n) % 2 else "even")  # the failures alternate
+    Driver(queue, SimulatedExecutor(1, status=lambda job: 1), SilentDisplay()).work()
     assert len(queue.outcomes) == 6
-    queue = failing(lambda n: f"broken {n}")  # with one that is well in between
-    Driver(queue, Played(1, status=lambda job: int(job.name not in "36")), Quiet()).work()
+    queue = failing(lambda n: f"broken {n}")  # a success in between
+    Driver(queue, SimulatedExecutor(1, status=lambda job: int(job.name not in "36")), SilentDisplay()).work()
     assert len(queue.outcomes) == 6
 
 
-class Judging(FixedQueue):
-    """Gives up whatever reports a value below 0.5."""
+class PruningQueue(FixedQueue):
+    """Prunes jobs that report a value below 0.5."""
 
     def record_progress(self, job: Job, progress: Progress) -> bool:
         return progress.values[-1][1] < 0.5
@@ -159,27 +159,27 @@ def test_a_pruned_job_is_stopped_once(tmp_path: Path) -> None:
     for job in jobs:
         job.folder.mkdir()
 
-    class Reporting(Played):
+    class Reporting(SimulatedExecutor):
         def pop_ended(self) -> list[tuple[Job, int]]:
             for job, _ in self.left.values():
                 value = 0.9 if job.name == "good" else 0.1
                 (job.folder / "progress.json").write_text(f'{{"step": 1, "steps": 9, "values": [[1, {value}]]}}')
             return super().pop_ended()
 
-    queue, executor = Judging(jobs), Reporting(2, turns=4, status=lambda job: 0 if job.name == "good" else 75)
-    Driver(queue, executor, Quiet()).work()
+    queue, executor = PruningQueue(jobs), Reporting(2, turns=4, status=lambda job: 0 if job.name == "good" else 75)
+    Driver(queue, executor, SilentDisplay()).work()
     assert executor.stopped == ["bad"]
     assert {name: outcome.state for name, outcome in queue.outcomes.items()} == {"good": "finished", "bad": "pruned"}
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_jobs_write_their_checkpoints(tmp_path: Path, signum: signal.Signals) -> None:
-    queue, executor, view = FixedQueue(jobs_in(tmp_path, *"ab")), Played(1, turns=10**6), Quiet()
+    queue, executor, view = FixedQueue(jobs_in(tmp_path, *"ab")), SimulatedExecutor(1, turns=10**6), SilentDisplay()
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signum)).start()
     with pytest.raises(Stopped) as stopped:
         Driver(queue, executor, view).work()
     assert stopped.value.signum == signum
     assert executor.closed
-    assert not queue.outcomes  # neither has ended: both go on later
+    assert not queue.outcomes  # neither has ended: both are resumed later
     assert queue.waiting == 2
-    assert "write their checkpoints first" in view.said[-1]
+    assert "write their checkpoints first" in view.lines[-1]

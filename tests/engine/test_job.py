@@ -21,7 +21,7 @@ def job_in(folder: Path, metrics: str | None = None, checkpoint: bool = False) -
     return Job("1", folder, ("--data.task", "cola"), "cola")
 
 
-def test_a_job_begins_or_is_resumed(tmp_path: Path) -> None:
+def test_a_job_is_started_or_resumed(tmp_path: Path) -> None:
     new = Job("1", tmp_path / "new", ("--data.task", "cola"), "cola")
     start = [sys.executable, "-m", "glue_lit", "fit"]
     assert new.command() == [*start, "--data.task", "cola", "--trainer.default_root_dir", str(tmp_path / "new")]
@@ -31,7 +31,7 @@ def test_a_job_begins_or_is_resumed(tmp_path: Path) -> None:
     assert begun.stop_requested
     assert begun.command() == [*start, "--run", str(run), "--ckpt_path", "last"]
     assert not begun.stop_requested
-    bare = job_in(tmp_path / "bare")  # killed before its first checkpoint: nothing to go on from
+    bare = job_in(tmp_path / "bare")  # killed before its first checkpoint: nothing to resume from
     (tmp_path / "bare" / "progress.json").write_text('{"step": 3, "steps": 9, "values": []}')
     assert bare.command()[4:6] == ["--data.task", "cola"]
     assert bare.run is None
@@ -57,7 +57,7 @@ def test_progress_is_read_from_the_file_of_the_process(tmp_path: Path) -> None:
         assert job.read_progress() == Progress()
 
 
-def test_how_a_job_has_ended(tmp_path: Path) -> None:
+def test_the_outcome_of_a_job_follows_from_its_status_and_files(tmp_path: Path) -> None:
     done = job_in(tmp_path / "done", '{"metrics": {"val/accuracy": 1.0}}')
     assert done.outcome_from(0) == done.read_outcome() == Outcome("finished")
     assert done.result == {"metrics": {"val/accuracy": 1.0}}
@@ -79,7 +79,7 @@ def test_how_a_job_has_ended(tmp_path: Path) -> None:
     assert job.read_outcome() is None
 
 
-def test_errors_of_one_kind() -> None:
+def test_errors_that_differ_in_numbers_and_paths_are_of_one_kind() -> None:
     one, other = (Outcome("failed", f"CUDA out of memory: {n} MiB in /tmp/{n}/x") for n in (12, 345))
     assert one.error_kind == other.error_kind
     assert one.error_kind != Outcome("failed", "another").error_kind

@@ -1,4 +1,4 @@
-"""What a training tells its driver, and how it ends with it."""
+"""A job writes its progress for the driver, and ends with it."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def test_a_training_writes_its_progress(tiny_model: Path, tmp_path: Path) -> Non
     assert values[1][:2] == values[0]
 
 
-def test_a_training_ends_with_its_driver_and_writes_a_checkpoint_first(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_job_whose_driver_was_killed_writes_a_checkpoint_and_ends(tiny_model: Path, tmp_path: Path) -> None:
     script = "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"
     folder = tmp_path / "job"
     command = fit(tiny_model, folder, "--trainer.max_epochs=5000")

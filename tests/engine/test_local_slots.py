@@ -22,10 +22,10 @@ class Script(Job):
         return [sys.executable, "-c", *self.arguments]
 
 
-SAY = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'), os.environ['OMP_NUM_THREADS'], os.environ['GLUE_LIT_JOB'])"
+PRINT_ENVIRONMENT = "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'), os.environ['OMP_NUM_THREADS'], os.environ['GLUE_LIT_JOB'])"
 
 
-def finished(slots: LocalSlots, count: int) -> dict[str, int]:
+def wait_for(slots: LocalSlots, count: int) -> dict[str, int]:
     codes: dict[str, int] = {}
     until = time.monotonic() + 60
     while len(codes) < count and time.monotonic() < until:
@@ -34,22 +34,22 @@ def finished(slots: LocalSlots, count: int) -> dict[str, int]:
     return codes
 
 
-def test_gpus_and_threads_are_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_and_threads_are_divided_among_the_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(local_slots, "usable_cores", lambda: 9)
     slots = LocalSlots(gpus_per_job=2)
     assert slots.slots == 2
-    wait = f"{SAY}\nimport sys, time\nsys.stdout.flush()\ntime.sleep(1)"
+    wait = f"{PRINT_ENVIRONMENT}\nimport sys, time\nsys.stdout.flush()\ntime.sleep(1)"
     jobs = [Script(name, tmp_path / name, (wait,), "cola") for name in "abc"]
     slots.start(jobs[0])
     slots.start(jobs[1])
     assert slots.free_slots == 0
-    assert finished(slots, 2) == {"a": 0, "b": 0}
+    assert wait_for(slots, 2) == {"a": 0, "b": 0}
     slots.start(jobs[2])
-    assert finished(slots, 1) == {"c": 0}
-    said = [job.output.read_text().split() for job in jobs]
-    assert said == [
+    assert wait_for(slots, 1) == {"c": 0}
+    printed = [job.output.read_text().split() for job in jobs]
+    assert printed == [
         ["4,5", "4", str(tmp_path / "a")],
         ["6,7", "4", str(tmp_path / "b")],
         ["4,5", "4", str(tmp_path / "c")],
@@ -74,9 +74,9 @@ def test_the_users_number_of_threads_reaches_a_job(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setattr(local_slots, "usable_cores", lambda: 9)
     slots = LocalSlots(1, gpus_per_job=0)
-    job = Script("a", tmp_path / "a", (SAY,), "cola")
+    job = Script("a", tmp_path / "a", (PRINT_ENVIRONMENT,), "cola")
     slots.start(job)
-    assert finished(slots, 1) == {"a": 0}
+    assert wait_for(slots, 1) == {"a": 0}
     assert job.output.read_text().split()[1] == "3"
     slots.close()
 
@@ -84,9 +84,9 @@ def test_the_users_number_of_threads_reaches_a_job(tmp_path: Path, monkeypatch: 
 def test_jobs_can_be_kept_off_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     slots = LocalSlots(3, gpus_per_job=0, cpus_per_job=5)
-    job = Script("a", tmp_path / "a", (SAY,), "cola")
+    job = Script("a", tmp_path / "a", (PRINT_ENVIRONMENT,), "cola")
     slots.start(job)
-    finished(slots, 1)
+    wait_for(slots, 1)
     assert job.output.read_text().split(" ")[:2] == ["", "5"]
 
 
@@ -121,15 +121,15 @@ def test_visible_gpus_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert visible_gpus() == []
 
 
-def test_a_job_is_asked_to_stop_and_then_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_ignores_the_request_to_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     slots = LocalSlots(2)
-    polite = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(75))\nprint('ready', flush=True)\ntime.sleep(99)"
+    obedient = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(75))\nprint('ready', flush=True)\ntime.sleep(99)"
     deaf = (
         "import signal, time\nsignal.signal(15, lambda *_: None)\nprint('ready', flush=True)\nwhile True: time.sleep(9)"
     )
     jobs = [
-        Script("polite", tmp_path / "polite", (polite,), "cola"),
+        Script("obedient", tmp_path / "obedient", (obedient,), "cola"),
         Script("deaf", tmp_path / "deaf", (deaf,), "cola"),
     ]
     for job in jobs:
@@ -138,14 +138,16 @@ def test_a_job_is_asked_to_stop_and_then_ended(tmp_path: Path, monkeypatch: pyte
     while not all(job.output.read_text() for job in jobs) and time.monotonic() < until:
         time.sleep(0.02)
     slots.stop(jobs[0])
-    assert finished(slots, 1) == {"polite": 75}
+    assert wait_for(slots, 1) == {"obedient": 75}
     began = time.monotonic()
     slots.close(patience=0.5)
     assert time.monotonic() - began < 10
     assert slots.free_slots == 2
 
 
-def test_a_run_that_an_orphan_still_trains_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_starts_after_the_orphan_that_still_trains_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "a" / "lightning_logs" / "cola" / "version_0"
     run.mkdir(parents=True)
     (run / "config.yaml").touch()
@@ -163,4 +165,4 @@ def test_a_run_that_an_orphan_still_trains_is_waited_for(tmp_path: Path, monkeyp
     slots.start(Script("a", tmp_path / "a", ("pass",), "cola"))
     assert len(waits) == 3
     monkeypatch.undo()
-    assert finished(slots, 1) == {"a": 0}
+    assert wait_for(slots, 1) == {"a": 0}

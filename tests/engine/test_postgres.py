@@ -1,4 +1,4 @@
-"""Several drivers on one search, which a PostgreSQL server keeps."""
+"""Several drivers share one search in a PostgreSQL database."""
 
 import json
 import os
@@ -34,7 +34,7 @@ search = Search(folder, folder / "base.yaml", "cola", {"model.learning_rate": Fl
 begun = []
 while (job := search.next_job()) is not None:
     begun.append(int(job.name))
-    if sys.argv[3] == "stay" and len(begun) == 2:  # as if killed in the middle of its second trial
+    if sys.argv[3] == "stay" and len(begun) == 2:  # as if killed during its second trial
         break
     run = job.folder / "lightning_logs" / "cola" / "version_0"
     (run / "checkpoints").mkdir(parents=True)
@@ -46,7 +46,7 @@ print(json.dumps(begun))
 
 
 def binaries() -> Path | None:
-    """The folder of the server's programs: Debian keeps them off the PATH, by version."""
+    """Folder of the server's programs, which Debian keeps off the PATH."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     found = debian[-1] if debian else shutil.which("initdb")
     return Path(found).parent if found else None
@@ -57,7 +57,7 @@ def server() -> Iterator[str]:
     programs = binaries()
     if programs is None:
         pytest.skip("there is no PostgreSQL server; tools/postgresql installs one")
-    folder = Path(tempfile.mkdtemp(prefix="postgres"))  # pytest's own folders let no other user in
+    folder = Path(tempfile.mkdtemp(prefix="postgres"))  # other users cannot read pytest's folders
     prefix: list[str] = []
     if os.geteuid() == 0:  # the server refuses to run as root
         user = next(entry for entry in pwd.getpwall() if entry.pw_name in ("postgres", "nobody"))
@@ -90,11 +90,11 @@ def test_two_drivers_share_the_trials(server: str, tmp_path: Path) -> None:
     begun = [json.loads(driver.communicate(timeout=120)[0]) for driver in drivers]
     assert all(driver.returncode == 0 for driver in drivers)
     together = [number for numbers in begun for number in numbers]
-    assert sorted(together) == list(range(len(together)))  # none twice
-    assert 12 <= len(together) <= 14  # two can see the last free place at once
+    assert sorted(together) == list(range(len(together)))  # no trial runs twice
+    assert 12 <= len(together) <= 14  # two drivers can start the last trial at once
     storage = optuna.storages.RDBStorage(server)
     states = [trial.state.name for trial in optuna.load_study(study_name="shared", storage=storage).get_trials()]
     storage.remove_session()
     storage.engine.dispose()
-    assert states.count("RUNNING") == 1  # its own driver's, to go on with: no other has taken it
+    assert states.count("RUNNING") == 1  # of the killed driver, for it to resume: no other has taken it
     assert states.count("COMPLETE") == len(together) - 1

@@ -1,4 +1,4 @@
-"""Trainings on a Ray cluster of two nodes on this machine, one of which is lost."""
+"""Jobs on a Ray cluster of two nodes on this machine, one of which is lost."""
 
 import os
 import re
@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback alone
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listen on loopback alone
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_health_check_period_ms", "500")
     monkeypatch.setenv("RAY_health_check_failure_threshold", "3")
@@ -39,7 +39,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     nodes.shutdown()
 
 
-class Silent:
+class SilentDisplay:
     def update(self, running: list[tuple[Job, Progress]]) -> None:
         """Nothing."""
 
@@ -80,18 +80,18 @@ def test_the_job_of_a_lost_node_is_resumed_on_another(cluster: Any, tiny_model: 
     assert result is not None
     assert result["epochs"] == 200
     output = jobs[0].output.read_text()
-    assert re.search(r"^Checkpoint .*last\.ckpt$", output, re.MULTILINE)  # it went on from there
-    assert len(re.findall(r" M parameters", output)) == 1  # and began anew nowhere
+    assert re.search(r"^Checkpoint .*last\.ckpt$", output, re.MULTILINE)  # it was resumed
+    assert len(re.findall(r" M parameters", output)) == 1  # and never restarted from the beginning
     assert len(list(jobs[0].folder.rglob("metrics.json"))) == 1
     queue = FixedQueue(jobs)
-    Driver(queue, executor, Silent()).work()
+    Driver(queue, executor, SilentDisplay()).work()
     assert {name: outcome.state for name, outcome in queue.outcomes.items()} == {
         "long": "finished",
         "short": "finished",
     }
 
 
-def test_a_job_is_asked_to_stop(cluster: Any, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_job_stops_when_asked_to(cluster: Any, tiny_model: Path, tmp_path: Path) -> None:
     job = fit("long", tmp_path, tiny_model, 500)
     executor = RayCluster(slots=1)
     executor.start(job)
@@ -108,7 +108,7 @@ def test_a_job_is_asked_to_stop(cluster: Any, tiny_model: Path, tmp_path: Path) 
     assert [(job.name, job.outcome_from(code).state) for job, code in found] == [("long", "stopped")]
 
 
-def test_there_must_be_room_for_a_job(cluster: Any) -> None:
+def test_a_cluster_without_room_for_a_job_is_refused(cluster: Any) -> None:
     with pytest.raises(UsageError, match="The Ray cluster has 2 CPUs and 0 GPUs, a job takes 5 and 0"):
         RayCluster(cpus_per_job=5)
     with pytest.raises(UsageError, match="a job takes 1 and 1"):

@@ -1,4 +1,4 @@
-"""A search over a function in place of trainings: what is kept, what goes on, and how well it searches."""
+"""A search over a function in place of trainings: resuming, pruning, kept files and quality."""
 
 import contextlib
 import math
@@ -34,7 +34,7 @@ def search_in(folder: Path, **settings: Any) -> Search:
 
 
 def finish(job: Job, value: float | None) -> None:
-    """What a training leaves."""
+    """Write the files of a finished training."""
     run = job.folder / "lightning_logs" / "cola" / "version_0"
     (run / "checkpoints").mkdir(parents=True)
     for name in ("best.ckpt", "last.ckpt"):
@@ -50,7 +50,7 @@ def run(search: Search, objective: Callable[[dict[str, Any]], float]) -> None:
         search.record_outcome(job, Outcome("finished"))
 
 
-def near(params: dict[str, Any]) -> float:
+def closeness(params: dict[str, Any]) -> float:
     """Best at a learning rate of 1e-4 and a batch of 16."""
     return 1 - abs(math.log10(params["model.learning_rate"]) + 4) - 0.1 * (params["data.batch_size"] != 16)
 
@@ -70,31 +70,31 @@ def test_a_trial_is_a_job_with_its_settings(tmp_path: Path) -> None:
 
 def test_only_the_best_checkpoint_is_kept(tmp_path: Path) -> None:
     search = search_in(tmp_path / "cola", trials=5)
-    run(search, near)
+    run(search, closeness)
     best = search.best
     assert best is not None
-    assert best.value == max(near(trial.params) for trial in search.all_trials())
+    assert best.value == max(closeness(trial.params) for trial in search.all_trials())
     left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.ckpt")]
     assert [(p.parts[2], p.name) for p in left] == [(f"{best.number:04d}", "best.ckpt")]
     kept = search_in(tmp_path / "kept", keep=True)
-    run(kept, near)
+    run(kept, closeness)
     assert len(list((tmp_path / "kept").rglob("*.ckpt"))) == 8
 
 
 def test_a_loss_is_minimised(tmp_path: Path) -> None:
     search = search_in(tmp_path / "cola", higher_is_better=False)
-    run(search, near)
+    run(search, closeness)
     assert search.best is not None
-    assert search.best.value == min(near(trial.params) for trial in search.all_trials())
+    assert search.best.value == min(closeness(trial.params) for trial in search.all_trials())
 
 
-def test_an_interrupted_search_goes_on_under_the_same_numbers(tmp_path: Path) -> None:
+def test_an_interrupted_search_resumes_its_trials_under_the_same_numbers(tmp_path: Path) -> None:
     first = search_in(tmp_path / "cola", trials=6)
     jobs = [first.next_job() for _ in range(5)]
     done, killed, stopped, pruned, never = (job for job in jobs if job is not None)
     finish(done, 0.25)
     first.record_outcome(done, Outcome("finished"))
-    finish(killed, 0.5)  # which the driver was killed before it saw
+    finish(killed, 0.5)  # after its driver was killed
     first.record_outcome(stopped, Outcome("stopped"))
     pruned.folder.mkdir(exist_ok=True)
     pruned.write_outcome(Outcome("pruned"))
@@ -112,10 +112,10 @@ def test_an_interrupted_search_goes_on_under_the_same_numbers(tmp_path: Path) ->
     again = [second.next_job() for _ in range(4)]
     assert [job.name if job is not None else None for job in again] == [stopped.name, never.name, "5", None]
     assert {trial.number: trial.params for trial in second.all_trials()[:5]} == settings
-    assert len({str(trial.params) for trial in second.all_trials()}) == 6  # the sampler does not begin anew
+    assert len({str(trial.params) for trial in second.all_trials()}) == 6  # the sampler does not repeat itself
 
 
-def test_an_interrupted_search_goes_on_in_another_place(tmp_path: Path) -> None:
+def test_a_moved_search_resumes_its_trials(tmp_path: Path) -> None:
     first = search_in(tmp_path / "here" / "cola")
     begun = first.next_job()
     assert begun is not None
@@ -126,7 +126,7 @@ def test_an_interrupted_search_goes_on_in_another_place(tmp_path: Path) -> None:
     assert again.name == begun.name
 
 
-def test_drivers_of_a_shared_search_have_folders_and_draws_of_their_own(tmp_path: Path) -> None:
+def test_drivers_of_a_shared_search_try_different_settings(tmp_path: Path) -> None:
     shared = f"sqlite:///{tmp_path / 'shared.db'}"
     drivers = []
     for name in ("one", "two"):
@@ -140,10 +140,10 @@ def test_drivers_of_a_shared_search_have_folders_and_draws_of_their_own(tmp_path
     assert len({str(trial.params) for trial in drivers[0].all_trials()}) == 6
 
 
-def test_a_trial_that_another_driver_is_beginning_is_not_taken(tmp_path: Path) -> None:
+def test_a_trial_that_another_driver_is_starting_is_not_taken(tmp_path: Path) -> None:
     shared = f"sqlite:///{tmp_path / 'shared.db'}"
     first = search_in(tmp_path / "one" / "cola", storage=shared)
-    begun = first.study.ask(fixed_distributions=SPACE)  # and killed, or slow, before it says whose it is
+    begun = first.study.ask(fixed_distributions=SPACE)  # killed, or slow, before it sets its folder
     job = search_in(tmp_path / "two" / "cola", storage=shared).next_job()
     assert job is not None
     assert int(job.name) == begun.number + 1
@@ -164,7 +164,7 @@ def test_failures_are_recorded(tmp_path: Path) -> None:
     assert search.best is None
 
 
-def test_the_pruner_gives_up_what_looks_bad(tmp_path: Path) -> None:
+def test_the_pruner_stops_a_bad_trial(tmp_path: Path) -> None:
     search = search_in(tmp_path / "cola", trials=6, pruner=optuna.pruners.MedianPruner(n_startup_trials=2))
     for value in (0.5, 0.6):
         job = search.next_job()
@@ -177,7 +177,7 @@ def test_the_pruner_gives_up_what_looks_bad(tmp_path: Path) -> None:
     assert bad is not None
     assert not search.record_progress(good, Progress(1, 9, ((1, 0.7),)))
     assert search.record_progress(bad, Progress(1, 9, ((1, 0.1),)))
-    assert search.record_progress(bad, Progress(1, 9, ((1, 0.1), (2, float("nan")))))  # told again, and not a number
+    assert search.record_progress(bad, Progress(1, 9, ((1, 0.1), (2, float("nan")))))  # reported again, with a NaN
     search.record_outcome(bad, Outcome("pruned"))
     assert search.all_trials()[3].state == TrialState.PRUNED
     assert search.all_trials()[3].intermediate_values == {1: 0.1}
@@ -185,7 +185,7 @@ def test_the_pruner_gives_up_what_looks_bad(tmp_path: Path) -> None:
 
 def test_another_space_under_the_same_name_is_refused(tmp_path: Path) -> None:
     search_in(tmp_path / "cola")
-    search_in(tmp_path / "cola", trials=9)  # more of the same is fine
+    search_in(tmp_path / "cola", trials=9)  # more trials of the same search
     for changed, what in (
         ({"space": {"model.learning_rate": SPACE["model.learning_rate"]}}, "space"),
         ({"monitor": "val/loss"}, "metric"),
@@ -202,7 +202,7 @@ def test_another_space_under_the_same_name_is_refused(tmp_path: Path) -> None:
     assert "secret" not in str(error.value)
 
 
-def test_it_finds_the_optimum_better_than_chance(tmp_path: Path) -> None:
+def test_the_default_sampler_beats_random_search(tmp_path: Path) -> None:
     """Distance from the known optimum after 25 trials, over 3 seeds, against random search."""
 
     def distances(sampler: Callable[[int], Any]) -> list[float]:
@@ -210,7 +210,7 @@ def test_it_finds_the_optimum_better_than_chance(tmp_path: Path) -> None:
         for seed in range(3):
             search = search_in(tmp_path / f"{sampler(0).__class__.__name__}{seed}", trials=25, seed=seed,
                                sampler=sampler(seed), storage="sqlite://")  # fmt: skip
-            run(search, near)
+            run(search, closeness)
             assert search.best is not None
             found.append(1 - float(search.best.value or 0))
         return sorted(found)
@@ -221,10 +221,10 @@ def test_it_finds_the_optimum_better_than_chance(tmp_path: Path) -> None:
     assert sum(ours) < sum(chance)
 
 
-def test_a_database_that_was_lost_is_not_begun_anew_over_its_trials(tmp_path: Path) -> None:
-    # the new search's trial 0 would remove the old one's run, or go on with it under other settings
+def test_a_search_with_trials_but_without_its_database_is_refused(tmp_path: Path) -> None:
+    # Trial 0 of a new study would remove the run of the old trial 0, or resume it with other settings.
     search = search_in(tmp_path / "cola")
-    run(search, near)
+    run(search, closeness)
     (tmp_path / "cola" / "study.db").unlink()
     with pytest.raises(
         RunError, match=r"cola holds 4 trial\(s\), but its database knows none: study\.db was lost .*NAME"
@@ -232,7 +232,7 @@ def test_a_database_that_was_lost_is_not_begun_anew_over_its_trials(tmp_path: Pa
         search_in(tmp_path / "cola")
 
 
-def test_a_database_that_is_none_says_what_to_do(tmp_path: Path) -> None:
+def test_the_error_of_a_damaged_database_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "cola").mkdir()
     (tmp_path / "cola" / "study.db").write_text("no database, but long enough to look like one" * 50)
     with pytest.raises(RunError, match=r"file is not a database.* It is damaged: put a copy back, or begin anew"):
@@ -240,7 +240,7 @@ def test_a_database_that_is_none_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_locked_database_says_who_may_hold_it(tmp_path: Path) -> None:
+def test_the_error_of_a_locked_database_names_the_possible_cause(tmp_path: Path) -> None:
     search_in(tmp_path / "cola")
     with contextlib.closing(sqlite3.connect(tmp_path / "cola" / "study.db")) as holder:
         holder.execute("BEGIN EXCLUSIVE")

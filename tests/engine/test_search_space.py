@@ -19,7 +19,7 @@ def test_every_kind_of_distribution_is_parsed() -> None:
       model.schedule: {type: categorical, choices: [linear, cosine]}
     """
     assert parse_space(yaml.safe_load(text), KNOWN) == {
-        "model.learning_rate": FloatDistribution(1e-5, 1e-4, log=True),  # which YAML reads as texts
+        "model.learning_rate": FloatDistribution(1e-5, 1e-4, log=True),  # YAML reads these as texts
         "trainer.max_epochs": IntDistribution(1, 5),
         "data.batch_size": CategoricalDistribution([8, 16]),
         "model.schedule": CategoricalDistribution(["linear", "cosine"]),

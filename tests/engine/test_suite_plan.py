@@ -24,7 +24,7 @@ def test_the_longest_trainings_come_first(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_start_is_of_the_same_seed_and_model(tmp_path: Path) -> None:
+def test_a_task_starts_from_the_job_of_the_same_seed_and_model(tmp_path: Path) -> None:
     jobs = planned(tmp_path, models=["a/one", "two"], init_from={"rte": "mnli"})
     assert len({p.job.name for p in jobs}) == len({p.job.folder for p in jobs}) == 16
     rte = next(p for p in jobs if (p.model, p.task, p.seed) == ("a/one", "rte", 2))
@@ -33,7 +33,7 @@ def test_a_start_is_of_the_same_seed_and_model(tmp_path: Path) -> None:
     arguments = list(rte.job.arguments)
     start = Path(arguments[arguments.index("--model.init_from") + 1])
     assert start == mnli.job.folder / "lightning_logs" / "mnli" / "version_0"
-    # The same as the run's, whatever a recipe calls it.
+    # The model of the run, also if a recipe names another.
     assert arguments[arguments.index("--model.name_or_path") + 1] == "a/one"
     assert arguments[arguments.index("--seed_everything") + 1] == "2"
     assert "a/one" in mnli.job.arguments
@@ -57,13 +57,13 @@ def test_a_start_may_be_the_folder_of_a_run_or_a_model(tmp_path: Path, monkeypat
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "config.json").write_text("{}")
-    (tmp_path / "mnli").mkdir()  # no run: the suite has a task of that name
+    (tmp_path / "mnli").mkdir()  # a folder, but the suite has a task of this name
     monkeypatch.chdir(tmp_path)
     jobs = planned(tmp_path, models=["one"], init_from={"cola": "encoder", "qqp": "run", "rte": "mnli"})
     assert len(jobs) == 8
     for job in jobs:
         arguments = list(job.job.arguments)
-        if job.task == "cola":  # the last word is the folder's
+        if job.task == "cola":  # the folder comes last, so it wins
             assert arguments[-2:] == ["--model.name_or_path", str(tmp_path / "encoder")]
         elif job.task == "qqp":
             assert arguments[-2:] == ["--model.init_from", str(tmp_path / "run")]
@@ -80,15 +80,18 @@ def test_a_start_may_be_a_training_on_other_data(tmp_path: Path) -> None:
     assert cola.start == starts[1].job.name
     start = Path(cola.job.arguments[cola.job.arguments.index("--model.init_from") + 1])
     assert start == starts[1].job.folder / "lightning_logs" / "good-sentences" / "version_0"
-    assert starts[1].job.arguments[:3] == ("--a=1", "--config", str(file))  # its own data win
-    for given in (["--model.name_or_path", "mine"], ["--model.name_or_path=mine"]):  # but the encoder is that of all
+    assert starts[1].job.arguments[:3] == ("--a=1", "--config", str(file))  # its own data come last, so they win
+    for given in (
+        ["--model.name_or_path", "mine"],
+        ["--model.name_or_path=mine"],
+    ):  # but the encoder is that of the suite
         jobs = planned(tmp_path, tasks=["cola"], init_from={"cola": str(file)}, arguments=[*given, "--a=1"])
         assert jobs[0].job.arguments[: len(given) + 3 + len(given)] == (*given, "--a=1", "--config", str(file), *given)
     assert "--data.task" not in starts[1].job.arguments
     assert all(p.start is None for p in jobs if p.task == "rte")
 
 
-def test_recipes_come_before_the_settings_of_all(tmp_path: Path) -> None:
+def test_the_arguments_of_all_override_recipes(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "rte.yaml").write_text("data: {task: rte}")
     jobs = planned(tmp_path, models=["a/One"], recipes=str(tmp_path / "{model}" / "{task}.yaml"))

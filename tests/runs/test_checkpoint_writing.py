@@ -1,4 +1,4 @@
-"""Checkpoint files that are written: whatever happens, there is the old one or the new one, whole."""
+"""Writing checkpoints: after any failure the old file or the new one is there, complete."""
 
 import errno
 import os
@@ -16,19 +16,19 @@ from glue_lit.runs.checkpoints import AtomicCheckpointIO, read_checkpoint, unfin
 
 
 def content(**other: Any) -> dict[str, Any]:
-    """The least that makes a checkpoint one of this program."""
+    """The smallest content of a checkpoint of this program."""
     return {"state_dict": {"weight": torch.arange(2048.0)}, "hyper_parameters": {"architecture": "{}"}, **other}
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A checkpoint that is there already."""
+    """An earlier checkpoint."""
     path = tmp_path / "some.ckpt"
     torch.save(content(), path)
     return path
 
 
-def test_a_new_checkpoint_replaces_the_old_one_whole(file: Path) -> None:
+def test_a_new_checkpoint_replaces_the_old_one(file: Path) -> None:
     AtomicCheckpointIO().save_checkpoint(content(epoch=7), file)
     assert read_checkpoint(file)["epoch"] == 7
     assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
@@ -36,7 +36,7 @@ def test_a_new_checkpoint_replaces_the_old_one_whole(file: Path) -> None:
 
 
 def test_a_checkpoint_is_written_beside_its_target_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A rename is whole only within one file system, and fails between two.
+    # A rename is atomic within one file system, and fails between two.
     replace, sources = os.replace, []
     monkeypatch.setattr(os, "replace", lambda source, to: (sources.append(Path(source)), replace(source, to)))
     AtomicCheckpointIO().save_checkpoint(content(), file)
@@ -58,7 +58,7 @@ def no_room(*_: object, **__: object) -> None:
 
 
 @pytest.mark.parametrize("owner", [torch, os], ids=lambda owner: str(owner.__name__))
-def test_a_full_disk_leaves_the_old_one(file: Path, monkeypatch: pytest.MonkeyPatch, owner: Any) -> None:
+def test_a_full_disk_leaves_the_old_checkpoint(file: Path, monkeypatch: pytest.MonkeyPatch, owner: Any) -> None:
     before = file.read_bytes()
     monkeypatch.setattr(owner, "save" if owner is torch else "fsync", no_room)
     expected = f"Cannot write the checkpoint {file} (No space left on device). The some.ckpt that was there is kept."
@@ -68,7 +68,7 @@ def test_a_full_disk_leaves_the_old_one(file: Path, monkeypatch: pytest.MonkeyPa
     assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
 
 
-def test_a_failure_half_way_leaves_the_old_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_checkpoint(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = file.read_bytes()
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(
@@ -113,7 +113,7 @@ def test_a_target_below_a_file_is_an_error(tmp_path: Path) -> None:
         AtomicCheckpointIO().save_checkpoint(content(), tmp_path / "file/last.ckpt")
 
 
-def test_an_error_of_another_kind_leaves_the_old_one_too(file: Path) -> None:
+def test_an_error_that_is_not_the_disks_leaves_the_old_checkpoint(file: Path) -> None:
     before = file.read_bytes()
     with pytest.raises(Exception, match="pickle"):
         AtomicCheckpointIO().save_checkpoint({"function": lambda: None}, file)
@@ -121,14 +121,14 @@ def test_an_error_of_another_kind_leaves_the_old_one_too(file: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
 
 
-def test_half_written_checkpoints_are_found(tmp_path: Path) -> None:
+def test_temporary_files_of_interrupted_writes_are_found(tmp_path: Path) -> None:
     for name in ("last.ckpt", ".last.ckpt.x1.part", ".best.ckpt.y2.part", ".config.yaml.z3", "epoch=1.ckpt"):
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in unfinished_checkpoints(tmp_path)] == [".best.ckpt.y2.part", ".last.ckpt.x1.part"]
     assert unfinished_checkpoints(tmp_path / "nowhere") == []
 
 
-def test_a_write_that_breaks_off_says_why(tmp_path: Path) -> None:
+def test_the_error_of_an_interrupted_write_names_the_cause(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     message = ""
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))

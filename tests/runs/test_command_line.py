@@ -1,4 +1,4 @@
-"""A command line taken apart: no word is lost, and every reader finds the same in it."""
+"""Splitting a command line into flags and values."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from glue_lit.runs.command_line import Argument, CommandLine
 WORDS = ["first", "--run", "RUN", "more", "--json", "-c", "a.yaml", "--data.task=a=b", "--x", "-1", "--last"]
 
 
-def test_a_line_is_taken_apart_without_a_loss() -> None:
+def test_the_arguments_of_a_line_keep_all_its_words() -> None:
     line = CommandLine(WORDS)
     assert [word for argument in line.arguments for word in argument.words] == WORDS
     assert line.arguments == (
@@ -24,7 +24,7 @@ def test_a_line_is_taken_apart_without_a_loss() -> None:
     )
 
 
-def test_words_of_our_own_are_taken_out() -> None:
+def test_a_flag_can_be_removed_with_its_value() -> None:
     line = CommandLine(WORDS)
     run, rest = line.take("--run")
     assert run == "RUN"
@@ -36,13 +36,13 @@ def test_words_of_our_own_are_taken_out() -> None:
         line.take("--last")
 
 
-def test_help_is_no_json() -> None:
+def test_help_is_not_printed_as_json() -> None:
     assert CommandLine(["--json"]).asks_for_json
     for flag in ("-h", "--help", "--print_config", "--print_config=skip_default"):
         assert not CommandLine(["--json", flag]).asks_for_json
 
 
-def test_other_configuration_files_take_the_place_of_some() -> None:
+def test_configuration_files_can_be_replaced_and_removed() -> None:
     line = CommandLine(["--config=a.yaml", "--data.task", "cola", "-c", "b.yaml", "--config", "c.yaml"])
     replaced = line.with_config_files({"a.yaml": "kept/a.yaml", "b.yaml": None})
     assert replaced.words == ["--config", "kept/a.yaml", "--data.task", "cola", "--config", "c.yaml"]
@@ -55,11 +55,11 @@ def test_other_configuration_files_take_the_place_of_some() -> None:
         (["fit", "--config", "a.yaml"], ["a.yaml"]),
         (["fit", "--config=a.yaml", "-c", "b.yaml", "-c=c.yaml"], ["a.yaml", "b.yaml", "c.yaml"]),
         (["fit", "--data.task", "cola", "--config_x", "a"], []),
-        (["fit", "--config"], []),  # the parser says that its value is missing
+        (["fit", "--config"], []),  # the parser reports the missing value
         (["fit", "--config=a=b.yaml"], ["a=b.yaml"]),
     ],
 )
-def test_files_that_arguments_name(arguments: list[str], files: list[str]) -> None:
+def test_configuration_files_are_found_in_a_line(arguments: list[str], files: list[str]) -> None:
     assert CommandLine(arguments).config_files == files
 
 
@@ -75,7 +75,7 @@ def test_settings_come_from_flags_then_from_the_last_file(tmp_path: Path, monkey
     assert CommandLine(files).setting("data.seed") is None
 
 
-def test_where_a_setting_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_name_where_a_setting_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("cola.yaml").write_text("seed_everything: 1\ndata:\n  task: cola\n  batch_size: 32\n", encoding="utf-8")
     Path("other.yaml").write_text("data:\n  batch_size: 8\n", encoding="utf-8")

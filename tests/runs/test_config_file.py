@@ -1,4 +1,4 @@
-"""What is said of a configuration file that cannot be used, and where a setting was made."""
+"""Errors of configuration files, and the lines of their keys."""
 
 import re
 from collections.abc import Callable
@@ -75,14 +75,14 @@ def test_a_folder_or_pipe_in_place_of_a_file_is_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n"])
-def test_an_empty_file(write: Write, text: str) -> None:
+def test_an_empty_file_is_refused(write: Write, text: str) -> None:
     fails(
         write(text), "--config configs/cola.yaml: the file is empty. It needs sections as in `data:` with `task: cola`"
     )
 
 
 @pytest.mark.parametrize("text", ["- data\n- model\n", "cola\n", "data.task\n", "[1, 2]\n"])
-def test_a_file_without_sections(write: Write, text: str) -> None:
+def test_a_file_without_sections_is_refused(write: Write, text: str) -> None:
     fails(write(text), "--config configs/cola.yaml: the file does not start with a section. It needs sections as in")
 
 
@@ -125,15 +125,15 @@ def test_not_utf8_names_the_line(write: Write) -> None:
     ],
 )
 def test_a_key_given_twice_names_both_lines(write: Write, text: str, message: str) -> None:
-    # YAML parsers take the last one without a word: half of the file would be ignored.
+    # YAML parsers silently take the last one: half of the file would be ignored.
     fails(write(text), f"--config configs/cola.yaml, {message}")
 
 
-def test_the_same_key_in_two_sections_is_fine(write: Write) -> None:
+def test_the_same_key_in_two_sections_is_allowed(write: Write) -> None:
     check_config(write("data:\n  task: cola\nmodel:\n  task: cola\n"))
 
 
-def test_a_mapping_that_holds_itself(write: Write) -> None:
+def test_a_mapping_that_contains_itself_is_refused(write: Write) -> None:
     with pytest.raises(UsageError):
         check_config(write("data: &x\n  task: *x\n"))
 
@@ -152,16 +152,16 @@ def test_values_that_yaml_cannot_build_are_refused(write: Write, text: str, mess
         check_config(write(text))
 
 
-def test_aliases_that_would_fill_the_memory(write: Write) -> None:
+def test_aliases_that_would_fill_the_memory_are_refused(write: Write) -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{new}: &{new} [{', '.join(['*' + old] * 9)}]" for old, new in pairwise("abcdefghij")]
     with pytest.raises(UsageError, match=r"with its aliases written out it has \d[\d,]+ values, allowed: 100,000\."):
         check_config(write("\n".join(lines)))
-    check_config(write("\n".join(lines[:3])))  # as many as somebody may want
+    check_config(write("\n".join(lines[:3])))  # a size that is allowed
 
 
 @pytest.mark.parametrize("text", ["data: &x [1, *x]\n", "data: &x\n  - task: *x\n"])
-def test_a_list_that_holds_itself(write: Write, text: str) -> None:
+def test_a_list_that_contains_itself_is_refused(write: Write, text: str) -> None:
     with pytest.raises(UsageError, match="line 1: a value contains itself"):
         check_config(write(text))
 
@@ -194,7 +194,7 @@ def test_deeper_nesting_is_refused(write: Write, text: str) -> None:
         ("nothing.at.all", None),
     ],
 )
-def test_a_key_with_its_line(write: Write, key: str, found: tuple[int, str | None] | None) -> None:
+def test_a_key_is_found_with_its_line(write: Write, key: str, found: tuple[int, str | None] | None) -> None:
     assert find_key(write(GOOD), key) == found
 
 

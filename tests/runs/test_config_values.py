@@ -1,4 +1,4 @@
-"""Texts that YAML 1.1, YAML 1.2, JSON and jsonargparse take for something else, both ways."""
+"""Texts that YAML 1.1, YAML 1.2, JSON or jsonargparse would convert, written and read."""
 
 import json
 import sys
@@ -81,25 +81,25 @@ MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 @given(st.lists(MEANINGFUL, min_size=1, max_size=4))
 @example(["\x85", "a\u2028b", "\ufeff", "\x7f", "a\n\nb"])
 @example(["2E65", "1e5", "0o7", "=", "<<", "1_0", "12:30:45", "0x1F", "~"])
-def test_every_reader_reads_what_is_written(labels: list[str]) -> None:
+def test_every_reader_returns_the_labels_that_were_written(labels: list[str]) -> None:
     settings = {"data": {"task": labels[0], "custom": {"labels": labels, "positive": labels[-1], "kind": None}}}
     for text in (dump_config(settings), to_flag(settings), json.dumps(settings, ensure_ascii=True)):
         if text.startswith("{") and not all(ord(c) < 0x10000 for label in labels for c in label):
-            continue  # JSON has two signs for one character, which YAML takes for two
+            continue  # JSON writes it as two escapes, which YAML reads as two characters
         for name, read in READERS.items():
             assert read(text) == settings, name
 
 
 @pytest.mark.parametrize("text", ["2E65", "1e5", "1E5", "0o17", "0x1F", "0b1", "+.5e3", "-.inf", ".NaN", "nan", "TRUE", "Null", "off",
                                   "y", "12e03", "1_0", "190:20:30", "2001-12-14t21:59:43.10-05:00", "=", "<<", "~", "00", "1.", "1,5"])  # fmt: skip
-def test_quoted_where_any_reader_sees_another_meaning(text: str) -> None:
+def test_a_text_that_a_reader_would_convert_is_quoted(text: str) -> None:
     assert dump_config({"a": text}) == f"a: '{text}'\n"
 
 
 @pytest.mark.parametrize(
     "text", ["linear", "32-true", "bf16-mixed", "val/accuracy", "a b", "data/train.csv", "bert-base-cased", "1a"]
 )
-def test_plain_where_there_is_no_other_meaning(text: str) -> None:
+def test_a_text_that_no_reader_would_convert_is_not_quoted(text: str) -> None:
     assert dump_config({"a": text}) == f"a: {text}\n"
 
 
@@ -118,7 +118,7 @@ def test_a_bare_label_is_read_as_its_text(bare: str) -> None:
         assert custom["positive"] == (None if bare in ("null", "~") else bare)
 
 
-def test_other_values_are_read_as_before() -> None:
+def test_values_of_other_keys_are_converted() -> None:
     text = "model: {learning_rate: 1e-5, freeze: null}\ndata: {batch_size: 8, custom: {class_weights: [1, 2.5], decimal_comma: yes}}\n"
     assert load_settings(text) == get_loader("yaml")(text)
     assert read_config(text) == yaml.safe_load(text)
@@ -134,7 +134,7 @@ def _read(read: Callable[[str], Any], text: str) -> Any:
         return type(error)
 
 
-def test_sections_are_read_alone_and_merged() -> None:
+def test_texts_are_found_in_single_sections_and_merge_keys() -> None:
     assert load_settings("{labels: [no, yes], kind: classification}")["labels"] == ["no", "yes"]
     assert load_settings("{task: 2024, custom: {label: 1}, batch_size: 4}") == {
         "task": "2024",
@@ -160,7 +160,7 @@ def test_tags_are_not_texts() -> None:
 
 
 def test_only_labels_and_columns_are_always_texts(parser: Parser) -> None:
-    """Others become hyper-parameters, and a checkpoint holds plain values only."""
+    """The values of other keys become hyperparameters, and a checkpoint holds plain values alone."""
     found = parser.parse_args(["fit", "--data={task: 2024, source: x.csv, custom: {text: 1}}"])
     assert (type(found.data.task), found.data.task) == (str, "2024")
     assert type(found.data.custom.text) is Text
@@ -197,14 +197,14 @@ def test_the_parser_keeps_texts(parser: Parser, tmp_path_factory: pytest.TempPat
 @pytest.mark.parametrize(
     "value", ["yes", "1", "2E65", "#a", "&a", "a: b", "{a}", "~a", "[a", "2024-01-01", "=", "a b", "True"]
 )
-def test_a_text_on_the_command_line(parser: Parser, value: str) -> None:
+def test_a_text_on_the_command_line_is_not_converted(parser: Parser, value: str) -> None:
     for arguments in ([f"--data.custom.{key}={value}" for key in ("text", "positive")],
                       ["--data.custom.text", value, "--data.custom.positive", value]):  # fmt: skip
         found = parser.parse_args(["fit", *arguments]).data.custom
         assert (found.text, found.positive) == (value, value)
 
 
-def test_lists_on_the_command_line(parser: Parser) -> None:
+def test_lists_on_the_command_line_keep_their_texts(parser: Parser) -> None:
     found = parser.parse_args(
         ["fit", "--data.custom.text=[1, no]", "--data.custom.labels", "[0x1F, ~]", "--data.custom.labels+=no"]
     )
@@ -231,7 +231,7 @@ def test_the_environment_comes_before_flags(parser: Parser, monkeypatch: pytest.
     assert parser.parse_args(["fit", "--data.custom.labels=[a, b]"]).data.custom.labels == ["a", "b"]
 
 
-def test_texts_are_strings() -> None:
+def test_a_text_behaves_like_a_string() -> None:
     assert Text("1") == "1"
     assert dump_config([Text("no"), Text("a")]) == "- 'no'\n- a\n"
 

@@ -35,7 +35,7 @@ def test_the_position_is_read_from_the_json(tmp_path: Path) -> None:
 
 def test_a_moved_run_keeps_its_position(tmp_path: Path) -> None:
     save(tmp_path / "old", 1, 16)
-    shutil.copytree(tmp_path / "old", tmp_path / "new", copy_function=shutil.copyfile)  # with other times
+    shutil.copytree(tmp_path / "old", tmp_path / "new", copy_function=shutil.copyfile)  # copies get new times
     assert read_last_position(tmp_path / "new" / "last.ckpt") == (2, 16)
 
 
@@ -64,20 +64,20 @@ def test_a_position_without_numbers_is_ignored(damage: dict[str, Any], tmp_path:
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(0, 0), (0, 255), (0, 256), (255, 65_535), (300, 65_536), (0, 2**31 - 1)])
-def test_a_run_of_an_earlier_version_has_no_json(epoch: int, step: int, tmp_path: Path) -> None:
+def test_the_position_of_an_earlier_version_is_read_from_the_checkpoint(epoch: int, step: int, tmp_path: Path) -> None:
     last = save(tmp_path, epoch, step)
     (tmp_path / "last.json").unlink()
     assert read_last_position(last) == (epoch + 1, step)
 
 
-def test_a_full_disk_costs_the_json_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_fail_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "last.json").mkdir()
     last = save(tmp_path, 0, 8)
     assert read_last_position(last) == (1, 8)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", {"global_step": 8}])
-def test_no_position_is_known(content: Any, tmp_path: Path) -> None:
+def test_a_file_without_a_position_has_none(content: Any, tmp_path: Path) -> None:
     last = tmp_path / "last.ckpt"
     if isinstance(content, dict):
         torch.save(content, last)

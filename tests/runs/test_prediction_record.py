@@ -22,7 +22,7 @@ def archive(path: Path, *contents: bytes) -> Path:
     return path
 
 
-def test_a_record_says_what_a_file_is_of(tmp_path: Path) -> None:
+def test_a_record_names_source_and_checkpoint(tmp_path: Path) -> None:
     best = archive(tmp_path / "best.ckpt", b"weights")
     path = tmp_path / "test.jsonl"
     path.write_text("{}\n")
@@ -36,7 +36,7 @@ def test_a_record_says_what_a_file_is_of(tmp_path: Path) -> None:
     record = read_prediction_record(path)
     assert record is not None
     assert record["changed"]
-    update_prediction_record(path, temperature=2.0)  # by ourselves
+    update_prediction_record(path, temperature=2.0)  # by this program
     record = read_prediction_record(path)
     assert record is not None
     assert not record["changed"]
@@ -46,7 +46,7 @@ def test_a_record_says_what_a_file_is_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "no json", "[]", "{}", '{"predictions": 1', "[" * 50_000])
-def test_a_missing_or_damaged_record_is_none(content: str | None, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_record_is_ignored(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text("{}\n")
     if content is not None:
@@ -54,7 +54,7 @@ def test_a_missing_or_damaged_record_is_none(content: str | None, tmp_path: Path
     assert read_prediction_record(path) is None
 
 
-def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_checkpoint_depends_on_its_content(tmp_path: Path) -> None:
     first, second = archive(tmp_path / "a.ckpt", b"1", b"2"), archive(tmp_path / "b.ckpt", b"1", b"2")
     other = archive(tmp_path / "c.ckpt", b"1", b"3")
     bare = tmp_path / "d.ckpt"
@@ -63,7 +63,7 @@ def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
     assert len({checkpoint_fingerprint(path) for path in (first, other, bare)}) == 3
 
 
-def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text("{}\n")
     (tmp_path / "test.provenance.json").mkdir()

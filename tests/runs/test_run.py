@@ -1,4 +1,4 @@
-"""Run directories: found again, never shared, and never half written."""
+"""Run directories: finding, locking and creating them."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def make_run(logs: Path) -> MakeRun:
-    """Make a run as a fit leaves it; each one is newer than those before."""
+    """Create a run like that of a fit, newer than all earlier ones."""
     made: list[Path] = []
 
     def make(task: str, version: int, *checkpoints: str) -> Path:
@@ -61,7 +61,7 @@ def make_run(logs: Path) -> MakeRun:
 
 def test_runs_are_found_oldest_first(logs: Path, make_run: MakeRun) -> None:
     made = [make_run("cola", 10), make_run("cola", 2), make_run("rte", 0)]
-    assert [run.path for run in find_runs(logs)] == made  # by time, where the name would put 2 before 10
+    assert [run.path for run in find_runs(logs)] == made  # by time, not by name
     assert [run.path for run in find_runs(logs, "cola")] == made[:2]
     assert newest_run(logs).path == made[2]
     assert newest_run(logs, "cola").path == made[1]
@@ -73,15 +73,15 @@ def test_runs_of_the_same_time_are_ordered_by_number(logs: Path, make_run: MakeR
     assert [version_of(run.path) for run in find_runs(logs)] == [2, 9, 10]
 
 
-def test_a_continued_run_is_the_newest(logs: Path, make_run: MakeRun) -> None:
+def test_a_resumed_run_is_the_newest(logs: Path, make_run: MakeRun) -> None:
     first, _ = make_run("cola", 0), make_run("cola", 1)
     os.utime(first / "config.yaml", (2_000_000, 2_000_000))
     assert newest_run(logs, "cola").path == first
 
 
-def test_a_folder_without_a_configuration_is_no_run(logs: Path, make_run: MakeRun) -> None:
+def test_a_folder_without_a_configuration_is_not_a_run(logs: Path, make_run: MakeRun) -> None:
     real = make_run("cola", 0)
-    (logs / "cola/version_1/checkpoints").mkdir(parents=True)  # claimed by a fit that failed at once
+    (logs / "cola/version_1/checkpoints").mkdir(parents=True)  # created by a fit that failed at once
     (logs / "cola/backup").mkdir()
     (logs / "cola/backup/config.yaml").write_text("", encoding="utf-8")
     assert [run.path for run in find_runs(logs)] == [real]
@@ -192,9 +192,9 @@ def test_the_run_of_a_job_is_its_newest_with_a_last_checkpoint(logs: Path, make_
 
     of_job(0, "4711", "last.ckpt")
     wanted = of_job(1, "4711", "last.ckpt")
-    of_job(2, "4711", "best.ckpt")  # nothing to go on from
+    of_job(2, "4711", "best.ckpt")  # no checkpoint to resume from
     of_job(3, "47110", "last.ckpt")
-    make_run("cola", 4, "last.ckpt")  # of no job
+    make_run("cola", 4, "last.ckpt")  # not of a job
     (make_run("cola", 5, "last.ckpt") / "slurm_job").write_bytes(b"\xff")
     other = of_job(6, "4711", "last.ckpt", command=("fit", "--seed_everything", "1"))
     assert run_of_slurm_job(logs, "4711", ["fit"]) == Run(wanted)
@@ -233,7 +233,7 @@ def test_a_refused_fit_leaves_no_open_handle(make_run: MakeRun) -> None:
     os.close(handle)
 
 
-def test_a_killed_fit_lets_others_in(make_run: MakeRun) -> None:
+def test_a_killed_fit_releases_its_lock(make_run: MakeRun) -> None:
     run = Run(make_run("cola", 0))
     program = (
         "import sys, time; from pathlib import Path; from glue_lit.runs.locks import lock_run; from glue_lit.runs.run import Run; "
@@ -280,16 +280,16 @@ def test_the_newest_run_is_not_one_in_training(make_run: MakeRun) -> None:
     assert is_locked(run) is False
 
 
-def test_looking_at_a_lock_blocks_no_fit(make_run: MakeRun) -> None:
+def test_reading_the_state_of_a_lock_does_not_block_a_fit(make_run: MakeRun) -> None:
     import fcntl
 
     run = Run(make_run("cola", 0))
     assert not is_locked(run)
     looker = os.open(run.path, os.O_RDONLY)
     fcntl.flock(looker, fcntl.LOCK_SH)
-    assert not is_locked(run)  # another one who looks is no fit
+    assert not is_locked(run)  # another reader's lock is not a fit's
     threading.Timer(0.02, os.close, [looker]).start()
-    handle = lock_run(run)  # waits for the look to end
+    handle = lock_run(run)  # waits until the reader is done
     assert handle is not None
     assert is_locked(run)
     os.close(handle)
@@ -297,7 +297,7 @@ def test_looking_at_a_lock_blocks_no_fit(make_run: MakeRun) -> None:
     assert not is_locked(Run(Path("nowhere")))
 
 
-# ---------------------------------------------------------------- claiming
+# ---------------------------------------------------------------- creating
 
 
 def test_versions_count_up(tmp_path: Path) -> None:
@@ -307,13 +307,13 @@ def test_versions_count_up(tmp_path: Path) -> None:
 
 
 def test_a_gap_is_not_filled(tmp_path: Path) -> None:
-    # A deleted run's number may still stand in someone's notes.
+    # The number of a deleted run may still be in somebody's notes.
     (tmp_path / "version_7").mkdir()
     (tmp_path / "other").mkdir()
     assert claim_version(tmp_path) == 8
 
 
-def test_no_two_claims_are_the_same(tmp_path: Path) -> None:
+def test_two_processes_never_claim_the_same_version(tmp_path: Path) -> None:
     workers, each = 8, 5
     barrier = Barrier(workers)
 
@@ -326,8 +326,10 @@ def test_no_two_claims_are_the_same(tmp_path: Path) -> None:
     assert sorted(claimed) == list(range(workers * each))
 
 
-def test_a_version_taken_in_the_meantime_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Another process made version_0 and version_1 between our look at the folder and our mkdir.
+def test_a_version_that_another_process_has_just_taken_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another process creates version_0 and version_1 between the reading of the folder and mkdir.
     for version in range(2):
         (tmp_path / f"version_{version}").mkdir()
     monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))
@@ -342,10 +344,10 @@ def test_a_run_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
         claim_version(folder)
 
 
-# ---------------------------------------------------------------- writing
+# ---------------------------------------------------------------- names of tasks
 
 
-def test_the_run_that_is_named_instead_is_of_the_same_task(tmp_path: Path) -> None:
+def test_the_run_that_a_message_suggests_is_of_the_same_task(tmp_path: Path) -> None:
     for task, version, names in (("rte", 0, ("best.ckpt",)), ("cola", 0, ())):
         folder = tmp_path / task / f"version_{version}"
         (folder / "checkpoints").mkdir(parents=True)
@@ -358,7 +360,7 @@ def test_the_run_that_is_named_instead_is_of_the_same_task(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("task", ["/etc", "a**", "**", "[", "*", "\n", "../cola"])
-def test_a_task_is_a_name_and_no_pattern(task: str, make_run: MakeRun, logs: Path) -> None:
+def test_the_name_of_a_task_is_not_a_pattern(task: str, make_run: MakeRun, logs: Path) -> None:
     make_run("cola", 0)
     assert find_runs(logs, task) == []
 
@@ -366,7 +368,7 @@ def test_a_task_is_a_name_and_no_pattern(task: str, make_run: MakeRun, logs: Pat
 # ---------------------------------------------------------------- what a training starts from
 
 
-def test_the_best_of_a_run_or_the_file_itself(make_run: MakeRun) -> None:
+def test_the_best_checkpoint_of_a_run_or_the_file_itself_is_found(make_run: MakeRun) -> None:
     run = Path(make_run("mnli", 0))
     (run / "checkpoints" / "best.ckpt").write_bytes(b"x")
     assert best_checkpoint(str(run)) == run / "checkpoints" / "best.ckpt"
@@ -382,7 +384,7 @@ def test_the_best_of_a_run_or_the_file_itself(make_run: MakeRun) -> None:
         best_checkpoint(str(run))
 
 
-def test_predictions_of_another_task_are_called_after_it(make_run: MakeRun) -> None:
+def test_predictions_of_another_task_have_its_name_as_prefix(make_run: MakeRun) -> None:
     run = Run(make_run("mnli", 0))
     assert (run.setting("data.task"), run.setting("data.nothing"), run.setting("data")) == ("mnli", None, None)
     assert run.prefix("mnli") == ""

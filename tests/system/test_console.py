@@ -1,4 +1,4 @@
-"""What stands in a file does not steer the terminal that shows it."""
+"""Control characters in data never reach the terminal."""
 
 from pathlib import Path
 
@@ -44,9 +44,9 @@ def test_texts_and_errors_from_data(
     (tmp_path / "CoLA" / "train.tsv").write_text(f"a\t{NASTY}\t\tx\n", encoding="utf-8")
     with pytest.raises(SystemExit):
         main()
-    said = capsys.readouterr().err
-    assert "train.tsv, line 1" in said
-    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(said)
+    printed = capsys.readouterr().err
+    assert "train.tsv, line 1" in printed
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(printed)
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "5", "20"])

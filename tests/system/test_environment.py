@@ -1,4 +1,4 @@
-"""What is read from the environment, and that nothing else reads it."""
+"""Environment variables, each read by one module alone."""
 
 import re
 from pathlib import Path
@@ -20,12 +20,12 @@ def test_numbers_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert environment.local_rank() == 3
 
 
-def test_a_rank_that_is_no_number_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_that_is_not_a_number_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "first")
     assert environment.local_rank() == 0
 
 
-def test_a_slurm_job_counts_its_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requeued_slurm_job_is_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment.slurm_job() is None
     assert not environment.is_slurm_restart()
     monkeypatch.setenv("SLURM_JOB_ID", "123")

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Atomic writes of files."""
 
 import json
 import math
@@ -17,7 +17,7 @@ def test_a_text_is_written_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "new/folder/text"
     write_text(file, "naïve\nlines\r\n")
     assert file.read_bytes() == "naïve\nlines\r\n".encode()
-    assert file.stat().st_mode & 0o777 == 0o644  # others may read it, as they may any file
+    assert file.stat().st_mode & 0o777 == 0o644  # other users can read it
     write_text(file, "second")
     assert file.read_text(encoding="utf-8") == "second"
     assert [path.name for path in file.parent.iterdir()] == ["text"]
@@ -73,12 +73,12 @@ def test_an_undefined_metric_is_null(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-300, 0.8912345678901234])
-def test_figures_keep_all_their_digits(tmp_path: Path, value: float) -> None:
+def test_numbers_keep_all_their_digits(tmp_path: Path, value: float) -> None:
     write_json(tmp_path / "m.json", {"x": value})
     assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["x"] == value
 
 
-def test_pipes_are_written_to_and_links_are_kept(tmp_path: Path) -> None:
+def test_a_pipe_is_written_to_directly_and_a_link_is_kept(tmp_path: Path) -> None:
     pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target"
     os.mkfifo(pipe)
     found: list[str] = []

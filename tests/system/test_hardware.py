@@ -1,4 +1,4 @@
-"""What is chosen by detection, on machines of every kind."""
+"""Settings that are detected, on machines of every kind."""
 
 import platform
 import subprocess
@@ -22,7 +22,7 @@ def with_machine(
 
 
 @pytest.mark.parametrize("accelerator", ["auto", "gpu", "cuda"])
-def test_a_gpu_decides_where_there_is_one(monkeypatch: pytest.MonkeyPatch, accelerator: str) -> None:
+def test_the_precision_of_a_gpu_depends_on_its_bfloat16(monkeypatch: pytest.MonkeyPatch, accelerator: str) -> None:
     with_machine(monkeypatch, cuda=True, bf16=True)
     assert fast_precision(accelerator) == "bf16-mixed"
     with_machine(monkeypatch, cuda=True, bf16=False, cpu={"avx512_bf16": True})  # emulated bfloat16 is slow
@@ -40,19 +40,19 @@ def test_a_gpu_decides_where_there_is_one(monkeypatch: pytest.MonkeyPatch, accel
         ({}, "32-true"),
     ],
 )
-def test_a_processor_decides_by_its_instructions(
+def test_a_cpu_decides_by_its_instructions(
     monkeypatch: pytest.MonkeyPatch, accelerator: str, found: dict[str, bool], expected: str
 ) -> None:
     with_machine(monkeypatch, cpu=found)
     assert fast_precision(accelerator) == expected
 
 
-def test_the_processor_is_asked_where_it_is_chosen_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_chosen_beside_a_gpu_decides_by_its_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     with_machine(monkeypatch, cuda=True, bf16=True)
     assert fast_precision("cpu") == "32-true"
 
 
-def test_an_older_torch_cannot_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_torch_gets_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     with_machine(monkeypatch)
     monkeypatch.setattr(torch, "cpu", SimpleNamespace())
     assert fast_precision("cpu") == "32-true"
@@ -93,8 +93,8 @@ def page_faults(mode: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
-def test_freed_memory_is_not_asked_for_again() -> None:
-    # Every page that the system gives out is a fault; 80 blocks of 8 MB are 160,000 pages.
+def test_freed_memory_is_reused() -> None:
+    # Every new page is a page fault; 80 blocks of 8 MB are 160,000 pages.
     kept, left = page_faults("keep"), page_faults("leave")
     assert kept < 1_000 < 100_000 < left, (kept, left)
 

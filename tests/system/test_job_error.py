@@ -28,7 +28,7 @@ def test_only_the_first_line_of_the_latest_error_counts(tmp_path: Path, monkeypa
     assert read_job_error(tmp_path) == ""
 
 
-def test_a_command_of_its_own_writes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_outside_a_job_writes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLUE_LIT_JOB", raising=False)
     monkeypatch.chdir(tmp_path)
     write_job_error("there is no room")

@@ -1,4 +1,4 @@
-"""Every precision that a trainer can be given: what is clipped, averaged, scored and resumed in it, or who refuses it."""
+"""Every precision of a trainer: clipping, averaging, scores, resuming, and the checks that refuse one."""
 
 import json
 from pathlib import Path
@@ -20,12 +20,12 @@ from glue_lit.tasks.glue import get_task
 from glue_lit.training.averaging import EVERY
 from glue_lit.training.optimizer import gradient_norm
 
-# Largest relative error of a norm whose gradients are rounded to the weights' precision, or computed by another way.
+# Largest relative error of a norm of gradients that are rounded to the precision of the weights.
 ROUNDING = {"bf16-true": 2e-3, "16-true": 2e-3}
 
 
 class Gradients(Callback):
-    """Note the gradient's norm in float64 before it is clipped, and as the optimizer took it."""
+    """Record the norm of the gradient in float64, before clipping and at the optimizer's step."""
 
     def __init__(self) -> None:
         self.before: list[float] = []
@@ -49,7 +49,7 @@ def quiet() -> None:
 
 
 def trainer(precision: str, *callbacks: Callback, **options: Any) -> Trainer:
-    """A trainer on the processor; float16's loss scaling, which Lightning leaves to GPUs, is handed in."""
+    """A trainer on the CPU, with the loss scaling of float16 that Lightning has for GPUs alone."""
     how: dict[str, Any] = {"precision": precision}
     if precision == "16-mixed":
         how = {"plugins": MixedPrecision("16-mixed", "cpu")}
@@ -116,7 +116,9 @@ def test_a_norm_beyond_float16_is_finite() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
-def test_a_loss_that_is_no_number_is_noticed(tiny_model: Path, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_is_noticed(
+    tiny_model: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loss = SequenceClassifier.training_loss
     monkeypatch.setattr(SequenceClassifier, "training_loss", lambda self, *args: loss(self, *args) * float("nan"))
     with pytest.raises(DivergenceError, match="Training diverged at step 0: the loss is nan"):
@@ -126,9 +128,7 @@ def test_a_loss_that_is_no_number_is_noticed(tiny_model: Path, precision: str, m
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
-def test_scores_are_against_the_labels_as_they_are(
-    tiny_model: Path, precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_use_labels_of_full_precision(tiny_model: Path, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     class Labels(Callback):
@@ -143,8 +143,8 @@ def test_scores_are_against_the_labels_as_they_are(
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
-def test_the_average_moves_by_less_than_the_weights_can_hold(tiny_model: Path, precision: str) -> None:
-    """In the weights' own precision it would stand still: it moves by a small share of what they do."""
+def test_the_average_of_weights_is_kept_in_float32(tiny_model: Path, precision: str) -> None:
+    """In the precision of the weights it would never change, since its updates are too small."""
     weights: list[dict[str, torch.Tensor]] = []
 
     class Steps(Callback):
@@ -164,14 +164,14 @@ def test_the_average_moves_by_less_than_the_weights_can_hold(tiny_model: Path, p
         expected = {name: left * expected[name] + (1 - left) * value for name, value in state.items()}
     for name, value in expected.items():
         if name.endswith("word_embeddings.weight"):
-            continue  # the rows in use are a table of their own
+            continue  # the rows in use have a table of their own
         assert steps.average[name].dtype == (torch.float64 if precision == "64-true" else torch.float32)
         torch.testing.assert_close(steps.average[name].double(), value, rtol=1e-5, atol=1e-6)
     assert model.guard.skipped == 0
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
-def test_rows_in_use_are_trained_as_the_whole_table_is(
+def test_training_the_rows_in_use_equals_training_the_whole_table(
     tiny_model: Path, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = fitted(tiny_model, trainer(precision), dropout=0.0).state_dict()
@@ -186,7 +186,7 @@ def test_rows_in_use_are_trained_as_the_whole_table_is(
 def test_an_export_agrees_with_predictions_in_float32(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run in bfloat16 is predicted in it, and exported for whatever another program computes in: float32."""
+    """Predictions of a run in bfloat16 are computed in it; the export is in float32, for other programs."""
     monkeypatch.chdir(tmp_path)
     settings = (
         "--data.source=demo",
@@ -238,7 +238,7 @@ def test_an_export_agrees_with_predictions_in_float32(
     assert of_text() != pytest.approx(exported(["a fine room"])[0], abs=2e-6)
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- refused precisions
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""log.txt: all that a fit prints, and never the reason why a fit ends."""
+"""log.txt has all that a fit prints, and its errors never end a fit."""
 
 import errno
 import io
@@ -35,7 +35,7 @@ def fit(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, *more: str) -> int:
 
 
 @pytest.mark.filterwarnings("always:a warning")
-def test_a_run_has_what_its_fits_printed(
+def test_the_log_of_a_run_has_the_output_of_all_its_fits(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fit(monkeypatch, tiny_model) == 0
@@ -49,7 +49,7 @@ def test_a_run_has_what_its_fits_printed(
         raise RuntimeError("the disk caught fire\x07")
 
     monkeypatch.setattr(TrainingSpeed, "on_train_start", broken)
-    # pytest has put its own in the place of the one that prints
+    # pytest replaces the function that prints
     monkeypatch.setattr(warnings, "showwarning", lambda *given, **_: print(warnings.formatwarning(*given), end=""))
     assert glue_lit(monkeypatch, "fit", "--ckpt_path=last", "--trainer.max_epochs=2", "--json") == 1
     whole = log.read_text()
@@ -60,12 +60,12 @@ def test_a_run_has_what_its_fits_printed(
     assert "glue-lit: warning: a warning\\x1b[31m of a library" in added
     assert added[-1].startswith("glue-lit: error: RuntimeError: the disk caught fire\\x07")
     assert "\x1b" not in whole
-    # no other command adds to it
+    # other commands add nothing
     assert glue_lit(monkeypatch, "validate", "--ckpt_path=best") == 0
     assert log.read_text() == whole
 
 
-def test_tables_of_a_terminal_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_on_a_terminal_is_logged_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -88,7 +88,7 @@ def test_tables_of_a_terminal_are_text(tmp_path: Path, monkeypatch: pytest.Monke
     ]
 
 
-def test_a_full_disk_costs_the_log_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_ends_the_log_not_the_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     begin_log(["fit"])
     open_log(tmp_path, is_continued=False)
     assert run_log._LOG is not None

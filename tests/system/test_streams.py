@@ -1,4 +1,4 @@
-"""A locale without UTF-8 changes no file, loses no letter and ends nothing."""
+"""A locale without UTF-8 changes no file and ends no command."""
 
 import io
 import json
@@ -36,12 +36,12 @@ def test_letters_of_all_scripts_are_kept(tiny_model: Path, tmp_path: Path) -> No
     assert found.returncode == 0, found.stderr
     lines = [json.loads(line) for line in found.stdout.decode("utf-8").splitlines()]
     assert {name for line in lines for name in line["probabilities"]} == {"größe0", "größe1"}
-    # JSON stays JSON where the output takes ASCII only, as the user has said
+    # JSON stays valid where the user wants ASCII output
     line = glue_lit(tmp_path, "predict", "--text", "schön", PYTHONIOENCODING="ascii")
     assert set(json.loads(line.stdout.decode("ascii"))["probabilities"]) == {"größe0", "größe1"}
 
 
-def test_what_a_terminal_lacks_is_written_as_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_that_a_terminal_lacks_are_written_as_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", stream)
@@ -50,4 +50,4 @@ def test_what_a_terminal_lacks_is_written_as_its_code(monkeypatch: pytest.Monkey
     assert raw.getvalue() == "größe ".encode("latin-1") + b"\\u65e5"
     assert not is_utf8(stream)
     assert is_utf8(io.TextIOWrapper(io.BytesIO(), encoding="UTF-8"))
-    assert is_utf8(io.StringIO())  # a text that is never encoded
+    assert is_utf8(io.StringIO())  # a stream without an encoding

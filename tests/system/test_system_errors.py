@@ -1,4 +1,4 @@
-"""What the system refuses is said in one line, with what to do; whatever library stands between."""
+"""Errors of the operating system are one line that says what to do, whichever library passes them on."""
 
 import contextlib
 import errno
@@ -33,7 +33,7 @@ def fit(tiny_model: Path, *more: str) -> list[str]:
 
 
 def said(command: list[str], folder: Path, limit: tuple[int, int] | None = None, **environment: str) -> Any:
-    """Run a command, under a limit of the system's if one is given; no traceback may be seen."""
+    """Run a command, perhaps under a limit of the system, and check that it prints no traceback."""
     if limit is None and command[:2] == [sys.executable, "-m"]:
         result = warm.run(*command[1:], folder=folder, **environment)
     else:
@@ -48,7 +48,7 @@ def said(command: list[str], folder: Path, limit: tuple[int, int] | None = None,
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Make a disk of a size, or one that is read-only; only root can."""
+    """Make a disk of a size, or a read-only one, which only root can."""
     mounted: list[Path] = []
 
     def mount(options: str) -> Path:
@@ -67,7 +67,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-# ---------------------------------------------------------------- words
+# ---------------------------------------------------------------- messages
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         (RuntimeError("unable to open shared memory object </torch_1> "), "Say `--data.num_workers 0`"),
     ],
 )  # fmt: skip
-def test_a_message_names_the_refusal_and_the_remedy(error: Exception, message: str) -> None:
+def test_a_message_names_the_error_and_the_remedy(error: Exception, message: str) -> None:
     assert message in (explain_system_error(error) or "")
 
 
-def test_the_first_error_counts_not_that_of_the_cleanup() -> None:
+def test_the_error_before_that_of_the_cleanup_is_explained() -> None:
     later = RuntimeError("Please call `iter(combined_loader)` first.")
     later.__context__ = OSError(errno.ENOSPC, "x")
     assert "No space left" in (explain_system_error(later) or "")
@@ -107,7 +107,7 @@ def test_a_limit_on_files_leaves_no_half_configuration(tiny_model: Path, tmp_pat
     assert [path for path in (tmp_path / "lightning_logs").rglob("*") if path.is_file()] == []
 
 
-def test_a_run_that_goes_on_keeps_its_configuration(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_configuration(tiny_model: Path, tmp_path: Path) -> None:
     assert said(fit(tiny_model), tmp_path).returncode == 0
     config = tmp_path / "lightning_logs/stsb/version_0/config.yaml"
     before = config.read_bytes()
@@ -118,7 +118,7 @@ def test_a_run_that_goes_on_keeps_its_configuration(tiny_model: Path, tmp_path: 
     assert config.read_bytes() == before
 
 
-@pytest.mark.parametrize("module", ["glue_lit", "glue_lit.cli.print_configurations"])  # whose children they are, too
+@pytest.mark.parametrize("module", ["glue_lit", "glue_lit.cli.print_configurations"])  # which tune and suite start
 def test_too_little_memory_is_reported(module: str, tiny_model: Path, tmp_path: Path) -> None:
     command = [module if argument == "glue_lit" else argument for argument in fit(tiny_model)]
     result = said(command, tmp_path, (resource.RLIMIT_AS, 600_000_000))
@@ -127,7 +127,7 @@ def test_too_little_memory_is_reported(module: str, tiny_model: Path, tmp_path: 
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_no_limit_on_memory_and_one_that_is_high_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_sufficient_memory_limit_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in (resource.RLIM_INFINITY, 10**9):
         monkeypatch.setattr(resource, "getrlimit", lambda which, limit=limit: (limit, resource.RLIM_INFINITY))
         check_memory_limit()
@@ -136,7 +136,7 @@ def test_no_limit_on_memory_and_one_that_is_high_enough(monkeypatch: pytest.Monk
         check_memory_limit()
 
 
-def test_memory_that_is_out_even_for_the_message(tmp_path: Path) -> None:
+def test_running_out_of_memory_during_the_message_is_reported(tmp_path: Path) -> None:
     program = """
 import sys
 from glue_lit import __main__ as command
@@ -150,7 +150,7 @@ command.main()
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_memory_that_is_out_while_settings_are_parsed() -> None:
+def test_a_memory_error_of_the_parser_is_raised_unchanged() -> None:
     with pytest.raises(MemoryError):
         Parser().error("", MemoryError())
 
@@ -171,7 +171,7 @@ def test_no_shared_memory_is_reported(tiny_model: Path, tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(
     tiny_model: Path, small_disk: Callable[[str], Path]
 ) -> None:
-    # room for the best, the last, and not for one being written beside them
+    # room for best.ckpt and last.ckpt, but not for a third file
     disk = small_disk("size=900k")
     result = said(fit(tiny_model), disk)
     assert result.returncode == 1
@@ -247,7 +247,7 @@ main()
 # ---------------------------------------------------------------- a clock that is set back
 
 
-def test_a_clock_that_goes_backwards_changes_nothing(
+def test_a_clock_that_is_set_back_changes_nothing(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
