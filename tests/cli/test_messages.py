@@ -76,7 +76,7 @@ def test_intervals_are_those_of_a_report(task: str) -> None:
 def test_intervals_need_no_extras() -> None:
     code = (
         "import sys\n"
-        "from glue_lit.evaluation.resampling import intervals\n"
+        "from glue_lit.evaluation.resampling import scores_with_intervals\n"
         "assert not {'scipy', 'sklearn', 'matplotlib', 'jinja2'} & set(sys.modules), 'an extra was imported'"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)

@@ -19,8 +19,9 @@ from scipy import stats
 from sklearn import metrics as sk
 from torch import Tensor
 
-from glue_lit.evaluation.metrics import ClassCounts, MeanLoss, pearson
-from glue_lit.evaluation.resampling import intervals
+from glue_lit.evaluation.formulas import score
+from glue_lit.evaluation.metrics import ClassCounts, MeanLoss
+from glue_lit.evaluation.resampling import scores_with_intervals
 from glue_lit.evaluation.task_metrics import SplitMetrics, TaskMetrics
 from glue_lit.tasks.glue import TASKS, get_task
 from glue_lit.tasks.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS
@@ -226,10 +227,16 @@ def test_constant_scores_have_no_correlation(
 
 
 def test_a_perfect_correlation_is_no_more_than_one() -> None:
-    # what the arithmetic makes 1.0000000000000002
-    preds = torch.randn(7, generator=torch.Generator().manual_seed(0)).double()
-    assert pearson(preds, 3 * preds).item() == pearson(preds, 2 * preds + 1).item() == 1
-    assert pearson(preds, -3 * preds).item() == pearson(preds, 1 - 2 * preds).item() == -1
+    # The arithmetic alone gives 1.0000000000000002.
+    preds = np.random.default_rng(11).standard_normal(33)
+    assert score("pearson", preds, 3 * preds) == score("pearson", preds, 2 * preds + 1) == 1
+    assert score("pearson", preds, -3 * preds) == score("pearson", preds, 1 - 2 * preds) == -1
+
+
+def test_infinite_scores_have_no_pearson_correlation() -> None:
+    preds, gold = np.array([1.0, math.inf, 2.0, -math.inf], np.float32), np.arange(4, dtype=np.float32)
+    assert math.isnan(fed("pearson", preds, gold, [2]))
+    assert fed("spearmanr", preds, gold, [2]) == pytest.approx(stats.spearmanr(preds, gold).statistic)
 
 
 def test_a_mean_loss_does_not_lose_what_is_small_beside_its_sum() -> None:
@@ -433,13 +440,13 @@ def test_ten_thousand_classes_need_no_confusion_matrix() -> None:
     preds = np.where(draw.random(300) < 0.5, gold, preds)
     tracemalloc.start()
     values = {name: fed(name, preds, gold, [], 10_000) for name, _ in CLASSIFICATION}
-    ends = intervals(tuple(values), gold, preds)
+    found = scores_with_intervals(tuple(values), gold, preds)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 300e6
     for name, reference in CLASSIFICATION:
         assert values[name] == pytest.approx(reference(gold, preds), abs=1e-12)
-        assert ends[name][0] <= values[name] <= ends[name][1]
+        assert found[name].low <= values[name] <= found[name].high
 
 
 # ---------------------------------------------------------------- several splits

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from glue_lit.evaluation.formulas import score
-from glue_lit.evaluation.resampling import interval, sample_of, scores_with_intervals, weights
+from glue_lit.evaluation.resampling import interval, resampled_scores, scores_with_intervals
 
 
 def scipys(name: str, gold: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
@@ -39,11 +39,17 @@ def test_intervals_of_correlations_are_scipys(name: str) -> None:
     assert (found.low, found.high) == pytest.approx(scipys(name, gold, predicted), abs=0.015)
 
 
-def test_rows_that_are_alike_are_counted() -> None:
-    sample = sample_of(np.array([1, 0, 1, 1]), np.array([1, 0, 1, 0]))
-    rows = {(int(g), int(p)): int(c) for g, p, c in zip(sample.gold, sample.predicted[0], sample.counts, strict=True)}
-    assert rows == {(0, 0): 1, (1, 0): 1, (1, 1): 2}
-    assert all((drawn.sum(axis=1) == 4).all() for drawn in weights(sample))
+def test_a_resample_has_as_many_rows_as_there_are() -> None:
+    ((scores,),) = resampled_scores(["accuracy"], np.array([1, 0, 1, 1]), [np.array([1, 0, 1, 0])])
+    shares, counts = np.unique(scores, return_counts=True)
+    assert shares.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert counts / len(scores) == pytest.approx(stats.binom.pmf(range(5), 4, 0.75), abs=0.02)
+
+
+def test_runs_are_scored_on_the_same_resamples() -> None:
+    gold, one, two = np.random.default_rng(6).integers(0, 2, (3, 50))
+    first, second, again = resampled_scores(["accuracy"], gold, [one, two, one])[0]
+    assert first.tolist() == again.tolist() != second.tolist()
 
 
 def test_the_same_rows_give_the_same_interval() -> None:
@@ -54,11 +60,12 @@ def test_the_same_rows_give_the_same_interval() -> None:
 
 
 def test_there_are_fewer_resamples_of_many_rows() -> None:
-    assert sample_of(np.arange(10.0), np.arange(10.0)).resamples == 10_000
-    assert sample_of(np.arange(10_000.0), np.arange(10_000.0)).resamples == 2_000
+    for rows, resamples in ((10, 10_000), (10_000, 2_000)):
+        scores = np.arange(float(rows))
+        assert resampled_scores(["pearson"], scores, [scores]).shape == (1, 1, resamples)
 
 
-def test_an_interval_needs_defined_figures() -> None:
+def test_an_interval_needs_defined_scores() -> None:
     draws = np.linspace(0, 1, 101)
     assert interval(draws) == pytest.approx((0.025, 0.975))
     draws[:20] = math.nan

@@ -16,7 +16,7 @@ from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import Stopped
 from glue_lit.evaluation.predictions import Predictions
-from glue_lit.evaluation.resampling import intervals
+from glue_lit.evaluation.resampling import scores_with_intervals
 from glue_lit.runs.run import LOGS, find_runs
 from glue_lit.system.console import print_list, say
 from glue_lit.tasks.glue import TaskSpec, log_prefix
@@ -74,9 +74,9 @@ def score_intervals(task: TaskSpec, predicted: Mapping[str, Predictions]) -> dic
         predicted: By split, the labelled rows.
     """
     return {
-        f"{log_prefix(split)}/{name}": ends
+        f"{log_prefix(split)}/{name}": (score.low, score.high)
         for split, rows in predicted.items()
-        for name, ends in intervals(task.metrics, rows.gold, rows.values, task.positive).items()
+        for name, score in scores_with_intervals(task.metrics, rows.gold, rows.values, task.positive).items()
     }
 
 

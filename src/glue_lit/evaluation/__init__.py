@@ -1,1 +1,1 @@
-"""How good a model is, and how sure that is."""
+"""How good a model is, and how certain that is."""

@@ -1,4 +1,4 @@
-"""Temperature scaling: probabilities that say how often the model is right.
+"""Temperature scaling: probabilities that match how often the model is right.
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks" (https://arxiv.org/abs/1706.04599).
 """
@@ -15,14 +15,14 @@ _LOWEST, _HIGHEST = 1e-2, 1e2  # temperatures; a model that is always right woul
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature, and what it does to the rows that it was fitted on.
+    """A temperature and its effect on the rows it was fitted on.
 
     Attributes:
-        temperature: What logits are divided by.
+        temperature: Divides the logits.
         rows: Labelled rows it was fitted on.
-        nll_before: Mean negative log-likelihood with the logits as they are.
+        nll_before: Mean negative log-likelihood of the logits as they are.
         nll_after: With the temperature.
-        ece_before: Expected calibration error, in 0 to 1, with the logits as they are.
+        ece_before: Expected calibration error, in 0 to 1, of the logits as they are.
         ece_after: With the temperature.
     """
 
@@ -41,31 +41,30 @@ def log_softmax(logits: Array) -> Array:
     return scaled
 
 
-def negative_log_likelihood(logits: Array, gold: NDArray[np.int64]) -> float:
-    """Mean over rows of minus the logarithm of the gold label's probability."""
-    return float(-log_softmax(logits)[np.arange(len(gold)), gold].mean())
+def confidence_bins(probabilities: Array, bins: int = BINS) -> NDArray[np.int64]:
+    """The bin of each row's largest probability, ``(rows,)``; bins have one width, open below and closed above."""
+    place: NDArray[np.int64] = np.ceil(probabilities.max(axis=1) * bins).astype(np.int64) - 1
+    return place.clip(0, bins - 1)
 
 
 def expected_calibration_error(probabilities: Array, gold: NDArray[np.int64], bins: int = BINS) -> float:
-    """How far confidence and accuracy lie apart, over bins of confidence weighed by their rows (eq. 3).
+    """Mean gap between confidence and accuracy over bins of confidence, weighted by their rows (eq. 3).
 
     Args:
         probabilities: ``(rows, labels)``.
         gold: Classes, ``(rows,)``.
-        bins: Number of bins of the same width, each open below and closed above.
+        bins: Number of bins.
     """
-    confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == gold
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
+    gaps = np.bincount(confidence_bins(probabilities, bins), weights=right - probabilities.max(axis=1))
     return float(np.abs(gaps).sum() / len(gold))
 
 
 def fit_temperature(logits: Array, gold: NDArray[np.int64]) -> float:
-    """The temperature with the least negative log-likelihood (section 4.2), in 0.01 to 100.
+    """The temperature with the lowest negative log-likelihood (section 4.2), in 0.01 to 100.
 
-    The likelihood has one optimum in 1/T, where the mean of the gold logit is that which the model expects;
-    it is found by halving, in the logarithm.
+    The likelihood has one optimum in 1/T: there the mean gold logit equals the mean logit that the model expects.
+    Bisection finds it in log(1/T).
     """
     low, high = np.log(1 / _HIGHEST), np.log(1 / _LOWEST)
     centred = logits - logits.max(axis=1, keepdims=True)
@@ -73,7 +72,7 @@ def fit_temperature(logits: Array, gold: NDArray[np.int64]) -> float:
     for _ in range(100):
         middle = (low + high) / 2
         expected = float((np.exp(log_softmax(centred * np.exp(middle))) * centred).sum(axis=1).mean())
-        if expected < of_gold:  # sharper would be likelier
+        if expected < of_gold:  # a sharper model is likelier
             low = middle
         else:
             high = middle
@@ -81,14 +80,15 @@ def fit_temperature(logits: Array, gold: NDArray[np.int64]) -> float:
 
 
 def calibrate(logits: Array, gold: NDArray[np.int64]) -> Calibration:
-    """Fit a temperature and tell what it does."""
+    """Fit a temperature, and measure likelihood and calibration error with and without it."""
     temperature = fit_temperature(logits, gold)
-    after = logits / temperature
+    before, after = log_softmax(logits), log_softmax(logits / temperature)
+    row = np.arange(len(gold))
     return Calibration(
         temperature,
         len(gold),
-        negative_log_likelihood(logits, gold),
-        negative_log_likelihood(after, gold),
-        expected_calibration_error(np.exp(log_softmax(logits)), gold),
-        expected_calibration_error(np.exp(log_softmax(after)), gold),
+        float(-before[row, gold].mean()),
+        float(-after[row, gold].mean()),
+        expected_calibration_error(np.exp(before), gold),
+        expected_calibration_error(np.exp(after), gold),
     )

@@ -1,8 +1,8 @@
 """Every metric as one formula over weighted rows, in float64 and with NumPy alone.
 
 Training, the report and the bootstrap share these formulas: a row of a split weighs 1, a row of a resample as often as
-it was drawn. Degenerate cases follow scikit-learn and SciPy: a quotient with nothing to divide by is 0, and a
-correlation of constant values is NaN.
+it was drawn. Edge cases follow scikit-learn and SciPy: a quotient over zero is 0; a correlation of constant values,
+or with a NaN among them, is NaN.
 """
 
 import math
@@ -25,34 +25,35 @@ TITLES = {
 
 
 def metric_titles(task: TaskSpec) -> dict[str, str]:
-    """The title of each metric; with two labels, the title of F1 names the positive one."""
+    """Titles by metric; with two labels, the title of F1 names the positive one."""
     label = task.positive_label
     return TITLES if label is None else TITLES | {"f1": f"F1 of {label if len(label) <= 40 else label[:39] + '…'}"}
 
 
 def score(name: str, gold: Values, predicted: Values, positive: int = 1) -> float:
-    """A metric of ``(rows,)`` gold and predicted values; NaN where it is undefined. ``positive``: the class of F1."""
+    """A metric of ``(rows,)`` gold and predicted values; NaN where undefined. ``positive`` is the class of F1."""
     return float(weighted_scores(name, np.ones((1, len(gold)), dtype=np.int64), gold, predicted, positive)[0])
 
 
+@np.errstate(invalid="ignore", over="ignore")  # a diverged model predicts infinite scores
 def weighted_scores(
     name: str, weights: NDArray[np.int64], gold: Values, predicted: Values, positive: int = 1
 ) -> Floats:
-    """A metric for each row of weights, ``(resamples,)``; NaN where it is undefined.
+    """A metric of each resample, ``(resamples,)``; NaN where undefined.
 
     Args:
         name: The metric.
         weights: How often each row occurs in each resample, ``(resamples, rows)``.
         gold: Classes or scores, ``(rows,)``.
         predicted: Predicted classes or scores, ``(rows,)``.
-        positive: The class that F1 is of.
+        positive: The class of F1.
     """
     often = weights.astype(np.float64)
     if name == "pearson":
         return _pearson(often, _standardized(gold), _standardized(predicted))
     if name == "spearmanr":
         return _pearson(often, _ranks(often, gold), _ranks(often, predicted))
-    # Numbered anew, the classes that occur are no more than the rows, however many labels the task has.
+    # Only classes that occur get a number, so a task of 10,000 labels costs no more than its rows do.
     _, codes = np.unique(np.concatenate([gold, predicted, [positive]]), return_inverse=True)
     gold, predicted, positive = codes[: len(gold)], codes[len(gold) : -1], int(codes[-1])
     right = gold == predicted
@@ -67,20 +68,20 @@ def weighted_scores(
 
 
 def score_of_counts(name: str, gold: Floats, predicted: Floats, right: Floats, positive: int) -> Floats:
-    """A classification metric of how often each class is gold, predicted, and both, ``(..., classes)`` each."""
+    """A classification metric from how often each class is gold, predicted, and both, each ``(..., classes)``."""
     if name == "f1":
         return _f1(gold[..., positive], predicted[..., positive], right[..., positive])
     return _OVER_CLASSES[name](gold, predicted, right)
 
 
 def confusion_matrix(gold: Values, predicted: Values, labels: int) -> NDArray[np.int64]:
-    """How many rows have each gold (first) and predicted class, ``(labels, labels)``."""
+    """Rows by gold class (first axis) and predicted class, ``(labels, labels)``."""
     pairs = gold.astype(np.int64) * labels + predicted.astype(np.int64)
     return np.bincount(pairs, minlength=labels**2).reshape(labels, labels)
 
 
 def _per_class(often: Floats, classes: NDArray[np.int64], size: int) -> Floats:
-    """Sums of the weights of each class's rows, ``(resamples, size)``, without a matrix of rows by classes."""
+    """Weight of each class, ``(resamples, size)``; needs no matrix of rows by classes."""
     sums = np.zeros((len(often), size))
     order = np.argsort(classes, kind="stable")
     present, starts = np.unique(classes[order], return_index=True)
@@ -100,12 +101,12 @@ def _accuracy(gold: Floats, predicted: Floats, right: Floats) -> Floats:
 
 
 def _f1(gold: Floats, predicted: Floats, right: Floats) -> Floats:
-    """Harmonic mean of precision and recall: twice the true positives over gold plus predicted positives."""
+    """Twice the true positives over gold plus predicted positives."""
     return _ratio(2 * right, gold + predicted)
 
 
 def _macro_f1(gold: Floats, predicted: Floats, right: Floats) -> Floats:
-    """Mean of F1 over the classes that occur as gold or predicted ones."""
+    """Mean F1 of the classes that are gold or predicted anywhere."""
     occurs = (gold + predicted > 0).sum(axis=-1).astype(np.float64)
     return _ratio(_f1(gold, predicted, right).sum(axis=-1), occurs)
 
@@ -113,8 +114,8 @@ def _macro_f1(gold: Floats, predicted: Floats, right: Floats) -> Floats:
 def _matthews_correlation(gold: Floats, predicted: Floats, right: Floats) -> Floats:
     """R_K of Gorodkin 2004 (https://doi.org/10.1016/j.compbiolchem.2004.09.006), in -1 to 1, for two or more classes.
 
-    It is exactly 0 if all rows, or all predictions, are of one class. torchmetrics' own is about 0.03 of either sign
-    there, enough to pick the checkpoint of a collapsed model.
+    Exactly 0 if all gold labels or all predictions are one class. torchmetrics gives up to 0.03 of either sign there,
+    enough to pick the checkpoint of a collapsed model.
     """
     total = gold.sum(axis=-1)
     covariance = right.sum(axis=-1) * total - (gold * predicted).sum(axis=-1)
@@ -139,16 +140,16 @@ def _pearson(often: Floats, x: Floats, y: Floats) -> Floats:
 
 
 def _standardized(values: Values) -> Floats:
-    """Values of mean 0 and deviation 1, so that nearly constant ones are found whatever their scale."""
+    """Values with mean 0 and deviation 1, so that one threshold finds constant values of any scale."""
     standardized: Floats = (values - values.mean()) / (values.std() or 1.0)
     return standardized
 
 
 def _ranks(often: Floats, values: Values) -> Floats:
-    """Rank of each row in each resample, ``(resamples, rows)``; equal values share their mean rank."""
+    """Rank of each row in each resample, ``(resamples, rows)``: the mean rank of equal values, NaN for NaN."""
     distinct, place = np.unique(values, return_inverse=True)
     order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[order], np.arange(len(distinct)))
     counts = np.add.reduceat(often[:, order], starts, axis=1)
-    ranks: Floats = np.cumsum(counts, axis=1) - (counts - 1) / 2
-    return ranks[:, place]
+    ranks = np.cumsum(counts, axis=1) - (counts - 1) / 2
+    return np.where(np.isnan(values), math.nan, ranks[:, place])

@@ -1,4 +1,4 @@
-"""How often a model is right when it says so: the calibration curve.
+"""The calibration curve: accuracy against confidence.
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks" (https://arxiv.org/abs/1706.04599), section 2.
 """
@@ -8,20 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from glue_lit.evaluation.calibration import BINS, expected_calibration_error
+from glue_lit.evaluation.calibration import confidence_bins, expected_calibration_error
 from glue_lit.evaluation.predictions import Floats, Ints
 from glue_lit.evaluation.resampling import LEVEL, Score
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Rows of about the same confidence.
-
-    Attributes:
-        rows: How many.
-        confidence: Mean probability of the label that was predicted.
-        accuracy: Share of rows that are right, with its interval.
-    """
+    """Rows of about the same confidence; ``confidence`` is the mean probability of the predicted label."""
 
     rows: int
     confidence: float
@@ -33,9 +27,9 @@ class Reliability:
     """A calibration curve.
 
     Attributes:
-        bins: Those that hold rows, confidence ascending.
+        bins: Bins that hold rows, confidence ascending.
         error: Expected calibration error, in 0 to 1.
-        log_loss: Mean of minus the logarithm of the gold label's probability.
+        log_loss: Mean negative log-likelihood of the gold labels.
         confidence: Mean confidence.
     """
 
@@ -52,15 +46,9 @@ def share(right: int, rows: int) -> Score:
 
 
 def reliability(probabilities: Floats, gold: Ints) -> Reliability:
-    """The calibration curve over bins of confidence of the same width, each open below and closed above.
-
-    Args:
-        probabilities: ``(rows, labels)``.
-        gold: Classes, ``(rows,)``.
-    """
-    confidence = probabilities.max(axis=1)
+    """The calibration curve of ``(rows, labels)`` probabilities and ``(rows,)`` gold classes."""
+    confidence, place = probabilities.max(axis=1), confidence_bins(probabilities)
     right = probabilities.argmax(axis=1) == gold
-    place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     bins = [
         Bin(int(here.sum()), float(confidence[here].mean()), share(int(right[here].sum()), int(here.sum())))
         for here in (place == number for number in np.unique(place))

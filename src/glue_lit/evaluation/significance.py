@@ -1,4 +1,4 @@
-"""Two runs on the same rows: is the difference more than chance?
+"""Whether two runs differ on the same rows by more than chance.
 
 Dror et al. 2018, "The Hitchhiker's Guide to Testing Statistical Significance in Natural Language Processing"
 (https://aclanthology.org/P18-1128): McNemar's test for accuracy, the paired bootstrap for other metrics.
@@ -10,24 +10,16 @@ import numpy as np
 from scipy import stats
 
 from glue_lit.errors import RunError
-from glue_lit.evaluation.formulas import score, weighted_scores
-from glue_lit.evaluation.predictions import Floats, Predictions, Values
-from glue_lit.evaluation.resampling import LEVEL, Score, interval, sample_of, weights
+from glue_lit.evaluation.formulas import score
+from glue_lit.evaluation.predictions import Predictions, Values
+from glue_lit.evaluation.resampling import LEVEL, Score, interval, resampled_scores
 
 _BINS = 40  # of the histogram of differences
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """McNemar's test on the rows that one run gets right and the other wrong.
-
-    Attributes:
-        only_first: Rows that only the first run gets right.
-        only_second: Rows that only the second gets right.
-        both: Rows that both get right.
-        neither: Rows that neither gets right.
-        p: Probability of a split as uneven as this, were both runs as good (exact, two-sided).
-    """
+    """Rows by which of two runs is right, and the exact two-sided p of so uneven a split if both were as good."""
 
     only_first: int
     only_second: int
@@ -38,19 +30,19 @@ class McNemar:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What sets the second run apart from the first.
+    """The difference of two runs on the rows that both predicted.
 
     Attributes:
-        metric: The metric that they are compared by.
-        rows: Rows that both have predicted.
+        metric: Compares them.
+        rows: Rows that both predicted.
         difference: Second minus first, with its interval from the paired bootstrap.
-        p: Share of resamples on the other side of zero, twice.
-        resamples: How many there were.
-        edges: Edges of the bins of the resampled differences.
-        heights: How many of them fell into each.
-        mcnemar: McNemar's test; nothing for regression.
-        decided_by: Which of the two answers the question.
-        is_more_than_chance: The answer, at the 5 % level.
+        p: Twice the share of resamples on the other side of zero.
+        resamples: Their number.
+        edges: Bin edges of the histogram of resampled differences.
+        heights: Resamples in each bin.
+        mcnemar: McNemar's test; ``None`` for regression.
+        decided_by: The test that decides ``is_more_than_chance``.
+        is_more_than_chance: Whether the runs differ, at the 5 % level.
     """
 
     metric: str
@@ -66,23 +58,18 @@ class Comparison:
 
 
 def compare(metric: str, first: Predictions, second: Predictions, positive: int = 1) -> Comparison:
-    """Compare two runs row by row.
-
-    Args:
-        metric: By which they are compared.
-        first: Predictions of the one.
-        second: Those of the other.
-        positive: The class that F1 is of.
+    """Compare two runs row by row by a metric; ``positive`` is the class of F1.
 
     Raises:
-        RunError: They have not predicted the same rows.
+        RunError: They have no rows in common, or different gold labels.
     """
     gold, one, two = _paired(first, second)
-    draws = _differences(metric, gold, one, two, positive)
+    ((of_first, of_second),) = resampled_scores([metric], gold, [one, two], positive)
+    draws = of_second - of_first
     known = draws[~np.isnan(draws)]
     by = score(metric, gold, two, positive) - score(metric, gold, one, positive)
     difference = Score(by, *interval(draws))
-    # One is added to both parts, since the rows as they are count as a resample, so that no p is 0
+    # The rows as they are count as one more resample, so that no p is 0
     # (Davison and Hinkley 1997, "Bootstrap Methods and their Application", section 4.2).
     tail = min(int((known <= 0).sum()), int((known >= 0).sum()))
     p = min(1.0, 2 * (tail + 1) / (len(known) + 1))
@@ -98,12 +85,10 @@ def compare(metric: str, first: Predictions, second: Predictions, positive: int 
 
 
 def mcnemar_test(first: np.ndarray, second: np.ndarray) -> McNemar:
-    """McNemar's test, exact: of the rows that only one gets right, each is as likely to be either's.
-
-    McNemar 1947, "Note on the sampling error of the difference between correlated proportions or percentages".
+    """The exact test of McNemar 1947, "Note on the sampling error of the difference between correlated proportions".
 
     Args:
-        first: Which rows the first run gets right, ``(rows,)`` bool.
+        first: Whether the first run is right, ``(rows,)`` bool.
         second: The same of the second run.
     """
     one, two = int((first & ~second).sum()), int((second & ~first).sum())
@@ -111,20 +96,8 @@ def mcnemar_test(first: np.ndarray, second: np.ndarray) -> McNemar:
     return McNemar(one, two, int((first & second).sum()), int((~first & ~second).sum()), p)
 
 
-def _differences(metric: str, gold: Values, one: Values, two: Values, positive: int) -> Floats:
-    """Second minus first in each resample of the rows, ``(resamples,)``."""
-    sample = sample_of(gold, one, two)
-    return np.concatenate(
-        [
-            weighted_scores(metric, often, sample.gold, sample.predicted[1], positive)
-            - weighted_scores(metric, often, sample.gold, sample.predicted[0], positive)
-            for often in weights(sample)
-        ]
-    )
-
-
 def _paired(first: Predictions, second: Predictions) -> tuple[Values, Values, Values]:
-    """Gold, first and second values of the rows that both have predicted."""
+    """Gold labels and both predictions of the rows that both runs predicted."""
     _, here, there = np.intersect1d(first.idx, second.idx, return_indices=True)
     gold, other = first.gold[here], second.gold[there]
     if not len(gold) or np.abs(gold - other).max() > 1e-5:

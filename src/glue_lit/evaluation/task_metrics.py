@@ -1,18 +1,18 @@
-"""From logits to the logged scores of every evaluation split of a task."""
+"""Logits to logged scores, for every evaluation split of a task."""
 
 from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
-from glue_lit.evaluation.formulas import score_of_counts
-from glue_lit.evaluation.metrics import ClassCounts, MeanLoss, ScorePairs, pearson, spearmanr
+from glue_lit.evaluation.formulas import score, score_of_counts
+from glue_lit.evaluation.metrics import ClassCounts, MeanLoss, ScorePairs
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class TaskMetrics(nn.Module):
-    """All metrics of a task, and the mean loss, over each labelled example exactly once.
+    """Metrics of a task and the mean loss, over each labelled example exactly once.
 
     Args:
         task: Names the metrics.
@@ -30,7 +30,7 @@ class TaskMetrics(nn.Module):
         Args:
             logits: ``(batch, labels)``, or ``(batch, 1)`` for regression.
             labels: ``(batch,)``, -1 or NaN where unlabelled.
-            loss: Gives the mean loss of logits and labels that are all known.
+            loss: Computes the mean loss from logits and labels.
         """
         known = labels >= 0 if self.task.labels else ~labels.isnan()
         seen, gold = logits[known], labels[known]
@@ -41,22 +41,23 @@ class TaskMetrics(nn.Module):
         self.outcomes.update(preds, target)
         self.loss.update(loss, len(preds))
 
-    def predictions(self) -> dict[str, int]:
-        """How many examples were given each label, by name; empty for regression. Collective under DDP."""
+    def prediction_counts(self) -> dict[str, int]:
+        """Number of examples predicted as each label, by name; empty for regression. Collective under DDP."""
         return dict(zip(self.task.labels, self.outcomes.compute()[1].tolist(), strict=True)) if self.task.labels else {}
 
     def compute(self) -> dict[str, float]:
-        """The task's metrics by name, then ``loss``; empty if no example had a label. Collective under DDP."""
+        """The task's metrics by name, then ``loss``; empty if no example has a label. Collective under DDP."""
         loss, examples = self.loss.compute()
-        return {**self._scores(), "loss": float(loss)} if examples else {}
-
-    def _scores(self) -> dict[str, float]:
-        names = self.task.metrics
-        if isinstance(self.outcomes, ScorePairs):
-            pairs = self.outcomes.compute()
-            return {name: float({"pearson": pearson, "spearmanr": spearmanr}[name](*pairs)) for name in names}
-        gold, predicted, right = self.outcomes.compute().cpu().double().numpy()
-        return {name: float(score_of_counts(name, gold, predicted, right, self.task.positive)) for name in names}
+        if not examples:
+            return {}
+        names, outcomes = self.task.metrics, self.outcomes.compute().cpu().double().numpy()
+        if self.task.labels:
+            gold, predicted, right = outcomes
+            scores = {n: float(score_of_counts(n, gold, predicted, right, self.task.positive)) for n in names}
+        else:
+            gold, predicted = outcomes
+            scores = {n: score(n, gold, predicted) for n in names}
+        return {**scores, "loss": float(loss)}
 
     def reset(self) -> None:
         """Forget all examples."""
@@ -65,7 +66,7 @@ class TaskMetrics(nn.Module):
 
 
 class SplitMetrics(nn.ModuleDict):
-    """The task's metrics, for each of its validation and test splits.
+    """`TaskMetrics` for each validation and test split of a task.
 
     Args:
         task: Names the splits and the metrics.
@@ -81,17 +82,16 @@ class SplitMetrics(nn.ModuleDict):
         return metrics
 
     def compute(self, splits: Iterable[str]) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
-        """Scores by their logged names, and by split how many examples were given each label; then begin anew.
+        """Scores by logged name, and by split the number of examples predicted as each label; then reset.
 
-        A split without labels has neither. Collective under DDP.
+        A split without labels appears in neither. Collective under DDP.
         """
         scores: dict[str, float] = {}
         predicted: dict[str, dict[str, int]] = {}
         for split in splits:
-            values = self.of(split).compute()
-            scores |= {f"{log_prefix(split)}/{name}": value for name, value in values.items()}
-            if values:
-                predicted[split] = self.of(split).predictions()
+            if values := self.of(split).compute():
+                scores |= {f"{log_prefix(split)}/{name}": value for name, value in values.items()}
+                predicted[split] = self.of(split).prediction_counts()
         self.reset()
         return scores, predicted
 

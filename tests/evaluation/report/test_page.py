@@ -15,8 +15,8 @@ import pytest
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.canvas import SERIES
 from glue_lit.evaluation.report.events import Curve
-from glue_lit.evaluation.report.figures import drawings, grouped, thinned
-from glue_lit.evaluation.report.findings import Material, Report, names_of, report_of
+from glue_lit.evaluation.report.figures import drawings, group_labels, thin_out
+from glue_lit.evaluation.report.findings import Material, Report, build_report, names_of
 from glue_lit.evaluation.report.page import p_value, page, visible
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.runs.run import Run
@@ -81,7 +81,7 @@ def hostile_task() -> TaskSpec:
 
 
 def test_markup_in_texts_and_labels_is_escaped(tmp_path: Path, hostile_task: TaskSpec) -> None:
-    html = html_of(report_of([material(tmp_path / "logs" / "<b>run", hostile_task)]))
+    html = html_of(build_report([material(tmp_path / "logs" / "<b>run", hostile_task)]))
     found = Elements(html)
     assert {"script", "img", "i", "b"}.isdisjoint(found.names)
     assert found.names.count("style") == 1
@@ -93,7 +93,7 @@ def test_markup_in_texts_and_labels_is_escaped(tmp_path: Path, hostile_task: Tas
 
 
 def test_the_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    html = html_of(report_of([material(tmp_path / "a", get_task("rte"))]))
+    html = html_of(build_report([material(tmp_path / "a", get_task("rte"))]))
     found = Elements(html)
     outward = [value for name, value in found.attributes if name in ("src", "href", "action", "srcset")]
     assert all(value.startswith("#") for value in outward)
@@ -110,7 +110,7 @@ def test_a_browser_shows_hostile_rows_as_text(tmp_path: Path, hostile_task: Task
     if browser is None:
         pytest.skip("there is no Chromium")
     path = tmp_path / "report.html"
-    html = html_of(report_of([material(tmp_path / "a", hostile_task)]))
+    html = html_of(build_report([material(tmp_path / "a", hostile_task)]))
     path.write_text(html, encoding="utf-8")
     common = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     common.append(f"--blink-settings=preferredColorScheme={scheme}")
@@ -133,7 +133,7 @@ def test_a_browser_shows_hostile_rows_as_text(tmp_path: Path, hostile_task: Task
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_figures_are_drawn_as_png_and_as_svg_without_fixed_colours(task: str, count: int, tmp_path: Path) -> None:
     runs = [material(tmp_path / f"run{seed}", get_task(task), seed=seed) for seed in range(count)]
-    report = report_of(runs)
+    report = build_report(runs)
     found = {drawing.name: drawing for drawing in drawings(report)}
     kind = "scatter" if get_task(task).is_regression else "confusion"
     assert {name for name in found if name.startswith(kind)} == (
@@ -155,7 +155,7 @@ def test_figures_are_drawn_as_png_and_as_svg_without_fixed_colours(task: str, co
 def test_long_and_odd_names_fit(tmp_path: Path) -> None:
     task = replace(get_task("mnli"), labels=("a label of many words and more", "_under", "$x^2$"))
     runs = [material(tmp_path / ("_" * 30 + "long" * 20) / f"_{seed}", task, seed=seed) for seed in range(2)]
-    for drawing in drawings(report_of(runs)):
+    for drawing in drawings(build_report(runs)):
         if drawing.name in ("calibration", "slices"):
             assert "_0" in drawing.svg
         if drawing.name.startswith("confusion"):
@@ -163,7 +163,7 @@ def test_long_and_odd_names_fit(tmp_path: Path) -> None:
 
 
 def test_a_figure_is_the_same_each_time(tmp_path: Path) -> None:
-    report = report_of([material(tmp_path / "a", get_task("rte"))])
+    report = build_report([material(tmp_path / "a", get_task("rte"))])
     assert drawings(report) == drawings(report)
 
 
@@ -171,19 +171,19 @@ def test_figures_of_few_rows(tmp_path: Path) -> None:
     one = material(tmp_path / "a", get_task("rte"), rows=1)
     none = replace(one, predicted=replace(one.predicted, probabilities=None), texts=Texts(problem="They are gone."))
     for small in (one, none):
-        html = html_of(report_of([small]))
+        html = html_of(build_report([small]))
         assert "Learning curves" not in html
     assert "They are gone." in html
     score = replace(material(tmp_path / "b", get_task("stsb"), rows=1))
-    assert "undefined" in html_of(report_of([score]))
-    assert "undefined for one of the runs" in html_of(report_of([score, replace(score, run=Run(tmp_path / "c"))]))
+    assert "undefined" in html_of(build_report([score]))
+    assert "undefined for one of the runs" in html_of(build_report([score, replace(score, run=Run(tmp_path / "c"))]))
 
 
 def test_many_labels_are_put_together(tmp_path: Path) -> None:
     names = tuple(f"label {number}" for number in range(60))
     task = replace(get_task("sst2"), labels=names, file_labels=names, metrics=("accuracy", "macro_f1"))
-    report = report_of([material(tmp_path / "a", task, rows=500)])
-    labels, counts = grouped(names, report.runs[0].confusion or [])
+    report = build_report([material(tmp_path / "a", task, rows=500)])
+    labels, counts = group_labels(names, report.runs[0].confusion or [])
     assert len(labels) == 12
     assert labels[-1] == "(49 others)"
     assert counts.sum() == 500
@@ -192,10 +192,10 @@ def test_many_labels_are_put_together(tmp_path: Path) -> None:
 
 def test_a_long_curve_is_thinned_to_means() -> None:
     curve = Curve(list(range(1000)), [float(step % 2) for step in range(1000)])
-    found = thinned(curve, 100)
+    found = thin_out(curve, 100)
     assert found.steps == list(range(9, 1000, 10))
     assert found.values == [0.5] * 100
-    assert thinned(found, 100) == found
+    assert thin_out(found, 100) == found
 
 
 def test_names_tell_runs_apart() -> None:

@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from glue_lit.errors import RunError, UsageError
-from glue_lit.evaluation.report.run_in_words import duration, outcome, record_of, section, settings_of, task_in
+from glue_lit.evaluation.report.run_in_words import (
+    duration,
+    outcome,
+    read_record_notes,
+    read_settings,
+    section,
+    task_in,
+)
 from glue_lit.runs.run import Run
 
 
@@ -39,7 +46,7 @@ def test_the_outcome_is_what_the_record_says() -> None:
 @pytest.mark.parametrize(
     "record", [{}, {"parameters": 3, "best": [], "device": None, "git": "x", "data": {"splits": 1}}]
 )
-def test_a_record_of_another_shape_says_nothing(record: dict[str, Any]) -> None:
+def test_a_read_record_notes_another_shape_says_nothing(record: dict[str, Any]) -> None:
     assert outcome(record) == {}
 
 
@@ -52,7 +59,7 @@ def test_durations_in_words(seconds: Any, words: str | None) -> None:
 
 
 def test_a_run_without_a_record(run: Run) -> None:
-    assert record_of(run) == (
+    assert read_record_notes(run) == (
         {},
         ["The fit was not finished: there is no metrics.json, so neither time nor device are known."],
     )
@@ -61,11 +68,11 @@ def test_a_run_without_a_record(run: Run) -> None:
 @pytest.mark.parametrize("content", ["{", "[1]", "\x00", '{"a": ' * 10_000])
 def test_a_damaged_record_is_reported(content: str, run: Run) -> None:
     run.metrics.write_text(content)
-    record, (problem,) = record_of(run)
+    record, (problem,) = read_record_notes(run)
     assert record == {}
     assert problem.startswith("metrics.json cannot be read (")
     run.metrics.write_bytes(b"\xff\xfe")
-    assert record_of(run)[0] == {}
+    assert read_record_notes(run)[0] == {}
 
 
 @pytest.mark.parametrize(
@@ -79,21 +86,21 @@ def test_a_damaged_record_is_reported(content: str, run: Run) -> None:
 def test_a_configuration_without_a_known_task_is_one_message(config: str, message: str, run: Run) -> None:
     run.config.write_text(config)
     with pytest.raises(RunError, match=message):
-        task_in(settings_of(run), run)
+        task_in(read_settings(run), run)
 
 
 @pytest.mark.parametrize("config", ["", "data: [", "- a\n", "data: !!python/name:os.system ''\n"])
 def test_no_configuration(config: str, run: Run) -> None:
     run.config.write_text(config)
     with pytest.raises(UsageError, match=r"config\.yaml"):
-        settings_of(run)
+        read_settings(run)
 
 
 def test_tasks_in_words(run: Run) -> None:
-    assert task_in(settings_of(run), run)[0].name == "rte"
-    assert task_in(settings_of(run), run, "ax")[0].name == "ax"
+    assert task_in(read_settings(run), run)[0].name == "rte"
+    assert task_in(read_settings(run), run, "ax")[0].name == "ax"
     with pytest.raises(UsageError, match="there is no task 'rt'"):
-        task_in(settings_of(run), run, "rt")
+        task_in(read_settings(run), run, "rt")
 
 
 def test_a_section_may_be_missing() -> None:

@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
 from glue_lit.evaluation.predictions import Predictions
-from glue_lit.evaluation.report.texts import Place, read_texts
+from glue_lit.evaluation.report.texts import read_texts
 from glue_lit.tasks.custom import CustomTask, resolve_task
 from glue_lit.tasks.glue import get_task
 
@@ -20,8 +21,8 @@ def predicted(labels: list[object], picked: list[int]) -> Predictions:
 def test_texts_and_genres_belong_to_the_predicted_rows() -> None:
     task = get_task("mnli")
     rows = open_split(task, "demo", "validation_matched").read()
-    place = Place(task, CustomTask(), "demo", "validation_matched")
-    found = read_texts(place, predicted(rows.labels, [3, 7]), None, ["pairID"])
+    place = task, partial(open_split, task, "demo", "validation_matched")
+    found = read_texts(*place, predicted(rows.labels, [3, 7]), None, ["pairID"])
     assert rows.texts_b is not None
     assert found.texts == [(rows.texts_a[row], rows.texts_b[row]) for row in (3, 7)]
     assert set(found.columns) == {"genre", "pairID"}
@@ -35,20 +36,20 @@ def test_ax_has_categories_where_its_file_has_them(tmp_path: Path) -> None:
     header = "index\tsentence1\tsentence2\tlabel\tLogic\tDomain"
     rows = ["0\tA cat.\tNo cat.\tcontradiction\tNegation;Quantifiers\tNews", "1\tA dog.\tA pet.\tentailment\t\tNews"]
     (tmp_path / "AX" / "AX.tsv").write_text("\n".join([header, *rows]) + "\n")
-    place = Place(get_task("ax"), CustomTask(), str(tmp_path), "test")
-    found = read_texts(place, predicted([2, 0], [0, 1]), None)
+    place = get_task("ax"), partial(open_split, get_task("ax"), str(tmp_path), "test")
+    found = read_texts(*place, predicted([2, 0], [0, 1]), None)
     assert found.columns == {"Logic": ["Negation;Quantifiers", ""], "Domain": ["News", "News"]}
 
 
 def test_data_that_have_changed_give_no_texts() -> None:
     task = get_task("rte")
     rows = open_split(task, "demo", "validation").read()
-    place = Place(task, CustomTask(), "demo", "validation")
+    place = task, partial(open_split, task, "demo", "validation")
     other = [1 - int(label or 0) for label in rows.labels]
     for found in (
-        read_texts(place, predicted(other, [0, 1]), None),
-        read_texts(place, predicted([*rows.labels, 0], [0, len(rows)]), None),
-        read_texts(place, predicted(rows.labels, [0, 1]), {"fingerprint": "of other rows"}),
+        read_texts(*place, predicted(other, [0, 1]), None),
+        read_texts(*place, predicted([*rows.labels, 0], [0, len(rows)]), None),
+        read_texts(*place, predicted(rows.labels, [0, 1]), {"fingerprint": "of other rows"}),
     ):
         assert found.texts == []
         assert found.problem == "The data have changed since the predictions were made, so their texts are not shown."
@@ -59,26 +60,27 @@ def test_the_hash_of_the_rows_decides_whether_they_have_changed() -> None:
     split = open_split(task, "demo", "validation")
     rows = split.read()
     record = {"fingerprint": "of a file with another README", "hash": rows.digest(split.labels)}
-    place = Place(task, CustomTask(), "demo", "validation")
-    assert read_texts(place, predicted(rows.labels, [0, 1]), record).texts
-    assert not read_texts(place, predicted(rows.labels, [0, 1]), record | {"hash": "another"}).texts
+    place = task, partial(open_split, task, "demo", "validation")
+    assert read_texts(*place, predicted(rows.labels, [0, 1]), record).texts
+    assert not read_texts(*place, predicted(rows.labels, [0, 1]), record | {"hash": "another"}).texts
 
 
 def test_missing_data_give_no_texts() -> None:
-    found = read_texts(Place(get_task("rte"), CustomTask(), "nowhere", "validation"), predicted([0], [0]), None)
+    task = get_task("rte")
+    found = read_texts(task, partial(open_split, task, "nowhere", "validation"), predicted([0], [0]), None)
     assert found.texts == []
     assert "there is no file or folder 'nowhere'" in str(found.problem)
 
 
 def test_a_missing_column_is_reported() -> None:
     rows = open_split(get_task("mnli"), "demo", "validation_matched").read()
-    place = Place(get_task("mnli"), CustomTask(), "demo", "validation_matched")
+    place = get_task("mnli"), partial(open_split, get_task("mnli"), "demo", "validation_matched")
     with pytest.raises(DataError, match=r"there is no column 'Genre'\. Did you mean 'genre'\?"):
-        read_texts(place, predicted(rows.labels, [0]), None, ["Genre"])
+        read_texts(*place, predicted(rows.labels, [0]), None, ["Genre"])
     rows = open_split(get_task("cola"), "demo", "validation").read()  # whose files have no header
-    place = Place(get_task("cola"), CustomTask(), "demo", "validation")
+    place = get_task("cola"), partial(open_split, get_task("cola"), "demo", "validation")
     with pytest.raises(DataError, match="there are no columns with names beside texts and labels"):
-        read_texts(place, predicted(rows.labels, [0]), None, ["source"])
+        read_texts(*place, predicted(rows.labels, [0]), None, ["source"])
 
 
 def test_columns_of_own_data_follow_the_held_out_rows(tmp_path: Path) -> None:
@@ -92,9 +94,9 @@ def test_columns_of_own_data_follow_the_held_out_rows(tmp_path: Path) -> None:
     )
     task = resolve_task("reviews", custom)
     rows = open_split(task, str(path), "validation", custom).read()
-    place = Place(task, custom, str(path), "validation")
-    found = read_texts(place, predicted(rows.labels, [*range(len(rows))]), None, ["city"])
+    place = task, partial(open_split, task, str(path), "validation", custom)
+    found = read_texts(*place, predicted(rows.labels, [*range(len(rows))]), None, ["city"])
     assert len(rows) == 4
     assert [text.replace("text", "city") for (text,) in found.texts] == found.columns["city"]
     with pytest.raises(DataError, match="there is no column 'town'"):
-        read_texts(place, predicted(rows.labels, [0]), None, ["town"])
+        read_texts(*place, predicted(rows.labels, [0]), None, ["town"])

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,17 +57,17 @@ def main() -> None:
         return write_suite_report(options)
     runs = _runs(options)
     output = _output(options, runs)
-    from glue_lit.evaluation.report.as_json import numbers
+    from glue_lit.evaluation.report.as_json import report_values
     from glue_lit.evaluation.report.figures import drawings
-    from glue_lit.evaluation.report.findings import report_of
+    from glue_lit.evaluation.report.findings import build_report
     from glue_lit.evaluation.report.page import page
 
-    report = report_of([_material(run, options) for run in runs])
+    report = build_report([_material(run, options) for run in runs])
     figures = drawings(report)
     text = page(report, figures)
     _write(output, text, figures)
     if options.json:
-        print(json.dumps(to_json_values(numbers(report)), ensure_ascii=not is_utf8(sys.stdout)))
+        print(json.dumps(to_json_values(report_values(report)), ensure_ascii=not is_utf8(sys.stdout)))
     else:
         _say(report, output, figures)
 
@@ -108,12 +109,13 @@ def _output(options: Any, runs: Sequence[Run]) -> Path:
 
 def _material(run: Run, options: Any) -> "Material":
     """Predictions and texts of a run; the predictions are made where there are none."""
+    from glue_lit.data.sources import open_split
     from glue_lit.evaluation.predictions import read_predictions
     from glue_lit.evaluation.report.findings import Material
-    from glue_lit.evaluation.report.run_in_words import section, settings_of, task_in
-    from glue_lit.evaluation.report.texts import Place, read_texts
+    from glue_lit.evaluation.report.run_in_words import read_settings, section, task_in
+    from glue_lit.evaluation.report.texts import read_texts
 
-    settings = settings_of(run)
+    settings = read_settings(run)
     task, custom = task_in(settings, run, options.task)
     split = _split(task, options.split)
     path, notes = _predictions(run, task, split, options)
@@ -122,7 +124,7 @@ def _material(run: Run, options: Any) -> "Material":
     if predicted.unlabelled:
         notes.append(f"{predicted.unlabelled:,} rows have no gold label and are left out.")
     source = options.source or (record or {}).get("source") or section(settings, "data").get("source") or "hub"
-    texts = read_texts(Place(task, custom, str(source), split), predicted, record, options.slice)
+    texts = read_texts(task, partial(open_split, task, str(source), split, custom), predicted, record, options.slice)
     return Material(run, task, split, settings, predicted, texts, notes)
 
 

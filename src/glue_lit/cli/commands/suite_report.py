@@ -34,8 +34,8 @@ def write_suite_report(options: Any) -> None:
             raise UsageError(f"--{flag}: a suite's report is of scores, not of rows. Name one of its runs for that.")
     folders = list({path.resolve(): path for path in options.runs}.values())
     from glue_lit.evaluation.report.suite_figure import suite_drawing
-    from glue_lit.evaluation.report.suite_page import suite_page, table
-    from glue_lit.evaluation.report.suite_table import suite_numbers, suite_report
+    from glue_lit.evaluation.report.suite_page import suite_page
+    from glue_lit.evaluation.report.suite_table import suite_report, suite_values, table
 
     report = suite_report(folders)
     if len(report.series) > _MOST_SERIES:
@@ -48,9 +48,8 @@ def write_suite_report(options: Any) -> None:
         file.write(drawing.png)
     write_text(output / "report.html", suite_page(report, drawing))
     if options.json:
-        print(json.dumps(to_json_values(suite_numbers(report)), ensure_ascii=not is_utf8(sys.stdout)))
+        print(json.dumps(to_json_values(suite_values(report)), ensure_ascii=not is_utf8(sys.stdout)))
         return
-    columns = ("task", "metric", *(one.name for one in report.series), *(f"{n}, published" for n in report.published))
-    rows = [(row.task, row.metric, *row.cells) for row in table(report)]
+    columns, rows = table(report)
     print_table(f"Suite {report.title}, times 100", columns, rows, right=columns[2:])
     say(f"Report      {output / 'report.html'}")

@@ -1,1 +1,1 @@
-"""What a run has learned, as numbers, pictures and one page; nothing here imports torch."""
+"""A run's results as numbers, figures and one page; nothing here imports torch."""

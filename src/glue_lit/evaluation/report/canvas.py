@@ -1,7 +1,7 @@
-"""One drawing for paper and for screens: a PNG on white, and an SVG whose colours the page decides.
+"""Figures rendered twice: as a PNG on white, and as an SVG that takes its colours from the page.
 
-Series are told apart by colour and by marker. The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/),
-which people with any kind of colour vision tell apart, darkened where they would be faint on white.
+Series differ in colour and marker. The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), distinct
+in every kind of colour vision, darkened where they are faint on white.
 """
 
 import io
@@ -24,12 +24,12 @@ from matplotlib.figure import Figure
 INK, MUTED, RULE, PAPER = "#1d232b", "#5a6472", "#dfe3e8", "#fefefe"
 SERIES = ("#0a6cb0", "#c8500a", "#0b8a66", "#a8538c", "#96700a", "#47778f")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-# What the page calls each colour; its style sheet has values for light and for dark.
+# The page's style sheet defines these variables for light and dark.
 _COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--card)"} | {
     colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)
 }
 NAME = 22  # characters of a run's name in a legend
-WIDTH = 4.3  # inches, which a phone shows at about its own size
+WIDTH = 4.3  # inches, about the width of a phone
 _STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": RULE,
@@ -49,9 +49,9 @@ _STYLE: Any = {
     "legend.fontsize": 8.5,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
-    "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and copied
+    "svg.fonttype": "none",  # text that can be read aloud, searched and copied
     "text.color": INK,
-    "text.parse_math": False,  # a label with $ is no formula
+    "text.parse_math": False,  # a $ in a label starts no formula
     "xtick.color": RULE,
     "xtick.labelcolor": MUTED,
     "ytick.color": RULE,
@@ -66,11 +66,11 @@ class Drawing:
 
     Attributes:
         name: Stem of its file.
-        title: What it shows.
-        text: The same in words, for those who do not see it.
+        title: Heading.
+        text: Description for those who cannot see it.
         note: How to read it.
-        svg: To be put into a page.
-        png: To be kept as a file.
+        svg: An element of a page.
+        png: Content of a file.
     """
 
     name: str
@@ -82,16 +82,16 @@ class Drawing:
 
 
 def short(text: str, longest: int) -> str:
-    """A name that fits into a figure: of a long one the end, where runs differ."""
+    """A name that fits into a figure; a long one keeps its end, where runs differ."""
     cut = text if len(text) <= longest else f"…{text[1 - longest :]}"
-    return f" {cut}" if cut.startswith("_") else cut  # which would mean to matplotlib that it is not to be shown
+    return f" {cut}" if cut.startswith("_") else cut  # matplotlib hides labels that start with an underscore
 
 
 @contextmanager
 def canvas(height: float = 2.7, **options: Any) -> Iterator[tuple[Figure, Any]]:
-    """A figure with its axes, in our style; closed at the end."""
+    """A figure and its axes in the report's style, closed at the end."""
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **_STYLE}), warnings.catch_warnings():
-        # of letters that the font does not have: in the page, the reader's fonts have them
+        # letters that this font lacks are drawn in the page by the reader's fonts
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure, axes = pyplot.subplots(figsize=(WIDTH, height), **options)
         try:
@@ -100,41 +100,40 @@ def canvas(height: float = 2.7, **options: Any) -> Iterator[tuple[Figure, Any]]:
             pyplot.close(figure)
 
 
-def drawn(figure: Figure, name: str, title: str, text: str, note: str = "") -> Drawing:
-    """Render a figure both ways."""
+def render(figure: Figure, name: str, title: str, text: str, note: str = "") -> Drawing:
+    """A finished figure as SVG and PNG."""
     page, picture = io.StringIO(), io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):  # the same figure gets the same text each time
+    with matplotlib.rc_context({"svg.hashsalt": name}):  # equal figures get equal text
         figure.savefig(page, format="svg", transparent=True, metadata=_NO_METADATA)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")  # in the page, it is a heading
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")  # the page has a heading
     figure.savefig(picture, format="png", dpi=220, metadata={"Title": title, "Software": None})
-    return Drawing(name, title, text, note, _of_page(page.getvalue(), name), picture.getvalue())
+    return Drawing(name, title, text, note, _embed(page.getvalue(), name), picture.getvalue())
 
 
 def pixels(figure: Figure, title: str) -> NDArray[np.uint8]:
-    """Render a figure for a screen, ``(height, width, 3)``."""
+    """A finished figure as pixels, ``(height, width, 3)``."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     figure.set_dpi(150)
     figure.canvas.draw()
-    found: NDArray[np.uint8] = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
-    return found
+    image: NDArray[np.uint8] = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
+    return image
 
 
-def _of_page(svg: str, name: str) -> str:
-    """An SVG that can stand in a page: no prolog, names of its own, the page's colours and fonts."""
+def _embed(svg: str, name: str) -> str:
+    """An SVG as an element of a page: without prolog, with ids of its own and the page's colours and fonts."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r'^<svg[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', svg, count=1)
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, count=1, flags=re.DOTALL)  # the page has it
-    return re.sub(r"<[^>]+>", lambda tag: _tag(tag[0], name), svg)  # between the tags is text, which stays as it is
+    return re.sub(r"<[^>]+>", lambda tag: _embed_tag(tag[0], name), svg)  # text between tags stays as it is
 
 
-def _tag(tag: str, name: str) -> str:
+def _embed_tag(tag: str, name: str) -> str:
     tag = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", tag).replace("xlink:href", "href")
-    tag = re.sub(r"font: [^;\"]*?([\d.]+)px[^;\"]*", _font, tag)
+    tag = re.sub(r"font: [^;\"]*?([\d.]+)px[^;\"]*", _without_family, tag)
     return re.sub(r"#[0-9a-f]{6}\b", lambda colour: _COLOURS.get(colour[0], colour[0]), tag)
 
 
-def _font(match: re.Match[str]) -> str:
-    """Size and weight of a font whose family the page decides."""
-    weight = "; font-weight: 650" if re.search(r"\b(bold|700)\b", match[0]) else ""
-    return f"font-size: {match[1]}px{weight}"
+def _without_family(font: re.Match[str]) -> str:
+    weight = "; font-weight: 650" if re.search(r"\b(bold|700)\b", font[0]) else ""
+    return f"font-size: {font[1]}px{weight}"

@@ -1,4 +1,4 @@
-"""Everything that a report says, as numbers: of one run, and of several side by side."""
+"""The content of a report as numbers: one run, or several side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,30 +13,32 @@ from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.reliability import Reliability, reliability
 from glue_lit.evaluation.report.events import Curve, read_curves
 from glue_lit.evaluation.report.examples import Example, mistakes, uncertain
-from glue_lit.evaluation.report.run_in_words import Record, outcome, record_of, section
+from glue_lit.evaluation.report.run_in_words import Record, outcome, read_record_notes, section
 from glue_lit.evaluation.report.slices import Slice, slices
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.evaluation.resampling import Score, scores_with_intervals
 from glue_lit.evaluation.significance import Comparison, compare
+from glue_lit.runs.differences import flatten
 from glue_lit.runs.recipe import recipe
 from glue_lit.runs.run import Run
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 
-_SAME = 5e-3  # bfloat16 rounds differently in other batches; more than that has another reason
+_SAME = 5e-3  # bfloat16 rounds differently in other batches; a larger difference has another reason
+_WITHOUT_EFFECT = ("trainer.default_root_dir", "ckpt_path", "data.cache_dir")  # on scores
 
 
 @dataclass(frozen=True)
 class Material:
-    """What is known of one run before anything is computed.
+    """One run before anything is computed.
 
     Attributes:
-        run: The run.
-        task: What it predicted.
-        split: The rows.
+        run: Its directory.
+        task: The task that it predicted.
+        split: The split that it predicted.
         settings: Its configuration.
         predicted: Its predictions.
-        texts: The texts of the same rows.
-        notes: What a reader has to know of them.
+        texts: Texts of the same rows.
+        notes: What a reader must know about them.
     """
 
     run: Run
@@ -50,20 +52,20 @@ class Material:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a report says of one run.
+    """The content of a report on one run.
 
     Attributes:
-        name: What the run is called in the report.
-        notes: What a reader has to know.
-        recipe: Settings, by what they are called.
-        outcome: What its record says.
+        name: Name of the run in the report.
+        notes: What a reader must know.
+        recipe: Settings by title.
+        outcome: Time, device and the like by title.
         rows: Labelled rows that were predicted.
-        scores: The task's metrics, by name.
-        confusion: Rows for each gold (first) and predicted label; nothing for regression.
-        curves: Values over the steps: training loss, and loss and metrics of the split.
+        scores: The task's metrics by name.
+        confusion: Rows by gold (first) and predicted label; ``None`` for regression.
+        curves: Values by step: training loss, and loss and metrics of the split.
         best_step: Step of the best checkpoint, where known.
         slices: Scores of groups of rows.
-        reliability: The calibration curve, where there are probabilities.
+        reliability: Calibration curve, where there are probabilities.
         mistakes: The most confident ones.
         uncertain: The least certain rows.
         predicted: The predictions.
@@ -87,14 +89,14 @@ class Findings:
 
 @dataclass(frozen=True)
 class Report:
-    """One run or several on the same rows.
+    """One run, or several on the same rows.
 
     Attributes:
         task: The task.
         split: The rows.
-        runs: What is said of each.
-        comparison: What sets the second apart from the first, where there are two.
-        differing: Settings in which runs differ: by key, the value of each.
+        runs: Findings of each run.
+        comparison: The second run against the first, where there are two.
+        differing: Settings in which the runs differ: by dotted key, the value of each run.
     """
 
     task: TaskSpec
@@ -110,17 +112,17 @@ class Report:
 
     @property
     def metric_title(self) -> str:
-        """What that is called."""
+        """The metric as readers know it."""
         return metric_titles(self.task).get(self.metric, self.metric)
 
     @property
     def prefix(self) -> str:
-        """What precedes the names of the split's curves."""
+        """Prefix of the split's curves."""
         return log_prefix(self.split)
 
 
-def report_of(materials: Sequence[Material]) -> Report:
-    """Compute all that a report says.
+def build_report(materials: Sequence[Material]) -> Report:
+    """Compute the content of a report.
 
     Raises:
         UsageError: The runs are of different tasks.
@@ -134,8 +136,7 @@ def report_of(materials: Sequence[Material]) -> Report:
     comparison = None
     if len(runs) == 2:
         comparison = compare(first.task.metrics[0], runs[0].predicted, runs[1].predicted, first.task.positive)
-    differing = _differing([material.settings for material in materials]) if len(runs) > 1 else {}
-    return Report(first.task, first.split, runs, comparison, differing)
+    return Report(first.task, first.split, runs, comparison, _differing([material.settings for material in materials]))
 
 
 def _check_same_task(first: Material, other: Material) -> None:
@@ -147,15 +148,15 @@ def _check_same_task(first: Material, other: Material) -> None:
     here, there = ((task.labels, task.metrics, task.positive) for task in (first.task, other.task))
     if here != there:
         raise RunError(
-            f"report: task {first.task.name} has other labels or metrics in {other.run.path} than in {first.run.path}, "
-            "so that they cannot stand side by side; make a report for each."
+            f"report: task {first.task.name} has other labels or metrics in {other.run.path} than in {first.run.path}. "
+            "Runs side by side need the same ones; make a report for each."
         )
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """What runs are called: the last two parts of their paths, or where these are the same, the parts that differ.
+    """Short names of runs: the last two parts of their paths, or the parts that differ where two names are equal.
 
-    Those of a suite are ``.../seed_0/lightning_logs/rte/version_0``: all that can be told apart there is the seed.
+    Runs of a suite are ``.../seed_0/lightning_logs/rte/version_0`` and differ in the seed alone.
     """
     parts = [path.absolute().parts[1:] for path in paths]
     for count in range(2, max(map(len, parts)) + 1):
@@ -169,40 +170,36 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 def _findings(material: Material, name: str) -> Findings:
     task, predicted, texts = material.task, material.predicted, material.texts
-    record, problems = record_of(material.run)
+    record, record_notes = read_record_notes(material.run)
     curves, damaged = read_curves(material.run.path)
+    logged = [f"{log_prefix(material.split)}/{metric}" for metric in ("loss", *task.metrics)]
     scores = scores_with_intervals(task.metrics, predicted.gold, predicted.values, task.positive)
-    best = section(record, "best").get("step")
-    of_text = [texts.problem] if texts.problem else []
-    found = predicted.probabilities
+    best, probabilities = section(record, "best").get("step"), predicted.probabilities
+    text_notes = [texts.problem] if texts.problem else []
     return Findings(
         name,
-        [*material.notes, *problems, *damaged, *of_text, *_disagreement(material, record, scores)],
+        [*material.notes, *record_notes, *damaged, *text_notes, *_disagreements(material, record, scores)],
         recipe(material.settings),
         outcome(record),
         len(predicted),
         scores,
         None if task.is_regression else confusion_matrix(predicted.gold, predicted.values, len(task.labels)).tolist(),
-        {name: curve for name, curve in curves.items() if name in _curve_names(task, material.split)},
+        {tag: curve for tag, curve in curves.items() if tag in ("train/loss", *logged)},
         best if isinstance(best, int) else None,
         slices(task, predicted, texts),
-        None if found is None else reliability(found, predicted.gold.astype(np.int64)),
+        None if probabilities is None else reliability(probabilities, predicted.gold.astype(np.int64)),
         mistakes(task, predicted, texts),
         uncertain(task, predicted, texts),
         predicted,
     )
 
 
-def _curve_names(task: TaskSpec, split: str) -> tuple[str, ...]:
-    return ("train/loss", *(f"{log_prefix(split)}/{name}" for name in ("loss", *task.metrics)))
-
-
-def _disagreement(material: Material, record: Record, scores: Mapping[str, Score]) -> list[str]:
-    """Say so where the record of the fit has other scores than the predictions."""
-    said, titles = section(record, "metrics"), metric_titles(material.task)
+def _disagreements(material: Material, record: Record, scores: Mapping[str, Score]) -> list[str]:
+    """Scores of the predictions that differ from those in the fit's record."""
+    logged, titles = section(record, "metrics"), metric_titles(material.task)
     found = []
     for name, score in scores.items():
-        value = said.get(f"{log_prefix(material.split)}/{name}")
+        value = logged.get(f"{log_prefix(material.split)}/{name}")
         if record.get("task") == material.task.name and isinstance(value, float) and abs(value - score.value) > _SAME:
             found.append(
                 f"metrics.json says {titles.get(name, name)} {value:.4f}, these predictions {score.value:.4f}: they "
@@ -212,21 +209,7 @@ def _disagreement(material: Material, record: Record, scores: Mapping[str, Score
 
 
 def _differing(settings: Sequence[Record]) -> dict[str, list[str]]:
-    """Settings in which runs differ, by dotted key."""
-    flat = [dict(_flat(values)) for values in settings]
-    keys = dict.fromkeys(key for values in flat for key in values)
-    rows = {key: [values.get(key, "null") for values in flat] for key in keys if key not in _BESIDE_THE_POINT}
+    flat = [{k: "null" if v in (None, {}) else str(v) for k, v in flatten(values).items()} for values in settings]
+    keys = dict.fromkeys(key for values in flat for key in values if key not in _WITHOUT_EFFECT)
+    rows = {key: [values.get(key, "null") for values in flat] for key in keys}
     return {key: row for key, row in rows.items() if len(set(row)) > 1}
-
-
-_BESIDE_THE_POINT = ("trainer.default_root_dir", "ckpt_path", "data.cache_dir")  # where files lie changes no score
-
-
-def _flat(values: Record, prefix: str = "") -> list[tuple[str, str]]:
-    found = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{key}.")
-        else:
-            found.append((f"{prefix}{key}", "null" if value is None else str(value)))
-    return found

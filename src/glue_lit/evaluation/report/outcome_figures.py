@@ -1,21 +1,23 @@
-"""What was predicted against what is right: a confusion matrix, or a cloud of scores. Needs matplotlib alone."""
+"""Predicted against gold: a confusion matrix, or a scatter plot of scores. Needs only matplotlib."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.patches import FancyBboxPatch
 from numpy.typing import ArrayLike
 
 from glue_lit.evaluation.predictions import Values
 from glue_lit.evaluation.report.canvas import MUTED
+from glue_lit.evaluation.report.texts import truncate
 
 SCATTER_HEIGHT = 3.6  # inches
 _DOTS = 2_000
-_MOST_LABELS = 12  # in a confusion matrix; the rarer ones are put together
+_MOST_LABELS = 12  # in a confusion matrix; the rarer ones share a row
 
 
-def grouped(labels: Sequence[str], counts: ArrayLike) -> tuple[list[str], np.ndarray]:
-    """Labels and counts of a matrix with the rarest labels put together, where there are too many to read."""
+def group_labels(labels: Sequence[str], counts: ArrayLike) -> tuple[list[str], np.ndarray]:
+    """Labels and counts of a matrix; of too many labels to read, the rarest become one."""
     matrix = np.array(counts)
     if len(labels) <= _MOST_LABELS:
         return list(labels), matrix
@@ -29,7 +31,7 @@ def grouped(labels: Sequence[str], counts: ArrayLike) -> tuple[list[str], np.nda
 
 
 def matrix_height(labels: int) -> float:
-    """Inches that so many labels take."""
+    """Height in inches of a matrix of so many labels."""
     return 1.2 + min(2.6, 0.55 * labels)
 
 
@@ -42,20 +44,21 @@ def draw_matrix(axes: Any, labels: Sequence[str], counts: np.ndarray, colour: st
     """Draw a confusion matrix.
 
     Args:
-        axes: Where to.
-        labels: At most as many as `grouped` leaves.
-        counts: Rows of each gold (first) and predicted label.
-        colour: Of the cells; the larger a cell's share of its gold label, the less it lets through.
+        axes: The plot.
+        labels: Labels from `group_labels`.
+        counts: Rows by gold (first axis) and predicted label.
+        colour: Cells are the more opaque, the larger their share of the gold label.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 9 if len(labels) <= 4 else 7 if len(labels) <= 8 else 5.5
     for (row, column), share in np.ndenumerate(shares):
-        # opacity in place of a colour scale: it works on a dark page, too
-        axes.add_patch(_cell(column, row, colour, 0.04 + 0.5 * share))
+        style: Any = {"boxstyle": "round,pad=0,rounding_size=0.05", "facecolor": colour, "edgecolor": "none"}
+        # opacity, unlike a colour scale, works on a dark page, too
+        axes.add_patch(FancyBboxPatch((column - 0.46, row - 0.46), 0.92, 0.92, alpha=0.04 + 0.5 * share, **style))
         words = f"{counts[row, column]:,}" + (f"\n{share:.0%}" if has_shares(len(labels)) else "")
         axes.text(column, row, words, ha="center", va="center", fontsize=size, linespacing=1.5)
     ticks = range(len(labels))
-    names = [label if len(label) <= 18 else f"{label[:17]}…" for label in labels]
+    names = [truncate(label, 18) for label in labels]
     rotation, place = (0, "center") if len(labels) <= 3 else (40, "right")
     axes.set_xticks(ticks, names, rotation=rotation, ha=place)
     axes.set_yticks(ticks, names)
@@ -65,17 +68,8 @@ def draw_matrix(axes: Any, labels: Sequence[str], counts: np.ndarray, colour: st
     axes.spines["bottom"].set_visible(False)
 
 
-def _cell(column: int, row: int, colour: str, opacity: float) -> Any:
-    from matplotlib.patches import FancyBboxPatch
-
-    place = (column - 0.46, row - 0.46)
-    return FancyBboxPatch(
-        place, 0.92, 0.92, boxstyle="round,pad=0,rounding_size=0.05", facecolor=colour, edgecolor="none", alpha=opacity
-    )
-
-
 def draw_scatter(axes: Any, gold: Values, values: Values, colour: str) -> int:
-    """Draw predicted against gold scores, of many rows some at random; how many were drawn."""
+    """Draw predicted against gold scores, of many rows a random sample; returns how many were drawn."""
     picked = np.arange(len(gold))
     if len(picked) > _DOTS:
         picked = np.sort(np.random.default_rng(0).choice(picked, _DOTS, replace=False))

@@ -1,9 +1,8 @@
-"""The page: numbers and figures through a template that escapes whatever comes from data."""
+"""The page: numbers and figures in a template that escapes all text from data."""
 
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,20 +16,7 @@ from glue_lit.evaluation.report.slices import Slice
 from glue_lit.evaluation.significance import Comparison
 from glue_lit.system.version import __version__
 
-
-@dataclass(frozen=True)
-class SliceRow:
-    """A group of rows in the table of slices.
-
-    Attributes:
-        group: Its name.
-        rows: How many rows it has.
-        parts: What each run scores there; nothing where a run has no such rows.
-    """
-
-    group: str
-    rows: int
-    parts: list[Slice | None]
+SliceRow = tuple[str, int, list[Slice | None]]  # a group, its rows, and its slice in each run that has the group
 
 
 def page(report: Report, drawings: Sequence[Drawing]) -> str:
@@ -52,11 +38,11 @@ def page(report: Report, drawings: Sequence[Drawing]) -> str:
         slice_groups=_slice_groups(report),
         slice_measure="mean abs. error" if report.task.is_regression else "accuracy",
     )  # fmt: skip
-    return text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair, which a label can hold, is no text
+    return text.encode("utf-8", "replace").decode("utf-8")  # a label can hold half a surrogate pair
 
 
 def environment() -> Environment:
-    """The templates, with what they need."""
+    """The templates and their filters."""
     environment = Environment(
         loader=PackageLoader("glue_lit.evaluation.report"),
         autoescape=True,
@@ -65,18 +51,18 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "trusted": Markup, "visible": visible, "figure": _figure, "p_value": p_value, "duration": duration
+        "trusted": Markup, "visible": visible, "decimals": decimals, "p_value": p_value, "duration": duration
     }  # fmt: skip
     return environment
 
 
 def visible(text: str) -> str:
-    """A text with its control characters shown as signs: a page may not hold them, and they could hide something."""
+    """A text whose control characters are shown as signs: HTML forbids them, and they could hide something."""
     return "".join(_sign(letter) if unicodedata.category(letter) in ("Cc", "Cf") else letter for letter in text)
 
 
 def _sign(letter: str) -> str:
-    if letter in "\n\t\u200d\u200c":  # the joiners are part of how emoji and some scripts are written
+    if letter in "\n\t\u200d\u200c":  # emoji and some scripts are written with the joiners
         return letter
     return chr(0x2400 + ord(letter)) if ord(letter) < 0x20 else f"[U+{ord(letter):04X}]"
 
@@ -86,12 +72,13 @@ def p_value(p: float) -> str:
     return "less than 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _figure(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.3f}"
+def decimals(value: float, digits: int = 3) -> str:
+    """A score with so many decimals."""
+    return "undefined" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def verdict(report: Report, found: Comparison) -> str:
-    """The answer in a sentence."""
+    """The result of a comparison in one sentence."""
     first, second = (run.name for run in report.runs)
     by, title = found.difference.value, report.metric_title
     if math.isnan(by):
@@ -105,7 +92,7 @@ def verdict(report: Report, found: Comparison) -> str:
 
 
 def reasons(found: Comparison) -> str:
-    """What the answer rests on."""
+    """The tests behind a verdict."""
     parts = [f"On {found.rows:,} rows that both have predicted, decided by {found.decided_by} at the 5 % level."]
     if found.mcnemar is not None:
         parts.append(f"McNemar's exact test on errors: p = {p_value(found.mcnemar.p)}.")
@@ -114,23 +101,22 @@ def reasons(found: Comparison) -> str:
             f"Paired bootstrap: 95 % interval of the difference {found.difference.low:+.4f} to "
             f"{found.difference.high:+.4f}, p = {p_value(found.p)}."
         )
-    parts.append("It is about these two checkpoints: other seeds of the same recipes may turn out otherwise.")
+    parts.append("This is about these two checkpoints: other seeds of the same recipes may differ otherwise.")
     return " ".join(parts)
 
 
 def _facts(report: Report) -> dict[str, list[str]]:
-    """Recipe and outcome of all runs, a list for each line of the table; empty where a run does not say."""
-    said = [run.recipe | run.outcome for run in report.runs]
-    keys = dict.fromkeys(key for values in said for key in values)
-    return {key: [values.get(key, "") for values in said] for key in keys}
+    """Recipe and outcome by title, a value for each run; empty where a run has none."""
+    facts = [run.recipe | run.outcome for run in report.runs]
+    titles = dict.fromkeys(title for values in facts for title in values)
+    return {title: [values.get(title, "") for values in facts] for title in titles}
 
 
 def _slice_groups(report: Report) -> dict[str, list[SliceRow]]:
-    """Rows of the table of slices by feature."""
     by_run = [{(part.feature, part.group): part for part in run.slices} for run in report.runs]
     groups: dict[str, list[SliceRow]] = {}
     for feature, group in slice_keys(report.runs):
         parts = [slices.get((feature, group)) for slices in by_run]
         most = max(part.rows for part in parts if part is not None)
-        groups.setdefault(feature, []).append(SliceRow(group, most, parts))
+        groups.setdefault(feature, []).append((group, most, parts))
     return groups

@@ -1,39 +1,33 @@
-"""What a run says of itself: its settings, its record, and both in words."""
+"""A run's settings and record, and both in words."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from glue_lit.errors import RunError
 from glue_lit.runs.config_file import check_config
 from glue_lit.runs.config_values import read_config
+from glue_lit.runs.reading import read_record
 from glue_lit.runs.run import Run
-from glue_lit.system.files import read_json
+from glue_lit.system import console
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 from glue_lit.tasks.glue import TaskSpec
 
 Record = Mapping[str, Any]
 
 
-def settings_of(run: Run) -> dict[str, Any]:
+def read_settings(run: Run) -> dict[str, Any]:
     """A run's configuration.
 
     Raises:
-        UsageError: It is no configuration.
-        RunError: It holds what is no plain value.
+        UsageError: The file is no configuration.
     """
     check_config(str(run.config))
-    try:
-        values = read_config(run.config.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise RunError(f"{run.config}: not a configuration ({' '.join(str(error).split())}).") from None
-    return dict(values)
+    return dict(read_config(run.config.read_text(encoding="utf-8")))
 
 
 def section(values: Record, *names: str) -> dict[str, Any]:
-    """A mapping below some keys; an empty one where there is none."""
+    """The mapping below nested keys; empty where there is none."""
     found: Any = values
     for name in names:
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -44,7 +38,7 @@ def task_in(settings: Record, run: Run, name: str | None = None) -> tuple[TaskSp
     """The task of a run, or another one that it can predict.
 
     Raises:
-        RunError: The configuration does not say.
+        RunError: The configuration names no task.
         UsageError: There is no such task.
     """
     data = section(settings, "data")
@@ -60,44 +54,42 @@ def task_in(settings: Record, run: Run, name: str | None = None) -> tuple[TaskSp
     return resolve_task(name, CustomTask()), CustomTask()
 
 
-def record_of(run: Run) -> tuple[dict[str, Any], list[str]]:
-    """What ``metrics.json`` holds, and what is wrong with it; a fit that was stopped leaves none."""
-    if not run.metrics.is_file():
+def read_record_notes(run: Run) -> tuple[Record, list[str]]:
+    """Content of ``metrics.json``, and what a reader must know about it; an interrupted fit has none."""
+    record, problem = read_record(run)
+    if problem:
+        return record, [f"metrics.json cannot be read ({problem}), so neither time nor device are known."]
+    if not record:
         return {}, ["The fit was not finished: there is no metrics.json, so neither time nor device are known."]
-    try:
-        found = read_json(run.metrics)
-        if isinstance(found, dict):
-            return found, []
-        what = "it is no JSON object"
-    except (OSError, ValueError) as error:
-        what = str(error)
-    return {}, [f"metrics.json cannot be read ({what}), so neither time nor device are known."]
+    return record, []
 
 
 def outcome(record: Record) -> dict[str, str]:
-    """What a finished fit says beside its scores: parameters, steps, time, device."""
-    parameters, best, device = (section(record, name) for name in ("parameters", "best", "device"))
-    versions, git = section(record, "versions"), section(record, "git")
+    """Results of a finished fit other than its scores, by title: parameters, steps, time, device."""
+    parameters, best, device, versions = (section(record, n) for n in ("parameters", "best", "device", "versions"))
     train = section(record, "data", "splits", "train")
     speed = record.get("train_samples_per_second")
     values = {
-        "Parameters": _parameters(parameters),
-        "Model's commit": _commit(record.get("model_commit")),
+        "Parameters": _describe_parameters(parameters),
+        "Model's commit": _short_hash(record.get("model_commit")),
         "Training rows": train.get("rows"),
-        "Data's commit": _commit(train.get("commit")),
-        "Hash of the training rows": _commit(train.get("hash")),
+        "Data's commit": _short_hash(train.get("commit")),
+        "Hash of the training rows": _short_hash(train.get("hash")),
         "Best checkpoint": f"epoch {best.get('epoch')}, step {best.get('step')}" if best else None,
         "Time": duration(record.get("wall_seconds")),
         "Speed": f"{speed:,.0f} samples/s" if _is_number(speed) else None,
-        "Device": _device(device),
+        "Device": _describe_device(device),
         "Versions": ", ".join(f"{n} {versions[n]}" for n in ("glue-lit", "torch", "transformers") if n in versions),
-        "Git": _commit(git.get("commit")),
+        "Git": _short_hash(section(record, "git").get("commit")),
     }
-    return {name: _words(value) for name, value in values.items() if value not in (None, "")}
+    return {
+        title: f"{value:,}" if _is_number(value) else str(value)
+        for title, value in values.items()
+        if value not in (None, "")
+    }
 
 
-def _commit(value: Any) -> str | None:
-    """As much of a hash as tells it apart."""
+def _short_hash(value: Any) -> str | None:
     return str(value)[:12] if value else None
 
 
@@ -105,28 +97,21 @@ def duration(seconds: Any) -> str | None:
     """Seconds in words: ``2 h 05 min``, ``3 min 20 s``, ``12.5 s``."""
     if not _is_number(seconds) or seconds < 0:
         return None
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return console.duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _parameters(values: Record) -> str | None:
+def _describe_parameters(values: Record) -> str | None:
     total, trained = values.get("total"), values.get("trained")
-    if not _is_number(total) or not isinstance(total, int):
+    if not isinstance(total, int) or isinstance(total, bool):
         return None
     share = f" ({trained:,} trained)" if isinstance(trained, int) and trained < total else ""
     return f"{total / 1e6:.1f} M{share}" if total >= 1e6 else f"{total:,}{share}"
 
 
-def _device(values: Record) -> str | None:
+def _describe_device(values: Record) -> str | None:
     name, count = values.get("name") or values.get("type"), values.get("processes")
     return None if not name else f"{count} x {name}" if isinstance(count, int) and count > 1 else str(name)
-
-
-def _words(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{value}"

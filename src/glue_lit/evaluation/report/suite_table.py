@@ -1,4 +1,4 @@
-"""What suites have come to, as they wrote it down, and what others have published of such models."""
+"""Results of suites as their files have them, beside published scores of such models."""
 
 import math
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ Key = tuple[str, str]  # a task and a metric of it
 
 @dataclass(frozen=True)
 class Series:
-    """What one model has come to in one suite.
+    """Results of one model in one suite.
 
     Attributes:
-        name: Of the model; with the suite's, where several are shown.
+        name: Name of the model, after that of its suite where several are shown.
         figures: Mean and spread over seeds, times 100.
-        majority: Accuracy of the commonest label, where that was given in place of a training, times 100.
-        average: The GLUE average, if the suite has one.
-        seconds: Of training, by task.
+        majority: Accuracy of the commonest label, times 100, for tasks that are not trained.
+        average: GLUE average, if the suite has one.
+        seconds: Training time by task.
     """
 
     name: str
@@ -41,10 +41,10 @@ class SuiteReport:
     """One suite, or several side by side.
 
     Attributes:
-        title: The suites' names.
+        title: Names of the suites.
         series: Models, in order.
-        keys: Tasks and metrics that any of them has, in GLUE's order.
-        published: By model, what others report.
+        keys: Tasks and metrics that any model has, in GLUE's order.
+        published: Published scores by model.
     """
 
     title: str
@@ -57,39 +57,64 @@ def suite_report(folders: Sequence[Path]) -> SuiteReport:
     """Read the results of suites.
 
     Raises:
-        RunError: They cannot be read, or hold no figure.
+        RunError: They cannot be read, or hold no score.
     """
-    series = []
+    series: list[Series] = []
+    models: list[str] = []
     for folder in folders:
-        record = _record(folder / RESULTS)
+        path = folder / RESULTS
+        prefix = "" if len(folders) == 1 else f"{folder.name}: "
         try:
-            for model, found in record["models"].items():
-                name = _short(model) if len(folders) == 1 else f"{folder.name}: {_short(model)}"
-                series.append(_series(name, found))
+            found = dict(read_json(path)["models"])
+            series += [_series(prefix + _short_name(model), results) for model, results in found.items()]
+            models += found
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be read ({error.strerror or error}); run the suite again to write it."
+            ) from None
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            raise RunError(f"{folder / RESULTS} is not what a suite writes; run the suite again to write it.") from None
+            raise RunError(f"{path} is not what a suite writes; run the suite again to write it.") from None
     order = list(TASKS)
     known = {key: None for one in series for key in (*one.figures, *one.majority)}
     keys = sorted(known, key=lambda key: order.index(key[0]))
     if not keys:
         raise RunError(f"{', '.join(map(str, folders))}: no training of the suite has ended, so nothing can be shown.")
-    names = [model for folder in folders for model in _record(folder / RESULTS)["models"]]
-    published = {name: {k: PUBLISHED[name][k] for k in keys if k in PUBLISHED[name]} for name in published_for(names)}
+    published = {name: {k: PUBLISHED[name][k] for k in keys if k in PUBLISHED[name]} for name in published_for(models)}
     title = ", ".join(folder.resolve().name for folder in folders)
     return SuiteReport(title, series, keys, {name: found for name, found in published.items() if found})
 
 
 def metric_title(metric: str) -> str:
-    """A metric as a reader knows it; of MNLI with the split."""
+    """Title of a metric; for MNLI with the split."""
     split, _, name = metric.rpartition("/")
     title = TITLES.get(name, name)
     return f"{title}, {split.removeprefix('val_')}" if split else title
 
 
-def suite_numbers(report: SuiteReport) -> dict[str, Any]:
-    """The report for scripts."""
+def table(report: SuiteReport) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns, and rows of task, metric, a cell for each model and for each published one.
 
-    def named(values: dict[Key, Any]) -> dict[str, dict[str, Any]]:
+    Cells are mean ± standard deviation (n), or empty.
+    """
+    published = [f"{name}, published" for name in report.published]
+    rows = [
+        [key[0], metric_title(key[1]), *(_cell(one, key) for one in report.series),
+         *(f"{found[key]:.2f}" if key in found else "" for found in report.published.values())]
+        for key in report.keys
+    ]  # fmt: skip
+    return ["task", "metric", *(one.name for one in report.series), *published], rows
+
+
+def _cell(one: Series, key: Key) -> str:
+    if (figure := one.figures.get(key)) is not None:
+        return f"{figure} (n {figure.count})"
+    return f"{one.majority[key]:.2f} (commonest label)" if key in one.majority else ""
+
+
+def suite_values(report: SuiteReport) -> dict[str, Any]:
+    """The report as plain values, for other programs."""
+
+    def by_task(values: dict[Key, Any]) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         for (task, metric), value in values.items():
             found.setdefault(task, {})[metric] = value
@@ -99,28 +124,17 @@ def suite_numbers(report: SuiteReport) -> dict[str, Any]:
         "suite": report.title,
         "models": {
             one.name: {
-                "scores": named({
+                "scores": by_task({
                     key: {"mean": f.mean, "std": f.deviation, "seeds": f.count} for key, f in one.figures.items()
                 }),
-                "majority": named(dict(one.majority)),
+                "majority": by_task(dict(one.majority)),
                 "average": None if one.average is None else one.average.mean,
                 "wall_seconds": one.seconds,
             }
             for one in report.series
         },
-        "published": {name: named(dict(found)) for name, found in report.published.items()},
+        "published": {name: by_task(dict(found)) for name, found in report.published.items()},
     }  # fmt: skip
-
-
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        record = read_json(path)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "it is no JSON"
-        raise RunError(f"{path} cannot be read ({reason}); run the suite again to write it.") from None
-    if not isinstance(record, dict) or not isinstance(record.get("models"), dict):
-        raise RunError(f"{path} is not what a suite writes; run the suite again to write it.")
-    return record
 
 
 def _series(name: str, found: dict[str, Any]) -> Series:
@@ -133,8 +147,7 @@ def _series(name: str, found: dict[str, Any]) -> Series:
 
 
 def _figure(values: dict[str, Any]) -> Figure:
-    deviation = values["deviation"]
-    spread = None if deviation is None else _number(deviation)
+    spread = None if values["deviation"] is None else _number(values["deviation"])
     return Figure(str(values["name"]), _number(values["mean"]), spread, int(values["count"]))
 
 
@@ -150,8 +163,8 @@ def _number(value: Any) -> float:
     return number
 
 
-def _short(model: str) -> str:
-    """A model's name without its owner or folder; of one called just `model` or `snapshot`, the folder's before it."""
+def _short_name(model: str) -> str:
+    """A model's name without its owner or folder; of one called just `model`, its folder's name."""
     parts = [part for part in model.rstrip("/").split("/") if part]
     if len(parts) > 1 and parts[-1] == "model":
         return parts[-2].removeprefix("pkg:")

@@ -1,24 +1,22 @@
-"""The texts behind predictions, from where the run's data come from; a report can be had without them."""
+"""Texts of the predicted rows, from the run's data source; a report can do without them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from glue_lit.data.rows import Rows, Split
-from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
 from glue_lit.evaluation.predictions import Predictions
-from glue_lit.tasks.custom import CustomTask
 from glue_lit.tasks.glue import TaskSpec
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts and other columns of the rows that were predicted.
+    """Texts and other columns of predicted rows.
 
     Attributes:
-        texts: One or two for each row, in the order of the predictions; nothing where they cannot be had.
-        columns: Columns that put rows into groups, by name.
+        texts: One or two for each row, in the order of the predictions; empty where they are unknown.
+        columns: By name, a value for each row to group it by.
         problem: Why there are no texts.
     """
 
@@ -27,62 +25,54 @@ class Texts:
     problem: str | None = None
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where rows are.
-
-    Attributes:
-        task: The task.
-        custom: Its settings, if it is the user's own.
-        source: ``data.source``.
-        split: The split.
-    """
-
-    task: TaskSpec
-    custom: CustomTask
-    source: str
-    split: str
+def truncate(text: str, longest: int) -> str:
+    """A text of so many characters at most; a longer one ends in an ellipsis."""
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
 def read_texts(
-    place: Place, predicted: Predictions, record: Mapping[str, Any] | None, wanted: Sequence[str] = ()
+    task: TaskSpec,
+    open_split: Callable[[], Split],
+    predicted: Predictions,
+    record: Mapping[str, Any] | None,
+    wanted: Sequence[str] = (),
 ) -> Texts:
-    """Read the texts of the rows that were predicted.
+    """Read the texts of predicted rows.
 
     Args:
-        place: Where they are.
-        predicted: The predictions, with which the rows' labels have to agree.
-        record: What is known of the predictions, with the hash of their rows.
-        wanted: Columns to group by besides the task's own.
+        task: Names columns to group by.
+        open_split: Finds the rows.
+        predicted: The predictions, whose gold labels must be those of the rows.
+        record: The record of the predictions, with the hash of their rows.
+        wanted: More columns to group by.
 
     Raises:
-        DataError: The data have no such column as is wanted.
+        DataError: The data have no column that is wanted.
     """
     try:
-        split = open_split(place.task, place.source, place.split, place.custom)
+        split = open_split()
         rows = split.read()
     except DataError as error:
         return Texts(problem=f"The texts cannot be read: {error}")
-    if (record is not None and not _are_of(record, split, rows)) or not _agree(rows, predicted):
+    if (record is not None and not _match_record(record, split, rows)) or not _match_labels(rows, predicted):
         return Texts(problem="The data have changed since the predictions were made, so their texts are not shown.")
-    columns = split.columns(wanted, place.task.slice_columns)
     picked = predicted.idx.tolist()
     firsts, seconds = rows.texts_a, rows.texts_b
     return Texts(
         [(firsts[row],) if seconds is None else (firsts[row], seconds[row]) for row in picked],
-        {name: [values[row] for row in picked] for name, values in columns.items()},
+        {name: [values[row] for row in picked] for name, values in split.columns(wanted, task.slice_columns).items()},
     )
 
 
-def _are_of(record: Mapping[str, Any], split: Split, rows: Rows) -> bool:
-    """Whether predictions are of these rows, wherever they lie; older records know the file only."""
+def _match_record(record: Mapping[str, Any], split: Split, rows: Rows) -> bool:
+    """Whether predictions are of these rows, wherever they lie; older records know only the file."""
     if record.get("hash") is not None:
         return bool(record["hash"] == rows.digest(split.labels))
     return record.get("fingerprint") in (None, split.fingerprint)
 
 
-def _agree(rows: Rows, predicted: Predictions) -> bool:
-    """Whether every prediction has a row, and its gold label is the row's (scores are written with six decimals)."""
+def _match_labels(rows: Rows, predicted: Predictions) -> bool:
+    """Whether every prediction has a row with its gold label (scores are written with six decimals)."""
     if int(predicted.idx[-1]) >= len(rows):
         return False
     labels = [rows.labels[row] for row in predicted.idx.tolist()]

@@ -23,7 +23,7 @@ def draw_outcome(task: TaskSpec, predicted: Predictions, title: str) -> np.ndarr
             outcome_figures.draw_scatter(axes, predicted.gold, predicted.values, canvas.SERIES[0])
             return canvas.pixels(figure, title)
     counts = confusion_matrix(predicted.gold, predicted.values, len(task.labels))
-    labels, matrix = outcome_figures.grouped(task.labels, counts)
+    labels, matrix = outcome_figures.group_labels(task.labels, counts)
     with canvas.canvas(height=outcome_figures.matrix_height(len(labels))) as (figure, axes):
         outcome_figures.draw_matrix(axes, labels, matrix, canvas.SERIES[0])
         return canvas.pixels(figure, title)
