@@ -7,7 +7,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from glue_lit.data.class_labels import name_of_class, names_in_schema
+from glue_lit.data.class_labels import name_class, names_in_schema
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
@@ -100,7 +100,7 @@ def test_odd_parquet_metadata_is_ignored(metadata: dict[bytes, bytes] | None) ->
 
 
 def test_only_class_numbers_get_names() -> None:
-    assert [name_of_class(value, ["a", "b"]) for value in (0, 1, -1, 2, None, True, "0", 1.0)] == [
+    assert [name_class(value, ["a", "b"]) for value in (0, 1, -1, 2, None, True, "0", 1.0)] == [
         "a", "b", None, 2, None, True, "0", 1.0
     ]  # fmt: skip
-    assert name_of_class(0, None) == 0
+    assert name_class(0, None) == 0

@@ -5,17 +5,26 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from glue_lit.data.custom_labels import Labelled, checked, class_numbers, complete, numbers
+from glue_lit.data.custom_labels import LabelColumn, check_and_complete, complete_from_labels
+from glue_lit.data.rows import Label
 from glue_lit.errors import DataError, GlueLitError, UsageError
 from glue_lit.tasks.custom import CustomTask, resolve_task
 
 
-def labelled(*labels: str | None) -> Labelled:
-    return Labelled(labels, range(2, len(labels) + 2), "rows.csv, line {}".format)
+def column(*labels: str | None) -> LabelColumn:
+    return LabelColumn(labels, range(2, len(labels) + 2), "rows.csv, line {}".format)
+
+
+def classes(rows: LabelColumn, labels: list[str]) -> list[Label]:
+    return rows.parse(CustomTask(text="text", kind="classification", labels=labels))
+
+
+def scores(rows: LabelColumn, decimal_comma: bool = False) -> list[Label]:
+    return rows.parse(CustomTask(text="text", kind="regression", decimal_comma=decimal_comma))
 
 
 def completed(*labels: str, **settings: object) -> CustomTask:
-    return complete(CustomTask(text="text", **settings), labelled(*labels))  # type: ignore[arg-type]
+    return complete_from_labels(CustomTask(text="text", **settings), column(*labels))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +67,7 @@ def test_settings_of_the_user_win_over_the_data() -> None:
 
 def test_completing_twice_changes_nothing() -> None:
     task = completed("b", "a", "b", class_weights="balanced")
-    assert complete(task, labelled("b", "a", "b")) == task
+    assert complete_from_labels(task, column("b", "a", "b")) == task
 
 
 def test_balanced_weights_are_scikit_learns() -> None:
@@ -115,22 +124,24 @@ def test_bad_input_is_one_message(
 
 def test_decimal_commas_where_no_comma_separates() -> None:
     rows = [f"{n // 10},{n % 10}" for n in range(50)]
-    german = Labelled(rows, range(2, 52), "rows.csv, line {}".format, separator=";")
-    task = complete(CustomTask(text="text"), german)
+    german = LabelColumn(rows, range(2, 52), "rows.csv, line {}".format, separator=";")
+    task = complete_from_labels(CustomTask(text="text"), german)
     assert (task.kind, task.labels, task.decimal_comma) == ("regression", None, True)
-    assert numbers(german, decimal_comma=True) == [n / 10 for n in range(50)]
+    assert scores(german, decimal_comma=True) == [n / 10 for n in range(50)]
     with pytest.raises(DataError, match=r"50 different labels.*if numbers, `--data.custom.decimal_comma true`"):
-        complete(CustomTask(text="text"), labelled(*rows))
-    assert complete(CustomTask(text="text", kind="classification"), german).labels is not None
+        complete_from_labels(CustomTask(text="text"), column(*rows))
+    assert complete_from_labels(CustomTask(text="text", kind="classification"), german).labels is not None
     with pytest.raises(DataError, match=r"the label is '3,5', while 1 other rows have numbers"):
-        complete(CustomTask(text="text"), Labelled(["3,5", "2.5"], [2, 3], "line {}".format, separator=";"))
+        complete_from_labels(
+            CustomTask(text="text"), LabelColumn(["3,5", "2.5"], [2, 3], "line {}".format, separator=";")
+        )
 
 
 def test_the_order_of_the_data_sets_own_classes() -> None:
-    classes = ("not_equivalent", "equivalent", "unsure")
-    rows = Labelled(["equivalent", "not_equivalent"] * 5, range(10), "row {}".format, classes)
-    assert complete(CustomTask(text="text"), rows).labels == ["not_equivalent", "equivalent"]
-    task = complete(CustomTask(text="text", labels=["equivalent", "not_equivalent"]), rows)
+    names = ("not_equivalent", "equivalent", "unsure")
+    rows = LabelColumn(["equivalent", "not_equivalent"] * 5, range(10), "row {}".format, names)
+    assert complete_from_labels(CustomTask(text="text"), rows).labels == ["not_equivalent", "equivalent"]
+    task = complete_from_labels(CustomTask(text="text", labels=["equivalent", "not_equivalent"]), rows)
     assert (task.labels, task.positive) == (["equivalent", "not_equivalent"], "not_equivalent")
 
 
@@ -149,20 +160,22 @@ def test_the_positive_label(settings: dict[str, object], positive: str) -> None:
     task = completed("a", "b", **settings)
     assert task.positive == positive
     assert resolve_task("mine", task).positive == (task.labels or []).index(positive)
-    assert complete(task, labelled("a", "b")) == checked(task) == task
+    assert complete_from_labels(task, column("a", "b")) == check_and_complete(task) == task
 
 
 def test_settings_of_an_older_run_keep_their_meaning() -> None:
     before = CustomTask(text="text", kind="classification", labels=["no", "yes"], metrics=["f1"])
     assert resolve_task("mine", before).positive_label == "yes"
-    assert checked(before).positive == "yes"
+    assert check_and_complete(before).positive == "yes"
     both = CustomTask(text="text", kind="classification", labels=["-0", "0", "1"], metrics=["accuracy"])
-    assert checked(both).labels == ["-0", "0", "1"]
-    assert class_numbers(labelled("0", "-0", "1"), ["-0", "0", "1"]) == [1, 0, 2]
+    assert check_and_complete(both).labels == ["-0", "0", "1"]
+    assert classes(column("0", "-0", "1"), ["-0", "0", "1"]) == [1, 0, 2]
     forms = ["cafe\u0301", "caf\u00e9"]
-    assert class_numbers(labelled(*forms), forms) == [0, 1]
-    assert class_numbers(labelled(*forms), [forms[0], "tea"]) == [0, 0]
-    assert checked(CustomTask(text="text", kind="classification", labels=[forms[0], "x"], metrics=["f1"])).labels == [
+    assert classes(column(*forms), forms) == [0, 1]
+    assert classes(column(*forms), [forms[0], "tea"]) == [0, 0]
+    assert check_and_complete(
+        CustomTask(text="text", kind="classification", labels=[forms[0], "x"], metrics=["f1"])
+    ).labels == [
         forms[0],
         "x",
     ]
@@ -174,5 +187,5 @@ def test_listed_labels_are_normalised_like_those_of_the_rows() -> None:
 
 
 def test_hidden_labels_stay_hidden() -> None:
-    assert class_numbers(labelled("b", None, "a"), ["a", "b"]) == [1, None, 0]
-    assert numbers(labelled("1e2", None, "-3")) == [100.0, None, -3.0]
+    assert classes(column("b", None, "a"), ["a", "b"]) == [1, None, 0]
+    assert scores(column("1e2", None, "-3")) == [100.0, None, -3.0]

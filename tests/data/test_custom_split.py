@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 import pytest
 
-from glue_lit.data.custom_split import held_out_rows
+from glue_lit.data.custom_split import choose_held_out
 from glue_lit.data.custom_task import complete_task, describe_task
 from glue_lit.data.rows import Rows
 from glue_lit.data.sources import open_split, open_tables
@@ -93,14 +93,14 @@ def test_the_held_out_part_has_the_share_of_each_class(fraction: float) -> None:
     labels = [0] * 200 + [1] * 60 + [2] * 3 + [3]
     random.Random(0).shuffle(labels)
     custom = CustomTask(text="a", kind="classification", validation_fraction=fraction)
-    aside = held_out_rows(list(labels), custom)
+    aside = choose_held_out(list(labels), custom)
     counts = np.bincount(np.asarray(labels)[aside], minlength=4)
     assert list(counts[:2]) == [round(200 * fraction), round(60 * fraction)]
     assert counts[2] in (1, 2)
     assert counts[3] == 0  # the only one of its class is trained on
-    assert (held_out_rows(list(labels), custom) == aside).all()
+    assert (choose_held_out(list(labels), custom) == aside).all()
     other = CustomTask(text="a", kind="classification", validation_fraction=fraction, split_seed=1)
-    assert (held_out_rows(list(labels), other) != aside).any()
+    assert (choose_held_out(list(labels), other) != aside).any()
 
 
 def test_tokens_are_cached_by_file_and_settings(tmp_path: Path) -> None:

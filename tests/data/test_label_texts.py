@@ -4,12 +4,12 @@ import pytest
 
 from glue_lit.data.label_texts import (
     are_codes,
+    find_look_alikes,
     have_decimal_commas,
     is_number,
-    label_of,
-    look_alikes,
-    number_in,
-    same_label,
+    label_text,
+    normalize_label,
+    parse_number,
 )
 
 
@@ -36,7 +36,7 @@ from glue_lit.data.label_texts import (
     ],
 )
 def test_a_label_is_the_same_from_every_format(value: str | float | None, label: str | None) -> None:
-    assert label_of(value) == label
+    assert label_text(value) == label
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def test_a_label_is_the_same_from_every_format(value: str | float | None, label:
      ("a\u200bb", "ab"), ("1.0", 1), ("1.000", "1")],
 )  # fmt: skip
 def test_two_ways_to_write_one_label(one: str | float, other: str | float) -> None:
-    assert same_label(label_of(one) or "") == same_label(label_of(other) or "")
+    assert normalize_label(label_text(one) or "") == normalize_label(label_text(other) or "")
 
 
 @pytest.mark.parametrize(
     "pair", [("a", "A"), ("01", "1"), ("1", "\uff11"), ("true", "True"), ("a-b", "a b"), ("e", "\u00e9")]
 )
 def test_ambiguous_labels_stay_two_labels(pair: tuple[str, str]) -> None:
-    assert len({same_label(label_of(label) or "") for label in pair}) == 2
+    assert len({normalize_label(label_text(label) or "") for label in pair}) == 2
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_ambiguous_labels_stay_two_labels(pair: tuple[str, str]) -> None:
 )
 def test_numbers_as_programs_write_them(label: str) -> None:
     assert is_number(label)
-    assert number_in(label) == float(label)
+    assert parse_number(label) == float(label)
 
 
 @pytest.mark.parametrize(
@@ -72,16 +72,16 @@ def test_codes_are_not_numbers(label: str) -> None:
 
 
 def test_a_regression_that_was_asked_for_takes_every_number() -> None:
-    assert number_in("1e5") == 100_000.0
-    assert number_in("1_000") is number_in("inf") is number_in("0x1F") is number_in("3,5") is None
-    assert [number_in(x, decimal_comma=True) for x in ("3,5", "-0,25", "1.234,5", "7", "2.5")] == [
+    assert parse_number("1e5") == 100_000.0
+    assert parse_number("1_000") is parse_number("inf") is parse_number("0x1F") is parse_number("3,5") is None
+    assert [parse_number(x, decimal_comma=True) for x in ("3,5", "-0,25", "1.234,5", "7", "2.5")] == [
         3.5,
         -0.25,
         1234.5,
         7,
         2.5,
     ]
-    assert number_in("1,2,3", decimal_comma=True) is None
+    assert parse_number("1,2,3", decimal_comma=True) is None
 
 
 @pytest.mark.parametrize(
@@ -118,5 +118,5 @@ def test_where_a_comma_is_a_decimal_point(labels: list[str], separator: str, hav
 
 def test_labels_that_only_look_alike() -> None:
     labels = ["True", "true", "a-b", "a b", "x", "1", "01", "\uff11", "y", "1.50", "1.5", "+", "-"]
-    assert look_alikes(labels) == [["True", "true"], ["a-b", "a b"], ["1", "01", "\uff11"], ["1.50", "1.5"]]
-    assert look_alikes(["a", "b", "entailment", "not_entailment", "-1", "1", "c", "c++"]) == []
+    assert find_look_alikes(labels) == [["True", "true"], ["a-b", "a b"], ["1", "01", "\uff11"], ["1.50", "1.5"]]
+    assert find_look_alikes(["a", "b", "entailment", "not_entailment", "-1", "1", "c", "c++"]) == []

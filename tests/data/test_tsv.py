@@ -21,15 +21,15 @@ def test_header_and_rows(tsv: Path) -> None:
     table = read_tsv(tsv, has_header=True)
     assert table.header == ["a", "b"]
     assert table.rows == [["1", "2"], ["3", ""]]
-    assert [table.line(row) for row in range(2)] == [2, 3]
+    assert table.lines == [2, 3]
 
 
 def test_without_a_header_the_first_line_is_a_row(tsv: Path) -> None:
     tsv.write_bytes(b"gj04\t1\t\tHe ran.\n")
     table = read_tsv(tsv, has_header=False)
-    assert table.header is None
+    assert table.header == []
     assert table.rows == [["gj04", "1", "", "He ran."]]
-    assert table.line(0) == 1
+    assert table.lines == [1]
 
 
 def test_byte_order_mark_is_no_part_of_the_first_column(tsv: Path) -> None:

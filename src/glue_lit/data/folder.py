@@ -1,4 +1,4 @@
-"""Folders and files as sources: the official layout of GLUE, the demo corpus in it, and tables of the user's own."""
+"""Folders and files as sources: GLUE's official layout, the demo corpus in it, and tables of the user's own."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from glue_lit.tasks.spec import TaskSpec
 
 
 class FolderSource(Source):
-    """GLUE's files as they are downloaded, or the user's own, one for each split."""
+    """GLUE's files as they are downloaded, or one table of the user's own for each split."""
 
     glue = "a GLUE folder in the official layout (GLUE_FOLDER/CoLA/train.tsv)"
     custom = "a folder with train, validation and test files"
@@ -22,27 +22,27 @@ class FolderSource(Source):
         return Path(location).expanduser().is_dir()
 
     def open_split(self, task: TaskSpec, location: str, split: str) -> Split:
-        """A file of the official layout."""
+        """Find the file of the official layout."""
         return open_glue_file(task, Path(location).expanduser(), split)
 
     def open_tables(self, location: str) -> dict[str, Table]:
-        """The files that are called as splits are."""
+        """Find the files that are named after splits."""
         folder = Path(location).expanduser()
-        found: dict[str, Table] = {}
-        there = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS)
+        tables: dict[str, Table] = {}
+        candidates = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS)
         for split, names in SPLIT_NAMES.items():
-            files = [path for path in there if path.stem.lower() in names]
+            files = [path for path in candidates if path.stem.lower() in names]
             if len(files) > 1:
                 raise DataError(f"data.source: {files[0]} and {files[1]} are both the {split} rows; keep one of them.")
             if files:
-                found[split] = open_table(files[0])
-        if not found:
+                tables[split] = open_table(files[0])
+        if not tables:
             listed = ", ".join(path.name for path in sorted(folder.iterdir())[:20]) or "nothing"
             raise DataError(
                 f"data.source: {folder} has no train, validation (dev) or test file; it holds {listed}. "
                 f"Allowed are names as train.csv, with {', '.join(FORMATS)}; or pass one file."
             )
-        return found
+        return tables
 
 
 class DemoSource(Source):
@@ -51,16 +51,16 @@ class DemoSource(Source):
     glue = "demo"
 
     def matches(self, location: str, is_custom: bool) -> bool:
-        """Whether it is meant."""
+        """Whether the location is ``demo``."""
         return location == "demo"
 
     def open_split(self, task: TaskSpec, location: str, split: str) -> Split:
-        """A file of the corpus."""
+        """Find the file of the corpus."""
         return open_glue_file(task, CORPUS, split)
 
 
 class FileSource(Source):
-    """A table of the user's own with the training rows."""
+    """One table of the user's own, with the training rows."""
 
     custom = f"a file ({', '.join(FORMATS)})"
 
@@ -69,5 +69,5 @@ class FileSource(Source):
         return Path(location).expanduser().is_file()
 
     def open_tables(self, location: str) -> dict[str, Table]:
-        """The file's table."""
+        """Open the file."""
         return {"train": open_table(Path(location).expanduser())}

@@ -1,4 +1,4 @@
-"""GLUE, or a data set of the user's choice, from the Hugging Face Hub, or from what ``datasets`` has cached of it."""
+"""GLUE and other data sets from the Hugging Face Hub, or from what ``datasets`` has cached of it."""
 
 import os
 import re
@@ -6,33 +6,30 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from glue_lit.data.class_labels import names_in_features
 from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.source import Source
-from glue_lit.data.tables import FORMATS, SPLIT_NAMES, Table
+from glue_lit.data.tables import FORMATS, SPLIT_NAMES, NumberedRow, Table
 from glue_lit.encoder.pretrained import unwritable_cache, waiting_for_hub
 from glue_lit.errors import DataError
 from glue_lit.system.system_errors import explain_system_error
-from glue_lit.system.untrusted_text import Value
 from glue_lit.tasks.glue import TaskSpec
 
 REPOSITORY = "nyu-mll/glue"
 
 
 def commit_of(data: Any) -> str | None:
-    """The commit of the Hub's repository that a ``datasets.Dataset`` was made of; ``None`` where it does not say."""
-    named = [str(url) for url in (getattr(data.info, "download_checksums", None) or {})]
-    named += [str(file.get("filename", "")) for file in data.cache_files]  # .../0.0.0/COMMIT/glue-train.arrow
+    """The commit on the Hub that a ``datasets.Dataset`` was made from; ``None`` if it does not say."""
+    sources = [str(url) for url in (getattr(data.info, "download_checksums", None) or {})]
+    sources += [str(file.get("filename", "")) for file in data.cache_files]  # .../0.0.0/COMMIT/glue-train.arrow
     for pattern in (r"@([0-9a-f]{40})/", r"[/\\]([0-9a-f]{40})[/\\][^/\\]+$"):
-        if found := [match[1] for name in named if (match := re.search(pattern, name))]:
+        if found := [match[1] for source in sources if (match := re.search(pattern, source))]:
             return found[0]
     return None
 
 
 def _load(what: str, advice: str, *args: Any, **options: Any) -> Any:
-    """``datasets.load_dataset``, quietly; whatever goes wrong becomes one `DataError`."""
+    """Call ``datasets.load_dataset`` quietly; any failure becomes a `DataError`."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import datasets
 
@@ -41,21 +38,21 @@ def _load(what: str, advice: str, *args: Any, **options: Any) -> Any:
     try:
         with waiting_for_hub():
             return datasets.load_dataset(*args, **options)
-    except Exception as error:  # datasets raises a dozen kinds, down to httpx's: none means more to the user
+    except Exception as error:  # a dozen kinds, down to httpx's, whose differences mean nothing to the user
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        if (refused := explain_system_error(error)) is not None:
-            raise DataError(f"data.source hub: could not load {what}: {refused}") from error
-        if (unwritable := unwritable_cache()) is not None:
-            raise DataError(f"data.source hub: could not load {what}: {reason}. {unwritable}") from error
-        if "scripts are no longer supported" in reason:  # `datasets` sees a file where every name is answered
+        if "scripts are no longer supported" in reason:  # raised if each file name that is asked for exists
             reason += "; if a proxy or $HF_ENDPOINT answers every question with a page, that is why"
-        raise DataError(
-            f"data.source hub: could not load {what}: {reason}. Check the network (and HF_HUB_OFFLINE), or {advice}."
-        ) from error
+        if (refused := explain_system_error(error)) is not None:
+            reason = refused
+        elif (unwritable := unwritable_cache()) is not None:
+            reason = f"{reason}. {unwritable}"
+        else:
+            reason = f"{reason}. Check the network (and HF_HUB_OFFLINE), or {advice}."
+        raise DataError(f"data.source hub: could not load {what}: {reason}") from error
 
 
 class HubTable(Table):
-    """A split of a data set as `datasets` has it; class numbers become the names that the data set gives them.
+    """A split of a ``datasets.Dataset``, in which the data set's names replace class numbers.
 
     Args:
         data: A ``datasets.Dataset``.
@@ -71,7 +68,7 @@ class HubTable(Table):
         self.class_names = names_in_features(data.features)
 
     def fingerprint(self) -> str:
-        """That of `datasets`."""
+        """The fingerprint that `datasets` computes."""
         return str(self.data._fingerprint)
 
     def _read_columns(self) -> tuple[str, ...]:
@@ -79,15 +76,13 @@ class HubTable(Table):
             raise self._empty()
         return tuple(self.data.column_names)
 
-    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
-        picked = self.data.select_columns(list(dict.fromkeys(columns)))
-        for number, row in enumerate(picked, start=1):
-            place = self.place(number)
-            yield number, tuple(self._value(row[c], c, place) for c in columns)
+    def _rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
+        for number, row in enumerate(self.data.select_columns(list(dict.fromkeys(columns))), start=1):
+            yield self._numbered(number, columns, [row[column] for column in columns])
 
 
 def rows_from_dataset(task: TaskSpec, data: Any, origin: str) -> Rows:
-    """Rows of a ``datasets.Dataset`` in the Hub's format; its ``-1`` is an unlabelled example.
+    """Read the rows of a ``datasets.Dataset`` in the format of GLUE on the Hub, where the label -1 is a hidden one.
 
     Raises:
         DataError: A column is missing, or a label is not one of the task's.
@@ -97,36 +92,34 @@ def rows_from_dataset(task: TaskSpec, data: Any, origin: str) -> Rows:
         raise DataError(f"{origin}: no column {missing[0]!r}; the columns are {', '.join(data.column_names)}.")
     if len(data) == 0:
         raise DataError(f"{origin}: the split is empty; at least one row is needed.")
-    texts = [list(data[column]) for column in task.text_columns]
-    # By name, not by number: another copy of the data may order its classes otherwise.
+    # By name, not by number: another copy of the data may order its classes differently.
     names = getattr(data.features["label"], "names", None) or list(task.labels)
     unknown = sorted(set(names) - set(task.labels))
     if unknown:
         raise DataError(f"{origin}: label {unknown[0]!r} is not one of task {task.name}: {', '.join(task.labels)}.")
     order = [task.labels.index(name) for name in names]
-    labels = [_label(task, order, value, f"{origin}, row {row}") for row, value in enumerate(data["label"], 1)]
-    numbers = np.arange(1, len(labels) + 1, dtype=np.int32)
-    return Rows(texts[0], texts[1] if len(texts) > 1 else None, labels, numbers)
+    labels = [_parse_label(task, order, value, f"{origin}, row {row}") for row, value in enumerate(data["label"], 1)]
+    return Rows.from_columns([list(data[column]) for column in task.text_columns], labels, range(1, len(labels) + 1))
 
 
-def _label(task: TaskSpec, order: list[int], value: Any, where: str) -> Label:
+def _parse_label(task: TaskSpec, order: list[int], value: Any, place: str) -> Label:
     if value is None or value == -1:
         return None
     if task.is_regression:
         return float(value)
     if not 0 <= int(value) < len(order):
-        raise DataError(f"{where}: label {value} is not one of task {task.name}: 0 to {len(order) - 1}.")
+        raise DataError(f"{place}: label {value} is not one of task {task.name}: 0 to {len(order) - 1}.")
     return order[int(value)]
 
 
 class HubSource(Source):
-    """GLUE on the Hub, or a data set of the user's choice."""
+    """GLUE on the Hub, or another data set there."""
 
     glue = "hub"
     custom = "the name of a data set on the Hub (name:configuration)"
 
     def matches(self, location: str, is_custom: bool) -> bool:
-        """Whether it is ``hub``; for a task of the user's own, whether it can be a data set's name."""
+        """Whether the location is ``hub``, or for a user's own task can be the name of a data set."""
         if not is_custom:
             return location == "hub"
         path = Path(location).expanduser()
@@ -134,7 +127,7 @@ class HubSource(Source):
         return not is_path and location not in ("hub", "demo")
 
     def open_split(self, task: TaskSpec, location: str, split: str) -> Split:
-        """Download a split of GLUE, or take it from the cache (always, under ``HF_HUB_OFFLINE=1``)."""
+        """Download a split of GLUE, or find it in the cache (always, under ``HF_HUB_OFFLINE=1``)."""
         data = _load(
             f"{REPOSITORY} ({task.hub_name}, {split})",
             "read the official files with `--data.source FOLDER`, or try `--data.source demo`",
@@ -153,15 +146,15 @@ class HubSource(Source):
         )
 
     def open_tables(self, location: str) -> dict[str, Table]:
-        """The splits of the data set ``name`` or ``name:configuration`` that have usual names."""
+        """Find the splits of the data set ``name`` or ``name:configuration`` that have usual names."""
         name, _, configuration = location.partition(":")
-        found = _load(location, "pass a file or folder", name, configuration or None)
+        data = _load(location, "pass a file or folder", name, configuration or None)
         tables: dict[str, Table] = {
-            split: HubTable(found[there], f"{location}:{there}")
-            for split, names in SPLIT_NAMES.items()
-            for there in names
-            if there in found
+            split: HubTable(data[alias], f"{location}:{alias}")
+            for split, aliases in SPLIT_NAMES.items()
+            for alias in aliases
+            if alias in data
         }
         if not tables:
-            raise DataError(f"data.source: {location} has no train, validation or test split, but {', '.join(found)}.")
+            raise DataError(f"data.source: {location} has no train, validation or test split, but {', '.join(data)}.")
         return tables

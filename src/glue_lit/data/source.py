@@ -11,8 +11,8 @@ class Source(ABC):
     """A kind of place that rows come from.
 
     Attributes:
-        glue: What ``data.source`` is for rows of a GLUE task, as help and messages say it; empty if there are none.
-        custom: The same for rows of a task of the user's own.
+        glue: Words for the values of ``data.source`` that hold GLUE tasks, for help and messages; empty if none do.
+        custom: The same for tasks of the user's own.
     """
 
     glue = ""
@@ -20,10 +20,10 @@ class Source(ABC):
 
     @abstractmethod
     def matches(self, location: str, is_custom: bool) -> bool:
-        """Whether ``data.source`` names this kind of place; it is looked at, and not opened."""
+        """Whether ``data.source`` names this kind of place, decided without opening it."""
 
     def open_split(self, task: TaskSpec, location: str, split: str) -> Split:
-        """A split of a GLUE task, not read yet: its rows, its other columns, and a fingerprint of its content.
+        """Find a split of a GLUE task, without reading its rows.
 
         Raises:
             DataError: It is not there.
@@ -31,7 +31,7 @@ class Source(ABC):
         raise NotImplementedError
 
     def open_tables(self, location: str) -> dict[str, Table]:
-        """The tables of a task of the user's own: ``train``, and ``validation`` and ``test`` where there are any.
+        """Find the tables of a user's own task: ``train``, and ``validation`` and ``test`` if they exist.
 
         Raises:
             DataError: They are not there.

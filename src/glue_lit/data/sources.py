@@ -1,12 +1,12 @@
-"""Where rows come from: `SOURCES` lists the kinds, and a value of ``data.source`` names one of them.
+"""Where rows come from: `SOURCES` lists the kinds of places, and ``data.source`` names one of them.
 
-All of them give the same `Rows` for the same split. A split is opened first (cheap: is it there, what is its
-fingerprint) and read only if its tokens are not cached.
+Every source gives the same `Rows` for the same split. A split is opened first, which is cheap and gives its
+fingerprint, and read only if its tokens are not cached.
 """
 
 from pathlib import Path
 
-from glue_lit.data.class_labels import are_numbers
+from glue_lit.data.class_labels import are_class_numbers
 from glue_lit.data.custom_split import open_custom_split
 from glue_lit.data.folder import DemoSource, FileSource, FolderSource
 from glue_lit.data.hub import HubSource
@@ -26,12 +26,12 @@ SOURCES: dict[str, Source] = {
 
 
 def source_values(is_custom: bool) -> list[str]:
-    """What ``data.source`` may be for one of GLUE's tasks, or for one of the user's own, in words."""
+    """Words for the values that ``data.source`` may have, for GLUE's tasks or for a user's own."""
     return [words for source in SOURCES.values() if (words := source.custom if is_custom else source.glue)]
 
 
 def find_source(location: str, is_custom: bool) -> Source:
-    """The source that ``data.source`` names: the one of that name, else the first that matches.
+    """Find the source that ``data.source`` names: the one with that name, else the first that matches.
 
     Raises:
         DataError: There is none.
@@ -47,13 +47,13 @@ def find_source(location: str, is_custom: bool) -> Source:
 
 
 def open_split(task: TaskSpec, source: str, split: str, custom: CustomTask = NO_TASK) -> Split:
-    """Find a split of a task in its source.
+    """Find a split of a task in its source, without reading its rows.
 
     Args:
         task: One of GLUE's, or the user's own.
         source: Value of ``data.source``.
         split: Name of the split.
-        custom: The settings of a task of the user's own.
+        custom: The settings of a user's own task.
 
     Raises:
         DataError: The task has no such split, or the source does not hold it.
@@ -69,7 +69,7 @@ def open_split(task: TaskSpec, source: str, split: str, custom: CustomTask = NO_
 
 
 def open_tables(custom: CustomTask, source: str) -> dict[str, Table]:
-    """The tables of a task of the user's own by split, with the files that its settings name.
+    """Find the tables of a user's own task by split, including the files that its settings name.
 
     Raises:
         DataError: There are none, or two for one split.
@@ -79,6 +79,6 @@ def open_tables(custom: CustomTask, source: str) -> dict[str, Table]:
         if file is not None:
             tables[split] = open_table(Path(file).expanduser())
     for table in tables.values():
-        if are_numbers(custom.labels, table.class_names.get(custom.label, ())):
-            table.keep_numbers(custom.label)
+        if are_class_numbers(custom.labels, table.class_names.get(custom.label, ())):
+            table.class_names = {name: names for name, names in table.class_names.items() if name != custom.label}
     return tables

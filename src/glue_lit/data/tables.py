@@ -1,6 +1,6 @@
 """Tables of the user's own, read row by row: CSV, TSV, JSON Lines and Parquet.
 
-Nothing is held but the row at hand, so a file may be larger than the memory.
+Only the current row (in Parquet, batch) is in memory, so a file may be larger than the memory.
 """
 
 import csv
@@ -11,14 +11,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from glue_lit.data.class_labels import ClassNames, name_of_class, names_in_schema
+from glue_lit.data.class_labels import ClassNames, name_class, names_in_schema
 from glue_lit.errors import DataError, did_you_mean
 from glue_lit.system.untrusted_text import Value, parse_json_object, plain_value, read_lines
 
-# What the splits are called, in files and on the Hub.
+# Names of the splits, in files and on the Hub.
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
-_LONGEST_FIELD = 100_000_000  # characters; Python's own limit of 131,072 is less than some documents
-_LOOKED_AT = 100  # rows of a JSONL file whose keys are its columns
+_LONGEST_FIELD = 100_000_000  # characters; Python's limit of 131,072 is shorter than some documents
+_ROWS_FOR_KEYS = 100  # rows of a JSONL file whose keys are its columns
+
+NumberedRow = tuple[int, tuple[Value, ...]]
 
 
 class Table(ABC):
@@ -29,10 +31,10 @@ class Table(ABC):
 
     Attributes:
         columns: Names of the columns, in the file's order.
-        unit: What its rows are numbered by: lines of a text, as an editor shows them, or rows.
-        commit: That of a data set on the Hub, where it is known.
-        class_names: Of columns that hold class numbers, the names of the classes in their order.
-        separator: Between columns; a comma where there is none.
+        unit: What the numbers of its rows count: each ``line`` of a text, as an editor numbers them, or each ``row``.
+        commit: Commit of a data set on the Hub, if it is known.
+        class_names: Names of the classes in their order, for columns that hold class numbers.
+        separator: Character between columns; a comma in formats without one.
     """
 
     unit = "line"
@@ -45,16 +47,16 @@ class Table(ABC):
         self.columns = self._read_columns()
 
     def place(self, number: int) -> str:
-        """What a message calls a row: ``reviews.csv, line 12``."""
+        """Name the file and line of a row, for a message: ``reviews.csv, line 12``."""
         return f"{self.path}, {self.unit} {number}"
 
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
-        """The number of each row (a line from 1, in Parquet a row from 1) and its values of some columns.
+    def rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
+        """Number of each row (from 1, see ``unit``) and its values of some columns.
 
-        CSV and TSV hold text; numbers, truth values and ``None`` come from JSONL and Parquet only.
+        Values from CSV and TSV are texts; numbers, truth values and ``None`` come from JSONL and Parquet only.
 
         Raises:
-            DataError: There is no such column, or the file is not what its name says (naming the line).
+            DataError: A column is missing, or the file is not what its name says (the message names the line).
         """
         for column in columns:
             if column not in self.columns:
@@ -66,15 +68,8 @@ class Table(ABC):
                 raise DataError(f"{self.path}: {self.columns.count(column)} columns are called {column!r}.")
         return self._rows(columns)
 
-    def keep_numbers(self, column: str) -> None:
-        """Read the classes of a column as numbers, although they have names."""
-        self.class_names = {name: names for name, names in self.class_names.items() if name != column}
-
-    def _value(self, value: Any, column: str, place: str) -> Value:
-        return plain_value(name_of_class(value, self.class_names.get(column)), column, place)
-
     def fingerprint(self) -> str:
-        """Changes whenever the content does.
+        """A text that changes whenever the content does.
 
         Raises:
             DataError: The file cannot be read.
@@ -89,21 +84,27 @@ class Table(ABC):
     def _read_columns(self) -> tuple[str, ...]: ...
 
     @abstractmethod
-    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]: ...
+    def _rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]: ...
+
+    def _numbered(self, number: int, columns: Sequence[str], values: Sequence[Any]) -> NumberedRow:
+        """A row with plain values, in which names replace class numbers."""
+        place = self.place(number)
+        named = [(name_class(v, self.class_names.get(c)), c) for c, v in zip(columns, values, strict=True)]
+        return number, tuple(plain_value(value, column, place) for value, column in named)
 
     def _empty(self) -> DataError:
         return DataError(f"{self.path}: the file is empty; a table with at least one row is needed.")
 
 
 class _Separated(Table):
-    """CSV as RFC 4180 has it (quotes, line breaks within them); TSV as GLUE has it, where a quote is text."""
+    """CSV as in RFC 4180 (with quotes, and line breaks within them); TSV as in GLUE, where a quote is text."""
 
     def _read_columns(self) -> tuple[str, ...]:
         first = next(read_lines(self.path), None)
         if first is None:
             raise self._empty()
-        self._quotes = self.path.suffix.lower() != ".tsv"
-        self.separator = _separator(first[1]) if self._quotes else "\t"
+        self._has_quotes = self.path.suffix.lower() != ".tsv"
+        self.separator = _guess_separator(first[1]) if self._has_quotes else "\t"
         try:
             return tuple(next(self._reader()))
         except csv.Error as error:
@@ -112,53 +113,53 @@ class _Separated(Table):
     def _reader(self) -> Any:
         csv.field_size_limit(_LONGEST_FIELD)
         lines = (line for _, line in read_lines(self.path))
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._quotes else csv.QUOTE_NONE
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._has_quotes else csv.QUOTE_NONE
         return csv.reader(lines, delimiter=self.separator, quoting=quoting, strict=True)
 
-    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+    def _rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
         picks = [self.columns.index(column) for column in columns]
-        reader, width, found = self._reader(), len(self.columns), 0
+        reader, width, is_empty = self._reader(), len(self.columns), True
         next(reader)
         line = reader.line_num + 1
         try:
             for row in reader:
-                if row:  # else an empty line
+                if row:  # an empty line is no row
                     if len(row) != width:
                         raise DataError(
                             f"{self.place(line)}: {len(row)} columns, the header has {width}. {self._hint()}"
                         )
-                    found += 1
+                    is_empty = False
                     yield line, tuple(row[pick] for pick in picks)
-                line = reader.line_num + 1  # a row may go over several lines
+                line = reader.line_num + 1  # a row may span several lines
         except csv.Error as error:
             raise self._not_csv(line, error) from None
-        if not found:
+        if is_empty:
             raise DataError(f"{self.path}: there is a header and no row; at least one row is needed.")
 
     def _hint(self) -> str:
-        if self._quotes:
+        if self._has_quotes:
             return f'A text with {self.separator!r} is quoted, and quotes in it are doubled: "a, ""b""".'
         return "Columns are separated by tabs, so a text cannot hold one."
 
     def _not_csv(self, line: int, error: csv.Error) -> DataError:
-        what = str(error)
-        if "unexpected end" in what:
-            what = "a quote is opened and never closed"
-        elif "new-line character" in what:
-            what = "a line ends with a lone carriage return; save the file with usual line ends"
-        return DataError(f"{self.place(line)}: not CSV: {what}.")
+        reason = str(error)
+        if "unexpected end" in reason:
+            reason = "a quote is opened and never closed"
+        elif "new-line character" in reason:
+            reason = "a line ends with a lone carriage return; save the file with usual line ends"
+        return DataError(f"{self.place(line)}: not CSV: {reason}.")
 
 
-def _separator(header: str) -> str:
-    """A comma; a semicolon or tab where the header has no comma, as spreadsheets of many countries write CSV."""
+def _guess_separator(header: str) -> str:
+    """A comma; without one, a semicolon or tab, as spreadsheets of many countries write CSV."""
     return next((s for s in (";", "\t") if s in header and "," not in header), ",")
 
 
 class _JsonLines(Table):
-    """An object a line; the columns are the keys of the first hundred."""
+    """One object per line; the columns are the keys of the first rows."""
 
     def _read_columns(self) -> tuple[str, ...]:
-        first = [values for _, values in islice(self._objects(), _LOOKED_AT)]
+        first = [values for _, values in islice(self._objects(), _ROWS_FOR_KEYS)]
         if not first:
             raise self._empty()
         return tuple(dict.fromkeys(key for values in first for key in values))
@@ -168,9 +169,9 @@ class _JsonLines(Table):
             if line.strip():
                 yield number, parse_json_object(line, self.place(number))
 
-    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+    def _rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
         for number, values in self._objects():
-            yield number, tuple(plain_value(values.get(column), column, self.place(number)) for column in columns)
+            yield self._numbered(number, columns, [values.get(column) for column in columns])
 
 
 class _Parquet(Table):
@@ -194,18 +195,16 @@ class _Parquet(Table):
             self.class_names = names_in_schema(file.schema_arrow.metadata)
             return tuple(file.schema_arrow.names)
 
-    def _rows(self, columns: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+    def _rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
         import pyarrow
 
         number = 0
         with self._open() as file:
             try:
                 for batch in file.iter_batches(columns=list(dict.fromkeys(columns))):
-                    values = [batch.column(column).to_pylist() for column in columns]
-                    for row in zip(*values, strict=True):
+                    for values in zip(*(batch.column(column).to_pylist() for column in columns), strict=True):
                         number += 1
-                        place = self.place(number)
-                        yield number, tuple(self._value(v, c, place) for c, v in zip(columns, row, strict=True))
+                        yield self._numbered(number, columns, values)
             except DataError:
                 raise
             except (pyarrow.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
@@ -229,17 +228,17 @@ FORMATS: dict[str, type[Table]] = {
 def open_table(path: Path) -> Table:
     """Open a file by its suffix: .csv, .tsv, .jsonl (.ndjson) or .parquet.
 
-    A CSV file is separated by commas, or by semicolons or tabs if its header has no comma; fields may be
-    quoted. In a TSV file, as in GLUE's own, quotes are text.
+    Commas separate the fields of a CSV file, or semicolons or tabs if its header has no comma; fields may be quoted.
+    In a TSV file, as in GLUE's own, quotes are text.
 
     Raises:
-        DataError: There is no such file, its suffix is none of these, or it is empty or unreadable.
+        DataError: There is no such file, it has another suffix, or it is empty or unreadable.
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file.")
-    form = FORMATS.get(path.suffix.lower())
-    if form is None:
+    table = FORMATS.get(path.suffix.lower())
+    if table is None:
         raise DataError(
-            f"{path}: its name ends with {path.suffix!r}, which says not what it is. Allowed: {', '.join(FORMATS)}."
+            f"{path}: its name ends with {path.suffix!r}, which is no known format. Allowed: {', '.join(FORMATS)}."
         )
-    return form(path)
+    return table(path)

@@ -1,9 +1,9 @@
-"""A task of the user's own, as settings: which columns, what kind, which labels."""
+"""`CustomTask`: the settings of a user's own task (columns, kind, labels), and the `TaskSpec` made from them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from glue_lit.errors import UsageError
 from glue_lit.tasks.glue import TASKS, SplitFile, TaskSpec, get_task
@@ -13,29 +13,31 @@ Kind = Literal["classification", "regression"]
 
 @dataclass(frozen=True)
 class CustomTask:
-    """A task of your own: what of the data is text and what is label. What is null is read from the data.
+    """A task of your own: which columns hold texts and labels. Settings that are null are read from the data.
 
     Args:
         text: Name of the text column; a list of two for pairs of texts.
         label: Name of the label column.
-        kind: classification or regression; null for regression if the labels are numbers of which one has decimals,
-            or of which there are more than 20.
-        labels: The labels as the data have them, in the order of the model's outputs; null for those of the training
-            rows, in the order of the data set's ClassLabel, else sorted.
-        label_names: What to call them, in the same order; null for what the data have.
-        positive: Of two labels, the one that F1, precision and recall are of; null for the last one.
-        metrics: Of accuracy, f1 (of two labels), macro_f1 and matthews_correlation, or of pearson and spearmanr; the
-            first picks the checkpoint unless checkpoint.monitor names another. Null for accuracy with an F1, or both.
-        class_weights: Factors on the training loss in the order of the labels; balanced for the inverse of how often
-            each occurs.
-        decimal_comma: Whether numbers are written 3,5; null for those of a file that no commas separate.
-        validation_file: File with the validation rows; null for that of the folder or data set, else a part of the
-            training rows is held out.
+        kind: classification or regression; null for regression if all labels are numbers, and one has decimals or
+            more than 20 differ.
+        labels: The labels as the data write them, in the order of the model's outputs; null for the labels of the
+            training rows, in the order of the data set's ClassLabel, else sorted.
+        label_names: Names to show in place of the labels, in the same order; null for the labels themselves.
+        positive: The label, of two, that F1, precision and recall describe; null for the last one.
+        metrics: Any of accuracy, f1 (two labels only), macro_f1 and matthews_correlation, or of pearson and spearmanr;
+            the first picks the checkpoint unless checkpoint.monitor names another. Null for accuracy with an F1, or
+            both correlations.
+        class_weights: Factor of each label in the training loss, in the order of the labels; balanced for the inverse
+            of the label's frequency.
+        decimal_comma: Whether numbers are written 3,5; null to decide from the labels, unless commas separate the
+            columns of the file.
+        validation_file: File with the validation rows; null for that of the folder or data set. Without either, some
+            training rows are held out.
         test_file: File with the test rows; null for that of the folder or data set, if there is one.
-        validation_fraction: Share of the training rows that is held out where there are no validation rows.
-        split_seed: Decides which rows are held out; training's own seed does not.
-        id: Name of a column that tells the rows apart, which predictions, report and TensorBoard then show beside the
-            line; null for none.
+        validation_fraction: Share of the training rows to hold out if there are no validation rows.
+        split_seed: Seed that decides which rows are held out, whatever the seed of the training.
+        id: Name of a column that identifies rows, which predictions, report and TensorBoard show beside the line
+            number; null for none.
     """
 
     text: str | list[str] | None = None
@@ -55,72 +57,72 @@ class CustomTask:
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """The one or two text columns; none if this is no task."""
+        """The one or two text columns; empty if this describes no task."""
         return () if self.text is None else (self.text,) if isinstance(self.text, str) else tuple(self.text)
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing has to be read from the data any more."""
-        return bool(self.kind and self.metrics and (self.labels or self.kind == "regression")) and (
-            self.class_weights != "balanced"
-        )
+        """Whether no setting is left to be read from the data."""
+        has_labels = self.labels or self.kind == "regression"
+        return bool(self.kind and self.metrics and has_labels and self.class_weights != "balanced")
 
     def settings(self) -> dict[str, Any]:
-        """As plain values, which checkpoints and configurations hold."""
+        """The settings as plain values, for checkpoints and configurations."""
         return asdict(self)
 
 
 NO_TASK = CustomTask()
-_LISTS = {"text", "labels", "label_names", "metrics", "class_weights"}
-_NEEDED = {"label", "validation_fraction", "split_seed"}
-_TYPES = {
-    "text": "a column, or a list of two",
-    "label": "a column",
-    "kind": "classification, regression",
-    "labels": "a list of texts",
-    "label_names": "a list of texts",
-    "positive": "one of two labels",
-    "metrics": "a list of texts",
-    "class_weights": "balanced, or a list of numbers",
-    "decimal_comma": "true, false",
-    "validation_file": "a file",
-    "test_file": "a file",
-    "validation_fraction": "a number",
-    "split_seed": "a whole number from 0 up",
-    "id": "a column",
-}
 
 
-def _fits(key: str, value: Any) -> bool:
-    """Whether a value is of the type that a key has."""
-    if value is None:
-        return key not in _NEEDED
-    if key == "validation_fraction":
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if key == "split_seed":
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if key == "decimal_comma":
-        return isinstance(value, bool)
-    if key == "kind":
-        return value in ("classification", "regression")
-    if key in _LISTS and isinstance(value, list | tuple):
-        kinds = {"text": str, "class_weights": int | float}.get(key, str | int | float)
-        return all(isinstance(one, kinds) for one in value)
-    return value == "balanced" if key == "class_weights" else isinstance(value, str) and key not in _LISTS - {"text"}
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_list(value: Any, *types: type) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, types) for item in value)
+
+
+def _are_labels(value: Any) -> bool:
+    return _is_list(value, str, int, float)
+
+
+# Which values a key may have: in words, and as a check. A key whose default is null may also be null.
+_ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "text": ("a column, or a list of two", lambda value: _is_text(value) or _is_list(value, str)),
+    "label": ("a column", _is_text),
+    "kind": ("classification, regression", lambda value: value in get_args(Kind)),
+    "labels": ("a list of texts", _are_labels),
+    "label_names": ("a list of texts", _are_labels),
+    "positive": ("one of two labels", _is_text),
+    "metrics": ("a list of texts", _are_labels),
+    "class_weights": (
+        "balanced, or a list of numbers", lambda value: value == "balanced" or _is_list(value, int, float)
+    ),
+    "decimal_comma": ("true, false", lambda value: isinstance(value, bool)),
+    "validation_file": ("a file", _is_text),
+    "test_file": ("a file", _is_text),
+    "validation_fraction": ("a number", _is_number),
+    "split_seed": ("a whole number from 0 up", lambda value: type(value) is int and value >= 0),
+    "id": ("a column", _is_text),
+}  # fmt: skip
 
 
 def _plain(value: Any) -> Any:
-    """A value whose texts are of the plain type, the only one that checkpoints hold."""
+    """A value in which subclasses of ``str`` become ``str``, the only kind of text that checkpoints hold."""
     if isinstance(value, list | tuple):
         return type(value)(map(_plain, value))
     return str(value) if isinstance(value, str) else value
 
 
 def parse_custom_task(values: Mapping[str, Any] | CustomTask | None) -> CustomTask:
-    """The settings from plain values.
+    """Make the settings from plain values.
 
     Raises:
-        UsageError: A value is of another type than its key has.
+        UsageError: A value has another type than its key allows.
         TypeError: There is no such key.
     """
     if isinstance(values, CustomTask):
@@ -128,17 +130,18 @@ def parse_custom_task(values: Mapping[str, Any] | CustomTask | None) -> CustomTa
     if not isinstance(values, Mapping | None):
         raise UsageError(f"data.custom: got {values!r}, allowed: keys as `text` and `label`, each with a value.")
     custom = CustomTask(**{key: _plain(value) for key, value in (values or {}).items()})
-    for key, value in asdict(custom).items():
-        if not _fits(key, value):
-            raise UsageError(f"data.custom.{key}: got {value!r}, allowed: {_TYPES[key]}.")
+    for key, value in custom.settings().items():
+        words, is_allowed = _ALLOWED[key]
+        if not (is_allowed(value) or (value is None and getattr(NO_TASK, key) is None)):
+            raise UsageError(f"data.custom.{key}: got {value!r}, allowed: {words}.")
     return custom
 
 
 def resolve_task(name: str, custom: CustomTask) -> TaskSpec:
-    """The task called ``name``: GLUE's, or the user's own if ``custom`` names its columns.
+    """Return the task called ``name``: the user's own if ``custom`` names its columns, else GLUE's.
 
     Raises:
-        UsageError: There is no such task, or the name is taken or none for a folder.
+        UsageError: There is no such task, or a task of the user's own has a name that it cannot have.
     """
     if not custom.text_columns:
         try:
@@ -150,8 +153,8 @@ def resolve_task(name: str, custom: CustomTask) -> TaskSpec:
     check_task_name(name)
     if not custom.is_complete:
         raise UsageError(
-            f"Task {name}: it is not known yet which labels and metrics it has. Let a GLUEDataModule(task, "
-            "source=..., custom=...) read that from the data, and pass its `custom.settings()` on."
+            f"Task {name}: its labels and metrics are not known yet. Let a GLUEDataModule(task, source=..., "
+            "custom=...) read them from the data, and pass its `custom.settings()` on."
         )
     values = tuple(custom.labels or ()) if custom.kind != "regression" else ()
     positive = values.index(custom.positive) if custom.positive in values else max(len(values) - 1, 0)
@@ -171,10 +174,10 @@ def resolve_task(name: str, custom: CustomTask) -> TaskSpec:
 
 
 def check_task_name(name: str) -> None:
-    """Stop at a name that a task of the user's own cannot have.
+    """Refuse a name that a task of the user's own cannot have.
 
     Raises:
-        UsageError: It is one of GLUE's, or cannot be a folder's.
+        UsageError: It is the name of a GLUE task, or cannot be the name of a folder.
     """
     if name in TASKS:
         raise UsageError(
@@ -183,6 +186,6 @@ def check_task_name(name: str) -> None:
         )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise UsageError(
-            f"data.task: {name!r} cannot be a task's name, for it names a folder. "
+            f"data.task: {name!r} cannot be a task's name, because it names a folder. "
             "Allowed: up to 100 letters, digits, '-', '_' and '.'."
         )

@@ -1,8 +1,8 @@
-"""GLUE's tasks: a `TaskSpec` for each, and nothing else in the package knows more.
+"""GLUE's tasks, a `TaskSpec` each: the only place in the package that names them.
 
-Sources: Wang et al. 2019, "GLUE" (https://arxiv.org/abs/1804.07461), table 1, for tasks, metrics and
-sizes; the official download for file names and columns, and for the commonest labels (MNLI's three classes and
-QNLI's two lie within some ten rows of each other); ``nyu-mll/glue`` for Hub columns and label order.
+Tasks, metrics and sizes are from table 1 of Wang et al. 2019, "GLUE" (https://arxiv.org/abs/1804.07461); file names,
+columns and most frequent labels from the official download (MNLI's three classes and QNLI's two differ by about ten
+rows); columns on the Hub and the order of labels from ``nyu-mll/glue``.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ _QNLI = ("question", "sentence")
 def _files(
     folder: str, texts: tuple[str | int, ...], label: str | int, train: int, dev: int, test: int, short: bool = False
 ) -> dict[str, SplitFile]:
-    """The common layout: train, dev and test files with the same columns, test without a label."""
+    """The usual layout: train, dev and test files with the same columns, the test file without labels."""
     return {
         "train": SplitFile(f"{folder}/train.tsv", texts, label, train, short),
         "validation": SplitFile(f"{folder}/dev.tsv", texts, label, dev, short),
@@ -172,14 +172,12 @@ TASKS: dict[str, TaskSpec] = {spec.name: spec for spec in _ALL}
 
 
 def get_task(name: str) -> TaskSpec:
-    """Return the task called ``name``.
+    """Return the GLUE task called ``name``.
 
     Raises:
-        UsageError: No such task; the message lists the names.
+        UsageError: There is no such task; the message lists the names.
     """
-    try:
-        return TASKS[name]
-    except KeyError:
-        known = ", ".join(TASKS)
-        hint = did_you_mean(name, TASKS)
-        raise UsageError(f"data.task: there is no task {name!r}.{hint} The tasks are: {known}.") from None
+    if name not in TASKS:
+        known, hint = ", ".join(TASKS), did_you_mean(name, TASKS)
+        raise UsageError(f"data.task: there is no task {name!r}.{hint} The tasks are: {known}.")
+    return TASKS[name]

@@ -1,4 +1,4 @@
-"""What there is to know of a task: a `TaskSpec`, and the names under which its scores are logged."""
+"""`TaskSpec`: all that the package knows about a task, and the names under which its scores are logged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class SplitFile:
         texts: Columns of the one or two texts; numbers (from 0) where the file has no header.
         label: Column of the label; ``None`` where the file never has one.
         rows: Rows in the official file.
-        skip_short: Leave out rows with too few columns, as GLUE itself does for QQP, whose
-            train file holds three rows that a line break cut in two.
+        skip_short: Leave out rows with too few columns, as GLUE itself does for QQP, in whose train file a line break
+            cuts three rows in two.
     """
 
     path: str
@@ -30,7 +30,7 @@ class SplitFile:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One task, as data; of GLUE's in `TASKS`, or made from the user's settings (`custom.resolve_task`).
+    """One task, as data: one of GLUE's in `TASKS`, or the user's own (`glue_lit.tasks.custom.resolve_task`).
 
     Attributes:
         name: The name that ``data.task`` takes.
@@ -38,19 +38,18 @@ class TaskSpec:
         hub_name: Configuration of ``nyu-mll/glue``.
         text_columns: The one or two text columns on the Hub.
         labels: Label names in GLUE's order; empty for regression.
-        file_labels: The same labels as the official files write them.
-        metrics: Every metric that GLUE names, the monitored one first.
-        files: Split name to file, for ``train``, ``validation...`` and ``test...``.
-        monitored_split: The validation split whose metric picks the checkpoint; ``None``
-            for a task that is only tested.
+        metrics: Every metric that GLUE names; the first picks the checkpoint.
+        files: File of each split: ``train``, ``validation...`` and ``test...``.
         submission: File name that the leaderboard takes, for each test split.
+        monitored_split: The validation split whose metric picks the checkpoint; ``None`` if the task has none.
+        file_labels: The labels as the official files write them, in the order of ``labels``.
         score_range: Lowest and highest score of a regression task.
-        trained_as: The task whose runs predict this one, where it has no training data of its own.
-        most_common: The label that most training rows have, as the official files write it, or the mean score.
-        class_weights: Factors on the training loss of each label; none are all 1.
-        positive: Of two labels, the number of the one that F1, precision and recall are of.
-        slice_columns: Columns that put rows into groups, by which a report scores them, where a file has them. AX's are
-            those of the annotated file that its authors publish beside the official one.
+        trained_as: The task whose runs predict this one, if it has no training rows of its own.
+        most_common: The most frequent training label as the official files write it, or the mean score.
+        class_weights: Factor of each label in the training loss; empty for 1 throughout.
+        positive: Index of the label, of two, that F1, precision and recall describe.
+        slice_columns: Columns whose values divide rows into the groups that a report scores. AX's are those of the
+            annotated file that its authors publish beside the official one.
     """
 
     name: str
@@ -77,22 +76,22 @@ class TaskSpec:
 
     @property
     def positive_label(self) -> str | None:
-        """Of two labels, the one that F1, precision and recall are of."""
+        """The label, of two, that F1, precision and recall describe; ``None`` for other numbers of labels."""
         return self.labels[self.positive] if len(self.labels) == 2 else None
 
     @property
     def num_labels(self) -> int:
-        """Outputs of the model's head."""
+        """Number of outputs of the model's head."""
         return max(1, len(self.labels))
 
     @property
     def validation_splits(self) -> tuple[str, ...]:
-        """Splits scored during training."""
+        """Names of the splits that are scored during training."""
         return tuple(split for split in self.files if split.startswith("validation"))
 
     @property
     def test_splits(self) -> tuple[str, ...]:
-        """Splits whose labels GLUE keeps."""
+        """Names of the splits whose labels GLUE keeps secret."""
         return tuple(split for split in self.files if split.startswith("test"))
 
     @property
@@ -102,16 +101,16 @@ class TaskSpec:
 
 
 def logged_names(task: TaskSpec) -> tuple[str, ...]:
-    """Every value that a fit logs and a checkpoint can be picked by."""
+    """Names of all logged values that can pick the best checkpoint."""
     scores = (*task.metrics, "loss")
     return (*(f"{log_prefix(split)}/{name}" for split in task.validation_splits for name in scores), "train/loss")
 
 
 def monitor_mode(monitor: str) -> Literal["max", "min"]:
-    """Which value of a logged name is best, unless ``checkpoint.mode`` says so: the lowest loss, the highest metric."""
+    """Direction in which a logged value improves: ``min`` for a loss, ``max`` for a metric."""
     return "min" if monitor.endswith("loss") else "max"
 
 
 def log_prefix(split: str) -> str:
-    """Prefix of a split's metrics in logs and results: ``validation_matched`` becomes ``val_matched``."""
+    """Prefix of a split's scores in logs and results: ``validation_matched`` becomes ``val_matched``."""
     return split.replace("validation", "val", 1)
