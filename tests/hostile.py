@@ -65,13 +65,15 @@ def pairs(data: bytes, folder: Path) -> None:
 def csv(data: bytes, folder: Path) -> None:
     """A file to predict."""
     (folder / "x.csv").write_bytes(data)
-    assert all(isinstance(text, str) for row in file_texts(folder / "x.csv", ["text"], ONE_TEXT) for text in row)
+    assert all(isinstance(text, str) for row in file_texts(folder / "x.csv", ["text"], ONE_TEXT) for text in row.texts)
 
 
 def jsonl(data: bytes, folder: Path) -> None:
     """The same as JSON lines."""
     (folder / "x.jsonl").write_bytes(data)
-    assert all(isinstance(text, str) for row in file_texts(folder / "x.jsonl", ["text"], ONE_TEXT) for text in row)
+    assert all(
+        isinstance(text, str) for row in file_texts(folder / "x.jsonl", ["text"], ONE_TEXT) for text in row.texts
+    )
 
 
 def stdin(data: bytes, folder: Path) -> None:
@@ -79,7 +81,7 @@ def stdin(data: bytes, folder: Path) -> None:
     for task in (ONE_TEXT, get_task("rte")):
         try:
             for row in stdin_texts(data.splitlines(keepends=True), task.text_columns, task):
-                assert len(row) == len(task.text_columns)
+                assert len(row.texts) == len(task.text_columns)
         except GlueLitError:
             continue
 

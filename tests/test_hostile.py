@@ -50,7 +50,7 @@ def test_a_csv_file_gives_back_its_cells(tmp_path: Path, texts: list[str]) -> No
     file = io.StringIO(newline="")
     csv.writer(file).writerows([("text", "label"), *((text, "1") for text in texts)])
     (tmp_path / "x.csv").write_text(file.getvalue(), encoding="utf-8", newline="")
-    found = [row[0] for row in file_texts(tmp_path / "x.csv", ["text"], get_task("sst2"))]
+    found = [row.texts[0] for row in file_texts(tmp_path / "x.csv", ["text"], get_task("sst2"))]
     assert found == texts
 
 

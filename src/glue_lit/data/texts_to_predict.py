@@ -1,9 +1,11 @@
 """Texts to be predicted, in chunks: from a table of the user's, a plain file, or standard input line by line."""
 
+import codecs
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from glue_lit.data.rows import Places, Rows
 from glue_lit.data.tables import FORMATS, open_table
@@ -12,77 +14,64 @@ from glue_lit.system.untrusted_text import Value, decode_utf8, id_as_text, parse
 from glue_lit.tasks.glue import TaskSpec
 
 Texts = tuple[str, ...]
-CHUNK = 4096  # rows: enough to find some of the same length, and little to hold
-VALUES = 1 << 18  # of a chunk's predictions, each of which is some 800 bytes on its way into the file
-CHARACTERS = 1 << 22  # of a chunk, for rows that are documents: a tokenizer takes some 30 bytes for each
+CHUNK = 4096  # rows: enough to find some of equal length, and little to hold
+VALUES = 1 << 18  # predicted values per chunk, which take about 800 bytes each until they are written
+CHARACTERS = 1 << 22  # characters per chunk of long documents, which take a tokenizer about 30 bytes each
 
 
-class PositionQueue:
-    """Where the texts of a file stand in it, from when they are read until they are predicted.
+class Example(NamedTuple):
+    """One or two texts, the number of their line or row (from 1), and their id, if the file has one."""
 
-    Args:
-        file: Its name.
-        id: Column that tells the rows apart, if the file has it.
-    """
-
-    def __init__(self, file: str, id: str | None = None) -> None:
-        self._file, self.id, self.unit = file, id, "line"
-        self._numbers: list[int] = []
-        self._ids: list[str] = []
-
-    def add(self, number: int, value: Value = None) -> None:
-        """Note the next row."""
-        self._numbers.append(number)
-        self._ids.append(id_as_text(value))
-
-    def take(self, count: int) -> Places:
-        """Where the next ``count`` texts stand."""
-        numbers, self._numbers = self._numbers[:count], self._numbers[count:]
-        ids, self._ids = self._ids[:count], self._ids[count:]
-        return Places(self._file, self.unit, numbers, ids)
+    texts: Texts
+    number: int
+    id: str = ""
 
 
-def file_texts(
-    path: Path, columns: Sequence[str], task: TaskSpec, standing: PositionQueue | None = None
-) -> Iterator[Texts]:
-    """The one or two texts of each row of a file: a table by its columns, a ``.txt`` file by its lines.
+def file_texts(path: Path, columns: Sequence[str], task: TaskSpec, id_column: str | None = None) -> Iterator[Example]:
+    """Read the texts of a file: some columns of a table, or the lines of a ``.txt`` file.
 
     Args:
         path: The file.
         columns: Its text columns.
-        task: What is predicted.
-        standing: Is told where each row stands, before it is given.
+        task: The task to predict.
+        id_column: Column that identifies rows, if the file has it.
 
     Raises:
-        DataError: A column is missing, or a row has no text (naming the line).
+        DataError: A column is missing, or a row has no text (the message names the line).
     """
-    suffix, standing = path.suffix.lower(), standing or PositionQueue(str(path))
+    suffix = path.suffix.lower()
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not a file, but a folder or a pipe. A pipe is read with `--file -`.")
     if path.is_file() and suffix not in (".txt", *FORMATS):
         raise DataError(f"{path}: its name ends with {suffix!r}. Allowed: {', '.join((*FORMATS, '.txt'))}.")
     if path.is_file() and suffix == ".txt":
         for number, line in read_lines(path):
-            standing.add(number)
-            yield plain_texts(line, columns, task, f"{path}, line {number}")
+            yield Example(split_line(line, columns, task, f"{path}, line {number}"), number)
         return
     table = open_table(path)
-    standing.unit = table.unit
-    own = [standing.id] if standing.id in table.columns else []
-    for number, values in table.rows([*columns, *own]):
-        standing.add(number, values[-1] if own else None)
-        yield _texts(values[: len(columns)], columns, table.place(number))
+    ids = [id_column] if id_column in table.columns else []
+    for number, values in table.rows([*columns, *ids]):
+        texts = _check_texts(values[: len(columns)], columns, table.place(number))
+        yield Example(texts, number, id_as_text(values[-1]) if ids else "")
+
+
+def stdin_texts(lines: Iterable[bytes], columns: Sequence[str], task: TaskSpec) -> Iterator[Example]:
+    """Read the texts of standard input, on each line a JSON object or plain text."""
+    for number, raw in enumerate(lines, start=1):
+        place = f"standard input, line {number}"
+        line = decode_utf8(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, place)
+        yield Example(parse_line(line, columns, task, place), number)
 
 
 def read_standard_input() -> Iterator[bytes]:
-    """Lines of standard input, read past ``sys.stdin``.
+    """Read the lines of standard input, but not through ``sys.stdin``.
 
-    Python ends with an abort where a thread still waits for a line of ``sys.stdin`` itself.
+    Python aborts at exit while a thread waits for a line of ``sys.stdin``.
 
     Raises:
         DataError: It is closed, or cannot be read.
     """
-    if sys.stdin is None:  # where it would be, there may be a file of ours by now
+    if sys.stdin is None:  # then file descriptor 0 may be another file
         raise DataError("Standard input cannot be read (it is closed).")
     try:
         yield from open(0, "rb", closefd=False)  # noqa: SIM115
@@ -90,35 +79,26 @@ def read_standard_input() -> Iterator[bytes]:
         raise DataError(f"Standard input cannot be read ({error.strerror}).") from None
 
 
-def stdin_texts(lines: Iterable[bytes], columns: Sequence[str], task: TaskSpec) -> Iterator[Texts]:
-    """The one or two texts of each line of standard input, an object (JSONL) or plain text."""
-    for number, raw in enumerate(lines, start=1):
-        place = f"standard input, line {number}"
-        yield line_texts(
-            decode_utf8(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw, place), columns, task, place
-        )
-
-
-def line_texts(line: str, columns: Sequence[str], task: TaskSpec, place: str) -> Texts:
-    """The texts of one line: a JSON object if it begins as one, else plain, pairs separated by a tab.
+def parse_line(line: str, columns: Sequence[str], task: TaskSpec, place: str) -> Texts:
+    """The texts of a line: a JSON object if it begins like one, else as in `split_line`.
 
     Raises:
-        DataError: A text is missing, or there are more than the task has.
+        DataError: A text is missing, or there are more than the task takes.
     """
-    if line.lstrip().startswith("{"):
-        try:
-            values = parse_json_object(line, place)
-        except DataError as error:
-            raise DataError(f"{error} A line that begins with {{ is taken for JSON.") from None
-        return _texts([plain_value(values.get(column), column, place) for column in columns], columns, place)
-    return plain_texts(line, columns, task, place)
+    if not line.lstrip().startswith("{"):
+        return split_line(line, columns, task, place)
+    try:
+        values = parse_json_object(line, place)
+    except DataError as error:
+        raise DataError(f"{error} A line that begins with {{ is taken for JSON.") from None
+    return _check_texts([plain_value(values.get(column), column, place) for column in columns], columns, place)
 
 
-def plain_texts(line: str, columns: Sequence[str], task: TaskSpec, place: str) -> Texts:
-    """The texts of one line of plain text, pairs separated by a tab.
+def split_line(line: str, columns: Sequence[str], task: TaskSpec, place: str) -> Texts:
+    """The texts of a line of plain text, a pair separated by a tab.
 
     Raises:
-        DataError: A text is missing, or there are more than the task has.
+        DataError: A text is missing, or there are more than the task takes.
     """
     line = line.rstrip("\r\n")
     texts = tuple(line.split("\t")) if len(columns) == 2 else (line,)
@@ -130,7 +110,7 @@ def plain_texts(line: str, columns: Sequence[str], task: TaskSpec, place: str) -
     return texts
 
 
-def _texts(values: Sequence[Value], columns: Sequence[str], place: str) -> Texts:
+def _check_texts(values: Sequence[Value], columns: Sequence[str], place: str) -> Texts:
     for value, column in zip(values, columns, strict=True):
         if value is None:
             raise DataError(f"{place}: there is no {column!r}. Every row needs {' and '.join(map(repr, columns))}.")
@@ -140,21 +120,23 @@ def _texts(values: Sequence[Value], columns: Sequence[str], place: str) -> Texts
 
 
 def chunk_size(labels: int) -> int:
-    """Rows of a chunk: fewer for a task of thousands of labels, since every row is answered with all of them."""
+    """Number of rows per chunk; lower for a task of thousands of labels, as each row is predicted with all of them."""
     return max(1, min(CHUNK, VALUES // labels))
 
 
-def chunk_texts(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARACTERS) -> Iterator[list[Texts]]:
-    """As many at a time as ``size``, or as have ``characters``; what was read before an error comes before it."""
-    chunk: list[Texts] = []
-    held = 0
+def chunk_texts(
+    examples: Iterable[Example], size: int = CHUNK, characters: int = CHARACTERS
+) -> Iterator[list[Example]]:
+    """Chunks of ``size`` examples, or fewer with about ``characters``; an error comes after the examples before it."""
+    chunk: list[Example] = []
+    length = 0
     try:
-        for text in texts:
-            chunk.append(text)
-            held += sum(map(len, text))
-            if len(chunk) == size or held >= characters:
+        for example in examples:
+            chunk.append(example)
+            length += _length(example)
+            if len(chunk) == size or length >= characters:
                 yield chunk
-                chunk, held = [], 0
+                chunk, length = [], 0
     except DataError:
         if chunk:
             yield chunk
@@ -164,35 +146,39 @@ def chunk_texts(texts: Iterable[Texts], size: int = CHUNK, characters: int = CHA
 
 
 def chunk_arriving_texts(
-    texts: Iterable[Texts], size: int = CHUNK, characters: int = CHARACTERS
-) -> Iterator[list[Texts]]:
-    """Chunks of what is there, one text or many: whoever writes slowly into a pipe gets each answer at once."""
-    waiting = _Waiting(size, characters)
-    threading.Thread(target=waiting.fill, args=(texts,), daemon=True).start()
-    while chunk := waiting.take():
+    examples: Iterable[Example], size: int = CHUNK, characters: int = CHARACTERS
+) -> Iterator[list[Example]]:
+    """Chunks of what has arrived, one example or many, so that a slow writer gets each prediction at once."""
+    buffer = _Buffer(size, characters)
+    threading.Thread(target=buffer.fill, args=(examples,), daemon=True).start()
+    while chunk := buffer.take():
         yield chunk
 
 
-class _Waiting:
-    """Texts between the thread that reads them and whoever works on them: never more than a chunk."""
+def _length(example: Example) -> int:
+    return sum(map(len, example.texts))
+
+
+class _Buffer:
+    """At most one chunk of examples, between the thread that reads them and the one that predicts them."""
 
     def __init__(self, size: int, characters: int) -> None:
         self._size, self._characters = size, characters
-        self._texts: list[Texts] = []
-        self._held = 0
+        self._examples: list[Example] = []
+        self._length = 0
         self._has_ended = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
-    def fill(self, texts: Iterable[Texts]) -> None:
-        """Put in all of them, each when there is room; an error is kept for whoever takes them."""
+    def fill(self, examples: Iterable[Example]) -> None:
+        """Put all examples in, each when there is room; keep an error for `take`."""
         error = None
         try:
-            for text in texts:
+            for example in examples:
                 with self._changed:
-                    self._changed.wait_for(lambda: len(self._texts) < self._size and self._held < self._characters)
-                    self._texts.append(text)
-                    self._held += sum(map(len, text))
+                    self._changed.wait_for(lambda: len(self._examples) < self._size and self._length < self._characters)
+                    self._examples.append(example)
+                    self._length += _length(example)
                     self._changed.notify()
         except BaseException as raised:
             error = raised
@@ -200,18 +186,25 @@ class _Waiting:
             self._has_ended, self._error = True, error
             self._changed.notify()
 
-    def take(self) -> list[Texts]:
-        """What is there, as soon as something is; nothing at the end, or the error that was the end."""
+    def take(self) -> list[Example]:
+        """Wait for an example, then take all; empty at the end. Raises the error that reading ended with."""
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._texts) or self._has_ended)
-            chunk, self._texts, self._held = self._texts, [], 0
+            self._changed.wait_for(lambda: bool(self._examples) or self._has_ended)
+            chunk, self._examples, self._length = self._examples, [], 0
             self._changed.notify()
         if not chunk and self._error is not None:
             raise self._error
         return chunk
 
 
-def unlabelled_rows(texts: Sequence[Texts]) -> Rows:
-    """Rows without labels."""
-    pairs = len(texts[0]) == 2
-    return Rows([t[0] for t in texts], [t[1] for t in texts] if pairs else None, [None] * len(texts))
+def unlabelled_rows(examples: Sequence[Example]) -> Rows:
+    """The examples as rows without labels."""
+    columns = [list(column) for column in zip(*(example.texts for example in examples), strict=True)]
+    return Rows.from_columns(columns, [None] * len(examples), [example.number for example in examples])
+
+
+def places_of(path: str, examples: Sequence[Example]) -> Places:
+    """Where examples stand in the file that they were read from."""
+    table = FORMATS.get(Path(path).suffix.lower())
+    unit = "line" if table is None else table.unit
+    return Places(path, unit, [example.number for example in examples], [example.id for example in examples])

@@ -16,12 +16,12 @@ from glue_lit.cli.commands.flags import Flags
 from glue_lit.cli.commands.row_count import row_count
 from glue_lit.cli.run_arguments import locate
 from glue_lit.data.texts_to_predict import (
-    PositionQueue,
-    Texts,
+    Example,
     chunk_arriving_texts,
     chunk_size,
     chunk_texts,
     file_texts,
+    places_of,
     read_standard_input,
     stdin_texts,
     unlabelled_rows,
@@ -182,7 +182,7 @@ def _predict_text(predictor: Predictor, options: Any, temperature: float) -> Non
             f"--text: task {task.name} takes {' and '.join(task.text_columns)}: "
             + ("pass the second text as `--text_pair TEXT`." if len(texts) == 1 else "leave --text_pair out.")
         )
-    line = next(_predicted(predictor, [[texts]], temperature))[0]
+    line = next(_predicted(predictor, [[Example(texts, 1)]], temperature))[0]
     del line["idx"]
     if options.json or not sys.stdout.isatty():
         with _standard_output() as file:
@@ -198,16 +198,16 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
     task, columns = predictor.task, tuple(options.columns or predictor.task.text_columns)
     if len(columns) != len(task.text_columns):
         raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.text_columns)}.")
-    size, standing = chunk_size(task.num_labels), None
+    size, file = chunk_size(task.num_labels), None
     if options.file == "-":
-        chunks: Iterable[list[Texts]] = chunk_arriving_texts(stdin_texts(read_standard_input(), columns, task), size)
+        chunks: Iterable[list[Example]] = chunk_arriving_texts(stdin_texts(read_standard_input(), columns, task), size)
         output = options.output or "-"
     else:
-        standing = PositionQueue(options.file, predictor.id_column)
-        chunks = chunk_texts(file_texts(Path(options.file), columns, task, standing), size)
+        file = options.file
+        chunks = chunk_texts(file_texts(Path(file), columns, task, predictor.id_column), size)
         folder = run.predictions if run is not None else checkpoint.parent / "predictions"
         output = options.output or str(folder / f"{Path(options.file).name}.jsonl")
-    found = _predicted(predictor, chunks, temperature, standing)
+    found = _predicted(predictor, chunks, temperature, file)
     if output == "-":
         with _standard_output() as file:
             _write(found, file)
@@ -218,15 +218,16 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
 
 
 def _predicted(
-    predictor: Predictor, chunks: Iterable[Sequence[Texts]], temperature: float, standing: PositionQueue | None = None
+    predictor: Predictor, chunks: Iterable[Sequence[Example]], temperature: float, file: str | None = None
 ) -> Iterator[list[dict[str, Any]]]:
     """The records of each chunk, numbered throughout."""
     start = 0
-    for logits, count in predictor.logits((unlabelled_rows(chunk), len(chunk)) for chunk in chunks):
+    for logits, chunk in predictor.logits((unlabelled_rows(chunk), chunk) for chunk in chunks):
+        count = len(chunk)
         idx = torch.arange(start, start + count)
         hidden = torch.full((count,), float("nan") if predictor.task.is_regression else -1)
         scaled = logits if predictor.task.is_regression else logits / temperature
-        places = None if standing is None else standing.take(count)  # no more has been read than is predicted
+        places = None if file is None else places_of(file, chunk)
         yield list(prediction_lines(predictor.task, idx, scaled, hidden, places))
         start += count
 
