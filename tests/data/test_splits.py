@@ -18,8 +18,9 @@ def test_splits_need_no_lightning() -> None:
 
 
 def test_splits_are_those_of_the_data_module(tiny_model: Path) -> None:
-    data = GLUEDataModule("stsb", str(tiny_model), source="demo", train_limit=9, both_orders=True, max_length=20)
-    splits = TaskSplits("stsb", str(tiny_model), "demo", limits={"train": 9}, both_orders=True, max_length=20)
+    settings = {"task": "stsb", "tokenizer": str(tiny_model), "source": "demo"}
+    settings |= {"train_limit": 9, "both_orders": True, "max_length": 20}
+    data, splits = GLUEDataModule(**settings), TaskSplits(settings)  # type: ignore[arg-type]
     ours, theirs = splits.dataset("train"), data.dataset("train")
     assert torch.equal(ours.examples, theirs.examples)
     assert torch.equal(ours.store.input_ids, theirs.store.input_ids)

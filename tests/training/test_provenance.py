@@ -109,7 +109,7 @@ def cola_from(folder: Path, tiny_model: Path, train: str = "a\t1\t\tfine\nb\t0\t
     (folder / "CoLA").mkdir(parents=True, exist_ok=True)
     (folder / "CoLA/train.tsv").write_text(train, encoding="utf-8")
     (folder / "CoLA/dev.tsv").write_text("c\t1\t\tfine too\n", encoding="utf-8")
-    return TaskSplits("cola", str(tiny_model), str(folder))
+    return TaskSplits({"task": "cola", "tokenizer": str(tiny_model), "source": str(folder)})
 
 
 def test_each_split_is_named_hashed_and_counted(tiny_model: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_rows_are_hashed_whatever_else_a_file_holds(tiny_model: Path, tmp_pa
 
 
 def test_rows_are_those_that_were_used(tiny_model: Path) -> None:
-    data = TaskSplits("mnli", str(tiny_model), "demo", limits={"validation": 7})
+    data = TaskSplits({"task": "mnli", "tokenizer": str(tiny_model), "source": "demo", "validation_limit": 7})
     splits = describe_data(data, "validate")["splits"]
     assert {name: split["rows"] for name, split in splits.items()} == {
         "validation_matched": 7,

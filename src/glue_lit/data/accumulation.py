@@ -1,4 +1,4 @@
-"""How many batches an optimizer step is made from, and how many steps a fit has; by epoch, where that is scheduled."""
+"""How many batches make an optimizer step, and how many steps a fit takes; both may change by epoch."""
 
 import math
 from typing import Any
@@ -9,22 +9,22 @@ from glue_lit.errors import UsageError
 
 
 def accumulation_schedule(trainer: Any) -> dict[int, int] | None:
-    """Batches of a step by the epoch (from 0) from which on it holds; ``None`` where it is the same in all.
+    """Batches per step, by the first epoch (from 0) that it holds for; ``None`` without a schedule.
 
     Raises:
-        UsageError: A trainer's callbacks say it twice.
+        UsageError: The trainer has two schedules.
     """
-    found = [callback for callback in trainer.callbacks if isinstance(callback, GradientAccumulationScheduler)]
-    if len(found) > 1:
+    schedules = [callback for callback in trainer.callbacks if isinstance(callback, GradientAccumulationScheduler)]
+    if len(schedules) > 1:
         raise UsageError("trainer.callbacks: got GradientAccumulationScheduler twice, allowed: once.")
-    return dict(sorted(found[0].scheduling.items())) if found else None
+    return dict(sorted(schedules[0].scheduling.items())) if schedules else None
 
 
 def check_accumulation(trainer: Any) -> None:
-    """Stop where a step's batches are given by a number and by a schedule.
+    """Refuse a trainer that gives the batches per step both as a number and as a schedule.
 
     Raises:
-        UsageError: They are.
+        UsageError: It does.
     """
     if accumulation_schedule(trainer) is not None and trainer.accumulate_grad_batches != 1:
         raise UsageError(
@@ -34,7 +34,7 @@ def check_accumulation(trainer: Any) -> None:
 
 
 def batches_of_step(trainer: Any, epoch: int) -> int:
-    """Batches that a step of an epoch (from 0) is made from, but for its last step, which takes what is left."""
+    """Batches per step in an epoch (from 0), whose last step may have fewer."""
     schedule = accumulation_schedule(trainer)
     if schedule is None:
         return int(trainer.accumulate_grad_batches)
@@ -42,21 +42,21 @@ def batches_of_step(trainer: Any, epoch: int) -> int:
 
 
 def short_step_factor(trainer: Any) -> float:
-    """What the loss of the batch in progress is to be multiplied by, for a step to be the mean over its batches.
+    """Factor on the loss of the current batch that makes a step the mean over its batches.
 
-    Lightning divides each loss by ``accumulate_grad_batches``. The last step of an epoch can have fewer.
+    Lightning divides each loss by ``accumulate_grad_batches``, although the last step of an epoch may have fewer.
     """
     full, all_batches = trainer.accumulate_grad_batches, trainer.num_training_batches
-    if full == 1 or all_batches == math.inf:  # it is not known which step is the last
+    if full == 1 or all_batches == math.inf:  # without an end, no step is known to be the last
         return 1.0
     begun = trainer.fit_loop.batch_idx // full * full
     return float(full / min(full, all_batches - begun))
 
 
 def planned_steps(trainer: Any) -> int | float:
-    """Optimizer steps of the whole fit, over all epochs; infinite where nothing ends it.
+    """Optimizer steps of the whole fit; infinite if nothing limits it.
 
-    Lightning's own number takes the accumulation of the moment for that of all epochs.
+    Lightning's own number assumes the current accumulation for all epochs.
     """
     estimated: int | float = trainer.estimated_stepping_batches
     batches = trainer.num_training_batches

@@ -1,4 +1,4 @@
-"""What a data module's settings may be, and its training rows."""
+"""Checks of a data module's settings and of its training rows."""
 
 import os
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ ROWS_OR_SHARE = Allowed(
 
 
 def check_data_settings(owner: type, values: Mapping[str, Any], task: TaskSpec) -> None:
-    """Stop at a setting of `GLUEDataModule`, or of a class built on it, that no batch can be made with.
+    """Check the settings of `GLUEDataModule`, or of a subclass.
 
     Raises:
-        UsageError: A number is out of its range, or the task has no such thing.
+        UsageError: A value is not allowed, or does not fit the task.
     """
     check_settings("data", owner, values)
     if values["both_orders"] and len(task.text_columns) < 2:
@@ -29,10 +29,10 @@ def check_data_settings(owner: type, values: Mapping[str, Any], task: TaskSpec) 
 
 
 def check_all_labelled(store: TokenStore, split: Split) -> None:
-    """Stop at a training row without a label.
+    """Refuse training rows without a label.
 
     Raises:
-        DataError: There is one.
+        DataError: There are some.
     """
     hidden = (~store.labelled).nonzero().flatten()
     if len(hidden):

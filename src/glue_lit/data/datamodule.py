@@ -1,4 +1,4 @@
-"""`GLUEDataModule`: loading, tokenization and collation for any task."""
+"""`GLUEDataModule`: the LightningDataModule that loads, tokenises and batches any task."""
 
 from functools import cached_property
 from typing import Annotated, Any, Self
@@ -26,34 +26,33 @@ from glue_lit.tasks.spec import TaskSpec
 class GLUEDataModule(LightningDataModule):
     """Rows, tokens and batches of one task.
 
-    Batches hold ``input_ids``, ``attention_mask`` and, where the model tells the texts of a pair apart,
-    ``token_type_ids``, all ``(batch, length)`` and padded to the longest of the batch; ``labels`` ``(batch,)``, -1 (NaN
-    for regression) where unlabelled; ``idx`` ``(batch,)``, the example's position in its split.
+    Batches hold ``input_ids``, ``attention_mask`` and, for models that tell the texts of a pair apart,
+    ``token_type_ids``, all ``(batch, length)`` int64, padded to the longest example of the batch; ``labels``
+    ``(batch,)``, -1 (NaN for regression) where unlabelled; ``idx`` ``(batch,)``, the example's position in its split.
 
     Args:
         task: Task to load; `glue-lit tasks` lists them. Any other name is that of a task of your own (data.custom).
         tokenizer: Hub name or folder of the tokenizer (the command takes the model's).
         source: Where the rows come from: one of `glue_lit.data.sources.SOURCES`.
         batch_size: Examples per training step and device.
-        group_by_length: Put training examples of about the same length into a batch, which pads less.
-        tokens_per_batch: Fill training batches up to so many tokens (padding included) in place of batch_size
+        group_by_length: Put training examples of similar length into a batch, which saves padding.
+        tokens_per_batch: Fill training batches with up to this many tokens, padding included, in place of batch_size
             examples.
-        eval_batch_size: Examples per evaluation step and device; null for as many as fit 8192 tokens.
-        max_length: Longest input in tokens, longer ones are cut; never more than the model takes,
-            which null stands for.
-        train_limit: Use only so many training examples, spread evenly over the split, for quick trials; below 1 it
-            is the share of them.
-        both_orders: Train on each pair of texts in both orders, which doubles an epoch. For tasks where neither text
-            comes first, such as paraphrase and similarity.
-        validation_limit: The same for validation.
-        test_limit: The same for test; what predict_split names has its own split's.
-        predict_split: What `predict` predicts: test (every test split of the task), or a split by name.
-        num_workers: Processes that prepare batches; batches are cheap to make, so 0 is usually fastest.
+        eval_batch_size: Examples per evaluation step and device; null for as many as fit into 8192 tokens.
+        max_length: Longest input in tokens; longer inputs are cut. Null for the most that the model takes.
+        train_limit: Train on at most this many examples, spread evenly over the split; below 1, on that share of them.
+        both_orders: Train on each pair of texts in both orders, which doubles an epoch. For tasks in which the order
+            means nothing, such as paraphrase and similarity.
+        validation_limit: Validate on at most this many examples, spread evenly.
+        test_limit: Test on at most this many examples, spread evenly.
+        predict_split: What `predict` predicts: test (every test split of the task), or the name of a split, with that
+            split's limit.
+        num_workers: Processes that prepare batches; 0 is usually fastest, because batches take little time to make.
         cache_dir: Folder for tokenised splits; null for $GLUE_LIT_CACHE, else ~/.cache/glue-lit.
-        seed: Decides the order of training examples; null for that of seed_everything.
+        seed: Seed of the order of training examples; null for that of seed_everything.
         revision: Branch, tag or commit of the tokenizer on the Hub.
         trust_remote_code: Run code that comes with the tokenizer. Only for authors you trust.
-        custom: What a task of your own is.
+        custom: Columns, labels and metrics of a task of your own.
     """
 
     @described
@@ -64,9 +63,7 @@ class GLUEDataModule(LightningDataModule):
         source: Annotated[str, Setting(label="Data", card="always")] = "hub",
         batch_size: Annotated[int, Setting(count(1), "Batch size per device", card="always", hparams="always")] = 16,
         group_by_length: Annotated[bool, Setting(label="Batches of like lengths", card="always")] = True,
-        tokens_per_batch: Annotated[
-            int | None, Setting(count(1), card="never")
-        ] = None,  # the card has it as batch size
+        tokens_per_batch: Annotated[int | None, Setting(count(1), card="never")] = None,  # shown as the batch size
         eval_batch_size: Annotated[int | None, Setting(count(1), card="never")] = None,
         max_length: Annotated[int | None, Setting(count(4), "Longest input")] = None,
         train_limit: Annotated[int | float | None, Setting(ROWS_OR_SHARE, "Training rows, at most")] = None,
@@ -83,31 +80,19 @@ class GLUEDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["custom"])
-        self.splits = TaskSplits(
-            task,
-            tokenizer,
-            source,
-            custom,
-            max_length=max_length,
-            limits={"train": train_limit, "validation": validation_limit, "test": test_limit},
-            both_orders=both_orders,
-            predict_split=predict_split,
-            cache_dir=cache_dir,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-        )
+        self.splits = TaskSplits({**self.hparams, "custom": custom})
         self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})
         check_data_settings(type(self), self.hparams, self.task)
         self._batches_before: dict[str, Any] | None = None
 
     @property
     def task(self) -> TaskSpec:
-        """The task's description."""
+        """The task."""
         return self.splits.task
 
     @property
     def custom(self) -> CustomTask:
-        """What a task of your own is, with all that was read from the data."""
+        """The settings of a task of your own, with all that was read from the data."""
         return self.splits.custom
 
     @property
@@ -122,11 +107,11 @@ class GLUEDataModule(LightningDataModule):
 
     @property
     def padding(self) -> int | None:
-        """The padding id to write into the model's configuration; ``None`` if what it has is right."""
+        """The padding id to write into the model's configuration; ``None`` to leave the configuration as it is."""
         return self.splits.padding
 
     def split(self, name: str) -> Split:
-        """The split called ``name`` in the source, not read yet: ``split("train").read()`` reads its rows."""
+        """The split called ``name``, not read yet: ``split("train").read()`` reads its rows."""
         return self.splits.split(name)
 
     def dataset(self, name: str, stage: str = "fit") -> TokenDataset:
@@ -134,32 +119,30 @@ class GLUEDataModule(LightningDataModule):
         return self.splits.dataset(name, stage)
 
     def prepare_data(self) -> None:
-        """Tokenise into the cache, on one process of each machine; the others then read it."""
+        """Tokenise into the cache, in one process of each machine; the others read it from there."""
         if self.trainer is not None and self.trainer.state.fn is not None:
             self.splits.load(str(self.trainer.state.fn.value))
 
     def setup(self, stage: str) -> None:
-        """Make the datasets of the stage available on this process."""
+        """Load the splits of the stage in this process."""
         self.splits.load(stage)
-
-    # ---------------------------------------------------------------- checkpoints
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """As Lightning's, but whether code may be run is the caller's word (``trust_remote_code``), not the file's."""
+        """As in Lightning, but the caller decides about ``trust_remote_code``, whatever the file says."""
         return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the tokenizer out of a checkpoint, whose weights it belongs to."""
+        """Read with the tokenizer in a checkpoint."""
         self.splits.use_checkpoint(checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
-        """The tokenizer, what decides which examples a training batch holds, and which rows they are of."""
+        """The tokenizer, the settings that decide which examples a training batch holds, and hashes of the rows."""
         batches = self._batch_settings(self.trainer)
         return {"tokenizer": self._tokenizer_files, "batches": batches, "rows": self.splits.content_hashes()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep what the checkpoint's batches were made from, for `check_same_batches`."""
+        """Keep the settings of the checkpoint's batches, for `check_same_batches`."""
         self._batches_before = state_dict.get("batches")
 
     @cached_property
@@ -167,63 +150,51 @@ class GLUEDataModule(LightningDataModule):
         return pack(self.tokenizer)
 
     def _batch_settings(self, trainer: Trainer | None) -> dict[str, Any]:
-        return {
-            "data.batch_size": self.hparams["batch_size"],
-            "data.group_by_length": self.hparams["group_by_length"],
-            "data.tokens_per_batch": self.hparams["tokens_per_batch"],
-            "data.train_limit": self.hparams["train_limit"],
-            "data.max_length": self.max_length,  # groups are by what is left of the texts
-            "data.both_orders": self.hparams["both_orders"],
+        """All that decides which examples a training batch holds, by its name in a message."""
+        names = ("batch_size", "group_by_length", "tokens_per_batch", "train_limit", "both_orders")
+        schedule, batches = (accumulation_schedule(trainer), trainer.accumulate_grad_batches) if trainer else (None, 1)
+        return {f"data.{name}": self.hparams[name] for name in names} | {
+            "data.max_length": self.max_length,  # the lengths by which examples are grouped
             "the seed of the order": self._order_seed,
             "training rows": self.splits.training_rows,
-            "devices": trainer.world_size if trainer is not None else 1,
-            "trainer.accumulate_grad_batches": 1
-            if trainer is None
-            else accumulation_schedule(trainer) or trainer.accumulate_grad_batches,
+            "devices": _rank_and_world(trainer)[1],
+            "trainer.accumulate_grad_batches": schedule or batches,
         }
 
+    def _changed_settings(self, trainer: Trainer) -> list[tuple[str, Any, Any]]:
+        """Each setting of the batches that has changed since the checkpoint, with its values before and now."""
+        before, now = self._batches_before or {}, self._batch_settings(trainer)
+        return [(name, before[name], now[name]) for name in before if now[name] != before[name]]
+
     def has_same_batches(self, trainer: Trainer) -> bool:
-        """Whether a training batch holds the same examples as when the checkpoint was written."""
-        now = self._batch_settings(trainer)
-        return all(now[name] == before for name, before in (self._batches_before or now).items())
+        """Whether training batches hold the same examples as when the checkpoint was written."""
+        return not self._changed_settings(trainer)
 
     def check_same_batches(self, trainer: Trainer) -> None:
-        """Stop where a fit would resume in the middle of an epoch with other batches than it began it with.
+        """Refuse to resume in the middle of an epoch if its batches would now hold other examples.
 
         Raises:
-            RunError: One of the settings that decide it has changed.
+            RunError: They would.
         """
-        now = self._batch_settings(trainer)
-        for name, before in (self._batches_before or now).items():
-            if now[name] != before:
-                raise RunError(
-                    f"The checkpoint stands in the middle of an epoch that was begun with {name} {before}; now it is "
-                    f"{now[name]}. Go on with {before}, or from a checkpoint at the end of an epoch."
-                )
-
-    # ---------------------------------------------------------------- batches
+        for name, before, now in self._changed_settings(trainer):
+            raise RunError(
+                f"The checkpoint stands in the middle of an epoch that was begun with {name} {before}; now it is "
+                f"{now}. Go on with {before}, or from a checkpoint at the end of an epoch."
+            )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the training split in a new random order each epoch."""
+        """Batches of the training split, in a new random order each epoch."""
         return self._loader(self.dataset("train"), self.training_sampler(self.trainer))
 
     def training_sampler(self, trainer: Trainer | None) -> ShuffledSampler:
-        """The order of the training examples, for this process of a trainer."""
-        hp = self.hparams
-        return ShuffledSampler(
-            self.dataset("train").lengths,
-            hp["batch_size"],
-            self._order_seed,
-            *_process(trainer),
-            grouped=hp["group_by_length"],
-            tokens=hp["tokens_per_batch"],
-        )
+        """The order of the training examples in this process of a trainer."""
+        lengths, size, place = self.dataset("train").lengths, self.hparams["batch_size"], _rank_and_world(trainer)
+        grouped, tokens = self.hparams["group_by_length"], self.hparams["tokens_per_batch"]
+        return ShuffledSampler(lengths, size, self._order_seed, *place, grouped=grouped, tokens=tokens)
 
     @property
     def _order_seed(self) -> int:
-        seed = self.hparams["seed"]  # seed_everything leaves its seed here, for child processes too
-        if seed is None:
-            seed = global_seed()
+        seed = global_seed() if self.hparams["seed"] is None else self.hparams["seed"]
         return 42 if seed is None else int(seed)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
@@ -239,11 +210,9 @@ class GLUEDataModule(LightningDataModule):
         return self._evaluation_loaders("predict")
 
     def _evaluation_loaders(self, stage: str) -> list[DataLoader[Batch]]:
-        splits, size = self.splits, self.hparams["eval_batch_size"]
+        splits, place, size = self.splits, _rank_and_world(self.trainer), self.hparams["eval_batch_size"]
         return [
-            self._loader(
-                splits.dataset(name, "predict"), splits.evaluation_sampler(name, *_process(self.trainer), size)
-            )
+            self._loader(splits.dataset(name, "predict"), splits.evaluation_sampler(name, *place, size))
             for name in splits.names_for(stage)
         ]
 
@@ -259,7 +228,7 @@ class GLUEDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             pin_memory=device not in ("cpu", "mps"),  # MPS shares the memory of the processor
             worker_init_fn=ignore_signals,
-            generator=torch.Generator(),  # else every pass over the data takes a number from the model's
+            generator=torch.Generator(),  # without it each pass would draw a number from the model's generator
         )
 
 
@@ -269,6 +238,5 @@ GLUEDataModule.__doc__ = (GLUEDataModule.__doc__ or "").replace(
 )
 
 
-def _process(trainer: Trainer | None) -> tuple[int, int]:
-    """This process's rank and the number of processes."""
+def _rank_and_world(trainer: Trainer | None) -> tuple[int, int]:
     return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)

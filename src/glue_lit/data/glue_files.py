@@ -43,15 +43,8 @@ def open_glue_file(task: TaskSpec, root: Path, split: str) -> Split:
     def read_columns(names: Sequence[str], optional: Sequence[str]) -> dict[str, list[str]]:
         return _read_columns(file, path, names, optional)
 
-    return Split(
-        split,
-        str(path),
-        fingerprint,
-        read,
-        unit="line",
-        labels=task.file_labels,
-        read_columns=read_columns if _has_header(file) else None,
-    )
+    named_columns = read_columns if _has_header(file) else None
+    return Split(split, str(path), fingerprint, read, "line", task.file_labels, read_columns=named_columns)
 
 
 def _has_header(file: SplitFile) -> bool:
