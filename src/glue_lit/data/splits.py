@@ -101,6 +101,8 @@ class TaskSplits:
     def use_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Read with the tokenizer in a checkpoint, so that neither the Hub nor a model folder is needed."""
         files = datamodule_state(checkpoint).get("tokenizer") or {}
+        # copies, because the checkpoint's tensors keep its file mapped into memory
+        self._packed_tokenizer = {name: content.clone() for name, content in files.items()}
         self._architecture = checkpoint["hyper_parameters"]["architecture"]
 
     # ---------------------------------------------------------------- splits
