@@ -43,9 +43,9 @@ def half_a_file(checkpoint: Any, file: Any) -> None:
 def arm(where: str, count: int, what: str) -> None:
     import torch
 
-    from glue_lit.cli import trainer_commands as cli
     from glue_lit.runs import checkpoints
     from glue_lit.training import classifier as model
+    from glue_lit.training import fitting
     from glue_lit.training.callbacks import checkpoints as keepers
 
     if where == "writing":  # of a checkpoint: its first bytes are on the disk
@@ -65,7 +65,7 @@ def arm(where: str, count: int, what: str) -> None:
     elif where == "epoch":
         before(keepers.LastCheckpoint, "on_train_epoch_end", count, what)
     elif where == "final":
-        before(cli, "write_json", count, what)
+        before(fitting, "write_json", count, what)
     else:
         raise SystemExit(f"no place {where}")
 

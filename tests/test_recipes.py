@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Trainer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     AutoModel,
@@ -28,11 +29,13 @@ from transformers import (
 )
 
 from glue_lit.__main__ import main
-from glue_lit.cli.trainer_commands import GlueLitCLI
+from glue_lit.cli.configure import ConfiguredCLI
+from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.tokenizers import load_tokenizer, pack, unpack
 from glue_lit.encoder.heads import head_of
 from glue_lit.encoder.layers import parameter_depths
 from glue_lit.errors import ModelError
+from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_file import check_config
 from glue_lit.training.classifier import SequenceClassifier
 
@@ -121,15 +124,13 @@ def parse() -> Parse:
 
     found = []
 
-    class Command(GlueLitCLI):
+    class Command(ConfiguredCLI):
         def parse_arguments(self, parser: Any, args: Any) -> None:
             found.append(parser)
             raise HasParserError
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["glue-lit", "fit"])
-        with pytest.raises(HasParserError):
-            Command()
+    with pytest.raises(HasParserError):
+        Command(CommandLine([], "fit"))
     return lambda *arguments: found[0].parse_args(["fit", *map(str, arguments)]).fit
 
 
@@ -314,22 +315,18 @@ class Watched:
     """A fit's weights before it, and its last loss and logits as training leaves them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        before_fit, after_fit = GlueLitCLI.before_fit, GlueLitCLI.after_fit
+        fit = Trainer.fit
 
-        def before(cli: GlueLitCLI) -> None:
-            before_fit(cli)
-            self.before = {name: value.clone() for name, value in cli.model.model.state_dict().items()}
+        def watched_fit(trainer: Trainer, model: SequenceClassifier, datamodule: GLUEDataModule, **more: Any) -> None:
+            self.before = {name: value.clone() for name, value in model.model.state_dict().items()}
+            fit(trainer, model, datamodule=datamodule, **more)
+            assert model.curves.last_loss is not None
+            self.loss, self.steps = float(model.curves.last_loss), trainer.global_step
+            self.after = {name: value.clone() for name, value in model.model.state_dict().items()}
+            self.batch = datamodule.dataset("validation_matched").__getitems__(range(9))
+            self.logits = logits(model, self.batch)
 
-        def after(cli: GlueLitCLI) -> None:
-            assert cli.model.curves.last_loss is not None
-            self.loss, self.steps = float(cli.model.curves.last_loss), cli.trainer.global_step
-            self.after = {name: value.clone() for name, value in cli.model.model.state_dict().items()}
-            self.batch = cli.datamodule.dataset("validation_matched").__getitems__(range(9))
-            self.logits = logits(cli.model, self.batch)
-            after_fit(cli)
-
-        monkeypatch.setattr(GlueLitCLI, "before_fit", before)
-        monkeypatch.setattr(GlueLitCLI, "after_fit", after)
+        monkeypatch.setattr(Trainer, "fit", watched_fit)
 
     def changed(self, classifier: SequenceClassifier, part: Iterable[torch.nn.Parameter]) -> bool:
         """Whether training has moved a weight of a part of the model."""

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glue_lit.cli.messages import say_speed, say_stopped, score_intervals
+from glue_lit.cli.messages import print_speed, print_stopped
 from glue_lit.errors import Stopped
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.resampling import scores_with_intervals
 from glue_lit.tasks.glue import get_task
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from glue_lit.training.session import score_intervals
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def last(tmp_path: Path) -> LastCheckpoint:
 
 
 def stopped(last: LastCheckpoint, capsys: pytest.CaptureFixture[str]) -> str:
-    say_stopped(Stopped(signal.SIGTERM), last, BestCheckpoint("val/loss"))
+    print_stopped(Stopped(signal.SIGTERM), last, BestCheckpoint("val/loss"))
     return capsys.readouterr().out
 
 
@@ -56,7 +57,7 @@ def test_a_resumed_fit_stopped_at_once_can_be_resumed(last: LastCheckpoint, caps
 def test_the_speed_of_a_fit_is_printed(trained: bool, capsys: pytest.CaptureFixture[str]) -> None:
     values = (1234.5, 56789.0, 0.0213) if trained else (None, None, None)
     speed: Any = SimpleNamespace(record=lambda _: dict(zip("abc", values, strict=True)))
-    say_speed(speed, None)  # type: ignore[arg-type]
+    print_speed(speed, None)  # type: ignore[arg-type]
     out = capsys.readouterr().out
     assert out == ("Speed       1,234 samples/s, 56,789 tokens/s, 2.1% padding\n" if trained else "")
 

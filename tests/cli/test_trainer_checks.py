@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 from command_line import glue_lit
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from glue_lit.cli.trainer_checks import check_seed, check_trainer, complaint
+from glue_lit.cli.trainer_checks import check_seed, check_trainer
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
 from glue_lit.system.system_errors import explain_system_error, original_error
@@ -65,20 +64,6 @@ def test_trainer_settings_that_can_train_are_accepted(values: dict[str, Any]) ->
 
 def test_an_evaluation_ignores_settings_of_training() -> None:
     check_trainer({"max_epochs": -1, "accumulate_grad_batches": 0}, is_fit=False)
-
-
-def test_errors_of_lightning_are_one_message() -> None:
-    assert complaint(MisconfigurationException("You requested\n0.1")) == "trainer: You requested 0.1"
-    assert complaint(ValueError("`val_check_interval` (9) must be")) == "trainer: `val_check_interval` (9) must be"
-    assert complaint(ValueError("other")) is None
-    late = (
-        "Early stopping conditioned on metric `train/loss` which is not available. Pass in or modify your "
-        "`EarlyStopping` callback to use any of the following: `val/accuracy`, `val/loss`"
-    )
-    said = complaint(RuntimeError(late)) or ""
-    assert said.startswith("trainer.callbacks: EarlyStopping waits for train/loss, which was not logged")
-    assert "there was val/accuracy, val/loss." in said
-    assert "`--trainer.log_every_n_steps 1`" in said
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,9 @@ SCORES = """
 import json, sys
 from glue_lit.system.library_warnings import filter_warnings
 filter_warnings()
-from glue_lit.cli.trainer_commands import GlueLitCLI
-cli = GlueLitCLI()
-print("SCORES", json.dumps(cli.model.scores))
+from glue_lit.cli.configure import configure, resolve
+from glue_lit.cli.trainer_commands import evaluate
+print("SCORES", json.dumps(evaluate(configure(resolve(sys.argv[1], sys.argv[2:]))).metrics))
 """
 
 

@@ -1,7 +1,7 @@
-"""LightningCLI's arguments, plus which run a command is about: the trainer, model and data that they ask for."""
+"""From a command line to a `Session`: LightningCLI parses it, and makes the trainer, the model and the data."""
 
 import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from glue_lit.cli.messages import advice
 from glue_lit.cli.parse_errors import check_environment
-from glue_lit.cli.parser import TRAINER_DEFAULTS, Parser, add_checkpoints, add_trainer_model_and_data
+from glue_lit.cli.parser import TRAINER_DEFAULTS, add_checkpoints, add_trainer_model_and_data, parser_of
 from glue_lit.cli.run_arguments import resolve_arguments
 from glue_lit.cli.trainer_checks import check_seed, check_trainer
 from glue_lit.data.accumulation import check_accumulation
@@ -31,7 +30,7 @@ from glue_lit.system.hardware import fast_precision
 from glue_lit.system.precisions import check_eps, check_precision
 from glue_lit.tasks.custom import parse_custom_task, resolve_task
 from glue_lit.tasks.glue import logged_names
-from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from glue_lit.training.callbacks.checkpoints import LastCheckpoint
 from glue_lit.training.callbacks.early_stopping import early_stop_callbacks
 from glue_lit.training.callbacks.epoch_lines import EpochLines
 from glue_lit.training.callbacks.prediction_writer import PredictionWriter
@@ -45,8 +44,11 @@ from glue_lit.training.classifier import SequenceClassifier
 from glue_lit.training.monitors import check_monitors
 from glue_lit.training.processes import check_processes
 from glue_lit.training.refused_callbacks import allowed_callbacks
+from glue_lit.training.session import Session, resume_advice
 from glue_lit.training.tensorboard.pages import TensorBoardPages
 
+Classes = tuple[type[SequenceClassifier], type[GLUEDataModule]]
+_OURS: Classes = (SequenceClassifier, GLUEDataModule)
 _PATHS = (
     "data.source",
     "data.custom.validation_file",
@@ -57,49 +59,90 @@ _PATHS = (
 )
 
 
+def resolve(command: str, words: Sequence[str]) -> CommandLine:
+    """The full command line: the run and the checkpoint that are meant, with the run's configuration.
+
+    Args:
+        command: ``fit``, ``validate``, ``test`` or ``predict``.
+        words: Its flags, as the user gave them.
+
+    Raises:
+        UsageError: A configuration file cannot be used, or something would be scored without a checkpoint.
+        RunError: There is no such run or checkpoint.
+    """
+    named = CommandLine(words).config_files
+    for file in named:
+        check_config(file)
+    line = CommandLine(resolve_arguments([command, *words])[1:], command)
+    for file in line.config_files:
+        if file not in named:  # that of a run, which anybody may have changed
+            check_config(file)
+    return line
+
+
+def configure(line: CommandLine, typed: Sequence[str] = (), classes: Classes = _OURS) -> Session:
+    """Parse a command line and make what it asks for.
+
+    Args:
+        line: As `resolve` has it.
+        typed: The words after ``glue-lit`` as the user gave them, for the run's records.
+        classes: Those of model and data, whose settings are the flags ``--model.*`` and ``--data.*``.
+
+    Raises:
+        UsageError: A setting does not exist, is wrong, or contradicts another one.
+    """
+    return ConfiguredCLI(line, typed, classes).session
+
+
 class ConfiguredCLI(LightningCLI):
-    """From the command line to trainer, model and data; what is done with them is `cli.GlueLitCLI`'s."""
+    """Lightning's parser with our settings. It builds a session and runs nothing.
+
+    Args:
+        line: The full command line.
+        typed: The words after ``glue-lit`` as the user gave them.
+        classes: Those of model and data.
+
+    Attributes:
+        session: What the command works with.
+    """
 
     model: SequenceClassifier
     datamodule: GLUEDataModule
-    _precision_is_ours = False  # nobody has asked for one
 
-    def __init__(
-        self,
-        model_class: type[SequenceClassifier] = SequenceClassifier,
-        datamodule_class: type[GLUEDataModule] = GLUEDataModule,
-    ) -> None:
-        self._classes = model_class, datamodule_class
-        self.best = BestCheckpoint()  # replaced by the configured one
-        self.last: LastCheckpoint | None = None
-        self.speed = TrainingSpeed()
-        self.clock = FitClock()
-        self.pages = TensorBoardPages()
-        self.directory = RunDirectory()
-        self.stop = StopRequest()
-        self.watch = RankWatch(lambda: advice(self.last))
-        self.writer: PredictionWriter | None = None
-        self.result: dict[str, Any] | None = None  # what a script is told, on the first device
-        self.origin: dict[str, Any] | None = None  # the checkpoint whose encoder a new fit starts from
+    def __init__(self, line: CommandLine, typed: Sequence[str] = (), classes: Classes = _OURS) -> None:
+        self._line, self._classes = line, classes
+        self._origin: dict[str, Any] | None = None  # the checkpoint whose encoder a new fit starts from
+        self._chooses_precision = False
+        self._last: LastCheckpoint | None = None
+        self._writer: PredictionWriter | None = None
+        self._speed, self._clock, self._pages = TrainingSpeed(), FitClock(), TensorBoardPages()
+        self._directory, self._stop = RunDirectory(typed), StopRequest()
+        self._watch = RankWatch(lambda: resume_advice(self._last))
         super().__init__(
-            model_class,
-            datamodule_class,
+            *classes,
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=42,
             parser_kwargs={"default_env": True, "env_prefix": "GLUE_LIT", "prog": "glue-lit"},
-            parser_class=Parser,
+            parser_class=parser_of(line),
+            args=[line.command, *line.words],
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )
+        self.session = Session(
+            line.command, self.trainer, self.model, self.datamodule, self._setting("seed_everything"),
+            checkpoint=self._checkpoint, weights_only=self._setting("weights_only"), origin=self._origin,
+            may_lower_precision=self._chooses_precision, best=self.config_init[line.command]["checkpoint"],
+            last=self._last, writer=self._writer, pages=self._pages, speed=self._speed, directory=self._directory,
+            stop=self._stop, watch=self._watch,
+        )  # fmt: skip
 
     # ---------------------------------------------------------------- arguments
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """The command that was asked for: to learn the flags of all four would take three times as long."""
-        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name == sys.argv[1]}
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name == self._line.command}
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add trainer, model and data."""
@@ -117,17 +160,12 @@ class ConfiguredCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Find the run that is meant; Lightning starts the other DDP processes from ``sys.argv``, so set that."""
-        named = CommandLine(sys.argv[2:]).config_files
-        for file in named:
-            check_config(file)
-        check_environment(parser, sys.argv[1], os.environ)
-        self.directory.command = sys.argv[1:]
-        sys.argv[1:] = resolve_arguments(sys.argv[1:])
-        for file in CommandLine(sys.argv[2:]).config_files:
-            if file not in named:  # that of a run, which anybody may have changed
-                check_config(file)
-        super().parse_arguments(parser, args)
+        """Parse the line, once no variable is misspelt."""
+        check_environment(parser, self._line.command, os.environ)
+        self.config = parser.parse_args(args)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing: the functions of `glue_lit.training` do, on the session."""
 
     def _parse_ckpt_path(self) -> None:
         """Leave the flags alone: Lightning would put the checkpoint's hyper-parameters over the user's."""
@@ -170,9 +208,10 @@ class ConfiguredCLI(LightningCLI):
             config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
         if config["trainer.precision"] is None and not config.get("trainer.plugins"):
             # A run whose files name no precision was trained in the Trainer's own default.
-            fast = fast_precision(config["trainer.accelerator"]) if self._is_new_fit else "32-true"
-            config["trainer.precision"] = fast
-            self._precision_is_ours = True
+            config["trainer.precision"] = (
+                fast_precision(config["trainer.accelerator"]) if self._is_new_fit else "32-true"
+            )
+            self._chooses_precision = True
         if self._checkpoint is not None and not self._checkpoint.is_file():
             raise UsageError(
                 f"ckpt_path: there is no file {str(self._checkpoint)!r}. Pass `--ckpt_path best` on the command line."
@@ -191,11 +230,11 @@ class ConfiguredCLI(LightningCLI):
             UsageError: Another model was asked for as well.
         """
         file = best_checkpoint(config["model.init_from"])
-        self.origin = read_checkpoint(file)
+        self._origin = read_checkpoint(file)
         if local_rank() == 0:
             verify_checksums(file)
-        name = self.origin["hyper_parameters"]["name_or_path"]
-        line = CommandLine(sys.argv[2:])
+        name = self._origin["hyper_parameters"]["name_or_path"]
+        line = self._line
         asked = line.setting("model.name_or_path")
         if asked is not None and config["model.name_or_path"] != name:
             raise UsageError(
@@ -208,29 +247,29 @@ class ConfiguredCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add our callbacks; a fit logs to its run directory, an evaluation logs nowhere."""
         config = self.config_init[self.subcommand]
-        self.best = config["checkpoint"]
+        best = config["checkpoint"]
         trainer = config["trainer"]
         run = run_of_checkpoint(self._checkpoint) if self._checkpoint is not None else None
         given = allowed_callbacks(trainer.get("callbacks"), self.subcommand == "fit")
-        callbacks = [*given, self.watch, EvaluationSignals(self.stop)]
+        callbacks = [*given, self._watch, EvaluationSignals(self._stop)]
         if self.subcommand != "fit":
             kwargs["logger"] = False
             if self.subcommand != "validate":
-                self.writer = PredictionWriter(*self._place_of_predictions(run))
-            callbacks.append(self.writer or self.pages)
+                self._writer = PredictionWriter(*self._place_of_predictions(run))
+            callbacks.append(self._writer or self._pages)
         else:
             check_monitors(given, self.model.task)
-            self.last = LastCheckpoint(self._setting("checkpoint_every"), self.stop)
+            self._last = LastCheckpoint(self._setting("checkpoint_every"), self._stop)
             # The directory first, which opens the curves; the clock of the steps last of those that take time.
-            callbacks += [self.directory, EpochLines(), self.pages, self.speed, self.clock]
-            callbacks += [ProgressLines(self.clock, self.speed)]
-            callbacks += [*early_stop_callbacks(self._setting("early_stopping"), self.best, trainer), self.last]
+            callbacks += [self._directory, EpochLines(), self._pages, self._speed, self._clock]
+            callbacks += [ProgressLines(self._clock, self._speed)]
+            callbacks += [*early_stop_callbacks(self._setting("early_stopping"), best, trainer), self._last]
             if (folder := job_folder()) is not None:
-                callbacks.append(JobProgress(folder, self.best.monitor))
+                callbacks.append(JobProgress(folder, best.monitor))
             if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same
                 kwargs["logger"] = self._run_logger(run, curves=trainer.get("logger") is not False)
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
-            callbacks.append(Bar(self.clock))
+            callbacks.append(Bar(self._clock))
         try:
             made = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:

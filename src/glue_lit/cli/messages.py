@@ -1,4 +1,4 @@
-"""What a run says when it starts and when it ends, and the record it leaves."""
+"""What the trainer's commands print when they start and when they end."""
 
 import math
 import shlex
@@ -15,22 +15,68 @@ from glue_lit.data.rows import describe_id_problems
 from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import Stopped
-from glue_lit.evaluation.predictions import Predictions
-from glue_lit.evaluation.resampling import scores_with_intervals
 from glue_lit.runs.run import LOGS, find_runs
 from glue_lit.system.console import print_list, say
+from glue_lit.system.files import short_path
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from glue_lit.training.callbacks.signals import requeue_job
 from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
+from glue_lit.training.evaluating import EvaluationResult
+from glue_lit.training.fitting import FitResult
+from glue_lit.training.session import Session, Start, resume_command
+from glue_lit.training.tensorboard.pages import tensorboard_loggers
 
 
-def say_data(data: TaskSplits, stage: str) -> None:
+def print_start(session: Session, start: Start) -> None:
+    """Print which data, and which model or checkpoint, a command is about to work with."""
+    if start.float32_reason:
+        say(f"Computing in float32: this model does not run in bfloat16 ({start.float32_reason}).")
+    _print_data(session.data.splits, session.command)
+    if session.checkpoint is None:
+        _print_model(session.model, session.trainer)
+        return
+    say(f"Checkpoint {short_path(session.checkpoint)}{start.position}")
+    if start.reached:
+        flags = " and ".join(f"`--trainer.{name} N`" for name in start.reached)
+        say(f"It has done {' and '.join(start.reached.values())}; {flags} with a larger N goes on.")
+
+
+def print_fit(session: Session, result: FitResult) -> None:
+    """Print how a fit has ended, the scores of its best checkpoint, and the commands that a user wants next."""
+    trainer, model = session.trainer, session.model
+    if result.ended:
+        say(result.ended)
+    if result.checkpoint is None:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            _print_unscored(trainer)
+        return
+    title = f"{result.task}: best checkpoint"
+    print_scores(title, session.data.task, result.metrics, result.intervals, result.epoch)
+    _print_collapsed(model)
+    if model.guard.skipped:
+        say(f"{model.guard.skipped} optimizer steps were left out, since their gradient was not finite.")
+    print_speed(session.speed, trainer)
+    _print_next(session, result.checkpoint)
+
+
+def print_evaluation(session: Session, result: EvaluationResult) -> None:
+    """Print the scores of an evaluation, and where its predictions are."""
+    if result.metrics:
+        print_scores(f"{result.task}: {session.command}", session.data.task, result.metrics, result.intervals)
+        _print_collapsed(session.model)
+    for path in result.predictions:
+        say(f"Predictions {short_path(path)}")
+    if session.command == "test" and not result.metrics:
+        say("These rows have no labels, so there is nothing to score.")
+
+
+def _print_data(data: TaskSplits, stage: str) -> None:
     """Which task, from where, how many rows."""
     rows = ", ".join(f"{name} {len(data.dataset(name, stage)):,}" for name in data.names_for(stage))
     known = {"hub": "Hub", "demo": "demo corpus"}
-    source = known.get(data.source) or shown(Path(data.source))
+    source = known.get(data.source) or short_path(Path(data.source))
     say(f"{data.task.title} ({data.task.name}), {source}: {rows}")
     if stage == "fit" and (note := describe_padding(data.tokenizer, data.model_config)) is not None:
         say(note)
@@ -41,7 +87,7 @@ def say_data(data: TaskSplits, stage: str) -> None:
             say(f"data.custom.id {data.custom.id!r}, {name}: {wrong}")
 
 
-def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
+def _print_model(model: SequenceClassifier, trainer: Trainer) -> None:
     """Which pretrained model, how large, on what."""
     count, trained = parameter_counts(model)
     of_them = f" ({_millions(trained)} trained)" if trained < count else ""
@@ -49,9 +95,11 @@ def say_model(model: SequenceClassifier, trainer: Trainer) -> None:
     name = model.hparams["name_or_path"]
     origin = model.hparams["init_from"]
     if origin is not None:
-        say(f"Encoder of {shown(Path(origin))}, {'and its head' if model.builder.has_trained_head else 'new head'}")
+        say(
+            f"Encoder of {short_path(Path(origin))}, {'and its head' if model.builder.has_trained_head else 'new head'}"
+        )
     head = ", head kept (its labels are the task's)" if model.builder.has_trained_head and origin is None else ""
-    name = shown(Path(name)) if Path(name).is_absolute() else name
+    name = short_path(Path(name)) if Path(name).is_absolute() else name
     say(f"{name}, {_millions(count)} parameters{of_them}{head}, on {place}")
 
 
@@ -66,35 +114,23 @@ def _precision(trainer: Trainer) -> str:
     )
 
 
-def score_intervals(task: TaskSpec, predicted: Mapping[str, Predictions]) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals of an evaluation's metrics by their logged names, the same as in a report.
-
-    Args:
-        task: Names the metrics.
-        predicted: By split, the labelled rows.
-    """
-    return {
-        f"{log_prefix(split)}/{name}": (score.low, score.high)
-        for split, rows in predicted.items()
-        for name, score in scores_with_intervals(task.metrics, rows.gold, rows.values, task.positive).items()
-    }
-
-
-def say_next(data: TaskSplits, best: Path, default_root_dir: str | None, has_curves: bool = True) -> None:
+def _print_next(session: Session, best: Path) -> None:
     """Where the checkpoint is, and the commands that a user wants next."""
-    run, logs = best.parent.parent, Path(default_root_dir or ".") / LOGS
-    newest = [other.path.absolute() for other in find_runs(logs)[-1:]] == [run.absolute()]
-    place = f" --trainer.default_root_dir {default_root_dir}" if default_root_dir else ""
-    say(f"Checkpoint  {shown(best)}")
-    say(f"Score it    glue-lit validate {f'--ckpt_path best{place}' if newest else f'--run {shlex.quote(shown(run))}'}")
-    if has_curves:
-        say(f"Curves      tensorboard --logdir {logs if newest else shlex.quote(shown(run))}")
-    if data.source == "demo":
+    run, root = best.parent.parent, Path(session.trainer.default_root_dir)
+    logs = Path(LOGS) if root == Path.cwd() else root / LOGS
+    newest = [other.path.absolute() for other in find_runs(logs)[-1:]] == [run]
+    place = "" if root == Path.cwd() else f" --trainer.default_root_dir {root}"
+    say(f"Checkpoint  {short_path(best)}")
+    named = f"--ckpt_path best{place}" if newest else f"--run {shlex.quote(short_path(run))}"
+    say(f"Score it    glue-lit validate {named}")
+    if tensorboard_loggers(session.trainer):
+        say(f"Curves      tensorboard --logdir {logs if newest else shlex.quote(short_path(run))}")
+    if session.data.splits.source == "demo":
         say("These figures are of the demo corpus, not of GLUE. Real GLUE:")
-        say(f"            glue-lit fit --config configs/{data.task.name}.yaml")
+        say(f"            glue-lit fit --config configs/{session.data.task.name}.yaml")
 
 
-def say_collapsed(model: SequenceClassifier) -> None:
+def _print_collapsed(model: SequenceClassifier) -> None:
     """Say so if the model gives all rows one label: its accuracy can look fine."""
     for split, counts in model.predicted.items():
         given = [label for label, count in counts.items() if count]
@@ -106,7 +142,7 @@ def say_collapsed(model: SequenceClassifier) -> None:
             )
 
 
-def say_unscored(trainer: Trainer) -> None:
+def _print_unscored(trainer: Trainer) -> None:
     """Say why a fit has no score."""
     if not trainer.global_step:
         say("Nothing was trained, so there is no best checkpoint and no score.")
@@ -116,31 +152,14 @@ def say_unscored(trainer: Trainer) -> None:
     say("Score it    glue-lit validate --ckpt_path last")
 
 
-def say_skipped(model: SequenceClassifier) -> None:
-    """Say how many optimizer steps were left out, if any were."""
-    if model.guard.skipped:
-        say(f"{model.guard.skipped} optimizer steps were left out, since their gradient was not finite.")
-
-
-def say_speed(speed: TrainingSpeed, trainer: Trainer) -> None:
+def print_speed(speed: TrainingSpeed, trainer: Trainer) -> None:
     """How fast training was, without start-up and evaluation."""
     samples, tokens, padding = speed.record(trainer).values()
     if samples is not None and tokens is not None and padding is not None:
         say(f"Speed       {samples:,.0f} samples/s, {tokens:,.0f} tokens/s, {padding:.1%} padding")
 
 
-def advice(last: LastCheckpoint | None) -> str | None:
-    """How to go on after an error, if this fit has left a checkpoint."""
-    if last is None or last.saved_at is None:
-        return None
-    return f"The last checkpoint is of step {last.saved_at}. Go on from it: {_way_on(last)}"
-
-
-def _way_on(last: LastCheckpoint) -> str:
-    return f"glue-lit fit --run {shlex.quote(shown(last.path.parent.parent))} --ckpt_path last"
-
-
-def say_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheckpoint) -> None:
+def print_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheckpoint) -> None:
     """What a fit leaves that a signal has stopped, and how to go on; of other commands, nothing is left."""
     if last is None:
         return
@@ -153,16 +172,10 @@ def say_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheckpo
     if best.best_model_score is not None:
         say(f"Best so far {best.monitor} {float(best.best_model_score):.4f}")
     step = "as it was: nothing was trained since" if last.saved_at is None else f"step {last.saved_at}"
-    say(f"Checkpoint  {shown(last.path)}, {step}")
-    say(f"Go on       {_way_on(last)}")
+    say(f"Checkpoint  {short_path(last.path)}, {step}")
+    say(f"Go on       {resume_command(last)}")
     if name == "SIGUSR1" and requeue_job():
         say("SLURM will run this job again, and it will go on.")
-
-
-def shown(path: Path) -> str:
-    """A path as short as it can be said from here."""
-    path, here = path.absolute(), Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def print_scores(

@@ -1,9 +1,8 @@
 """The parser of the trainer's commands: which settings there are, and which of them are one."""
 
 import os
-import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import yaml
 from jsonargparse import get_loader, set_dumper, set_loader
@@ -100,7 +99,13 @@ set_dumper(MODE, dump_config)
 
 
 class Parser(LightningArgumentParser):
-    """A parser whose errors are one message, and which leaves labels and columns as they are written."""
+    """A parser whose errors are one message, and which leaves labels and columns as they are written.
+
+    Attributes:
+        line: The command line, for messages that say where a setting was made.
+    """
+
+    line: ClassVar[CommandLine] = CommandLine([])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # jsonargparse makes the parsers of classes from this one, and names the mode itself.
@@ -109,7 +114,7 @@ class Parser(LightningArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # type: ignore[override]
         """Parse a command with its flags; labels and columns in the environment are flags before all others."""
-        given = list(sys.argv[1:] if args is None else args)
+        given = list(args or ())
         of_command = _flags_from_environment(given[0]) if given else []
         return super().parse_args(given[:1] + keep_custom_texts([*of_command, *given[1:]]), *more, **options)
 
@@ -130,7 +135,16 @@ class Parser(LightningArgumentParser):
         """Say what is wrong, without seventy lines of usage before it."""
         if isinstance(ex, MemoryError):
             raise ex
-        raise UsageError(explain(self, message, CommandLine(sys.argv[2:], "".join(sys.argv[1:2])))) from ex
+        raise UsageError(explain(self, message, self.line)) from ex
+
+
+def parser_of(command_line: CommandLine) -> type[Parser]:
+    """The class of the parsers of a command line: jsonargparse makes further ones by class, for nested settings."""
+
+    class LineParser(Parser):
+        line = command_line
+
+    return LineParser
 
 
 def add_trainer_model_and_data(

@@ -25,15 +25,14 @@ def main() -> None:
         sys.exit(f"glue-lit: error: {error}")
     filter_warnings()
     gc.disable()  # as `__main__` does; it ends before there is anything to collect
-    from glue_lit.cli.trainer_commands import GlueLitCLI
+    from glue_lit.cli.configure import configure, resolve
 
     gc.freeze()
     found = []
     for arguments in json.load(sys.stdin):
-        sys.argv = ["glue-lit", "fit", *arguments, "--print_config"]
         try:
             with redirect_stdout(io.StringIO()) as printed:
-                GlueLitCLI()
+                configure(resolve("fit", [*arguments, "--print_config"]))
         except GlueLitError as error:
             sys.exit(f"glue-lit: error: {error}")
         except SystemExit as end:  # which is how jsonargparse ends after printing

@@ -5,8 +5,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-
 from glue_lit.errors import UsageError
 from glue_lit.training.processes import check_strategy_setting
 
@@ -75,22 +73,3 @@ def _check_processes(values: Mapping[str, Any]) -> None:
             f"trainer.devices: got {written}, allowed on a processor: 1 to {most} here. Each is a process with its "
             "own copy of the model."
         )
-
-
-def complaint(error: Exception) -> str | None:
-    """Lightning's own word on a setting that turns out not to fit the data; ``None`` for any other error."""
-    text = " ".join(str(error).split())
-    if isinstance(error, MisconfigurationException) or (
-        isinstance(error, ValueError) and text.startswith("`val_check_interval`")
-    ):
-        return f"trainer: {text}"
-    if isinstance(error, RuntimeError) and (late := re.match(r"Early stopping conditioned on metric `(.+?)`", text)):
-        logged = ", ".join(re.findall(r"`([^`]+)`", text.rpartition(":")[2]))
-        return (
-            f"trainer.callbacks: EarlyStopping waits for {late[1]}, which was not logged when it looked for it; there "
-            f"was {logged or 'nothing'}. Values of the training are logged every trainer.log_every_n_steps steps: "
-            "`--trainer.log_every_n_steps 1` logs them in time."
-        )
-    if isinstance(error, RuntimeError) and text.startswith("Error(s) in loading state_dict"):
-        return f"The checkpoint's weights are not those of the model that it describes ({text[:300]})."
-    return None

@@ -122,6 +122,12 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def short_path(path: Path) -> str:
+    """A path relative to the working directory where it lies in it, else in full."""
+    path, here = path.absolute(), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
 def to_json_values(value: Any) -> Any:
     """Convert a value to what JSON can hold: tuples to lists, NaN and infinity to ``None``."""
     if isinstance(value, dict):

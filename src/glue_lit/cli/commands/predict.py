@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import Run
 from glue_lit.system.console import print_table, say
-from glue_lit.system.files import open_atomic
+from glue_lit.system.files import open_atomic, short_path
 from glue_lit.system.hardware import keep_freed_memory
 from glue_lit.system.library_warnings import quiet_lightning
 from glue_lit.system.precisions import NAMES, SHORT_NAMES
@@ -151,7 +150,7 @@ def _help() -> None:
 
 
 def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None:
-    """Let the trainer's command predict, then put calibrated probabilities in the place of its own."""
+    """Predict a split as the trainer's command does, then calibrate the probabilities that it has written."""
     from glue_lit.runs.checkpoints import read_checkpoint
     from glue_lit.tasks.custom import parse_custom_task, resolve_task
 
@@ -160,18 +159,12 @@ def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None
     trusted = _is_trusted(line)
     calibration = calibration_of(run, checkpoint, task, lambda: Predictor(checkpoint, trust_remote_code=trusted))
     named = ["--run", str(run.path)] if run is not None else []
-    folder = run.predictions if run is not None else checkpoint.parent / "predictions"
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.jsonl")}
-    command = [sys.executable, "-m", "glue_lit", "predict", *line.words, *named, "--ckpt_path", str(checkpoint)]
-    done = subprocess.run(command, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
-    for path in sorted(folder.glob("*.jsonl")):
-        if path.stat().st_mtime_ns != before.get(path):
-            rewrite(path, calibration.temperature)
-            say(f"Calibrated  {path}")
-            if path.stem == task.monitored_split:
-                say("            on the rows that the temperature was fitted on: new ones look less well calibrated")
+    result = trainer_commands.predict([*line.words, *named, "--ckpt_path", str(checkpoint)])
+    for path in result.predictions:
+        rewrite(path, calibration.temperature)
+        say(f"Calibrated  {short_path(path)}")
+        if path.stem == task.monitored_split:
+            say("            on the rows that the temperature was fitted on: new ones look less well calibrated")
 
 
 def _predict_text(predictor: Predictor, options: Any, temperature: float) -> None:

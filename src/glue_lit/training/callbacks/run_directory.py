@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,13 @@ class RunDirectory(Callback):
 
     It is locked against a second fit; the disk must have room for the checkpoints; and when a fit is
     resumed, curves are cut back to what they were when its checkpoint was written.
+
+    Args:
+        command: The command line after ``glue-lit``, as the user gave it.
     """
 
-    def __init__(self) -> None:
-        self.command: list[str] = []  # as the user gave it
+    def __init__(self, command: Sequence[str] = ()) -> None:
+        self.command = list(command)
         self._lock: int | None = None
         self._trainer: Trainer | None = None
         self._curves: dict[str, int] | None = None  # size of each event file, as the checkpoint has it

@@ -5,6 +5,7 @@ from pathlib import Path
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
+from glue_lit.encoder.limits import MIXED
 from glue_lit.system.files import write_text
 from glue_lit.system.run_log import open_log
 
@@ -18,6 +19,8 @@ class SaveConfig(SaveConfigCallback):
             is_continued = self.config["ckpt_path"] is not None
             self.config = self.config.clone()
             self.config["ckpt_path"] = None
+            if str(trainer.precision) == "32-true" and self.config["trainer.precision"] in MIXED:
+                self.config["trainer.precision"] = "32-true"  # the model does not run in the machine's fast one
             folder = trainer.log_dir  # asks the first process, so all of them come by
             if trainer.is_global_zero and folder is not None and not self.already_saved:
                 # Lightning would overwrite the file of a resumed run in place, and can leave a part of it.

@@ -1,0 +1,240 @@
+"""A trainer with its model, its data and the callbacks of a command: checked before it starts, its errors explained."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from glue_lit.data.accumulation import batches_of_step
+from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.splits import datamodule_state
+from glue_lit.encoder.build import check_tokens
+from glue_lit.encoder.limits import MIXED, check_precision_of, why_not_mixed
+from glue_lit.errors import RunError, Stopped, UsageError
+from glue_lit.evaluation.predictions import Predictions
+from glue_lit.evaluation.resampling import scores_with_intervals
+from glue_lit.runs.checkpoints import check_model, check_task, read_checkpoint, verify_checksums
+from glue_lit.system.environment import local_rank
+from glue_lit.system.files import short_path
+from glue_lit.tasks.glue import TaskSpec, log_prefix
+from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from glue_lit.training.callbacks.prediction_writer import PredictionWriter
+from glue_lit.training.callbacks.rank_watch import RankWatch, is_lost_connection
+from glue_lit.training.callbacks.run_directory import RunDirectory
+from glue_lit.training.callbacks.signals import StopRequest
+from glue_lit.training.callbacks.speed import TrainingSpeed
+from glue_lit.training.classifier import SequenceClassifier
+from glue_lit.training.lightning_errors import explain_lightning_error
+from glue_lit.training.lightning_internals import compute_in_float32
+from glue_lit.training.lightning_internals.loop_state import batches_of_left_epoch, is_within_epoch
+from glue_lit.training.resume import explain_restore_error, read_progress
+from glue_lit.training.tensorboard.pages import TensorBoardPages
+
+
+@dataclass
+class Session:
+    """What a command of the trainer works with.
+
+    Attributes:
+        command: ``fit``, ``validate``, ``test`` or ``predict``.
+        trainer: Has the callbacks below.
+        model: Not built yet.
+        data: Not read yet.
+        seed: That of ``seed_everything``.
+        checkpoint: The file that a fit resumes from, or that is evaluated.
+        weights_only: Whether a checkpoint is read as data alone, so that no code in it runs.
+        origin: Content of the checkpoint whose encoder a new fit starts from.
+        may_lower_precision: Whether float32 may replace the precision, since nobody asked for it.
+        best: Keeps the best checkpoint of a fit.
+        last: Keeps the last checkpoint of a fit; ``None`` in an evaluation.
+        writer: Writes the predictions of ``test`` and ``predict``.
+        pages: Holds the labelled rows of the last validation.
+        speed: Measures the training.
+        directory: Locks the run directory.
+        stop: Receives the signals.
+        watch: Watches the other processes of the run.
+    """
+
+    command: str
+    trainer: Trainer
+    model: SequenceClassifier
+    data: GLUEDataModule
+    seed: int | None
+    checkpoint: Path | None = None
+    weights_only: bool | None = True
+    origin: dict[str, Any] | None = None
+    may_lower_precision: bool = False
+    best: BestCheckpoint = field(default_factory=BestCheckpoint)
+    last: LastCheckpoint | None = None
+    writer: PredictionWriter | None = None
+    pages: TensorBoardPages = field(default_factory=TensorBoardPages)
+    speed: TrainingSpeed = field(default_factory=TrainingSpeed)
+    directory: RunDirectory = field(default_factory=RunDirectory)
+    stop: StopRequest = field(default_factory=StopRequest)
+    watch: RankWatch = field(default_factory=RankWatch)
+
+    def options(self, checkpoint: Path | None) -> dict[str, Any]:
+        """The arguments of the trainer's methods."""
+        path = None if checkpoint is None else str(checkpoint)
+        return {"model": self.model, "datamodule": self.data, "ckpt_path": path, "weights_only": self.weights_only}
+
+    def score_intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % intervals of the last validation's metrics by their logged names, on the first device."""
+        return score_intervals(self.model.task, self.pages.predicted)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the checks before a command have found.
+
+    Attributes:
+        float32_reason: Why float32 replaces the machine's fast precision; empty if it does not.
+        position: Where a fit resumes within its last epoch, as words after the checkpoint's name: only if the
+            checkpoint is of an older version, which counts an epoch that was left as whole.
+        reached: The limits that the checkpoint has reached already, in words, by the setting's name below ``trainer``.
+    """
+
+    float32_reason: str = ""
+    position: str = ""
+    reached: Mapping[str, str] = field(default_factory=dict)
+
+
+def prepare(session: Session) -> Start:
+    """Read all data and build the model, so that what is wrong shows before anything is written.
+
+    Raises:
+        GlueLitError: The data, the model, the checkpoint or the precision cannot be used.
+    """
+    saved = _read_checkpoint(session)
+    session.data.setup(session.command)
+    position, reached = "", dict[str, str]()
+    if saved is not None and session.checkpoint is not None and session.command == "fit":
+        fit_loop = session.trainer.fit_loop.state_dict()
+        loop, epochs, steps = read_progress(session.checkpoint, saved, fit_loop)
+        position = _check_batches(session, saved, loop)
+        reached = _reached_limits(session.trainer, epochs - bool(position), steps)
+    must_be_trained = saved is None and session.command != "fit"
+    session.model.build_model(must_be_trained, session.data.padding)
+    reason = _settle_precision(session)
+    model, name = session.model.model, session.model.hparams["name_or_path"]
+    for store in session.data.splits.loaded_stores:
+        check_tokens(model, store.input_ids, name, store.token_type_ids)
+    return Start(reason, position, reached)
+
+
+def _read_checkpoint(session: Session) -> dict[str, Any] | None:
+    """The checkpoint's content; model and data take from it what belongs to its weights."""
+    if session.checkpoint is None:
+        if session.origin is not None:
+            session.data.use_checkpoint(session.origin)
+        return None
+    saved = read_checkpoint(session.checkpoint)
+    if local_rank() == 0:
+        verify_checksums(session.checkpoint)
+    check_task(session.checkpoint, saved, session.data.task)
+    check_model(session.checkpoint, saved, session.model.hparams["name_or_path"])
+    session.data.use_checkpoint(saved)
+    session.model.use_architecture_of(saved)
+    return saved
+
+
+def _reached_limits(trainer: Trainer, epochs: int, steps: int) -> dict[str, str]:
+    limit, most = trainer.max_epochs or 0, trainer.max_steps
+    reached = {"max_epochs": f"all {limit} epochs"} if 0 < limit <= epochs else {}
+    return reached | ({"max_steps": f"{steps} of at most {most} steps"} if 0 < most <= steps else {})
+
+
+def _settle_precision(session: Session) -> str:
+    """Compute in float32 where nobody asked for the precision and the model does not run in it; returns why."""
+    reason, trainer = why_not_mixed(session.model.model), session.trainer
+    is_lowered = session.may_lower_precision and reason is not None and str(trainer.precision) in MIXED
+    if is_lowered:
+        compute_in_float32(trainer)
+    check_precision_of(session.model.model, str(trainer.precision))
+    return str(reason) if is_lowered else ""
+
+
+def _check_batches(session: Session, saved: dict[str, Any], loop: dict[str, Any]) -> str:
+    """Stop where a fit would resume within an epoch with other batches; returns `Start.position`."""
+    data, trainer = session.data, session.trainer
+    data.load_state_dict(datamodule_state(saved))
+    if is_within_epoch(loop):
+        data.check_same_batches(trainer)
+    if is_within_epoch(loop) or "scored_step" in saved.get("glue_lit", {}) or not data.has_same_batches(trainer):
+        return ""
+    limit, batches = trainer.limit_train_batches, len(data.training_sampler(trainer))
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    per_step = batches_of_step(trainer, loop["epoch_progress"]["current"]["processed"] - 1)
+    done = batches_of_left_epoch(loop, batches, per_step)
+    return f", after batch {done} of {batches} of its last epoch" if done else ""
+
+
+@contextmanager
+def explained(session: Session) -> Iterator[None]:
+    """Stop at signals, and raise each error of the block as a message that says what to do.
+
+    At the end the run directory is open to others, and the other processes are not waited for.
+
+    Raises:
+        Stopped: A signal asked for it.
+        UsageError: The trainer does not take its settings.
+        RunError: Another process has died, or the checkpoint does not fit.
+    """
+    failed = True
+    try:
+        with session.stop.listening():
+            yield
+        failed = False
+    except Stopped as stopped:
+        failed = not stopped.agreed
+        raise
+    except Exception as error:
+        shown = _explain(session, error)
+        if (line := resume_advice(session.last)) is not None:
+            shown.add_note(line)
+        if shown is error:
+            raise
+        raise shown from error
+    finally:
+        session.watch.close(failed)
+        session.directory.release()
+
+
+def _explain(session: Session, error: Exception) -> Exception:
+    if is_lost_connection(error) and (dead := session.watch.explain()) is not None:
+        return RunError(dead)
+    if (reason := explain_lightning_error(error)) is not None:
+        return (UsageError if reason.startswith("trainer") else RunError)(reason)
+    if (reason := explain_restore_error(session.checkpoint, error)) is not None:
+        return RunError(reason)
+    return error
+
+
+def resume_advice(last: LastCheckpoint | None) -> str | None:
+    """How to resume after an error, if this fit has left a checkpoint."""
+    if last is None or last.saved_at is None:
+        return None
+    return f"The last checkpoint is of step {last.saved_at}. Go on from it: {resume_command(last)}"
+
+
+def resume_command(last: LastCheckpoint) -> str:
+    """The command that resumes a run from its last checkpoint."""
+    return f"glue-lit fit --run {shlex.quote(short_path(last.path.parent.parent))} --ckpt_path last"
+
+
+def score_intervals(task: TaskSpec, predicted: Mapping[str, Predictions]) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of an evaluation's metrics by their logged names, the same as in a report.
+
+    Args:
+        task: Names the metrics.
+        predicted: By split, the labelled rows.
+    """
+    return {
+        f"{log_prefix(split)}/{name}": (score.low, score.high)
+        for split, rows in predicted.items()
+        for name, score in scores_with_intervals(task.metrics, rows.gold, rows.values, task.positive).items()
+    }
