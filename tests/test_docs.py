@@ -143,6 +143,10 @@ def test_python_example(tiny_model: Path, tmp_path: Path) -> None:
     """The page on Python, on a tiny model and the demo corpus; afterwards no trace of the base weights is needed."""
     text = "".join(re.findall(r"```python\n(.*?)```", TEXTS["python"], re.DOTALL))
     for old, new in (
+        ('    "distilbert-base-uncased",', f"    {str(tiny_model)!r}, source='demo',"),
+        ('{"model.learning_rate"', '{"data.train_limit": 48, "trainer.accelerator": "cpu", "model.learning_rate"'),
+        ('"trainer.max_epochs": 5', '"trainer.max_epochs": 1'),
+        ('"trainer.max_epochs": 10', '"trainer.max_epochs": 2'),
         ('name = "distilbert-base-uncased"', f"name = {str(tiny_model)!r}"),
         ("batch_size=16)", "batch_size=16, source='demo', train_limit=48, validation_limit=20)"),
         ("Trainer(max_epochs=5, callbacks=[best])", "Trainer(accelerator='cpu', max_epochs=2, callbacks=[best])"),
@@ -154,6 +158,8 @@ def test_python_example(tiny_model: Path, tmp_path: Path) -> None:
         "assert set(classifier.scores) == {'val/matthews_correlation', 'val/loss'}\n"
         "saved = torch.load(best.best_model_path, weights_only=True)['state_dict']\n"
         "assert all(torch.equal(value, saved[name]) for name, value in loaded.state_dict().items())\n"
+        "assert result.record['epochs'] == 2\n"
+        "assert predictor.task.name == 'cola'\n"
         "print('DONE', classifier.scores)\n"
     )
     result = warm.run("-c", text, folder=tmp_path)

@@ -6,6 +6,7 @@ import re
 import string
 import sys
 from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +318,7 @@ class Watched:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fit = Trainer.fit
 
+        @wraps(fit)  # whose signature the command reads
         def watched_fit(trainer: Trainer, model: SequenceClassifier, datamodule: GLUEDataModule, **more: Any) -> None:
             self.before = {name: value.clone() for name, value in model.model.state_dict().items()}
             fit(trainer, model, datamodule=datamodule, **more)

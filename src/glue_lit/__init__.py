@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 from glue_lit.system.version import __version__
 
 if TYPE_CHECKING:
+    from glue_lit.cli.api import fit
     from glue_lit.data.datamodule import GLUEDataModule
     from glue_lit.outputs.predictor import Predictor
     from glue_lit.system.hardware import fast_precision, keep_freed_memory
     from glue_lit.tasks.glue import TASKS, TaskSpec, get_task
     from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
     from glue_lit.training.classifier import SequenceClassifier
+    from glue_lit.training.fitting import FitResult
 
 __all__ = [
     "TASKS",
     "BestCheckpoint",
+    "FitResult",
     "GLUEDataModule",
     "LastCheckpoint",
     "Predictor",
@@ -23,12 +26,14 @@ __all__ = [
     "TaskSpec",
     "__version__",
     "fast_precision",
+    "fit",
     "get_task",
     "keep_freed_memory",
 ]
 
 _HOMES = {
     "BestCheckpoint": "glue_lit.training.callbacks.checkpoints",
+    "FitResult": "glue_lit.training.fitting",
     "GLUEDataModule": "glue_lit.data.datamodule",
     "LastCheckpoint": "glue_lit.training.callbacks.checkpoints",
     "Predictor": "glue_lit.outputs.predictor",
@@ -36,6 +41,7 @@ _HOMES = {
     "TASKS": "glue_lit.tasks.glue",
     "TaskSpec": "glue_lit.tasks.glue",
     "fast_precision": "glue_lit.system.hardware",
+    "fit": "glue_lit.cli.api",
     "get_task": "glue_lit.tasks.glue",
     "keep_freed_memory": "glue_lit.system.hardware",
 }

@@ -3,6 +3,8 @@
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from glue_lit.system.environment import is_debugging
@@ -31,6 +33,7 @@ _MESSAGES = (
     r".*the hooks will not be called on every batch",  # our optimizer_step expects that
     r".*You're using the WeightAveraging callback",  # about sharded models, and evaluations, which need no average
 )
+_LIGHTNING = ("lightning.pytorch", "lightning.fabric")
 
 
 def filter_warnings() -> None:
@@ -54,10 +57,26 @@ def quiet_lightning() -> None:
 
     Call it after the import of Lightning, which sets both.
     """
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in _LIGHTNING:
         logging.getLogger(name).setLevel(logging.WARNING)
     if not is_debugging():
         warnings.formatwarning = _format_in_a_line
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Do what both functions above do for a block of a program that is not ours, and undo it."""
+    levels = {name: logging.getLogger(name).level for name in _LIGHTNING}
+    formatwarning = warnings.formatwarning
+    with warnings.catch_warnings():
+        filter_warnings()
+        quiet_lightning()
+        try:
+            yield
+        finally:
+            warnings.formatwarning = formatwarning
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
 
 
 def _format_in_a_line(message: Warning | str, *_: object, **__: object) -> str:
