@@ -10,6 +10,7 @@ from typing import Protocol
 
 from glue_lit.engine.executor import Executor
 from glue_lit.engine.job import Job, Outcome, Progress
+from glue_lit.engine.progress_table import ProgressTable
 from glue_lit.errors import RunError, Stopped
 
 _INTERVAL = 0.5  # seconds between two turns: a job takes minutes, a turn a millisecond
@@ -28,16 +29,6 @@ class Queue(Protocol):
         """Record how a job has ended."""
 
 
-class Display(Protocol):
-    """Shows the running jobs to the user."""
-
-    def update(self, running: list[tuple[Job, Progress]]) -> None:
-        """Show the progress of the running jobs."""
-
-    def print(self, text: str) -> None:
-        """Print a line."""
-
-
 class Driver:
     """Run the jobs of a queue.
 
@@ -48,7 +39,7 @@ class Driver:
         patience: Number of equal failures in a row that ends the loop.
     """
 
-    def __init__(self, queue: Queue, executor: Executor, display: Display, patience: int = 3) -> None:
+    def __init__(self, queue: Queue, executor: Executor, display: ProgressTable, patience: int = 3) -> None:
         self.queue = queue
         self.executor = executor
         self.display = display

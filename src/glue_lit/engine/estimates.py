@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from glue_lit.runs.reading import read_record
 from glue_lit.runs.run import LOGS, find_runs
-from glue_lit.system.files import read_json
 from glue_lit.tasks.glue import TASKS
 
 
@@ -16,9 +16,9 @@ def measured_speeds(root: Path) -> dict[tuple[str, str], float]:
     folders = [root / LOGS, *(root / LOGS).glob(f"suite/*/*/*/*/{LOGS}")]
     for run in (run for folder in folders for run in find_runs(folder)):
         try:
-            record = read_json(run.metrics)
+            record = read_record(run)
             speed, model, task = float(record["train_samples_per_second"]), str(record["model"]), str(record["task"])
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             continue
         if 0 < speed < math.inf:
             speeds[model, task] = speeds[model, ""] = speed

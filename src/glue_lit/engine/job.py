@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from glue_lit.errors import RunError
 from glue_lit.runs.locks import lock
+from glue_lit.runs.reading import read_record
 from glue_lit.runs.run import LOGS, Run
 from glue_lit.system.files import read_json, write_json
 from glue_lit.system.job_error import read_job_error, remove_job_error
@@ -107,10 +108,10 @@ class Job:
     def result(self) -> dict[str, Any] | None:
         """Content of its run's ``metrics.json``, ``None`` before it has finished."""
         try:
-            result = read_json(Run(self.run_path).metrics)
-        except (OSError, ValueError):
+            result = read_record(Run(self.run_path))
+        except RunError:
             return None
-        return result if isinstance(result, dict) and _are_scores(result.get("metrics")) else None
+        return result if _are_scores(result.get("metrics")) else None
 
     def read_outcome(self) -> Outcome | None:
         """How it has ended, ``None`` before that."""

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -43,12 +44,13 @@ def write_results(search: Search) -> None:
 
 def _csv_row(search: Search, trial: FrozenTrial) -> list[Any]:
     """A row of ``trials.csv``; a trial that did not finish has its last value there."""
+    values = _as_json(search, trial)
     last = max(trial.intermediate_values.items(), default=(0, None))[1]
-    seconds, run = _seconds(trial), search.job(trial).run
+    run = values["run"] and Path(values["run"]).relative_to(search.folder)
+    seconds = values["seconds"] and round(values["seconds"], 1)
     return [
-        trial.number, trial.state.name.lower(), last if trial.value is None else trial.value,
-        *(trial.params.get(key, "") for key in search.space), "" if seconds is None else round(seconds, 1),
-        search.error_of(trial), "" if run is None else run.path.relative_to(search.folder),
+        trial.number, values["state"], last if trial.value is None else trial.value,
+        *(trial.params.get(key, "") for key in search.space), seconds, values["error"], run,
     ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -60,16 +61,64 @@ def plan_suite(
         UsageError: A task is unknown, or starts from a task outside the suite or a file that cannot be used.
     """
     _check(tasks, init_from)
-    plan: list[PlannedJob] = []
-    for model, short in (model_names(models) or {"": ""}).items():
-        plan += _plan_starts(folder, model, short, seeds, init_from, arguments)
-        for task in sorted(tasks, key=lambda name: -_training_rows(name, tasks, init_from)):
-            for seed in seeds:
-                start, start_flags = _starting_point(folder, short, init_from.get(task), seed, tasks)
-                recipe_flags = _recipe_flags(recipes, task, _without_owner(model))
-                flags = (*recipe_flags, *arguments, "--data.task", task, *_common_flags(model, seed), *start_flags)
-                plan.append(PlannedJob(_job(folder, short, task, seed, task, flags), model, task, seed, start))
-    return plan
+    suite = _Suite(folder, tasks, seeds, init_from, arguments, recipes)
+    names = model_names(models) or {"": ""}
+    plans = (chain(suite.starts(model, short), suite.jobs(model, short)) for model, short in names.items())
+    return list(chain.from_iterable(plans))
+
+
+@dataclass(frozen=True)
+class _Suite:
+    """The arguments of `plan_suite`; ``model`` is a model as the user named it, ``short`` its name in folders."""
+
+    folder: Path
+    tasks: Sequence[str]
+    seeds: Sequence[int]
+    init_from: Mapping[str, str]
+    arguments: Sequence[str]
+    recipes: str | None
+
+    def starts(self, model: str, short: str) -> Iterator[PlannedJob]:
+        """Plan the trainings on other data that tasks start from."""
+        given = [each.words for each in CommandLine(self.arguments).arguments if each.flag == "--model.name_or_path"]
+        encoder = given[-1][:2] if given else []
+        for start in dict.fromkeys(filter(_is_file, self.init_from.values())):
+            for seed in self.seeds:
+                # Its file comes after the arguments, since it has data of its own; the encoder is that of the tasks.
+                file = ("--config", str(Path(start).resolve()))
+                flags = (*self.arguments, *file, *encoder, *_common_flags(model, seed))
+                job = self._job(short, _label(start), seed, _task_of_file(start), flags)
+                yield PlannedJob(job, model, _label(start), seed)
+
+    def jobs(self, model: str, short: str) -> Iterator[PlannedJob]:
+        """Plan the trainings of the tasks."""
+        for task in sorted(self.tasks, key=lambda name: -self._training_rows(name)):
+            recipe = _recipe_file(self.recipes, task, model)
+            recipe_flags = ["--config", str(recipe.resolve())] if recipe is not None and recipe.is_file() else []
+            for seed in self.seeds:
+                start, start_flags = self._starting_point(short, self.init_from.get(task), seed)
+                flags = (*recipe_flags, *self.arguments, "--data.task", task, *_common_flags(model, seed), *start_flags)
+                yield PlannedJob(self._job(short, task, seed, task, flags), model, task, seed, start)
+
+    def _training_rows(self, task: str) -> int:
+        """Training rows of a task and of the longest chain of tasks that wait for it."""
+        waiting = [other for other in self.tasks if self.init_from.get(other) == task]
+        return get_task(task).files["train"].rows + max(map(self._training_rows, waiting), default=0)
+
+    def _starting_point(self, short: str, start: str | None, seed: int) -> tuple[str | None, list[str]]:
+        """The job that a training waits for, if any, and the flags that name its encoder."""
+        if start is None:
+            return None, []
+        if _is_folder(start, self.tasks):
+            path = Path(start).resolve()  # the job may run in another working directory
+            flag = "--model.name_or_path" if (path / "config.json").is_file() else "--model.init_from"
+            return None, [flag, str(path)]
+        job = self._job(short, _label(start), seed, _task_of_file(start) if _is_file(start) else start)
+        return job.name, ["--model.init_from", str(job.run_path)]
+
+    def _job(self, short: str, label: str, seed: int, task: str, flags: Sequence[str] = ()) -> Job:
+        name = " ".join(part for part in (short, label, f"seed {seed}") if part)
+        return Job(name, self.folder / (short or "model") / label / f"seed_{seed}", tuple(flags), task)
 
 
 def model_names(models: Sequence[str]) -> dict[str, str]:
@@ -92,48 +141,9 @@ def _without_owner(model: str) -> str:
     return model.rstrip("/").rpartition("/")[2]
 
 
-def _job(folder: Path, model: str, label: str, seed: int, task: str, flags: Sequence[str] = ()) -> Job:
-    name = " ".join(part for part in (model, label, f"seed {seed}") if part)
-    return Job(name, folder / (model or "model") / label / f"seed_{seed}", tuple(flags), task)
-
-
 def _common_flags(model: str, seed: int) -> list[str]:
     named = ["--model.name_or_path", model] if model else []
     return [*named, "--seed_everything", str(seed), "--trainer.enable_progress_bar", "false"]
-
-
-def _plan_starts(
-    folder: Path,
-    model: str,
-    short: str,
-    seeds: Sequence[int],
-    init_from: Mapping[str, str],
-    arguments: Sequence[str],
-) -> Iterator[PlannedJob]:
-    """Plan the trainings on other data that tasks start from."""
-    given = [each.words for each in CommandLine(arguments).arguments if each.flag == "--model.name_or_path"]
-    encoder = given[-1][:2] if given else []
-    for start in dict.fromkeys(start for start in init_from.values() if _is_file(start)):
-        for seed in seeds:
-            # Its file comes after the arguments, since it has data of its own; the encoder is that of the tasks.
-            file = ("--config", str(Path(start).resolve()))
-            flags = (*arguments, *file, *encoder, *_common_flags(model, seed))
-            job = _job(folder, short, _label(start), seed, _task_of_file(start), flags)
-            yield PlannedJob(job, model, _label(start), seed)
-
-
-def _starting_point(
-    folder: Path, model: str, start: str | None, seed: int, tasks: Sequence[str]
-) -> tuple[str | None, list[str]]:
-    """The job that a training waits for, if any, and the flags that name its encoder."""
-    if start is None:
-        return None, []
-    if _is_folder(start, tasks):
-        path = Path(start).resolve()  # the job may run in another working directory
-        flag = "--model.name_or_path" if (path / "config.json").is_file() else "--model.init_from"
-        return None, [flag, str(path)]
-    job = _job(folder, model, _label(start), seed, _task_of_file(start) if _is_file(start) else start)
-    return job.name, ["--model.init_from", str(job.run_path)]
 
 
 def _is_folder(start: str, tasks: Sequence[str]) -> bool:
@@ -183,24 +193,12 @@ def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
         raise UsageError(f"suite.init_from: {error.args[1][0]} starts from itself.") from None
 
 
-def _training_rows(task: str, tasks: Sequence[str], init_from: Mapping[str, str]) -> int:
-    """Training rows of a task and of the longest chain of tasks that wait for it."""
-    waiting = [other for other in tasks if init_from.get(other) == task]
-    rows = get_task(task).files["train"].rows
-    return rows + max((_training_rows(other, tasks, init_from) for other in waiting), default=0)
-
-
-def _recipe_flags(pattern: str | None, task: str, model: str) -> list[str]:
-    file = None if pattern is None else _recipe_file(pattern, task, model)
-    return ["--config", str(file.resolve())] if file is not None and file.is_file() else []
-
-
-def _recipe_file(pattern: str, task: str, model: str) -> Path:
-    return Path(pattern.replace("{task}", task).replace("{model}", model.lower()))
+def _recipe_file(pattern: str | None, task: str, model: str) -> Path | None:
+    named = None if pattern is None else pattern.replace("{task}", task)
+    return None if named is None else Path(named.replace("{model}", _without_owner(model).lower()))
 
 
 def missing_recipes(pattern: str | None, tasks: Sequence[str], models: Sequence[str]) -> list[str]:
     """Files of recipes that do not exist."""
-    names = [_without_owner(model) for model in models] or [""]
-    files = [_recipe_file(pattern, task, name) for name in names for task in tasks] if pattern is not None else []
-    return [str(file) for file in files if not file.is_file()]
+    files = [_recipe_file(pattern, task, model) for model in models or [""] for task in tasks]
+    return [str(file) for file in files if file is not None and not file.is_file()]

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from glue_lit.errors import RunError
 from glue_lit.runs.listing import RunFacts, finite_number
-from glue_lit.runs.reading import read_config
+from glue_lit.runs.reading import read_run_config
 from glue_lit.runs.run import Run
 
 MISSING = object()  # for a run without a value; `None` is a value
@@ -42,11 +43,11 @@ def compare_runs(runs: Sequence[RunFacts]) -> Comparison:
     problems = {str(facts.path): facts.problem for facts in runs if facts.problem}
     configs: list[dict[str, Any] | None] = []
     for facts in runs:
-        # The record of a finished run replaces a damaged file.
-        read, problem = read_config(Run(facts.path))
-        found = read or facts.record.get("config")
-        if problem:
-            problems[str(facts.path)] = problem
+        try:
+            found: Any = read_run_config(Run(facts.path))
+        except RunError as error:
+            problems[str(facts.path)] = str(error)
+            found = facts.record.get("config")  # the same, if the run has finished
         configs.append(flatten(found) if isinstance(found, dict) and found else None)
     config = _side_by_side(configs)
     return Comparison(

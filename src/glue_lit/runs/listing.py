@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from glue_lit.errors import RunError
 from glue_lit.runs.last_position import read_last_position
 from glue_lit.runs.locks import is_locked
-from glue_lit.runs.reading import read_config, read_record
+from glue_lit.runs.reading import read_record, read_run_config
 from glue_lit.runs.run import Run, is_version
 from glue_lit.tasks.custom import parse_custom_task, resolve_task
 from glue_lit.tasks.glue import TASKS, monitor_mode
@@ -56,7 +57,11 @@ class RunFacts:
 
 def read_facts(run: Run) -> RunFacts:
     """Read the facts about a run."""
-    record, problem = read_record(run)
+    record, problem = {}, ""
+    try:
+        record = read_record(run)
+    except RunError as error:
+        problem = str(error)
     # The record of a finished run has the configuration too, as JSON, which is read forty times as fast.
     config, started, config_problem = _config(run, needed=not _section(record, "config"))
     config = config or _section(record, "config")
@@ -112,8 +117,10 @@ def _config(run: Run, needed: bool) -> tuple[Mapping[str, Any], float | None, st
         return {}, _changed(run.path), f"unreadable ({error.strerror})"
     if not needed and status.st_size:
         return {}, status.st_mtime, ""
-    found, problem = read_config(run)
-    return found, status.st_mtime, problem
+    try:
+        return read_run_config(run), status.st_mtime, ""
+    except RunError as error:
+        return {}, status.st_mtime, str(error)
 
 
 def _changed(path: Path) -> float | None:
