@@ -56,9 +56,10 @@ def task_in(settings: Record, run: Run, name: str | None = None) -> tuple[TaskSp
 
 def read_record_notes(run: Run) -> tuple[Record, list[str]]:
     """Content of ``metrics.json``, and what a reader must know about it; an interrupted fit has none."""
-    record, problem = read_record(run)
-    if problem:
-        return record, [f"metrics.json cannot be read ({problem}), so neither time nor device are known."]
+    try:
+        record = read_record(run)
+    except RunError as error:
+        return {}, [f"metrics.json cannot be read ({error}), so neither time nor device are known."]
     if not record:
         return {}, ["The fit was not finished: there is no metrics.json, so neither time nor device are known."]
     return record, []
