@@ -106,12 +106,12 @@ class Fit:
         )  # fmt: skip
 
     def _spoil_a_loss(self) -> None:
-        loss = self.model.training_loss
+        loss = self.model.loss.forward
 
         def spoiled(*batch: Any) -> Any:
             return loss(*batch) * (torch.nan if self.trainer.global_step == 2 else 1)
 
-        self.model.training_loss = spoiled  # type: ignore[method-assign]
+        self.model.loss.forward = spoiled  # type: ignore[method-assign]
 
     def run(self, checkpoint: str | None = None) -> "Fit":
         """Train, from a checkpoint if there is one."""
@@ -147,7 +147,7 @@ def compared(name: str, simulation: Any) -> dict[str, Any]:
         "weights": farthest(there.weights, here.weights),
         "scores": farthest(there.model.scores, here.model.scores),
         "moved": farthest(there.weights, there.before),
-        "skipped": (there.model.guard.skipped, here.model.guard.skipped),
+        "skipped": (there.model.parts.guard.skipped, here.model.parts.guard.skipped),
     }
     for command in ("validate", "test"):
         results = []

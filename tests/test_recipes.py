@@ -322,8 +322,8 @@ class Watched:
         def watched_fit(trainer: Trainer, model: SequenceClassifier, datamodule: GLUEDataModule, **more: Any) -> None:
             self.before = {name: value.clone() for name, value in model.model.state_dict().items()}
             fit(trainer, model, datamodule=datamodule, **more)
-            assert model.curves.last_loss is not None
-            self.loss, self.steps = float(model.curves.last_loss), trainer.global_step
+            assert model.parts.curves.last_loss is not None
+            self.loss, self.steps = float(model.parts.curves.last_loss), trainer.global_step
             self.after = {name: value.clone() for name, value in model.model.state_dict().items()}
             self.batch = datamodule.dataset("validation_matched").__getitems__(range(9))
             self.logits = logits(model, self.batch)

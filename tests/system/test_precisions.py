@@ -18,6 +18,7 @@ from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.system.precisions import NAMES, check_precision
 from glue_lit.tasks.glue import get_task
 from glue_lit.training.averaging import EVERY
+from glue_lit.training.losses import TaskLoss
 from glue_lit.training.optimizer import gradient_norm
 
 # Largest relative error of a norm of gradients that are rounded to the precision of the weights.
@@ -82,7 +83,7 @@ def test_the_gradient_is_clipped_to_its_norm(
         found.append(float(norm))
         return norm
 
-    monkeypatch.setattr("glue_lit.training.classifier.gradient_norm", measured)
+    monkeypatch.setattr("glue_lit.training.fit_parts.gradient_norm", measured)
     gradients = Gradients()
     model = fitted(tiny_model, trainer(precision, gradients), peft=peft, max_grad_norm=0.05)
     assert len(gradients.clipped) == 8
@@ -119,12 +120,12 @@ def test_a_norm_beyond_float16_is_finite() -> None:
 def test_a_loss_that_is_not_finite_is_noticed(
     tiny_model: Path, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = SequenceClassifier.training_loss
-    monkeypatch.setattr(SequenceClassifier, "training_loss", lambda self, *args: loss(self, *args) * float("nan"))
+    loss = TaskLoss.forward
+    monkeypatch.setattr(TaskLoss, "forward", lambda self, *args: loss(self, *args) * float("nan"))
     with pytest.raises(DivergenceError, match="Training diverged at step 0: the loss is nan"):
         fitted(tiny_model, trainer(precision))
     model = fitted(tiny_model, trainer(precision), non_finite="skip")
-    assert model.guard.skipped == 8
+    assert model.parts.guard.skipped == 8
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
@@ -167,7 +168,7 @@ def test_the_average_of_weights_is_kept_in_float32(tiny_model: Path, precision: 
             continue  # the rows in use have a table of their own
         assert steps.average[name].dtype == (torch.float64 if precision == "64-true" else torch.float32)
         torch.testing.assert_close(steps.average[name].double(), value, rtol=1e-5, atol=1e-6)
-    assert model.guard.skipped == 0
+    assert model.parts.guard.skipped == 0
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true"])

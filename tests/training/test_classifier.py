@@ -103,7 +103,7 @@ def test_logits_equal_the_hugging_face_models(tiny_model: Path) -> None:
         )
         logits = classifier(batch)
     assert torch.equal(logits, expected.logits)
-    torch.testing.assert_close(classifier.loss(logits, batch["labels"]), expected.loss)
+    torch.testing.assert_close(classifier.loss.plain(logits, batch["labels"]), expected.loss)
 
 
 def test_regression_loss_equals_hugging_faces(tiny_model: Path) -> None:
@@ -112,7 +112,7 @@ def test_regression_loss_equals_hugging_faces(tiny_model: Path) -> None:
     with torch.no_grad():
         inputs = {key: batch[key] for key in ("input_ids", "attention_mask", "token_type_ids")}
         expected = classifier.model(**inputs, labels=batch["labels"]).loss
-        torch.testing.assert_close(classifier.loss(classifier(batch), batch["labels"]), expected)
+        torch.testing.assert_close(classifier.loss.plain(classifier(batch), batch["labels"]), expected)
 
 
 def test_a_model_gets_only_what_its_forward_takes(tiny_model: Path, tmp_path: Path) -> None:
@@ -323,10 +323,10 @@ def test_class_weights_do_not_depend_on_the_batch(tiny_model: Path) -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(12, 3), torch.tensor([0, 1, 2] * 4)
     each = torch.nn.functional.cross_entropy(logits, labels, reduction="none") * torch.tensor([0.5, 1, 3])[labels]
-    torch.testing.assert_close(model.training_loss(logits, labels), each.mean())
-    halves = [model.training_loss(logits[half], labels[half]) for half in (slice(0, 6), slice(6, 12))]
+    torch.testing.assert_close(model.loss(logits, labels), each.mean())
+    halves = [model.loss(logits[half], labels[half]) for half in (slice(0, 6), slice(6, 12))]
     torch.testing.assert_close(sum(halves) / 2, each.mean())
-    torch.testing.assert_close(model.loss(logits, labels), torch.nn.functional.cross_entropy(logits, labels))
+    torch.testing.assert_close(model.loss.plain(logits, labels), torch.nn.functional.cross_entropy(logits, labels))
 
 
 @pytest.mark.parametrize("task", ["cola", "stsb"])
@@ -336,8 +336,8 @@ def test_r_drop_takes_two_passes_with_masks_of_their_own(tiny_model: Path, task:
         classifier = SequenceClassifier(task, str(tiny_model), **settings)  # type: ignore[arg-type]
         seed_everything(7)
         quiet_trainer(max_steps=1).fit(classifier, data(tiny_model, task))
-        assert classifier.curves.last_loss is not None
-        return float(classifier.curves.last_loss)
+        assert classifier.parts.curves.last_loss is not None
+        return float(classifier.parts.curves.last_loss)
 
     plain = loss(dropout=0.0)
     assert loss(dropout=0.0, r_drop=5.0) == pytest.approx(plain)  # both passes are the same
@@ -364,9 +364,9 @@ def test_a_plain_trainer_gets_the_parts_of_a_fit_once(tiny_model: Path) -> None:
     kinds = (RecipeOptimizer, Position, BatchSeeds, DivergenceGuard, TrainingCurves, FinalValidation)
     for kind in kinds:
         assert sum(isinstance(callback, kind) for callback in trainer.callbacks) == 1, kind
-    assert Position.of(trainer) is classifier.position
-    assert DivergenceGuard.of(trainer) is classifier.guard
-    assert TrainingCurves.of(trainer) is classifier.curves
+    assert Position.of(trainer) is classifier.parts.position
+    assert DivergenceGuard.of(trainer) is classifier.parts.guard
+    assert TrainingCurves.of(trainer) is classifier.parts.curves
     assert Position.of(quiet_trainer()) is None
 
 

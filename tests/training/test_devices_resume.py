@@ -26,7 +26,7 @@ def new_fit(folder: Path, tiny_model: Path, *callbacks: Any) -> Any:
             self.found = []
 
         def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-            self.found.append(pl_module.curves.epoch_loss.mean(trainer.strategy))
+            self.found.append(pl_module.parts.curves.epoch_loss.mean(trainer.strategy))
 
     means = Means()
     fit = Fit(folder, tiny_model, means, *callbacks, devices=2, strategy="ddp", precision="32-true")

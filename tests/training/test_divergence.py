@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,11 @@ def quiet() -> None:
 # ---------------------------------------------------------------- the guard alone
 
 
+def allows_step(guard: DivergenceGuard, norm: float, step: int = 0, scaler: object = None) -> bool:
+    trainer = SimpleNamespace(global_step=step, datamodule=None, precision_plugin=SimpleNamespace(scaler=scaler))
+    return guard.allows_step(trainer, SimpleNamespace(param_groups=[{"lr": RATE}]), torch.tensor(norm))
+
+
 def added(guard: DivergenceGuard, *batches: list[int], loss: float = 0.5) -> DivergenceGuard:
     for examples in batches:
         guard.note_batch(torch.tensor(examples), torch.tensor(loss))
@@ -38,7 +44,7 @@ def added(guard: DivergenceGuard, *batches: list[int], loss: float = 0.5) -> Div
 @pytest.mark.parametrize("norm", [0.0, 1.5, 3e38])
 def test_a_finite_step_passes(policy: NonFinite, norm: float) -> None:
     guard = added(DivergenceGuard(policy), [3, 1])
-    assert guard.allows_step(torch.tensor(norm), 0, RATE)
+    assert allows_step(guard, norm)
     assert guard.skipped == 0
 
 
@@ -50,25 +56,25 @@ def test_stopping_says_where_and_at_what(norm: float) -> None:
         "Examples of the batch (idx in train): 4, 17, 30. Try a lower --model.learning_rate or a longer --model.warmup"
     )
     with pytest.raises(DivergenceError, match=re.escape(expected)):
-        guard.allows_step(torch.tensor(norm), 12, RATE)
+        allows_step(guard, norm, 12)
 
 
 def test_only_the_examples_of_the_step_itself_are_named() -> None:
     guard = added(DivergenceGuard("stop"), [1, 2])
-    assert guard.allows_step(torch.tensor(1.0), 0, RATE)
+    assert allows_step(guard, 1.0)
     with pytest.raises(DivergenceError, match=re.escape("(idx in train): 5, 6. Try")):
-        added(guard, [6, 5]).allows_step(torch.tensor(math.nan), 1, RATE)
+        allows_step(added(guard, [6, 5]), math.nan, 1)
 
 
 def test_a_large_batch_is_named_in_part() -> None:
     guard = added(DivergenceGuard("stop"), list(range(50)), list(range(50, 100)))
     with pytest.raises(DivergenceError, match=r"\(idx in train\): 0, 1, .*, 63 and 36 more\. Try"):
-        guard.allows_step(torch.tensor(math.nan), 0, RATE)
+        allows_step(guard, math.nan)
 
 
 def test_skipping_counts() -> None:
     guard = DivergenceGuard("skip")
-    answers = [added(guard, [1]).allows_step(torch.tensor(norm), 0, RATE) for norm in (1.0, math.nan, math.inf, 2.0)]
+    answers = [allows_step(added(guard, [1]), norm) for norm in (1.0, math.nan, math.inf, 2.0)]
     assert answers == [True, False, False, True]
     assert guard.skipped == 2
 
@@ -76,15 +82,19 @@ def test_skipping_counts() -> None:
 # ---------------------------------------------------------------- in a fit
 
 
-def nan_loss(model: SequenceClassifier) -> None:
-    """Make the next batch's loss NaN, by its own doing."""
-    whole = model.loss
+def spoil_loss(model: SequenceClassifier, change: Callable[[Tensor], Tensor]) -> None:
+    whole = model.loss.forward
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        model.loss = whole  # type: ignore[method-assign]
-        return whole(logits, labels) * math.nan
+        model.loss.forward = whole  # type: ignore[method-assign]
+        return change(whole(logits, labels))
 
-    model.loss = loss  # type: ignore[method-assign]
+    model.loss.forward = loss  # type: ignore[method-assign]
+
+
+def nan_loss(model: SequenceClassifier) -> None:
+    """Make the next batch's loss NaN, by its own doing."""
+    spoil_loss(model, lambda loss: loss * math.nan)
 
 
 def infinite_gradient(model: SequenceClassifier) -> None:
@@ -178,7 +188,7 @@ def test_all_batches_of_an_accumulated_step_are_named(tiny_model: Path, spoilt: 
 def test_a_step_that_is_left_out_changes_nothing(tiny_model: Path, spoil: Spoil, clip: float | None) -> None:
     watch = Watch(spoil, 1, 4)
     trainer, model = fit(tiny_model, watch, "skip", gradient_clip_val=clip)
-    assert model.guard.skipped == 2
+    assert model.parts.guard.skipped == 2
     assert trainer.global_step == 6
     weights = [*watch.weights, copy_of(model)]
     assert [are_same(weights[n], weights[n + 1]) for n in range(6)] == [False, True, False, False, True, False]
@@ -191,7 +201,7 @@ def test_a_step_that_is_left_out_changes_nothing(tiny_model: Path, spoil: Spoil,
 def test_a_step_is_left_out_with_all_of_its_batches(tiny_model: Path) -> None:
     watch = Watch(nan_loss, 2)
     _, model = fit(tiny_model, watch, "skip", accumulate_grad_batches=3)
-    assert model.guard.skipped == 1
+    assert model.parts.guard.skipped == 1
     assert are_same(watch.weights[0], watch.weights[3])
     assert not are_same(watch.weights[3], copy_of(model))
 
@@ -202,7 +212,7 @@ def test_the_count_survives_a_resume(tiny_model: Path, tmp_path: Path) -> None:
     watch = Watch(nan_loss, 2)
     _, model = fit(tiny_model, watch, "skip", tmp_path / "some.ckpt", max_epochs=2)
     assert len(watch.idx) == 6
-    assert model.guard.skipped == 3
+    assert model.parts.guard.skipped == 3
 
 
 def test_a_fit_without_faults_is_the_same_under_both_policies(tiny_model: Path) -> None:
@@ -210,7 +220,7 @@ def test_a_fit_without_faults_is_the_same_under_both_policies(tiny_model: Path) 
     for policy in ("stop", "skip"):
         torch.manual_seed(3)
         _, model = fit(tiny_model, Watch(nan_loss), policy)  # type: ignore[arg-type]
-        assert model.guard.skipped == 0
+        assert model.parts.guard.skipped == 0
         weights.append(copy_of(model))
     assert are_same(*weights)
 
@@ -222,13 +232,7 @@ def test_the_named_loss_is_the_one_that_is_not_finite(tiny_model: Path) -> None:
 
 def infinite_loss(model: SequenceClassifier) -> None:
     """Make the next loss overflow, but not its gradient."""
-    whole = model.loss
-
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        model.loss = whole  # type: ignore[method-assign]
-        return whole(logits, labels) + math.inf
-
-    model.loss = loss  # type: ignore[method-assign]
+    spoil_loss(model, lambda loss: loss + math.inf)
 
 
 def test_a_loss_that_overflows_alone_stops_too(tiny_model: Path) -> None:
@@ -238,7 +242,8 @@ def test_a_loss_that_overflows_alone_stops_too(tiny_model: Path) -> None:
 
 def test_with_loss_scaling_only_the_loss_counts() -> None:
     guard = DivergenceGuard("stop")
-    assert added(guard, [1]).allows_step(None, 0, RATE)
+    assert allows_step(added(guard, [1]), math.inf, scaler=object())
     with pytest.raises(DivergenceError, match=re.escape("the loss is nan, at learning rate")):
-        added(guard, [2], loss=math.nan).allows_step(None, 1, RATE)
-    assert guard._examples == []
+        allows_step(added(guard, [2], loss=math.nan), math.inf, scaler=object())
+    with pytest.raises(DivergenceError, match=re.escape("(idx in train): 3. Try")):  # the failed step is forgotten
+        allows_step(added(guard, [3], loss=math.nan), math.inf, scaler=object())

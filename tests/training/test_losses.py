@@ -5,36 +5,53 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Categorical, kl_divergence
 
-from glue_lit.training.losses import ClassWeights, r_drop, task_loss, twice, weighted_loss
+from glue_lit.tasks.custom import CustomTask, resolve_task
+from glue_lit.tasks.glue import get_task
+from glue_lit.training.losses import TaskLoss, r_drop, r_drop_loss
 
 LOGITS = torch.randn(12, 3, generator=torch.Generator().manual_seed(1))
 OTHERS = torch.randn(12, 3, generator=torch.Generator().manual_seed(2))
 LABELS = torch.arange(12) % 3
 
 
-def test_the_tasks_loss() -> None:
-    torch.testing.assert_close(task_loss(LOGITS, LABELS, False), F.cross_entropy(LOGITS, LABELS))
-    scores = torch.linspace(0, 5, 12)
-    torch.testing.assert_close(task_loss(LOGITS[:, :1], scores, True), ((LOGITS[:, 0] - scores) ** 2).mean())
+def weighted(*weights: float, smoothing: float = 0.0) -> TaskLoss:
+    custom = CustomTask(
+        text="text", kind="classification", labels=["a", "b", "c"], metrics=["accuracy"], class_weights=list(weights)
+    )
+    return TaskLoss(resolve_task("reviews", custom), smoothing)
+
+
+def test_the_loss_of_a_task() -> None:
+    classes, scores = TaskLoss(get_task("mnli")), TaskLoss(get_task("stsb"), smoothing=0.1)
+    gold = torch.linspace(0, 5, 12)
+    for loss in (classes, classes.plain):
+        torch.testing.assert_close(loss(LOGITS, LABELS), F.cross_entropy(LOGITS, LABELS))
+    for loss in (scores, scores.plain):  # scores have no classes to smooth
+        torch.testing.assert_close(loss(LOGITS[:, :1], gold), ((LOGITS[:, 0] - gold) ** 2).mean())
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_weights_and_smoothed_labels(smoothing: float) -> None:
-    weights = torch.tensor([0.5, 1.0, 3.0])
+def test_training_adds_class_weights_and_smoothed_labels(smoothing: float) -> None:
     targets = F.one_hot(LABELS, 3) * (1 - smoothing) + smoothing / 3
     each = -(targets * LOGITS.log_softmax(dim=1)).sum(dim=1)
-    torch.testing.assert_close(weighted_loss(LOGITS, LABELS, None, smoothing), each.mean())
-    torch.testing.assert_close(weighted_loss(LOGITS, LABELS, weights, smoothing), (each * weights[LABELS]).mean())
-    halves = [weighted_loss(LOGITS[half], LABELS[half], weights, smoothing) for half in (slice(0, 6), slice(6, 12))]
-    torch.testing.assert_close(torch.stack(halves).mean(), weighted_loss(LOGITS, LABELS, weights, smoothing))
+    torch.testing.assert_close(TaskLoss(get_task("mnli"), smoothing)(LOGITS, LABELS), each.mean())
+    loss = weighted(0.5, 1.0, 3.0, smoothing=smoothing)
+    torch.testing.assert_close(loss(LOGITS, LABELS), (each * torch.tensor([0.5, 1.0, 3.0])[LABELS]).mean())
+    torch.testing.assert_close(loss.plain(LOGITS, LABELS), F.cross_entropy(LOGITS, LABELS))
+    halves = [loss(LOGITS[half], LABELS[half]) for half in (slice(0, 6), slice(6, 12))]
+    torch.testing.assert_close(torch.stack(halves).mean(), loss(LOGITS, LABELS))
 
 
-def test_class_weights_go_with_the_model_and_keep_their_digits() -> None:
-    weights = ClassWeights([0.7, 1.0, 3.3])
-    assert not weights.state_dict()  # older checkpoints have none
-    assert weights.to("meta").values.device.type == "meta"
+def test_class_weights_move_with_the_model_and_keep_their_digits() -> None:
+    loss = weighted(0.7, 1.0, 3.3)
+    assert not loss.state_dict()  # older checkpoints have none
     for precision in (torch.bfloat16, torch.float64):
-        assert torch.equal(ClassWeights([0.7, 1.0, 3.3]).to(precision).values, torch.tensor([0.7, 1.0, 3.3]))
+        moved = loss.to(precision).weights
+        assert moved is not None
+        assert torch.equal(moved, torch.tensor([0.7, 1.0, 3.3]))
+    moved = loss.to("meta").weights
+    assert moved is not None
+    assert moved.device.type == "meta"
 
 
 def test_r_drop_is_the_mean_of_both_divergences() -> None:
@@ -45,7 +62,15 @@ def test_r_drop_is_the_mean_of_both_divergences() -> None:
     torch.testing.assert_close(r_drop(LOGITS[:, :1], OTHERS[:, :1], True), ((LOGITS - OTHERS)[:, 0] ** 2).mean())
 
 
-def test_each_row_a_second_time() -> None:
+def test_r_drop_passes_each_row_twice() -> None:
     batch = {"input_ids": torch.arange(6).view(2, 3), "labels": torch.tensor([0, 1])}
-    assert twice(batch)["input_ids"].tolist() == [[0, 1, 2], [3, 4, 5], [0, 1, 2], [3, 4, 5]]
-    assert twice(batch)["labels"].tolist() == [0, 1, 0, 1]
+    passes = torch.randn(4, 2, generator=torch.Generator().manual_seed(3))
+
+    def model(twice: dict[str, torch.Tensor]) -> torch.Tensor:
+        assert twice["input_ids"].tolist() == [[0, 1, 2], [3, 4, 5], [0, 1, 2], [3, 4, 5]]
+        return passes
+
+    first, second = passes.chunk(2)
+    mean = (F.cross_entropy(first, batch["labels"]) + F.cross_entropy(second, batch["labels"])) / 2
+    found = r_drop_loss(model, TaskLoss(get_task("rte")), batch, 0.5)
+    torch.testing.assert_close(found, mean + 0.5 * r_drop(first, second, False))

@@ -223,7 +223,7 @@ def test_a_checkpoint_is_written_and_read_in_the_form_of_older_versions(
     own |= means | {"skipped_steps": 3}
     torch.save(saved, path)
     second = Fit(tmp_path / "run", tiny_model).run(path)
-    assert second.model.guard.skipped == 3
+    assert second.model.parts.guard.skipped == 3
     assert_same(reference(references, tmp_path, tiny_model), first, second, "on_train_batch_start")
 
 

@@ -55,8 +55,8 @@ def print_fit(session: Session, result: FitResult) -> None:
     title = f"{result.task}: best checkpoint"
     print_scores(title, session.data.task, result.metrics, result.intervals, result.epoch)
     _print_collapsed(model)
-    if model.guard.skipped:
-        say(f"{model.guard.skipped} optimizer steps were left out, since their gradient was not finite.")
+    if model.parts.guard.skipped:
+        say(f"{model.parts.guard.skipped} optimizer steps were left out, since their gradient was not finite.")
     print_speed(session.speed, trainer)
     _print_next(session, result.checkpoint)
 

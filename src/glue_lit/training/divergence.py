@@ -1,7 +1,6 @@
 """What happens when the loss or the gradient stops being a number."""
 
 import math
-from collections.abc import Callable
 from itertools import chain
 from typing import Any, Literal
 
@@ -9,10 +8,10 @@ import torch
 from torch import Tensor
 
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.data.rows import Places
 from glue_lit.errors import DivergenceError
 from glue_lit.training.fit_part import FitPart
 from glue_lit.training.gathering import gather_values, is_distributed
+from glue_lit.training.lightning_internals import scales_loss
 
 NonFinite = Literal["stop", "skip"]
 _SHOWN = 64  # examples named in a message
@@ -39,32 +38,25 @@ class DivergenceGuard(FitPart):
         self._examples.append(examples)
         self._losses.append(loss.detach())
 
-    def allows_step(
-        self,
-        norm: Tensor | None,
-        step: int,
-        learning_rate: float,
-        find_places: Callable[[list[int]], object] = lambda idx: None,
-    ) -> bool:
-        """Whether the step may be taken.
+    def allows_step(self, trainer: Any, optimizer: Any, norm: Tensor) -> bool:
+        """Whether to take the step.
 
-        Every device gives the same answer, since all have the same gradient. A loss that is not finite has a
-        gradient that is not either, but for an overflow of the loss alone: that one stops the device that
-        has it, whatever the policy, if there are others.
+        Every device gives the same answer, since all have the same gradient. A loss that is not finite makes the
+        gradient so too, unless the loss alone overflows: that stops the device that has it, if there are others.
 
         Args:
-            norm: L2 norm of the whole gradient, a scalar; ``None`` with float16's loss scaling, which leaves
-                out steps with an overflowing gradient by itself.
-            step: Number of the step, from 0.
-            learning_rate: The highest of this step.
-            find_places: Says where examples stand in the file that they are from, by their ``idx``.
+            trainer: Knows the step.
+            optimizer: Knows the learning rate.
+            norm: L2 norm of the whole gradient, ``()``. With float16's loss scaling it is left alone: the scaler skips
+                steps with an overflowing gradient.
 
         Raises:
-            DivergenceError: It may not, and the policy is to stop.
+            DivergenceError: Loss or gradient is not finite, and the policy is to stop.
         """
         examples, losses = self._examples, self._losses
         self._examples, self._losses = [], []
-        is_gradient_bad = norm is not None and not math.isfinite(norm)
+        is_checked = not scales_loss(trainer)
+        is_gradient_bad = is_checked and not math.isfinite(norm)
         bad = [loss for loss in losses if not math.isfinite(loss)]
         if not is_gradient_bad and not bad:
             return True
@@ -74,12 +66,12 @@ class DivergenceGuard(FitPart):
             return False
         idx = torch.cat(examples).tolist()
         idx = sorted(chain.from_iterable(gather_values(idx) if everywhere else [idx]))
-        gradient = "" if norm is None else f", the gradient's norm {float(norm):g}"
+        gradient = f", the gradient's norm {float(norm):g}" if is_checked else ""
         raise DivergenceError(
-            f"Training diverged at step {step}: the loss is {float((bad or losses)[-1]):g}{gradient}, "
-            f"at learning rate {learning_rate:g}. Examples of the batch (idx in train): {_named(idx, find_places)}. "
-            "Try a lower --model.learning_rate or a longer --model.warmup, look at these examples, "
-            "or leave such steps out with --model.non_finite skip.",
+            f"Training diverged at step {trainer.global_step}: the loss is {float((bad or losses)[-1]):g}{gradient}, "
+            f"at learning rate {optimizer.param_groups[0]['lr']:g}. Examples of the batch (idx in train): "
+            f"{_name_examples(trainer.datamodule, idx)}. Try a lower --model.learning_rate or a longer "
+            "--model.warmup, look at these examples, or leave such steps out with --model.non_finite skip.",
             everywhere,
         )
 
@@ -92,14 +84,8 @@ class DivergenceGuard(FitPart):
         self.skipped = state.get("skipped_steps", 0)
 
 
-def _named(idx: list[int], find_places: Callable[[list[int]], object]) -> str:
-    """The first examples of a step, and where they stand if that is known."""
+def _name_examples(data: Any, idx: list[int]) -> str:
+    """The first examples of a step, and where they stand in the user's file, if that is known."""
     named = ", ".join(map(str, idx[:_SHOWN])) + (f" and {len(idx) - _SHOWN} more" if len(idx) > _SHOWN else "")
-    places = find_places(idx[:_SHOWN])
+    places = data.splits.places("train", idx[:_SHOWN], "fit") if isinstance(data, GLUEDataModule) else None
     return named if places is None else f"{named}; {places}"
-
-
-def find_training_places(trainer: Any, idx: list[int]) -> Places | None:
-    """Where training examples stand in the user's file, if that is known."""
-    data = trainer.datamodule
-    return data.splits.places("train", idx, "fit") if isinstance(data, GLUEDataModule) else None

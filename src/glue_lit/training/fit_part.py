@@ -1,19 +1,20 @@
-"""What all callbacks that belong to a `SequenceClassifier` have in common."""
+"""The base class of the callbacks that belong to a `SequenceClassifier`."""
 
 from typing import Any, Self
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 
 def is_fit(trainer: Trainer) -> bool:
     """Whether the trainer trains, rather than evaluates."""
-    return trainer.state.fn == "fit"
+    return trainer.state.fn == TrainerFn.FITTING
 
 
 class FitPart(Callback):
     """A callback that the classifier brings into each of its fits, with a state in the checkpoints of that fit.
 
-    The states share one mapping of a checkpoint, ``glue_lit``, as all versions read it.
+    The states share the mapping ``glue_lit`` of a checkpoint, which all versions read.
     """
 
     @classmethod
@@ -26,14 +27,14 @@ class FitPart(Callback):
         return {}
 
     def load_state(self, trainer: Trainer, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
-        """Take up a state, in which an older version may have left out names."""
+        """Restore the state; an older version may have written fewer names."""
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the state to a checkpoint."""
+        """Add the state to the checkpoint of a fit."""
         if is_fit(trainer):
             checkpoint.setdefault("glue_lit", {}).update(self.save_state(trainer, checkpoint))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take up the state of the fit that is resumed."""
+        """Restore the state of the fit that is resumed."""
         if is_fit(trainer):
             self.load_state(trainer, checkpoint, checkpoint.get("glue_lit") or {})

@@ -1,88 +1,97 @@
-"""What training minimises: the task's loss, and what recipes add to it."""
+"""What training minimises: the task's loss, with what recipes add to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glue_lit.tasks.glue import TaskSpec
 
-class ClassWeights(nn.Module):
-    """Factors on the loss of each label: on the model's device, and in float32 whatever the model is in.
 
-    They are the task's, so a checkpoint does not have them.
+class TaskLoss(nn.Module):
+    """The loss of a task: mean cross-entropy, or mean squared error for scores.
+
+    Training adds the task's class weights and label smoothing. Checkpoints hold nothing of it.
+
+    Args:
+        task: Knows the kind of its labels, and their weights if it has any.
+        smoothing: Share of the probability that is spread over all labels (Szegedy et al. 2016, section 7).
 
     Attributes:
-        values: ``(labels,)`` float32.
+        weights: ``(labels,)`` float32, on the model's device; ``None`` for equal weights.
     """
 
-    values: Tensor
+    weights: Tensor | None
 
-    def __init__(self, factors: Sequence[float]) -> None:
+    def __init__(self, task: TaskSpec, smoothing: float = 0.0) -> None:
         super().__init__()
-        self.register_buffer("values", torch.tensor(factors, dtype=torch.float32), persistent=False)
+        self.is_regression, self._smoothing = task.is_regression, smoothing
+        weights = torch.tensor(task.class_weights, dtype=torch.float32) if task.class_weights else None
+        self.register_buffer("weights", weights, persistent=False)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        exact = self.values
+        exact = self.weights
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.values = exact.to(self.values.device)  # in bfloat16 a factor has two digits
+        if exact is not None and self.weights is not None:
+            self.weights = exact.to(self.weights.device)  # in bfloat16 a weight has two digits
         return self
 
+    def plain(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of an evaluation, ``()``.
 
-def task_loss(logits: Tensor, labels: Tensor, is_regression: bool) -> Tensor:
-    """Mean cross-entropy, or mean squared error for scores.
+        Args:
+            logits: ``(batch, labels)``, or ``(batch, 1)`` for scores.
+            labels: ``(batch,)``, all known.
+        """
+        if self.is_regression:
+            return F.mse_loss(logits[:, 0], labels.to(logits.dtype))
+        return F.cross_entropy(logits, labels)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a training batch, ``()``; arguments as for `plain`.
+
+        A weighted loss is divided by the number of rows. Torch divides by the batch's weights, so that rare classes
+        would weigh less where they meet.
+        """
+        if self.is_regression:
+            return self.plain(logits, labels)
+        if self.weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=self._smoothing)
+        each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self._smoothing)
+        return (each * self.weights[labels]).mean()
+
+
+def r_drop_loss(
+    model: Callable[[dict[str, Tensor]], Tensor], loss: TaskLoss, batch: dict[str, Tensor], weight: float
+) -> Tensor:
+    """Mean loss of two passes over a batch, and ``weight`` times their difference (`r_drop`).
 
     Args:
-        logits: ``(batch, labels)``, or ``(batch, 1)`` for scores.
-        labels: ``(batch,)``, all known.
-        is_regression: Whether they are scores.
+        model: Gives the logits of a batch.
+        loss: Of one pass.
+        batch: Each row goes through both passes, with different dropout masks.
+        weight: Of the difference.
     """
-    return F.mse_loss(logits[:, 0], labels.to(logits.dtype)) if is_regression else F.cross_entropy(logits, labels)
-
-
-def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
-    """Mean cross-entropy with each example's counted by the weight of its class, against smoothed labels.
-
-    Not torch's own mean, which divides by the batch's weights: rare classes would weigh less where they meet.
-
-    Args:
-        logits: ``(batch, labels)``.
-        labels: ``(batch,)``.
-        weights: ``(labels,)``, on the device of the logits; ``None`` for all 1.
-        smoothing: Share of the probability that is spread over all labels (Szegedy et al. 2016, section 7).
-    """
-    if weights is None:
-        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-    each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
-    return (each * weights[labels]).mean()
+    twice = {name: torch.cat([value, value]) for name, value in batch.items()}
+    first, second = model(twice).chunk(2)
+    mean: Tensor = (loss(first, batch["labels"]) + loss(second, batch["labels"])) / 2
+    return mean + weight * r_drop(first, second, loss.is_regression)
 
 
 def r_drop(first: Tensor, second: Tensor, is_regression: bool) -> Tensor:
-    """How far two passes over the same rows differ, whose dropout masks do.
+    """Difference between two passes over the same rows, ``()``.
 
     The mean of both Kullback-Leibler divergences (Wu et al. 2021, "R-Drop", equation 2), or the squared difference of
     scores.
 
     Args:
         first: Logits ``(batch, labels)`` of one pass.
-        second: Those of the other.
+        second: Logits of the other.
         is_regression: Whether they are scores.
     """
     if is_regression:
         return F.mse_loss(first, second)
     one, other = F.log_softmax(first, dim=-1), F.log_softmax(second, dim=-1)
     return ((one.exp() - other.exp()) * (one - other)).sum(dim=-1).mean() / 2
-
-
-def r_drop_loss(classifier: Any, batch: dict[str, Tensor], weight: float) -> Tensor:
-    """Mean training loss of two passes over a batch, and ``weight`` times their difference."""
-    first, second = classifier(twice(batch)).chunk(2)
-    losses = [classifier.training_loss(logits, batch["labels"]) for logits in (first, second)]
-    loss: Tensor = (losses[0] + losses[1]) / 2 + weight * r_drop(first, second, classifier.task.is_regression)
-    return loss
-
-
-def twice(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A batch with each row a second time, after all the others."""
-    return {name: torch.cat([value, value]) for name, value in batch.items()}

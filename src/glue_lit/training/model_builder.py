@@ -99,6 +99,10 @@ class ModelBuilder:
         self._asked_peft = requested_adapters(checkpoint)
         self.peft = check_same_adapters(self._settings["peft"], settings.get("peft"), self._asked_peft)
 
+    def restore_commit(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the commit that the weights of a checkpoint began with."""
+        self.commit = (checkpoint.get("glue_lit") or {}).get("model_commit", self.commit)
+
     def describe(self, model: Any, checkpoint: dict[str, Any]) -> None:
         """Write into a checkpoint what it takes to build its model again."""
         architecture = model.config.to_json_string(use_diff=False)

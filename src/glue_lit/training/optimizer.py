@@ -78,21 +78,25 @@ class RecipeOptimizer(FitPart):
         table = find_trained_rows(model)
         return {} if table is None else {"rows": table.tokens.cpu()}
 
-    def choose_rows(self, model: Any, trainer: Any) -> None:
-        """Train no embedding row but those in use, if the trainer's data are ours."""
-        if isinstance(trainer.datamodule, GLUEDataModule):
+    def choose_rows(self, module: Any, trainer: Any) -> None:
+        """Train no embedding row but those in use, if optimizer and data are ours."""
+        if module.has_recipe_optimizer and isinstance(trainer.datamodule, GLUEDataModule):
             tokens = trainer.datamodule.splits.training_tokens()
-            train_rows_in_use(model, tokens if self._rows_before is None else torch.cat([tokens, self._rows_before]))
+            train_rows_in_use(
+                module.model, tokens if self._rows_before is None else torch.cat([tokens, self._rows_before])
+            )
 
-    def restore(self, module: Any, checkpoint: dict[str, Any]) -> None:
+    def load_state(self, trainer: Any, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
         """Fit the moments of a checkpoint to the embedding rows that are in use now.
 
         Raises:
             RunError: The optimizer would train other parameters than the checkpoint's, or in other groups.
         """
-        groups = self._groups(module)
-        check_same_groups(groups, checkpoint, module.model.config.model_type)
-        align_moments(module, [parameter for group in groups for parameter in group["params"]], checkpoint)
+        module = trainer.lightning_module
+        if module.has_recipe_optimizer:
+            groups = self._groups(module)
+            check_same_groups(groups, checkpoint, module.model.config.model_type)
+            align_moments(module, [parameter for group in groups for parameter in group["params"]], checkpoint)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Apply this fit's settings, which a checkpoint has replaced by its own."""

@@ -119,7 +119,7 @@ def run_record(
         "best": {"checkpoint": "checkpoints/best.ckpt", "epoch": best["epoch"] + 1, "step": best["global_step"]},
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
-        "skipped_steps": model.guard.skipped,
+        "skipped_steps": model.parts.guard.skipped,
         **speed.record(trainer),
         "wall_seconds": speed.wall_seconds,
         "processor_seconds": speed.processor_seconds,

@@ -35,7 +35,7 @@ def test_lines_within_an_epoch(
     plain = ProgressLines.on_train_batch_end
 
     def noted(self: ProgressLines, trainer: Any, pl_module: Any, *rest: Any) -> None:
-        losses.append(float(pl_module.curves.last_loss))
+        losses.append(float(pl_module.parts.curves.last_loss))
         plain(self, trainer, pl_module, *rest)
 
     monkeypatch.setattr(ProgressLines, "on_train_batch_end", noted)

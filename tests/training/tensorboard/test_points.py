@@ -32,7 +32,7 @@ class Steps(Callback):
         self.norms.append(float(torch.stack(squares).sum().sqrt()))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
-        self.losses.append(float(pl_module.curves.last_loss))
+        self.losses.append(float(pl_module.parts.curves.last_loss))
 
 
 def fit(tiny_model: Path, accumulate: int = 1, **options: Any) -> tuple[dict[int, dict[str, float]], Steps, Any]:

@@ -1,6 +1,5 @@
-"""Lightning's summary of a model, with the parameters that it has and not those of how it is trained."""
+"""Lightning's summary of a model, with the parameters that the model has outside of a fit."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -10,29 +9,30 @@ from glue_lit.encoder.trained_embedding import count_embedding_once
 from glue_lit.training.lightning_internals import summary_settings
 
 
-class PlainModelSummary(ModelSummary):
-    """Lightning's summary; the token embedding counts once, whether all its rows are trained or those in use."""
+class _CountedOnce(Callback):
+    """Counts the token embedding once, although a fit keeps the rows in use beside it."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Print it."""
         with count_embedding_once(pl_module):
             super().on_fit_start(trainer, pl_module)
 
 
-class PlainRichModelSummary(RichModelSummary):
-    """The same as a table of rich's."""
-
-    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Print it."""
-        with count_embedding_once(pl_module):
-            super().on_fit_start(trainer, pl_module)
+class _PlainSummary(_CountedOnce, ModelSummary):
+    pass
 
 
-def plain_summaries(callbacks: Iterable[Callback]) -> list[Callback]:
-    """Replacements for Lightning's own summaries among a trainer's callbacks."""
-    ours: dict[type, type[ModelSummary]] = {ModelSummary: PlainModelSummary, RichModelSummary: PlainRichModelSummary}
-    return [
-        ours[type(callback)](**summary_settings(callback))
-        for callback in callbacks
-        if isinstance(callback, ModelSummary) and type(callback) in ours
-    ]
+class _RichSummary(_CountedOnce, RichModelSummary):
+    pass
+
+
+_OURS: dict[type, type[ModelSummary]] = {ModelSummary: _PlainSummary, RichModelSummary: _RichSummary}
+
+
+def replace_summaries(callbacks: list[Callback]) -> None:
+    """Replace Lightning's own summaries among a trainer's callbacks.
+
+    In place: for callbacks that ``configure_callbacks`` returns, Lightning prints that they override others.
+    """
+    for at, callback in enumerate(callbacks):
+        if isinstance(callback, ModelSummary) and (ours := _OURS.get(type(callback))) is not None:
+            callbacks[at] = ours(**summary_settings(callback))

@@ -95,6 +95,11 @@ def is_raised_by_restoring(error: BaseException) -> bool:
 # ---------------------------------------------------------------- strategies and processes
 
 
+def scales_loss(trainer: Any) -> bool:
+    """Whether float16's loss scaler skips steps with an infinite gradient."""
+    return getattr(trainer.precision_plugin, "scaler", None) is not None
+
+
 def ddp_options(strategy: DDPStrategy) -> dict[str, Any]:
     """The options that the strategy gives to ``DistributedDataParallel``, to be changed before the fit."""
     return strategy._ddp_kwargs

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from glue_lit.training.fit_part import FitPart
 from glue_lit.training.gathering import gather_values
-from glue_lit.training.lightning_internals import completes_step, is_log_step
+from glue_lit.training.lightning_internals import completes_step, is_log_step, scales_loss
 
 
 def is_point(trainer: Any) -> bool:
@@ -138,16 +138,15 @@ class TrainingCurves(FitPart):
         self.last_loss = loss.detach()
         self._point.add(self.last_loss)
 
-    def take_step(self, module: LightningModule, optimizer: Optimizer, norm: Tensor, may_overflow: bool) -> None:
-        """Count the step that is about to be taken, and log a point if it is time for one.
+    def take_step(self, module: LightningModule, optimizer: Optimizer, norm: Tensor) -> None:
+        """Count the step that is about to be taken, and log a point if one is due.
 
         Args:
             module: What is trained; logs the values.
             optimizer: Knows its learning rates.
             norm: L2 norm of the step's gradient before clipping, ``()``.
-            may_overflow: As for `TrainingPoint.take`.
         """
-        losses = self._point.take(norm, may_overflow)
+        losses = self._point.take(norm, scales_loss(module.trainer))
         self.epoch_loss.add(module.trainer.current_epoch, losses)
         if not is_point(module.trainer):  # elsewhere it would cost more than it is worth
             return
@@ -157,7 +156,7 @@ class TrainingCurves(FitPart):
             module.log(name, value, prog_bar=is_loss, sync_dist=is_loss, batch_size=1)
         module.log_dict(learning_rates(optimizer.param_groups), batch_size=1)
 
-    def leave_step_out(self) -> None:
+    def skip_step(self) -> None:
         """Forget the batches of a step that is not taken."""
         self._point.leave_out()
 

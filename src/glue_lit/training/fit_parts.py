@@ -1,0 +1,95 @@
+"""The callbacks of a fit: the classifier's own, and what is checked of the others before anything is built."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from glue_lit.data.accumulation import check_accumulation
+from glue_lit.tasks.glue import TaskSpec
+from glue_lit.training.averaging import WeightAverage
+from glue_lit.training.batch_seeds import BatchSeeds
+from glue_lit.training.callbacks.model_summary import replace_summaries
+from glue_lit.training.divergence import DivergenceGuard
+from glue_lit.training.fit_part import is_fit
+from glue_lit.training.lightning_internals.loops import FinalValidation
+from glue_lit.training.monitors import check_monitors
+from glue_lit.training.optimizer import RecipeOptimizer, clip_gradient, gradient_norm
+from glue_lit.training.position import Position
+from glue_lit.training.processes import check_processes
+from glue_lit.training.refused_callbacks import refuse_callbacks
+from glue_lit.training.tensorboard.points import TrainingCurves
+
+
+class FitParts:
+    """The callbacks that a `SequenceClassifier` brings into one fit.
+
+    Args:
+        settings: The hyperparameters of the classifier.
+        optimizer: Builds its optimizer.
+
+    Attributes:
+        callbacks: All of them.
+        position, guard, curves: Those that the training step reports to.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], optimizer: RecipeOptimizer) -> None:
+        self.position, self.curves = Position(), TrainingCurves()
+        self.guard = DivergenceGuard(settings["non_finite"])
+        parts = [BatchSeeds(), FinalValidation(), optimizer, self.position, self.guard, self.curves]
+        self.callbacks: list[Callback] = parts + ([WeightAverage(decay)] if (decay := settings["average"]) else [])
+
+    def note_batch(self, examples: Tensor, loss: Tensor) -> None:
+        """Note the examples ``(batch,)`` of a training batch, by their ``idx``, and its loss ``()``."""
+        self.guard.note_batch(examples, loss)
+        self.curves.note_batch(loss)
+
+    def prepare_step(self, module: LightningModule, optimizer: Optimizer, limit: float, algorithm: str | None) -> None:
+        """Check, log and clip the gradient of an optimizer step, or clear it where the step is skipped.
+
+        Args:
+            module: What is trained.
+            optimizer: About to take the step.
+            limit: Of the gradient's norm, or of its values; 0 for none.
+            algorithm: ``value`` clips values.
+
+        Raises:
+            DivergenceError: Loss or gradient is not finite, and the policy is to stop.
+        """
+        parameters = [p for p in module.parameters() if p.grad is not None]
+        norm = gradient_norm(parameters)
+        if not self.guard.allows_step(module.trainer, optimizer, norm):
+            optimizer.zero_grad()  # without gradients, the step changes nothing
+            self.curves.skip_step()
+            return
+        self.curves.take_step(module, optimizer, norm)
+        clip_gradient(optimizer, parameters, norm, limit, algorithm)
+        self.position.is_updating = True
+
+    def end_step(self) -> None:
+        """Note that the weights are those after a whole step again."""
+        self.position.is_updating = False
+
+
+def prepare_trainer(trainer: Any, task: TaskSpec, module: type) -> None:
+    """Check what a trainer is set to, and let Lightning's summary of a fit count each parameter once.
+
+    Args:
+        trainer: With the user's callbacks.
+        task: Knows its metrics.
+        module: The class that is trained; a user's own subclass may log more.
+
+    Raises:
+        UsageError: Its strategy or processes would split the model or train it several times. In a fit, a callback
+            would change the training unnoticed or waits for a value that is never logged, or the batches of a step
+            are given twice.
+    """
+    check_processes(trainer)
+    if is_fit(trainer):
+        refuse_callbacks(trainer)
+        if module.__module__.startswith("glue_lit."):
+            check_monitors(trainer.callbacks, task)
+        check_accumulation(trainer)
+        replace_summaries(trainer.callbacks)
