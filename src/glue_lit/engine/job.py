@@ -106,12 +106,13 @@ class Job:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """Content of its run's ``metrics.json``, ``None`` before it has finished."""
+        """Content of its run's ``metrics.json``; ``None`` before it has finished, or if a metric is not a number."""
         try:
             result = read_record(Run(self.run_path))
         except RunError:
             return None
-        return result if _are_scores(result.get("metrics")) else None
+        metrics = result.get("metrics") or {}
+        return result if metrics and all(isinstance(v, int | float | None) for v in metrics.values()) else None
 
     def read_outcome(self) -> Outcome | None:
         """How it has ended, ``None`` before that."""
@@ -153,17 +154,15 @@ class Job:
         return (self.folder / _STOP).exists()
 
     def outcome_from(self, status: int) -> Outcome:
-        """How it has ended.
-
-        Args:
-            status: Exit status of its process; minus the number of the signal that killed it.
-        """
+        """How it has ended, by the exit status of its process (minus the number of a signal that killed it)."""
         if self.result is not None:
             return Outcome("finished")
         if status in (75, 130, -signal.SIGTERM):  # it was stopped, and has written its last checkpoint
             return Outcome("stopped")
         if status < 0:
-            return Outcome("failed", _describe_signal(-status))
+            name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+            why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+            return Outcome("failed", f"its process was killed ({name}){why}")
         if status == 0:
             return Outcome("failed", f"it ended without a score; see its {self.output.name}")
         return Outcome("failed", read_job_error(self.folder) or _last_line(self.output))
@@ -172,19 +171,6 @@ class Job:
         """Remove the checkpoints that are not needed after it has finished."""
         for name in ("last.ckpt", "last.json", *(() if keep_best else ("best.ckpt",))):
             (Run(self.run_path).checkpoints / name).unlink(missing_ok=True)
-
-
-def _are_scores(metrics: Any) -> bool:
-    """Whether a record holds at least one metric, each a number or undefined."""
-    if not isinstance(metrics, dict) or not metrics:
-        return False
-    return all(isinstance(value, int | float | None) for value in metrics.values())
-
-
-def _describe_signal(signum: int) -> str:
-    name = signal.Signals(signum).name if signum in set(signal.Signals) else f"signal {signum}"
-    why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-    return f"its process was killed ({name}){why}"
 
 
 def _last_line(output: Path) -> str:
@@ -198,11 +184,7 @@ def _last_line(output: Path) -> str:
 
 
 def lock_folder(folder: Path, what: str) -> int | None:
-    """Create a folder, and keep other drivers out of it until the handle is closed or this process ends.
-
-    Args:
-        folder: Folder of a search or suite.
-        what: What it holds, for the message.
+    """Create the folder of ``what`` (a search or suite) and lock it until the handle is closed or this process ends.
 
     Raises:
         RunError: Another driver works in it, or it cannot be created.

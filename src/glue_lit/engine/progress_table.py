@@ -59,11 +59,8 @@ class ProgressTable:
         for column in ("done", "left"):
             table.add_column(column, justify="right")
         for job, progress in running:
-            left = duration(self._seconds_left(job, progress, now))
+            since, share = self._first_seen[job]
+            gained = progress.share - share
+            left = duration((now - since) * (1 - progress.share) / gained if gained > 0.02 else None)
             table.add_row(*map(escape, (*self._row(job, progress), f"{progress.share:.0%}", left)))
         self._live.update(Group(Text(self._summary(), style="bold"), table), refresh=True)
-
-    def _seconds_left(self, job: Job, progress: Progress, now: float) -> float | None:
-        since, share = self._first_seen[job]
-        gained = progress.share - share
-        return (now - since) * (1 - progress.share) / gained if gained > 0.02 else None

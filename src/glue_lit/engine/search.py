@@ -75,11 +75,14 @@ class Search:
         count = len(self.all_trials())
         if not count:
             _check_no_trials(folder)
-        # The seed depends on the number of trials: a resumed search would else suggest the same settings again.
+        # With an equal seed, a resumed search and the drivers of a shared one would suggest the same settings again.
+        seed += count
+        if self._is_shared:
+            seed = zlib.crc32(f"{platform.node()} {folder} {seed}".encode())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # constant_liar in optuna 4
             self.study.sampler = sampler or optuna.samplers.TPESampler(
-                seed=self._driver_seed(seed + count), constant_liar=True, n_startup_trials=min(10, max(4, trials // 4))
+                seed=seed, constant_liar=True, n_startup_trials=min(10, max(4, trials // 4))
             )
         self.study.pruner = pruner or optuna.pruners.MedianPruner(n_startup_trials=4)
         self._check_same_settings()
@@ -105,10 +108,6 @@ class Search:
                 f"--tune.name: there is a search {self.folder.name!r} with another {what[changed[0]]}, whose trials "
                 f"say nothing about this one. Give it a name of its own (`--tune.name NAME`), or remove {self.folder}."
             )
-
-    def _driver_seed(self, seed: int) -> int:
-        """The seed, made different for each driver of a shared search, so that they do not suggest the same."""
-        return zlib.crc32(f"{platform.node()} {self.folder} {seed}".encode()) if self._is_shared else seed
 
     def _find_interrupted(self) -> list[FrozenTrial]:
         """Trials of this folder to resume; the outcome of trials that ended after their driver is recorded."""
@@ -156,7 +155,10 @@ class Search:
         return bool(trial.should_prune())
 
     def record_outcome(self, job: Job, outcome: Outcome) -> None:
-        """Tell the study the outcome; a stopped trial stays RUNNING there, to be resumed."""
+        """Tell the study the outcome, and remove checkpoints but that of the best trial.
+
+        A stopped trial stays RUNNING in the study, to be resumed.
+        """
         if outcome.state == "stopped":
             return
         number, value = int(job.name), None
@@ -167,11 +169,8 @@ class Search:
         if outcome.state == "failed":
             Trial(self.study, self.trial(number)._trial_id).set_user_attr(_ERROR, outcome.error)
         self.study.tell(number, value, state=_STATES[outcome.state])
-        if outcome.state != "failed" and not self.keep:
-            self._remove_checkpoints()
-
-    def _remove_checkpoints(self) -> None:
-        """Remove all checkpoints but the best trial's ``best.ckpt``."""
+        if outcome.state == "failed" or self.keep:
+            return
         best = self.best
         for trial in self.all_trials(TrialState.COMPLETE, TrialState.PRUNED):
             self.job(trial).remove_checkpoints(keep_best=best is not None and trial.number == best.number)

@@ -39,7 +39,9 @@ class SuiteResults:
         markdown = [f"# Suite {self.name}: dev scores times 100", ""]
         for model in dict.fromkeys(planned.model for planned in jobs):
             of_model = [planned for planned in jobs if planned.model == model]
-            name = model or _recorded_model(of_model)
+            # Where the configuration names the model, its runs have recorded it.
+            recorded = (str(result["model"]) for planned in of_model if (result := planned.job.result) is not None)
+            name = model or next(recorded, "model")
             rows, average, record["models"][name] = self._summarize(of_model)
             print_table(f"{name}, times 100", COLUMNS, rows, right=COLUMNS[2:])
             say(average)
@@ -99,8 +101,3 @@ def _collect_by_task(
         scores[task] = [task_score(get_task(task), result["metrics"]) or 0.0 for result in results]
         seconds[task] = sum(result.get("wall_seconds") or 0.0 for result in results)
     return figures, scores, seconds
-
-
-def _recorded_model(jobs: Sequence[PlannedJob]) -> str:
-    """The model's name as its runs recorded it, for a suite whose configuration names the model."""
-    return next((str(r["model"]) for planned in jobs if (r := planned.job.result) is not None), "model")

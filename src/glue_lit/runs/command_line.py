@@ -97,16 +97,11 @@ class CommandLine:
         Raises:
             UsageError: The flag has no value.
         """
-        value, kept = None, list[Argument]()
-        for argument in self.arguments:
-            if argument.flag != flag:
-                kept.append(argument)
-            elif not argument.values:
-                raise UsageError(f"{flag} needs a value.")
-            else:
-                value = argument.values[0]
-                kept.append(Argument("", argument.values[1:]))
-        return value, self._of(kept)
+        taken = [argument.values for argument in self.arguments if argument.flag == flag]
+        if not all(taken):
+            raise UsageError(f"{flag} needs a value.")
+        kept = [Argument("", a.values[1:]) if a.flag == flag else a for a in self.arguments]
+        return taken[-1][0] if taken else None, self._of(kept)
 
     def divide(self, is_first: Callable[[str], bool]) -> tuple["CommandLine", "CommandLine"]:
         """Split the line into the arguments whose flag satisfies a condition, and the others."""

@@ -1,7 +1,7 @@
 """Compare runs: the settings that differ, and the results of each."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,13 +87,12 @@ def _compare_data(
         if is_older and of_same_files:
             found.pop(key, None)
         elif is_older:
-            older = (value in (MISSING, None) and print_ is not MISSING for value, print_ in _pairs(rows, key, prints))
-            found[key] = tuple(NOT_COMPARABLE if old else v for old, v in zip(older, rows[key], strict=True))
+            fingerprints = rows.get(prints, (MISSING,) * len(rows[key]))
+            found[key] = tuple(
+                NOT_COMPARABLE if value in (MISSING, None) and print_ is not MISSING else value
+                for value, print_ in zip(rows[key], fingerprints, strict=True)
+            )
     return found
-
-
-def _pairs(rows: Mapping[str, Values], first: str, second: str) -> Iterator[tuple[Any, Any]]:
-    return zip(rows[first], rows.get(second, (MISSING,) * len(rows[first])), strict=True)
 
 
 def _side_by_side(files: Sequence[Mapping[str, Any] | None]) -> dict[str, Values]:

@@ -15,13 +15,7 @@ _FIRST_ENTRIES = re.compile(rb"epochq.(?:K(.)|M(..)|J(.{4}))X\x0b\0\0\0global_st
 
 
 def write_last_position(checkpoint: Path, epoch: int, step: int) -> None:
-    """Write ``last.json`` beside a new checkpoint; errors are ignored, since the checkpoint has the same numbers.
-
-    Args:
-        checkpoint: The checkpoint.
-        epoch: Its epoch, from 1.
-        step: Optimizer steps done.
-    """
+    """Write epoch (from 1) and step of a new checkpoint beside it; an error is ignored, as the checkpoint has both."""
     with contextlib.suppress(OSError, RunError):
         position = {"epoch": epoch, "step": step, "checkpoint": checkpoint_fingerprint(checkpoint)}
         write_text(checkpoint.with_suffix(".json"), json.dumps(position) + "\n")

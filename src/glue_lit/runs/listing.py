@@ -111,21 +111,20 @@ def _config(run: Run, needed: bool) -> tuple[Mapping[str, Any], float | None, st
     """The configuration if it is needed, the time when it was written, and what is wrong with it."""
     try:
         status = run.config.stat()
-    except FileNotFoundError:
-        return {}, _changed(run.path), f"no {run.config.name}"
-    except OSError as error:
-        return {}, _changed(run.path), f"unreadable ({error.strerror})"
-    if not needed and status.st_size:
-        return {}, status.st_mtime, ""
-    try:
-        return read_run_config(run), status.st_mtime, ""
+        config = read_run_config(run) if needed or not status.st_size else {}
+        return config, status.st_mtime, ""
     except RunError as error:
         return {}, status.st_mtime, str(error)
+    except OSError as error:
+        is_missing = isinstance(error, FileNotFoundError)
+        folder = _stat(run.path)
+        problem = f"no {run.config.name}" if is_missing else f"unreadable ({error.strerror})"
+        return {}, None if folder is None else folder.st_mtime, problem
 
 
-def _changed(path: Path) -> float | None:
+def _stat(path: Path) -> os.stat_result | None:
     try:
-        return path.stat().st_mtime
+        return path.stat()
     except OSError:
         return None
 
@@ -159,10 +158,10 @@ def find_all_runs(folder: Path, nested: bool = False) -> tuple[list[Run], list[s
                 unreadable.append(f"{place} cannot be read ({error.strerror}).")
                 continue
             for path in inner:
-                if (identity := _identity(path)) in seen:
-                    continue
-                if identity is not None:
-                    seen.add(identity)
+                if (status := _stat(path)) is not None:
+                    if (status.st_dev, status.st_ino) in seen:
+                        continue
+                    seen.add((status.st_dev, status.st_ino))
                 if is_version(path) and _is_run(path):
                     runs.append(Run(path))
                 elif depth == 0 or nested:
@@ -183,14 +182,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return is_version(Path(entry.name))
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _is_run(path: Path) -> bool:

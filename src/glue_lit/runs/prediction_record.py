@@ -20,25 +20,14 @@ def prediction_record_path(predictions: Path) -> Path:
 
 
 def write_prediction_record(predictions: Path, source: str, rows: int, checkpoint: Path | None, **more: Any) -> None:
-    """Write the record of a new file of predictions.
-
-    Args:
-        predictions: The file of predictions.
-        source: ``data.source`` of the rows.
-        rows: Number of rows.
-        checkpoint: The checkpoint that predicted them, if one did.
-        more: Further entries.
+    """Write the record of a new file of predictions: source and number of its rows, checkpoint, and further entries.
 
     Raises:
         RunError: It cannot be written.
     """
-    record = {
-        "predictions": _sha256(predictions),
-        "source": source,
-        "rows": rows,
-        "checkpoint": None if checkpoint is None else checkpoint.name,
-        "checkpoint_fingerprint": None if checkpoint is None else checkpoint_fingerprint(checkpoint),
-    }
+    name, fingerprint = (None, None) if checkpoint is None else (checkpoint.name, checkpoint_fingerprint(checkpoint))
+    record = {"predictions": _sha256(predictions), "source": source, "rows": rows}
+    record |= {"checkpoint": name, "checkpoint_fingerprint": fingerprint}
     write_text(prediction_record_path(predictions), json.dumps(record | more, indent=2) + "\n")
 
 

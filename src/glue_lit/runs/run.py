@@ -75,11 +75,7 @@ class Run:
 
 
 def open_run(path: Path, flag: str = "--run") -> Run:
-    """Open the run in a directory.
-
-    Args:
-        path: The directory.
-        flag: The flag that names it, for messages.
+    """Open the run in a directory that a flag names.
 
     Raises:
         RunError: It does not exist or is not a run.

@@ -99,9 +99,6 @@ def print_json(value: Any) -> None:
 def json_document(wanted: bool) -> Iterator[Callable[[Any], None]]:
     """Reserve standard output for one JSON document: other output, also of child processes, goes to standard error.
 
-    Args:
-        wanted: Whether to do so.
-
     Yields:
         A function that takes the document, which is printed at the end unless there is an error.
     """

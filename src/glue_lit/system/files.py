@@ -18,15 +18,15 @@ from glue_lit.errors import RunError
 
 @contextmanager
 def replace_file(path: Path, suffix: str = "", is_durable: bool = False) -> Iterator[IO[bytes]]:
-    """Write a temporary file beside ``path``, then rename it to that: a reader finds the old file or the new one.
+    """Write a temporary file beside ``path``, then rename it to that: readers find the old file or the new one.
 
     Args:
-        path: The file; a failure leaves it as it was.
+        path: The file.
         suffix: End of the temporary file's name.
         is_durable: Whether the new file must survive a power cut, which costs a flush to the disk.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: It cannot be written; the old file is left as it was.
     """
     part = None
     try:

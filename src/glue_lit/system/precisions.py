@@ -50,10 +50,6 @@ def check_eps(precision: str, eps: float) -> None:
     AdamW keeps the mean of squared gradients in the precision of the weights. In float16 it is 0 after the first step
     for a gradient below 0.008, and the update would be thousands of times the learning rate.
 
-    Args:
-        precision: The trainer's precision.
-        eps: AdamW's epsilon.
-
     Raises:
         UsageError: The weights are in float16, and ``eps`` is too small.
     """

@@ -50,12 +50,7 @@ class RunLog(logging.Handler):
             self._write(text)
 
     def open(self, folder: Path, is_continued: bool) -> None:
-        """Append to the log of earlier parts of the run.
-
-        Args:
-            folder: The run directory.
-            is_continued: Whether this fit resumes from a checkpoint.
-        """
+        """Append to the log in a run directory; ``is_continued`` if this fit resumes from a checkpoint."""
         if self._file is not None or self._is_closed:
             return
         try:

@@ -1,5 +1,6 @@
 """Standard streams in any locale: files are UTF-8, and characters that cannot be printed become codes."""
 
+import codecs
 import locale
 import os
 import sys
@@ -15,13 +16,14 @@ def restart_in_utf8_mode() -> None:
     Libraries open files without an encoding, and would read wrong letters in the labels of a run's configuration. The
     terminal still gets the encoding of the locale, unless that is ASCII.
     """
-    is_utf8 = sys.flags.utf8_mode or locale.getencoding().lower().replace("-", "") == "utf8"
+    is_utf8 = sys.flags.utf8_mode or codecs.lookup(locale.getencoding()).name == "utf-8"
     own = any(Path(argument).name in _OURS for argument in sys.orig_argv[1:3])  # not a test or another program
     if is_utf8 or not own:
         return
     environment = {**os.environ, "PYTHONUTF8": "1"}
-    if not _is_ascii(sys.stdout):
-        environment.setdefault("PYTHONIOENCODING", str(getattr(sys.stdout, "encoding", "utf-8")))
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    if codecs.lookup(encoding).name != "ascii":
+        environment.setdefault("PYTHONIOENCODING", encoding)
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
@@ -49,9 +51,4 @@ def escape_unencodable() -> None:
 
 def is_utf8(stream: Any) -> bool:
     """Whether a stream has UTF-8 as its encoding."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    return str(encoding).lower().replace("-", "") == "utf8"
-
-
-def _is_ascii(stream: Any) -> bool:
-    return str(getattr(stream, "encoding", None) or "ascii").lower() in ("ascii", "ansi_x3.4-1968", "us-ascii")
+    return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8"
