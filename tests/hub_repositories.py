@@ -112,17 +112,16 @@ def _features(task: Any) -> list[dict[str, Any]]:
 
 def _shard(task: Any, split: str) -> tuple[bytes, int]:
     """A split as a Parquet file, and its rows."""
-    import pyarrow
-    from pyarrow import parquet
+    from datasets import ClassLabel, Dataset, Features, Value
 
     from glue_lit.data.sources import open_split
 
     rows = open_split(task, "demo", split).read()
     texts = [column for column in (rows.texts_a, rows.texts_b) if column is not None]
-    columns = {name: pyarrow.array(list(column)) for name, column in zip(task.text_columns, texts, strict=True)}
-    labels = [-1 if label is None else label for label in rows.labels]
-    columns["label"] = pyarrow.array(labels, pyarrow.float32() if task.is_regression else pyarrow.int64())
-    columns["idx"] = pyarrow.array(range(len(labels)), pyarrow.int32())
+    label = Value("float32") if task.is_regression else ClassLabel(names=list(task.labels))
+    features = {column: Value("string") for column in task.text_columns} | {"label": label, "idx": Value("int32")}
+    values = [*texts, [-1 if label is None else label for label in rows.labels], range(len(rows))]
     stream = io.BytesIO()
-    parquet.write_table(pyarrow.table(columns), stream)
-    return stream.getvalue(), len(labels)
+    data = Dataset.from_dict(dict(zip(features, map(list, values), strict=True)), features=Features(features))
+    data.to_parquet(stream)
+    return stream.getvalue(), len(data)

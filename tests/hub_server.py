@@ -79,7 +79,7 @@ class Hub:
     def asked(self) -> list[str]:
         """The requests without their queries, and without those that a redirect of the Hub's led to."""
         paths = [request.partition("?")[0] for request in self.requests]
-        moved = tuple(f"/{name}/" for name in self.moved)
+        moved = tuple(f"{place}{name}/" for place in (" /", " /api/models/") for name in self.moved)
         return [path for path in paths if "/api/resolve-cache/" not in path and not any(name in path for name in moved)]
 
     def find_large_file(self, digest: str) -> bytes | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import warm
+from hub_repositories import Repository, pickled
 from hub_server import TOKEN, Hub
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -58,3 +59,36 @@ def test_the_commands_of_the_readme(checkout: Path, hub: Hub) -> None:
     assert "model.safetensors" in hub.repositories["models", "me/my-model"].files
     result = glue_lit(hub, checkout, *fit, *FEW, "--model.name_or_path=me/my-model", HF_TOKEN=TOKEN)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_fit_asks_once_for_each_commit_and_downloads_what_it_needs(checkout: Path, hub: Hub) -> None:
+    fit = (*documented("fit --config configs/cola.yaml"), *FEW)
+    assert glue_lit(hub, checkout, *fit).returncode == 0
+    assert [request for request in hub.requests if "CONNECT" in request or "/test-" in request] == []
+    hub.requests.clear()
+    assert glue_lit(hub, checkout, *fit).returncode == 0
+    model = "/distilbert/distilbert-base-uncased"
+    heads = ["HEAD /datasets/nyu-mll/glue/resolve/main/README.md", f"HEAD {model}/resolve/main/config.json"]
+    assert [request for request in hub.asked() if f"/api/models{model}/tree/" not in request] == heads
+    assert len(hub.asked()) <= 4  # transformers lists the tokenizer's files anew
+
+
+def test_no_third_party_hears_of_a_model_in_an_older_format(tmp_path: Path, hub: Hub) -> None:
+    weights = hub.repositories["models", "distilbert/distilbert-base-uncased"]
+    hub.repositories["models", "some/old"] = pickled(weights)
+    arguments = ("--data.task=cola", "--data.source=demo", "--model.name_or_path=some/old")
+    result = glue_lit(hub, tmp_path, "fit", *arguments, *FEW)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [request for request in hub.requests if request.startswith(("CONNECT", "POST"))] == []
+    assert len([request for request in hub.requests if request.startswith("GET /cdn/")]) == 1
+
+
+def test_a_data_set_of_ones_own(tmp_path: Path, tiny_model: Path, hub: Hub) -> None:
+    rows = b"text,label\n" + b"".join(b"so it goes %d,%d\n" % (number, number % 2) for number in range(40))
+    hub.repositories["datasets", "me/reviews"] = Repository({"train.csv": rows})  # and no README.md
+    own = ("--data.task=mine", "--data.source=me/reviews", "--data.custom.text=text", "--data.custom.label=label")
+    arguments = (*own, f"--model.name_or_path={tiny_model}", *FEW)
+    result = glue_lit(hub, tmp_path, "fit", *arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [request for request in hub.requests if request.startswith("CONNECT")] == []
+    assert len([request for request in hub.requests if request.endswith("/reviews.py")]) == 1  # loaded once

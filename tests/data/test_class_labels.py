@@ -53,7 +53,7 @@ def test_the_hub_keeps_the_order_of_the_classes(monkeypatch: pytest.MonkeyPatch)
         {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=NAMES)}
     )  # fmt: skip
     data = datasets.Dataset.from_dict({"text": ["a"] * 10, "label": [1, 0] * 5}, features=features)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *names: datasets.DatasetDict({"train": data}))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *names, **_: datasets.DatasetDict({"train": data}))
     custom, _ = labels_of("nyu-mll/glue:mrpc", "train", CustomTask(text="text"))
     assert (custom.labels, custom.positive) == (["not_equivalent", "equivalent"], "equivalent")
 

@@ -246,7 +246,7 @@ def test_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     hidden = datasets.Dataset.from_dict({"text": ["x"], "label": [-1]}, features=features)
     asked = []
 
-    def load(*names: str | None) -> datasets.DatasetDict:
+    def load(*names: str | None, revision: str | None) -> datasets.DatasetDict:
         asked.append(names)
         return datasets.DatasetDict({"train": data, "test": hidden, "unsupervised": hidden})
 
@@ -261,5 +261,5 @@ def test_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_data_set_that_cannot_be_reached() -> None:
-    with pytest.raises(DataError, match=r"could not load imdb: .*Check the network"):
-        open_tables(SETTINGS, "imdb")
+    with pytest.raises(DataError, match=r"could not load owner/none: .*Check the network"):
+        open_tables(SETTINGS, "owner/none")

@@ -104,7 +104,7 @@ def test_the_same_rows_have_the_same_hash_in_every_source(tmp_path: Path, monkey
     data = datasets.Dataset.from_pandas(frame).cast_column("stars", datasets.ClassLabel(names=["good", "bad"]))
     data.info.download_checksums = {f"hf://datasets/somebody/reviews@{COMMIT}/train.parquet": {}}
     both = datasets.DatasetDict({"train": data, "validation": data})
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_: both)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: both)
     found = [opened(source, "train") for source in (folders["csv"], folders["parquet"], "somebody/reviews")]
     turned = opened(folders["csv"], "train", labels=["good", "bad"])  # the order of the outputs is none of the data
     assert {split.read().digest(split.labels) for split in (*found, turned)} == {

@@ -1,8 +1,9 @@
 """GLUE and other data sets from the Hugging Face Hub, or from what ``datasets`` has cached of it."""
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from glue_lit.data.class_labels import names_in_features
 from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.source import Source
 from glue_lit.data.tables import FORMATS, SPLIT_NAMES, NumberedRow, Table
-from glue_lit.encoder.pretrained import unwritable_cache, waiting_for_hub
 from glue_lit.errors import DataError
+from glue_lit.system import hub
+from glue_lit.system.hub_errors import explain_hub_error
 from glue_lit.system.system_errors import explain_system_error
 from glue_lit.tasks.glue import TaskSpec
 
@@ -28,27 +30,66 @@ def commit_of(data: Any) -> str | None:
     return None
 
 
-def _load(what: str, advice: str, *args: Any, **options: Any) -> Any:
+def _load(what: str, advice: str, name: str, configuration: str | None, **options: Any) -> Any:
     """Call ``datasets.load_dataset`` quietly; any failure becomes a `DataError`."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import datasets
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else it tells a host of its own of every load
+
+    def load(commit: str | None) -> Any:
+        return datasets.load_dataset(name, configuration, revision=commit, **options)
+
+    return _from_hub(what, advice, name, load)
+
+
+@lru_cache(maxsize=1)  # a fit opens the tables several times
+def _load_data_set(location: str) -> Any:
+    name, _, configuration = location.partition(":")
+    return _load(location, "pass a file or folder", name, configuration or None)
+
+
+def _from_hub(what: str, advice: str, name: str, load: Callable[[str | None], Any]) -> Any:
+    """Call a function with the commit of a data set, without network where the Hub did not answer."""
     try:
-        with waiting_for_hub():
-            return datasets.load_dataset(*args, **options)
+        found = hub.find("dataset", name)
+        with hub.without_network() if found.is_cached else nullcontext():
+            return hub.retrying(partial(load, found.commit))
     except Exception as error:  # a dozen kinds, down to httpx's, whose differences mean nothing to the user
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        if "scripts are no longer supported" in reason:  # raised if each file name that is asked for exists
-            reason += "; if a proxy or $HF_ENDPOINT answers every question with a page, that is why"
-        if (refused := explain_system_error(error)) is not None:
-            reason = refused
-        elif (unwritable := unwritable_cache()) is not None:
-            reason = f"{reason}. {unwritable}"
-        else:
-            reason = f"{reason}. Check the network (and HF_HUB_OFFLINE), or {advice}."
-        raise DataError(f"data.source hub: could not load {what}: {reason}") from error
+        raise DataError(f"data.source hub: could not load {what}: {_explain(error, name, advice)}") from error
+
+
+def _download_shards(configuration: str, split: str, commit: str | None) -> list[Path]:
+    """The Parquet files of a split of GLUE, without those of other splits; none if the cache is asked and has none."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    pattern = f"{configuration}/{split}-*.parquet"
+    try:
+        folder = snapshot_download(REPOSITORY, repo_type="dataset", revision=commit, allow_patterns=pattern)
+    except LocalEntryNotFoundError:
+        return []
+    return sorted(Path(folder).glob(pattern))
+
+
+def _explain(error: Exception, name: str, advice: str) -> str:
+    if (reason := explain_system_error(error) or hub.unwritable_cache()) is not None:
+        return reason
+    if (configurations := re.search(r"(?:available configs|Available): \[(.*?)\]", str(error))) is not None:
+        names = re.findall(r"'([^']+)'", configurations[1])
+        return f"its configurations are {', '.join(names)}. Name one of them: `--data.source {name}:{names[0]}`."
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+    if "scripts are no longer supported" in said:
+        return (
+            "its rows are made by a script, which `datasets` does not run any more. Take another copy of the data, "
+            f"or {advice}."
+        )
+    if (refusal := explain_hub_error(error, "dataset", name)) is not None:
+        return f"{refusal} Or {advice}."
+    return f"{said}. Check the network (and HF_HUB_OFFLINE), or {advice}."
 
 
 class HubTable(Table):
@@ -102,6 +143,19 @@ def rows_from_dataset(task: TaskSpec, data: Any, origin: str) -> Rows:
     return Rows.from_columns([list(data[column]) for column in task.text_columns], labels, range(1, len(labels) + 1))
 
 
+def _read_shards(task: TaskSpec, files: Sequence[Path], origin: str) -> Rows:
+    from datasets import Dataset
+    from pyarrow import ArrowException, parquet
+
+    try:
+        data = Dataset(parquet.read_table([str(file) for file in files]))
+    except (ArrowException, OSError) as error:
+        raise DataError(
+            f"{origin}: {files[0]} cannot be read ({error}). Remove it, and it is downloaded again."
+        ) from error
+    return rows_from_dataset(task, data, origin)
+
+
 def _parse_label(task: TaskSpec, order: list[int], value: Any, place: str) -> Label:
     if value is None or value == -1:
         return None
@@ -128,27 +182,21 @@ class HubSource(Source):
 
     def open_split(self, task: TaskSpec, location: str, split: str) -> Split:
         """Download a split of GLUE, or find it in the cache (always, under ``HF_HUB_OFFLINE=1``)."""
-        data = _load(
-            f"{REPOSITORY} ({task.hub_name}, {split})",
-            "read the official files with `--data.source FOLDER`, or try `--data.source demo`",
-            REPOSITORY,
-            task.hub_name,
-            split=split,
-        )
-        origin = f"{REPOSITORY}/{task.hub_name}:{split}"
-        return Split(
-            split,
-            origin,
-            data._fingerprint,
-            lambda: rows_from_dataset(task, data, origin),
-            labels=task.file_labels,
-            commit=commit_of(data),
-        )
+        advice = "read the official files with `--data.source FOLDER`, or try `--data.source demo`"
+        what, origin = f"{REPOSITORY} ({task.hub_name}, {split})", f"{REPOSITORY}/{task.hub_name}:{split}"
+        download = partial(_download_shards, task.hub_name, split)
+        files = _from_hub(what, advice, REPOSITORY, download)
+        if not files:  # what `datasets` has cached of it may still be there
+            data = _load(what, advice, REPOSITORY, task.hub_name, split=split)
+            read = partial(rows_from_dataset, task, data, origin)
+            return Split(split, origin, data._fingerprint, read, labels=task.file_labels, commit=commit_of(data))
+        commit = files[0].parents[1].name
+        read = partial(_read_shards, task, files, origin)
+        return Split(split, origin, f"{commit}/{origin}", read, labels=task.file_labels, commit=commit)
 
     def open_tables(self, location: str) -> dict[str, Table]:
-        """Find the splits of the data set ``name`` or ``name:configuration`` that have usual names."""
-        name, _, configuration = location.partition(":")
-        data = _load(location, "pass a file or folder", name, configuration or None)
+        """The splits of the data set ``name`` or ``name:configuration`` that have usual names."""
+        data = _load_data_set(location)
         tables: dict[str, Table] = {
             split: HubTable(data[alias], f"{location}:{alias}")
             for split, aliases in SPLIT_NAMES.items()

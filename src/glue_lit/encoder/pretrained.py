@@ -3,9 +3,6 @@
 import importlib.util
 import logging
 import os
-import re
-import tempfile
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -14,16 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from glue_lit.errors import ModelError
-from glue_lit.system.console import note
+from glue_lit.system import hub
 from glue_lit.system.files import read_json
+from glue_lit.system.hub_errors import explain_hub_error
 
 _Loaded = TypeVar("_Loaded")
 _PACKAGE = "pkg:"
 _MOST = {"num_labels": 1_000_000, "num_hidden_layers": 10_000, "n_layers": 10_000}
-_STILL_WAITING = (
-    "Still loading or waiting for {}, which is tried several times. Ctrl-C ends it; HF_HUB_OFFLINE=1 takes what is in "
-    "the cache without asking."
-)
 
 
 def resolve(name_or_path: str) -> str:
@@ -65,20 +59,27 @@ def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options
     place = resolve(name_or_path)
     _check_files(place)
     try:
-        with quiet(), nullcontext() if Path(place).is_dir() else waiting_for_hub():
-            if not Path(place).is_dir():
-                _check_config_on_hub(place, options.get("revision", "main"))
-            return loader(place, **options)
+        with quiet():
+            if Path(place).is_dir():
+                return loader(place, **options)
+            return _load_from_hub(loader, place, options)
     except ModelError:
         raise
     except Exception as error:  # OSError, ValueError, KeyError, ImportError, httpx's, safetensors' ...
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if len(reason) > 300:
-            reason = reason[:300] + " ..."
         raise ModelError(
-            f"model.name_or_path: could not load the {what} of {name_or_path!r}. {_advice(place, error)} "
-            f"The library said: {reason}"
+            f"model.name_or_path: could not load the {what} of {name_or_path!r}. {_advice(place, error)}"
         ) from error
+
+
+def _load_from_hub(loader: Callable[..., _Loaded], name: str, options: dict[str, Any]) -> _Loaded:
+    """Load what a commit has: of a commit, the libraries ask for nothing that the cache has."""
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a third party hears of models in older formats
+    found = hub.find("model", name, options.get("revision", "main"))
+    if found.commit is not None and "revision" in options:
+        options = {**options, "revision": found.commit}
+    with hub.without_network() if found.is_cached else nullcontext():
+        _check_config_on_hub(name, options.get("revision", "main"))
+        return hub.retrying(lambda: loader(name, **options))
 
 
 def commit_of(name_or_path: str, revision: str) -> str | None:
@@ -88,14 +89,8 @@ def commit_of(name_or_path: str, revision: str) -> str | None:
         name_or_path: As in `resolve`; loaded before.
         revision: Branch, tag or commit.
     """
-    from huggingface_hub import try_to_load_from_cache
-
     place = resolve(name_or_path)
-    if Path(place).is_dir():
-        return None
-    found = try_to_load_from_cache(place, "config.json", revision=revision)
-    match = re.search(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]", found) if isinstance(found, str) else None
-    return None if match is None else match[1]
+    return None if Path(place).is_dir() else hub.cached_commit("model", place, revision)
 
 
 def _check_files(place: str) -> None:
@@ -142,63 +137,27 @@ def check_sizes(values: Mapping[str, Any], where: str) -> None:
 
 
 def _advice(place: str, error: Exception) -> str:
-    if "trust_remote_code" in str(error):
+    if not Path(place).is_dir():
+        known = hub.unwritable_cache() or explain_hub_error(error, "model", place)
+        if known is not None:
+            return known
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"{_what_to_do(place, said)} The library said: {said[:300]}{' ...' if len(said) > 300 else ''}"
+
+
+def _what_to_do(place: str, said: str) -> str:
+    if "trust_remote_code" in said:
         return "It runs code of its own; if you trust its author, pass `--model.trust_remote_code true`."
-    if any(words in str(error) for words in ("attention implementation", "attn_implementation", "FlashAttention")):
+    if any(words in said for words in ("attention implementation", "attn_implementation", "FlashAttention")):
         return "Leave model.attention out, or pass `--model.attention eager`, which every architecture has."
-    if not Path(place).is_dir() and (page := downloaded_page(str(error))) is not None:
-        return (
-            f"What was downloaded is a web page, perhaps a proxy's or a log-in's: check $HTTPS_PROXY and $HF_ENDPOINT, "
-            f"remove {page}, and try again."
-        )
     if Path(place).is_dir():
         found = ", ".join(sorted(p.name for p in Path(place).iterdir())) or "nothing"
         return f"The folder holds {found}; a model needs config.json, model.safetensors and tokenizer files."
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
         return "HF_HUB_OFFLINE is set and it is not in the cache; pass a folder, or unset it."
-    if (unwritable := unwritable_cache()) is not None:
-        return unwritable
     return (
         "Check the spelling (a name as on huggingface.co: distilbert-base-uncased) and the network, or pass a folder."
     )
-
-
-def unwritable_cache() -> str | None:
-    """What to do if the folder that downloads go to cannot be made or written, ``None`` if it can."""
-    from huggingface_hub.constants import HF_HOME
-
-    try:
-        Path(HF_HOME).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=HF_HOME):
-            return None
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        return f"Downloads cannot be kept in {HF_HOME} ({why}): set $HF_HOME to a folder that can be written."
-
-
-def downloaded_page(message: str) -> Path | None:
-    """The file that an error is about, if it is a web page in the place of what was asked for."""
-    for word in re.findall(r"'([^']+)'", message):
-        try:
-            with Path(word).open("rb") as file:
-                start = file.read(512).lstrip().lower()
-        except (OSError, ValueError):
-            continue
-        if start.startswith((b"<!doctype", b"<html")):
-            return Path(word)
-    return None
-
-
-@contextmanager
-def waiting_for_hub(seconds: float = 20.0) -> Iterator[None]:
-    """Say after so many seconds what is waited for: where nobody answers, the Hub's library tries for minutes."""
-    timer = threading.Timer(seconds, lambda: note(_STILL_WAITING.format(os.environ.get("HF_ENDPOINT", "the Hub"))))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 @contextmanager
