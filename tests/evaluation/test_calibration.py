@@ -7,7 +7,7 @@ from glue_lit.evaluation.calibration import calibrate, expected_calibration_erro
 
 
 def draw(labels: int, seed: int, sharpness: float) -> tuple[np.ndarray, np.ndarray]:
-    """Logits that are too sharp by a factor, and gold labels drawn from what they should say."""
+    """Logits that are too sharp by a factor, and gold labels drawn from the true probabilities."""
     generator = np.random.default_rng(seed)
     true = generator.normal(scale=1.5, size=(4000, labels))
     probabilities = np.exp(true) / np.exp(true).sum(axis=1, keepdims=True)
@@ -17,7 +17,7 @@ def draw(labels: int, seed: int, sharpness: float) -> tuple[np.ndarray, np.ndarr
 
 @pytest.mark.parametrize("labels", [2, 3, 7])
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
-def test_the_temperature_is_scipys(labels: int, sharpness: float) -> None:
+def test_temperature_equals_scipys_minimum(labels: int, sharpness: float) -> None:
     logits, gold = draw(labels, 0, sharpness)
     found = fit_temperature(logits, gold)
 
@@ -30,7 +30,7 @@ def test_the_temperature_is_scipys(labels: int, sharpness: float) -> None:
     assert found == pytest.approx(sharpness, rel=0.1)
 
 
-def test_loss_and_error_before_and_after_are_reported() -> None:
+def test_calibration_reports_loss_and_error_before_and_after() -> None:
     logits, gold = draw(3, 1, 3.0)
     calibration = calibrate(logits, gold)
     probabilities = np.exp(log_softmax(logits))
@@ -42,7 +42,7 @@ def test_loss_and_error_before_and_after_are_reported() -> None:
 
 
 @pytest.mark.parametrize("bins", [1, 5, 15])
-def test_the_calibration_error_is_that_of_the_paper(bins: int) -> None:
+def test_calibration_error_equals_equation_3_of_the_paper(bins: int) -> None:
     logits, gold = draw(3, 2, 2.0)
     probabilities = np.exp(log_softmax(logits))
     error = 0.0
@@ -58,7 +58,7 @@ def test_the_calibration_error_is_that_of_the_paper(bins: int) -> None:
     assert expected_calibration_error(probabilities, gold, bins) == pytest.approx(error, abs=1e-12)
 
 
-def test_a_model_that_is_always_right_or_wrong_stays_finite() -> None:
+def test_temperature_is_finite_for_a_model_that_is_always_right_or_wrong() -> None:
     logits = np.array([[5.0, -5.0], [-3.0, 3.0]])
     assert fit_temperature(logits, np.array([0, 1])) == pytest.approx(0.01)
     assert fit_temperature(logits, np.array([1, 0])) == pytest.approx(100)

@@ -1,4 +1,4 @@
-"""Metrics over resamples against scikit-learn and SciPy, one resample at a time."""
+"""Weighted metrics against unweighted ones of repeated rows, and against scikit-learn."""
 
 import math
 from dataclasses import replace
@@ -38,14 +38,14 @@ def test_f1_is_of_the_positive_class(positive: int) -> None:
     assert (found.low + found.high) / 2 == pytest.approx((swapped.low + swapped.high) / 2, abs=0.01)
 
 
-def test_f1_says_which_label_it_is_of() -> None:
+def test_title_of_f1_names_the_positive_label() -> None:
     assert metric_titles(get_task("mrpc"))["f1"] == "F1 of equivalent"
     assert metric_titles(replace(get_task("mrpc"), positive=0))["f1"] == "F1 of not_equivalent"
     assert metric_titles(get_task("mnli")) == TITLES
 
 
 @pytest.mark.parametrize("name", [*CLASSES, *CORRELATIONS])
-def test_scores_are_those_of_training(name: str) -> None:
+def test_score_equals_the_metric_of_training(name: str) -> None:
     draw = np.random.default_rng(0)
     task = get_task("stsb" if name in CORRELATIONS else "sst2")
     gold, predicted = draw.normal(size=(2, 50)) if task.is_regression else draw.integers(0, 2, (2, 50))
@@ -56,7 +56,7 @@ def test_scores_are_those_of_training(name: str) -> None:
 
 @pytest.mark.parametrize("labels", [2, 3])
 @pytest.mark.parametrize("name", CLASSES)
-def test_resampled_classes_are_scikit_learns(name: str, labels: int) -> None:
+def test_weighted_classification_equals_the_score_of_repeated_rows(name: str, labels: int) -> None:
     draw = np.random.default_rng(1)
     gold, predicted = draw.integers(0, labels, (2, 40))
     weights = draw.multinomial(40, np.full(40, 1 / 40), size=30)
@@ -67,7 +67,7 @@ def test_resampled_classes_are_scikit_learns(name: str, labels: int) -> None:
 
 
 @pytest.mark.parametrize("name", CORRELATIONS)
-def test_resampled_correlations_are_scipys(name: str) -> None:
+def test_weighted_correlation_equals_the_score_of_repeated_rows(name: str) -> None:
     draw = np.random.default_rng(2)
     gold = draw.integers(0, 5, 60) / 2  # many ties
     predicted = gold + draw.normal(size=60).round(1)

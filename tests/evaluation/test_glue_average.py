@@ -8,14 +8,14 @@ def test_the_nine_tasks_of_glue() -> None:
     assert sorted(GLUE) == ["cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli"]
 
 
-def test_two_metrics_count_as_their_mean() -> None:
+def test_task_score_is_the_mean_of_its_metrics() -> None:
     assert task_score(get_task("mrpc"), {"val/accuracy": 0.8, "val/f1": 0.9, "val/loss": 3.0}) == pytest.approx(0.85)
     mnli = {"val_matched/accuracy": 0.8, "val_mismatched/accuracy": 0.7, "val_matched/loss": 1.0}
     assert task_score(get_task("mnli"), mnli) == pytest.approx(0.75)
     assert task_score(get_task("stsb"), {"val/pearson": None, "val/spearmanr": 0.4}) is None
 
 
-def test_mean_and_spread() -> None:
+def test_figure_has_mean_and_deviation_over_seeds() -> None:
     found = figure("accuracy", [0.5, 0.6, 0.7])
     assert (found.mean, found.deviation, found.count) == (pytest.approx(60), pytest.approx(10), 3)  # with n - 1
     assert str(found) == "60.00 ± 10.00"
@@ -26,7 +26,7 @@ def test_mean_and_spread() -> None:
     ]  # fmt: skip
 
 
-def test_the_average_is_of_all_tasks_or_there_is_none() -> None:
+def test_glue_average_needs_every_task() -> None:
     scores = {name: [0.1 * n, 0.1 * n + 0.02] for n, name in enumerate(GLUE)}
     average = glue_average(scores)
     assert average is not None

@@ -1,4 +1,4 @@
-"""Every metric against scikit-learn and SciPy, in the cases where libraries differ most of all."""
+"""Every metric against scikit-learn and SciPy, most of all in edge cases where libraries differ."""
 
 import inspect
 import json
@@ -35,7 +35,7 @@ def sk_f1(gold: np.ndarray, preds: np.ndarray) -> float:
 
 def sk_matthews(gold: np.ndarray, preds: np.ndarray) -> float:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one class in all: said to be perhaps a mistake
+        warnings.simplefilter("ignore")  # one class only, about which it warns
         return float(sk.matthews_corrcoef(gold, preds))
 
 
@@ -61,7 +61,7 @@ REFERENCES = dict(CLASSIFICATION + CORRELATIONS)
 def fed(
     metric: str, preds: np.ndarray, gold: np.ndarray, batches: Sequence[int], labels: int = 2, positive: int = 1
 ) -> float:
-    """The metric's value after batches of these sizes, the last one taking what is left."""
+    """The metric's value after batches of these sizes and one of the remaining rows."""
     task = get_task("stsb")
     if metric not in dict(CORRELATIONS):
         task = replace(get_task("mrpc"), labels=tuple(map(str, range(labels))), positive=positive)
@@ -126,7 +126,7 @@ def test_classification_does_not_depend_on_batches(metric: Any, reference: Gold,
 def test_degenerate_classification_equals_scikit_learn(
     metric: Any, reference: Gold, gold: list[int], preds: list[int]
 ) -> None:
-    # Exactly: a collapsed model must get 0, not rounding noise of either sign that a checkpoint is picked by.
+    # Exactly: rounding noise of either sign on a collapsed model would pick a checkpoint.
     value = fed(metric, np.array(preds), np.array(gold), [2])
     assert value == pytest.approx(reference(np.array(gold), np.array(preds)), abs=0)
 
@@ -145,7 +145,7 @@ def test_matthews_extremes_for_three_classes() -> None:
 
 
 def test_matthews_is_exact_on_a_split_as_large_as_mnli() -> None:
-    # Counts of 4e5 to the fourth power leave float32, and int64 too.
+    # The fourth power of 4e5 is too large for float32 and int64.
     rng = np.random.default_rng(1)
     gold = rng.integers(0, 3, 392_702)
     preds = np.where(rng.random(len(gold)) < 0.9, gold, rng.integers(0, 3, len(gold)))
@@ -221,7 +221,7 @@ def test_constant_scores_have_no_correlation(
     gold32, preds32 = np.array(gold, np.float32), np.array(preds, np.float32)
     try:
         assert math.isnan(reference(gold32, preds32))
-    except ValueError as refused:  # older SciPy has no answer to NaN at all
+    except ValueError as refused:  # by older SciPy versions, of NaN
         assert "NaN" in str(refused)  # noqa: PT017
     assert math.isnan(fed(metric, preds32, gold32, [1]))
 
@@ -239,7 +239,7 @@ def test_infinite_scores_have_no_pearson_correlation() -> None:
     assert fed("spearmanr", preds, gold, [2]) == pytest.approx(stats.spearmanr(preds, gold).statistic)
 
 
-def test_a_mean_loss_does_not_lose_what_is_small_beside_its_sum() -> None:
+def test_mean_loss_keeps_small_losses_beside_a_large_sum() -> None:
     metric = MeanLoss()
     losses = [2.0**24, *[1.0] * 1000, -0.5, *[0.125] * 16]  # float32 has no 2 ** 24 + 1
     for loss in losses:
@@ -249,14 +249,14 @@ def test_a_mean_loss_does_not_lose_what_is_small_beside_its_sum() -> None:
     assert int(examples) == len(losses)
 
 
-def test_classes_are_counted() -> None:
+def test_class_counts_add_up_over_batches() -> None:
     metric = ClassCounts(4)
     for preds, gold in (([0, 2, 2], [0, 2, 1]), ([], []), ([3, 2, 0], [0, 2, 0])):
         metric.update(torch.tensor(preds, dtype=torch.int64), torch.tensor(gold, dtype=torch.int64))
     found = metric.compute()
     assert found.tolist() == [[3, 1, 2, 0], [2, 0, 3, 1], [2, 0, 2, 0]]  # gold, predicted, both
     metric.update(torch.tensor([1]), torch.tensor([1]))
-    assert found.tolist() == [[3, 1, 2, 0], [2, 0, 3, 1], [2, 0, 2, 0]]  # a later batch does not reach into it
+    assert found.tolist() == [[3, 1, 2, 0], [2, 0, 3, 1], [2, 0, 2, 0]]  # unchanged by a later batch
 
 
 @pytest.mark.parametrize("metric", ["pearson", "spearmanr"])
@@ -272,11 +272,11 @@ def test_one_example_has_no_correlation(metric: Any) -> None:
     CORRELATIONS,
 )
 def test_scores_of_a_diverged_model_have_no_correlation(metric: Any, reference: Gold, preds: list[float]) -> None:
-    # A NaN score is nothing to rank: with a rank, a model that only says NaN would look like a perfect one.
+    # If NaN had a rank, a model that predicts only NaN would look perfect.
     gold32, preds32 = np.arange(5, dtype=np.float32), np.array(preds, np.float32)
     try:
         assert math.isnan(reference(gold32, preds32))
-    except ValueError as refused:  # older SciPy has no answer to NaN at all
+    except ValueError as refused:  # by older SciPy versions, of NaN
         assert "NaN" in str(refused)  # noqa: PT017
     assert math.isnan(fed(metric, preds32, gold32, [2]))
 
@@ -292,7 +292,7 @@ def test_half_precision_scores_are_accepted() -> None:
 
 
 def examples_of(task_name: str, size: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Predictions, gold labels and losses of as many examples."""
+    """Predictions, gold labels and losses of so many examples."""
     task, rng = get_task(task_name), np.random.default_rng(seed)
     if task.is_regression:
         gold = rng.uniform(0, 5, size).astype(np.float32)
@@ -309,13 +309,15 @@ def feed(metrics: TaskMetrics, examples: tuple[Tensor, Tensor, Tensor], batches:
         metrics.update(p, g, loss.mean())
 
 
-def test_every_metric_that_a_task_names_is_compared() -> None:
-    assert {name for task in TASKS.values() for name in task.metrics} == set(REFERENCES) - {"macro_f1"}  # of one's own
+def test_every_metric_of_a_task_has_a_reference() -> None:
+    assert {name for task in TASKS.values() for name in task.metrics} == set(REFERENCES) - {
+        "macro_f1"
+    }  # only for own data
     assert {*CLASSIFICATION_METRICS, *REGRESSION_METRICS} == set(REFERENCES)
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_task_metrics_are_the_tasks_own(name: str) -> None:
+def test_task_metrics_compute_the_metrics_of_the_task(name: str) -> None:
     examples = examples_of(name, 53, seed=7)
     metrics = TaskMetrics(get_task(name))
     feed(metrics, examples, [16, 16, 16, 0, 5])
@@ -335,7 +337,7 @@ def test_loss_counts_examples_not_batches() -> None:
     assert metrics.compute()["loss"] == 2.0  # (9 * 1 + 1 * 11) / 10, and not (1 + 11) / 2
 
 
-def test_a_diverged_loss_shows() -> None:
+def test_mean_of_a_diverged_loss_is_nan() -> None:
     metrics = TaskMetrics(get_task("cola"))
     two = torch.zeros(2, dtype=torch.int64)
     metrics.update(two, two, torch.tensor(0.5))
@@ -349,7 +351,7 @@ def test_a_diverged_loss_shows() -> None:
 @pytest.mark.parametrize("name", ["cola", "mrpc", "stsb"])
 @pytest.mark.parametrize("batches", [0, 1])
 @pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
-def test_no_example_at_all_is_no_score(name: str, batches: int) -> None:
+def test_no_examples_give_no_scores(name: str, batches: int) -> None:
     # An accuracy of 0 over nothing would look like a score.
     metrics = TaskMetrics(get_task(name))
     none = torch.zeros(0, dtype=torch.float32 if get_task(name).is_regression else torch.int64)
@@ -360,7 +362,7 @@ def test_no_example_at_all_is_no_score(name: str, batches: int) -> None:
 
 @pytest.mark.parametrize("name", ["mrpc", "stsb"])
 def test_reset_forgets_everything(name: str) -> None:
-    # Epochs must not run into each other; nor may a diverged loss outlive its epoch.
+    # Neither scores nor a diverged loss may reach into the next epoch.
     metrics = TaskMetrics(get_task(name))
     feed(metrics, examples_of(name, 20, seed=1), [20])
     metrics.update(*(part[:1] for part in examples_of(name, 1, seed=2)[:2]), torch.tensor(math.nan))
@@ -372,7 +374,7 @@ def test_reset_forgets_everything(name: str) -> None:
     assert metrics.compute() == fresh.compute()
 
 
-def test_two_tasks_metrics_share_no_state() -> None:
+def test_metrics_of_two_tasks_share_no_state() -> None:
     one, other = TaskMetrics(get_task("cola")), TaskMetrics(get_task("cola"))
     feed(one, examples_of("cola", 8, seed=1), [8])
     feed(other, examples_of("cola", 9, seed=2), [9])
@@ -413,13 +415,13 @@ CASES = {"uneven": [[5, 3], [4]], "filler": [[6, 2, 1], [0]]}
 
 
 def test_two_processes_give_the_values_of_one(tmp_path: Path) -> None:
-    # By source, since importing this module would load scikit-learn and SciPy in each process.
+    # As source, since importing this module would load scikit-learn and SciPy in each process.
     functions = inspect.getsource(examples_of) + inspect.getsource(feed)
     script = RANK.format(functions=functions, store=str(tmp_path / "store"), cases=CASES)
     ranks = [done.wait(60) for done in [warm.start("-c", script, rank) for rank in range(2)]]
     assert [rank.returncode for rank in ranks] == [0, 0], ranks
     results = [json.loads(rank.stdout.splitlines()[-1]) for rank in ranks]
-    assert results[0] == results[1]  # every process must judge alike, or they pick different checkpoints
+    assert results[0] == results[1]  # or the processes would pick different checkpoints
     expected = {}
     for case, shares in CASES.items():
         for name in TASKS:
@@ -433,7 +435,7 @@ def test_two_processes_give_the_values_of_one(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_classes_need_no_confusion_matrix() -> None:
-    # a confusion matrix of them has 800 MB
+    # which would take 800 MB
     assert sum(value.numel() for value in ClassCounts(10_000)._defaults.values()) == 30_000
     draw = np.random.default_rng(0)
     gold, preds = draw.integers(0, 10_000, (2, 300))
@@ -456,11 +458,11 @@ def squares(logits: Tensor, gold: Tensor) -> Tensor:
     return (logits.float().sum(dim=1) - gold).square().mean()
 
 
-def test_each_split_is_scored_by_itself_and_begins_anew() -> None:
+def test_each_split_is_scored_alone_and_reset_by_compute() -> None:
     metrics = SplitMetrics(get_task("mnli"))
     names = get_task("mnli").labels
     both = ["validation_matched", "validation_mismatched"]
-    for _ in range(2):  # nothing of the first time is left
+    for _ in range(2):  # the second time starts empty
         metrics.of(both[0]).add(torch.eye(3)[[0, 1, 1, 2]], torch.tensor([0, 1, 2, -1]), squares)  # the last is hidden
         metrics.of(both[1]).add(torch.eye(3)[[2, 2]], torch.tensor([-1, -1]), squares)
         scores, predicted = metrics.compute(both)
@@ -468,7 +470,7 @@ def test_each_split_is_scored_by_itself_and_begins_anew() -> None:
         assert predicted == {both[0]: {names[0]: 1, names[1]: 2, names[2]: 0}}
 
 
-def test_scores_that_are_hidden_do_not_count() -> None:
+def test_unlabelled_scores_are_ignored() -> None:
     metrics = SplitMetrics(get_task("stsb"))
     gold = torch.tensor([1.0, math.nan, 2.0, 4.5])
     metrics.of("validation").add(torch.tensor([[0.5], [9.0], [2.5], [3.0]]), gold, squares)

@@ -20,7 +20,7 @@ def write(tmp_path: Path, *lines: Any) -> Path:
     return path
 
 
-def test_classes_in_the_order_of_the_rows(tmp_path: Path) -> None:
+def test_predicted_classes_are_in_the_order_of_the_rows(tmp_path: Path) -> None:
     other = {"idx": 1, "label": "negative", "probabilities": {"positive": 0.4, "negative": 0.6}, "gold": "negative"}
     hidden = {key: value for key, value in GOOD.items() if key != "gold"} | {"idx": 2}
     found = read_predictions(write(tmp_path, other, hidden, GOOD), SST2)
@@ -78,7 +78,7 @@ def test_a_score_that_is_no_number_is_reported(tmp_path: Path) -> None:
         read_predictions(write(tmp_path, {"idx": 0, "gold": 2.5}), STSB)
 
 
-def test_rows_and_ids_are_read_with_what_they_count(tmp_path: Path) -> None:
+def test_row_numbers_and_ids_are_read_with_their_unit(tmp_path: Path) -> None:
     lines = [{**GOOD, "idx": 1, "row": 9, "id": "b"}, {**GOOD, "row": 4}]
     record = {"unit": "line", "file": "/data/reviews.csv"}
     assert read_predictions(write(tmp_path, *lines), SST2, record).places == Places(

@@ -7,7 +7,7 @@ from glue_lit.evaluation.calibration import expected_calibration_error
 from glue_lit.evaluation.reliability import reliability, share
 
 
-def test_the_curve_is_scikit_learns() -> None:
+def test_curve_equals_scikit_learns() -> None:
     draw = np.random.default_rng(0)
     probabilities = draw.dirichlet([1, 1, 1], 500)
     gold = draw.integers(0, 3, 500)
@@ -21,13 +21,13 @@ def test_the_curve_is_scikit_learns() -> None:
     assert found.log_loss == pytest.approx(log_loss(gold, probabilities))
 
 
-def test_a_certain_model_that_is_wrong_has_a_log_loss() -> None:
+def test_log_loss_of_a_certain_wrong_model_is_finite() -> None:
     found = reliability(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 1]))
     assert 0 < found.log_loss < 1000
     assert found.error == 0.5
 
 
-def test_wilsons_interval() -> None:
+def test_share_has_wilsons_interval() -> None:
     # Wilson 1927 by hand: centre (k + z²/2) / (n + z²), half width z sqrt(k (n - k) / n + z²/4) / (n + z²)
     found = share(8, 10)
     assert (found.low, found.high) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)

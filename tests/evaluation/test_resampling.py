@@ -21,7 +21,7 @@ def scipys(name: str, gold: np.ndarray, predicted: np.ndarray) -> tuple[float, f
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1", "macro_f1", "matthews_correlation"])
-def test_intervals_of_classes_are_scipys(name: str) -> None:
+def test_intervals_of_classification_equal_scipys_bootstrap(name: str) -> None:
     draw = np.random.default_rng(3)
     gold = draw.integers(0, 2, 300)
     predicted = np.where(draw.random(300) < 0.8, gold, 1 - gold)
@@ -31,7 +31,7 @@ def test_intervals_of_classes_are_scipys(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pearson", "spearmanr"])
-def test_intervals_of_correlations_are_scipys(name: str) -> None:
+def test_intervals_of_correlations_equal_scipys_bootstrap(name: str) -> None:
     draw = np.random.default_rng(4)
     gold = draw.integers(0, 11, 300) / 2
     predicted = gold + draw.normal(size=300)
@@ -39,7 +39,7 @@ def test_intervals_of_correlations_are_scipys(name: str) -> None:
     assert (found.low, found.high) == pytest.approx(scipys(name, gold, predicted), abs=0.015)
 
 
-def test_a_resample_has_as_many_rows_as_there_are() -> None:
+def test_a_resample_draws_as_many_rows_as_the_split_has() -> None:
     ((scores,),) = resampled_scores(["accuracy"], np.array([1, 0, 1, 1]), [np.array([1, 0, 1, 0])])
     shares, counts = np.unique(scores, return_counts=True)
     assert shares.tolist() == [0, 0.25, 0.5, 0.75, 1]
@@ -59,13 +59,13 @@ def test_the_same_rows_give_the_same_interval() -> None:
     )
 
 
-def test_there_are_fewer_resamples_of_many_rows() -> None:
+def test_many_rows_get_fewer_resamples() -> None:
     for rows, resamples in ((10, 10_000), (10_000, 2_000)):
         scores = np.arange(float(rows))
         assert resampled_scores(["pearson"], scores, [scores]).shape == (1, 1, resamples)
 
 
-def test_an_interval_needs_defined_scores() -> None:
+def test_interval_is_nan_where_many_scores_are_undefined() -> None:
     draws = np.linspace(0, 1, 101)
     assert interval(draws) == pytest.approx((0.025, 0.975))
     draws[:20] = math.nan

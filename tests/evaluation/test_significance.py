@@ -27,7 +27,7 @@ def test_mcnemar_is_the_sign_test_on_the_rows_that_one_gets_right() -> None:
     assert found.p == pytest.approx(2 * stats.binom.cdf(12, 42, 0.5))
 
 
-def test_runs_that_agree_do_not_differ() -> None:
+def test_equal_predictions_do_not_differ() -> None:
     gold = np.random.default_rng(0).integers(0, 2, 200)
     run = predicted(gold, noisy(gold, 0.8, 1))
     for metric in ("accuracy", "matthews_correlation"):
@@ -52,7 +52,7 @@ def test_a_large_difference_is_more_than_chance_and_a_small_one_is_not(metric: s
     assert sum(better.heights) == better.resamples == 10_000
 
 
-def test_the_paired_bootstrap_is_scipys() -> None:
+def test_paired_bootstrap_equals_scipys() -> None:
     draw = np.random.default_rng(5)
     gold = draw.random(200) * 5
     first, second = gold + draw.normal(size=200), gold + 1.3 * draw.normal(size=200)
@@ -65,14 +65,14 @@ def test_the_paired_bootstrap_is_scipys() -> None:
     assert (found.difference.low, found.difference.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
 
 
-def test_only_rows_that_both_have_are_compared() -> None:
+def test_comparison_uses_only_rows_that_both_predicted() -> None:
     gold = np.random.default_rng(0).integers(0, 2, 100)
     first, second = predicted(gold[:60], gold[:60]), predicted(gold[40:], 1 - gold[40:], start=40)
     found = compare("accuracy", first, second)
     assert (found.rows, found.difference.value) == (20, -1.0)
 
 
-def test_other_rows_cannot_be_compared() -> None:
+def test_runs_on_other_rows_cannot_be_compared() -> None:
     gold = np.array([0, 1, 1, 0])
     with pytest.raises(RunError, match="their gold labels differ"):
         compare("accuracy", predicted(gold, gold), predicted(1 - gold, gold))

@@ -15,23 +15,14 @@ _LOWEST, _HIGHEST = 1e-2, 1e2  # temperatures; a model that is always right woul
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature and its effect on the rows it was fitted on.
+    """A temperature and its effect on the rows it was fitted on."""
 
-    Attributes:
-        temperature: Divides the logits.
-        rows: Labelled rows it was fitted on.
-        nll_before: Mean negative log-likelihood of the logits as they are.
-        nll_after: With the temperature.
-        ece_before: Expected calibration error, in 0 to 1, of the logits as they are.
-        ece_after: With the temperature.
-    """
-
-    temperature: float
-    rows: int
-    nll_before: float
-    nll_after: float
-    ece_before: float
-    ece_after: float
+    temperature: float  # divides the logits
+    rows: int  # labelled ones
+    nll_before: float  # mean negative log-likelihood of the logits as they are
+    nll_after: float  # with the temperature
+    ece_before: float  # expected calibration error, in 0 to 1, of the logits as they are
+    ece_after: float  # with the temperature
 
 
 def log_softmax(logits: Array) -> Array:

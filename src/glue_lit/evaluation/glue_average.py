@@ -1,4 +1,4 @@
-"""What a suite of runs comes to: mean and spread of each task, and the GLUE average by the benchmark's own rule."""
+"""Scores of a suite: mean and spread of each task, and the GLUE average by the benchmark's own rule."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,25 +7,18 @@ from typing import Any
 
 from glue_lit.tasks.glue import TASKS, TaskSpec, log_prefix
 
-# Those that are trained; the others are rows for them, or look at the same rows in another way.
+# The tasks that are trained; the others evaluate them, on rows of their own or the same rows in another way.
 GLUE = tuple(name for name, task in TASKS.items() if task.monitored_split is not None and name == task.hub_name)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric over several seeds.
+    """A metric over several seeds."""
 
-    Attributes:
-        name: Of the metric, without the split where there is one only.
-        mean: Times 100.
-        deviation: Standard deviation of the seeds (with n - 1), times 100; ``None`` for one seed.
-        count: Number of seeds.
-    """
-
-    name: str
-    mean: float
-    deviation: float | None
-    count: int
+    name: str  # the metric's, after the split where a task has several
+    mean: float  # times 100
+    deviation: float | None  # standard deviation with n - 1, times 100; `None` for one seed
+    count: int  # seeds
 
     def __str__(self) -> str:
         spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
@@ -38,10 +31,9 @@ def metric_names(task: TaskSpec) -> tuple[str, ...]:
 
 
 def task_score(task: TaskSpec, metrics: Mapping[str, float | None]) -> float | None:
-    """A run's score for the average, from 0 to 1: the mean of the task's metrics, of both splits for MNLI.
+    """A run's score for the average, from 0 to 1; ``None`` if a metric is undefined.
 
-    Wang et al. 2019, "GLUE", section 3: for tasks with several metrics, their unweighted mean. ``None`` if one of them
-    is undefined.
+    It is the unweighted mean of the task's metrics, on both splits for MNLI (Wang et al. 2019, "GLUE", section 3).
     """
     values = [metrics.get(name) for name in metric_names(task)]
     known = [value for value in values if value is not None]
@@ -55,7 +47,7 @@ def figure(name: str, values: Sequence[float]) -> Figure:
 
 
 def task_figures(task: TaskSpec, results: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """Every metric of a task over its runs; undefined ones count as 0, as the benchmark counts a collapsed model."""
+    """Every metric of a task over its runs; an undefined one is 0, as the benchmark scores a collapsed model."""
     names = metric_names(task)
     several = len(task.validation_splits) > 1
     return [
@@ -65,16 +57,13 @@ def task_figures(task: TaskSpec, results: Sequence[Mapping[str, Any]]) -> list[F
 
 
 def glue_average(scores: Mapping[str, Sequence[float]], left_out: Sequence[str] = ()) -> Figure | None:
-    """The macro-average over all tasks; ``None`` where one is missing, since that would be no GLUE average.
+    """The macro-average over all tasks; ``None`` where a task or some of its seeds are missing.
 
     Args:
-        scores: Of each task, by seed in the same order, from 0 to 1.
+        scores: By task, from 0 to 1, a score for each seed in the same order.
         left_out: Tasks that do not count.
     """
-    tasks = [task for task in GLUE if task not in left_out]
-    if any(not scores.get(task) for task in tasks):
+    by_task = [scores.get(task, ()) for task in GLUE if task not in left_out]
+    if not all(by_task) or len({len(of_task) for of_task in by_task}) != 1:
         return None
-    counts = {len(scores[task]) for task in tasks}
-    if len(counts) > 1:  # some seeds are not there yet
-        return None
-    return figure("average", [statistics.fmean(scores[task][n] for task in tasks) for n in range(counts.pop())])
+    return figure("average", [statistics.fmean(of_seed) for of_seed in zip(*by_task, strict=True)])

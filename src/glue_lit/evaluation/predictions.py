@@ -1,4 +1,4 @@
-"""A file of a run's ``predictions/``, read as arrays."""
+"""Files of a run's ``predictions/``, read as arrays."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -22,23 +22,14 @@ _REMEDY = "Delete the file, and it is predicted again."
 
 @dataclass(frozen=True)
 class Predictions:
-    """Labelled rows in the order of the data, and what was predicted for each.
+    """Labelled rows in the order of the data, and what was predicted for each."""
 
-    Attributes:
-        idx: Positions in the split, ``(rows,)``.
-        gold: Classes or scores, ``(rows,)``.
-        values: Predicted classes or scores, ``(rows,)``.
-        probabilities: ``(rows, labels)``; ``None`` for regression, or where the file has none.
-        unlabelled: How many rows of the file are left out, because they have no gold label.
-        places: Where the rows stand in the file of the data; ``None`` where that is unknown.
-    """
-
-    idx: Ints
-    gold: Values
-    values: Values
-    probabilities: Floats | None
-    unlabelled: int = 0
-    places: Places | None = None
+    idx: Ints  # positions in the split, ``(rows,)``
+    gold: Values  # ``(rows,)``
+    values: Values  # predicted ones, ``(rows,)``
+    probabilities: Floats | None  # ``(rows, labels)``; `None` for regression, or where the file has none
+    unlabelled: int = 0  # rows of the file without a gold label, which are left out
+    places: Places | None = None  # positions in the data's file, where known
 
     def __len__(self) -> int:
         return len(self.idx)
@@ -58,7 +49,7 @@ def read_predictions(path: Path, task: TaskSpec, record: Mapping[str, Any] | Non
 
     Args:
         path: The file.
-        task: What was predicted.
+        task: The task of the predictions.
         record: The file's record, which says what its row numbers count.
 
     Raises:
@@ -74,10 +65,10 @@ def read_predictions(path: Path, task: TaskSpec, record: Mapping[str, Any] | Non
     idx, gold, values, probabilities, numbers, ids = zip(*labelled, strict=True)
     if len({of is None for of in probabilities}) > 1:
         raise DataError(f"{path}: some rows have probabilities and others have none. {_REMEDY}")
-    places = None
+    record, places = record or {}, None
     if 0 not in numbers:
-        unit = "line" if (record or {}).get("unit") == "line" else "row"
-        places = Places(str((record or {}).get("file") or ""), unit, list(numbers), list(ids) if any(ids) else None)
+        unit = "line" if record.get("unit") == "line" else "row"
+        places = Places(str(record.get("file") or ""), unit, list(numbers), list(ids) if any(ids) else None)
     dtype: Any = np.float64 if task.is_regression else np.int64
     return Predictions(
         np.array(idx, dtype=np.int64),
@@ -108,7 +99,7 @@ def _rows(path: Path, task: TaskSpec) -> Iterator[_Row]:
 
 def _row(values: Mapping[str, Any], task: TaskSpec) -> _Row:
     idx = _position(values.get("idx"), "idx")
-    number = _position(values.get("row", 0), "row")  # older versions, and other programs, write neither row nor id
+    number = _position(values.get("row", 0), "row")  # older versions and other programs write neither row nor id
     if not isinstance(name := values.get("id", ""), str):
         raise ValueError(f"id is {_shortened(name)}, not a text.")
     read: Any = _number if task.is_regression else lambda value, key: _class(value, key, task)

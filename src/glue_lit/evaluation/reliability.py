@@ -15,28 +15,21 @@ from glue_lit.evaluation.resampling import LEVEL, Score
 
 @dataclass(frozen=True)
 class Bin:
-    """Rows of about the same confidence; ``confidence`` is the mean probability of the predicted label."""
+    """Rows of about the same confidence."""
 
     rows: int
-    confidence: float
+    confidence: float  # mean probability of the predicted label
     accuracy: Score
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """A calibration curve.
+    """A calibration curve."""
 
-    Attributes:
-        bins: Bins that hold rows, confidence ascending.
-        error: Expected calibration error, in 0 to 1.
-        log_loss: Mean negative log-likelihood of the gold labels.
-        confidence: Mean confidence.
-    """
-
-    bins: list[Bin]
-    error: float
-    log_loss: float
-    confidence: float
+    bins: list[Bin]  # bins that hold rows, confidence ascending
+    error: float  # expected calibration error, in 0 to 1
+    log_loss: float  # mean negative log-likelihood of the gold labels
+    confidence: float  # mean
 
 
 def share(right: int, rows: int) -> Score:

@@ -30,31 +30,18 @@ class McNemar:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of two runs on the rows that both predicted.
-
-    Attributes:
-        metric: Compares them.
-        rows: Rows that both predicted.
-        difference: Second minus first, with its interval from the paired bootstrap.
-        p: Twice the share of resamples on the other side of zero.
-        resamples: Their number.
-        edges: Bin edges of the histogram of resampled differences.
-        heights: Resamples in each bin.
-        mcnemar: McNemar's test; ``None`` for regression.
-        decided_by: The test that decides ``is_more_than_chance``.
-        is_more_than_chance: Whether the runs differ, at the 5 % level.
-    """
+    """The difference of two runs on the rows that both predicted."""
 
     metric: str
     rows: int
-    difference: Score
-    p: float
-    resamples: int
-    edges: list[float]
-    heights: list[int]
-    mcnemar: McNemar | None
-    decided_by: str
-    is_more_than_chance: bool
+    difference: Score  # second minus first, with its interval from the paired bootstrap
+    p: float  # twice the share of resamples on the other side of zero
+    resamples: int  # their number
+    edges: list[float]  # of the histogram of resampled differences
+    heights: list[int]  # resamples in each bin
+    mcnemar: McNemar | None  # `None` for regression
+    decided_by: str  # the test that decides the next
+    is_more_than_chance: bool  # at the 5 % level
 
 
 def compare(metric: str, first: Predictions, second: Predictions, positive: int = 1) -> Comparison:

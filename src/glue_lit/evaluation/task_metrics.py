@@ -12,11 +12,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class TaskMetrics(nn.Module):
-    """Metrics of a task and the mean loss, over each labelled example exactly once.
-
-    Args:
-        task: Names the metrics.
-    """
+    """Metrics of a task and the mean loss, over each labelled example exactly once."""
 
     def __init__(self, task: TaskSpec) -> None:
         super().__init__()
@@ -66,11 +62,7 @@ class TaskMetrics(nn.Module):
 
 
 class SplitMetrics(nn.ModuleDict):
-    """`TaskMetrics` for each validation and test split of a task.
-
-    Args:
-        task: Names the splits and the metrics.
-    """
+    """`TaskMetrics` for each validation and test split of a task."""
 
     def __init__(self, task: TaskSpec) -> None:
         super().__init__({split: TaskMetrics(task) for split in (*task.validation_splits, *task.test_splits)})

@@ -1,4 +1,4 @@
-"""Curves out of event files, compared with TensorBoard's own reader."""
+"""Curves from event files, compared with TensorBoard's own reader."""
 
 import os
 import subprocess
@@ -83,6 +83,6 @@ def test_neither_torch_nor_tensorflow_is_imported() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_reported_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "events.out.tfevents.1.host")
     assert read_curves(tmp_path) == ({}, ["events.out.tfevents.1.host cannot be read (not a file)."])

@@ -41,7 +41,7 @@ def test_the_number_of_examples_and_their_length_are_limited() -> None:
     assert found[0].texts[0].endswith("word…")
 
 
-def test_regression_has_the_largest_errors_and_no_certainty() -> None:
+def test_examples_of_regression_are_the_largest_errors() -> None:
     rows = Predictions(np.arange(3), np.array([1.0, 2.0, 3.0]), np.array([1.5, 5.0, 1.0]), None)
     found = mistakes(get_task("stsb"), rows, Texts())
     assert [(row.idx, row.gold, row.predicted, row.certainty) for row in found[:2]] == [

@@ -1,4 +1,4 @@
-"""The page and its figures, made of rows that were written to break them."""
+"""The page and its figures, made from rows that try to break them."""
 
 import re
 import shutil
@@ -15,8 +15,9 @@ import pytest
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.canvas import SERIES
 from glue_lit.evaluation.report.events import Curve
-from glue_lit.evaluation.report.figures import drawings, group_labels, thin_out
+from glue_lit.evaluation.report.figures import drawings, thin_out
 from glue_lit.evaluation.report.findings import Material, Report, build_report, names_of
+from glue_lit.evaluation.report.outcome_figures import group_labels
 from glue_lit.evaluation.report.page import p_value, page, visible
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.runs.run import Run
@@ -125,7 +126,7 @@ def test_a_browser_shows_hostile_rows_as_text(tmp_path: Path, hostile_task: Task
     subprocess.run([*common, f"--screenshot={picture}", path.as_uri()], capture_output=True, timeout=60, check=True)
     from PIL import Image
 
-    with Image.open(picture) as image:  # the page's own background, so its style sheet is in force
+    with Image.open(picture) as image:  # the page's own background, so its style sheet applies
         assert image.convert("RGB").getpixel((2, 2)) == ((246, 247, 249) if scheme else (18, 22, 27))
 
 
@@ -143,7 +144,7 @@ def test_figures_are_drawn_as_png_and_as_svg_without_fixed_colours(task: str, co
     assert ("calibration" in found) == (kind == "confusion")
     for drawing in found.values():
         assert drawing.png.startswith(b"\x89PNG")
-        ElementTree.fromstring(drawing.svg)  # which is XML
+        ElementTree.fromstring(drawing.svg)  # valid XML
         assert "var(--series-1)" in drawing.svg or drawing.name not in ("slices", "calibration", "confusion")
         assert not any(colour in drawing.svg for colour in SERIES)
         assert drawing.text.endswith(".")
@@ -179,7 +180,7 @@ def test_figures_of_few_rows(tmp_path: Path) -> None:
     assert "undefined for one of the runs" in html_of(build_report([score, replace(score, run=Run(tmp_path / "c"))]))
 
 
-def test_many_labels_are_put_together(tmp_path: Path) -> None:
+def test_rare_labels_share_a_row_of_the_matrix(tmp_path: Path) -> None:
     names = tuple(f"label {number}" for number in range(60))
     task = replace(get_task("sst2"), labels=names, file_labels=names, metrics=("accuracy", "macro_f1"))
     report = build_report([material(tmp_path / "a", task, rows=500)])
@@ -190,7 +191,7 @@ def test_many_labels_are_put_together(tmp_path: Path) -> None:
     assert "(49 others)" in html_of(report)
 
 
-def test_a_long_curve_is_thinned_to_means() -> None:
+def test_a_long_curve_is_thinned_out_to_means() -> None:
     curve = Curve(list(range(1000)), [float(step % 2) for step in range(1000)])
     found = thin_out(curve, 100)
     assert found.steps == list(range(9, 1000, 10))
@@ -198,7 +199,7 @@ def test_a_long_curve_is_thinned_to_means() -> None:
     assert thin_out(found, 100) == found
 
 
-def test_names_tell_runs_apart() -> None:
+def test_names_distinguish_runs() -> None:
     assert names_of([Path("/x/logs/rte/version_0")]) == ["rte/version_0"]
     assert names_of([Path("/x/rte/version_0"), Path("/x/rte/version_1")]) == ["rte/version_0", "rte/version_1"]
     assert names_of([Path("/x/a/rte/version_0"), Path("/x/b/rte/version_0")]) == ["a", "b"]

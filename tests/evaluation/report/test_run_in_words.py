@@ -22,7 +22,7 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
 
 
-def test_the_outcome_is_what_the_record_says() -> None:
+def test_outcome_describes_the_record() -> None:
     record = {
         "parameters": {"total": 66_955_010, "trained": 592_130},
         "best": {"epoch": 2, "step": 188},
@@ -46,7 +46,7 @@ def test_the_outcome_is_what_the_record_says() -> None:
 @pytest.mark.parametrize(
     "record", [{}, {"parameters": 3, "best": [], "device": None, "git": "x", "data": {"splits": 1}}]
 )
-def test_a_read_record_notes_another_shape_says_nothing(record: dict[str, Any]) -> None:
+def test_a_record_of_another_shape_gives_no_outcome(record: dict[str, Any]) -> None:
     assert outcome(record) == {}
 
 
@@ -54,7 +54,7 @@ def test_a_read_record_notes_another_shape_says_nothing(record: dict[str, Any]) 
     ("seconds", "words"),
     [(12.34, "12.3 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (None, None), (-1, None), (float("nan"), None)],
 )
-def test_durations_in_words(seconds: Any, words: str | None) -> None:
+def test_duration_in_words(seconds: Any, words: str | None) -> None:
     assert duration(seconds) == words
 
 
@@ -90,13 +90,13 @@ def test_a_configuration_without_a_known_task_is_one_message(config: str, messag
 
 
 @pytest.mark.parametrize("config", ["", "data: [", "- a\n", "data: !!python/name:os.system ''\n"])
-def test_no_configuration(config: str, run: Run) -> None:
+def test_a_file_that_is_no_configuration_is_one_message(config: str, run: Run) -> None:
     run.config.write_text(config)
     with pytest.raises(UsageError, match=r"config\.yaml"):
         read_settings(run)
 
 
-def test_tasks_in_words(run: Run) -> None:
+def test_task_is_the_runs_own_or_a_named_one(run: Run) -> None:
     assert task_in(read_settings(run), run)[0].name == "rte"
     assert task_in(read_settings(run), run, "ax")[0].name == "ax"
     with pytest.raises(UsageError, match="there is no task 'rt'"):

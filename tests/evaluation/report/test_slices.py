@@ -25,7 +25,7 @@ def groups(task: str, gold: list[float], values: list[float], texts: Texts) -> d
     return found
 
 
-def test_pairs() -> None:
+def test_slices_of_text_pairs() -> None:
     found = groups("rte", [0, 1, 0, 1], [0, 1, 1, 0], Texts(PAIRS))
     assert found["Gold label"] == {"entailment": (2, 0.5), "not_entailment": (2, 0.5)}
     assert found["Negation"] == {"in both texts": (1, 1.0), "in the second only": (1, 1.0), "in neither": (2, 0.0)}
@@ -34,7 +34,7 @@ def test_pairs() -> None:
     assert found["Shared words"] == {"25 to 50 %": (1, 1.0), "50 to 75 %": (2, 0.5), "75 to 100 %": (1, 0.0)}
 
 
-def test_single_texts_and_a_feature_that_all_share() -> None:
+def test_slices_of_single_texts_leave_out_features_that_all_share() -> None:
     texts = Texts([(text,) for text in ("One two.", "One two three.", "No one.", "One")])
     found = groups("cola", [1, 1, 0, 0], [1, 1, 0, 1], texts)
     assert found["Negation"] == {"yes": (1, 1.0), "no": (3, 2 / 3)}
@@ -42,7 +42,7 @@ def test_single_texts_and_a_feature_that_all_share() -> None:
     assert set(found) == {"Gold label", "Words", "Negation"}  # no row has a digit or a question mark
 
 
-def test_words_in_bands_hold_every_row_once() -> None:
+def test_bands_of_words_hold_every_row_once() -> None:
     texts = Texts([("word " * (1 + number % 37),) for number in range(1000)])
     found = groups("sst2", [0, 1] * 500, [0, 0] * 500, texts)
     assert sum(rows for rows, _ in found["Words"].values()) == 1000
@@ -50,14 +50,14 @@ def test_words_in_bands_hold_every_row_once() -> None:
     assert max(rows for rows, _ in found["Words"].values()) < 300
 
 
-def test_columns_of_the_data() -> None:
+def test_slices_by_columns_of_the_data() -> None:
     columns = {"genre": ["fiction", "travel", "fiction", ""], "Logic": ["Negation;Conjunction", "", "Negation", ""]}
     found = groups("rte", [0, 1, 0, 1], [0, 1, 1, 0], Texts(PAIRS, columns))
     assert found["Genre"] == {"fiction": (2, 0.5), "travel": (1, 1.0), "(none)": (1, 0.0)}
     assert found["Logic"] == {"Negation": (2, 0.5), "(none)": (2, 0.5), "Conjunction": (1, 1.0)}
 
 
-def test_a_column_with_many_values_has_its_rarest_put_together() -> None:
+def test_rare_values_of_a_column_share_a_group() -> None:
     values = [str(number % 30) for number in range(100)]
     found = groups("sst2", [0] * 100, [0] * 100, Texts([("a",)] * 100, {"id": values}))["Id"]
     assert len(found) == 21
@@ -77,9 +77,9 @@ def test_regression_has_errors_with_students_interval() -> None:
     assert (part.value.value, part.value.low, part.value.high) == pytest.approx((errors.mean(), *theirs))
 
 
-def test_without_texts_there_are_labels() -> None:
+def test_slices_without_texts_are_by_label() -> None:
     assert set(groups("rte", [0, 1], [0, 1], Texts())) == {"Gold label"}
 
 
-def test_words_are_split_at_signs() -> None:
+def test_words_are_split_at_punctuation() -> None:
     assert words("Don't stop, it\u2019s 3.5 o'clock!") == ["don't", "stop", "it\u2019s", "3", "5", "o'clock"]

@@ -1,4 +1,4 @@
-"""The report on suites: what is drawn is what the suites wrote, and published figures are those of the recipes."""
+"""Reports on suites show the scores in their files, beside the published scores in the recipes."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
 
 
 class Text(HTMLParser):
-    """The words of a page, and the names of its tags."""
+    """Words and tag names of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Text(HTMLParser):
         self.words.append(data)
 
 
-def test_tasks_stand_in_their_order_with_all_figures(tmp_path: Path) -> None:
+def test_table_has_all_scores_in_the_order_of_tasks(tmp_path: Path) -> None:
     report = suite_report([write(tmp_path / "one")])
     columns, rows = table(report)
     assert columns == ["task", "metric", "BERT-base-cased", "bert-base-cased, published"]
@@ -93,18 +93,18 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "<img src=x onerror=alert(1)>$a$" in "".join(page.words)
 
 
-def test_published_figures_are_those_of_the_recipes() -> None:
+def test_published_scores_are_those_of_the_recipes() -> None:
     reported = {(found["model"], found["task"]): found["reported"] for found in published(RECIPES)}
     shown = set()
     for model, found in PUBLISHED.items():
         for (task, _), value in found.items():
             assert value in [float(number) for number in re.findall(r"\d+\.\d+", reported[model, task])], (model, task)
             shown.add((model, task))
-    # All of them but those whose metric the source does not name.
+    # All except those whose source does not name the metric.
     assert set(reported) - shown == {("modernbert-base", task) for task in ("mnli", "mrpc", "qqp", "stsb")}
 
 
-def test_published_scores_stand_beside_the_same_model_or_bert() -> None:
+def test_published_scores_are_of_the_same_model_or_of_bert() -> None:
     assert published_for(["answerdotai/ModernBERT-base", "x"]) == ["modernbert-base"]
     assert published_for(["mine"]) == ["bert-base-cased"]
 

@@ -41,7 +41,7 @@ def test_ax_has_categories_where_its_file_has_them(tmp_path: Path) -> None:
     assert found.columns == {"Logic": ["Negation;Quantifiers", ""], "Domain": ["News", "News"]}
 
 
-def test_data_that_have_changed_give_no_texts() -> None:
+def test_changed_data_give_no_texts() -> None:
     task = get_task("rte")
     rows = open_split(task, "demo", "validation").read()
     place = task, partial(open_split, task, "demo", "validation")
@@ -55,7 +55,7 @@ def test_data_that_have_changed_give_no_texts() -> None:
         assert found.problem == "The data have changed since the predictions were made, so their texts are not shown."
 
 
-def test_the_hash_of_the_rows_decides_whether_they_have_changed() -> None:
+def test_the_hash_of_the_rows_shows_whether_they_changed() -> None:
     task = get_task("rte")
     split = open_split(task, "demo", "validation")
     rows = split.read()

@@ -62,23 +62,14 @@ _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 @dataclass(frozen=True)
 class Drawing:
-    """A finished figure.
+    """A finished figure."""
 
-    Attributes:
-        name: Stem of its file.
-        title: Heading.
-        text: Description for those who cannot see it.
-        note: How to read it.
-        svg: An element of a page.
-        png: Content of a file.
-    """
-
-    name: str
-    title: str
-    text: str
-    note: str
-    svg: str
-    png: bytes
+    name: str  # stem of its file
+    title: str  # heading
+    text: str  # description for those who cannot see it
+    note: str  # how to read it
+    svg: str  # an element of a page
+    png: bytes  # content of a file
 
 
 def short(text: str, longest: int) -> str:

@@ -14,27 +14,16 @@ _LONGEST = 600  # characters of a text; longer ones are cut
 
 @dataclass(frozen=True)
 class Example:
-    """A row as a report shows it.
+    """A row as a report shows it."""
 
-    Attributes:
-        idx: Position in the split.
-        texts: Its texts, cut where they are long; empty where they are unknown.
-        gold: Label or score.
-        predicted: Label or score.
-        certainty: Probability of the predicted label, where known.
-        number: Line or row of the data's file, from 1, where known.
-        unit: What ``at`` is: ``line``, ``row`` or ``idx``.
-        id: Value of the id column, where there is one.
-    """
-
-    idx: int
-    texts: tuple[str, ...]
-    gold: str
-    predicted: str
-    certainty: float | None
-    number: int | None = None
-    unit: str = "idx"
-    id: str | None = None
+    idx: int  # position in the split
+    texts: tuple[str, ...]  # long ones cut; empty where unknown
+    gold: str  # label or score
+    predicted: str  # label or score
+    certainty: float | None  # probability of the predicted label, where known
+    number: int | None = None  # line or row of the data's file, from 1, where known
+    unit: str = "idx"  # what `at` counts: `line`, `row` or `idx`
+    id: str | None = None  # value of the id column, where there is one
 
     @property
     def at(self) -> int:

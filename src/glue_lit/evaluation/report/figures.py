@@ -11,16 +11,10 @@ from glue_lit.evaluation.report.canvas import INK, MARKERS, MUTED, NAME, SERIES,
 from glue_lit.evaluation.report.dot_rows import offset
 from glue_lit.evaluation.report.events import Curve
 from glue_lit.evaluation.report.findings import Findings, Report
-from glue_lit.evaluation.report.outcome_figures import (
-    SCATTER_HEIGHT,
-    draw_matrix,
-    draw_scatter,
-    group_labels,
-    has_shares,
-    matrix_height,
-)
+from glue_lit.evaluation.report.outcome_figures import outcome_figure
 from glue_lit.evaluation.report.slice_figure import slice_drawing
 from glue_lit.evaluation.significance import Comparison
+from glue_lit.tasks.glue import log_prefix
 
 _POINTS = 200  # of a training curve; more would be a band
 
@@ -28,11 +22,7 @@ _POINTS = 200  # of a training curve; more would be a band
 def drawings(report: Report) -> list[Drawing]:
     """All figures that the report has numbers for."""
     found = [*_curve_drawings(report), slice_drawing(report)]
-    for number, run in enumerate(report.runs):
-        several = len(report.runs) > 1
-        suffix, of = (f"-{number + 1}", f", {short(run.name, NAME)}") if several else ("", "")
-        draw = _scatter if run.confusion is None else _confusion
-        found.append(draw(report, run, SERIES[number], suffix, of))
+    found += [_outcome(report, number) for number in range(len(report.runs))]
     found.append(_calibration(report))
     if report.comparison is not None:
         found.append(_differences(report, report.comparison))
@@ -48,9 +38,10 @@ def _add_legend(axes: Any, report: Report) -> None:
 
 
 def _curve_drawings(report: Report) -> Iterator[Drawing]:
+    prefix = log_prefix(report.split)
     for name, title, tags in (
-        ("loss", "Loss", ("train/loss", f"{report.prefix}/loss")),
-        ("learning", report.metric_title, (f"{report.prefix}/{report.metric}",)),
+        ("loss", "Loss", ("train/loss", f"{prefix}/loss")),
+        ("learning", report.metric_title, (f"{prefix}/{report.metric}",)),
     ):
         if not any(tag in run.curves for run in report.runs for tag in tags):
             continue
@@ -102,30 +93,15 @@ def _describe_curves(report: Report, tag: str, title: str) -> str:
     return f"{title} against optimizer steps. {'; '.join(ends)}."
 
 
-def _confusion(report: Report, run: Findings, colour: str, suffix: str, of: str) -> Drawing:
-    labels, counts = group_labels(report.task.labels, run.confusion or [])
-    with canvas(height=matrix_height(len(labels))) as (figure, axes):
-        draw_matrix(axes, labels, counts, colour)
-        note = "Darker: a larger share of the rows with that gold label."
-        if has_shares(len(labels)):
-            note = "Percentages are of the rows with that gold label."
-        words = "; ".join(
-            f"gold {gold}: " + ", ".join(f"{count:,} {name}" for name, count in zip(labels, row, strict=True))
-            for gold, row in zip(labels, counts.tolist(), strict=True)
-        )
-        return render(figure, f"confusion{suffix}", f"Confusion matrix{of}", f"Predicted labels. {words}.", note)
-
-
-def _scatter(report: Report, run: Findings, colour: str, suffix: str, of: str) -> Drawing:
-    gold, values = run.predicted.gold, run.predicted.values
-    with canvas(height=SCATTER_HEIGHT) as (figure, axes):
-        dots = draw_scatter(axes, gold, values, colour)
-        note = "On the dashed line, both are the same."
-        if dots < len(gold):
-            note += f" {dots:,} of {len(gold):,} rows, drawn at random."
-        error = float(np.abs(gold - values).mean())
-        words = f"Predicted against gold scores of {len(gold):,} rows; they are {error:.3f} apart on average."
-        return render(figure, f"scatter{suffix}", f"Predicted against gold{of}", words, note)
+def _outcome(report: Report, number: int) -> Drawing:
+    run = report.runs[number]
+    name, title = "confusion", "Confusion matrix"
+    if report.task.is_regression:
+        name, title = "scatter", "Predicted against gold"
+    if len(report.runs) > 1:
+        name, title = f"{name}-{number + 1}", f"{title}, {short(run.name, NAME)}"
+    with outcome_figure(report.task, run.predicted, SERIES[number]) as (figure, words, note):
+        return render(figure, name, title, words, note)
 
 
 def _calibration(report: Report) -> Drawing | None:

@@ -29,81 +29,46 @@ _WITHOUT_EFFECT = ("trainer.default_root_dir", "ckpt_path", "data.cache_dir")  #
 
 @dataclass(frozen=True)
 class Material:
-    """One run before anything is computed.
-
-    Attributes:
-        run: Its directory.
-        task: The task that it predicted.
-        split: The split that it predicted.
-        settings: Its configuration.
-        predicted: Its predictions.
-        texts: Texts of the same rows.
-        notes: What a reader must know about them.
-    """
+    """One run before anything is computed."""
 
     run: Run
     task: TaskSpec
     split: str
-    settings: Record
+    settings: Record  # its configuration
     predicted: Predictions
-    texts: Texts
-    notes: Sequence[str] = ()
+    texts: Texts  # of the predicted rows
+    notes: Sequence[str] = ()  # what a reader must know about predictions and texts
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The content of a report on one run.
+    """The content of a report on one run."""
 
-    Attributes:
-        name: Name of the run in the report.
-        notes: What a reader must know.
-        recipe: Settings by title.
-        outcome: Time, device and the like by title.
-        rows: Labelled rows that were predicted.
-        scores: The task's metrics by name.
-        confusion: Rows by gold (first) and predicted label; ``None`` for regression.
-        curves: Values by step: training loss, and loss and metrics of the split.
-        best_step: Step of the best checkpoint, where known.
-        slices: Scores of groups of rows.
-        reliability: Calibration curve, where there are probabilities.
-        mistakes: The most confident ones.
-        uncertain: The least certain rows.
-        predicted: The predictions.
-    """
-
-    name: str
-    notes: list[str]
-    recipe: dict[str, str]
-    outcome: dict[str, str]
-    rows: int
-    scores: dict[str, Score]
-    confusion: list[list[int]] | None
-    curves: dict[str, Curve]
+    name: str  # in this report
+    notes: list[str]  # what a reader must know
+    recipe: dict[str, str]  # settings by title
+    outcome: dict[str, str]  # time, device and the like by title
+    rows: int  # labelled ones that were predicted
+    scores: dict[str, Score]  # the task's metrics by name
+    confusion: list[list[int]] | None  # rows by gold (first) and predicted label; `None` for regression
+    curves: dict[str, Curve]  # training loss, and loss and metrics of the split
     best_step: int | None
     slices: list[Slice]
-    reliability: Reliability | None
-    mistakes: list[Example]
-    uncertain: list[Example]
+    reliability: Reliability | None  # where there are probabilities
+    mistakes: list[Example]  # the most confident ones
+    uncertain: list[Example]  # the least certain rows
     predicted: Predictions
 
 
 @dataclass(frozen=True)
 class Report:
-    """One run, or several on the same rows.
-
-    Attributes:
-        task: The task.
-        split: The rows.
-        runs: Findings of each run.
-        comparison: The second run against the first, where there are two.
-        differing: Settings in which the runs differ: by dotted key, the value of each run.
-    """
+    """One run, or several on the same rows."""
 
     task: TaskSpec
     split: str
     runs: list[Findings]
-    comparison: Comparison | None
-    differing: dict[str, list[str]] = field(default_factory=dict)
+    comparison: Comparison | None  # the second run against the first, where there are two
+    differing: dict[str, list[str]] = field(default_factory=dict)  # settings by dotted key, a value for each run
 
     @property
     def metric(self) -> str:
@@ -114,11 +79,6 @@ class Report:
     def metric_title(self) -> str:
         """The metric as readers know it."""
         return metric_titles(self.task).get(self.metric, self.metric)
-
-    @property
-    def prefix(self) -> str:
-        """Prefix of the split's curves."""
-        return log_prefix(self.split)
 
 
 def build_report(materials: Sequence[Material]) -> Report:

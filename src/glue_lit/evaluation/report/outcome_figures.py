@@ -1,19 +1,35 @@
 """Predicted against gold: a confusion matrix, or a scatter plot of scores. Needs only matplotlib."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from numpy.typing import ArrayLike
 
-from glue_lit.evaluation.predictions import Values
-from glue_lit.evaluation.report.canvas import MUTED
+from glue_lit.evaluation.formulas import confusion_matrix
+from glue_lit.evaluation.predictions import Predictions, Values
+from glue_lit.evaluation.report.canvas import MUTED, canvas
 from glue_lit.evaluation.report.texts import truncate
+from glue_lit.tasks.glue import TaskSpec
 
-SCATTER_HEIGHT = 3.6  # inches
 _DOTS = 2_000
 _MOST_LABELS = 12  # in a confusion matrix; the rarer ones share a row
+
+
+@contextmanager
+def outcome_figure(task: TaskSpec, predicted: Predictions, colour: str) -> Iterator[tuple[Figure, str, str]]:
+    """A confusion matrix, or a scatter plot of scores; with a description, and a note on how to read it."""
+    if task.is_regression:
+        with canvas(height=3.6) as (figure, axes):
+            yield figure, *_draw_scatter(axes, predicted.gold, predicted.values, colour)
+        return
+    counts = confusion_matrix(predicted.gold, predicted.values, len(task.labels))
+    labels, counts = group_labels(task.labels, counts)
+    with canvas(height=1.2 + min(2.6, 0.55 * len(labels))) as (figure, axes):
+        yield figure, *_draw_matrix(axes, labels, counts, colour)
 
 
 def group_labels(labels: Sequence[str], counts: ArrayLike) -> tuple[list[str], np.ndarray]:
@@ -30,32 +46,15 @@ def group_labels(labels: Sequence[str], counts: ArrayLike) -> tuple[list[str], n
     return [*(labels[place] for place in kept), f"({len(rest)} others)"], picks @ matrix @ picks.T
 
 
-def matrix_height(labels: int) -> float:
-    """Height in inches of a matrix of so many labels."""
-    return 1.2 + min(2.6, 0.55 * labels)
-
-
-def has_shares(labels: int) -> bool:
-    """Whether the cells have room for shares beside the counts."""
-    return labels <= 4
-
-
-def draw_matrix(axes: Any, labels: Sequence[str], counts: np.ndarray, colour: str) -> None:
-    """Draw a confusion matrix.
-
-    Args:
-        axes: The plot.
-        labels: Labels from `group_labels`.
-        counts: Rows by gold (first axis) and predicted label.
-        colour: Cells are the more opaque, the larger their share of the gold label.
-    """
+def _draw_matrix(axes: Any, labels: Sequence[str], counts: np.ndarray, colour: str) -> tuple[str, str]:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 9 if len(labels) <= 4 else 7 if len(labels) <= 8 else 5.5
+    has_shares = len(labels) <= 4  # room for them beside the counts
+    size = 9 if has_shares else 7 if len(labels) <= 8 else 5.5
     for (row, column), share in np.ndenumerate(shares):
         style: Any = {"boxstyle": "round,pad=0,rounding_size=0.05", "facecolor": colour, "edgecolor": "none"}
         # opacity, unlike a colour scale, works on a dark page, too
         axes.add_patch(FancyBboxPatch((column - 0.46, row - 0.46), 0.92, 0.92, alpha=0.04 + 0.5 * share, **style))
-        words = f"{counts[row, column]:,}" + (f"\n{share:.0%}" if has_shares(len(labels)) else "")
+        words = f"{counts[row, column]:,}" + (f"\n{share:.0%}" if has_shares else "")
         axes.text(column, row, words, ha="center", va="center", fontsize=size, linespacing=1.5)
     ticks = range(len(labels))
     names = [truncate(label, 18) for label in labels]
@@ -66,10 +65,17 @@ def draw_matrix(axes: Any, labels: Sequence[str], counts: np.ndarray, colour: st
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines["bottom"].set_visible(False)
+    rows = (
+        f"gold {gold}: " + ", ".join(f"{count:,} {name}" for name, count in zip(labels, row, strict=True))
+        for gold, row in zip(labels, counts.tolist(), strict=True)
+    )
+    note = "Darker: a larger share of the rows with that gold label."
+    if has_shares:
+        note = "Percentages are of the rows with that gold label."
+    return f"Predicted labels. {'; '.join(rows)}.", note
 
 
-def draw_scatter(axes: Any, gold: Values, values: Values, colour: str) -> int:
-    """Draw predicted against gold scores, of many rows a random sample; returns how many were drawn."""
+def _draw_scatter(axes: Any, gold: Values, values: Values, colour: str) -> tuple[str, str]:
     picked = np.arange(len(gold))
     if len(picked) > _DOTS:
         picked = np.sort(np.random.default_rng(0).choice(picked, _DOTS, replace=False))
@@ -78,4 +84,8 @@ def draw_scatter(axes: Any, gold: Values, values: Values, colour: str) -> int:
     axes.plot(gold[picked], values[picked], "o", color=colour, markersize=2.6, alpha=0.4, markeredgewidth=0)
     axes.set(xlabel="gold score", ylabel="predicted score")
     axes.set_aspect("equal", adjustable="datalim")
-    return len(picked)
+    note = "On the dashed line, both are the same."
+    if len(picked) < len(gold):
+        note += f" {len(picked):,} of {len(gold):,} rows, drawn at random."
+    error = float(np.abs(gold - values).mean())
+    return f"Predicted against gold scores of {len(gold):,} rows; they are {error:.3f} apart on average.", note

@@ -101,7 +101,7 @@ def reasons(found: Comparison) -> str:
             f"Paired bootstrap: 95 % interval of the difference {found.difference.low:+.4f} to "
             f"{found.difference.high:+.4f}, p = {p_value(found.p)}."
         )
-    parts.append("This is about these two checkpoints: other seeds of the same recipes may differ otherwise.")
+    parts.append("It holds for these two checkpoints; other seeds of the same recipes may compare differently.")
     return " ".join(parts)
 
 

@@ -1,9 +1,9 @@
-"""What others have published of models on GLUE's validation rows, to be set beside a suite.
+"""Published scores on GLUE's validation rows, times 100, for reports on suites.
 
-Figures times 100. Sources: bert-base-cased, the table of transformers' `run_glue` README; modernbert-base, Warner et
-al. 2024 (https://arxiv.org/abs/2412.13663), table 5; deberta-v3-base and distilbert-base-uncased, their authors' README
-and model card. Figures whose metric the source does not name are left out where a task has several. The recipes in
-`configs/recipes` have them in their comments.
+Sources: bert-base-cased, the table of transformers' `run_glue` README; modernbert-base, Warner et al. 2024
+(https://arxiv.org/abs/2412.13663), table 5; deberta-v3-base and distilbert-base-uncased, their authors' README and
+model card. Where a task has several metrics, scores of a source that names none are left out. The recipes in
+`configs/recipes` have all of them in their comments.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ PUBLISHED: Mapping[str, Mapping[tuple[str, str], float]] = {
     "deberta-v3-base": {("mnli", "val_matched/accuracy"): 90.6, ("mnli", "val_mismatched/accuracy"): 90.7},
     "distilbert-base-uncased": {("sst2", "accuracy"): 91.3},
 }  # fmt: skip
-COMMON = "bert-base-cased"  # what a model that nothing is known of is set beside
+COMMON = "bert-base-cased"  # shown beside models without published scores
 
 
 def published_for(models: list[str]) -> list[str]:
-    """Names of the published models to show beside a suite's: the same ones, or else the one that most papers have."""
+    """Published models to show beside a suite's: the same ones, or else the one that most papers report."""
     own = dict.fromkeys(model.rstrip("/").rpartition("/")[2].lower() for model in models)
     return [name for name in own if name in PUBLISHED] or [COMMON]

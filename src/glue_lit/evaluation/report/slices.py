@@ -35,21 +35,13 @@ Groups = Iterator[tuple[str, NDArray[np.bool_]]]
 
 @dataclass(frozen=True)
 class Slice:
-    """Scores of a group of rows.
+    """Scores of a group of rows."""
 
-    Attributes:
-        feature: What rows are grouped by, e.g. ``Negation``.
-        group: What this group has, e.g. ``in both texts``.
-        rows: Its size.
-        value: Accuracy, or mean absolute error for regression, with its interval.
-        metrics: The task's metrics of the group.
-    """
-
-    feature: str
-    group: str
-    rows: int
-    value: Score
-    metrics: dict[str, float]
+    feature: str  # what rows are grouped by, e.g. `Negation`
+    group: str  # what this group has, e.g. `in both texts`
+    rows: int  # size of the group
+    value: Score  # accuracy, or mean absolute error for regression
+    metrics: dict[str, float]  # the task's metrics of the group
 
 
 def slices(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Slice]:

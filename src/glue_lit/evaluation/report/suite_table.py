@@ -1,7 +1,7 @@
 """Results of suites as their files have them, beside published scores of such models."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,38 +19,23 @@ Key = tuple[str, str]  # a task and a metric of it
 
 @dataclass(frozen=True)
 class Series:
-    """Results of one model in one suite.
+    """Results of one model in one suite."""
 
-    Attributes:
-        name: Name of the model, after that of its suite where several are shown.
-        figures: Mean and spread over seeds, times 100.
-        majority: Accuracy of the commonest label, times 100, for tasks that are not trained.
-        average: GLUE average, if the suite has one.
-        seconds: Training time by task.
-    """
-
-    name: str
-    figures: dict[Key, Figure]
-    majority: dict[Key, float]
-    average: Figure | None
-    seconds: dict[str, float]
+    name: str  # the model's, after that of its suite where several are shown
+    figures: dict[Key, Figure]  # times 100
+    majority: dict[Key, float]  # accuracy of the commonest label, times 100, for tasks that are not trained
+    average: Figure | None  # GLUE average, if the suite has one
+    seconds: dict[str, float]  # training time by task
 
 
 @dataclass(frozen=True)
 class SuiteReport:
-    """One suite, or several side by side.
+    """One suite, or several side by side."""
 
-    Attributes:
-        title: Names of the suites.
-        series: Models, in order.
-        keys: Tasks and metrics that any model has, in GLUE's order.
-        published: Published scores by model.
-    """
-
-    title: str
+    title: str  # names of the suites
     series: list[Series]
-    keys: list[Key]
-    published: dict[str, dict[Key, float]]
+    keys: list[Key]  # all that any model has, in GLUE's order
+    published: dict[str, dict[Key, float]]  # scores by model, times 100
 
 
 def suite_report(folders: Sequence[Path]) -> SuiteReport:
@@ -114,11 +99,8 @@ def _cell(one: Series, key: Key) -> str:
 def suite_values(report: SuiteReport) -> dict[str, Any]:
     """The report as plain values, for other programs."""
 
-    def by_task(values: dict[Key, Any]) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for (task, metric), value in values.items():
-            found.setdefault(task, {})[metric] = value
-        return found
+    def by_task(values: Mapping[Key, Any]) -> dict[str, dict[str, Any]]:
+        return {task: {metric: value for (of, metric), value in values.items() if of == task} for task, _ in values}
 
     return {
         "suite": report.title,
@@ -127,13 +109,13 @@ def suite_values(report: SuiteReport) -> dict[str, Any]:
                 "scores": by_task({
                     key: {"mean": f.mean, "std": f.deviation, "seeds": f.count} for key, f in one.figures.items()
                 }),
-                "majority": by_task(dict(one.majority)),
+                "majority": by_task(one.majority),
                 "average": None if one.average is None else one.average.mean,
                 "wall_seconds": one.seconds,
             }
             for one in report.series
         },
-        "published": {name: by_task(dict(found)) for name, found in report.published.items()},
+        "published": {name: by_task(found) for name, found in report.published.items()},
     }  # fmt: skip
 
 

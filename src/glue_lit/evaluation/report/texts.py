@@ -12,17 +12,11 @@ from glue_lit.tasks.glue import TaskSpec
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts and other columns of predicted rows.
+    """Texts and other columns of predicted rows."""
 
-    Attributes:
-        texts: One or two for each row, in the order of the predictions; empty where they are unknown.
-        columns: By name, a value for each row to group it by.
-        problem: Why there are no texts.
-    """
-
-    texts: list[tuple[str, ...]] = field(default_factory=list)
-    columns: dict[str, list[str]] = field(default_factory=dict)
-    problem: str | None = None
+    texts: list[tuple[str, ...]] = field(default_factory=list)  # one or two a row; empty where unknown
+    columns: dict[str, list[str]] = field(default_factory=dict)  # by name, a value for each row to group it by
+    problem: str | None = None  # why there are no texts
 
 
 def truncate(text: str, longest: int) -> str:

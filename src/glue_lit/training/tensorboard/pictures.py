@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from glue_lit.evaluation.formulas import confusion_matrix
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.examples import Example, mistakes
 from glue_lit.evaluation.report.texts import Texts
@@ -18,14 +17,7 @@ def draw_outcome(task: TaskSpec, predicted: Predictions, title: str) -> np.ndarr
         from glue_lit.evaluation.report import canvas, outcome_figures
     except ImportError:
         return None
-    if task.is_regression:
-        with canvas.canvas(height=outcome_figures.SCATTER_HEIGHT) as (figure, axes):
-            outcome_figures.draw_scatter(axes, predicted.gold, predicted.values, canvas.SERIES[0])
-            return canvas.pixels(figure, title)
-    counts = confusion_matrix(predicted.gold, predicted.values, len(task.labels))
-    labels, matrix = outcome_figures.group_labels(task.labels, counts)
-    with canvas.canvas(height=outcome_figures.matrix_height(len(labels))) as (figure, axes):
-        outcome_figures.draw_matrix(axes, labels, matrix, canvas.SERIES[0])
+    with outcome_figures.outcome_figure(task, predicted, canvas.SERIES[0]) as (figure, *_):
         return canvas.pixels(figure, title)
 
 
