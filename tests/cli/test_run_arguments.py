@@ -203,7 +203,7 @@ def test_a_checkpoint_outside_a_run_brings_all_settings_of_its_training(
 def test_another_file_in_place_of_a_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text.ckpt").write_text("not a checkpoint", encoding="utf-8")
-    with pytest.raises(RunError, match=r"text\.ckpt is not a readable checkpoint: it does not begin as"):
+    with pytest.raises(RunError, match=r"text\.ckpt is not a readable checkpoint: it does not begin like"):
         resolve_arguments(["test", "--ckpt_path", "text.ckpt"])
     torch.save({"hyper_parameters": {"lr": 1}}, "other.ckpt")
     with pytest.raises(RunError, match=r"other\.ckpt is not a checkpoint of glue-lit: it does not say what model"):
@@ -252,7 +252,7 @@ def test_a_truncated_last_checkpoint_is_replaced_by_the_best(
     assert resolve_arguments(["fit", "--ckpt_path", "last"]) == full("fit", run, "best")
     checkpoints = f"{run}/checkpoints"
     told = capsys.readouterr().out
-    assert told.startswith(f"{checkpoints}/last.ckpt is cut short: a checkpoint of which only the first 1,000 bytes")
+    assert told.startswith(f"{checkpoints}/last.ckpt is cut short: only the first 1,000 bytes")
     assert told.endswith(f" Going on from {checkpoints}/best.ckpt instead.\n")
 
 

@@ -124,9 +124,9 @@ def test_bad_input_is_one_message(settings: dict[str, Any], message: str, tmp_pa
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("x.yaml", "model: {learning_rate: 1e-4}", "x.yaml names no `data: {task: ...}`"),
-        ("x.yaml", "data: [", "x.yaml names no `data: {task: ...}`"),
-        ("cola.yaml", "data: {task: mine}", "cola.yaml is called like another of the suite"),
+        ("x.yaml", "model: {learning_rate: 1e-4}", "x.yaml has no `data: {task: ...}`"),
+        ("x.yaml", "data: [", "x.yaml has no `data: {task: ...}`"),
+        ("cola.yaml", "data: {task: mine}", "cola.yaml has the name of another training of the suite"),
     ],
 )
 def test_a_file_that_cannot_be_a_start_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:

@@ -80,5 +80,5 @@ def test_a_checkpoint_cannot_allow_its_own_code(
 
     own["_instantiator"] = "os.system"
     torch.save(saved, "stranger.ckpt")
-    with pytest.raises(RunError, match="it names a function that is to make its model"):
+    with pytest.raises(RunError, match="it names a function to create its model"):
         Predictor(Path("stranger.ckpt"))

@@ -68,14 +68,14 @@ def test_a_checkpoint_without_a_format_number_is_read(file: Path) -> None:
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (b"", "is empty, so it is no checkpoint."),
-        (b"<!DOCTYPE html><title>404</title>", "is a web page, not a checkpoint: whatever downloaded it was answered"),
+        (b"", "is empty, not a checkpoint."),
+        (b"<!DOCTYPE html><title>404</title>", "is a web page, not a checkpoint: the server sent a page"),
         (b"\n  <html><body>Sign in</body></html>", "is a web page, not a checkpoint"),
         (b'<?xml version="1.0"?><Error>AccessDenied</Error>', "is a web page, not a checkpoint"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n", "is a Git LFS pointer, not the"),
-        (b"hello", "is not a readable checkpoint: it does not begin as a file of PyTorch's does."),
-        (bytes(5000), "is not a readable checkpoint: it does not begin as a file of PyTorch's does."),
-        (b"PK\x03\x04" + bytes(5000), "is cut short: a checkpoint of which only the first 5,004 bytes are there."),
+        (b"hello", "is not a readable checkpoint: it does not begin like a file of PyTorch."),
+        (bytes(5000), "is not a readable checkpoint: it does not begin like a file of PyTorch."),
+        (b"PK\x03\x04" + bytes(5000), "is cut short: only the first 5,004 bytes of a checkpoint are there."),
     ],
     ids=["empty", "page", "page-after-blanks", "xml", "lfs", "text", "zeros", "zeros-after-the-first-bytes"],
 )
@@ -96,7 +96,7 @@ def test_a_missing_checkpoint_is_an_error(tmp_path: Path) -> None:
 def test_a_truncated_checkpoint_is_refused(file: Path, kept: float) -> None:
     size = int(file.stat().st_size * kept)
     os.truncate(file, size)
-    with pytest.raises(RunError, match=f"is cut short: a checkpoint of which only the first {size:,} bytes are there"):
+    with pytest.raises(RunError, match=f"is cut short: only the first {size:,} bytes of a checkpoint are there"):
         read_checkpoint(file)
 
 
@@ -137,14 +137,14 @@ def test_code_in_a_checkpoint_is_not_run(file: Path, tmp_path: Path, kind: str) 
 def test_safetensors_are_weights_alone(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     save_file({"weight": torch.ones(3)}, file)
-    with pytest.raises(RunError, match=r"holds weights alone \(safetensors\), no checkpoint\. Pass their folder as"):
+    with pytest.raises(RunError, match=r"holds only weights \(safetensors\), not a checkpoint\. Pass their folder as"):
         read_checkpoint(file)
 
 
 @pytest.mark.parametrize(
     ("saved", "whose"),
     [
-        ({"weight": torch.ones(3)}, "it holds weights alone. Pass the model's folder as --model.name_or_path to `fit`"),
+        ({"weight": torch.ones(3)}, "it holds only weights. Pass the model's folder as --model.name_or_path to `fit`"),
         ({"state_dict": {}, "pytorch-lightning_version": "2.6", "hyper_parameters": {"lr": 1}}, "another Lightning pr"),
         ({"state_dict": {}, "pytorch-lightning_version": "2.6"}, "another Lightning program wrote it, and it does not"),
         ({"step": 3}, "it does not say what model its weights are for."),

@@ -70,7 +70,7 @@ def test_a_missing_file_names_the_nearest(write: Write) -> None:
 
 
 def test_a_folder_or_pipe_in_place_of_a_file_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"--config /dev/zero: a pipe or a device, and no file"):
+    with pytest.raises(UsageError, match=r"--config /dev/zero: a pipe or a device, not a file"):
         check_config("/dev/zero")
 
 

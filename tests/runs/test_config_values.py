@@ -1,7 +1,6 @@
 """Texts that YAML 1.1, YAML 1.2, JSON or jsonargparse would convert, written and read."""
 
 import json
-import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from datetime import timedelta
@@ -225,9 +224,9 @@ def test_lists_on_the_command_line_keep_their_texts(parser: Parser) -> None:
 def test_the_environment_comes_before_flags(parser: Parser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLUE_LIT_FIT__DATA__CUSTOM__LABELS", "[no, yes]")
     monkeypatch.setenv("GLUE_LIT_FIT__DATA__CUSTOM__POSITIVE", "#no")
-    monkeypatch.setattr(sys, "argv", ["glue-lit", "fit"])
-    assert parser.parse_args().data.custom.labels == ["no", "yes"]
-    assert parser.parse_args().data.custom.positive == "#no"
+    custom = parser.parse_args(["fit"]).data.custom
+    assert custom.labels == ["no", "yes"]
+    assert custom.positive == "#no"
     assert parser.parse_args(["fit", "--data.custom.labels=[a, b]"]).data.custom.labels == ["a", "b"]
 
 

@@ -166,7 +166,7 @@ def _task_of_file(file: str) -> str:
     except OSError as error:
         raise UsageError(f"suite.init_from: {file} cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
-        raise UsageError(f"suite.init_from: {file} names no `data: {{task: ...}}`, as a training has to.") from None
+        raise UsageError(f"suite.init_from: {file} has no `data: {{task: ...}}`, which a training needs.") from None
 
 
 def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
@@ -180,7 +180,7 @@ def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
     for file in files:
         _task_of_file(file)  # an error now rather than after the other trainings
         if _label(file) in tasks or any(_label(other) == _label(file) for other in files - {file}):
-            raise UsageError(f"suite.init_from: {file} is called like another of the suite; give it a name of its own.")
+            raise UsageError(f"suite.init_from: {file} has the name of another training of the suite; rename it.")
     for task, start in init_from.items():
         for name in (task, *(() if _is_file(start) or _is_folder(start, tasks) else (start,))):
             if name not in tasks:

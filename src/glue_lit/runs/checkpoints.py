@@ -60,7 +60,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     written = saved.get("glue_lit", {"format": 0})
     form = written.get("format") if isinstance(written, dict) else None
     if not isinstance(form, int):
-        raise RunError(f"{path} is not a checkpoint of glue-lit: it does not say in which format it is.")
+        raise RunError(f"{path} is not a checkpoint of glue-lit: it does not say which format it has.")
     if form > CHECKPOINT_FORMAT:
         raise RunError(
             f"{path} was written by glue-lit {written.get('version')}; this is {__version__}, which cannot read it. "
@@ -93,15 +93,15 @@ def _describe_wrong_part(saved: dict[str, Any]) -> str:
     """What has another type than this program writes; empty if nothing has."""
     own, data = saved.get("glue_lit") or {}, saved.get("GLUEDataModule") or {}
     if not isinstance(data, dict):
-        return "its GLUEDataModule is no mapping"
+        return "its GLUEDataModule is not a mapping"
     if "_instantiator" in saved["hyper_parameters"]:
-        return "it names a function that is to make its model, which would be to run a program"
+        return "it names a function to create its model, which could run any code"
     try:
         architecture = json.loads(saved["hyper_parameters"]["architecture"])
     except (ValueError, RecursionError):
         architecture = None
     if not isinstance(architecture, dict) or not isinstance(architecture.get("id2label", {}), dict):
-        return "what it says of its model is no configuration"
+        return "its architecture is not a model configuration"
     for name, kind, values in (
         ("state_dict", torch.Tensor, saved.get("state_dict")),
         ("the tokenizer", torch.Tensor, data.get("tokenizer")),
@@ -110,9 +110,9 @@ def _describe_wrong_part(saved: dict[str, Any]) -> str:
         if values is None:
             continue
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-            return f"{name} is no mapping by names"
+            return f"{name} is not a mapping with names as keys"
         if odd := [key for key, value in values.items() if not isinstance(value, kind)]:
-            return f"{odd[0]!r} of {name} is no tensor"
+            return f"{odd[0]!r} of {name} is not a tensor"
     if any(content.dtype != torch.uint8 for content in (data.get("tokenizer") or {}).values()):
         return "the tokenizer's files are not bytes"
     if not isinstance(own.get("precision"), str | None):
@@ -151,20 +151,20 @@ def _describe_other_file(path: Path) -> str:
     except OSError as error:
         return f"cannot be read ({error.strerror})."
     if size == 0:
-        return "is empty, so it is no checkpoint."
+        return "is empty, not a checkpoint."
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "is a web page, not a checkpoint: whatever downloaded it was answered with a page. Download it again."
+        return "is a web page, not a checkpoint: the server sent a page in its place. Download it again."
     if text.startswith((b"{", b"[")):
         return "is a JSON text, not a checkpoint: perhaps the error message of a server. Download it again."
     if start.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the checkpoint itself. `git lfs pull` fetches that."
     if start.startswith(b"PK") and not _is_zip(path):
-        return f"is cut short: a checkpoint of which only the first {size:,} bytes are there. Copy it again."
+        return f"is cut short: only the first {size:,} bytes of a checkpoint are there. Copy it again."
     if start[8:10] == b'{"':
-        return "holds weights alone (safetensors), no checkpoint. Pass their folder as --model.name_or_path to `fit`."
+        return "holds only weights (safetensors), not a checkpoint. Pass their folder as --model.name_or_path to `fit`."
     if not start.startswith((b"PK", b"\x80")):
-        return "is not a readable checkpoint: it does not begin as a file of PyTorch's does."
+        return "is not a readable checkpoint: it does not begin like a file of PyTorch."
     return ""
 
 
@@ -172,7 +172,7 @@ def _describe_foreign(saved: Any) -> str:
     if isinstance(saved, dict) and "pytorch-lightning_version" in saved:
         return "another Lightning program wrote it, and it does not say what model its weights are for."
     if isinstance(saved, dict) and saved and all(isinstance(value, torch.Tensor) for value in saved.values()):
-        return "it holds weights alone. Pass the model's folder as --model.name_or_path to `fit`."
+        return "it holds only weights. Pass the model's folder as --model.name_or_path to `fit`."
     return "it does not say what model its weights are for."
 
 

@@ -47,21 +47,21 @@ def check_config(file: str) -> None:
     tag_texts(root)
     try:
         yaml.constructor.SafeConstructor().construct_document(root)  # tags, merges, dates
-    except yaml.MarkedYAMLError as error:
-        raise UsageError(f"--config {file}, line {_line(error)}: not YAML ({error.problem}).") from None
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UsageError(f"--config {file}: not YAML ({error}).") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        raise _explain_yaml_error(file, error) from None
 
 
-def _line(error: yaml.MarkedYAMLError) -> int:
-    mark = error.problem_mark or error.context_mark
-    return mark.line + 1 if mark is not None else 1
+def _explain_yaml_error(file: str, error: Exception) -> UsageError:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    line = "" if mark is None else f", line {mark.line + 1}"
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return UsageError(f"--config {file}{line}: not YAML ({problem}).")
 
 
 def _compose(file: str) -> Any:
     path = Path(file)
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UsageError(f"--config {file}: a pipe or a device, and no file.")
+        raise UsageError(f"--config {file}: a pipe or a device, not a file.")
     if not path.is_file():
         there = sorted(str(other) for other in path.parent.glob("*.yaml"))
         found = f" There are {', '.join(there)}." if there else ""
@@ -75,10 +75,8 @@ def _compose(file: str) -> Any:
         raise UsageError(f"--config {file}, line {line}: not UTF-8.") from None
     except RecursionError:
         raise UsageError(f"--config {file}: it is nested too deeply for a configuration.") from None
-    except yaml.MarkedYAMLError as error:
-        raise UsageError(f"--config {file}, line {_line(error)}: not YAML ({error.problem}).") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"--config {file}: not YAML ({' '.join(str(error).split())}).") from None
+        raise _explain_yaml_error(file, error) from None
 
 
 def _check_size(file: str, root: Any) -> None:

@@ -49,18 +49,18 @@ class _Dumper(yaml.SafeDumper):
     """Quotes texts that a reader would convert, and writes defaults that YAML has no type for."""
 
 
-def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     if _CONTROL.search(text):  # PyYAML would fold some line separators
         return dumper.represent_scalar(_STR, str(text), style='"')
     return dumper.represent_scalar(_STR, str(text), style="'" if _ANOTHER_MEANING.fullmatch(text) else None)
 
 
-def _plain(dumper: yaml.SafeDumper, value: Any) -> yaml.Node:
+def _represent_default(dumper: yaml.SafeDumper, value: Any) -> yaml.Node:
     """Write a default that is not of its argument's type, such as Lightning's ``Timer(interval=Interval.step)``."""
     if isinstance(value, Enum):
         return dumper.represent_data(value.value if isinstance(value, str | int | float) else value.name)
     if isinstance(value, str):
-        return _quoted(dumper, str.__str__(value))
+        return _represent_text(dumper, str.__str__(value))
     for kind in (int, float):
         if isinstance(value, kind):
             return dumper.represent_data(kind(value))
@@ -77,10 +77,10 @@ def _plain(dumper: yaml.SafeDumper, value: Any) -> yaml.Node:
     return dumper.represent_undefined(value)
 
 
-_Dumper.add_representer(str, _quoted)
-_Dumper.add_representer(Text, _quoted)
-_Dumper.add_representer(set, _plain)
-_Dumper.add_multi_representer(object, _plain)
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(Text, _represent_text)
+_Dumper.add_representer(set, _represent_default)
+_Dumper.add_multi_representer(object, _represent_default)
 
 
 def dump_config(values: Any) -> str:
@@ -127,7 +127,7 @@ def tag_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
     if start == ("data",) and not keys & {*_OF_DATA, "custom"}:
         start = ()
     found: list[tuple[tuple[str, ...], bool]] = []
-    for path, node in _texts(root, start):
+    for path, node in _find_texts(root, start):
         parts = node.value if isinstance(node, yaml.SequenceNode) else [] if _is_null(node) else [node]
         texts = [part for part in parts if isinstance(part, yaml.ScalarNode) and _PLAIN_TAG.fullmatch(part.tag)]
         for part in texts:
@@ -137,20 +137,20 @@ def tag_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
     return found
 
 
-def _texts(node: Any, path: tuple[str, ...], above: tuple[int, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _find_texts(node: Any, path: tuple[str, ...], above: tuple[int, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Path and value node of every key that holds texts."""
     if not isinstance(node, yaml.MappingNode) or id(node) in above or len(path) > 2:
         return
     for key, value in node.value:
         if key.tag == _MERGE:
             for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                yield from _texts(part, path, (*above, id(node)))
+                yield from _find_texts(part, path, (*above, id(node)))
             continue
         here = (*path, str(key.value))
         if ".".join(here) in _TEXTS:
             yield here, value
         else:
-            yield from _texts(value, here, (*above, id(node)))
+            yield from _find_texts(value, here, (*above, id(node)))
 
 
 def _is_null(node: yaml.Node) -> bool:

@@ -96,7 +96,7 @@ def plain_value(value: Any, column: str, place: str) -> Value:
     """
     if isinstance(value, str) and not is_encodable(value):
         raise DataError(
-            f"{place}: column {column!r} holds half of a surrogate pair (\\ud800 to \\udfff), no character."
+            f"{place}: column {column!r} holds half of a surrogate pair (\\ud800 to \\udfff), which is not a character."
         )
     if value is None or isinstance(value, str | bool | int):
         return value
