@@ -6,7 +6,7 @@ from sklearn.metrics import log_loss
 from glue_lit.evaluation.calibration import calibrate, expected_calibration_error, fit_temperature, log_softmax
 
 
-def draw(labels: int, seed: int, sharpness: float) -> tuple[np.ndarray, np.ndarray]:
+def draw_logits(labels: int, seed: int, sharpness: float) -> tuple[np.ndarray, np.ndarray]:
     """Logits that are too sharp by a factor, and gold labels drawn from the true probabilities."""
     generator = np.random.default_rng(seed)
     true = generator.normal(scale=1.5, size=(4000, labels))
@@ -18,7 +18,7 @@ def draw(labels: int, seed: int, sharpness: float) -> tuple[np.ndarray, np.ndarr
 @pytest.mark.parametrize("labels", [2, 3, 7])
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
 def test_temperature_equals_scipys_minimum(labels: int, sharpness: float) -> None:
-    logits, gold = draw(labels, 0, sharpness)
+    logits, gold = draw_logits(labels, 0, sharpness)
     found = fit_temperature(logits, gold)
 
     def loss(logarithm: float) -> float:
@@ -31,7 +31,7 @@ def test_temperature_equals_scipys_minimum(labels: int, sharpness: float) -> Non
 
 
 def test_calibration_reports_loss_and_error_before_and_after() -> None:
-    logits, gold = draw(3, 1, 3.0)
+    logits, gold = draw_logits(3, 1, 3.0)
     calibration = calibrate(logits, gold)
     probabilities = np.exp(log_softmax(logits))
     assert calibration.nll_before == pytest.approx(log_loss(gold, probabilities))
@@ -43,7 +43,7 @@ def test_calibration_reports_loss_and_error_before_and_after() -> None:
 
 @pytest.mark.parametrize("bins", [1, 5, 15])
 def test_calibration_error_equals_equation_3_of_the_paper(bins: int) -> None:
-    logits, gold = draw(3, 2, 2.0)
+    logits, gold = draw_logits(3, 2, 2.0)
     probabilities = np.exp(log_softmax(logits))
     error = 0.0
     for low in range(bins):  # equation 3, bin by bin

@@ -26,7 +26,7 @@ from glue_lit.evaluation.task_metrics import SplitMetrics, TaskMetrics
 from glue_lit.tasks.glue import TASKS, get_task
 from glue_lit.tasks.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
-Gold = Callable[[np.ndarray, np.ndarray], float]
+Reference = Callable[[np.ndarray, np.ndarray], float]
 
 
 def sk_f1(gold: np.ndarray, preds: np.ndarray) -> float:
@@ -39,7 +39,7 @@ def sk_matthews(gold: np.ndarray, preds: np.ndarray) -> float:
         return float(sk.matthews_corrcoef(gold, preds))
 
 
-def scipy_of(function: Callable[..., Any]) -> Gold:
+def scipy_of(function: Callable[..., Any]) -> Reference:
     def statistic(gold: np.ndarray, preds: np.ndarray) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # constant input
@@ -48,17 +48,20 @@ def scipy_of(function: Callable[..., Any]) -> Gold:
     return statistic
 
 
-CLASSIFICATION: list[tuple[str, Gold]] = [
+CLASSIFICATION: list[tuple[str, Reference]] = [
     ("accuracy", lambda gold, preds: float(sk.accuracy_score(gold, preds))),
     ("f1", sk_f1),
     ("matthews_correlation", sk_matthews),
     ("macro_f1", lambda gold, preds: float(sk.f1_score(gold, preds, average="macro", zero_division=0))),
 ]
-CORRELATIONS: list[tuple[str, Gold]] = [("pearson", scipy_of(stats.pearsonr)), ("spearmanr", scipy_of(stats.spearmanr))]
+CORRELATIONS: list[tuple[str, Reference]] = [
+    ("pearson", scipy_of(stats.pearsonr)),
+    ("spearmanr", scipy_of(stats.spearmanr)),
+]
 REFERENCES = dict(CLASSIFICATION + CORRELATIONS)
 
 
-def fed(
+def score_in_batches(
     metric: str, preds: np.ndarray, gold: np.ndarray, batches: Sequence[int], labels: int = 2, positive: int = 1
 ) -> float:
     """The metric's value after batches of these sizes and one of the remaining rows."""
@@ -78,13 +81,13 @@ def fed(
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 1043])
 @pytest.mark.parametrize(("metric", "reference"), CLASSIFICATION)
-def test_classification_equals_scikit_learn(metric: Any, reference: Gold, size: int, classes: int) -> None:
+def test_classification_equals_scikit_learn(metric: Any, reference: Reference, size: int, classes: int) -> None:
     rng = np.random.default_rng(size * 10 + classes)
     for _ in range(5):
         gold = rng.integers(0, classes, size)
         # Half of the predictions are right, so that the values are not all near chance.
         preds = np.where(rng.random(size) < 0.5, gold, rng.integers(0, classes, size))
-        assert fed(metric, preds, gold, [], classes) == pytest.approx(reference(gold, preds), abs=1e-12)
+        assert score_in_batches(metric, preds, gold, [], classes) == pytest.approx(reference(gold, preds), abs=1e-12)
 
 
 @pytest.mark.parametrize("positive", [0, 1])
@@ -92,15 +95,15 @@ def test_f1_is_of_the_positive_class(positive: int) -> None:
     rng = np.random.default_rng(8)
     gold, preds = rng.integers(0, 2, 50), rng.integers(0, 2, 50)
     expected = sk.f1_score(gold, preds, pos_label=positive)
-    assert fed("f1", preds, gold, [7, 20], positive=positive) == pytest.approx(expected, abs=1e-12)
+    assert score_in_batches("f1", preds, gold, [7, 20], positive=positive) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("batches", [[], [8, 8, 8], [1, 17, 3], [0, 5], [5, 0, 0, 7], [30, 0]])
 @pytest.mark.parametrize(("metric", "reference"), CLASSIFICATION)
-def test_classification_does_not_depend_on_batches(metric: Any, reference: Gold, batches: list[int]) -> None:
+def test_classification_does_not_depend_on_batches(metric: Any, reference: Reference, batches: list[int]) -> None:
     rng = np.random.default_rng(3)
     gold, preds = rng.integers(0, 2, 30), rng.integers(0, 2, 30)
-    assert fed(metric, preds, gold, batches) == pytest.approx(reference(gold, preds), abs=1e-12)
+    assert score_in_batches(metric, preds, gold, batches) == pytest.approx(reference(gold, preds), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -124,24 +127,26 @@ def test_classification_does_not_depend_on_batches(metric: Any, reference: Gold,
 )
 @pytest.mark.parametrize(("metric", "reference"), CLASSIFICATION)
 def test_degenerate_classification_equals_scikit_learn(
-    metric: Any, reference: Gold, gold: list[int], preds: list[int]
+    metric: Any, reference: Reference, gold: list[int], preds: list[int]
 ) -> None:
     # Exactly: rounding noise of either sign on a collapsed model would pick a checkpoint.
-    value = fed(metric, np.array(preds), np.array(gold), [2])
+    value = score_in_batches(metric, np.array(preds), np.array(gold), [2])
     assert value == pytest.approx(reference(np.array(gold), np.array(preds)), abs=0)
 
 
 @pytest.mark.parametrize("predicted", [0, 1, 2])
 def test_matthews_of_a_collapsed_three_class_model_is_zero(predicted: int) -> None:
     gold = np.random.default_rng(0).integers(0, 3, 1104)
-    assert fed("matthews_correlation", np.full_like(gold, predicted), gold, [32] * 30, 3) == 0.0
+    assert score_in_batches("matthews_correlation", np.full_like(gold, predicted), gold, [32] * 30, 3) == 0.0
 
 
 def test_matthews_extremes_for_three_classes() -> None:
     gold = np.array([0, 1, 2, 0, 1, 2])
-    assert fed("matthews_correlation", gold, gold, [], 3) == 1.0
+    assert score_in_batches("matthews_correlation", gold, gold, [], 3) == 1.0
     shifted = (gold + 1) % 3
-    assert fed("matthews_correlation", shifted, gold, [], 3) == pytest.approx(sk_matthews(gold, shifted), abs=1e-12)
+    assert score_in_batches("matthews_correlation", shifted, gold, [], 3) == pytest.approx(
+        sk_matthews(gold, shifted), abs=1e-12
+    )
 
 
 def test_matthews_is_exact_on_a_split_as_large_as_mnli() -> None:
@@ -149,7 +154,9 @@ def test_matthews_is_exact_on_a_split_as_large_as_mnli() -> None:
     rng = np.random.default_rng(1)
     gold = rng.integers(0, 3, 392_702)
     preds = np.where(rng.random(len(gold)) < 0.9, gold, rng.integers(0, 3, len(gold)))
-    assert fed("matthews_correlation", preds, gold, [], 3) == pytest.approx(sk_matthews(gold, preds), abs=1e-9)
+    assert score_in_batches("matthews_correlation", preds, gold, [], 3) == pytest.approx(
+        sk_matthews(gold, preds), abs=1e-9
+    )
 
 
 # ---------------------------------------------------------------- scores
@@ -157,22 +164,22 @@ def test_matthews_is_exact_on_a_split_as_large_as_mnli() -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 10, 101, 1500])
 @pytest.mark.parametrize(("metric", "reference"), CORRELATIONS)
-def test_correlations_equal_scipy(metric: Any, reference: Gold, size: int) -> None:
+def test_correlations_equal_scipy(metric: Any, reference: Reference, size: int) -> None:
     rng = np.random.default_rng(size)
     for noise in (0.1, 1.0, 10.0):
         gold = rng.uniform(0, 5, size).astype(np.float32)
         preds = (gold + noise * rng.standard_normal(size)).astype(np.float32)
         expected = reference(gold.astype(np.float64), preds.astype(np.float64))
-        assert fed(metric, preds, gold, []) == pytest.approx(expected, abs=1e-12)
+        assert score_in_batches(metric, preds, gold, []) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("batches", [[], [8, 8, 8], [1, 17, 3], [0, 5], [5, 0, 0, 7], [30, 0]])
 @pytest.mark.parametrize(("metric", "reference"), CORRELATIONS)
-def test_correlations_do_not_depend_on_batches(metric: Any, reference: Gold, batches: list[int]) -> None:
+def test_correlations_do_not_depend_on_batches(metric: Any, reference: Reference, batches: list[int]) -> None:
     rng = np.random.default_rng(4)
     gold = rng.uniform(0, 5, 30).astype(np.float32)
     preds = rng.standard_normal(30).astype(np.float32)
-    assert fed(metric, preds, gold, batches) == pytest.approx(reference(gold, preds), abs=1e-7)
+    assert score_in_batches(metric, preds, gold, batches) == pytest.approx(reference(gold, preds), abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -191,17 +198,19 @@ def test_correlations_do_not_depend_on_batches(metric: Any, reference: Gold, bat
     ids=str,
 )
 @pytest.mark.parametrize(("metric", "reference"), CORRELATIONS)
-def test_ties_and_extremes_equal_scipy(metric: Any, reference: Gold, gold: list[float], preds: list[float]) -> None:
+def test_ties_and_extremes_equal_scipy(
+    metric: Any, reference: Reference, gold: list[float], preds: list[float]
+) -> None:
     gold32, preds32 = np.array(gold, np.float32), np.array(preds, np.float32)
     expected = reference(gold32.astype(np.float64), preds32.astype(np.float64))
-    assert fed(metric, preds32, gold32, [1]) == pytest.approx(expected, abs=1e-12)
+    assert score_in_batches(metric, preds32, gold32, [1]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_spearman_ties_share_their_mean_rank() -> None:
     rng = np.random.default_rng(5)
     for _ in range(10):
         gold, preds = (rng.integers(0, 6, 200).astype(np.float32) for _ in range(2))
-        assert fed("spearmanr", preds, gold, [50]) == pytest.approx(stats.spearmanr(preds, gold).statistic)
+        assert score_in_batches("spearmanr", preds, gold, [50]) == pytest.approx(stats.spearmanr(preds, gold).statistic)
 
 
 @pytest.mark.parametrize(
@@ -216,14 +225,14 @@ def test_spearman_ties_share_their_mean_rank() -> None:
 )
 @pytest.mark.parametrize(("metric", "reference"), CORRELATIONS)
 def test_constant_scores_have_no_correlation(
-    metric: Any, reference: Gold, gold: list[float], preds: list[float]
+    metric: Any, reference: Reference, gold: list[float], preds: list[float]
 ) -> None:
     gold32, preds32 = np.array(gold, np.float32), np.array(preds, np.float32)
     try:
         assert math.isnan(reference(gold32, preds32))
     except ValueError as refused:  # by older SciPy versions, of NaN
         assert "NaN" in str(refused)  # noqa: PT017
-    assert math.isnan(fed(metric, preds32, gold32, [1]))
+    assert math.isnan(score_in_batches(metric, preds32, gold32, [1]))
 
 
 def test_a_perfect_correlation_is_no_more_than_one() -> None:
@@ -235,8 +244,8 @@ def test_a_perfect_correlation_is_no_more_than_one() -> None:
 
 def test_infinite_scores_have_no_pearson_correlation() -> None:
     preds, gold = np.array([1.0, math.inf, 2.0, -math.inf], np.float32), np.arange(4, dtype=np.float32)
-    assert math.isnan(fed("pearson", preds, gold, [2]))
-    assert fed("spearmanr", preds, gold, [2]) == pytest.approx(stats.spearmanr(preds, gold).statistic)
+    assert math.isnan(score_in_batches("pearson", preds, gold, [2]))
+    assert score_in_batches("spearmanr", preds, gold, [2]) == pytest.approx(stats.spearmanr(preds, gold).statistic)
 
 
 def test_mean_loss_keeps_small_losses_beside_a_large_sum() -> None:
@@ -261,7 +270,7 @@ def test_class_counts_add_up_over_batches() -> None:
 
 @pytest.mark.parametrize("metric", ["pearson", "spearmanr"])
 def test_one_example_has_no_correlation(metric: Any) -> None:
-    assert math.isnan(fed(metric, np.array([1.0], np.float32), np.array([2.0], np.float32), []))
+    assert math.isnan(score_in_batches(metric, np.array([1.0], np.float32), np.array([2.0], np.float32), []))
 
 
 @pytest.mark.parametrize(
@@ -271,14 +280,14 @@ def test_one_example_has_no_correlation(metric: Any) -> None:
     ("metric", "reference"),
     CORRELATIONS,
 )
-def test_scores_of_a_diverged_model_have_no_correlation(metric: Any, reference: Gold, preds: list[float]) -> None:
+def test_scores_of_a_diverged_model_have_no_correlation(metric: Any, reference: Reference, preds: list[float]) -> None:
     # If NaN had a rank, a model that predicts only NaN would look perfect.
     gold32, preds32 = np.arange(5, dtype=np.float32), np.array(preds, np.float32)
     try:
         assert math.isnan(reference(gold32, preds32))
     except ValueError as refused:  # by older SciPy versions, of NaN
         assert "NaN" in str(refused)  # noqa: PT017
-    assert math.isnan(fed(metric, preds32, gold32, [2]))
+    assert math.isnan(score_in_batches(metric, preds32, gold32, [2]))
 
 
 def test_half_precision_scores_are_accepted() -> None:
@@ -441,7 +450,7 @@ def test_ten_thousand_classes_need_no_confusion_matrix() -> None:
     gold, preds = draw.integers(0, 10_000, (2, 300))
     preds = np.where(draw.random(300) < 0.5, gold, preds)
     tracemalloc.start()
-    values = {name: fed(name, preds, gold, [], 10_000) for name, _ in CLASSIFICATION}
+    values = {name: score_in_batches(name, preds, gold, [], 10_000) for name, _ in CLASSIFICATION}
     found = scores_with_intervals(tuple(values), gold, preds)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -9,7 +9,7 @@ from glue_lit.evaluation.formulas import score
 from glue_lit.evaluation.resampling import interval, resampled_scores, scores_with_intervals
 
 
-def scipys(name: str, gold: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
+def scipy_interval(name: str, gold: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
     """SciPy's percentile bootstrap, a resample at a time."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -27,7 +27,7 @@ def test_intervals_of_classification_equal_scipys_bootstrap(name: str) -> None:
     predicted = np.where(draw.random(300) < 0.8, gold, 1 - gold)
     found = scores_with_intervals((name,), gold, predicted)[name]
     assert found.value == score(name, gold, predicted)
-    assert (found.low, found.high) == pytest.approx(scipys(name, gold, predicted), abs=0.015)
+    assert (found.low, found.high) == pytest.approx(scipy_interval(name, gold, predicted), abs=0.015)
 
 
 @pytest.mark.parametrize("name", ["pearson", "spearmanr"])
@@ -36,7 +36,7 @@ def test_intervals_of_correlations_equal_scipys_bootstrap(name: str) -> None:
     gold = draw.integers(0, 11, 300) / 2
     predicted = gold + draw.normal(size=300)
     found = scores_with_intervals((name,), gold, predicted)[name]
-    assert (found.low, found.high) == pytest.approx(scipys(name, gold, predicted), abs=0.015)
+    assert (found.low, found.high) == pytest.approx(scipy_interval(name, gold, predicted), abs=0.015)
 
 
 def test_a_resample_draws_as_many_rows_as_the_split_has() -> None:

@@ -15,7 +15,9 @@ PAIRS = [
 ]
 
 
-def groups(task: str, gold: list[float], values: list[float], texts: Texts) -> dict[str, dict[str, tuple[int, float]]]:
+def slice_scores(
+    task: str, gold: list[float], values: list[float], texts: Texts
+) -> dict[str, dict[str, tuple[int, float]]]:
     spec = get_task(task)
     kind = np.float64 if spec.is_regression else np.int64
     predicted = Predictions(np.arange(len(gold)), np.array(gold, dtype=kind), np.array(values, dtype=kind), None)
@@ -26,7 +28,7 @@ def groups(task: str, gold: list[float], values: list[float], texts: Texts) -> d
 
 
 def test_slices_of_text_pairs() -> None:
-    found = groups("rte", [0, 1, 0, 1], [0, 1, 1, 0], Texts(PAIRS))
+    found = slice_scores("rte", [0, 1, 0, 1], [0, 1, 1, 0], Texts(PAIRS))
     assert found["Gold label"] == {"entailment": (2, 0.5), "not_entailment": (2, 0.5)}
     assert found["Negation"] == {"in both texts": (1, 1.0), "in the second only": (1, 1.0), "in neither": (2, 0.0)}
     assert found["Question mark"] == {"in the first only": (1, 0.0), "in neither": (3, 2 / 3)}
@@ -36,7 +38,7 @@ def test_slices_of_text_pairs() -> None:
 
 def test_slices_of_single_texts_leave_out_features_that_all_share() -> None:
     texts = Texts([(text,) for text in ("One two.", "One two three.", "No one.", "One")])
-    found = groups("cola", [1, 1, 0, 0], [1, 1, 0, 1], texts)
+    found = slice_scores("cola", [1, 1, 0, 0], [1, 1, 0, 1], texts)
     assert found["Negation"] == {"yes": (1, 1.0), "no": (3, 2 / 3)}
     assert found["Words"] == {"1": (1, 0.0), "2": (2, 1.0), "3": (1, 1.0)}
     assert set(found) == {"Gold label", "Words", "Negation"}  # no row has a digit or a question mark
@@ -44,7 +46,7 @@ def test_slices_of_single_texts_leave_out_features_that_all_share() -> None:
 
 def test_bands_of_words_hold_every_row_once() -> None:
     texts = Texts([("word " * (1 + number % 37),) for number in range(1000)])
-    found = groups("sst2", [0, 1] * 500, [0, 0] * 500, texts)
+    found = slice_scores("sst2", [0, 1] * 500, [0, 0] * 500, texts)
     assert sum(rows for rows, _ in found["Words"].values()) == 1000
     assert len(found["Words"]) == 4
     assert max(rows for rows, _ in found["Words"].values()) < 300
@@ -52,14 +54,14 @@ def test_bands_of_words_hold_every_row_once() -> None:
 
 def test_slices_by_columns_of_the_data() -> None:
     columns = {"genre": ["fiction", "travel", "fiction", ""], "Logic": ["Negation;Conjunction", "", "Negation", ""]}
-    found = groups("rte", [0, 1, 0, 1], [0, 1, 1, 0], Texts(PAIRS, columns))
+    found = slice_scores("rte", [0, 1, 0, 1], [0, 1, 1, 0], Texts(PAIRS, columns))
     assert found["Genre"] == {"fiction": (2, 0.5), "travel": (1, 1.0), "(none)": (1, 0.0)}
     assert found["Logic"] == {"Negation": (2, 0.5), "(none)": (2, 0.5), "Conjunction": (1, 1.0)}
 
 
 def test_rare_values_of_a_column_share_a_group() -> None:
     values = [str(number % 30) for number in range(100)]
-    found = groups("sst2", [0] * 100, [0] * 100, Texts([("a",)] * 100, {"id": values}))["Id"]
+    found = slice_scores("sst2", [0] * 100, [0] * 100, Texts([("a",)] * 100, {"id": values}))["Id"]
     assert len(found) == 21
     assert found["(any of 10 more)"][0] == 30
 
@@ -78,7 +80,7 @@ def test_regression_has_errors_with_students_interval() -> None:
 
 
 def test_slices_without_texts_are_by_label() -> None:
-    assert set(groups("rte", [0, 1], [0, 1], Texts())) == {"Gold label"}
+    assert set(slice_scores("rte", [0, 1], [0, 1], Texts())) == {"Gold label"}
 
 
 def test_words_are_split_at_punctuation() -> None:

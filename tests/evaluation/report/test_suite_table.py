@@ -18,7 +18,7 @@ from glue_lit.evaluation.report.suite_table import suite_report, table
 RECIPES = Path(__file__).resolve().parents[3] / "configs" / "recipes"
 
 
-def of_model(scale: float = 1.0, **other: Any) -> dict[str, Any]:
+def model_results(scale: float = 1.0, **other: Any) -> dict[str, Any]:
     def figure(name: str, mean: float) -> dict[str, Any]:
         return {"name": name, "mean": scale * mean, "deviation": 1.5, "count": 3}
 
@@ -32,9 +32,9 @@ def of_model(scale: float = 1.0, **other: Any) -> dict[str, Any]:
     } | other  # fmt: skip
 
 
-def write(folder: Path, **models: Any) -> Path:
+def write_results(folder: Path, **models: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    record = {"suite": folder.name, "seeds": [0, 1, 2], "models": models or {"org/BERT-base-cased": of_model()}}
+    record = {"suite": folder.name, "seeds": [0, 1, 2], "models": models or {"org/BERT-base-cased": model_results()}}
     (folder / "results.json").write_text(json.dumps(record), encoding="utf-8")
     return folder
 
@@ -61,7 +61,7 @@ class Text(HTMLParser):
 
 
 def test_table_has_all_scores_in_the_order_of_tasks(tmp_path: Path) -> None:
-    report = suite_report([write(tmp_path / "one")])
+    report = suite_report([write_results(tmp_path / "one")])
     columns, rows = table(report)
     assert columns == ["task", "metric", "BERT-base-cased", "bert-base-cased, published"]
     assert [tuple(row) for row in rows] == [
@@ -75,7 +75,7 @@ def test_table_has_all_scores_in_the_order_of_tasks(tmp_path: Path) -> None:
 
 
 def test_the_figure_shows_mean_and_spread(tmp_path: Path) -> None:
-    report = suite_report([write(tmp_path / "one", a=of_model(), b=of_model(0.5))])
+    report = suite_report([write_results(tmp_path / "one", a=model_results(), b=model_results(0.5))])
     drawing = suite_drawing(report)
     assert "a: stsb Pearson correlation 86.00 ± 1.50" in drawing.text
     assert "b: stsb Pearson correlation 43.00 ± 1.50" in drawing.text
@@ -87,7 +87,9 @@ def test_the_figure_shows_mean_and_spread(tmp_path: Path) -> None:
 
 
 def test_names_are_escaped(tmp_path: Path) -> None:
-    report = suite_report([write(tmp_path / "<script>x", **{"<img src=x onerror=alert(1)>$a$": of_model()})])
+    report = suite_report(
+        [write_results(tmp_path / "<script>x", **{"<img src=x onerror=alert(1)>$a$": model_results()})]
+    )
     page = Text(suite_page(report, suite_drawing(report)))
     assert not {"script", "img"} & set(page.tags)
     assert "<img src=x onerror=alert(1)>$a$" in "".join(page.words)
@@ -112,12 +114,12 @@ def test_published_scores_are_of_the_same_model_or_of_bert() -> None:
 def test_a_suite_is_reported_from_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = write(tmp_path / "one")
+    one = write_results(tmp_path / "one")
     run(monkeypatch, one)
     assert "Suite one, times 100" in capsys.readouterr().out
     assert (one / "report" / "suite.png").is_file()
     assert "Matthews correlation" in (one / "report" / "report.html").read_text(encoding="utf-8")
-    two = write(tmp_path / "two", mine=of_model(0.9))
+    two = write_results(tmp_path / "two", mine=model_results(0.9))
     run(monkeypatch, one, two, "--json", "--output", tmp_path / "both")
     found = json.loads(capsys.readouterr().out)
     assert list(found["models"]) == ["one: BERT-base-cased", "two: mine"]
@@ -142,8 +144,8 @@ def test_bad_input_is_one_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    write(Path("one"))
-    write(Path("many"), **{str(number): of_model() for number in range(7)})
+    write_results(Path("one"))
+    write_results(Path("many"), **{str(number): model_results() for number in range(7)})
     with pytest.raises(SystemExit):
         run(monkeypatch, *arguments)
     assert message in capsys.readouterr().err
@@ -154,9 +156,9 @@ def test_bad_input_is_one_message(
     "text",
     [
         "", "[]", "{}", '{"models": 3}', '{"models": {"a": 3}}', '{"models": {"a": {"tasks": {}}}}', "[" * 100_000,
-        json.dumps({"models": {"a": of_model(tasks={"what": [{"name": "x", "mean": 1, "deviation": 0, "count": 1}]})}}),
-        json.dumps({"models": {"a": of_model(float("nan"))}}),
-        json.dumps({"models": {"a": of_model(wall_seconds=None)}}),
+        json.dumps({"models": {"a": model_results(tasks={"what": [{"name": "x", "mean": 1, "deviation": 0, "count": 1}]})}}),
+        json.dumps({"models": {"a": model_results(float("nan"))}}),
+        json.dumps({"models": {"a": model_results(wall_seconds=None)}}),
     ],
 )  # fmt: skip
 def test_damaged_results_are_one_message(
@@ -173,7 +175,7 @@ def test_damaged_results_are_one_message(
 def test_a_suite_without_a_finished_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path, a=of_model(tasks={}, majority={}))
+    write_results(tmp_path, a=model_results(tasks={}, majority={}))
     with pytest.raises(SystemExit):
         run(monkeypatch, tmp_path)
     assert "no training of the suite has ended" in capsys.readouterr().err
