@@ -1,4 +1,4 @@
-"""Batches cut out of a `TokenStore`."""
+"""`TokenDataset`, which cuts padded batches out of a `TokenStore`, and its loader."""
 
 import signal
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ Batch = dict[str, Tensor]
 
 
 class TokenDataset(Dataset[Batch]):
-    """Examples of a split; asked for many at once, it gives the padded batch.
+    """Examples of a split, which a loader gets as whole padded batches.
 
     Args:
         store: The split's tokens.
-        examples: Positions in the store that this dataset shows, ``(n,)``; the others stay hidden.
-        tokenizer: Says how to pad.
+        examples: Positions in the store of the examples in this dataset, ``(n,)``.
+        tokenizer: Decides how to pad.
     """
 
     def __init__(self, store: TokenStore, examples: Tensor, tokenizer: Any) -> None:
@@ -38,17 +38,17 @@ class TokenDataset(Dataset[Batch]):
         return self.store.lengths[self.examples]
 
     def __getitem__(self, indices: int | Sequence[int]) -> Batch:
-        """The same for whoever does not ask for many at once; one example is a batch of one."""
+        """The batch of some examples, or of one."""
         return self.__getitems__([indices] if isinstance(indices, int) else indices)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The examples at ``indices``, padded to the longest of them.
 
-        A negative index is a filler (see `EvaluationSampler`): some example, with ``idx`` -1 and no label.
+        A negative index gives a filler (see `EvaluationSampler`): any example, with ``idx`` -1 and no label.
 
         Returns:
-            ``input_ids``, ``attention_mask`` and, if the tokenizer gives them, ``token_type_ids``, all
-            ``(batch, length)`` int64; ``labels`` and ``idx`` (position in the split), ``(batch,)``.
+            ``input_ids``, ``attention_mask`` and, if the tokenizer gives them, ``token_type_ids``, all ``(batch,
+            length)`` int64; ``labels`` and ``idx`` (position in the split), ``(batch,)``.
         """
         wanted = torch.as_tensor(indices, device="cpu")
         filler = wanted < 0
@@ -74,23 +74,23 @@ class TokenDataset(Dataset[Batch]):
 
 
 def identity_collate(batch: Any) -> Any:
-    """The item as it is, for a dataset whose items are whole batches."""
+    """Return the item itself, for a dataset whose items are whole batches."""
     return batch
 
 
 def ignore_signals(worker: int) -> None:
-    """Let the process that trains decide when its workers end: Ctrl-C and SIGTERM reach the whole group."""
+    """Ignore signals in a worker: they reach the whole process group, and the training process ends its workers."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 class ResumableLoader(DataLoader[Batch]):
-    """A loader that Lightning takes for one that can go on in the middle of an epoch: its sampler can."""
+    """A loader that Lightning accepts as resumable within an epoch, because it has a state."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: where it stands follows from the trainer's position (see `glue_lit.training.resume`)."""
+        """Empty: the sampler resumes by the trainer's position (see `glue_lit.training.position`)."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing to load."""
+        """Ignore the empty state."""

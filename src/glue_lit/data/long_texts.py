@@ -1,8 +1,8 @@
-"""Texts far longer than a model can take: only their starts are tokenised.
+"""Cuts texts that are far longer than a model's input before they are tokenised.
 
-A tokenizer works through all of a text, and keeps what it cuts off: of a pair of long texts every piece of the one
-with every piece of the other. Two texts of 100,000 characters, cut at 12 tokens, made it run for minutes, and longer
-ones would have filled the memory.
+A tokenizer works through a whole text and keeps what it cuts off: for a pair, each piece of the one text with each
+piece of the other. It ran for minutes on two texts of 100,000 characters that were cut at 12 tokens, and longer ones
+would have filled the memory.
 """
 
 import re
@@ -10,34 +10,34 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-_LONG = 64  # characters for each token that is kept: what is shorter is left to the tokenizer
-_FIRST = 16  # with which the search for the start begins,
-_LEAST = 1000  # and no fewer characters in all: a word cut down to 100 would be another one to a WordPiece model
+_LONG = 64  # characters per kept token; a shorter text is left to the tokenizer
+_FIRST = 16  # characters per kept token of the first start that is tried
+_LEAST = 1000  # characters of a start: WordPiece has another token for a word that is cut to 100
 _SPACE = re.compile(r"\s")
 
 
 class TextStarts:
-    """Cuts texts down to what decides their first tokens.
+    """Cuts texts to the starts that decide their first tokens.
 
-    The first half of a start has all the tokens that will be kept, and it ends at a space if one is near. So the tokens
-    that are kept, and what a pair's truncation takes from which text, are those of the whole text. But for a word of
-    thousands of characters, which a model without words (Unigram) splits as well in another way; and for the odd token
-    where both texts of a pair are cut, which goes to the text whose start has more tokens, not to the longer one.
+    All tokens that are kept come from the first half of a start, which ends at a space if one is near. So they are the
+    tokens of the whole text, and truncating a pair takes the same from each text, with two exceptions: a model without
+    words (Unigram) may split a word of thousands of characters differently; and if both texts of a pair are cut, an odd
+    token goes to the text whose start has more tokens, not to the longer text.
 
     Args:
-        tokenizer: A Hugging Face tokenizer. One written in Python, or one that keeps the ends of texts, gets all of it.
+        tokenizer: A Hugging Face tokenizer. Texts are not cut for one written in Python, or one that keeps their ends.
         max_length: Tokens that are kept of a text, or of a pair.
     """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         self._tokenizer = tokenizer
         self._max_length = max_length
-        self._can = hasattr(tokenizer, "backend_tokenizer") and tokenizer.truncation_side == "right"
+        self._can_cut = hasattr(tokenizer, "backend_tokenizer") and tokenizer.truncation_side == "right"
 
     def cut(self, texts: Sequence[str]) -> list[str]:
-        """Each text, or its start."""
+        """Return each text, or its start if it is long."""
         long = max(_LONG * self._max_length, 2 * _LEAST)
-        return [self._start(text) if self._can and len(text) > long else text for text in texts]
+        return [self._start(text) if self._can_cut and len(text) > long else text for text in texts]
 
     def _start(self, text: str) -> str:
         end = max(_FIRST * self._max_length, _LEAST)
@@ -52,7 +52,7 @@ class TextStarts:
 
     @cached_property
     def _counter(self) -> Any:
-        """A tokenizer of our own, since whether the user's one truncates must stay as it is."""
+        """A copy that does not truncate; the truncation of the tokenizer itself must not change."""
         backend = self._tokenizer.backend_tokenizer
         counter = type(backend).from_str(backend.to_str())
         counter.no_truncation()

@@ -1,4 +1,4 @@
-"""What a model takes of its tokenizer: which inputs, which padding, how many tokens, batches of which lengths."""
+"""Fitting a tokenizer to its model: which inputs, which padding, how many tokens, batches of which lengths."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,24 +6,23 @@ from typing import Any
 from glue_lit.errors import ModelError
 
 SHORTEST = 4  # tokens, as for data.max_length
-LONGEST = 1_000_000  # tokens, where neither tokenizer nor model names a limit (XLNet, T5, BLOOM): none, as an integer
-# Their position numbers start after the padding id, so the table holds that many positions less, and another padding
-# id would move every token to another position.
+LONGEST = 1_000_000  # tokens, if neither tokenizer nor model has a limit (XLNet, T5, BLOOM)
+# They number positions from padding id + 1. So that many positions of the table are lost, and another padding id would
+# move each token to another position.
 POSITIONS_AFTER_PADDING = {
     "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
-# Names of the number of positions: a class of transformers says which is its own (attribute_map), code may have any.
+# Names for the number of positions. A class of transformers names its own (attribute_map); other code may use any.
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "n_ctx", "seq_length")
 _NO_TEXT = {"vision_config", "audio_config"}
-# They compare segments with each other, of any number, and have no table of them.
+# They compare segments, of any number, and have no table of them.
 _RELATIVE_SEGMENTS = {"funnel", "xlnet"}
-# They take the last position for the whole text, which therefore has to be a token.
+# They classify by the last position, which therefore has to be a token.
 _PADDED_LEFT = {"xlnet"}
-# Their logits for a text depend on how much padding stands behind it, in evaluation and in any precision: they mix
-# positions without a look at the mask (convolutions over the tokens in convbert, canine and mobilebert, a Fourier
-# transform in fnet, block-sparse and hashed attention whose blocks follow from the length in bigbird, mra,
-# nystromformer, reformer and yoso) or build a mask of their own (t5gemma's decoder).
+# Their logits depend on the padding, even in evaluation and in float32. Convolutions over tokens (convbert, canine,
+# mobilebert) and a Fourier transform (fnet) ignore the mask; blocks of sparse or hashed attention follow from the
+# length (bigbird, mra, nystromformer, reformer, yoso); t5gemma's decoder builds a mask of its own.
 _DEPENDENT_ON_PADDING = {
     "big_bird", "bigbird_pegasus", "canine", "convbert", "fnet", "mobilebert", "mra", "nystromformer", "reformer",
     "t5gemma", "t5gemma2", "yoso",
@@ -31,15 +30,15 @@ _DEPENDENT_ON_PADDING = {
 
 
 def needs_equal_lengths(config: Mapping[str, Any]) -> bool:
-    """Whether a model is to be evaluated in batches without padding, because its logits depend on it."""
+    """Whether a model's logits depend on padding, so that it is evaluated in batches of equal lengths."""
     return _kind(config) in _DEPENDENT_ON_PADDING
 
 
 def adapt_tokenizer(tokenizer: Any, config: Mapping[str, Any]) -> Any:
-    """Set a tokenizer up for its model, in place, also where it is saved and loaded again: token types and padding.
+    """Set a tokenizer's token types and padding for its model, in place; they are kept when it is saved.
 
-    What transformers' classes of tokenizers say (``model_input_names``) leaves out the segments of a pair for ALBERT,
-    XLNet, BigBird and others; and a decoder's tokenizer may have no padding token, or pad before the text.
+    The ``model_input_names`` of tokenizers in transformers lack the segments of a pair for ALBERT, XLNet, BigBird and
+    others, and the tokenizer of a decoder may have no padding token, or pad before the text.
 
     Args:
         tokenizer: A Hugging Face tokenizer.
@@ -49,47 +48,44 @@ def adapt_tokenizer(tokenizer: Any, config: Mapping[str, Any]) -> Any:
         The tokenizer.
 
     Raises:
-        ModelError: Nothing can be padded with.
+        ModelError: No token can serve as padding.
     """
     takes = takes_segments(config)
     others = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
     if takes is not None and takes != ("token_type_ids" in tokenizer.model_input_names):
-        _keep(tokenizer, "model_input_names", [others[0], "token_type_ids", *others[1:]] if takes else others)
+        _set_and_keep(tokenizer, "model_input_names", [others[0], "token_type_ids", *others[1:]] if takes else others)
     token = _padding_token(tokenizer, config)
     if token != tokenizer.pad_token:
         tokenizer.pad_token = token
     if tokenizer.padding_side == "left" and _class_of(config) and _kind(config) not in _PADDED_LEFT:
-        _keep(tokenizer, "padding_side", "right")  # positions are counted from the left, also those of the padding
+        _set_and_keep(tokenizer, "padding_side", "right")  # positions, also of padding, are numbered from the left
     return tokenizer
 
 
-def _keep(tokenizer: Any, name: str, value: Any) -> None:
-    """Set an attribute, which is saved only where it is among the values that the tokenizer was made from, too."""
+def _set_and_keep(tokenizer: Any, name: str, value: Any) -> None:
+    """Set an attribute; a tokenizer saves only those among its ``init_kwargs``."""
     setattr(tokenizer, name, value)
     tokenizer.init_kwargs[name] = value
 
 
 def takes_segments(config: Mapping[str, Any]) -> bool | None:
-    """Whether a model has types of tokens, for the texts of a pair; ``None`` if its configuration does not say.
-
-    With one row in the table, or none, all tokens are of the same type.
-    """
+    """Whether a model has token types for the texts of a pair; ``None`` if its configuration does not say."""
     if _kind(config) in _RELATIVE_SEGMENTS:
         return True
-    rows = config.get("type_vocab_size")
-    return rows > 1 if isinstance(rows, int) else None
+    types = config.get("type_vocab_size")
+    return types > 1 if isinstance(types, int) else None
 
 
 # ---------------------------------------------------------------- padding
 
 
 def _padding_token(tokenizer: Any, config: Mapping[str, Any]) -> str:
-    """What to pad with: the padding token that the model knows, else what transformers' examples take in its place."""
-    words, named = _text_value(config, "vocab_size"), _text_value(config, "pad_token_id")
+    """The padding token if the model has an embedding for it, else a substitute, as in transformers' examples."""
+    size, named = _text_value(config, "vocab_size"), _text_value(config, "pad_token_id")
     special = [*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", {})]
-    named = named if named in special else None  # an ordinary word would be cut out of the texts
+    named = named if named in special else None  # an ordinary word would vanish from the texts
     for number in (tokenizer.pad_token_id, named, tokenizer.eos_token_id, tokenizer.unk_token_id):
-        if isinstance(number, int) and (not isinstance(words, int) or number < words):
+        if isinstance(number, int) and (not isinstance(size, int) or number < size):
             own = number == tokenizer.pad_token_id
             return str(tokenizer.pad_token if own else tokenizer.convert_ids_to_tokens(number))
     raise ModelError(
@@ -99,12 +95,12 @@ def _padding_token(tokenizer: Any, config: Mapping[str, Any]) -> str:
 
 
 def missing_padding_id(tokenizer: Any, config: Mapping[str, Any]) -> int | None:
-    """The padding id to be written into a model's configuration; ``None`` if what it has is right.
+    """The padding id that a model's configuration lacks; ``None`` if its own is right.
 
-    A decoder takes the last token that is not padding for the whole text, by the id that its configuration names.
+    A decoder classifies by the last token that is not padding, which it finds by the id in its configuration.
 
     Args:
-        tokenizer: Set up by `adapt_tokenizer`.
+        tokenizer: Adapted by `adapt_tokenizer`.
         config: The model's configuration.
     """
     named = _text_value(config, "pad_token_id")
@@ -114,7 +110,7 @@ def missing_padding_id(tokenizer: Any, config: Mapping[str, Any]) -> int | None:
 
 
 def describe_padding(tokenizer: Any, config: Mapping[str, Any]) -> str | None:
-    """What there is to say about the padding, if the model's configuration is changed for it."""
+    """Say which padding id is written into the model's configuration; ``None`` if none is."""
     if (number := missing_padding_id(tokenizer, config)) is None:
         return None
     named = _text_value(config, "pad_token_id")
@@ -129,9 +125,9 @@ def longest_input(tokenizer: Any, config: Mapping[str, Any], wanted: int | None)
     """Longest input in tokens: the least of what the user, the tokenizer and the model allow.
 
     Raises:
-        ModelError: No text has room in it.
+        ModelError: It is too short for any text.
     """
-    # The tokenizer's own limit alone is not enough: it can be 1e30, which truncates nothing.
+    # The tokenizer's own limit may be 1e30.
     limits = [LONGEST, wanted, tokenizer.model_max_length, *_positions(config, tokenizer)]
     longest = int(min(limit for limit in limits if limit is not None))
     if longest < SHORTEST:
@@ -144,14 +140,14 @@ def longest_input(tokenizer: Any, config: Mapping[str, Any], wanted: int | None)
 
 
 def _positions(config: Mapping[str, Any], tokenizer: Any) -> Iterator[int]:
-    """How many tokens the model, and each part of it that reads text, has positions for."""
+    """Number of tokens that the model, and each part of it that reads text, has positions for."""
     for part in _text_parts(config):
         names: tuple[str, ...] = _POSITIONS
         if (known := _class_of(part)) is not None:
             own = known.attribute_map.get("max_position_embeddings", "max_position_embeddings")
             names = (own, "max_seq_len") if known.model_type == "mpt" else (own,)
         positions = next((part[name] for name in names if isinstance(part.get(name), int)), 0)
-        if positions > 0:  # -1 and 0: relative positions, no limit
+        if positions > 0:  # -1 and 0 stand for relative positions, which have no limit
             named = part.get("pad_token_id")
             padding = named if isinstance(named, int) else tokenizer.pad_token_id
             yield positions - (padding + 1 if _kind(part) in POSITIONS_AFTER_PADDING else 0)
@@ -161,7 +157,7 @@ def _positions(config: Mapping[str, Any], tokenizer: Any) -> Iterator[int]:
 
 
 def _text_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A configuration and those within it, but for what sees or hears."""
+    """A configuration and those within it, except of images and sound."""
     yield config
     for name, part in config.items():
         if isinstance(part, Mapping) and "model_type" in part and name not in _NO_TEXT:
@@ -169,21 +165,18 @@ def _text_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _text_value(config: Mapping[str, Any], name: str) -> Any:
-    """A value of the configuration of the part that reads text: ``text_config`` of a model of several kinds."""
+    """A value of the part that reads text, which has a ``text_config`` in a model of several kinds of data."""
     text = config.get("text_config")
     return text.get(name) if isinstance(text, Mapping) and name in text else config.get(name)
 
 
 def _kind(config: Mapping[str, Any]) -> str:
     kind = config.get("model_type")
-    return kind if isinstance(kind, str) else ""  # a checkpoint may be anybody's
+    return kind if isinstance(kind, str) else ""  # a checkpoint may hold any value
 
 
 def _class_of(config: Mapping[str, Any]) -> Any:
-    """The class that transformers has for a configuration; ``None`` for one that is made by code of its own."""
+    """The class of a configuration in transformers; ``None`` for one whose code comes with the model."""
     from transformers import CONFIG_MAPPING
 
-    try:
-        return CONFIG_MAPPING[_kind(config)]
-    except KeyError:
-        return None
+    return CONFIG_MAPPING[_kind(config)] if _kind(config) in CONFIG_MAPPING else None

@@ -1,11 +1,11 @@
-"""Who sees which example when, batch by batch.
+"""Which process sees which example when, batch by batch.
 
-Padding is wasted work: drawn at random, a batch of CoLA is nearly half padding. So batches hold examples of
-about the same length, and stay random in which examples meet, in their order, and from epoch to epoch.
+The samplers earn their keep by saving padding: nearly half of a random batch of CoLA is padding. Batches hold examples
+of similar length instead, and are still random in which examples meet, in their order, and from epoch to epoch.
 
-Both samplers are ``DistributedSampler``s by type, because Lightning leaves those alone and replaces any other
-with one that pads the evaluation (103 examples over 2 processes would be scored as 104). They yield the
-positions of a whole batch at once, for a ``DataLoader`` with ``batch_size=None``.
+Both samplers are subclasses of ``DistributedSampler``, because Lightning replaces any other sampler with one that pads
+the evaluation (103 examples over 2 processes would be scored as 104). They yield the positions of a whole batch at
+once, for a ``DataLoader`` with ``batch_size=None``.
 """
 
 from collections.abc import Iterator
@@ -15,24 +15,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-_POOL = 100  # batches that are sorted by length together: padding below 3 %, and neighbours still change each epoch
+_POOL = 100  # batches whose examples are sorted together: less than 3 % padding, with other neighbours in each epoch
 
 
 class ShuffledSampler(DistributedSampler[Any]):
-    """Random batches, new ones each epoch, of which every device takes its share.
+    """Random batches, new in each epoch, each of which all devices share.
 
-    With several devices the order is filled up from its start, so that all take the same number of steps. A
-    step of all devices together holds the same examples on any number of them, if its size is the same.
+    With several devices, examples from the start of the order fill up its end, so that all devices take the same number
+    of steps. A step over all devices holds the same examples for any number of devices, if its size is the same.
 
     Args:
         lengths: Tokens of each example, ``(examples,)``.
-        batch_size: Examples in a batch of one device; the last batch of an epoch may be smaller.
-        seed: Decides the order, together with the epoch that `set_epoch` names.
+        batch_size: Examples per batch and device; the last batch of an epoch may be smaller.
+        seed: Decides the order, together with the epoch (`set_epoch`).
         rank: This device's number.
         world: Number of devices.
-        grouped: Put examples of about the same length into a batch.
-        tokens: Fill batches up to so many tokens, padding included, in place of ``batch_size`` examples; then
-            every epoch is sorted by length as a whole, and has the same number of batches.
+        grouped: Put examples of similar length into a batch.
+        tokens: Fill batches with up to this many tokens, padding included, in place of ``batch_size`` examples. Then
+            each epoch is sorted by length as a whole, and all epochs have the same number of batches.
     """
 
     def __init__(
@@ -49,29 +49,27 @@ class ShuffledSampler(DistributedSampler[Any]):
         self._lengths = lengths
         self._step = batch_size * world
         self._grouped = grouped
-        self._begun = (0, 0)
-        filled = lengths[torch.arange(self.total_size, device="cpu") % len(lengths)]
-        self._sizes = (
-            fill_batches(filled.sort(descending=True).values, tokens, world)
-            if tokens is not None
-            else _equal_parts(self.total_size, self._step)
-        )
+        self._start = (0, 0)  # epoch and batches done
         self._by_tokens = tokens is not None
+        filled = lengths[torch.arange(self.total_size, device="cpu") % len(lengths)]
+        self._sizes = _equal_parts(self.total_size, self._step)
+        if tokens is not None:
+            self._sizes = fill_batches(filled.sort(descending=True).values, tokens, world)
 
     def start_at(self, epoch: int, done: int) -> None:
-        """Go on in the middle of an epoch: leave out the first ``done`` of this device's batches, once."""
+        """Continue within an epoch: skip the first ``done`` batches of this device in that epoch."""
         self.epoch = epoch
-        self._begun = (epoch, done)
+        self._start = (epoch, done)
 
     def __len__(self) -> int:
         return len(self._sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, done = self._begun
+        epoch, done = self._start
         return iter(self._batches()[done if epoch == self.epoch else 0 :])
 
     def _batches(self) -> list[list[int]]:
-        # One generator for each (seed, epoch): seed + epoch would give seed 1's first epoch to seed 0's second.
+        # One number per (seed, epoch): with seed + epoch, epoch 1 of seed 0 would have the order of epoch 0 of seed 1.
         generator = torch.Generator("cpu").manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self._lengths), generator=generator, device="cpu")
         order = order[torch.arange(self.total_size, device="cpu") % len(order)]
@@ -86,7 +84,7 @@ class ShuffledSampler(DistributedSampler[Any]):
         return _share(steps, self.rank, self.num_replicas)
 
     def _group(self, order: Tensor, generator: torch.Generator) -> Tensor:
-        """Sort a random order by length within pools, then shuffle the batches; what fills no batch stays last."""
+        """Sort a random order by length within pools, then shuffle its batches; an incomplete batch stays last."""
         whole = len(order) // self._step * self._step
         pool = torch.arange(whole, device="cpu") // (self._step * _POOL)
         lengths = self._lengths[order[:whole]]
@@ -97,21 +95,19 @@ class ShuffledSampler(DistributedSampler[Any]):
 
 
 class EvaluationSampler(DistributedSampler[Any]):
-    """Every example exactly once over all devices, in batches of about the same length.
+    """Each example exactly once over all devices, in batches of similar length.
 
-    Every device gets the same number of batches. One that has no example left yields a filler (``-1``, which
-    `TokenDataset` takes for an example that is never scored): a device without a batch would skip the
-    collective calls that the others wait in. The batches come in a random order that never changes, so that
-    the first ones stand for all of them where a limit leaves out the rest.
+    All devices get the same number of batches. A device without an example left yields a filler (``-1``, an example
+    that is never scored, see `TokenDataset`): without a batch it would skip the collective calls in which the others
+    wait. The batches have a fixed random order, so that the first ones represent all if a limit leaves out the rest.
 
     Args:
         lengths: Tokens of each example, ``(examples,)``.
         rank: This device's number.
         world: Number of devices.
-        batch_size: Examples in a batch; ``None`` to fill batches up to ``tokens``.
-        tokens: Tokens in a batch, padding included.
-        equal_lengths: Put only examples of exactly the same length into a batch, for a model whose logits depend on
-            padding.
+        batch_size: Examples per batch and device; ``None`` to fill batches with up to ``tokens``.
+        tokens: Most tokens per batch and device, padding included.
+        equal_lengths: Put only examples of equal length into a batch, for a model whose logits depend on padding.
     """
 
     def __init__(
@@ -150,7 +146,7 @@ class EvaluationSampler(DistributedSampler[Any]):
 
 
 def _share(steps: list[Tensor], rank: int, world: int) -> list[list[int]]:
-    """One device's part of each step: every ``world``-th example, a filler if there is none for it."""
+    """A device's part of each step: every ``world``-th example, or a filler if there is none."""
     return [step[rank::world].tolist() or [-1] for step in steps]
 
 
@@ -164,11 +160,11 @@ def fill_batches(lengths: Tensor, tokens: int, world: int = 1) -> list[int]:
 
     Args:
         lengths: Tokens of each example, longest first, ``(examples,)``.
-        tokens: Limit for the batch of one device; an example that is longer has a batch to itself.
-        world: Number of devices that share a step; all steps but the last are multiples of it.
+        tokens: Limit for the batch of one device; a longer example has a batch of its own.
+        world: Number of devices that share a step; the size of each step but the last is a multiple of it.
 
     Returns:
-        Examples in each step, their sum is ``len(lengths)``.
+        Number of examples in each step.
     """
     sizes: list[int] = []
     done = 0

@@ -1,4 +1,4 @@
-"""The tokenizer: loaded by name, or out of a checkpoint, which carries its own."""
+"""Loading the tokenizer by name, and packing it into a checkpoint, which carries its own."""
 
 import json
 import re
@@ -15,10 +15,10 @@ from glue_lit.errors import ModelError
 
 
 def load_tokenizer(name: str, revision: str, trust_remote_code: bool) -> Any:
-    """The Hugging Face tokenizer of a model (a fast one wherever there is one).
+    """Load the Hugging Face tokenizer of a model, a fast one if there is one.
 
     Raises:
-        ModelError: There is none, or it knows no words.
+        ModelError: There is none, or it has no vocabulary.
     """
     from transformers import AutoTokenizer
 
@@ -26,7 +26,7 @@ def load_tokenizer(name: str, revision: str, trust_remote_code: bool) -> Any:
         "tokenizer", AutoTokenizer.from_pretrained, name, revision=revision, trust_remote_code=trust_remote_code
     )
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        # transformers makes one up for a folder without tokenizer files: every word would be unknown
+        # for a folder without tokenizer files transformers makes one to which every word is unknown
         raise ModelError(
             f"model.name_or_path: {name!r} has no vocabulary. Its tokenizer files (tokenizer.json, or vocab.txt, "
             "vocab.json, spiece.model ...) must lie beside config.json: `tokenizer.save_pretrained` writes them."
@@ -35,7 +35,7 @@ def load_tokenizer(name: str, revision: str, trust_remote_code: bool) -> Any:
 
 
 def load_config(name: str, revision: str, trust_remote_code: bool) -> dict[str, Any]:
-    """A model's configuration as plain values."""
+    """Load a model's configuration as plain values."""
     from transformers import AutoConfig
 
     config = pretrained.load(
@@ -46,7 +46,7 @@ def load_config(name: str, revision: str, trust_remote_code: bool) -> dict[str, 
 
 
 def pack(tokenizer: Any) -> dict[str, Tensor]:
-    """A tokenizer's files by name, ``(bytes,)`` uint8 each; none if it brings code, which is not carried on."""
+    """Pack a tokenizer's files by name, ``(bytes,)`` uint8 each; empty if it comes with code, which is not packed."""
     if "auto_map" in tokenizer.init_kwargs:
         return {}
     with tempfile.TemporaryDirectory() as folder:
@@ -56,16 +56,16 @@ def pack(tokenizer: Any) -> dict[str, Tensor]:
 
 
 def unpack(files: Mapping[str, Tensor], model_type: str) -> Any:
-    """The tokenizer that `pack` put into files; no code is run, and no file is written outside a folder of its own.
+    """Make the tokenizer whose files `pack` packed, without running code or writing outside a temporary folder.
 
     Args:
-        files: What `pack` gave.
-        model_type: The model's, which decides about the tokenizer's class. In a folder that does not say it, some
-            versions of transformers guess it from the folder's name, and a random one holds an ``mpt`` or a ``t5``
-            now and then: a BERT would get no ``token_type_ids``.
+        files: The packed files.
+        model_type: Model type, which decides the tokenizer's class. Some versions of transformers would else guess it
+            from the folder's name, and a random name holds ``mpt`` or ``t5`` now and then: a BERT would get no
+            ``token_type_ids``.
 
     Raises:
-        ModelError: The files are not those of a tokenizer.
+        ModelError: The files do not make a tokenizer.
     """
     from transformers import AutoTokenizer
 
@@ -85,7 +85,7 @@ def unpack(files: Mapping[str, Tensor], model_type: str) -> Any:
 
 
 def _is_data(name: str, content: bytes) -> bool:
-    """Whether a file is a plain file of its folder without code, and no JSON that names code to be fetched."""
+    """Whether a file stays within its folder, holds no code, and is no JSON that names code to download."""
     if not re.fullmatch(r"[\w.+-]+", name) or name.strip(".") == "" or name.lower().endswith(".py"):
         return False
     if not name.lower().endswith(".json"):

@@ -1,14 +1,13 @@
-"""Tokens of a split: flat arrays, made once and cached across processes.
+"""Tokens of a split: flat arrays, made once and cached for all processes.
 
-GLUE fits in memory (all of MNLI is about 15 M tokens, 60 MB), so there is no object per example: one
-array of ids, one of offsets, one of labels, and a batch is cut out of them by a vectorised gather.
+`TokenStore` earns its keep by speed and memory: all of MNLI is about 15 M tokens, or 60 MB. It has no Python object per
+example, but one array each of ids, offsets and labels, out of which an indexing operation cuts a whole batch.
 """
 
 import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -18,18 +17,19 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from glue_lit.data.long_texts import TextStarts
 from glue_lit.data.rows import Rows, Split
-from glue_lit.errors import DataError
+from glue_lit.errors import DataError, RunError
 from glue_lit.system import environment
+from glue_lit.system.files import open_atomic_binary
 
-_LAYOUT = 2  # part of the cache key: raise it when the arrays change their meaning
-_COMPARED = 100  # rows that decide whether the direct way gives what the tokenizer's call gives
-_CHUNK = 10_000  # rows per tokenizer call, which bounds the Python lists alive at a time
-_CHARACTERS = 1 << 22  # the same for documents, of which a tokenizer holds 150 bytes a character before it cuts them
+_LAYOUT = 2  # part of the cache key; increase it when the arrays change their meaning
+_COMPARED = 100  # rows on which the fast way is compared with the tokenizer's own call
+_CHUNK = 10_000  # rows per tokenizer call, to bound the memory of its Python lists
+_CHARACTERS = 1 << 22  # characters per call: of a document, a tokenizer holds 150 bytes per character until it cuts it
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class TokenStore:
     """The tokenised examples of one split.
 
     Attributes:
-        input_ids: ``(tokens,)`` int32, all examples one after the other.
+        input_ids: All examples one after the other, ``(tokens,)`` int32.
         offsets: ``(examples + 1,)`` int64; example ``i`` is ``input_ids[offsets[i]:offsets[i + 1]]``.
-        labels: ``(examples,)``: int64 with -1 for unlabelled, or float32 with NaN for unlabelled.
-        token_type_ids: ``(tokens,)`` uint8, if the tokenizer gives them.
-        numbers: The line or row of its file that each example stands on, ``(examples,)`` int32; see `Rows`.
-        digest: Hash of the rows' texts and labels, whatever they were read from.
+        labels: ``(examples,)``, classes as int64 or scores as float32; -1 or NaN if unlabelled.
+        token_type_ids: ``(tokens,)`` uint8; ``None`` if the tokenizer gives none.
+        numbers: Line or row of each example in its file, ``(examples,)`` int32; see `Rows`.
+        digest: Hash of the rows, the same for every source; see `Rows.digest`.
     """
 
     input_ids: Tensor
@@ -67,26 +67,26 @@ class TokenStore:
 
 
 def cache_folder(chosen: str | None = None) -> Path:
-    """Folder of the token cache: ``chosen``, else ``$GLUE_LIT_CACHE``, else below ``$XDG_CACHE_HOME``."""
+    """Folder of the token cache: ``chosen``, ``$GLUE_LIT_CACHE``, or one below ``$XDG_CACHE_HOME``."""
     if chosen or (chosen := environment.cache_folder()):
         return Path(chosen)
     if not (folder := os.environ.get("XDG_CACHE_HOME")):
         try:
             folder = str(Path.home() / ".cache")
-        except RuntimeError:  # no $HOME, and a user that the system does not know, as in a container
-            folder = os.devnull  # nothing can be written there, so nothing is cached
+        except RuntimeError:  # no $HOME and no entry for the user, as in a container
+            folder = os.devnull  # no folder can be made there, so nothing is cached
     return Path(folder) / "glue-lit"
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """Hash of everything in a tokenizer that decides which ids it gives."""
+    """Hash of all that decides which ids a tokenizer gives."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     state: dict[str, Any]
     if backend is not None:
-        backend.no_truncation()  # transient: every call sets these two
+        backend.no_truncation()  # every call sets these two again
         backend.no_padding()
         state = {"backend": backend.to_str()}
-    else:  # written in Python: what it does with a text is in its code and its settings
+    else:  # a tokenizer written in Python, which its settings describe
         state = {"vocabulary": tokenizer.get_vocab(), "settings": _settings(tokenizer.init_kwargs)}
     state["class"] = type(tokenizer).__name__
     state["inputs"] = list(tokenizer.model_input_names)
@@ -95,9 +95,9 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    """A tokenizer's settings wherever it was loaded from: a file by what is in it, not by its path."""
-    places = {"name_or_path", "is_local", "local_files_only"}
-    settings = {name: value for name, value in given.items() if name not in places and value not in (None, [], {})}
+    """A tokenizer's settings without its location; files by their content, not their path."""
+    locations = {"name_or_path", "is_local", "local_files_only"}
+    settings = {name: value for name, value in given.items() if name not in locations and value not in (None, [], {})}
     for name, value in settings.items():
         if name.endswith("_file") and isinstance(value, str) and Path(value).is_file():
             settings[name] = hashlib.sha256(Path(value).read_bytes()).hexdigest()
@@ -107,25 +107,25 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 def tokenise(
     rows: Rows, tokenizer: Any, max_length: int, is_regression: bool, split: Split | None = None
 ) -> TokenStore:
-    """Tokenise every example (pairs as pairs), cutting at ``max_length`` tokens, longest text first.
+    """Tokenise every example, pairs as pairs, and cut it at ``max_length`` tokens, the longer text first.
 
     Raises:
-        DataError: A text comes to no token, as an empty one may where the tokenizer adds none of its own.
+        DataError: An example has no tokens, as an empty text may if the tokenizer adds none of its own.
     """
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
     lengths: list[np.ndarray] = []
-    encode = _fastest(rows, tokenizer, max_length)
+    encode = _fastest_encoder(rows, tokenizer, max_length)
     for part in _parts(rows, _CHUNK):
-        found, found_types = encode(part)
-        if [] in found:
-            row = part.start + found.index([])
+        part_ids, part_types = encode(part)
+        if [] in part_ids:
+            row = part.start + part_ids.index([])
             place = f"Row {row} (from 0)" if split is None else split.place(rows, row)
             raise DataError(f"{place}, {rows.texts_a[row]!r}, has no tokens with this tokenizer. Write something.")
-        lengths.append(np.fromiter(map(len, found), dtype=np.int64))
-        ids.append(np.fromiter(chain.from_iterable(found), dtype=np.int32))
-        if found_types is not None:
-            types.append(np.fromiter(chain.from_iterable(found_types), dtype=np.uint8))
+        lengths.append(np.fromiter(map(len, part_ids), dtype=np.int64))
+        ids.append(np.fromiter(chain.from_iterable(part_ids), dtype=np.int32))
+        if part_types is not None:
+            types.append(np.fromiter(chain.from_iterable(part_types), dtype=np.uint8))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
     hidden: float = float("nan") if is_regression else -1
     labels = [hidden if label is None else label for label in rows.labels]
@@ -139,24 +139,24 @@ def tokenise(
 
 
 def _parts(rows: Rows, size: int) -> Iterator[slice]:
-    """Slices of at most ``size`` rows each, and of not many more characters than a tokenizer should be handed."""
-    start = held = 0
+    """Slices of at most ``size`` rows, and of about `_CHARACTERS` characters or fewer."""
+    start = characters = 0
     for row, text in enumerate(rows.texts_a, start=1):
-        held += len(text) + (len(rows.texts_b[row - 1]) if rows.texts_b is not None else 0)
-        if row - start == size or held >= _CHARACTERS or row == len(rows):
+        characters += len(text) + (len(rows.texts_b[row - 1]) if rows.texts_b is not None else 0)
+        if row - start == size or characters >= _CHARACTERS or row == len(rows):
             yield slice(start, row)
-            start, held = row, 0
+            start, characters = row, 0
 
 
 _Lists = list[list[int]]
-_Encode = Callable[[slice], tuple[_Lists, _Lists | None]]  # some rows to their ids and token types
+_Encode = Callable[[slice], tuple[_Lists, _Lists | None]]  # from some rows to their ids and token types
 
 
-def _fastest(rows: Rows, tokenizer: Any, max_length: int) -> _Encode:
-    """How to tokenise ``rows``: as the tokenizer's own call does it, in half the time where that is possible.
+def _fastest_encoder(rows: Rows, tokenizer: Any, max_length: int) -> _Encode:
+    """The fastest function that tokenises ``rows`` as the tokenizer's own call does.
 
-    The call turns everything that the Rust tokenizer finds into Python objects, offsets and masks too. What
-    it leaves out is asked for directly, if that gives the same for the first rows.
+    The call makes Python objects of all that the Rust tokenizer finds, offsets and masks too. Asking the Rust tokenizer
+    directly takes half the time, and is done if it gives the same for the first rows.
     """
     starts = TextStarts(tokenizer, max_length)
 
@@ -179,30 +179,31 @@ def _fastest(rows: Rows, tokenizer: Any, max_length: int) -> _Encode:
     if not hasattr(backend, "encode_batch_fast"):
         return lambda part: call(texts(part))
     sample = texts(slice(_COMPARED))
-    expected = call(sample)  # which leaves the backend set up for the same truncation
+    expected = call(sample)  # also sets the truncation that `direct` needs
     encode = direct if direct(sample) == expected else call
     return lambda part: encode(texts(part))
 
 
 def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path) -> TokenStore:
-    """The split's tokens, from the cache if the same content, tokenizer and length were tokenised before.
+    """The split's tokens, from the cache if the same content was tokenised before by the same tokenizer and length.
 
-    A cache that cannot be written (read-only home, full disk) costs time, not the run.
+    A cache that cannot be written (read-only home, full disk) is ignored.
 
     Raises:
         DataError: The split cannot be read.
     """
-    read_as = [split.name, split.fingerprint, is_regression]
-    key = json.dumps([_LAYOUT, *read_as, tokenizer_fingerprint(tokenizer), max_length])
+    content = [split.name, split.fingerprint, is_regression]
+    key = json.dumps([_LAYOUT, *content, tokenizer_fingerprint(tokenizer), max_length])
     path = folder / f"{split.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
     try:
         return _read(path)
     except (OSError, SafetensorError, TypeError):
-        pass  # not there, or cut short: made again below
+        pass  # missing or damaged
     rows = split.read()
     store = replace(tokenise(rows, tokenizer, max_length, is_regression, split), digest=rows.digest(split.labels))
-    with contextlib.suppress(OSError, SafetensorError):
-        _write(store, path)
+    tensors = {name: value for name, value in vars(store).items() if isinstance(value, Tensor)}
+    with contextlib.suppress(RunError, SafetensorError), open_atomic_binary(path) as file:
+        file.write(save(tensors, {"digest": store.digest or ""}))
     return store
 
 
@@ -212,23 +213,10 @@ def _read(path: Path) -> TokenStore:
         return TokenStore(**tensors, digest=(file.metadata() or {}).get("digest"))
 
 
-def _write(store: TokenStore, path: Path) -> None:
-    """Write under a name of our own and rename: readers see the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    try:
-        tensors = {key: value for key, value in vars(store).items() if isinstance(value, Tensor)}
-        save_file(tensors, name, {"digest": store.digest or ""})
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
 def evenly_spaced(store: TokenStore, limit: float | None) -> Tensor:
-    """Positions of at most ``limit`` examples (below 1: of that share), spread evenly, ``(examples,)`` int64.
+    """Positions of at most ``limit`` examples (below 1: that share of them), spread evenly, ``(examples,)`` int64.
 
-    Evenly, since a file sorted by label would give one class if cut at its start.
+    The first examples alone could have one class, in a file sorted by label.
 
     Raises:
         DataError: ``limit`` leaves no example.
