@@ -179,4 +179,7 @@ def _class_of(config: Mapping[str, Any]) -> Any:
     """The class of a configuration in transformers; ``None`` for one whose code comes with the model."""
     from transformers import CONFIG_MAPPING
 
-    return CONFIG_MAPPING[_kind(config)] if _kind(config) in CONFIG_MAPPING else None
+    try:
+        return CONFIG_MAPPING[_kind(config)]  # a lazy mapping, whose `get` finds nothing
+    except KeyError:
+        return None

@@ -1,4 +1,4 @@
-"""A Hugging Face model without weights, from its configuration: transformers' own, or one that comes with code."""
+"""Building a Hugging Face model from its configuration, by transformers or by code that comes with the model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,15 +13,15 @@ _MODEL = "AutoModelForSequenceClassification"
 
 
 def empty_model(values: dict[str, Any], hparams: Mapping[str, Any], padding: int | None = None) -> Any:
-    """A model with random weights, from the values of its configuration.
+    """Build a model with random weights from the values of its configuration.
 
     Args:
         values: As in ``config.json``.
-        hparams: Those of `SequenceClassifier`, which say whether and from where code may be taken.
-        padding: The padding id that its configuration is given; ``None`` for its own.
+        hparams: Those of `SequenceClassifier`, which decide whether code may run and from where.
+        padding: Padding id to write into the configuration; ``None`` to keep its own.
 
     Raises:
-        ModelError: No model can be made of them, or one that takes code which may not be run.
+        ModelError: The values make no model, or one whose code may not run.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -36,7 +36,7 @@ def empty_model(values: dict[str, Any], hparams: Mapping[str, Any], padding: int
             )
     except ModelError:
         raise
-    except Exception as error:  # whatever transformers and torch raise at values that somebody made up
+    except Exception as error:  # made-up values make transformers and torch raise anything
         if explain_system_error(error) is not None:
             raise
         if not trusted and ("trust_remote_code" in str(error) or _has_own_code(values)):
@@ -45,11 +45,11 @@ def empty_model(values: dict[str, Any], hparams: Mapping[str, Any], padding: int
                 "`--model.trust_remote_code true` (from Python: trust_remote_code=True)."
             ) from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ModelError(f"The checkpoint's configuration is none that a model can be made of ({reason}).") from error
+        raise ModelError(f"The checkpoint's configuration does not make a model ({reason}).") from error
 
 
 def set_padding(config: Any, padding: int | None) -> None:
-    """Write a padding id into a configuration, and into those within it that have one; nothing for ``None``."""
+    """Write a padding id into a configuration and those within it; do nothing for ``None``."""
     if padding is None:
         return
     for part in vars(config).values():
@@ -60,46 +60,44 @@ def set_padding(config: Any, padding: int | None) -> None:
 
 
 def _has_own_code(values: Mapping[str, Any]) -> bool:
-    """Whether a model is of a kind that code which comes with it knows, and transformers does not."""
+    """Whether only code that comes with a model knows its type."""
     from transformers import CONFIG_MAPPING
 
     return bool(values.get("auto_map")) and str(values.get("model_type")) not in CONFIG_MAPPING
 
 
 def _configuration(values: dict[str, Any], trusting: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
-    """A configuration of transformers', or of code that comes with the model, and what transformers wants besides.
+    """The configuration, and the options that transformers needs to build its model.
 
-    Args:
-        values: Of the configuration.
-        trusting: The settings that say where the code is; empty where it may not be run.
+    ``trusting`` are the settings that name the place of the code; empty if it may not run.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-    kind, automatic = values.pop("model_type"), values.get("auto_map")
-    if not trusting or not automatic:
-        return AutoConfig.for_model(kind, **values), {}
+    model_type, classes = values.pop("model_type"), values.get("auto_map")
+    if not trusting or not classes:
+        return AutoConfig.for_model(model_type, **values), {}
     place, revision = pretrained.resolve(trusting["name_or_path"]), trusting["revision"]
 
-    def own(auto: str) -> Any:
+    def load_class(auto: str) -> Any:
         def load(place: str) -> Any:
-            return get_class_from_dynamic_module(automatic[auto], place, revision=revision)
+            return get_class_from_dynamic_module(classes[auto], place, revision=revision)
 
-        found = pretrained.load("code", load, place)
-        found.register_for_auto_class(auto)  # so that an export has the code
-        return found
+        loaded = pretrained.load("code", load, place)
+        loaded.register_for_auto_class(auto)  # makes an export include the code
+        return loaded
 
-    if "AutoConfig" not in automatic:  # transformers looks for the model's code itself, beside the weights
-        config = AutoConfig.for_model(kind, **values)
+    if "AutoConfig" not in classes:  # then transformers finds the model's code beside its weights
+        config = AutoConfig.for_model(model_type, **values)
         config.name_or_path = place
-        is_beside = _MODEL in automatic and automatic[_MODEL].rpartition("--")[0] in ("", place)
+        is_beside = _MODEL in classes and classes[_MODEL].rpartition("--")[0] in ("", place)
         return config, {"code_revision": revision} if is_beside else {}
-    config = own("AutoConfig")(**values)
-    if _MODEL in automatic:
-        AutoModelForSequenceClassification.register(type(config), own(_MODEL), exist_ok=True)
+    config = load_class("AutoConfig")(**values)
+    if _MODEL in classes:
+        AutoModelForSequenceClassification.register(type(config), load_class(_MODEL), exist_ok=True)
     return config, {}
 
 
 def attention(hparams: Mapping[str, Any]) -> dict[str, str]:
-    """The attention's implementation as transformers takes it; nothing for its own choice."""
+    """The option of transformers that chooses the attention's implementation; empty to let it choose."""
     return {"attn_implementation": hparams["attention"]} if hparams["attention"] else {}

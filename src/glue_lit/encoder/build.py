@@ -1,4 +1,4 @@
-"""The Hugging Face model inside a classifier: with pretrained weights, or as a checkpoint describes it."""
+"""Building the Hugging Face model of a classifier, with pretrained weights or from a checkpoint."""
 
 import json
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ class Built(NamedTuple):
 
     Attributes:
         model: The Hugging Face model.
-        has_trained_head: Whether its head is one of this task.
-        new: Names of the parameters that there were no weights for.
-        commit: The commit on the Hub that the pretrained weights are of; ``None`` where they came from a folder.
+        has_trained_head: Whether its head was trained on this task's labels.
+        new: Names of the parameters without pretrained weights.
+        commit: Commit of the pretrained weights on the Hub; ``None`` if they came from a folder.
     """
 
     model: Any
@@ -37,19 +37,19 @@ class Built(NamedTuple):
 def build_pretrained(
     task: TaskSpec, hparams: Mapping[str, Any], must_be_trained: bool = False, padding: int | None = None
 ) -> Built:
-    """A model with pretrained weights.
+    """Build a model with pretrained weights.
 
-    The head of a model that was fine-tuned on the same labels is kept, its outputs put into the task's order by
-    their names; any other is new.
+    The head of a model that was fine-tuned on the task's labels is kept, with its outputs in the task's order by name;
+    any other head is new.
 
     Args:
         task: Names the labels.
         hparams: Those of `SequenceClassifier`.
-        must_be_trained: Stop where the head is new.
-        padding: The padding id that its configuration is given; ``None`` for its own.
+        must_be_trained: Whether to refuse a new head.
+        padding: Padding id to write into the configuration; ``None`` to keep its own.
 
     Raises:
-        ModelError: It cannot be loaded, or its head is new and must not be.
+        ModelError: The model cannot be loaded, or its head is new and must not be.
     """
     model, loaded, labels = _load(task, hparams, padding)
     weight = _head_weight(model)
@@ -59,7 +59,7 @@ def build_pretrained(
     order = label_order(labels, task) if has_head else None
     if order is not None:
         reorder_head(model, order)
-    elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # of as many labels, and others
+    elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # as many labels, but others
         reinitialize_head(model)
     commit = pretrained.commit_of(hparams["name_or_path"], hparams["revision"])
     return Built(model, order is not None, frozenset(loaded["missing_keys"]), commit)
@@ -68,7 +68,7 @@ def build_pretrained(
 def _load(
     task: TaskSpec, hparams: Mapping[str, Any], padding: int | None
 ) -> tuple[Any, dict[str, Any], dict[int, str]]:
-    """The model with the task's outputs, what transformers says of its weights, and the labels that it had before."""
+    """The model with the task's outputs, transformers' report on its weights, and its labels as loaded."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     where = {"revision": hparams["revision"], "trust_remote_code": hparams["trust_remote_code"]}
@@ -82,26 +82,26 @@ def _load(
         AutoModelForSequenceClassification.from_pretrained,
         hparams["name_or_path"],
         config=config,
-        dtype=torch.float32,  # else a checkpoint stored in half precision is trained in it
+        dtype=torch.float32,  # whatever precision the weights are stored in
         ignore_mismatched_sizes=True,  # the head of another task
         output_loading_info=True,
         **where,
         **attention(hparams),
     )
-    # They lie in the file's memory, at places where a product can differ in its last bit from a resumed fit's.
+    # The tensors lie in the file's memory, whose alignment can change the last bit of a product. A resumed fit, whose
+    # tensors do not, must give the same.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return model, loaded, labels
 
 
-def _names(task: TaskSpec) -> tuple[str, ...]:
-    """What a model of a task calls its outputs."""
+def _output_names(task: TaskSpec) -> tuple[str, ...]:
     return task.labels or ("score",)
 
 
 def _outputs(task: TaskSpec) -> dict[str, Any]:
-    """The part of a model's configuration that says what its outputs are."""
-    names = _names(task)
+    """The part of a model's configuration that describes its outputs."""
+    names = _output_names(task)
     return {
         "id2label": dict(enumerate(names)),
         "label2id": {name: number for number, name in enumerate(names)},
@@ -110,25 +110,24 @@ def _outputs(task: TaskSpec) -> dict[str, Any]:
 
 
 def _head_weight(model: Any) -> str | None:
-    """The name of the head's matrix among the parameters."""
-    found = head_of(model)
-    weight = found[2].weight if found is not None else None
+    """The parameter name of the head's matrix."""
+    head = head_of(model)
+    weight = head[2].weight if head is not None else None
     return next((name for name, parameter in model.named_parameters() if parameter is weight), None)
 
 
 def build_from_architecture(
     task: TaskSpec, hparams: Mapping[str, Any], architecture: str, padding: int | None = None
 ) -> Any:
-    """A model as a checkpoint's ``architecture`` (JSON) describes it, to be filled with the checkpoint's weights.
+    """Build the model that a checkpoint's ``architecture`` (JSON) describes, for the checkpoint's weights.
 
     Raises:
         ModelError: Its labels are not the task's.
     """
     values = json.loads(architecture)
-    labels = tuple(
-        str(name) for _, name in sorted(values.get("id2label", {}).items(), key=lambda item: _place(item[0]))
-    )
-    if labels != _names(task):
+    names = sorted(values.get("id2label", {}).items(), key=lambda item: _label_number(item[0]))
+    labels = tuple(str(name) for _, name in names)
+    if labels != _output_names(task):
         raise ModelError(
             f"The checkpoint's labels are {', '.join(labels)}; task {task.name} has "
             f"{', '.join(task.labels) or 'a score'}. Take a run of this task, or another data.task."
@@ -136,30 +135,30 @@ def build_from_architecture(
     return empty_model(values, hparams, padding)
 
 
-def _place(number: str) -> int:
+def _label_number(number: str) -> int:
     return int(number) if number.isdecimal() and len(number) < 10 else -1
 
 
 def build_from_run(
     task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[str, Any], padding: int | None = None
 ) -> Built:
-    """A model with the encoder of a checkpoint, adapters merged into it.
+    """Build a model with the encoder of a checkpoint, into which adapters are merged.
 
-    As in RoBERTa's recipe for RTE, MRPC and STS-B, which start from MNLI (Liu et al. 2019, section 5.1). The head is
-    kept where the labels are the task's, in the task's order by their names.
+    RoBERTa's recipe for RTE, MRPC and STS-B starts so from MNLI (Liu et al. 2019, section 5.1). The head is kept if its
+    labels are the task's, with its outputs in the task's order by name.
 
     Args:
         task: Names the labels.
         hparams: Those of `SequenceClassifier`.
         saved: The checkpoint's content.
-        padding: The padding id that its configuration is given; ``None`` for its own.
+        padding: Padding id to write into the configuration; ``None`` to keep its own.
     """
     values = json.loads(saved["hyper_parameters"]["architecture"])
     order = label_order(values["id2label"], task)
     model = empty_model(values | _outputs(task), hparams, padding)
-    fresh = model.state_dict()
-    weights = _whole_weights(saved, hparams)
-    fitting = {name: value for name, value in weights.items() if name in fresh and value.shape == fresh[name].shape}
+    new = model.state_dict()
+    weights = _weights_without_adapters(saved, hparams)
+    fitting = {name: value for name, value in weights.items() if name in new and value.shape == new[name].shape}
     model.load_state_dict(fitting, strict=False)
     if order is not None:
         reorder_head(model, order)
@@ -168,8 +167,7 @@ def build_from_run(
     return Built(model, order is not None, commit=saved.get("glue_lit", {}).get("model_commit"))
 
 
-def _whole_weights(saved: Mapping[str, Any], hparams: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights in a checkpoint by the model's own names, with adapters merged."""
+def _weights_without_adapters(saved: Mapping[str, Any], hparams: Mapping[str, Any]) -> dict[str, Tensor]:
     weights = {name.removeprefix("model."): value for name, value in saved["state_dict"].items()}
     of_run = saved["hyper_parameters"]
     if of_run.get("peft") is None:
@@ -182,13 +180,13 @@ def _whole_weights(saved: Mapping[str, Any], hparams: Mapping[str, Any]) -> dict
 
 
 def check_tokens(model: Any, ids: Tensor, name: str, types: Tensor | None = None) -> None:
-    """Stop at a tokenizer of another model, whose tokens this one does not have.
+    """Refuse the tokenizer of another model, by tokens for which this model has no embedding.
 
     Args:
         model: The Hugging Face model.
-        ids: What the tokenizer gives, int, of any shape.
-        name: The model's, for the message.
-        types: The ``token_type_ids`` that it gives, if it does.
+        ids: Token ids from the tokenizer, int, of any shape.
+        name: Name of the model, for the message.
+        types: ``token_type_ids`` from the tokenizer, if it gives them.
 
     Raises:
         ModelError: A token, or its type, has no embedding.
@@ -202,7 +200,7 @@ def check_tokens(model: Any, ids: Tensor, name: str, types: Tensor | None = None
         )
     try:
         rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
-    except NotImplementedError:  # an architecture that does not say
+    except NotImplementedError:  # unknown for this architecture
         return
     largest = int(ids.max()) if ids.numel() else 0
     if isinstance(rows, int) and largest >= rows:
@@ -213,20 +211,20 @@ def check_tokens(model: Any, ids: Tensor, name: str, types: Tensor | None = None
 
 
 class Float32Linear(nn.Linear):
-    """A linear layer that computes in float32 at least, whatever the precision around it.
+    """A linear layer that computes in float32 or better, whatever the precision of the model.
 
-    In bfloat16 a score between 2 and 4 can only be a multiple of 1/64: equal scores that are not equal.
+    In bfloat16, scores between 2 and 4 are multiples of 1/64, so that different scores become equal.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """``input`` ``(..., in)`` to float32 ``(..., out)``, or float64 if it is in that."""
+        """Map ``input`` ``(..., in)`` to ``(..., out)`` in float32, or in float64 if that is its precision."""
         bias = None if self.bias is None else at_least_float32(self.bias)
         with torch.autocast(input.device.type, enabled=False):
             return F.linear(at_least_float32(input), at_least_float32(self.weight), bias)
 
 
 def score_in_float32(model: Any) -> None:
-    """Let the layer that gives the logits compute them in float32; the model is changed in place."""
+    """Make the head of a model compute its logits in float32, in place."""
     found = head_of(model)
     if found is not None and type(found[2]) is nn.Linear:
         parent, name, layer = found

@@ -1,4 +1,4 @@
-"""The layer that gives the logits: whose labels it knows, and how they are put into a task's order."""
+"""The head, which gives the logits: matching its labels to a task's, and putting them into the task's order."""
 
 import re
 import unicodedata
@@ -13,7 +13,7 @@ from glue_lit.tasks.glue import TaskSpec
 
 
 def head_of(model: Any) -> tuple[nn.Module, str, nn.Linear] | None:
-    """The last linear layer with as many outputs as there are labels: the module that holds it, its name, itself."""
+    """The head, the last linear layer with one output per label: its parent module, its name there, the layer."""
     places = [
         (parent, name, child)
         for parent in model.modules()
@@ -24,24 +24,24 @@ def head_of(model: Any) -> tuple[nn.Module, str, nn.Linear] | None:
 
 
 def _composed(label: object) -> str:
-    """A label with composed characters: what looks the same is the same."""
+    """A label with composed characters (NFC)."""
     return unicodedata.normalize("NFC", str(label))
 
 
-def _key(label: object) -> str:
-    """A label without what people write differently: case, and underscores, hyphens and spaces between its words."""
+def _folded(label: object) -> str:
+    """A label in lower case, without underscores, hyphens and spaces between its words."""
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", _composed(label)).lower()
 
 
 def label_order(id2label: Mapping[Any, str], task: TaskSpec) -> list[int] | None:
-    """For each of the task's labels, the model's output that stands for it; ``None`` if the names are others.
+    """The model's output for each of the task's labels; ``None`` if their names do not match.
 
-    By name and never by number: models of one task differ in their order. The same names come first, then those that
-    differ in how they are written.
+    Labels are matched by name, because models of the same task differ in their order: exactly if possible, else by
+    composed characters, else without case and punctuation between words.
     """
     if task.is_regression:
         return [0] if len(id2label) == 1 else None
-    for key in (str, _composed, _key):
+    for key in (str, _composed, _folded):
         outputs = {key(name): int(number) for number, name in id2label.items()}
         wanted = [key(label) for label in task.labels]
         if len(outputs) == len(id2label) and sorted(outputs) == sorted(wanted):
@@ -50,11 +50,11 @@ def label_order(id2label: Mapping[Any, str], task: TaskSpec) -> list[int] | None
 
 
 def reorder_head(model: Any, order: list[int]) -> None:
-    """Put the head's outputs into another order, in place: output ``i`` becomes what ``order[i]`` was."""
-    found = head_of(model)
-    if found is None or order == sorted(order):
+    """Reorder the head's outputs in place: output ``order[i]`` becomes output ``i``."""
+    head = head_of(model)
+    if head is None or order == sorted(order):
         return
-    _, _, layer = found
+    layer = head[2]
     with torch.no_grad():
         layer.weight.copy_(layer.weight[order].clone())
         if layer.bias is not None:
@@ -62,26 +62,26 @@ def reorder_head(model: Any, order: list[int]) -> None:
 
 
 def reinitialize_head(model: Any) -> None:
-    """Draw the head anew, in place, as the architecture draws it."""
-    found = head_of(model)
-    if found is not None:
-        layer = found[2]
+    """Give the head new random weights, with the architecture's standard deviation, in place."""
+    head = head_of(model)
+    if head is not None:
+        layer = head[2]
         layer.weight.data.normal_(std=getattr(model.config, "initializer_range", 0.02))
         if layer.bias is not None:
             layer.bias.data.zero_()
 
 
 def check_trained(name: str, id2label: Mapping[Any, str], task: TaskSpec, has_head: bool) -> None:
-    """Stop where a model that is no checkpoint of ours would be scored with an untrained head.
+    """Refuse to score a model whose head was not trained on the task.
 
     Args:
-        name: The model's.
-        id2label: What its configuration calls its outputs.
-        task: To be scored.
-        has_head: Whether its weights have a head.
+        name: Name of the model.
+        id2label: Names of its outputs in its configuration.
+        task: Task to score.
+        has_head: Whether its weights include a head.
 
     Raises:
-        ModelError: It has none, or its labels are not the task's.
+        ModelError: It has no head, or its labels are not the task's.
     """
     labels = ", ".join(str(label) for _, label in sorted(id2label.items(), key=lambda item: int(item[0])))
     needed = ", ".join(task.labels) or "one score"

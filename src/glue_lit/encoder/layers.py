@@ -1,4 +1,4 @@
-"""The depth of each parameter of an encoder, from the embeddings up: what is frozen, and how fast the rest learns."""
+"""Depth of each parameter of an encoder, which decides what is frozen and how fast the rest learns."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,12 +9,12 @@ from torch import nn
 from glue_lit.errors import ModelError, RunError
 
 _HEAD = -1
-# What stands beside the layers, told by the first part of its path that is one of these.
+# Where parameters outside the layers belong, by the first part of their path that matches.
 _ABOVE = re.compile(
     r"pooler|project_out|emb_layer_norm_after|(final_?)?(layer_?norm|norm|ln)(_f)?|(\w+_)?(head|classifier|score)", re.I
 )
 _BELOW = re.compile(r".*emb.*|wte|wpe|w|shared|project_in|relative_attention_bias", re.I)
-# Where the name misleads: the number of the layer, 0 for the embeddings.
+# Depth of parameters whose name misleads: the number of the layer, 0 for the embeddings.
 _EXCEPTIONS = {
     ("deberta-v2", "encoder.LayerNorm"): 0,  # of the relative positions
     ("deberta-v2", "encoder.conv"): 1,  # its output is added to the first layer's
@@ -22,14 +22,13 @@ _EXCEPTIONS = {
 
 
 def parameter_depths(model: Any) -> tuple[dict[int, int], int]:
-    """How far above the input each parameter of a Hugging Face model is: embeddings 0, layers from 1, then the head.
+    """Depth of each parameter of a Hugging Face model: 0 for embeddings, from 1 for layers, then one for the head.
 
-    Embeddings are also what is computed of them before the first layer, and positions, absolute or relative. The
-    layers of a decoder follow those of its encoder. What comes after the last layer is as far up as the head: norms,
-    pooler, classifier.
+    Positions, absolute or relative, and projections before the first layer count as embeddings; norms, pooler and all
+    else after the last layer as the head. The layers of a decoder follow those of its encoder.
 
     Returns:
-        Depths by the parameter's ``id``, and the number of layers; the head's depth is one more.
+        Depths by the parameter's ``id``, and the number of layers, to which the head's depth is one more.
 
     Raises:
         ModelError: Its layers cannot be told apart, as ALBERT's, which share their weights.
@@ -44,7 +43,7 @@ def parameter_depths(model: Any) -> tuple[dict[int, int], int]:
     for name, parameter in model.base_model.named_parameters():
         if id(parameter) not in depths:
             depth = _depth_beside(model, name)
-            if depth == _HEAD:  # the norm after the encoder belongs to it, where a decoder follows
+            if depth == _HEAD:  # a norm between encoder and decoder belongs to the encoder's last layer
                 depth = len(stacks[0]) if len(stacks) > 1 and name.startswith("encoder.") else len(layers) + 1
             depths[id(parameter)] = depth
     for parameter in model.parameters():
@@ -60,7 +59,7 @@ def _refused(model: Any, why: str) -> ModelError:
 
 
 def _stacks(model: Any) -> list[list[tuple[nn.Module, ...]]]:
-    """The layers of the model, each as its modules; two stacks of them, the encoder's first, if there is a decoder."""
+    """Stacks of layers, each layer as a tuple of modules: one stack, or the encoder's and then the decoder's."""
     found: dict[str, list[tuple[nn.Module, ...]]] = {}
     for parent, modules in _module_lists(model.base_model, ""):
         layers = found.setdefault(parent, [()] * len(modules))
@@ -80,7 +79,7 @@ def _stacks(model: Any) -> list[list[tuple[nn.Module, ...]]]:
 
 
 def _module_lists(module: nn.Module, path: str) -> Iterator[tuple[str, Sequence[nn.Module]]]:
-    """The outermost lists of modules with weights, and the path of what holds each; not those within embeddings."""
+    """The outermost module lists with weights outside embeddings, each with the path of its parent."""
     for name, child in module.named_children():
         if isinstance(child, nn.ModuleList):
             blocks = all(isinstance(block, nn.ModuleList) for block in child)
@@ -92,7 +91,7 @@ def _module_lists(module: nn.Module, path: str) -> Iterator[tuple[str, Sequence[
 
 
 def _depth_beside(model: Any, name: str) -> int:
-    """The depth of a parameter that is in no layer, by its name; `_HEAD` for one that follows the layers."""
+    """The depth of a parameter outside the layers, by its name; `_HEAD` if it follows them."""
     for (kind, path), depth in _EXCEPTIONS.items():
         if kind == model.config.model_type and name.startswith(f"{path}."):
             return depth
@@ -105,10 +104,10 @@ def _depth_beside(model: Any, name: str) -> int:
 
 
 def freeze_layers(model: Any, count: int) -> None:
-    """Leave the embeddings and the first ``count`` layers as they are; the model is changed in place.
+    """Freeze the embeddings and the first ``count`` layers of a model, in place.
 
     Raises:
-        ModelError: It has not so many.
+        ModelError: It has fewer layers.
     """
     depths, layers = parameter_depths(model)
     if not 0 <= count <= layers:
@@ -121,16 +120,15 @@ def freeze_layers(model: Any, count: int) -> None:
 def layered_groups(
     groups: list[dict[str, Any]], model: Any, learning_rate: float, decay: float
 ) -> list[dict[str, Any]]:
-    """Parameter groups with a learning rate for each layer.
+    """Split parameter groups so that each layer has its own learning rate.
 
-    The rate of a layer is ``decay`` to the power of the layers above it, the head counting as one, times the head's
-    (Clark et al. 2020, "ELECTRA", appendix B, after Howard & Ruder 2018, section 3.1); the embeddings count as the
-    lowest layer.
+    The rate of a layer is the head's times ``decay`` for each layer above it, the head included (Clark et al. 2020,
+    "ELECTRA", appendix B, after Howard & Ruder 2018, section 3.1); the embeddings count as the lowest layer.
 
     Args:
-        groups: From `optim.parameter_groups`; given back as they are for a decay of 1.
+        groups: From `glue_lit.training.optimizer.parameter_groups`; returned unchanged for a decay of 1.
         model: A Hugging Face model.
-        learning_rate: The head's.
+        learning_rate: Learning rate of the head.
         decay: Above 0, up to 1.
 
     Raises:
@@ -140,33 +138,33 @@ def layered_groups(
         return groups
     depths, layers = parameter_depths(model)
     split: list[dict[str, Any]] = []
-    for depth in reversed(range(layers + 2)):  # from the top: the first group's rate is the one that is logged
+    for depth in reversed(range(layers + 2)):  # the head first, because the first group's rate is logged
         scale = decay ** (layers + 1 - depth)
         for group in groups:
             members = [p for p in group["params"] if depths[id(p)] == depth]
             if members:
-                name = _name(depth, layers)
+                name = _group_name(depth, layers)
                 split.append(group | {"params": members, "lr": learning_rate * scale, "lr_scale": scale, "name": name})
     return split
 
 
-def _name(depth: int, layers: int) -> str:
-    """What the curves call the parameters of a depth: the layers are counted from 0, from below."""
+def _group_name(depth: int, layers: int) -> str:
+    """Name of a depth in the curves, in which layers are numbered from 0."""
     if depth > layers:
         return "head"
     return f"layer_{depth - 1:02d}" if depth else "embeddings"
 
 
 def check_same_groups(groups: Sequence[Mapping[str, Any]], checkpoint: Mapping[str, Any], kind: str) -> None:
-    """Stop where a checkpoint's optimizer has other parameters, or other groups of them, than the fit that goes on.
+    """Refuse a checkpoint whose optimizer has other parameters, or other groups of them, than the resumed fit.
 
     Args:
-        groups: Those of the fit.
-        checkpoint: What its optimizers had come to is in it.
+        groups: Parameter groups of the resumed fit.
+        checkpoint: Content of the checkpoint.
         kind: The model's ``model_type``, for the message.
 
     Raises:
-        RunError: It has.
+        RunError: They differ.
     """
     now = [len(group["params"]) for group in groups]
     for state in checkpoint.get("optimizer_states", ()):

@@ -1,4 +1,4 @@
-"""What some architectures cannot do, and a failure of a model's own code, each as one message."""
+"""Limits of some architectures, and errors of a model's own code, each explained in one message."""
 
 import inspect
 import math
@@ -14,9 +14,9 @@ from glue_lit.errors import GlueLitError, ModelError
 from glue_lit.system.precisions import at_least_float32
 from glue_lit.system.system_errors import explain_system_error
 
-PAGE = "docs/architectures.md"  # has every architecture with what works
+PAGE = "docs/architectures.md"  # what works for each architecture
 MIXED = ("bf16-mixed", "16-mixed")
-# Whose code stops where half precision and float32 meet, and what of it does.
+# Architectures whose code fails where half precision and float32 meet, with the reason.
 _NOT_MIXED = {
     "deberta": "its attention is masked with float32's lowest number, which half precision does not have",
     "xmod": "its language adapters' half precision is written into float32",
@@ -25,14 +25,14 @@ _MRA = "transformers.models.mra.modeling_mra"
 
 
 def check_kernels(model: Any) -> None:
-    """Stop at a model that computes something else here than it should.
+    """Refuse a model that gives wrong outputs without its kernels.
 
     Args:
         model: A Hugging Face model.
 
     Raises:
-        ModelError: It is an MRA without its CUDA kernels: transformers puts zeros in the place of its attention, so
-            that every text has the same output.
+        ModelError: It is an MRA without its CUDA kernels, whose attention transformers replaces by zeros, so that every
+            text has the same output.
     """
     if model.config.model_type == "mra" and getattr(sys.modules.get(_MRA), "mra_cuda_kernel", None) is None:
         raise ModelError(
@@ -43,19 +43,19 @@ def check_kernels(model: Any) -> None:
 
 
 def why_not_mixed(model: Any) -> str | None:
-    """Why a model cannot be computed in mixed precision; ``None`` if it can."""
+    """The reason why a model cannot run in mixed precision; ``None`` if it can."""
     return _NOT_MIXED.get(model.config.model_type)
 
 
 def check_precision_of(model: Any, precision: str) -> None:
-    """Stop at a precision that a model's code does not run in.
+    """Refuse a precision in which a model's code does not run.
 
     Args:
         model: A Hugging Face model.
-        precision: As the Trainer has it.
+        precision: As in the Trainer.
 
     Raises:
-        ModelError: It is a mixed one, and the model one of those that cannot.
+        ModelError: The precision is mixed, and the model cannot run in it.
     """
     why = why_not_mixed(model)
     if why is not None and precision in MIXED:
@@ -66,11 +66,11 @@ def check_precision_of(model: Any, precision: str) -> None:
 
 
 def explain_model_error(model: Any, error: Exception) -> ModelError | None:
-    """One message for an error of the model's own code; ``None`` for what the system refuses, and for our own errors.
+    """Explain an error of a model's own code; ``None`` for errors of the operating system and our own.
 
     Args:
-        model: The Hugging Face model whose forward raised it.
-        error: What it raised.
+        model: The Hugging Face model whose forward raised the error.
+        error: The error.
     """
     if isinstance(error, GlueLitError) or explain_system_error(error) is not None:
         return None
@@ -85,22 +85,22 @@ def explain_model_error(model: Any, error: Exception) -> ModelError | None:
 
 
 def accepted_inputs(model: Any) -> frozenset[str]:
-    """Batch keys that the model's forward takes; it would swallow others without a word."""
+    """Batch keys that the model's forward takes; it would silently ignore others."""
     names = inspect.signature(model.forward).parameters
     return frozenset(names) & {"input_ids", "attention_mask", "token_type_ids"}
 
 
 def compute_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
-    """The model's logits ``(batch, labels)`` in float32 at least.
+    """Compute the model's logits ``(batch, labels)``, in float32 or better.
 
     Args:
         model: The Hugging Face model.
-        inputs: As far as its forward takes them, ``(batch, length)`` each.
+        inputs: The inputs that its forward takes, ``(batch, length)`` each.
 
     Raises:
-        ModelError: The model's own code stops.
+        ModelError: The model's own code fails.
     """
-    if model.config.model_type == "gemma3":  # its types mark images; transformers 5.0 trains with them alone
+    if model.config.model_type == "gemma3":  # its token types mark images; transformers 5.0 needs them in training
         inputs["token_type_ids"] = inputs["input_ids"].new_zeros(inputs["input_ids"].shape)
     try:
         output = model(**pad_for_training(model, inputs))
@@ -112,10 +112,10 @@ def compute_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
 
 
 def pad_for_training(model: Any, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A batch at the length that the model can be trained on: only Reformer asks for one.
+    """Pad a batch to a length that the model can be trained on; only Reformer needs it.
 
-    Its axial positions take inputs of exactly as many tokens as they have places, and its attention works on chunks. In
-    evaluation it fills its inputs up itself, to whole chunks.
+    Its axial positions need inputs of exactly as many tokens as there are positions, and its attention needs whole
+    chunks, to which it pads by itself in evaluation.
 
     Args:
         model: The Hugging Face model.

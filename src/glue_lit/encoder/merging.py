@@ -1,4 +1,4 @@
-"""Adapters merged into the weights that they lie on, so that a model needs no peft any more."""
+"""Merging adapters into a model's weights, so that it no longer needs peft."""
 
 import copy
 from collections import Counter
@@ -8,13 +8,13 @@ from glue_lit.errors import ModelError
 
 
 def check_can_be_merged(model: Any) -> None:
-    """Stop at adapters of weights that several layers share: one weight cannot take an adapter of each of them.
+    """Refuse adapters of weights that several layers share, because one weight cannot take all of them.
 
     Args:
         model: A Hugging Face model with adapters.
 
     Raises:
-        ModelError: There are some, as in Zamba, whose attention is one for many layers.
+        ModelError: Layers share adapted weights, as in Zamba, whose layers share one attention.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -35,7 +35,7 @@ def check_can_be_merged(model: Any) -> None:
 
 
 def merge_adapters(model: Any) -> Any:
-    """A copy of a model with its adapters merged into the weights; the model itself if it has none.
+    """Return a copy of a model with its adapters merged into its weights; the model itself if it has none.
 
     Raises:
         ModelError: They cannot be merged.
@@ -49,7 +49,7 @@ def merge_adapters(model: Any) -> Any:
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, BaseTunerLayer) and not isinstance(parent, BaseTunerLayer):
-                within: object = layer  # around the parameters of a mixture of experts, one stands in the other
+                within: object = layer  # adapters of a mixture of experts are nested
                 while isinstance(within, BaseTunerLayer):
                     within.merge(safe_merge=True)
                     within = getattr(within, "base_layer")  # noqa: B009

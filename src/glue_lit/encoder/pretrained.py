@@ -1,4 +1,4 @@
-"""Names of models: the Hub, a folder, or a folder inside an installed package; and what to say if there is none."""
+"""Loading by name from the Hub, a folder, or an installed package, and explaining why it fails."""
 
 import importlib.util
 import logging
@@ -17,13 +17,13 @@ from glue_lit.system.hub_errors import explain_hub_error
 
 _Loaded = TypeVar("_Loaded")
 _PACKAGE = "pkg:"
-_MOST = {"num_labels": 1_000_000, "num_hidden_layers": 10_000, "n_layers": 10_000}
+_LARGEST = {"num_labels": 1_000_000, "num_hidden_layers": 10_000, "n_layers": 10_000}
 
 
 def resolve(name_or_path: str) -> str:
-    """Turn ``pkg:PACKAGE/FOLDER`` into the folder it names; leave Hub names and folders as they are.
+    """Turn ``pkg:PACKAGE/FOLDER`` into the folder it names; return Hub names and folders unchanged.
 
-    The package is located, not imported: its code does not run.
+    The package is located without importing it, so its code does not run.
 
     Raises:
         ModelError: The package is not installed, has no such folder, or a path names no folder.
@@ -48,13 +48,16 @@ def resolve(name_or_path: str) -> str:
 
 
 def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options: Any) -> _Loaded:
-    """Call a ``from_pretrained``; whatever goes wrong becomes one `ModelError` with the name and the ways out.
+    """Call a ``from_pretrained``.
 
     Args:
         what: What is loaded, for the message: ``model``, ``tokenizer``, ``configuration``.
         loader: The ``from_pretrained`` to call.
         name_or_path: As in `resolve`.
-        options: Passed on.
+        options: Options for the loader.
+
+    Raises:
+        ModelError: It fails, for any reason; the message says what to do.
     """
     place = resolve(name_or_path)
     _check_files(place)
@@ -83,10 +86,10 @@ def _load_from_hub(loader: Callable[..., _Loaded], name: str, options: dict[str,
 
 
 def commit_of(name_or_path: str, revision: str) -> str | None:
-    """The commit on the Hub that a model was loaded from, by its place in the cache; ``None`` for a folder.
+    """The commit on the Hub of a model that was loaded, from its path in the cache; ``None`` for a folder.
 
     Args:
-        name_or_path: As in `resolve`; loaded before.
+        name_or_path: As in `resolve`.
         revision: Branch, tag or commit.
     """
     place = resolve(name_or_path)
@@ -94,27 +97,23 @@ def commit_of(name_or_path: str, revision: str) -> str | None:
 
 
 def _check_files(place: str) -> None:
-    """Stop at a folder with a pipe or a device in it: whoever opens one may wait, or read, for ever.
-
-    Raises:
-        ModelError: There is one.
-    """
+    """Refuse a folder that holds a pipe or a device, which might be read for ever."""
     try:
         odd = [path for path in Path(place).iterdir() if path.exists() and not (path.is_file() or path.is_dir())]
-    except OSError:  # no folder, or one that cannot be listed: the library's to say
+    except OSError:  # no folder, or one that cannot be listed, which the library reports
         return
     if odd:
         raise ModelError(f"model.name_or_path: {odd[0]} is a pipe or a device, not a file. Take it out of the folder.")
     values = None
-    with suppress(OSError, ValueError):  # the library's to say, too
+    with suppress(OSError, ValueError):  # which the library reports, too
         values = read_json(Path(place, "config.json"))
     if values is not None:
         check_sizes(values if isinstance(values, dict) else {}, f"model.name_or_path: {Path(place, 'config.json')}")
 
 
-@lru_cache  # one question to the Hub for a model, whatever of it is loaded
+@lru_cache  # one request per model, for its tokenizer, configuration and weights
 def _check_config_on_hub(name: str, revision: str) -> None:
-    """As for a folder, before the configuration is made into objects; raises what a ``from_pretrained`` does, too."""
+    """Check the sizes in a configuration before objects are made of it; raises like ``from_pretrained``."""
     from transformers import PreTrainedConfig
 
     values, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
@@ -122,16 +121,16 @@ def _check_config_on_hub(name: str, revision: str) -> None:
 
 
 def check_sizes(values: Mapping[str, Any], where: str) -> None:
-    """Stop at a configuration that would be built for hours: a name for each label, an object for each layer.
+    """Refuse a configuration whose model would take hours to build, with a name per label and an object per layer.
 
     Args:
         values: The configuration.
-        where: What it is, for the message.
+        where: Its place, for the message.
 
     Raises:
-        ModelError: A number is one that no model has.
+        ModelError: A number is larger than in any model.
     """
-    for key, most in _MOST.items():
+    for key, most in _LARGEST.items():
         if isinstance(value := values.get(key), int) and value > most:
             raise ModelError(f"{where}: {key} is {value}, which no model has (allowed: up to {most:,}).")
 
@@ -162,7 +161,7 @@ def _what_to_do(place: str, said: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' load report and bar: a new head is what fine-tuning is about, not a warning."""
+    """Silence transformers' load report and progress bar: a new head is expected in fine-tuning."""
     from transformers.utils import logging as hf_logging
 
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""Reformer's random numbers, drawn so that a training can be repeated and a text has one score."""
+"""Reformer's random numbers, drawn so that a training is reproducible and a text always has the same score."""
 
 from collections.abc import Iterator
 from types import MethodType
@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-HASH_SEED = 0  # of the hashing in evaluation, where the configuration has none
+HASH_SEED = 0  # of the hashing in evaluation, unless the configuration has one
 
 
 def make_reproducible(model: Any) -> None:
-    """Let a Reformer draw from torch's generator in training, and hash the same way in each evaluation; in place.
+    """Make a Reformer draw from torch's generator in training and hash equally in each evaluation, in place.
 
-    Its layers take a new seed from the operating system at each forward pass, for the dropout that its backward pass
-    computes again, and its attention sorts tokens into buckets by random vectors. Another model is left as it is.
+    In transformers, each forward pass of a layer takes a seed from the operating system for the dropout that the
+    backward pass repeats, and attention sorts tokens into buckets by random vectors. Other models do not change.
 
     Args:
         model: A Hugging Face model.
@@ -30,7 +30,7 @@ def make_reproducible(model: Any) -> None:
 
 
 def record_hash_seed(config: Any) -> None:
-    """Write the seed of the evaluation into the configuration of a Reformer, so that others hash the same way."""
+    """Write the evaluation's seed into a Reformer's configuration, so that other programs hash equally."""
     if config.model_type == "reformer" and config.hash_seed is None:
         config.hash_seed = HASH_SEED
 
@@ -54,7 +54,7 @@ def _draw_seed() -> int:
 
 
 def _hash_vectors(self: Any, *args: Any, **kwargs: Any) -> Tensor:
-    """The buckets of vectors: with a seed of its own in evaluation; in training it would repeat the dropout's masks."""
+    """Sort vectors into buckets, in evaluation with a fixed seed; in training one would repeat the dropout's masks."""
     self.hash_seed = None if self.training else self.evaluation_seed
     buckets: Tensor = type(self)._hash_vectors(self, *args, **kwargs)
     return buckets

@@ -1,8 +1,8 @@
 """Train only those rows of the token embedding that the training data use: the same result for less work.
 
-A row whose token never occurs has no gradient, so its moments in AdamW stay 0 and weight decay alone moves it.
-Such rows are most of the table (of BERT's 30,522, CoLA uses 5,584), and the table is most of a small model:
-its gradient, norm and two moments cost more than the layers do.
+A row whose token never occurs has no gradient, so its AdamW moments stay 0 and only weight decay changes it. Most rows
+are unused (CoLA uses 5,584 of BERT's 30,522), and most weights of a small model are in this table, whose gradient, norm
+and moments take longer than the layers. That is why this module earns its keep.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ from torch.optim import Optimizer
 
 
 class TrainedRows(nn.Embedding):
-    """An embedding with a trained table of the rows in use, and a fixed one of all rows for the others.
+    """An embedding with a trained table of the rows in use, and a fixed table of all rows.
 
-    Its state is that of the embedding that it stands for: one table, ``weight``.
+    Its state is the same as that of the embedding that it replaces: one table, ``weight``.
 
     Args:
-        embedding: What it stands for; its table becomes the fixed one.
-        tokens: Rows in use, sorted, each once, ``(rows,)`` int64.
+        embedding: The embedding to replace, whose table becomes the fixed one.
+        tokens: Sorted tokens whose rows are in use, ``(rows,)`` int64.
 
     Attributes:
         rows: The trained table, ``(rows, width)``.
@@ -39,18 +39,18 @@ class TrainedRows(nn.Embedding):
         place = torch.full((len(weight),), -1, dtype=torch.int64, device=weight.device)
         place[tokens] = torch.arange(len(tokens), device=weight.device)
         self.register_buffer("tokens", tokens, persistent=False)
-        self.register_buffer("place", place, persistent=False)  # of a token's row in the trained table, -1 for none
+        self.register_buffer("place", place, persistent=False)  # position of each token's row in `rows`, or -1
         self.rows = nn.Parameter(weight[tokens])
         padding = embedding.padding_idx
         used = padding is not None and int(place[padding]) >= 0
-        self._padding = int(place[padding]) if used else None  # its row has no gradient
+        self._padding = int(place[padding]) if used else None  # position of the row without a gradient
         self.train(embedding.training)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Vectors ``(..., width)`` of token ids ``(...)``.
+        """Look up the vectors ``(..., width)`` of token ids ``(...)``.
 
         Raises:
-            IndexError: In training, a token is none of those in use.
+            IndexError: In training, the row of a token is not in use.
         """
         place = self.place[input]
         if self.training:
@@ -59,19 +59,19 @@ class TrainedRows(nn.Embedding):
         return torch.where((place >= 0)[..., None], trained, F.embedding(input, self.weight))
 
     def table(self) -> Tensor:
-        """All rows as they are now, ``(all rows, width)``: the fixed table itself, brought up to date."""
+        """Update the fixed table by the trained rows and return it, ``(all rows, width)``."""
         return self.weight.detach().index_copy_(0, self.tokens, self.rows.detach())
 
     def plain(self) -> nn.Embedding:
-        """The embedding that this one stands for, as it is now."""
+        """The plain embedding with the current weights."""
         rows, width = self.weight.shape
         embedding = nn.Embedding(rows, width, padding_idx=self.padding_idx, _weight=self.table(), _freeze=False)
         return embedding.train(self.training)
 
     @torch.no_grad()
     def decay(self, factor: float) -> None:
-        """Move the rows without a gradient as AdamW's weight decay does: times ``factor``."""
-        self.weight.mul_(factor)  # those of the fixed table that are trained elsewhere are never looked at
+        """Multiply the rows without a gradient by ``factor``, as AdamW's weight decay does."""
+        self.weight.mul_(factor)  # also the rows in use, which are read from `rows` only
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         destination[f"{prefix}weight"] = self.table()
@@ -86,11 +86,11 @@ class TrainedRows(nn.Embedding):
 
 
 def train_rows_in_use(model: nn.Module, tokens: Tensor) -> None:
-    """Put `TrainedRows` in the place of a model's token embedding, where that changes nothing but the cost.
+    """Replace a model's token embedding by `TrainedRows`, in place, if only the cost changes by that.
 
     Args:
-        model: A Hugging Face model; changed in place.
-        tokens: Every token that training batches hold, ``(rows,)`` int64.
+        model: A Hugging Face model.
+        tokens: All tokens in training batches, ``(rows,)`` int64.
     """
     restore_embedding(model)
     found = _token_embedding(model)
@@ -101,7 +101,7 @@ def train_rows_in_use(model: nn.Module, tokens: Tensor) -> None:
 
 
 def restore_embedding(model: nn.Module) -> None:
-    """Put the plain embedding back, with what was trained."""
+    """Replace `TrainedRows` by the plain embedding with the trained weights, in place."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, TrainedRows):
@@ -109,21 +109,13 @@ def restore_embedding(model: nn.Module) -> None:
 
 
 def find_trained_rows(model: nn.Module) -> TrainedRows | None:
-    """The model's `TrainedRows`, if it has any."""
+    """Find the model's `TrainedRows`, if it has them."""
     return next((module for module in model.modules() if isinstance(module, TrainedRows)), None)
-
-
-def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """How many weights a model has, and how many of them are trained; a `TrainedRows` counts as what it stands for."""
-    table = find_trained_rows(model)
-    doubled, others = (table.rows.numel(), table.weight.numel() - table.rows.numel()) if table is not None else (0, 0)
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return sum(size for size, _ in sizes) - doubled, sum(size for size, is_trained in sizes if is_trained) + others
 
 
 @contextmanager
 def count_embedding_once(model: nn.Module) -> Iterator[None]:
-    """Let a `TrainedRows` have the parameters of what it stands for, to whoever counts them meanwhile."""
+    """Give `TrainedRows` the parameters of a plain embedding for a while, for code that counts them."""
     table = find_trained_rows(model)
     if table is None:
         yield
@@ -137,8 +129,15 @@ def count_embedding_once(model: nn.Module) -> Iterator[None]:
         table._parameters["rows"] = rows
 
 
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """Number of weights of a model, and of its trained ones, with a plain embedding in place of `TrainedRows`."""
+    with count_embedding_once(model):
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
+
+
 def _token_embedding(model: Any) -> tuple[nn.Module, str, nn.Embedding] | None:
-    """The module that holds the token embedding, its name there, and itself; nothing if it is an unusual one."""
+    """The token embedding's parent module, its name there, and the embedding; ``None`` for an unusual one."""
     try:
         embedding = model.get_input_embeddings()
     except (AttributeError, NotImplementedError):
@@ -156,13 +155,13 @@ def _token_embedding(model: Any) -> tuple[nn.Module, str, nn.Embedding] | None:
 
 
 def decay_unused_rows(optimizer: Optimizer, table: TrainedRows) -> None:
-    """Let the rows without a gradient decay at every step that the optimizer takes."""
+    """Make the rows without a gradient decay at each step of the optimizer."""
     groups = [any(p is table.rows for p in group["params"]) for group in optimizer.param_groups]
     if True not in groups:
         return
 
     def after_step(*_: Any) -> None:
-        group = optimizer.param_groups[groups.index(True)]  # loading a state puts new ones in their place
+        group = optimizer.param_groups[groups.index(True)]  # looked up each time, because loading a state replaces it
         factor = 1 - float(group["lr"]) * group["weight_decay"]
         if table.rows.grad is not None and factor != 1:
             table.decay(factor)
@@ -171,17 +170,17 @@ def decay_unused_rows(optimizer: Optimizer, table: TrainedRows) -> None:
 
 
 def saved_rows_in_use(checkpoint: dict[str, Any]) -> Tensor | None:
-    """The rows in use when a checkpoint was written, ``(rows,)``; ``None`` if it has moments of all of them."""
+    """Tokens of the rows in use when a checkpoint was written, ``(rows,)``; ``None`` if all rows had moments."""
     tokens = checkpoint.get("glue_lit", {}).get("rows")
     return None if tokens is None else tokens.clone()
 
 
 def align_moments(model: nn.Module, parameters: Sequence[Tensor], checkpoint: dict[str, Any]) -> None:
-    """Give AdamW's moments in a checkpoint the rows in use now; a row that was not in use has moments of 0.
+    """Rearrange AdamW's moments in a checkpoint to the rows in use now, with 0 for rows that were not in use.
 
     Args:
-        model: As it is trained now.
-        parameters: Those of the optimizer, in its order.
+        model: The model of the resumed fit.
+        parameters: Parameters of its optimizer, in order.
         checkpoint: Its ``optimizer_states`` are changed in place.
     """
     table, before = find_trained_rows(model), saved_rows_in_use(checkpoint)
