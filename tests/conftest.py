@@ -146,8 +146,10 @@ def write_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def write(task: str, version: int = 0, skill: float = 0.7, split: str = "", source: str = "demo") -> Path:
         from glue_lit.data.sources import open_split
+        from glue_lit.runs.config_values import read_config
         from glue_lit.runs.prediction_record import write_prediction_record
         from glue_lit.tasks.glue import TASKS, log_prefix
+        from glue_lit.training.provenance import recipe_of
 
         spec = TASKS[task]
         split = split or str(spec.monitored_split)
@@ -155,8 +157,13 @@ def write_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         run = Path("lightning_logs", task, f"version_{version}")
         for folder in ("checkpoints", "predictions"):
             (run / folder).mkdir(parents=True)
-        settings = {"seed_everything": version, "data": {"task": task, "source": source, "batch_size": 16}}
-        (run / "config.yaml").write_text(json.dumps(settings | {"model": {"learning_rate": 2e-5}}))  # JSON is YAML
+        settings: dict[str, Any] = {
+            "seed_everything": version,
+            "data": {"task": task, "source": source, "batch_size": 16},
+        }
+        settings |= {"model": {"learning_rate": 2e-5}}
+        (run / "config.yaml").write_text(json.dumps(settings))  # JSON is YAML
+        config = read_config((run / "config.yaml").read_text())
         (run / "checkpoints" / "best.ckpt").write_text(f"weights {version}")
         lines = [*_predicted(spec, opened.read().labels, skill, version)]
         path = run / "predictions" / f"{split}.jsonl"
@@ -165,7 +172,10 @@ def write_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
             path, source, len(lines), run / "checkpoints" / "best.ckpt", fingerprint=opened.fingerprint
         )
         (run / "metrics.json").write_text(
-            json.dumps({"task": task, "metrics": {}, "best": {"epoch": 1, "step": 20}, "wall_seconds": 75.0})
+            json.dumps(
+                {"task": task, "metrics": {}, "best": {"epoch": 1, "step": 20}, "wall_seconds": 75.0}
+                | {"config": config, "recipe": recipe_of(config)}
+            )
         )
         prefix = log_prefix(split)
         curves = {"train/loss": {9: 0.7, 19: 0.5, 29: 0.4}, f"{prefix}/loss": {19: 0.6, 29: 0.7}}

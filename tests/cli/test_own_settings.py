@@ -1,13 +1,18 @@
-"""A setting that a subclass adds is seen everywhere: flags and help, checks, checkpoint, configuration."""
+"""A setting that a subclass adds is seen everywhere: help, checks, checkpoint, configuration, card, report, HParams."""
 
 import json
+import re
+import runpy
 import subprocess
 from pathlib import Path
 
 import pytest
 import warm
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
+from glue_lit.cli.run_arguments import resolve_arguments
 from glue_lit.runs.checkpoints import read_checkpoint
 
 # What somebody else writes: two classes with one more setting each, and a program that has them.
@@ -106,3 +111,35 @@ def test_a_checkpoint_of_own_classes_is_scored_with_them_and_without(program: Pa
     plain = warm.run("-m", "glue_lit", "validate", "--ckpt_path=alone.ckpt", "--json", folder=program.parent)
     assert plain.returncode == 0, plain.stderr
     assert json.loads(plain.stdout)["metrics"] == json.loads(own.stdout)["metrics"]
+
+
+def test_a_checkpoint_outside_a_run_brings_own_settings(program: Path, run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "alone.ckpt"
+    path.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes())
+    own = runpy.run_path(str(program))
+    flags = resolve_arguments(["validate", f"--ckpt_path={path}"], (own["FocalClassifier"], own["ShortRows"]))
+    assert {"--model.focal=0.5", "--data.shortest=2"} <= set(flags)
+
+
+def test_own_settings_are_on_model_card_and_report(program: Path, run: Path) -> None:
+    folder = run.parent / "exported"
+    written = warm.run("-m", "glue_lit", "export", f"--run={run}", f"--output={folder}")
+    assert written.returncode == 0, written.stderr
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "\n| Focal gamma | 0.5 |\n| Shortest text | 2 |\n" in card
+    assert execute(program, "predict", f"--run={run}", "--data.predict_split=validation").returncode == 0
+    written = warm.run("-m", "glue_lit", "report", str(run))
+    assert written.returncode == 0, written.stderr
+    report = (run / "report" / "report.html").read_text(encoding="utf-8")
+    assert re.search(r"Focal gamma</t[hd]>\s*<td[^>]*>0\.5<", report)
+    assert re.search(r"Shortest text</t[hd]>\s*<td[^>]*>2<", report)
+
+
+def test_own_settings_are_hyperparameters_in_tensorboard(run: Path) -> None:
+    events = EventAccumulator(str(run))
+    events.Reload()
+    content = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    begun = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    assert begun.hparams["focal"].number_value == 0.5
+    assert begun.hparams["shortest"].number_value == 2
+    assert "weight_decay" not in begun.hparams  # a default of the class below

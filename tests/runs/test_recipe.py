@@ -10,50 +10,52 @@ from lightning.pytorch import Trainer
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.engine.search_space import nest_keys
 from glue_lit.outputs.model_card import model_card
-from glue_lit.runs.recipe import SETTINGS, recipe
+from glue_lit.runs.settings import Setting, settings_of
 from glue_lit.tasks.glue import TASKS
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint
 from glue_lit.training.classifier import SequenceClassifier
+from glue_lit.training.provenance import recipe_of
 
-# What is left out: the task, which has a place of its own; the machine; the run's place; evaluation; what is refused.
-OTHERS = {
-    "model": {"self", "task", "custom", "architecture"},
-    "data": {
-        "self", "task", "custom", "tokenizer", "revision", "trust_remote_code", "eval_batch_size", "test_limit",
-        "predict_split", "num_workers", "cache_dir",
-    },
-    "checkpoint": {"self"},
-    "trainer": {
-        "self", "accelerator", "devices", "num_nodes", "logger", "fast_dev_run", "limit_test_batches",
-        "limit_predict_batches", "overfit_batches", "num_sanity_val_steps", "log_every_n_steps", "enable_checkpointing",
-        "enable_progress_bar", "enable_model_summary", "benchmark", "inference_mode", "use_distributed_sampler",
-        "profiler", "detect_anomaly", "barebones", "sync_batchnorm", "reload_dataloaders_every_n_epochs",
-        "default_root_dir", "enable_autolog_hparams", "model_registry",
-    },
+# What the recipe leaves out of Lightning's: the machine, the place of the run, evaluation, what is refused.
+OF_TRAINER = {
+    "accelerator", "accumulate_grad_batches", "devices", "num_nodes", "logger", "fast_dev_run", "limit_test_batches",
+    "limit_predict_batches", "overfit_batches", "num_sanity_val_steps", "log_every_n_steps", "enable_checkpointing",
+    "enable_progress_bar", "enable_model_summary", "benchmark", "inference_mode", "use_distributed_sampler",
+    "profiler", "detect_anomaly", "barebones", "sync_batchnorm", "reload_dataloaders_every_n_epochs",
+    "default_root_dir", "enable_autolog_hparams", "model_registry",
 }  # fmt: skip
-CLASSES = {"model": SequenceClassifier, "data": GLUEDataModule, "checkpoint": BestCheckpoint, "trainer": Trainer}
-PART_OF_BATCH = {"data.tokens_per_batch", "trainer.accumulate_grad_batches"}
+
+CLASSES: dict[str, Any] = {
+    "model": SequenceClassifier, "data": GLUEDataModule, "checkpoint": BestCheckpoint, "trainer": Trainer,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("section", CLASSES)
-def test_every_setting_is_in_the_recipe_or_left_out_on_purpose(section: str) -> None:
-    keys = {f"{section}.{name}" for name in inspect.signature(CLASSES[section].__init__).parameters}
-    named = {setting.key for setting in SETTINGS if setting.key.startswith(f"{section}.")} - {
-        "data.custom.class_weights"
-    }
-    left_out = {f"{section}.{name}" for name in OTHERS[section]}
-    assert not named & left_out
-    assert keys == named | left_out | {key for key in PART_OF_BATCH if key.startswith(section)}
+def test_every_trainer_setting_changes_the_recipe_or_is_left_out_on_purpose() -> None:
+    names = [*inspect.signature(Trainer.__init__).parameters][1:]
+    assert {name for name in names if not recipe_of({"trainer": {name: "odd"}})} == OF_TRAINER
+
+
+@pytest.mark.parametrize(("section", "owner"), [("model", SequenceClassifier), ("data", GLUEDataModule)])
+def test_every_setting_of_ours_is_in_the_recipe_unless_described_otherwise(section: str, owner: type) -> None:
+    for name, setting in settings_of(owner).items():
+        assert (list(recipe_of({section: {name: "odd"}})) == [setting.label]) is (setting.card != "never"), name
+
+
+def test_settings_stand_in_places_of_their_own() -> None:
+    owners = (SequenceClassifier, GLUEDataModule, BestCheckpoint)
+    rows = [setting.row for owner in owners for setting in settings_of(owner).values() if setting.card != "never"]
+    assert len(set(rows)) == len(rows)
+    assert max(rows) < Setting().row
 
 
 def test_settings_without_effect_are_left_out() -> None:
     defaults: dict[str, Any] = {
         f"{section}.{name}": parameter.default
-        for section, klass in CLASSES.items()
-        for name, parameter in inspect.signature(klass.__init__).parameters.items()
-        if name not in OTHERS[section]
+        for section, owner in CLASSES.items()
+        for name, parameter in inspect.signature(owner.__init__).parameters.items()
+        if name != "self" and (section, name) != ("data", "custom")
     }
-    assert recipe(nest_keys(defaults)) == {
+    assert recipe_of(nest_keys(defaults)) == {
         "Model": "distilbert-base-uncased",
         "Learning rate": "2e-05",
         "Schedule": "linear",
@@ -91,29 +93,29 @@ CHANGED = {
 }  # fmt: skip
 SHOWN = {
     "Model": "models/bert",
-    "Frozen layers": "0",
-    "Dropout": "0.0",
-    "R-Drop": "1.0",
-    "Label smoothing": "0.1",
-    "Moving average of weights": "0.99",
-    "Attention": "eager",
-    "Layer decay": "0.9",
     "Adapter": "LoraConfig (r 8, target_modules query, value)",
+    "Frozen layers": "0",
+    "Attention": "eager",
+    "Dropout": "0.0",
+    "Layer decay": "0.9",
+    "Label smoothing": "0.1",
+    "R-Drop": "1.0",
+    "Moving average of weights": "0.99",
     "Class weights": "0.5, 2.0",
-    "Pairs in both orders": "yes",
     "Batch size per device": "16 x 2",
-    "Training rows, at most": "2,000",
     "Steps, at most": "1,500",
     "Batches of an epoch": "1",
     "Callbacks": "Timer (duration 00:01:00:00)",
     "Seed": "1234",
+    "Training rows, at most": "2,000",
+    "Pairs in both orders": "yes",
 }
 
 
 def test_what_was_changed_is_shown() -> None:
-    assert recipe(nest_keys(CHANGED)) == SHOWN
+    assert [*recipe_of(nest_keys(CHANGED)).items()] == [*SHOWN.items()]
     tokens = {"data": {"tokens_per_batch": 4096, "batch_size": 16}}
-    assert recipe(tokens) == {"Batch size per device": "4,096 tokens"}
+    assert recipe_of(tokens) == {"Batch size per device": "4,096 tokens"}
 
 
 def test_the_model_card_has_all_of_it() -> None:
@@ -128,12 +130,12 @@ def test_the_model_card_has_all_of_it() -> None:
 
 def test_a_configuration_of_the_wrong_types() -> None:
     odd = {"model": None, "data": ["x"], "trainer": {"callbacks": "Timer", "max_epochs": {}}, "seed_everything": True}
-    assert recipe(odd) == {"Callbacks": "Timer", "Seed": "True"}
+    assert recipe_of(odd) == {"Callbacks": "Timer", "Seed": "True"}
 
 
 def test_a_scheduled_accumulation_is_described() -> None:
     kind = "lightning.pytorch.callbacks.GradientAccumulationScheduler"
     trainer = {"callbacks": [{"class_path": kind, "init_args": {"scheduling": {0: 1, "4": 2}}}]}
-    assert recipe({"trainer": trainer})["Callbacks"] == "GradientAccumulationScheduler (scheduling {0: 1, 4: 2})"
+    assert recipe_of({"trainer": trainer})["Callbacks"] == "GradientAccumulationScheduler (scheduling {0: 1, 4: 2})"
     trainer["callbacks"][0]["init_args"] = {"scheduling": {"odd": [1]}}
-    assert recipe({"trainer": trainer})["Callbacks"] == "GradientAccumulationScheduler"
+    assert recipe_of({"trainer": trainer})["Callbacks"] == "GradientAccumulationScheduler"

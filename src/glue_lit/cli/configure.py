@@ -59,12 +59,13 @@ _PATHS = (
 )
 
 
-def resolve(command: str, words: Sequence[str]) -> CommandLine:
+def resolve(command: str, words: Sequence[str], classes: Classes = _OURS) -> CommandLine:
     """The full command line: the run and the checkpoint that are meant, with the run's configuration.
 
     Args:
         command: ``fit``, ``validate``, ``test`` or ``predict``.
         words: Its flags, as the user gave them.
+        classes: Those of model and data.
 
     Raises:
         UsageError: A configuration file cannot be used, or something would be scored without a checkpoint.
@@ -73,7 +74,7 @@ def resolve(command: str, words: Sequence[str]) -> CommandLine:
     named = CommandLine(words).config_files
     for file in named:
         check_config(file)
-    line = CommandLine(resolve_arguments([command, *words])[1:], command)
+    line = CommandLine(resolve_arguments([command, *words], classes)[1:], command)
     for file in line.config_files:
         if file not in named:  # that of a run, which anybody may have changed
             check_config(file)

@@ -10,22 +10,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import RunError, UsageError
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_values import to_flag
 from glue_lit.runs.run import LOGS, Run, newest_run, open_run, run_of_checkpoint, run_of_slurm_job
+from glue_lit.runs.settings import settings_of
 from glue_lit.system.console import say
 from glue_lit.system.environment import is_slurm_restart, slurm_job
 from glue_lit.tasks.glue import TASKS
+from glue_lit.training.classifier import SequenceClassifier
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
 
 
-def resolve_arguments(arguments: Sequence[str]) -> list[str]:
+def resolve_arguments(
+    arguments: Sequence[str], classes: tuple[type, type] = (SequenceClassifier, GLUEDataModule)
+) -> list[str]:
     """Replace ``--run`` and a named ``--ckpt_path`` by the configuration and the file that they stand for.
 
     Args:
         arguments: The command and its flags, e.g. ``["validate", "--ckpt_path", "best"]``.
+        classes: Of model and data, whose settings a checkpoint outside any run brings.
 
     Raises:
         UsageError: Something would be scored without a checkpoint, or a flag lacks its value.
@@ -56,7 +62,7 @@ def resolve_arguments(arguments: Sequence[str]) -> list[str]:
     run, file = locate("best" if wanted is None else wanted, run_given, line)
     if line.command == "fit" and wanted == "last" and run is not None:
         file = _readable(run, file)
-    configured = ["--config", str(run.config)] if run is not None else _from_checkpoint(file)
+    configured = ["--config", str(run.config)] if run is not None else _from_checkpoint(file, classes)
     return [line.command, *configured, *line.words, "--ckpt_path", str(file)]
 
 
@@ -124,33 +130,20 @@ def _trained_as(task: str | None) -> str | None:
     return (spec.trained_as or spec.name) if spec else task
 
 
-# Not whether code may be run, nor what belongs to the machine.
-_OF_DATA = (
-    "task", "source", "batch_size", "group_by_length", "tokens_per_batch", "eval_batch_size", "max_length",
-    "train_limit", "both_orders", "validation_limit", "test_limit", "seed",
-)  # fmt: skip
-_OF_MODEL = (
-    "name_or_path", "revision", "attention", "learning_rate", "weight_decay", "schedule", "schedule_options", "warmup",
-    "max_grad_norm", "non_finite", "label_smoothing", "r_drop", "dropout", "average", "freeze", "layer_decay",
-    "adam_beta1", "adam_beta2", "adam_eps",
-)  # fmt: skip
-
-
 def _on_one_line(value: Any) -> Any:
     return to_flag(value) if isinstance(value, dict) else value
 
 
-def _from_checkpoint(file: Path) -> list[str]:
-    """Flags for a checkpoint outside any run: what its own hyper-parameters say of the task, model and data."""
+def _from_checkpoint(file: Path, classes: tuple[type, type]) -> list[str]:
+    """Flags for a checkpoint outside any run: the task, model and data of its own hyper-parameters."""
     from glue_lit.runs.checkpoints import read_checkpoint
 
     saved = read_checkpoint(file)
     flags: list[str] = []
-    for section, key, names in (
-        ("data", "datamodule_hyper_parameters", _OF_DATA),
-        ("model", "hyper_parameters", _OF_MODEL),
-    ):
+    parts = (("data", "datamodule_hyper_parameters", classes[1]), ("model", "hyper_parameters", classes[0]))
+    for section, key, owner in parts:
         values = saved.get(key) or {}
+        names = [name for name, setting in settings_of(owner).items() if setting.restored]
         flags += [f"--{section}.{name}={_on_one_line(values[name])}" for name in names if values.get(name) is not None]
     custom = (saved.get("hyper_parameters") or {}).get("custom") or {}
     if known := {name: value for name, value in custom.items() if value is not None}:

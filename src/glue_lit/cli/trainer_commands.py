@@ -54,7 +54,7 @@ def predict(words: Sequence[str]) -> EvaluationResult:
 def _session(command: str, words: Sequence[str], *classes: Classes) -> Session:
     """What a command line asks for, which from now on is ``sys.argv``: Lightning starts other processes from it."""
     prepare_process()
-    line = resolve(command, words)
+    line = resolve(command, words, *classes)
     sys.argv[1:] = [command, *line.words]
     return configure(line, [command, *words], *classes)
 

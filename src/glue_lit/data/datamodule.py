@@ -17,7 +17,7 @@ from glue_lit.data.sources import source_values
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
 from glue_lit.errors import RunError
-from glue_lit.runs.settings import NOT_SHOWN, Setting, count, described
+from glue_lit.runs.settings import INTERNAL, Setting, count, described
 from glue_lit.system.environment import global_seed
 from glue_lit.tasks.custom import NO_TASK, CustomTask
 from glue_lit.tasks.spec import TaskSpec
@@ -59,24 +59,25 @@ class GLUEDataModule(LightningDataModule):
     def __init__(
         self,
         task: Annotated[str, Setting(card="never", hparams="always")] = "cola",
-        tokenizer: Annotated[str, NOT_SHOWN] = "distilbert-base-uncased",
-        source: Annotated[str, Setting(label="Data", card="always")] = "hub",
-        batch_size: Annotated[int, Setting(count(1), "Batch size per device", card="always", hparams="always")] = 16,
-        group_by_length: Annotated[bool, Setting(label="Batches of like lengths", card="always")] = True,
-        tokens_per_batch: Annotated[int | None, Setting(count(1), card="never")] = None,  # shown as the batch size
+        tokenizer: Annotated[str, INTERNAL] = "distilbert-base-uncased",
+        source: Annotated[str, Setting(None, "Data", 802, card="always")] = "hub",
+        batch_size: Annotated[int, Setting(count(1), "Batch size per device", 400, "always", "always")] = 16,
+        group_by_length: Annotated[bool, Setting(None, "Batches of like lengths", 401, card="always")] = True,
+        # The card has it as the batch size.
+        tokens_per_batch: Annotated[int | None, Setting(count(1), card="never")] = None,
         eval_batch_size: Annotated[int | None, Setting(count(1), card="never")] = None,
-        max_length: Annotated[int | None, Setting(count(4), "Longest input")] = None,
-        train_limit: Annotated[int | float | None, Setting(ROWS_OR_SHARE, "Training rows, at most")] = None,
-        both_orders: Annotated[bool, Setting(label="Pairs in both orders")] = False,
-        validation_limit: Annotated[int | None, Setting(count(1), "Validation rows, at most")] = None,
+        max_length: Annotated[int | None, Setting(count(4), "Longest input", 806)] = None,
+        train_limit: Annotated[int | float | None, Setting(ROWS_OR_SHARE, "Training rows, at most", 803)] = None,
+        both_orders: Annotated[bool, Setting(None, "Pairs in both orders", 804)] = False,
+        validation_limit: Annotated[int | None, Setting(count(1), "Validation rows, at most", 805)] = None,
         test_limit: Annotated[int | None, Setting(count(1), card="never")] = None,
-        predict_split: Annotated[str, Setting(card="never")] = "test",
-        num_workers: Annotated[int, Setting(count(0, MOST_WORKERS), card="never")] = 0,
-        cache_dir: Annotated[str | None, NOT_SHOWN] = None,
-        seed: Annotated[int | None, Setting(label="Seed of the order", hparams="always")] = None,
-        revision: Annotated[str, Setting(card="never")] = "main",
-        trust_remote_code: Annotated[bool, Setting(card="never")] = False,
-        custom: Annotated[CustomTask, NOT_SHOWN] = NO_TASK,
+        predict_split: Annotated[str, Setting(card="never", restored=False)] = "test",
+        num_workers: Annotated[int, Setting(count(0, MOST_WORKERS), card="never", restored=False)] = 0,
+        cache_dir: Annotated[str | None, INTERNAL] = None,
+        seed: Annotated[int | None, Setting(None, "Seed of the order", 801, hparams="always", in_words=str)] = None,
+        revision: Annotated[str, Setting(card="never", restored=False)] = "main",
+        trust_remote_code: Annotated[bool, Setting(card="never", restored=False)] = False,
+        custom: Annotated[CustomTask, INTERNAL] = NO_TASK,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["custom"])

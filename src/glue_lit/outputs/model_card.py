@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.runs.config_values import dump_config
-from glue_lit.runs.recipe import recipe
+from glue_lit.runs.recipe import recorded_recipe
 from glue_lit.tasks.glue import TaskSpec
+from glue_lit.training.provenance import recipe_of
 
 _LIMITS = """It was fitted to one data set, and its figures hold for texts like those. The validation rows picked the
 checkpoint, so new rows will score a little lower. It learned whatever biases the data and the base model have;
@@ -115,7 +116,9 @@ def _figure(value: Any) -> str:
 
 def _origin(record: Mapping[str, Any]) -> Iterator[str]:
     """Recipe, data and versions, as far as the run tells."""
-    settings = {"Model": ""} | recipe(record.get("config") or {}) | {"Model": _base(record)}
+    config = record.get("config")
+    recipe = recorded_recipe(record, config) or recipe_of(config or {})
+    settings = {"Model": ""} | recipe | {"Model": _base(record)}
     if record.get("model_commit"):
         settings["Model's commit"] = str(record["model_commit"])
     done = {"Epochs done": record.get("epochs"), "Steps done": record.get("steps")}

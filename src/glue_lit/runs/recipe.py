@@ -1,97 +1,69 @@
-"""The settings that decide what a fit makes of a model, described once: model card and report read this."""
+"""The recipe of a run in words, as model card and report show it, from the description of each setting."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from glue_lit.runs.settings import Setting, settings_of
+
+# Settings that are no argument of a class of ours.
+_OTHER_SETTINGS = {
+    "trainer.gradient_clip_val": Setting(label="Gradient clipping", row=210),
+    "trainer.gradient_clip_algorithm": Setting(label="Gradients clipped by", row=211),
+    "data.custom.class_weights": Setting(label="Class weights", row=304),
+    "trainer.max_epochs": Setting(label="Epochs", row=500, default=-1),
+    "trainer.max_steps": Setting(label="Steps, at most", row=501, default=-1),
+    "trainer.max_time": Setting(label="Time, at most", row=502),
+    "trainer.min_epochs": Setting(label="Epochs, at least", row=503),
+    "trainer.min_steps": Setting(label="Steps, at least", row=504),
+    "trainer.limit_train_batches": Setting(label="Batches of an epoch", row=505, default=1.0),
+    "trainer.check_val_every_n_epoch": Setting(label="Epochs between validations", row=506, default=1),
+    "trainer.val_check_interval": Setting(label="Validation interval", row=507, default=1.0),
+    "trainer.limit_val_batches": Setting(label="Batches of a validation", row=508, default=1.0),
+    "early_stopping": Setting(label="Validations without improvement, at most", row=602),
+    "trainer.callbacks": Setting(label="Callbacks", row=700),
+    "trainer.precision": Setting(label="Precision", row=701),
+    "trainer.strategy": Setting(label="Strategy", row=702, default="auto"),
+    "trainer.plugins": Setting(label="Plugins", row=703),
+    "trainer.deterministic": Setting(label="Deterministic", row=704),
+    "seed_everything": Setting(label="Seed", row=800, in_words=str),
+}
 
 
-class Setting(NamedTuple):
-    """A setting of a recipe.
-
-    Attributes:
-        key: Its dotted key in a run's configuration.
-        title: What a card or a report calls it.
-        off: Value at which it changes nothing; it is left out then, as it is where it is null or false.
-    """
-
-    key: str
-    title: str
-    off: Any = None
-
-
-SETTINGS = (
-    Setting("model.name_or_path", "Model"),
-    Setting("model.revision", "Model revision", off="main"),
-    Setting("model.trust_remote_code", "Runs the model's own code"),
-    Setting("model.init_from", "Started from"),
-    Setting("model.peft", "Adapter"),
-    Setting("model.freeze", "Frozen layers"),
-    Setting("model.attention", "Attention"),
-    Setting("model.dropout", "Dropout"),
-    Setting("model.learning_rate", "Learning rate"),
-    Setting("model.layer_decay", "Layer decay", off=1),
-    Setting("model.schedule", "Schedule"),
-    Setting("model.schedule_options", "Schedule options"),
-    Setting("model.warmup", "Warm-up"),
-    Setting("model.weight_decay", "Weight decay"),
-    Setting("model.adam_beta1", "Adam beta 1"),
-    Setting("model.adam_beta2", "Adam beta 2"),
-    Setting("model.adam_eps", "Adam epsilon"),
-    Setting("model.max_grad_norm", "Largest gradient norm"),
-    Setting("trainer.gradient_clip_val", "Gradient clipping"),
-    Setting("trainer.gradient_clip_algorithm", "Gradients clipped by"),
-    Setting("model.non_finite", "Steps that are not finite", off="stop"),
-    Setting("model.label_smoothing", "Label smoothing", off=0),
-    Setting("model.r_drop", "R-Drop", off=0),
-    Setting("model.average", "Moving average of weights", off=0),
-    Setting("data.custom.class_weights", "Class weights"),
-    Setting("data.batch_size", "Batch size per device"),
-    Setting("data.group_by_length", "Batches of like lengths"),
-    Setting("trainer.max_epochs", "Epochs", off=-1),
-    Setting("trainer.max_steps", "Steps, at most", off=-1),
-    Setting("trainer.max_time", "Time, at most"),
-    Setting("trainer.min_epochs", "Epochs, at least"),
-    Setting("trainer.min_steps", "Steps, at least"),
-    Setting("trainer.limit_train_batches", "Batches of an epoch", off=1.0),
-    Setting("trainer.check_val_every_n_epoch", "Epochs between validations", off=1),
-    Setting("trainer.val_check_interval", "Validation interval", off=1.0),
-    Setting("trainer.limit_val_batches", "Batches of a validation", off=1.0),
-    Setting("checkpoint.monitor", "Checkpoint picked by"),
-    Setting("checkpoint.mode", "Best is"),
-    Setting("early_stopping", "Validations without improvement, at most"),
-    Setting("trainer.callbacks", "Callbacks"),
-    Setting("trainer.precision", "Precision"),
-    Setting("trainer.strategy", "Strategy", off="auto"),
-    Setting("trainer.plugins", "Plugins"),
-    Setting("trainer.deterministic", "Deterministic"),
-    Setting("seed_everything", "Seed"),
-    Setting("data.seed", "Seed of the order"),
-    Setting("data.source", "Data"),
-    Setting("data.train_limit", "Training rows, at most"),
-    Setting("data.both_orders", "Pairs in both orders"),
-    Setting("data.validation_limit", "Validation rows, at most"),
-    Setting("data.max_length", "Longest input"),
-)
-_SEEDS = {"seed_everything", "data.seed"}  # numbers that count nothing
-
-
-def recipe(config: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of a run that change what comes out, by their titles, in words.
+def describe_recipe(config: Mapping[str, Any], owners: Mapping[str, type]) -> dict[str, str]:
+    """The settings of a run that change its result, by their labels, in words.
 
     Args:
         config: The run's configuration.
+        owners: By section of the configuration, the class whose settings it holds.
     """
-    values = {setting: _value(config, setting.key) for setting in SETTINGS}
-    return {
-        setting.title: str(value) if setting.key in _SEEDS else _words(value)
-        for setting, value in values.items()
-        if not (value is None or value is False or value in ("", [], {}) or _is_off(value, setting.off))
-    }
+    settings = dict(_OTHER_SETTINGS)
+    for section, owner in owners.items():
+        settings |= {f"{section}.{name}": setting for name, setting in settings_of(owner).items()}
+    ordered = sorted(settings.items(), key=lambda item: item[1].row)
+    shown = [(setting, value) for key, setting in ordered if _is_shown(key, setting, value := _value(config, key))]
+    return {setting.label: (setting.in_words or in_words)(value) for setting, value in shown}
 
 
-def _is_off(value: Any, off: Any) -> bool:
-    """Whether a value is that at which the setting changes nothing: 1 validates after one batch, 1.0 after all."""
-    return off is not None and value == off and (type(value) is float or type(off) is not float)
+def recorded_recipe(record: Mapping[str, Any], config: Any) -> dict[str, str] | None:
+    """The recipe as the fit recorded it; nothing if it did not, or if the configuration has changed since.
+
+    Args:
+        record: The run's ``metrics.json``.
+        config: The run's configuration now.
+    """
+    recipe = record.get("recipe")
+    if not isinstance(recipe, Mapping) or record.get("config") != config:
+        return None
+    return {str(label): str(words) for label, words in recipe.items()}
+
+
+def _is_shown(key: str, setting: Setting, value: Any) -> bool:
+    if setting.card == "never" or value is None or value is False or value in ("", [], {}):
+        return False
+    # To the Trainer, 1 is one batch and 1.0 are all of them.
+    is_other_type = key.startswith("trainer.") and type(value) is not type(setting.default)
+    return setting.card == "always" or value != setting.default or is_other_type
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:
@@ -104,40 +76,41 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
 def _batch(config: Mapping[str, Any], size: Any) -> Any:
     """Examples or tokens of a step on one device."""
     tokens, groups = _value(config, "data.tokens_per_batch"), _value(config, "trainer.accumulate_grad_batches")
-    batch = f"{_words(tokens)} tokens" if tokens else size
+    batch = f"{in_words(tokens)} tokens" if tokens else size
     return f"{batch} x {groups}" if batch and groups not in (None, 1) else batch
 
 
-def short_path(value: str) -> str:
-    """A name as it is, and the last parts of a path: where the user keeps files is no one's business."""
+def _short_path(value: str) -> str:
+    """A name as it is, and the last two parts of a path: where the user keeps files is private."""
     parts = Path(value).parts
     return "/".join(parts[-2:]) if Path(value).is_absolute() and len(parts) > 2 else value
 
 
-def _words(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """A value as a reader knows it: ``yes``, ``1,500``, ``LoraConfig (r 8)``."""
     if value is True:
         return "yes"
     if isinstance(value, Mapping):
-        return _class(value)
+        return _class_in_words(value)
     if isinstance(value, list | tuple):
-        return ", ".join(map(_words, value))
-    return f"{value:,}" if isinstance(value, int) else short_path(str(value))
+        return ", ".join(map(in_words, value))
+    return f"{value:,}" if isinstance(value, int) else _short_path(str(value))
 
 
-def _class(value: Mapping[str, Any]) -> str:
-    """A class and those of its settings that say something."""
+def _class_in_words(value: Mapping[str, Any]) -> str:
+    """A class with its settings, without the empty ones."""
     name = str(value.get("class_path") or "").rpartition(".")[2]
     given = value.get("init_args") if name else value
     settings = given.items() if isinstance(given, Mapping) else ()
-    said = ", ".join(
-        f"{key} {_schedule(setting) if isinstance(setting, Mapping) else _words(setting)}"
+    words = ", ".join(
+        f"{key} {_schedule(setting) if isinstance(setting, Mapping) else in_words(setting)}"
         for key, setting in settings
         if setting not in (None, False, "", "none", [], {}) and (not isinstance(setting, Mapping) or _schedule(setting))
     )
-    return f"{name} ({said})" if name and said else name or said
+    return f"{name} ({words})" if name and words else name or words
 
 
 def _schedule(values: Mapping[Any, Any]) -> str:
-    """Numbers by numbers, as those of a GradientAccumulationScheduler by the epoch; nothing of any other mapping."""
+    """Numbers by numbers, as those of a GradientAccumulationScheduler by the epoch; nothing for other mappings."""
     is_one = all(type(value) is int for value in values.values()) and all(str(key).isdecimal() for key in values)
     return "{" + ", ".join(f"{key}: {value}" for key, value in values.items()) + "}" if is_one and values else ""

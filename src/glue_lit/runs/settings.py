@@ -1,7 +1,7 @@
-"""What a setting is beside its type, default and help: the values it may have, and where it is shown.
+"""What a setting is besides its type, default and help: the values it may have, and where it is shown.
 
-A setting is an argument of `SequenceClassifier`, `GLUEDataModule` or `BestCheckpoint`. Its type, default and docstring
-make the flag and its help; a `Setting` in its annotation says the rest::
+A setting is an argument of `SequenceClassifier`, `GLUEDataModule` or `BestCheckpoint`, or of a class built on them. Its
+type, default and docstring make the flag and its help; a `Setting` in its annotation describes the rest::
 
     @described
     def __init__(self, learning_rate: Annotated[float, Setting(at_least(0), card="always")] = 2e-5) -> None: ...
@@ -35,7 +35,7 @@ class Allowed:
     test: Callable[[Any], bool]
 
     def holds(self, value: object) -> bool:
-        """Whether a value is one of them; a text where numbers are allowed is none."""
+        """Whether a value is one of them; a text is not, where numbers are allowed."""
         try:
             return self.test(value)
         except TypeError:
@@ -57,8 +57,9 @@ def count(least: int, most: int = LARGEST_COUNT) -> Allowed:
     return Allowed(f"{least} to {most}", lambda value: least <= value <= most and value % 1 == 0)
 
 
-def one_of(*values: str) -> Allowed:
-    """These words."""
+def one_of(literal: Any) -> Allowed:
+    """The values of a `Literal`."""
+    values = get_args(literal)
     return Allowed(", ".join(values), lambda value: value in values)
 
 
@@ -68,28 +69,37 @@ FACTOR = Allowed("above 0, up to 1", lambda value: 0 < value <= 1)
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting, beside its type and help.
+    """A setting, besides its type and help.
 
     Attributes:
         allowed: Its values; ``None`` for all of its type.
         label: What model card and report call it; by default its name in words.
+        row: Its place on model card and report, lowest first: the model from 100, its optimizer from 200, the loss from
+            300, batches from 400, length from 500, checkpoints from 600, computation from 700, data from 800.
         card: When model card and report show it.
         hparams: When TensorBoard's page HParams shows it.
+        in_words: Its value as model card and report show it; `glue_lit.runs.recipe.in_words` by default.
+        restored: Whether a checkpoint outside any run brings it to the next command: not what belongs to the machine,
+            nor the permission to run code.
         default: Its default, which `settings_of` takes from the signature.
     """
 
     allowed: Allowed | None = None
     label: str = ""
+    row: int = 999
     card: Shown = "changed"
     hparams: Shown = "changed"
+    in_words: Callable[[Any], str] | None = None
+    restored: bool = True
     default: Any = None
 
 
-NOT_SHOWN = Setting(card="never", hparams="never")
+# Set by the program itself, or a matter of the machine.
+INTERNAL = Setting(card="never", hparams="never", restored=False)
 
 
 def described(init: _Init) -> _Init:
-    """Keep the `Setting` of each argument for `settings_of`; what stays is the type, which the help shows."""
+    """Keep the `Setting` of each argument for `settings_of`; the annotation keeps the type, which the help shows."""
     annotations: dict[str, Any] = init.__annotations__
     hints = {name: hint for name, hint in annotations.items() if get_origin(hint) is Annotated}
     init.settings = {name: hint.__metadata__[0] for name, hint in hints.items()}  # type: ignore[attr-defined]
@@ -97,8 +107,11 @@ def described(init: _Init) -> _Init:
     return init
 
 
+_REST = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
 def settings_of(owner: type) -> dict[str, Setting]:
-    """The settings of a class by name; also those of its base classes that its ``**kwargs`` hand on."""
+    """The settings of a class by name, with those of its base classes that its ``**kwargs`` are passed on to."""
     found: dict[str, Setting] = {}
     for part in owner.__mro__:
         if (init := vars(part).get("__init__")) is None:
@@ -114,16 +127,13 @@ def settings_of(owner: type) -> dict[str, Setting]:
     return found
 
 
-_REST = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-
-
 def check_values(section: str, allowed: Mapping[str, Allowed | None], values: Mapping[str, Any]) -> None:
-    """Stop at a value that is not allowed.
+    """Refuse a value that is not allowed.
 
     Args:
         section: Where the settings stand in a configuration: ``model``, ``data``.
         allowed: The values that each may have, by name.
-        values: Those given; ``None`` stands for a choice of the program.
+        values: Those given; ``None`` leaves the choice to the program.
 
     Raises:
         UsageError: There is one.
@@ -134,7 +144,7 @@ def check_values(section: str, allowed: Mapping[str, Allowed | None], values: Ma
 
 
 def check_settings(section: str, owner: type, values: Mapping[str, Any]) -> None:
-    """Stop at a setting of a class whose value is not allowed.
+    """Refuse a value that a class's own description of the setting does not allow.
 
     Raises:
         UsageError: There is one.

@@ -1,6 +1,6 @@
 """`SequenceClassifier`: a Hugging Face encoder with a classification head, trained on one task."""
 
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self
 
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -12,7 +12,7 @@ from glue_lit.data.batches import Batch
 from glue_lit.encoder.adapters import PeftMethod, plain_settings
 from glue_lit.encoder.limits import accepted_inputs, check_precision_of, compute_logits
 from glue_lit.evaluation.task_metrics import SplitMetrics
-from glue_lit.runs.settings import FACTOR, NOT_SHOWN, SHARE, Setting, above, at_least, described, one_of
+from glue_lit.runs.settings import FACTOR, INTERNAL, SHARE, Setting, above, at_least, described, one_of
 from glue_lit.system.precisions import keep_labels_exact
 from glue_lit.tasks.custom import parse_custom_task, resolve_task
 from glue_lit.training.averaging import restore_trained_weights
@@ -68,31 +68,31 @@ class SequenceClassifier(LightningModule):
     @described
     def __init__(
         self,
-        task: Annotated[str, Setting(card="never", hparams="always")] = "cola",
-        name_or_path: Annotated[str, Setting(None, "Model", "always", "always")] = "distilbert-base-uncased",
-        learning_rate: Annotated[float, Setting(at_least(0), card="always", hparams="always")] = 2e-5,
-        weight_decay: Annotated[float, Setting(at_least(0), card="always")] = 0.01,
-        schedule: Annotated[Schedule, Setting(one_of(*get_args(Schedule)), card="always")] = "linear",
-        warmup: Annotated[float, Setting(at_least(0), "Warm-up", card="always")] = 0.0,
-        max_grad_norm: Annotated[float, Setting(at_least(0), "Largest gradient norm", card="always")] = 1.0,
-        non_finite: Annotated[NonFinite, Setting(one_of(*get_args(NonFinite)), "Steps that are not finite")] = "stop",
-        adam_beta1: Annotated[float, Setting(SHARE, "Adam beta 1", card="always")] = 0.9,
-        adam_beta2: Annotated[float, Setting(SHARE, "Adam beta 2", card="always")] = 0.999,
-        adam_eps: Annotated[float, Setting(above(0), "Adam epsilon", card="always")] = 1e-8,
-        label_smoothing: Annotated[float, Setting(SHARE)] = 0.0,
-        r_drop: Annotated[float, Setting(at_least(0), "R-Drop")] = 0.0,
-        dropout: Annotated[float | None, Setting(SHARE)] = None,
-        average: Annotated[float, Setting(SHARE, "Moving average of weights")] = 0.0,
-        freeze: Annotated[int | None, Setting(label="Frozen layers")] = None,
-        layer_decay: Annotated[float, Setting(FACTOR)] = 1.0,
-        attention: str | None = None,
-        revision: Annotated[str, Setting(label="Model revision")] = "main",
-        trust_remote_code: Annotated[bool, Setting(label="Runs the model's own code")] = False,
-        init_from: Annotated[str | None, Setting(label="Started from")] = None,
-        peft: Annotated[PeftMethod | None, Setting(label="Adapter")] = None,
-        custom: Annotated[dict[str, Any] | None, NOT_SHOWN] = None,
-        architecture: Annotated[str | None, NOT_SHOWN] = None,
-        schedule_options: Options | None = None,
+        task: Annotated[str, Setting(card="never", hparams="always", restored=False)] = "cola",
+        name_or_path: Annotated[str, Setting(None, "Model", 100, "always", "always")] = "distilbert-base-uncased",
+        learning_rate: Annotated[float, Setting(at_least(0), row=200, card="always", hparams="always")] = 2e-5,
+        weight_decay: Annotated[float, Setting(at_least(0), row=205, card="always")] = 0.01,
+        schedule: Annotated[Schedule, Setting(one_of(Schedule), row=202, card="always")] = "linear",
+        warmup: Annotated[float, Setting(at_least(0), "Warm-up", 204, card="always")] = 0.0,
+        max_grad_norm: Annotated[float, Setting(at_least(0), "Largest gradient norm", 209, card="always")] = 1.0,
+        non_finite: Annotated[NonFinite, Setting(one_of(NonFinite), "Steps that are not finite", 300)] = "stop",
+        adam_beta1: Annotated[float, Setting(SHARE, "Adam beta 1", 206, card="always")] = 0.9,
+        adam_beta2: Annotated[float, Setting(SHARE, "Adam beta 2", 207, card="always")] = 0.999,
+        adam_eps: Annotated[float, Setting(above(0), "Adam epsilon", 208, card="always")] = 1e-8,
+        label_smoothing: Annotated[float, Setting(SHARE, row=301)] = 0.0,
+        r_drop: Annotated[float, Setting(at_least(0), "R-Drop", 302)] = 0.0,
+        dropout: Annotated[float | None, Setting(SHARE, row=107)] = None,
+        average: Annotated[float, Setting(SHARE, "Moving average of weights", 303)] = 0.0,
+        freeze: Annotated[int | None, Setting(None, "Frozen layers", 105)] = None,
+        layer_decay: Annotated[float, Setting(FACTOR, row=201)] = 1.0,
+        attention: Annotated[str | None, Setting(row=106)] = None,
+        revision: Annotated[str, Setting(None, "Model revision", 101)] = "main",
+        trust_remote_code: Annotated[bool, Setting(None, "Runs the model's own code", 102, restored=False)] = False,
+        init_from: Annotated[str | None, Setting(None, "Started from", 103, restored=False)] = None,
+        peft: Annotated[PeftMethod | None, Setting(None, "Adapter", 104, restored=False)] = None,
+        custom: Annotated[dict[str, Any] | None, INTERNAL] = None,
+        architecture: Annotated[str | None, INTERNAL] = None,
+        schedule_options: Annotated[Options | None, Setting(row=203)] = None,
     ) -> None:
         super().__init__()
         # A checkpoint holds plain values alone.

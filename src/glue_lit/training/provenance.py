@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
+from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.runs.config_values import read_config
+from glue_lit.runs.recipe import describe_recipe
 from glue_lit.runs.run import Run
 from glue_lit.system.version import __version__
+from glue_lit.training.callbacks.checkpoints import BestCheckpoint
 from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
 
@@ -106,6 +110,7 @@ def run_record(
         best: The best checkpoint's content.
         speed: Knows how long it took.
     """
+    config = read_config(run.config.read_text(encoding="utf-8"))
     return {
         "task": data.task.name,
         "source": data.source,
@@ -127,5 +132,13 @@ def run_record(
         "versions": versions(),
         "git": git_revision(),
         "data": describe_data(data, "fit"),
-        "config": read_config(run.config.read_text(encoding="utf-8")),
+        "recipe": recipe_of(config, type(model), type(trainer.datamodule)),  # type: ignore[attr-defined]
+        "config": config,
     }
+
+
+def recipe_of(
+    config: Mapping[str, Any], model_class: type = SequenceClassifier, datamodule_class: type = GLUEDataModule
+) -> dict[str, str]:
+    """The recipe in words of a run that classes of ours have trained; see `describe_recipe`."""
+    return describe_recipe(config, {"model": model_class, "data": datamodule_class, "checkpoint": BestCheckpoint})

@@ -14,7 +14,7 @@ from glue_lit.runs.settings import SHARE, Allowed, above, at_least, check_values
 Schedule = Literal["linear", "cosine", "constant", "polynomial", "cosine_with_restarts", "warmup_stable_decay"]
 Options = dict[str, int | float | str]
 
-_SHAPES = one_of("linear", "cosine", "1-sqrt")
+_SHAPES = one_of(Literal["linear", "cosine", "1-sqrt"])
 _OPTIONS: dict[str, dict[str, Allowed]] = {
     "polynomial": {"power": above(0), "lr_end": at_least(0)},
     "cosine_with_restarts": {"num_cycles": count(1)},

@@ -49,7 +49,8 @@ def material(
         of[np.arange(rows), values] = 0.7
         predicted = Predictions(np.arange(rows), gold, values, of)
     settings = {"data": {"task": task.name}, "seed_everything": seed}
-    return Material(run, task, str(task.monitored_split), settings, predicted, Texts(held), [f"A note: {HOSTILE[0]}"])
+    split, notes = str(task.monitored_split), [f"A note: {HOSTILE[0]}"]
+    return Material(run, task, split, settings, {"Seed": str(seed)}, predicted, Texts(held), notes)
 
 
 def html_of(report: Report) -> str:

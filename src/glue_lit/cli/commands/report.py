@@ -14,6 +14,7 @@ from glue_lit.cli.commands.suite_report import is_suite, write_suite_report
 from glue_lit.errors import RunError, UsageError, did_you_mean
 from glue_lit.runs.locks import check_unlocked
 from glue_lit.runs.prediction_record import checkpoint_fingerprint, read_prediction_record
+from glue_lit.runs.recipe import recorded_recipe
 from glue_lit.runs.run import LOGS, Run, newest_run, open_run
 from glue_lit.system.console import print_table, say
 from glue_lit.system.files import open_atomic_binary, to_json_values, write_text
@@ -125,7 +126,17 @@ def _material(run: Run, options: Any) -> "Material":
         notes.append(f"{predicted.unlabelled:,} rows have no gold label and are left out.")
     source = options.source or (record or {}).get("source") or section(settings, "data").get("source") or "hub"
     texts = read_texts(task, partial(open_split, task, str(source), split, custom), predicted, record, options.slice)
-    return Material(run, task, split, settings, predicted, texts, notes)
+    return Material(run, task, split, settings, _recipe(run, settings), predicted, texts, notes)
+
+
+def _recipe(run: Run, settings: dict[str, Any]) -> dict[str, str]:
+    from glue_lit.evaluation.report.run_in_words import read_record_notes
+
+    if (recorded := recorded_recipe(read_record_notes(run)[0], settings)) is not None:
+        return recorded
+    from glue_lit.training.provenance import recipe_of  # which takes seconds, for a run that did not finish
+
+    return recipe_of(settings)
 
 
 def _split(task: TaskSpec, wanted: str | None) -> str:

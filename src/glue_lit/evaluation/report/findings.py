@@ -19,7 +19,6 @@ from glue_lit.evaluation.report.texts import Texts
 from glue_lit.evaluation.resampling import Score, scores_with_intervals
 from glue_lit.evaluation.significance import Comparison, compare
 from glue_lit.runs.differences import flatten
-from glue_lit.runs.recipe import recipe
 from glue_lit.runs.run import Run
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 
@@ -35,6 +34,7 @@ class Material:
     task: TaskSpec
     split: str
     settings: Record  # its configuration
+    recipe: dict[str, str]  # what of it changes the result, by labels, in words
     predicted: Predictions
     texts: Texts  # of the predicted rows
     notes: Sequence[str] = ()  # what a reader must know about predictions and texts
@@ -139,7 +139,7 @@ def _findings(material: Material, name: str) -> Findings:
     return Findings(
         name,
         [*material.notes, *record_notes, *damaged, *text_notes, *_disagreements(material, record, scores)],
-        recipe(material.settings),
+        material.recipe,
         outcome(record),
         len(predicted),
         scores,

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from glue_lit.errors import RunError, Stopped
 from glue_lit.runs.checkpoints import AtomicCheckpointIO
+from glue_lit.runs.settings import Setting, described
 from glue_lit.system.console import say
 from glue_lit.system.files import open_atomic_binary
 from glue_lit.tasks.glue import monitor_mode
@@ -35,7 +36,12 @@ class BestCheckpoint(ModelCheckpoint):
         mode: max if higher is better, min if lower is; null for min if it is a loss, else max.
     """
 
-    def __init__(self, monitor: str | None = None, mode: Literal["max", "min"] | None = None) -> None:
+    @described
+    def __init__(
+        self,
+        monitor: Annotated[str | None, Setting(None, "Checkpoint picked by", 600)] = None,
+        mode: Annotated[Literal["max", "min"] | None, Setting(None, "Best is", 601)] = None,
+    ) -> None:
         super().__init__(
             filename="best",
             monitor=monitor,

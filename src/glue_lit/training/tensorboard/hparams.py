@@ -5,11 +5,46 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from glue_lit.data.accumulation import accumulation_schedule
+from glue_lit.runs.settings import Setting, settings_of
+from glue_lit.system.environment import global_seed
 from glue_lit.system.files import open_atomic_binary
 
 # TensorBoard keeps the first that it reads of each run, and reads the files of a folder by their names. So a fit that
 # is resumed with other settings replaces this file, and what older versions wrote into the others no longer counts.
 HPARAMS_FILE = "events.out.tfevents.0.hparams"
+_OF_TRAINER = {"accumulate_grad_batches": Setting(default=1), "devices": Setting(default=1)}
+
+
+def hyperparameters(trainer: Any, module: Any, data: Any) -> dict[str, Any]:
+    """Settings that are a number, truth value or text, by name, as far as their descriptions show them here.
+
+    Args:
+        trainer: Lightning's.
+        module: What is trained.
+        data: Its data module, if it has one.
+    """
+    values: dict[str, Any] = {}
+    settings: dict[str, Setting] = dict(_OF_TRAINER)
+    for part in (data, module):
+        if part is not None:
+            values |= dict(part.hparams)
+            settings |= settings_of(type(part))
+    schedule = accumulation_schedule(trainer)
+    values |= {
+        "max_epochs": trainer.max_epochs,
+        "precision": str(trainer.precision),
+        "devices": trainer.world_size,
+        "accumulate_grad_batches": trainer.accumulate_grad_batches if schedule is None else str(schedule),
+        "seed": values.get("seed") if (seed := global_seed()) is None else seed,
+    }
+
+    def is_shown(name: str, value: Any) -> bool:
+        setting = settings.get(name, Setting())
+        is_wanted = setting.hparams == "always" or (setting.hparams == "changed" and value != setting.default)
+        return is_wanted and isinstance(value, bool | int | float | str)
+
+    return {name: value for name, value in values.items() if is_shown(name, value)}
 
 
 def write_hparams(folder: Path, settings: Mapping[str, Any], metrics: Iterable[str]) -> None:

@@ -18,8 +18,8 @@ from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import TaskSpec, log_prefix, monitor_mode
 from glue_lit.training.lightning_internals import begun_steps
 from glue_lit.training.tensorboard.evaluated import RowCollector, labelled_predictions
-from glue_lit.training.tensorboard.hparams import HPARAMS_FILE, write_hparams
-from glue_lit.training.tensorboard.layout import best_tags, hyperparameters, layout
+from glue_lit.training.tensorboard.hparams import HPARAMS_FILE, hyperparameters, write_hparams
+from glue_lit.training.tensorboard.layout import best_tags, layout
 from glue_lit.training.tensorboard.pictures import draw_outcome, hard_rows
 
 _MOST_CURVES = 12  # of precision and recall; of many labels, those of the commonest
