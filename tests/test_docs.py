@@ -96,7 +96,7 @@ def test_every_fit_of_the_pages_is_parsed(
 @pytest.mark.parametrize("line", MANY)
 def test_every_search_and_suite_of_the_pages_is_parsed(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from glue_lit.cli.commands.suite import Suite
-    from glue_lit.cli.commands.tune import Tune
+    from glue_lit.engine.tuning import Tune
 
     monkeypatch.chdir(REPOSITORY)
     command, *arguments = words_of(line, monkeypatch)
@@ -142,11 +142,16 @@ def test_files_and_targets_given_to_other_programs_exist(line: str) -> None:
 def test_python_example(tiny_model: Path, tmp_path: Path) -> None:
     """The page on Python, on a tiny model and the demo corpus; afterwards no trace of the base weights is needed."""
     text = "".join(re.findall(r"```python\n(.*?)```", TEXTS["python"], re.DOTALL))
+    small = {"data.train_limit": 48, "data.validation_limit": 20, "trainer.accelerator": "cpu",
+             "trainer.max_epochs": 1}  # fmt: skip
     for old, new in (
-        ('    "distilbert-base-uncased",', f"    {str(tiny_model)!r}, source='demo',"),
+        ('    "distilbert-base-uncased",\n', f"    {str(tiny_model)!r}, source='demo',\n"),
+        ('"cola", "distilbert-base-uncased", ', f'"cola", {str(tiny_model)!r}, source="demo", settings=small, '),
+        ("trials=10", "trials=1, space={'model.learning_rate': {'type': 'float', 'low': 1e-5, 'high': 1e-4}}"),
+        ("import glue_lit\n", f"import glue_lit\nsmall = {small!r}\n"),
         ('{"model.learning_rate"', '{"data.train_limit": 48, "trainer.accelerator": "cpu", "model.learning_rate"'),
         ('"trainer.max_epochs": 5', '"trainer.max_epochs": 1'),
-        ('"trainer.max_epochs": 10', '"trainer.max_epochs": 2'),
+        ('"trainer.max_epochs": 10})', '"trainer.max_epochs": 2})\nfirst = result'),
         ('name = "distilbert-base-uncased"', f"name = {str(tiny_model)!r}"),
         ("batch_size=16)", "batch_size=16, source='demo', train_limit=48, validation_limit=20)"),
         ("Trainer(max_epochs=5, callbacks=[best])", "Trainer(accelerator='cpu', max_epochs=2, callbacks=[best])"),
@@ -158,7 +163,8 @@ def test_python_example(tiny_model: Path, tmp_path: Path) -> None:
         "assert set(classifier.scores) == {'val/matthews_correlation', 'val/loss'}\n"
         "saved = torch.load(best.best_model_path, weights_only=True)['state_dict']\n"
         "assert all(torch.equal(value, saved[name]) for name, value in loaded.state_dict().items())\n"
-        "assert result.record['epochs'] == 2\n"
+        "assert first.record['epochs'] == 2\n"
+        "assert result.record['config']['model']['learning_rate'] == found.best.settings['model.learning_rate']\n"
         "assert predictor.task.name == 'cola'\n"
         "print('DONE', classifier.scores)\n"
     )

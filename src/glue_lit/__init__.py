@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from glue_lit.system.version import __version__
 
 if TYPE_CHECKING:
-    from glue_lit.cli.api import fit
+    from glue_lit.cli.api import fit, tune
     from glue_lit.data.datamodule import GLUEDataModule
+    from glue_lit.engine.tune_result import TuneResult
     from glue_lit.outputs.predictor import Predictor
     from glue_lit.system.hardware import fast_precision, keep_freed_memory
     from glue_lit.tasks.glue import TASKS, TaskSpec, get_task
@@ -24,11 +25,13 @@ __all__ = [
     "Predictor",
     "SequenceClassifier",
     "TaskSpec",
+    "TuneResult",
     "__version__",
     "fast_precision",
     "fit",
     "get_task",
     "keep_freed_memory",
+    "tune",
 ]
 
 _HOMES = {
@@ -40,10 +43,12 @@ _HOMES = {
     "SequenceClassifier": "glue_lit.training.classifier",
     "TASKS": "glue_lit.tasks.glue",
     "TaskSpec": "glue_lit.tasks.glue",
+    "TuneResult": "glue_lit.engine.tune_result",
     "fast_precision": "glue_lit.system.hardware",
     "fit": "glue_lit.cli.api",
     "get_task": "glue_lit.tasks.glue",
     "keep_freed_memory": "glue_lit.system.hardware",
+    "tune": "glue_lit.cli.api",
 }
 
 

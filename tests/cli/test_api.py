@@ -1,4 +1,4 @@
-"""`glue_lit.fit` from a script or a notebook."""
+"""`glue_lit.fit` and `glue_lit.tune` from a script or a notebook."""
 
 import json
 import logging
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from command_line import glue_lit as command
 
 import glue_lit
@@ -118,3 +119,21 @@ def test_an_interrupted_fit_can_be_resumed(
             fit(tiny_model)
     assert "Stopped by Ctrl-C." in capsys.readouterr().out
     assert glue_lit.fit(resume=notebook / "lightning_logs/rte/version_0").metrics == fit(tiny_model).metrics
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"trials": 0}, "--tune.trials: got 0, allowed: 1 or more."),
+        ({"settings": {"trainer.max_epochs": 3}}, "--trainer.max_epochs contradicts tune.space (its default)"),
+        ({"settings": {"engine.slot": 3}}, "--engine.slot: there is no such flag. Did you mean '--engine.slots'?"),
+    ],
+)
+def test_errors_of_a_search_are_those_of_the_command(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
+        glue_lit.tune("rte", **arguments)
+
+
+def test_the_names_of_a_search_need_no_optuna() -> None:
+    code = "import sys; sys.modules['optuna'] = None; from glue_lit import *; print(tune, TuneResult)"
+    assert "TuneResult" in warm.run("-c", code).stdout

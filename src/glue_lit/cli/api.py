@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from glue_lit.engine.tune_result import TuneResult
 from glue_lit.errors import Stopped
 from glue_lit.runs.config_values import to_flag
 from glue_lit.system.library_warnings import quiet_libraries
@@ -47,7 +48,7 @@ def fit(
         >>> result.metrics["val/matthews_correlation"], result.checkpoint  # doctest: +SKIP
     """
     named = {"data.task": task, "model.name_or_path": model, "data.source": source}
-    words = _words(config, {key: value for key, value in named.items() if value is not None} | dict(settings or {}))
+    words = _words(config, named, settings)
     if resume is not None:
         words += ["--run", os.fspath(resume), "--ckpt_path", "last"]
     with quiet_libraries():
@@ -63,11 +64,56 @@ def fit(
             end_log()
 
 
-def _words(config: PathLike | Sequence[PathLike], settings: Mapping[str, Any]) -> list[str]:
+def tune(
+    task: str | None = None,
+    model: PathLike | None = None,
+    *,
+    trials: int | None = None,
+    space: Mapping[str, Any] | None = None,
+    source: PathLike | None = None,
+    config: PathLike | Sequence[PathLike] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> TuneResult:
+    """Search for hyperparameters, as the command ``glue-lit tune`` does: many short trainings, then the best settings.
+
+    Each trial trains in a process of its own, several at once where there is room. The same call resumes a search that
+    was interrupted.
+
+    Args:
+        task: Name of a task, as for `fit`.
+        model: Name on the Hub, or a folder, as for `fit`.
+        trials: How many settings are tried (``tune.trials``).
+        space: For each setting its type and range (``tune.space``), e.g. ``{"model.learning_rate": {"type": "float",
+            "low": 1e-5, "high": 1e-4, "log": True}}``; by default learning rate, batch size and epochs.
+        source: Where the rows come from, as for `fit`.
+        config: A configuration file, or several: the later one wins.
+        settings: All other settings by the dotted names that ``glue-lit tune --help`` lists, as
+            ``{"tune.train_fraction": 0.1, "engine.slots": 2}``, and those of `fit`, for every trial.
+
+    Raises:
+        GlueLitError: A setting cannot be used, or too many trials fail in the same way; the message says what to do.
+        KeyboardInterrupt: The search was interrupted.
+
+    Examples:
+        >>> found = tune("cola", "distilbert-base-uncased", trials=10)  # doctest: +SKIP
+        >>> result = fit("cola", "distilbert-base-uncased", config=found.config)  # doctest: +SKIP
+    """
+    from glue_lit.cli.commands.tune import tune as run
+
+    named = {"data.task": task, "model.name_or_path": model, "data.source": source}
+    words = _words(config, named | {"tune.trials": trials, "tune.space": space}, settings)
+    with _stop_raised():
+        return run(words)
+
+
+def _words(
+    config: PathLike | Sequence[PathLike], named: Mapping[str, Any], settings: Mapping[str, Any] | None
+) -> list[str]:
     """The command line that says the same."""
     files = [config] if isinstance(config, str | os.PathLike) else config
     words = [word for file in files for word in ("--config", os.fspath(file))]
-    return [*words, *(f"--{key}={_value(value)}" for key, value in settings.items())]
+    given = {key: value for key, value in named.items() if value is not None} | dict(settings or {})
+    return [*words, *(f"--{key}={_value(value)}" for key, value in given.items())]
 
 
 def _value(value: Any) -> str:

@@ -6,75 +6,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from glue_lit.cli.parse_errors import explain
-from glue_lit.engine.executor import Executor
-from glue_lit.engine.local_slots import LocalSlots
+from glue_lit.engine.settings import Engine
 from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_file import check_config
 from glue_lit.system.environment import setting_variable
 
 _ENGINE = "engine"
-_RANGES = {
-    "patience": (1, 10**9), "slots": (1, 10_000), "gpus_per_job": (0, 1000), "cpus_per_job": (1, 10_000),
-    "retries": (0, 10**9),
-}  # fmt: skip
-
-
-@dataclass
-class Engine:
-    """Where trainings run, and how many at once.
-
-    Args:
-        executor: local for this machine, ray for a Ray cluster.
-        slots: How many at once; null for one a GPU (1 without), or for as many as the cluster has room for.
-        gpus_per_job: GPUs of each; null for 1, if there are any.
-        cpus_per_job: Processor threads of each; null to divide those of this machine (no more than $OMP_NUM_THREADS, if
-            that is set), 1 on a cluster.
-        address: Of a running Ray cluster (auto finds one); null starts one on this machine.
-        retries: How often Ray starts a training again whose node was lost.
-        patience: So many failures of the same kind in a row end everything.
-    """
-
-    executor: Literal["local", "ray"] = "local"
-    slots: int | None = None
-    gpus_per_job: int | None = None
-    cpus_per_job: int | None = None
-    address: str | None = None
-    retries: int = 3
-    patience: int = 3
-
-
-def open_executor(engine: Engine) -> Executor:
-    """The executor that the settings ask for.
-
-    Raises:
-        UsageError: It cannot be had.
-    """
-    for name, (least, most) in _RANGES.items():
-        value = getattr(engine, name)
-        if value is not None and not least <= value <= most:
-            allowed = f"{least} or more" if value < least else f"up to {most}"
-            raise UsageError(f"--engine.{name}: got {value}, allowed: {allowed}.")
-    if engine.executor == "local":
-        if engine.address is not None:
-            raise UsageError("--engine.address goes with `--engine.executor ray`.")
-        return LocalSlots(engine.slots, engine.gpus_per_job, engine.cpus_per_job)
-    from glue_lit.engine.ray_cluster import RayCluster
-
-    return RayCluster(engine.slots, engine.gpus_per_job, engine.cpus_per_job, engine.address, engine.retries)
-
-
-class _Parser(ArgumentParser):
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UsageError(explain(self, message, CommandLine(sys.argv[2:], self.prog.removeprefix("glue-lit ")))) from ex
 
 
 def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, Engine, list[str]]:
@@ -91,8 +36,13 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
     Raises:
         UsageError: Something is wrong with them.
     """
+
+    class Parser(ArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            raise UsageError(explain(self, message, CommandLine(arguments, command))) from ex
+
     also = "All other flags and configuration keys are those of `glue-lit fit`, for every training."
-    parser = _Parser(prog=f"glue-lit {command}", description=also, allow_abbrev=False)
+    parser = Parser(prog=f"glue-lit {command}", description=also, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="Configuration file; several, the later one wins.")
     parser.add_class_arguments(settings, command)
     parser.add_class_arguments(Engine, _ENGINE)
@@ -108,19 +58,6 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
             of_fit[file] = None if theirs is None else str(theirs)
         found: Namespace = parser.instantiate(parser.parse_args([*configs, *flags]))
         return found[command], found[_ENGINE], list(rest.with_config_files(of_fit).words)
-
-
-def check_logger(settings: Mapping[str, Any]) -> None:
-    """Stop at a logger of another kind, whose folders the results of many trainings would not be found in.
-
-    Raises:
-        UsageError: There is one.
-    """
-    if (settings.get("trainer") or {}).get("logger") not in (None, True, False):
-        raise UsageError(
-            "trainer.logger: a search or a suite reads the scores from the runs that glue-lit writes itself. "
-            "Leave it out; `glue-lit fit` takes any of Lightning's."
-        )
 
 
 def check_contradictions(arguments: Sequence[str], decided: Mapping[str, str], in_files: bool = False) -> None:

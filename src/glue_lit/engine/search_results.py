@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -11,7 +10,7 @@ from optuna.trial import FrozenTrial
 from glue_lit.engine.search import Search
 from glue_lit.engine.search_pictures import draw_search
 from glue_lit.engine.search_space import settings_to_yaml
-from glue_lit.system.console import duration, print_table, say
+from glue_lit.engine.tune_result import TrialResult, TuneResult
 from glue_lit.system.files import open_atomic, write_text
 
 
@@ -44,54 +43,30 @@ def write_results(search: Search) -> None:
 
 def _csv_row(search: Search, trial: FrozenTrial) -> list[Any]:
     """A row of ``trials.csv``; a trial that did not finish has its last value there."""
-    values = _as_json(search, trial)
+    found = _trial_result(search, trial)
     last = max(trial.intermediate_values.items(), default=(0, None))[1]
-    run = values["run"] and Path(values["run"]).relative_to(search.folder)
-    seconds = values["seconds"] and round(values["seconds"], 1)
     return [
-        trial.number, values["state"], last if trial.value is None else trial.value,
-        *(trial.params.get(key, "") for key in search.space), seconds, values["error"], run,
+        found.number, found.state, last if found.value is None else found.value,
+        *(found.settings.get(key, "") for key in search.space), found.seconds and round(found.seconds, 1), found.error,
+        found.run and found.run.relative_to(search.folder),
     ]  # fmt: skip
 
 
-def results_as_json(search: Search) -> dict[str, Any]:
-    """All trials and the best one, as values for JSON."""
-    trials = {trial.number: _as_json(search, trial) for trial in search.all_trials()}
-    return {
-        "folder": str(search.folder),
-        "monitor": search.monitor,
-        "best": None if search.best is None else trials[search.best.number],
-        "trials": list(trials.values()),
-    }
+def search_result(search: Search) -> TuneResult:
+    """The result of a search as it stands."""
+    trials = {trial.number: _trial_result(search, trial) for trial in search.all_trials()}
+    ranked = tuple(trials[trial.number] for trial in search.ranked_trials())
+    return TuneResult(search.folder, search.monitor, tuple(trials.values()), ranked)
 
 
-def _as_json(search: Search, trial: FrozenTrial) -> dict[str, Any]:
+def _trial_result(search: Search, trial: FrozenTrial) -> TrialResult:
     run = search.job(trial).run
-    return {
-        "trial": trial.number,
-        "state": trial.state.name.lower(),
-        "value": trial.value,
-        "params": trial.params,
-        "seconds": _seconds(trial),
-        "error": search.error_of(trial) or None,
-        "run": run and str(run.path),
-    }
-
-
-def _seconds(trial: FrozenTrial) -> float | None:
-    return None if trial.duration is None else trial.duration.total_seconds()
-
-
-def print_best(search: Search) -> None:
-    """Print the five best trials, and where all results are."""
-    ranked = search.ranked_trials()
-    if not ranked:
-        say(f"No trial has finished; see {search.folder / 'trials.csv'}.")
-        return
-    rows = []
-    for trial in ranked[:5]:
-        params = (format_setting(trial.params.get(key, "")) for key in search.space)
-        rows.append((str(trial.number), f"{trial.value:.4f}", *params, duration(_seconds(trial))))
-    print_table("Best trials", ("trial", search.monitor, *last_parts(search.space), "time"), rows)
-    say(f"Best        {search.folder / 'best.yaml'}")
-    say(f"All         {search.folder / 'trials.csv'}, study.db (`optuna-dashboard sqlite:///study.db`), pictures.html")
+    return TrialResult(
+        trial.number,
+        trial.state.name.lower(),
+        trial.value,
+        {key: trial.params[key] for key in search.space if key in trial.params},
+        None if trial.duration is None else trial.duration.total_seconds(),
+        search.error_of(trial),
+        None if run is None else run.path,
+    )

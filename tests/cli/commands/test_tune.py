@@ -16,7 +16,7 @@ import pytest
 import warm
 import yaml
 
-from glue_lit.cli.commands import tune as command_tune
+from glue_lit.cli.commands.tune import tune as tune_here
 from glue_lit.errors import UsageError
 
 SPACE = "{model.learning_rate: {type: float, low: 1e-5, high: 1e-2, log: true}}"
@@ -220,13 +220,11 @@ def test_a_flag_that_every_trial_would_replace(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("limited.yaml").write_text("data:\n  train_limit: 100\ntrainer:\n  max_epochs: 1\n")
-    monkeypatch.setattr("sys.argv", ["glue-lit", "tune", *given])
     with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
-        command_tune._run()
+        tune_here(given)
 
 
 def test_a_variable_that_every_trial_would_replace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLUE_LIT_FIT__MODEL__LEARNING_RATE", "1e-3")
-    monkeypatch.setattr("sys.argv", ["glue-lit", "tune"])
     with pytest.raises(UsageError, match=r"^\$GLUE_LIT_FIT__MODEL__LEARNING_RATE contradicts tune\.space"):
-        command_tune._run()
+        tune_here([])

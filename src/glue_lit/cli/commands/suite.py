@@ -9,20 +9,14 @@ from typing import Any
 
 import yaml
 
-from glue_lit.cli.engine_arguments import (
-    Engine,
-    check_contradictions,
-    check_logger,
-    full_configurations,
-    open_executor,
-    parse,
-)
+from glue_lit.cli.engine_arguments import check_contradictions, full_configurations, parse
 from glue_lit.data.sources import open_split
 from glue_lit.engine.driver import Driver
 from glue_lit.engine.estimates import estimate_seconds
 from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress, lock_folder
 from glue_lit.engine.progress_table import ProgressTable
+from glue_lit.engine.settings import Engine, check_logger, open_executor
 from glue_lit.engine.suite_plan import PlannedJob, missing_recipes, model_names, plan_suite
 from glue_lit.engine.suite_results import SuiteResults
 from glue_lit.errors import RunError, Stopped, UsageError, did_you_mean
