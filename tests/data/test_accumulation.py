@@ -1,4 +1,4 @@
-"""A step that is accumulated over batches has the mean of their gradients, however many there are."""
+"""An optimizer step over several batches has the mean of their gradients, also if it is cut short."""
 
 import copy
 from pathlib import Path
@@ -20,7 +20,7 @@ def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Watch(Callback):
-    """Keep the model as it was, its batches, and the gradient's norm of each step."""
+    """Record the initial model, its batches, and the gradient norm of each step."""
 
     def __init__(self) -> None:
         self.before: Any = None
@@ -85,7 +85,7 @@ def test_the_last_step_of_an_epoch_has_the_mean_of_its_batches(
     assert watch.norms == pytest.approx(norms, rel=1e-4)
     for name, value in fit.model.model.state_dict().items():
         assert torch.allclose(value, model.state_dict()[name], atol=2e-5), name
-    # what is shown is what was done
+    # the curves show what was done
     points = {
         name: [value for _, key, value in fit.history.points if key == name]
         for name in ("train/loss", "weights/gradient_norm")

@@ -1,4 +1,4 @@
-"""Batches against the tokenizer's own padding."""
+"""Batches equal those that the tokenizer itself pads."""
 
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,9 @@ def test_equals_the_tokenizers_padding(tokenizer: Any, rows: Rows, batch: list[i
 
 
 def test_padding_ids_other_than_zero(tokenizer: Any) -> None:
-    # RoBERTa pads with 1, XLNet gives padding a token type of its own: a literal 0 would be a word.
+    # RoBERTa's padding id is 1, and XLNet has a token type for padding; 0 would be a word.
     tokenizer.pad_token = "x"
-    tokenizer._pad_token_type_id = 3  # as such tokenizers do it themselves
+    tokenizer._pad_token_type_id = 3  # as such tokenizers do
     expected = tokenizer.pad(tokenizer(TEXTS, ROWS.texts_b, truncation=True, max_length=40), return_tensors="pt")
     got = dataset(tokenizer).__getitems__(range(5))
     assert tokenizer.pad_token_id != 0
@@ -70,7 +70,7 @@ def test_labels_and_positions_follow_the_rows(tokenizer: Any) -> None:
 
 
 def test_a_limited_dataset_keeps_positions_in_the_split(tokenizer: Any) -> None:
-    # Predictions are written by idx, so it must be the row's own place and not that among the chosen ones.
+    # Predictions are written by idx, the position in the whole split.
     some = dataset(tokenizer, examples=[1, 3])
     assert len(some) == 2
     got = some.__getitems__([1, 0])
@@ -88,7 +88,7 @@ def test_a_filler_has_no_position_and_no_label(tokenizer: Any, regression: bool)
     else:
         assert got["labels"].tolist() == [-1]
     assert got["input_ids"].shape == got["attention_mask"].shape
-    assert got["attention_mask"].any()  # a real input: a model must be able to run on it
+    assert got["attention_mask"].any()  # an input on which a model can run
 
 
 def test_a_filler_beside_examples_changes_nothing_about_them(tokenizer: Any) -> None:

@@ -1,4 +1,4 @@
-"""Pairs in both orders: what the tokenizer gives for the texts changed about, each row twice."""
+"""Pairs in both orders: each row twice, with the tokens of its swapped texts."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def test_training_rows_are_predicted_once_each(tiny_model: Path) -> None:
     data.setup("predict")
     seen = torch.cat([batch["idx"] for loader in data.predict_dataloader() for batch in loader])
     assert len(seen) == len(set(seen.tolist())) == 12
-    assert len(data.dataset("train")) == 24  # a fit's
+    assert len(data.dataset("train")) == 24  # for a fit
 
 
 def test_validation_rows_come_in_one_order(tiny_model: Path) -> None:

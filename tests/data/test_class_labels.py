@@ -13,7 +13,7 @@ from glue_lit.data.sources import open_split
 from glue_lit.errors import DataError
 from glue_lit.tasks.custom import CustomTask, resolve_task
 
-NAMES = ["not_equivalent", "equivalent", "unsure"]  # neither sorted, nor all of them there
+NAMES = ["not_equivalent", "equivalent", "unsure"]  # neither sorted nor all used
 
 
 def of_datasets(folder: Path, **splits: list[int]) -> Path:

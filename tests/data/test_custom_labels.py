@@ -152,7 +152,7 @@ def test_the_order_of_the_data_sets_own_classes() -> None:
         ({"positive": "a"}, "a"),
         ({"positive": " a "}, "a"),
         ({"positive": "ham", "label_names": ["ham", "spam"]}, "a"),
-        ({"positive": "b", "label_names": ["b", "a"]}, "b"),  # as the data have it comes first
+        ({"positive": "b", "label_names": ["b", "a"]}, "b"),  # labels are tried before names
         ({"labels": ["b", "a"]}, "a"),
     ],
 )

@@ -89,7 +89,7 @@ def test_unlabelled_validation_rows_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.1, 0.5])
-def test_the_held_out_part_has_the_share_of_each_class(fraction: float) -> None:
+def test_held_out_rows_have_the_share_of_each_class(fraction: float) -> None:
     labels = [0] * 200 + [1] * 60 + [2] * 3 + [3]
     random.Random(0).shuffle(labels)
     custom = CustomTask(text="a", kind="classification", validation_fraction=fraction)
@@ -97,7 +97,7 @@ def test_the_held_out_part_has_the_share_of_each_class(fraction: float) -> None:
     counts = np.bincount(np.asarray(labels)[aside], minlength=4)
     assert list(counts[:2]) == [round(200 * fraction), round(60 * fraction)]
     assert counts[2] in (1, 2)
-    assert counts[3] == 0  # the only one of its class is trained on
+    assert counts[3] == 0  # the only row of a class is a training row
     assert (choose_held_out(list(labels), custom) == aside).all()
     other = CustomTask(text="a", kind="classification", validation_fraction=fraction, split_seed=1)
     assert (choose_held_out(list(labels), other) != aside).any()
@@ -127,7 +127,7 @@ def test_tokens_are_cached_by_file_and_settings(tmp_path: Path) -> None:
 def test_the_cache_tells_formats_apart(tmp_path: Path) -> None:
     text = "review\tstars\n" + "".join(f'"good ""film"" {n}"\t{"ab"[n % 2]}\n' for n in range(20))
     found = set()
-    for name in ("reviews.tsv", "reviews.csv"):  # a quote is text in the one, and around a text in the other
+    for name in ("reviews.tsv", "reviews.csv"):  # a quote is text in .tsv, and encloses text in .csv
         (tmp_path / name).write_text(text)
         custom = complete_task("reviews", CustomTask(text="review", label="stars"), str(tmp_path / name))
         split = open_split(resolve_task("reviews", custom), str(tmp_path / name), "train", custom)
@@ -210,7 +210,7 @@ def test_a_label_that_training_lacks_is_an_error(tmp_path: Path) -> None:
         rows_of(tmp_path, "validation")
 
 
-def test_a_folder_must_say_which_file_is_which(tmp_path: Path) -> None:
+def test_files_of_a_folder_must_be_named_after_splits(tmp_path: Path) -> None:
     write(FRAME, tmp_path / "reviews.csv")
     with pytest.raises(DataError, match=r"has no train, validation \(dev\) or test file; it holds reviews.csv"):
         open_tables(SETTINGS, str(tmp_path))

@@ -16,7 +16,7 @@ from glue_lit.tasks.custom import CustomTask
         ({"kind": "regression", "decimal_comma": True}, "3,5 is 3.5"),
     ],
 )  # fmt: skip
-def test_assumptions_on_own_data_are_printed(settings: dict[str, object], said: str) -> None:
+def test_assumptions_about_own_data_are_printed(settings: dict[str, object], said: str) -> None:
     lines = list(describe_labels(CustomTask(text="text", **settings)))  # type: ignore[arg-type]
     assert len(lines) == 1
     assert said in lines[0]

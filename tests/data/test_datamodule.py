@@ -1,4 +1,4 @@
-"""The data module: all tasks from the demo corpus, lengths, limits, and errors before anything is trained."""
+"""The data module: all tasks from the demo corpus, lengths, limits, and errors before training."""
 
 import json
 import re
@@ -103,7 +103,7 @@ def test_inputs_are_never_longer_than_the_model_takes(tiny_model: Path, asked: i
 
 
 def test_a_tokenizer_without_a_limit_of_its_own(other_model: Any) -> None:
-    # model_max_length is 1e30 where a tokenizer was saved without one: that alone truncates nothing.
+    # model_max_length is 1e30 for a tokenizer that was saved without one, which truncates nothing.
     folder = other_model(limit=int(1e30), model_type="bert", max_position_embeddings=40)
     assert module(folder, max_length=512).max_length == 40
     assert module(folder).max_length == 40
@@ -116,8 +116,8 @@ def test_the_tokenizers_limit_counts_too(other_model: Any) -> None:
 @pytest.mark.parametrize(
     ("model_type", "length"), [("roberta", 65), ("xlm-roberta", 65), ("camembert", 65), ("bert", 66)]
 )
-def test_positions_that_start_behind_the_padding_id(other_model: Any, model_type: str, length: int) -> None:
-    # RoBERTa numbers positions from padding_idx + 1 on: as many less fit, and one more is an index error.
+def test_positions_that_start_after_the_padding_id(other_model: Any, model_type: str, length: int) -> None:
+    # RoBERTa numbers positions from padding_idx + 1, so that fewer tokens fit; one more is an index error.
     folder = other_model(model_type=model_type, max_position_embeddings=66, pad_token_id=0)
     assert module(folder).max_length == length
 
@@ -155,7 +155,7 @@ def test_limits_belong_to_their_splits(tiny_model: Path) -> None:
         "test_mismatched": 3,
     }
     whole = len(open_split(get_task("mnli"), "demo", "train").read())
-    # Of a split in order of labels or subjects, the first ten would be all alike.
+    # The first ten rows of a sorted split would be all alike.
     assert data.dataset("train").examples.tolist() == [whole * i // 10 for i in range(10)]
 
 
@@ -199,7 +199,7 @@ def test_training_tokens_are_those_of_the_split_and_padding(tiny_model: Path) ->
     assert len(tokens) == len(set(tokens.tolist())) < len(data.tokenizer)
 
 
-def test_training_tokens_stay_with_the_data_where_a_model_is_being_built(tiny_model: Path) -> None:
+def test_training_tokens_stay_on_the_cpu_while_a_model_is_built(tiny_model: Path) -> None:
     """Lightning calls `configure_model` inside ``torch.device(...)``, where new tensors are made on the GPU."""
     data = module(tiny_model)
     with torch.device("meta"):
@@ -216,7 +216,9 @@ def test_batches_are_made_on_the_processor_whatever_the_default_device(
         data = module(tiny_model, cache_dir=str(tmp_path), **options)
         (evaluation,) = data.val_dataloader()
         loaders = data.train_dataloader(), evaluation
-        return [loader.dataset[next(iter(loader.sampler))] for loader in loaders]  # a loader's own seed is torch's
+        return [
+            loader.dataset[next(iter(loader.sampler))] for loader in loaders
+        ]  # not through the loader, which draws a seed on the default device
 
     with torch.device("meta"):
         found = batches()
@@ -229,7 +231,7 @@ def test_the_seed_decides_the_training_order(tiny_model: Path, monkeypatch: pyte
         return next(iter(module(tiny_model, **options).train_dataloader()))["idx"].tolist()  # type: ignore[no-any-return]
 
     assert first(seed=1) == first(seed=1) != first(seed=2)
-    monkeypatch.setenv("PL_GLOBAL_SEED", "2")  # what seed_everything leaves
+    monkeypatch.setenv("PL_GLOBAL_SEED", "2")  # set by seed_everything
     assert first() == first(seed=2)
     assert first(seed=1) != first()
 
@@ -294,7 +296,7 @@ def test_unknown_task(tiny_model: Path) -> None:
 
 
 def test_a_training_row_without_a_label(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The Hub's -1 in a training split; as a class number it would be an index from the end.
+    # A -1 from the Hub in a training split would index the last class.
     from glue_lit.data import splits
     from glue_lit.data.rows import Rows, Split
 
@@ -308,7 +310,7 @@ def test_a_training_row_without_a_label(tiny_model: Path, monkeypatch: pytest.Mo
     expected = "somewhere: 2 training row(s) have no label, the first is row 2."
     with pytest.raises(DataError, match=re.escape(expected)):
         data.dataset("train")
-    assert len(data.dataset("validation")) == 3  # these are only not scored
+    assert len(data.dataset("validation")) == 3  # unlabelled rows are not scored
 
 
 def test_bad_data_stop_before_training(tiny_model: Path, tmp_path: Path) -> None:
@@ -324,14 +326,14 @@ def test_a_missing_tokenizer_is_an_error(tmp_path: Path) -> None:
         module(tmp_path / "none").dataset("train")
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        ModelError,  # older transformers make one of nothing
+        ModelError,  # older versions of transformers make a tokenizer of no files
         match=r"could not load the tokenizer of .*empty'\. The folder holds nothing; a model|empty' has no vocabulary",
     ):
         module(tmp_path / "empty").dataset("train")
 
 
 def test_a_folder_without_tokenizer_files_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    # transformers gives a tokenizer all the same, to which every word is unknown
+    # transformers makes a tokenizer to which every word is unknown
     for name in ("config.json", "model.safetensors"):
         shutil.copy(tiny_model / name, tmp_path)
     with pytest.raises(ModelError, match=r"has no vocabulary\. Its tokenizer files .* must lie beside config\.json"):

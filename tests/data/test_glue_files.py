@@ -1,4 +1,4 @@
-"""Rows from files and from the Hub: the official layouts with all their quirks, and what is said of bad ones."""
+"""Rows of the official files with all their quirks, and errors for bad ones."""
 
 import csv
 import re
@@ -17,7 +17,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def glue(tmp_path: Path) -> Path:
-    """A GLUE folder to be filled."""
+    """An empty GLUE folder."""
     folder = tmp_path / "glue"
     folder.mkdir()
     return folder
@@ -92,7 +92,7 @@ def test_sst2_test_has_its_text_in_another_column(glue: Path, write: Write) -> N
 
 
 def test_labels_of_a_test_split_are_taken_if_there_are_any(glue: Path, write: Write) -> None:
-    # The diagnostic set comes with and without them; then its Matthews correlation can be computed.
+    # The diagnostic set comes with and without labels; with them its Matthews correlation is computed.
     write("AX/AX.tsv", ["index", "sentence1", "sentence2"], ["0", "a", "b"])
     assert read("ax", glue, "test").labels == [None]
     write("AX/AX.tsv", ["index", "sentence1", "sentence2", "label"], ["0", "a", "b", "neutral"])
@@ -109,7 +109,7 @@ def test_rows_of_qqp_that_a_line_break_cut_are_left_out(glue: Path, write: Write
 
 
 def test_qqp_test_rows_must_be_whole(glue: Path, write: Write) -> None:
-    # One prediction is due for each: a row left out would shift all that follow it.
+    # GLUE expects a prediction for each row, in order.
     file = write("QQP/test.tsv", ["id", "question1", "question2"], ["0", "a", "b"], ["1", "a"])
     with pytest.raises(DataError, match=re.escape(f"{file}, line 3: 2 column(s), at least 3 are needed")):
         read("qqp", glue, "test")
@@ -135,7 +135,7 @@ MNLI = ["index", "promptID", "pairID", "genre", "sentence1_binary_parse", "sente
 def test_mnli_has_two_of_each_evaluation_split(glue: Path, write: Write, task: str) -> None:
     header, fields = [*MNLI, "label1", "gold_label"], ["0", "1", "1", "fiction", "(", ")", "(", ")"]
     for number, side in enumerate(("matched", "mismatched")):
-        # Annotators may disagree with the gold label, which is the one that counts.
+        # The gold label counts, even if an annotator disagrees.
         row = [*fields, f"a {side}", f"b {side}", "entailment", ("contradiction", "neutral")[number]]
         write(f"MNLI/dev_{side}.tsv", header, row)
         write(f"MNLI/test_{side}.tsv", MNLI, row[: len(MNLI)])
@@ -214,7 +214,7 @@ def test_missing_task_folder(glue: Path) -> None:
     fails("cola", glue, "train", f"{glue} has no folder CoLA for task cola; it holds no folder.")
     (glue / "cola").mkdir()
     (glue / "MRPC").mkdir()
-    if not (glue / "CoLA").exists():  # a file system that tells the cases apart
+    if not (glue / "CoLA").exists():  # a case-sensitive file system
         fails("cola", glue, "train", "it holds MRPC, cola. The official layout is GLUE_FOLDER/<Task>/train.tsv.")
 
 
@@ -278,7 +278,7 @@ def test_unreadable_bytes_name_their_line(glue: Path) -> None:
 
 def test_opening_does_not_read_and_the_fingerprint_follows_the_content(glue: Path, write: Write) -> None:
     write("CoLA/train.tsv", ["x", "9", "", "bad label"])
-    first = open_split(get_task("cola"), str(glue), "train")  # no error: rows are read only if they are needed
+    first = open_split(get_task("cola"), str(glue), "train")  # no error, because rows are not read yet
     again = open_split(get_task("cola"), str(glue), "train")
     write("CoLA/train.tsv", ["x", "1", "", "good label"])
     changed = open_split(get_task("cola"), str(glue), "train")

@@ -21,7 +21,7 @@ from glue_lit.tasks.glue import TASKS, TaskSpec, get_task
 
 
 def hub_dataset(task: TaskSpec, rows: Rows, labels: tuple[str, ...] | None = None) -> Any:
-    """The same rows as nyu-mll/glue has them: its columns, `ClassLabel`s in its order, -1 where hidden."""
+    """The same rows in the format of nyu-mll/glue: its columns, `ClassLabel`s in its order, -1 for hidden labels."""
     from datasets import ClassLabel, Dataset, Features, Value
 
     names = labels or task.labels
@@ -72,8 +72,8 @@ def test_a_label_of_minus_one_is_hidden(name: str) -> None:
     assert rows_from_dataset(task, hub_dataset(task, rows), "here") == rows
 
 
-def test_classes_are_told_by_name_not_by_number() -> None:
-    # MultiNLI's own release, for one, has its classes in another order than GLUE.
+def test_classes_are_matched_by_name_not_by_number() -> None:
+    # MultiNLI's own release, for example, orders its classes differently.
     task = get_task("mnli")
     rows = Rows(["a", "b", "c", "d"], ["e", "f", "g", "h"], [0, 1, 2, None])
     other = hub_dataset(task, rows, labels=("contradiction", "entailment", "neutral"))

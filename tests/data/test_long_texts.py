@@ -1,4 +1,4 @@
-"""Long texts are cut before they are tokenised, and nobody can tell."""
+"""Long texts are cut before they are tokenised, which does not change their tokens."""
 
 import random
 from pathlib import Path
@@ -57,7 +57,9 @@ def tokenizer(request: pytest.FixtureRequest, tiny_model: Path) -> Any:
 
 @pytest.mark.parametrize("max_length", [4, 16, 40])
 def test_the_tokens_are_those_of_the_whole_text(tokenizer: Any, max_length: int) -> None:
-    texts = [text for text in TEXTS if tokenizer(text)["input_ids"]]  # but for the empty one where it adds no tokens
+    texts = [
+        text for text in TEXTS if tokenizer(text)["input_ids"]
+    ]  # without the empty one, if the tokenizer adds no tokens
     assert len(texts) >= len(TEXTS) - 1
     store = tokenise(Rows(texts, None, [0] * len(texts)), tokenizer, max_length, is_regression=False)
     for number, text in enumerate(texts):
@@ -75,7 +77,7 @@ def test_pairs_are_cut_as_the_whole_texts_are(tokenizer: Any, max_length: int) -
 
 
 def test_a_pair_of_long_documents_is_tokenised_quickly(tokenizer: Any) -> None:
-    # Whole, they took minutes and gigabytes: every piece of the one was put beside every piece of the other.
+    # Without cutting it takes minutes and gigabytes, for pairs of all pieces of both texts.
     document = corpus(0, 200_000)
     store = tokenise(Rows([document], [document], [0]), tokenizer, 12, is_regression=False)
     assert store.lengths.tolist() == [12]

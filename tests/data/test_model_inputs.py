@@ -1,4 +1,4 @@
-"""What a model takes of its tokenizer, over all architectures that transformers has for this."""
+"""Fitting tokenizers to models, for all architectures of transformers that classify texts."""
 
 import inspect
 import json
@@ -29,15 +29,15 @@ from glue_lit.data.tokenizers import load_tokenizer, pack, unpack
 from glue_lit.errors import ModelError
 from glue_lit.tasks.glue import get_task
 
-# They take token types for something else: a token's embedding for each, the place of an image, cells of a table.
+# Their token types mean something else: a word embedding for each, the place of an image, cells of a table.
 OTHER_TYPES = {
     "ctrl", "flaubert", "gpt-sw3", "gpt2", "gpt_bigcode", "gpt_neo", "gptj", "openai-gpt", "xlm", "gemma3", "tapas",
 }  # fmt: skip
-OF_OTHER_DATA = {"layoutlmv2", "layoutlmv3", "tapas"}  # their tokenizers want boxes or tables beside the texts
+OF_OTHER_DATA = {"layoutlmv2", "layoutlmv3", "tapas"}  # their tokenizers need boxes or tables beside the texts
 
 
 def architectures() -> Iterator[tuple[str, Any, Any]]:
-    """Each kind of model for the classification of texts, with its class and a configuration."""
+    """Each model type that classifies texts, with its class and a configuration."""
     for kind, name in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.items():
         found = getattr(transformers, name, None)
         if found is not None and kind in CONFIG_MAPPING:
@@ -45,7 +45,7 @@ def architectures() -> Iterator[tuple[str, Any, Any]]:
 
 
 def with_segments() -> list[str]:
-    """The kinds whose models tell the texts of a pair apart."""
+    """Model types that tell the texts of a pair apart."""
     return [
         kind for kind, found, config in architectures()
         if "token_type_ids" in inspect.signature(found.forward).parameters and kind not in OTHER_TYPES
@@ -55,7 +55,7 @@ def with_segments() -> list[str]:
 
 @pytest.fixture
 def plain(tiny_model: Path) -> Callable[..., Any]:
-    """A tokenizer of no architecture, with token types for pairs that its class does not speak of."""
+    """A tokenizer of no architecture, which can give token types for pairs although its class does not list them."""
 
     def make(**options: Any) -> Any:
         file = str(tiny_model / "tokenizer.json")
@@ -76,7 +76,7 @@ def test_every_architecture_with_segments_is_known() -> None:
     for kind, found, config in architectures():
         takes = takes_segments(config.to_dict() | {"model_type": kind})
         assert (takes is True) == (kind in wanted), kind
-        if takes is not None:  # else it is as the tokenizer says
+        if takes is not None:  # else the tokenizer decides
             assert "token_type_ids" in inspect.signature(found.forward).parameters, kind
 
 
@@ -98,7 +98,7 @@ def test_a_pair_has_its_segments_in_the_batches_of_every_architecture(
         for name in ("input_ids", "token_type_ids", "attention_mask"):
             assert torch.equal(batch[name], expected[name]), (kind, name)
         assert batch["token_type_ids"].unique().tolist() == [0, 1]
-        data.tokenizer.save_pretrained(folder / "exported")  # where nobody but transformers reads it
+        data.tokenizer.save_pretrained(folder / "exported")  # to be read by transformers alone
         assert "token_type_ids" in AutoTokenizer.from_pretrained(folder / "exported")(["a"], ["b"]), kind
         assert "token_type_ids" in unpack(pack(data.tokenizer), kind).model_input_names
 
@@ -124,7 +124,7 @@ def test_segments_of_the_architectures_own_tokenizers(
     assert tokenizer.padding_side == ("left" if kind == "xlnet" else "right")
 
 
-def test_types_that_the_model_has_no_embeddings_for_are_left_out(plain: Callable[..., Any]) -> None:
+def test_token_types_without_embeddings_are_left_out(plain: Callable[..., Any]) -> None:
     names = ["input_ids", "token_type_ids", "attention_mask"]
     for kind, rows, kept in (("roberta", 1, False), ("deberta-v2", 0, False), ("roberta", 2, True)):
         tokenizer = adapt_tokenizer(plain(model_input_names=names), values(kind, type_vocab_size=rows))
@@ -132,7 +132,7 @@ def test_types_that_the_model_has_no_embeddings_for_are_left_out(plain: Callable
         assert ("token_type_ids" in unpack(pack(tokenizer), kind)(["a"], ["b"])) is kept
 
 
-def test_a_model_that_says_nothing_of_types_gets_what_its_tokenizer_gives(plain: Callable[..., Any]) -> None:
+def test_a_configuration_without_token_types_keeps_those_of_the_tokenizer(plain: Callable[..., Any]) -> None:
     names = ["input_ids", "token_type_ids", "attention_mask"]
     for given in (names, names[::2]):
         for kind in ("distilbert", "gpt2"):
@@ -147,17 +147,17 @@ def test_a_model_that_says_nothing_of_types_gets_what_its_tokenizer_gives(plain:
     [
         ({}, {"pad_token_id": None}, "[PAD]"),
         ({"pad_token": None, "eos_token": "[SEP]"}, {"pad_token_id": None}, "[SEP]"),
-        ({"pad_token": None, "eos_token": "[SEP]"}, {"pad_token_id": 4, "vocab_size": 80}, "[MASK]"),  # the model's own
-        ({"pad_token": None, "eos_token": "[SEP]"}, {"pad_token_id": 30}, "[SEP]"),  # which is a word
-        ({"pad_token": None}, {"pad_token_id": None}, "[UNK]"),  # GPT-1 and CTRL have nothing else
+        ({"pad_token": None, "eos_token": "[SEP]"}, {"pad_token_id": 4, "vocab_size": 80}, "[MASK]"),  # the model's padding id
+        ({"pad_token": None, "eos_token": "[SEP]"}, {"pad_token_id": 30}, "[SEP]"),  # 30 is an ordinary word
+        ({"pad_token": None}, {"pad_token_id": None}, "[UNK]"),  # as in GPT-1 and CTRL
         ({"pad_token": "[NEW]", "eos_token": "[SEP]"}, {"pad_token_id": None, "vocab_size": 100}, "[SEP]"),
     ],
 )  # fmt: skip
-def test_what_is_padded_with(
+def test_choice_of_the_padding_token(
     special: dict[str, Any], config: dict[str, Any], token: str, plain: Callable[..., Any]
 ) -> None:
     tokenizer = plain(**special, padding_side="left")
-    if special.get("pad_token") == "[NEW]":  # a token that somebody added, and the model knows nothing of
+    if special.get("pad_token") == "[NEW]":  # a token that was added without an embedding in the model
         tokenizer.add_special_tokens({"pad_token": "[NEW]"})
     given = values("llama", vocab_size=200) | config
     if special.get("pad_token") == "[NEW]":
@@ -179,13 +179,13 @@ def test_what_is_padded_with(
     assert missing_padding_id(tokenizer, given | {"pad_token_id": number}) is None
 
 
-def test_nothing_to_pad_with(plain: Callable[..., Any]) -> None:
+def test_a_tokenizer_without_a_token_for_padding_is_refused(plain: Callable[..., Any]) -> None:
     tokenizer = plain(pad_token=None, unk_token=None)
     with pytest.raises(ModelError, match="the tokenizer has no token to fill batches up with: none for padding, none"):
         adapt_tokenizer(tokenizer, values("llama"))
 
 
-def test_padding_that_positions_are_counted_from_is_left_as_it_is(plain: Callable[..., Any]) -> None:
+def test_a_padding_id_that_positions_depend_on_is_kept(plain: Callable[..., Any]) -> None:
     given = values("roberta", pad_token_id=1)
     tokenizer = adapt_tokenizer(plain(), given)
     assert tokenizer.pad_token_id == 0
@@ -194,14 +194,14 @@ def test_padding_that_positions_are_counted_from_is_left_as_it_is(plain: Callabl
     assert longest_input(tokenizer, given | {"max_position_embeddings": 42}, None) == 40
 
 
-def test_every_architecture_whose_positions_are_counted_from_the_padding_is_known() -> None:
+def test_every_architecture_whose_positions_depend_on_the_padding_id_is_known() -> None:
     for kind, found, _ in architectures():
         source = Path(inspect.getfile(found)).read_text(encoding="utf-8")
         counts = "create_position_ids_from_input_ids(" in source
         assert counts == (kind in POSITIONS_AFTER_PADDING), kind
 
 
-def test_the_padding_of_a_model_of_several_kinds_is_that_of_its_texts(plain: Callable[..., Any]) -> None:
+def test_a_multimodal_model_has_the_padding_of_its_text_part(plain: Callable[..., Any]) -> None:
     given = values("gemma3")
     given["text_config"]["pad_token_id"] = 7
     assert missing_padding_id(adapt_tokenizer(plain(), given), given) == 0
@@ -220,7 +220,7 @@ def test_the_padding_of_a_model_of_several_kinds_is_that_of_its_texts(plain: Cal
         ({"model_type": "gptj", "n_positions": 20}, 20),
         ({"model_type": "mpt", "max_seq_len": 20}, 20),
         ({"model_type": "xlnet"}, LONGEST),
-        ({"model_type": "t5", "n_positions": 512}, LONGEST),  # stands in published ones, and means nothing
+        ({"model_type": "t5", "n_positions": 512}, LONGEST),  # published configurations have it, without a meaning
         ({"model_type": "bloom", "seq_length": 2048}, LONGEST),
         ({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", "max_position_embeddings": 20},
           "vision_config": {"model_type": "siglip_vision_model", "max_position_embeddings": 5}}, 20),
@@ -231,14 +231,14 @@ def test_the_padding_of_a_model_of_several_kinds_is_that_of_its_texts(plain: Cal
     ids=lambda given: given["model_type"] if isinstance(given, dict) else str(given),
 )  # fmt: skip
 def test_longest_input(config: dict[str, Any], longest: int, plain: Callable[..., Any]) -> None:
-    tokenizer = plain()  # whose own limit is 1e30
+    tokenizer = plain()  # its own limit is 1e30
     assert longest_input(tokenizer, config, None) == longest
     assert longest_input(tokenizer, config, 8) == 8
     assert len(tokenizer(["a " * 30], truncation=True, max_length=longest)["input_ids"][0]) == min(32, longest)
 
 
 @pytest.mark.parametrize("kind", [None, [], {}, 7, "nothing"])
-def test_invented_values_of_a_configuration_are_ignored(kind: Any, plain: Callable[..., Any]) -> None:
+def test_made_up_values_of_a_configuration_are_ignored(kind: Any, plain: Callable[..., Any]) -> None:
     config = {"model_type": kind, "type_vocab_size": "2", "vocab_size": [], "pad_token_id": {}, "n_ctx": True,
               "text_config": [], "encoder": {"model_type": [], "n_positions": 20}}  # fmt: skip
     tokenizer = adapt_tokenizer(plain(), config)

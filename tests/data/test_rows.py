@@ -1,4 +1,4 @@
-"""Rows: the same hash from every source, and where each of them stands in the user's file."""
+"""Rows: the same hash from every source, and the place of each row in the user's file."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ NAMES = ("bad", "good")
 PAIRS = Rows(["a", "b b", "ç"], ["c", "d", ""], [0, 1, None])
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
-# A spreadsheet's CSV: a text over three lines, an empty line, quotes, and ids of which one is missing and one is twice.
+# A spreadsheet's CSV: a text over three lines, an empty line, quotes, a missing id and a repeated one.
 REVIEWS = '''id,review,stars
 r1,fine,good
 r2,"a text
@@ -44,7 +44,7 @@ def opened(source: Path | str, split: str, **settings: Any) -> Split:
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_rows_of_a_held_out_split_know_their_lines_and_ids(split: str, tmp_path: Path) -> None:
+def test_rows_of_a_held_out_split_have_their_lines_and_ids(split: str, tmp_path: Path) -> None:
     source = tmp_path / "reviews.csv"
     source.write_text(REVIEWS, encoding="utf-8")
     found = opened(source, split, id="id")
@@ -75,7 +75,7 @@ def test_rows_are_numbered_as_messages_number_them(suffix: str, first: int, unit
     rows = split.read()
     assert split.unit == unit
     assert np.array_equal(rows.numbers, range(first, first + 8))  # type: ignore[arg-type]
-    written = "1.0" if suffix == "csv" else "1"  # pandas makes floats of a column with gaps, and writes them so in CSV
+    written = "1.0" if suffix == "csv" else "1"  # pandas turns a column with gaps into floats
     assert rows.ids == [written, ""] * 4
     assert opened(tmp_path, "train", validation_file=str(source)).read().ids is None
 
@@ -106,7 +106,7 @@ def test_the_same_rows_have_the_same_hash_in_every_source(tmp_path: Path, monkey
     both = datasets.DatasetDict({"train": data, "validation": data})
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: both)
     found = [opened(source, "train") for source in (folders["csv"], folders["parquet"], "somebody/reviews")]
-    turned = opened(folders["csv"], "train", labels=["good", "bad"])  # the order of the outputs is none of the data
+    turned = opened(folders["csv"], "train", labels=["good", "bad"])  # the order of the outputs does not matter
     assert {split.read().digest(split.labels) for split in (*found, turned)} == {
         found[0].read().digest(found[0].labels)
     }
@@ -119,7 +119,7 @@ def test_the_same_rows_have_the_same_hash_in_every_source(tmp_path: Path, monkey
     [
         Rows(["b b", "a", "ç"], ["d", "c", ""], [1, 0, None]),  # another order
         Rows(["a", "b b", "ç"], ["c", "", "d"], [0, 1, None]),
-        Rows(["ab", " b", "ç"], ["c", "d", ""], [0, 1, None]),  # the same characters
+        Rows(["ab", " b", "ç"], ["c", "d", ""], [0, 1, None]),  # the same characters in other texts
         Rows(["a", "b b", "ç"], ["c", "d", ""], [0, 0, None]),
         Rows(["a", "b b", "ç"], ["c", "d", ""], [0, 1, 0]),
         Rows(["c", "d", ""], ["a", "b b", "ç"], [0, 1, None]),
@@ -130,7 +130,7 @@ def test_other_rows_have_another_hash(other: Rows) -> None:
     assert other.digest(NAMES) != PAIRS.digest(NAMES)
 
 
-def test_a_hash_is_of_labels_by_name_and_of_scores_as_a_model_sees_them() -> None:
+def test_labels_are_hashed_by_name_and_scores_as_float32() -> None:
     swapped = Rows(PAIRS.texts_a, PAIRS.texts_b, [1, 0, None])
     assert swapped.digest(("good", "bad")) == PAIRS.digest(NAMES) != swapped.digest(NAMES)
     assert PAIRS.digest((*NAMES, "never")) == PAIRS.digest(NAMES)  # a label that no row has

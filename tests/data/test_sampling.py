@@ -1,4 +1,4 @@
-"""Who sees which example: all exactly once in evaluation, the same steps on any number of devices in training."""
+"""Samplers: each example once in evaluation, and the same training steps for any number of devices."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_evaluation_covers_every_row_once(examples: int, world: int, size: int |
     shares = [list(sampler) for sampler in samplers]
     seen = [row for share in shares for batch in share for row in batch if row >= 0]
     assert sorted(seen) == list(range(examples))
-    # Every device makes as many steps; a filler stands only where there is nothing else, and alone.
+    # All devices take the same number of steps; a filler is alone in its batch, and only used if no example is left.
     assert {len(share) for share in shares} == {len(sampler) for sampler in samplers} == {len(shares[0])}
     assert all(batch == [-1] or min(batch) >= 0 for share in shares for batch in share)
     assert sum(batch == [-1] for share in shares for batch in share) < world
@@ -63,16 +63,18 @@ def test_evaluation_is_the_same_in_every_epoch() -> None:
 
 
 @pytest.mark.parametrize("world", [1, 3])
-def test_evaluation_batches_hold_as_many_tokens_as_they_may(world: int) -> None:
+def test_evaluation_batches_are_filled_with_tokens(world: int) -> None:
     of = lengths(10_000)
     batches = [batch for rank in range(world) for batch in EvaluationSampler(of, rank, world, tokens=300)]
     sizes = [int(of[batch].max()) * len(batch) for batch in batches]
     assert max(sizes) <= 300
-    assert sum(size < 200 for size in sizes) <= 2 * world  # the longest, and the last of each device
+    assert (
+        sum(size < 200 for size in sizes) <= 2 * world
+    )  # the batch of the longest examples, and the last one of each device
     assert padding(batches, of) < 0.02
 
 
-def test_the_first_evaluation_batches_stand_for_all() -> None:
+def test_the_first_evaluation_batches_represent_all() -> None:
     # `--trainer.limit_val_batches 0.1` on sorted batches would score the longest rows alone.
     of = lengths(2000)
     batches = list(EvaluationSampler(of, batch_size=10))
@@ -87,7 +89,7 @@ def test_filling_packs_batches_up_to_a_number_of_tokens(tokens: int) -> None:
     assert sum(sizes) == 50
     steps = torch.split(of, sizes)
     assert all(len(step) == 1 or int(step[0]) * len(step) <= tokens for step in steps)
-    # none could take the next one too
+    # no batch has room for the next example
     assert all(int(step[0]) * (len(step) + 1) > tokens for step in steps[:-1])
 
 
@@ -129,7 +131,7 @@ def test_training_order_is_shuffled_and_reproducible(kind: dict[str, object]) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_epoch_and_every_seed_has_its_own_batches(kind: dict[str, object]) -> None:
-    # Also along the diagonals: with seed + epoch, seed 1 would begin with seed 0's second epoch.
+    # Also if seed + epoch is the same: epoch 0 of seed 1 is not epoch 1 of seed 0.
     seen = {
         frozenset(map(frozenset, order(100, seed, epoch, **kind)))  # type: ignore[arg-type]
         for seed in range(5)
@@ -143,12 +145,12 @@ def test_every_epoch_and_every_seed_has_its_own_batches(kind: dict[str, object])
 @pytest.mark.parametrize("examples", SIZES)
 def test_devices_share_the_steps_of_one(examples: int, world: int, kind: dict[str, object]) -> None:
     shares = [order(examples, 7, 3, rank, world, **kind) for rank in range(world)]  # type: ignore[arg-type]
-    assert len({len(share) for share in shares}) == 1  # a device with one step less would leave the others waiting
+    assert len({len(share) for share in shares}) == 1  # the others would wait for a device with one step less
     sizes = [{len(batch) for batch in step} for step in zip(*shares, strict=True)]
     assert all(len(step) == 1 for step in sizes)
     dealt = [row for share in shares for row in flat(share)]
     assert set(dealt) == set(range(examples))
-    assert len(dealt) - examples == -examples % world  # filled up, no more than that
+    assert len(dealt) - examples == -examples % world  # as few as make the steps equal
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])
@@ -161,7 +163,7 @@ def test_a_step_is_the_same_on_any_number_of_devices(world: int, kind: dict[str,
 
 
 @pytest.mark.parametrize("world", [1, 2])
-def test_grouping_takes_padding_away(world: int) -> None:
+def test_grouping_by_length_saves_padding(world: int) -> None:
     of = lengths(8000)
     for size, most in ((16, 0.035), (32, 0.035)):
         grouped = [b for rank in range(world) for b in order(8000, rank=rank, world=world, size=size)]
@@ -177,7 +179,7 @@ def test_batches_of_one_epoch_come_in_random_order_of_length() -> None:
     assert abs(torch.corrcoef(torch.stack([means, place]))[0, 1]) < 0.15
 
 
-def test_token_batches_are_full_and_as_many_in_every_epoch() -> None:
+def test_token_batches_are_full_and_equally_many_in_every_epoch() -> None:
     of = lengths(3000)
     counts = set()
     for epoch in range(4):
@@ -197,27 +199,27 @@ def test_training_can_start_in_the_middle_of_an_epoch(rank: int, kind: dict[str,
     whole = list(sampler)
     sampler.start_at(2, 5)
     assert list(sampler) == whole[5:]
-    assert len(sampler) == len(whole)  # of the epoch, as Lightning counts
+    assert len(sampler) == len(whole)  # of the whole epoch, which Lightning counts
     sampler.set_epoch(3)
-    assert len(list(sampler)) == len(whole)  # the next one is whole again
+    assert len(list(sampler)) == len(whole)  # the next epoch is complete
 
 
 def test_the_order_of_a_seed_never_changes() -> None:
-    # What was trained with a seed is trained the same way after a change of this code.
+    # A change of this code must not change trainings with the same seed.
     sampler = ShuffledSampler(torch.arange(3, 13), 4, 1)
     assert list(sampler) == [[6, 7, 8, 9], [1, 3, 4, 5], [2, 0]]
     sampler.set_epoch(1)
     assert list(sampler) == [[5, 7, 8, 9], [1, 2, 3, 4], [6, 0]]
 
 
-def test_without_devices_named_one_takes_all_rows() -> None:
+def test_one_device_is_the_default() -> None:
     of = lengths(70)
     assert list(ShuffledSampler(of, 8, 0)) == list(ShuffledSampler(of, 8, 0, 0, 1, grouped=True, tokens=None))
     assert list(EvaluationSampler(of)) == list(EvaluationSampler(of, 0, 1, None, 8192))
     assert sorted(map(len, EvaluationSampler(torch.ones(8193, dtype=torch.int64)))) == [1, 8192]
 
 
-def test_examples_meet_within_their_pool_and_pools_have_a_hundred_batches() -> None:
+def test_examples_are_grouped_within_pools_of_a_hundred_batches() -> None:
     lengths = torch.arange(1000) % 37 + 3
     grouped = [row for step in ShuffledSampler(lengths, 4, seed=5, grouped=True) for row in step]
     order = [row for step in ShuffledSampler(lengths, 4, seed=5, grouped=False) for row in step]

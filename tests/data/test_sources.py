@@ -1,4 +1,4 @@
-"""The registry of sources: each value of data.source names one, and one more is one more entry."""
+"""The registry of sources: each value of data.source names one, and a new one is a new entry."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ from glue_lit.tasks.spec import TaskSpec
 
 
 class MemorySource(Source):
-    """Rows that are made up; a table of them for a task of the user's own."""
+    """Made-up rows for GLUE tasks, and a table for custom tasks."""
 
     glue = "memory"
     custom = "memory"
@@ -62,7 +62,7 @@ def test_a_source_that_is_added_is_trained_on(memory: MemorySource, tiny_model: 
     assert "val/matthews_correlation" in model.scores
 
 
-def test_a_source_that_is_added_has_tables_for_a_task_of_ones_own(memory: MemorySource) -> None:
+def test_a_source_that_is_added_has_tables_for_a_custom_task(memory: MemorySource) -> None:
     custom = complete_task("mine", CustomTask(text="text"), "memory")
     task = resolve_task("mine", custom)
     assert task.labels == ("a", "b")
@@ -99,7 +99,7 @@ def test_each_value_names_a_source(
 
 
 @pytest.mark.parametrize("name", ["hub", "demo"])
-def test_a_folder_may_be_called_as_a_source_is(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_may_have_the_name_of_a_source(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).mkdir()
     assert find_source(name, is_custom=False) is SOURCES[name]

@@ -1,4 +1,4 @@
-"""`TaskSplits`: the same rows and tokens as in a data module, without Lightning, also from a checkpoint alone."""
+"""`TaskSplits`: the same rows and tokens as in a data module, without Lightning and from a checkpoint."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def test_splits_need_no_lightning() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
 
 
-def test_splits_are_those_of_the_data_module(tiny_model: Path) -> None:
+def test_splits_equal_those_of_the_data_module(tiny_model: Path) -> None:
     settings = {"task": "stsb", "tokenizer": str(tiny_model), "source": "demo"}
     settings |= {"train_limit": 9, "both_orders": True, "max_length": 20}
     data, splits = GLUEDataModule(**settings), TaskSplits(settings)  # type: ignore[arg-type]
@@ -29,7 +29,7 @@ def test_splits_are_those_of_the_data_module(tiny_model: Path) -> None:
     assert [len(rows) for rows in splits.evaluation_sampler("train")] == [9]
 
 
-def test_a_checkpoint_says_which_rows_it_was_trained_on(tiny_model: Path, tmp_path: Path) -> None:
+def test_splits_of_a_checkpoint_are_those_it_was_trained_on(tiny_model: Path, tmp_path: Path) -> None:
     source = tmp_path / "mine.csv"
     source.write_text("\n".join(["text,label", *(f"text {n},{'ab'[n % 2]}" for n in range(20))]))
     custom = {"text": "text"}

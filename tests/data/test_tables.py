@@ -61,7 +61,7 @@ def test_a_quote_in_a_tsv_file_is_text(tmp_path: Path) -> None:
     assert read(path, "text", "label") == [('"open', "1"), ('a ""b""', "0")]
 
 
-def test_rows_know_their_line(tmp_path: Path) -> None:
+def test_rows_have_their_line(tmp_path: Path) -> None:
     path = written(tmp_path, "rows.csv", 'text,label\none,1\n"two\nlines",0\n\nthree,1\n')
     table = open_table(path)
     assert [number for number, _ in table.rows(["text"])] == [2, 3, 6]

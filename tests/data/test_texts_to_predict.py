@@ -137,7 +137,7 @@ def test_a_slow_writer_gets_each_prediction_at_once() -> None:
     reading, writing = os.pipe()
     source = os.fdopen(reading, "r")
     chunks = chunk_arriving_texts(Example((line.rstrip(),), 1) for line in source)
-    for word in ("one", "two"):  # the second is written only after the first has come through
+    for word in ("one", "two"):  # the second is written after the first has arrived
         os.write(writing, f"{word}\n".encode())
         found: list[list[Example]] = []
         waiter = threading.Thread(target=lambda into=found: into.append(next(chunks)))
@@ -161,12 +161,12 @@ def test_many_labels_make_short_chunks(labels: int, rows: int) -> None:
 
 
 def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", None)  # as Python has it then; the number may be another file's by now
+    monkeypatch.setattr("sys.stdin", None)  # as Python sets it; file descriptor 0 may be another file
     with pytest.raises(DataError, match=r"Standard input cannot be read \(it is closed\)"):
         next(read_standard_input())
 
 
-def test_texts_of_a_file_know_their_line(tmp_path: Path) -> None:
+def test_texts_of_a_file_have_their_line_and_id(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('key,text\na,"one\nand a half"\n\n,two\nc,three\n')
     (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
     path = tmp_path / "a.csv"

@@ -1,4 +1,4 @@
-"""The tokenizer in a checkpoint: the same ids come out of it, and nothing that could run code goes in."""
+"""The tokenizer in a checkpoint gives the same ids, and cannot run code."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def tokenizer(tiny_model: Path) -> Any:
 
 
 def byte_level(folder: Path) -> Any:
-    """A tokenizer of RoBERTa's kind, trained on a sentence."""
+    """A tokenizer like RoBERTa's, trained on a sentence."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import RobertaTokenizerFast
 
@@ -70,7 +70,7 @@ def test_a_tokenizer_written_in_python_is_unpacked_unchanged(tmp_path: Path) -> 
     assert_alike(tokenizer, unpack(pack(tokenizer), "t5"))
 
 
-def test_a_file_of_its_settings_counts_by_its_content(tmp_path: Path) -> None:
+def test_a_settings_file_is_fingerprinted_by_its_content(tmp_path: Path) -> None:
     from transformers import ByT5Tokenizer
 
     def fingerprint(folder: str, content: str) -> str:
@@ -86,7 +86,7 @@ def test_a_file_of_its_settings_counts_by_its_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mpt", "t5", "gpt2", "roberta"])
-def test_its_class_is_not_guessed_from_the_name_of_a_folder(
+def test_the_class_of_a_tokenizer_is_not_guessed_from_the_name_of_a_folder(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / name).mkdir()
@@ -106,7 +106,7 @@ def test_added_words_and_settings_are_kept(tokenizer: Any, tmp_path: Path) -> No
     assert again.truncation_side == "left"
 
 
-def test_using_it_does_not_change_what_is_packed(tokenizer: Any) -> None:
+def test_using_a_tokenizer_does_not_change_its_packed_files(tokenizer: Any) -> None:
     before = tokenizer_fingerprint(unpack(pack(tokenizer), "bert"))
     tokenizer(TEXTS, truncation=True, max_length=8, padding=True)
     assert tokenizer_fingerprint(unpack(pack(tokenizer), "bert")) == before
@@ -133,7 +133,7 @@ def test_unsafe_file_names_are_refused(
     expected = f"The checkpoint's tokenizer has a file {name!r}, which is not data. It is not used."
     with pytest.raises(ModelError, match=re.escape(expected)):
         unpack({name: packed(b"import os"), **pack(tokenizer)}, "bert")
-    assert list(tmp_path.iterdir()) == []  # neither beside the folder for it, nor the folder
+    assert list(tmp_path.iterdir()) == []  # neither a file outside the temporary folder, nor that folder
 
 
 @pytest.mark.parametrize("file", ["tokenizer_config.json", "config.json"])
@@ -144,7 +144,7 @@ def test_a_pointer_to_code_is_refused(tokenizer: Any, file: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"version": "1.0"}'])
-def test_files_of_no_tokenizer_are_refused(tokenizer: Any, content: bytes) -> None:
+def test_files_that_make_no_tokenizer_are_refused(tokenizer: Any, content: bytes) -> None:
     with pytest.raises(
         ModelError, match=r"The checkpoint's tokenizer (cannot be read|has a file 'tokenizer.json', which is not data)"
     ):

@@ -1,4 +1,4 @@
-"""Tokens against the tokenizer itself, and a cache that is never wrong and never in the way."""
+"""Tokens equal those of the tokenizer itself, and the cache is never wrong and never an obstacle."""
 
 import os
 import pwd
@@ -52,7 +52,7 @@ def test_equals_the_tokenizer_row_by_row(tokenizer: Any, rows: Rows, max_length:
     assert len(store) == len(rows)
     assert store.token_type_ids is not None
     for number, text in enumerate(rows.texts_a):
-        # Lists of one, since an empty second text given as a string is taken for none by transformers 5.
+        # Lists of one text, because transformers 5 ignores an empty second text that is a string.
         texts = [[text]] if rows.texts_b is None else [[text], [rows.texts_b[number]]]
         expected = tokenizer(*texts, truncation=True, max_length=max_length)
         assert example(store, number) == expected["input_ids"][0]
@@ -62,7 +62,7 @@ def test_equals_the_tokenizer_row_by_row(tokenizer: Any, rows: Rows, max_length:
 
 
 @pytest.mark.parametrize("rows", [SINGLE, PAIRS], ids=["single", "pairs"])
-def test_the_direct_way_gives_the_same_beyond_the_rows_it_was_compared_on(
+def test_the_fast_way_is_right_beyond_the_rows_it_was_compared_on(
     tokenizer: Any, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = tokenise(rows, tokenizer, 12, is_regression=False)
@@ -74,7 +74,7 @@ def test_the_direct_way_gives_the_same_beyond_the_rows_it_was_compared_on(
     )
 
 
-def test_a_tokenizer_that_does_more_in_its_call_is_called(tokenizer: Any) -> None:
+def test_a_tokenizer_whose_call_does_more_is_called(tokenizer: Any) -> None:
     class Shouting(type(tokenizer)):  # type: ignore[misc]
         def __call__(self, *texts: Any, **options: Any) -> Any:
             return super().__call__(*([text + "!" for text in part] for part in texts), **options)
@@ -86,7 +86,7 @@ def test_a_tokenizer_that_does_more_in_its_call_is_called(tokenizer: Any) -> Non
 
 
 def test_the_second_text_of_a_pair_has_its_own_type(tokenizer: Any) -> None:
-    # One text given as two (or two joined into one) would pass every shape check and train a worse model.
+    # A pair tokenised as one text would have the right shapes, and train a worse model.
     store = tokenise(Rows(["ab"], ["c"], [0]), tokenizer, 64, is_regression=False)
     assert store.token_type_ids is not None
     assert store.token_type_ids.tolist() == [0, 0, 0, 0, 1, 1]  # [CLS] a ##b [SEP] c [SEP]
@@ -148,7 +148,7 @@ Tokens = Callable[..., TokenStore]
 
 @pytest.fixture
 def cached(tmp_path: Path, tokenizer: Any, counted: Counted) -> Tokens:
-    """`cached_tokens` with defaults for all that a test does not change."""
+    """`cached_tokens` with defaults for what a test does not change."""
 
     def call(split: Split = counted.split, tokenizer: Any = tokenizer, max_length: int = 20) -> TokenStore:
         return cached_tokens(split, tokenizer, max_length, False, tmp_path / "cache")
@@ -183,7 +183,7 @@ def test_unlabelled_scores_and_missing_types_survive_the_cache(tmp_path: Path, t
 
 
 def test_using_the_tokenizer_elsewhere_does_not_invalidate(cached: Tokens, counted: Counted, tokenizer: Any) -> None:
-    # A call leaves its truncation and padding in the tokenizer; they do not change what tokenise gets.
+    # A call leaves its truncation and padding in the tokenizer, which must not matter.
     cached()
     tokenizer(["a", "bb"], truncation=True, max_length=5, padding=True)
     cached()
@@ -210,7 +210,7 @@ def test_another_tokenizer_is_noticed(
     assert counted.reads == 2
     assert example(store, 0) == changed(SHORT, "So.", truncation=True, max_length=20)["input_ids"]
     cached()
-    assert counted.reads == 2  # the first one is still there
+    assert counted.reads == 2  # the first one is still cached
 
 
 def with_case(tokenizer: Any) -> Any:
@@ -229,7 +229,7 @@ def with_side(tokenizer: Any, side: str) -> Any:
     return tokenizer
 
 
-def test_tokenizers_written_in_python_are_told_apart_too(tmp_path: Path) -> None:
+def test_tokenizers_written_in_python_have_fingerprints_too(tmp_path: Path) -> None:
     from transformers import BertTokenizerLegacy
 
     vocabulary = tmp_path / "vocab.txt"
@@ -272,7 +272,7 @@ def test_a_cache_file_of_something_else_is_made_again(cached: Tokens, counted: C
     assert counted.reads == 2
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, tokenizer: Any, counted: Counted) -> None:
+def test_a_cache_that_cannot_be_written_is_ignored(tmp_path: Path, tokenizer: Any, counted: Counted) -> None:
     # Below a regular file no folder can be made, not even by root.
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     folder = tmp_path / "file" / "cache"
@@ -320,7 +320,7 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_without_a_home_nothing_is_cached(monkeypatch: pytest.MonkeyPatch, tokenizer: Any, counted: Counted) -> None:
     for name in ("GLUE_LIT_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["unknown"])  # a user that the system does not know
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["unknown"])  # a user without an entry
     for reads in (1, 2):
         cached_tokens(counted.split, tokenizer, 20, False, cache_folder())
         assert counted.reads == reads
@@ -340,7 +340,7 @@ def test_a_limit_is_spread_evenly(size: int, limit: int) -> None:
     steps = chosen.diff()
     assert chosen[0] == 0
     assert chosen[-1] < size
-    # Even: two neighbours (and the last one and the end) are as far apart as any others, give or take one.
+    # The distances of neighbours, and of the last one from the end, differ by one at most.
     gaps = {*steps.tolist(), size - int(chosen[-1])}
     assert min(gaps) >= 1
     assert max(gaps) - min(gaps) <= 1
@@ -364,7 +364,7 @@ def test_a_limit_below_one_is_a_share() -> None:
         evenly_spaced(store_of(3), 0.1)
 
 
-def test_documents_are_tokenised_few_at_a_time(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_documents_are_tokenised_at_a_time(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tokenise(PAIRS, tokenizer, 20, is_regression=False)
     monkeypatch.setattr(tokens, "_CHARACTERS", len(SHORT) + len(LONG))
     assert [*tokens._parts(PAIRS, 3)] == [slice(0, 2), slice(2, 4)]

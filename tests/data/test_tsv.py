@@ -56,7 +56,7 @@ def test_every_other_character_is_text(tsv: Path, text: str) -> None:
 
 @pytest.mark.parametrize("separator", ["\r", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x00"])
 def test_other_line_separators_do_not_cut_a_row(tsv: Path, separator: str) -> None:
-    # str.splitlines cuts at all of these, the csv module at a lone CR: rows would be lost or shifted.
+    # str.splitlines splits at all of these, and the csv module at a lone CR.
     with tsv.open("w", encoding="utf-8", newline="") as stream:
         stream.write(f"a\tb\none{separator}more\t2\n3\t4\n")
     assert read_tsv(tsv, has_header=True).rows == [[f"one{separator}more", "2"], ["3", "4"]]
@@ -74,7 +74,7 @@ def test_the_last_line_needs_no_newline(tsv: Path, end: bytes) -> None:
 
 
 def test_an_empty_line_is_a_row(tsv: Path) -> None:
-    # Left out, it would shift the numbers of all rows after it.
+    # Without it, all later rows would have other numbers.
     tsv.write_bytes(b"a\n1\n\n3\n")
     assert read_tsv(tsv, has_header=True).rows == [["1"], [""], ["3"]]
 
@@ -112,7 +112,7 @@ def test_a_file_without_a_row(tsv: Path, content: bytes, has_header: bool) -> No
         (b"\xff\ta\n", 1, "0xff"),
         (b"a\tb\nx\ty\ncaf\xe9\tz\n", 3, "0xe9"),
         (b"a\tb\r\nx\t\xc3\n", 2, "0xc3"),
-        # What the decoder says of a file with a mark counts from behind the mark.
+        # With a byte order mark, the decoder counts positions from after the mark.
         pytest.param(
             b"\xef\xbb\xbfa\tb\nx\ty\ncaf\xe9\tz\n",
             3,

@@ -1,4 +1,4 @@
-"""Adapters: what is trained, what a checkpoint brings back, and what others get; against peft's own wrapper."""
+"""Adapters: trained weights compared with peft's own wrapper, checkpoints, and merging."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def test_adapters_are_trained_saved_and_merged(method: str, tiny_model: Path) ->
     train(model)
     found = model(input_ids=IDS).logits
     assert (found - plain(input_ids=IDS).logits).abs().max() > 1e-3
-    for name, value in plain.bert.named_parameters():  # the encoder itself stays
+    for name, value in plain.bert.named_parameters():  # the encoder itself does not change
         path, _, leaf = name.rpartition(".")
         module = model.bert.get_submodule(path)
         torch.testing.assert_close(getattr(getattr(module, "base_layer", module), leaf), value, rtol=0, atol=0)
@@ -78,7 +78,7 @@ def test_adapters_are_trained_saved_and_merged(method: str, tiny_model: Path) ->
     whole = merge_adapters(model)
     assert whole.state_dict().keys() == plain.state_dict().keys()
     torch.testing.assert_close(whole(input_ids=IDS).logits, found, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(model(input_ids=IDS).logits, found, rtol=0, atol=0)  # itself is left as it is
+    torch.testing.assert_close(model(input_ids=IDS).logits, found, rtol=0, atol=0)  # the model itself does not change
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # within peft's own wrapper
@@ -114,7 +114,7 @@ def test_new_weights_of_the_encoder_are_trained(tiny_model: Path) -> None:
                for n, p in named.named_parameters())  # fmt: skip
 
 
-def test_an_architecture_that_peft_does_not_know_has_them_in_all_layers(
+def test_an_architecture_unknown_to_peft_has_adapters_in_all_layers(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = built("bert", tiny_model)
@@ -124,7 +124,7 @@ def test_an_architecture_that_peft_does_not_know_has_them_in_all_layers(
 
 
 def test_the_adapters_of_experts_are_merged(tmp_path: Path) -> None:
-    """Around the parameters of a mixture of experts, one adapter stands in the other."""
+    """Adapters of a mixture of experts are nested."""
     write_tiny("mixtral", tmp_path)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     add_adapters(model, settings_of("LORA", lora_dropout=0.0))
@@ -138,7 +138,7 @@ def test_the_adapters_of_experts_are_merged(tmp_path: Path) -> None:
 
 
 def test_an_encoder_without_linear_layers_of_pytorch(tmp_path: Path) -> None:
-    """I-BERT's are of its own kind."""
+    """I-BERT has its own class of linear layers."""
     write_tiny("ibert", tmp_path)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     with pytest.raises(ModelError, match="encoder of the architecture ibert has no linear layers of PyTorch's own"):
@@ -199,7 +199,7 @@ def test_a_checkpoint_keeps_its_method() -> None:
 
 @pytest.mark.parametrize("method", ["LORA", "IA3", "FOURIERFT"])
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
-def test_values_that_peft_fills_in_are_not_another_method(name: str, method: str) -> None:
+def test_values_set_by_peft_make_no_other_method(name: str, method: str) -> None:
     asked = settings_of(method)
     kept = add_adapters(tiny_architecture(name), asked)
     saved = {"glue_lit": {"peft": asked}}
@@ -243,7 +243,7 @@ def test_from_fit_to_export(
     record = json.loads(run.metrics.read_text())
     assert 0 < record["parameters"]["trained"] < record["parameters"]["total"] / 5
 
-    assert glue_lit(monkeypatch, "validate", "--run", run.path) == 0  # with nothing but the run
+    assert glue_lit(monkeypatch, "validate", "--run", run.path) == 0  # the run is enough
     assert f"{record['metrics']['val/loss']:.6f}" in capsys.readouterr().out
     assert glue_lit(monkeypatch, "predict", "--run", run.path, "--data.predict_split=validation") == 0
     probabilities = probabilities_in(run.predictions / "validation.jsonl")
@@ -261,7 +261,7 @@ def test_from_fit_to_export(
     for one, other in zip(again, probabilities, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
 
-    # on with another task: the adapters become part of the encoder
+    # a fit of another task that starts from the run: the adapters become part of the encoder
     capsys.readouterr()
     start = ("fit", "--data.task=cola", f"--model.init_from={run.path}", *FIT, "--trainer.max_epochs=1")
     assert glue_lit(monkeypatch, *start, "--model.learning_rate=1e-30") == 0
@@ -271,7 +271,7 @@ def test_from_fit_to_export(
     for name, value in merge_adapters(whole.model).base_model.state_dict().items():
         torch.testing.assert_close(other.model.base_model.state_dict()[name], value, rtol=1e-5, atol=1e-6)
 
-    # and on with the same, which must be the same
+    # a resumed fit keeps its method
     assert glue_lit(monkeypatch, "fit", "--run", run.path, "--ckpt_path=last", "--trainer.max_epochs=3") == 0
     assert glue_lit(monkeypatch, "fit", "--run", run.path, "--ckpt_path=last", "--trainer.max_epochs=4",
                     "--model.peft.class_path=peft.LoHaConfig") == 2  # fmt: skip

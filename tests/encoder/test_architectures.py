@@ -1,4 +1,4 @@
-"""Models made from a configuration: by code of their own where the user trusts it, and what is said elsewhere."""
+"""Models built from a configuration: own code runs only if the user trusts it."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def test_a_model_with_code_from_its_training_to_its_export(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     tokens_too: bool,
 ) -> None:  # fmt: skip
-    """Of a kind that transformers does not know; each command that is not told to trust it says how."""
+    """A model type that transformers does not know; each command without the flag says how to trust the code."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     trace, trust = tmp_path / "ran", "--model.trust_remote_code=true"
@@ -96,7 +96,7 @@ def test_a_model_with_code_from_its_training_to_its_export(
     assert trace.exists()
     run = Path("lightning_logs/sst2/version_0")
     recorded = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["metrics"]
-    assert glue_lit(monkeypatch, "validate", "--ckpt_path=best") == 0  # by the run's own configuration
+    assert glue_lit(monkeypatch, "validate", "--ckpt_path=best") == 0  # the run's configuration trusts it
     capsys.readouterr()
     assert glue_lit(monkeypatch, "validate", "--ckpt_path=best", "--json") == 0
     assert json.loads(capsys.readouterr().out)["metrics"] == pytest.approx(recorded)
@@ -116,8 +116,10 @@ def test_a_model_with_code_from_its_training_to_its_export(
     export = ("export", "--run", run, "--output=exported")
     refused(*export)
     assert glue_lit(monkeypatch, *export, trust) == 0
-    assert glue_lit(monkeypatch, *export, trust, "--overwrite") == 0  # the code in it is of an export
-    assert glue_lit(monkeypatch, *export[:-1], "--output=own", trust, "--overwrite") == 2  # and here its author's
+    assert glue_lit(monkeypatch, *export, trust, "--overwrite") == 0  # its code was written by an export
+    assert (
+        glue_lit(monkeypatch, *export[:-1], "--output=own", trust, "--overwrite") == 2
+    )  # its code was written by its author
     assert Path("own/own.py").is_file()
     assert "trust_remote_code=True" in Path("exported/README.md").read_text(encoding="utf-8")
     from transformers import AutoModelForSequenceClassification, AutoTokenizer

@@ -25,12 +25,12 @@ def test_a_tokenizer_with_more_types_than_the_model() -> None:
     check_tokens(model, torch.tensor([]), "x", torch.tensor([], dtype=torch.uint8))
     with pytest.raises(ModelError, match=r"of 'x' gives a token the type 2, and the model knows 2 \(0 to 1\)"):
         check_tokens(model, torch.tensor([9]), "x", torch.tensor([0, 2], dtype=torch.uint8))
-    for others in ({}, {"type_vocab_size": 0}):  # without a table: segments that are compared, or none
+    for others in ({}, {"type_vocab_size": 0}):  # without a table of token types
         model.config = SimpleNamespace(**others)
         check_tokens(model, torch.tensor([9]), "x", torch.tensor([2], dtype=torch.uint8))
 
 
-def test_an_architecture_that_does_not_say_how_many_tokens_it_has() -> None:
+def test_an_architecture_with_an_unknown_number_of_tokens_is_accepted() -> None:
     def unknown() -> Any:
         raise NotImplementedError
 

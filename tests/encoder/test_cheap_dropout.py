@@ -1,4 +1,4 @@
-"""The same distribution as PyTorch's dropout, lane by lane, and the same gradient."""
+"""Cheap dropout has the distribution of PyTorch's, in each of its four 16-bit lanes, and its gradient."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def test_drops_its_share_in_each_of_the_four_lanes(rate: float, dtype: torch.dty
     torch.manual_seed(0)
     out = CheapDropout(rate)(torch.ones(400_000, dtype=dtype))
     zero = (out == 0).view(-1, 4).double().mean(dim=0)
-    # Four numbers are cut out of one: none of them may be another than the rest (5 standard deviations).
+    # Four masks come from one random number, and must not differ (by 5 standard deviations).
     spread = 5 * (rate * (1 - rate) / 100_000) ** 0.5
     assert (zero - rate).abs().max() < spread
     kept = out[out != 0]
@@ -37,7 +37,7 @@ def test_shapes_and_gradient(shape: tuple[int, ...]) -> None:
     assert out.shape == x.shape
     out.sum().backward()
     assert x.grad is not None
-    assert torch.allclose(out, x.detach() * x.grad)  # what is dropped has no gradient, what is kept the scale
+    assert torch.allclose(out, x.detach() * x.grad)  # the gradient is 0 for dropped elements, and the scale for others
 
 
 def test_masks_follow_from_the_seed() -> None:

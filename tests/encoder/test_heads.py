@@ -1,4 +1,4 @@
-"""Heads that were trained elsewhere: their labels go by name."""
+"""Heads that were trained elsewhere: their labels are matched by name."""
 
 import json
 import re
@@ -50,7 +50,7 @@ def test_signs_that_tell_labels_apart_are_kept(labels: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "labels", [("a-b", "a b"), ("Yes", "yes"), ("A", "a", "a_b", "a b"), ("e", "\u00e9"), ("co-op", "coop", "Coop")]
 )
-def test_labels_that_differ_in_how_they_are_written_only(labels: tuple[str, ...]) -> None:
+def test_labels_that_differ_only_in_how_they_are_written(labels: tuple[str, ...]) -> None:
     task = replace(get_task("mnli"), labels=labels, file_labels=labels)
     assert label_order(dict(enumerate(labels)), task) == list(range(len(labels)))
     assert label_order(dict(enumerate(reversed(labels))), task) == list(range(len(labels)))[::-1]
@@ -132,6 +132,6 @@ def test_nothing_is_scored_without_a_head(tiny_model: Path, tmp_path: Path) -> N
         build_pretrained(get_task("mnli"), hparams(tiny_model), must_be_trained=True)
     fine_tuned(tiny_model, tmp_path / "model", ["entailment", "neutral", "contradiction"])
     config = json.loads((tmp_path / "model" / "config.json").read_text())
-    config["architectures"] = ["BertModel"]  # which weights there are decides, not what is said of them
+    config["architectures"] = ["BertModel"]  # the weights decide, not the name of the architecture
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     build_pretrained(get_task("mnli"), hparams(tmp_path / "model"), must_be_trained=True)

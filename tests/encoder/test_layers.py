@@ -1,4 +1,4 @@
-"""Which parts of an encoder learn, and how fast, over architectures."""
+"""Which parameters are frozen, and how fast the others learn, for many architectures."""
 
 import re
 from pathlib import Path
@@ -13,8 +13,8 @@ from glue_lit.errors import ModelError, RunError, UsageError
 from glue_lit.training.classifier import SequenceClassifier
 from glue_lit.training.optimizer import parameter_groups
 
-# By architecture: what comes before the layers, the lists of layers (# is the number; a decoder's follow its encoder's),
-# and what comes after them, the head among it. "3: name" is a part that belongs to the third layer.
+# For each architecture: parts before the layers, lists of layers (# is the number; a decoder's follow its encoder's), and
+# parts after the layers, including the head. "3:name" is a part that belongs to the third layer.
 TABLE = {
     "bert": ("bert.embeddings", "bert.encoder.layer.#", "bert.pooler classifier"),
     "roberta": ("roberta.embeddings", "roberta.encoder.layer.#", "classifier"),
@@ -100,7 +100,7 @@ LAYERS = {name: 6 if ".decoder." in layers and ".encoder." in layers else 3 for 
 
 
 def written_depth(name: str, parameter: str) -> int:
-    """A parameter's depth by the table: the embeddings 0, then the layers, the head one more."""
+    """Depth of a parameter by the table: 0 for embeddings, then the layers, then the head."""
     below, layers, above = TABLE[name]
     found = [0 for path in below.split() if parameter.startswith(f"{path}.") or parameter == path]
     found += [LAYERS[name] + 1 for path in above.split() if parameter.startswith(f"{path}.")]
@@ -127,7 +127,7 @@ def test_each_parameter_has_the_layer_of_the_table(name: str) -> None:
 # SqueezeBERT calls no layer as a module, and Reformer records no graph between its layers.
 @pytest.mark.parametrize("name", [name for name in TABLE if name not in ("squeezebert", "reformer")])
 def test_the_layers_of_the_table_are_those_that_the_model_computes(name: str) -> None:
-    """What stands beside the layers is below the first one whose input depends on it, and above all if none does."""
+    """Other parameters are below the first layer whose input depends on them, and above all layers if none does."""
     model = tiny_architecture(name).eval()
     inputs: dict[int, list[torch.Tensor]] = {}
     for path, module in model.named_modules():
@@ -155,7 +155,7 @@ def test_the_layers_of_the_table_are_those_that_the_model_computes(name: str) ->
     assert judged
     for n in judged:
         depth, computed = written_depth(name, n), first.get(n, LAYERS[name] + 2) - 1
-        # a decoder's positions go into its own first layer, and count as embeddings all the same
+        # the positions of a decoder enter its own first layer, but count as embeddings
         assert depth == computed or (depth == 0 and LAYERS[name] == 6 and computed == 3), n
 
 
@@ -182,7 +182,7 @@ def test_each_layer_has_its_rate(name: str) -> None:
     ],
 )
 def test_parameter_groups_are_those_of_older_checkpoints(name: str, sizes: list[int]) -> None:
-    """Their number, order and members decide whose moments a resumed fit gives to which parameter."""
+    """Number, order and members of groups decide which parameter gets which moments when a fit is resumed."""
     model = tiny_architecture(name)
     groups = layered_groups(parameter_groups(model, 0.1), model, 1e-3, 0.5)
     assert [len(group["params"]) for group in groups] == sizes
@@ -257,7 +257,7 @@ def test_a_checkpoint_with_other_groups_is_refused() -> None:
             check_same_groups(groups, checkpoint, "xlm")
 
 
-def test_a_frozen_embedding_has_no_rows_that_are_trained(tiny_model: Path) -> None:
+def test_a_frozen_embedding_has_no_trained_rows(tiny_model: Path) -> None:
     classifier = SequenceClassifier("cola", str(tiny_model), freeze=1)
     classifier.configure_model()
     names = {name for name, p in classifier.model.named_parameters() if not p.requires_grad}

@@ -1,4 +1,4 @@
-"""What an architecture cannot do is one message, before a run or in its first batch."""
+"""Limits of architectures are explained in one message, before a run or in its first batch."""
 
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def test_a_model_that_does_not_run_in_mixed_precision_is_trained_in_float32(
 
 @pytest.mark.parametrize("kind", ["deberta", "xmod", "bert", "deberta-v2"])
 def test_which_models_do_not_run_in_mixed_precision(kind: str) -> None:
-    """What is refused is what fails: a transformers that repairs it makes this fail."""
+    """Only what fails is refused: this test fails when a version of transformers repairs it."""
     model = tiny_architecture(kind)
     ids = torch.tensor([[1, 5, 6, 2], [1, 7, 2, 0]])
     fails = False
@@ -92,14 +92,14 @@ def test_attention_of_zeros_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     one, other = torch.arange(6, 70)[None], torch.arange(70, 6, -1)[None]
     one[:, 0] = other[:, 0] = 0
     with torch.inference_mode():
-        assert torch.equal(model(one).logits, model(other).logits)  # what we refuse it for
+        assert torch.equal(model(one).logits, model(other).logits)  # the reason to refuse it
     monkeypatch.setattr(modeling_mra, "mra_cuda_kernel", object())
     check_kernels(model)
 
 
 def test_a_failure_of_the_models_own_code_names_the_architecture(tmp_path: Path) -> None:
     model = classifier("bert", tmp_path)
-    batch = {"input_ids": torch.full((1, 70), 7)}  # of 64 positions
+    batch = {"input_ids": torch.full((1, 70), 7)}  # the model has 64 positions
     with pytest.raises(ModelError, match=r"architecture bert cannot be run .* docs/architectures.md .* \w+Error: "):
         model(batch)
     with (
@@ -111,8 +111,8 @@ def test_a_failure_of_the_models_own_code_names_the_architecture(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("axial", "filled"), [(True, 64), (False, 32)])
-def test_reformer_is_trained_at_the_length_that_it_takes(axial: bool, filled: int, tmp_path: Path) -> None:
-    """Of as many tokens as its axial positions have places, else of whole chunks."""
+def test_reformer_batches_are_padded_to_the_length_it_needs(axial: bool, filled: int, tmp_path: Path) -> None:
+    """All axial positions must be filled; without them, whole chunks."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     write_tiny("reformer", tmp_path)

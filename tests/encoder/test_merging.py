@@ -1,4 +1,4 @@
-"""Merged adapters: the model gives the logits that it gives with them beside its weights, or nothing is exported."""
+"""Merging adapters does not change the logits; if it does, nothing is exported."""
 
 import dataclasses
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_weights_that_layers_share_take_no_adapters(kind: str, shared: str, tmp_
 
 
 def test_embeddings_shared_by_encoder_and_decoder_take_no_adapters(tmp_path: Path) -> None:
-    """An adapter of one use of them, which older checkpoints may have, would change the others when it is merged."""
+    """Older checkpoints may have an adapter of one use of them; merging it would change the other uses."""
     write_tiny("t5", tmp_path)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     add_adapters(model, plain_settings(peft.LoraConfig(target_modules=["transformer.encoder.embed_tokens"])))
@@ -65,4 +65,4 @@ def test_a_merge_that_changes_logits_is_not_exported(tiny_model: Path, monkeypat
     whole = dataclasses.replace(trained, classifier=SequenceClassifier(task="mrpc", name_or_path=str(tiny_model)))
     whole.classifier.configure_model()
     monkeypatch.setattr("glue_lit.outputs.hugging_face.merge_adapters", merge_adapters)
-    assert plain_model(whole) is whole.classifier.model  # nothing to be merged
+    assert plain_model(whole) is whole.classifier.model  # nothing to merge

@@ -74,13 +74,13 @@ def test_a_pipe_in_a_model_folder_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["num_labels", "num_hidden_layers"])
-def test_a_configuration_that_would_be_built_for_hours(key: str, tmp_path: Path) -> None:
+def test_a_configuration_whose_model_takes_hours_to_build_is_refused(key: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", key: 10**12}))
     with pytest.raises(ModelError, match=rf"config.json: {key} is 1000000000000, which no model has"):
         load("configuration", AutoConfig.from_pretrained, str(tmp_path))
 
 
-def test_a_model_of_the_hub_that_would_be_built_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_on_the_hub_that_takes_hours_to_build_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     downloaded = {"model_type": "bert", "num_labels": 10**12}
     monkeypatch.setattr(
@@ -91,7 +91,7 @@ def test_a_model_of_the_hub_that_would_be_built_for_hours(monkeypatch: pytest.Mo
     downloaded["num_labels"] = 2
     assert load("tokenizer", lambda *_, **__: "tokenizer", "somebody/bert", revision="v2") == "tokenizer"
     assert load("model", lambda *_, **__: "model", "somebody/bert", revision="v2") == "model"
-    assert asked == [("somebody/bert", "v2")] * 2  # once where it is well
+    assert asked == [("somebody/bert", "v2")] * 2  # once if it is valid
 
 
 def test_an_unknown_attention_is_refused(tiny_model: Path) -> None:
@@ -100,7 +100,7 @@ def test_an_unknown_attention_is_refused(tiny_model: Path) -> None:
         load("model", loader, str(tiny_model), attn_implementation="x")
 
 
-def test_the_commit_of_a_model_is_that_of_its_place_in_the_cache(
+def test_the_commit_of_a_model_is_that_of_its_path_in_the_cache(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants

@@ -1,4 +1,4 @@
-"""Reformer's random numbers: a training can be repeated, its masks are new in each batch, and a text has one score."""
+"""Reformer: reproducible training, new masks in each batch, and one score for a text."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def classifier(folder: Path) -> SequenceClassifier:
-    torch.manual_seed(0)  # of the head, which is a new one
+    torch.manual_seed(0)  # of the new head
     model = SequenceClassifier(task="mrpc", name_or_path=str(folder))
     model.configure_model()
     return model
@@ -40,11 +40,11 @@ def test_a_seed_decides_dropout_and_hashing(folder: Path) -> None:
     model = classifier(folder)
     first = gradients(model, 1)
     assert torch.equal(gradients(model, 1), first)
-    assert not torch.allclose(gradients(model, 2), first)  # the masks are others
+    assert not torch.allclose(gradients(model, 2), first)  # other masks
     assert torch.equal(gradients(classifier(folder), 1), first)
 
 
-def test_a_seed_of_the_configuration_leaves_training_its_masks(folder: Path) -> None:
+def test_a_hash_seed_does_not_fix_the_dropout_masks(folder: Path) -> None:
     model = classifier(folder)
     record_hash_seed(model.model.config)
     assert model.model.config.hash_seed == HASH_SEED
@@ -63,7 +63,7 @@ def test_a_text_has_one_score_here_and_in_the_export(folder: Path, tmp_path: Pat
             logits.append(model(BATCH))
         own = AutoModelForSequenceClassification.from_pretrained(folder).eval()
         torch.manual_seed(3)
-        assert not torch.equal(own(**BATCH).logits, own(**BATCH).logits)  # transformers alone: new ones each time
+        assert not torch.equal(own(**BATCH).logits, own(**BATCH).logits)  # transformers alone gives new ones each time
         write_model(Trained(model, AutoTokenizer.from_pretrained(folder), 64, {}, None), tmp_path)
         others = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
         torch.testing.assert_close(others(**BATCH).logits, logits[0], rtol=0, atol=1e-5)

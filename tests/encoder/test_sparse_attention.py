@@ -1,4 +1,4 @@
-"""BigBird's two kinds of attention: what a batch meets does not depend on the batches before it."""
+"""BigBird's attention of a batch does not depend on the batches before it."""
 
 import copy
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
 from glue_lit.encoder.sparse_attention import choose_attention_by_length
 
-LONG, SHORT = 48, 12  # up to 28 tokens attention is full: seven blocks of 4
+LONG, SHORT = 48, 12  # attention is full up to 28 tokens, seven blocks of 4
 
 
 def tokens(length: int) -> Tensor:
@@ -32,7 +32,7 @@ def test_each_batch_has_the_attention_for_its_length(name: str) -> None:
     assert set(model.state_dict()) == names
 
 
-def test_turning_takes_no_random_numbers_and_keeps_dropout() -> None:
+def test_switching_draws_no_random_numbers_and_keeps_dropout() -> None:
     model = tiny_architecture("big_bird", attention_type="block_sparse")
     choose_attention_by_length(model)
     set_dropout(model, 0.5)
@@ -48,11 +48,11 @@ def test_turning_takes_no_random_numbers_and_keeps_dropout() -> None:
     assert rates == {0.5}
 
 
-def test_a_module_that_validation_left_is_in_training_again() -> None:
+def test_a_module_left_in_evaluation_returns_to_training() -> None:
     model = tiny_architecture("big_bird", attention_type="block_sparse").train()
     choose_attention_by_length(model)
     model.eval()(input_ids=tokens(SHORT))
-    for module in model.modules():  # as Lightning does, which knows none that came in the meantime
+    for module in model.modules():  # as Lightning does with the modules that it knew before the switch
         module.training = not hasattr(module, "query")
     model(input_ids=tokens(SHORT))
     assert all(module.training for module in model.modules())

@@ -1,4 +1,4 @@
-"""Training only the rows in use must give what training the whole table gives."""
+"""Training only the rows in use gives the same as training the whole table."""
 
 import copy
 from pathlib import Path
@@ -60,11 +60,11 @@ def test_same_weights_as_with_the_whole_table(fused: bool) -> None:
     ours, theirs = rows.state_dict(), whole.state_dict()
     assert list(ours) == list(theirs)
     for name, value in theirs.items():
-        # AdamW's fused kernel rounds a weight's decay in another place
+        # AdamW's fused kernel rounds the decay differently
         torch.testing.assert_close(ours[name], value, rtol=1e-6 if fused else 0, atol=1e-7 if fused else 0)
     after = theirs["bert.embeddings.word_embeddings.weight"]
     unused = [row for row in range(40) if row not in USED]
-    assert (after[unused] - before[unused]).abs().max() > 1e-3  # decayed, by both
+    assert (after[unused] - before[unused]).abs().max() > 1e-3  # both have decayed
     assert not torch.equal(after[3], before[3])
 
 
@@ -168,7 +168,7 @@ def test_an_unusual_embedding_is_not_replaced(change: Any) -> None:
 
 @pytest.mark.parametrize("before", [USED.unique(), None])
 def test_moments_follow_their_rows(before: Tensor | None) -> None:
-    # The training data may change between two parts of a run: what was used before goes on moving.
+    # The training data may change when a run is resumed: moments of rows that were in use are kept.
     first = model()
     if before is not None:
         train_rows_in_use(first, before)
@@ -203,12 +203,12 @@ def test_no_decay_without_a_step() -> None:
     optimizer = build_adamw(parameter_groups(network, 0.5), 1e-2, (0.9, 0.99), 1e-8, fused=False)
     decay_unused_rows(optimizer, table)
     network(**batch(0)).loss.backward()
-    optimizer.zero_grad()  # as when a step is left out because its gradient is not finite
+    optimizer.zero_grad()  # as for a step that is skipped because its gradient is not finite
     optimizer.step()
     assert torch.equal(table.weight, before)
 
 
-def test_it_is_an_embedding_by_type() -> None:
+def test_trained_rows_are_an_embedding_by_type() -> None:
     embedding = nn.Embedding(5, 3, padding_idx=0)
     table = TrainedRows(embedding, torch.tensor([1, 2]))
     assert isinstance(table, nn.Embedding)

@@ -10,7 +10,7 @@ REVIEWS = CustomTask(text="review", label="stars", kind="classification", labels
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_without_columns_a_task_is_glues(name: str) -> None:
+def test_without_columns_a_task_is_one_of_glues(name: str) -> None:
     assert resolve_task(name, NO_TASK) is TASKS[name]
 
 

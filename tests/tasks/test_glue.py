@@ -1,4 +1,4 @@
-"""The task table against what GLUE and nyu-mll/glue publish, and against the real files."""
+"""The table of tasks agrees with what GLUE and nyu-mll/glue publish, and with the real files."""
 
 import csv
 import re
@@ -12,7 +12,7 @@ from glue_lit.data.sources import open_split
 from glue_lit.errors import UsageError
 from glue_lit.tasks.glue import TASKS, SplitFile, TaskSpec, get_task, log_prefix, logged_names, monitor_mode
 
-# Class names of nyu-mll/glue in order (its dataset card): the number that the Hub gives a class is its place here.
+# Class names on the data set card of nyu-mll/glue, in the order of their numbers on the Hub.
 HUB_LABELS = {
     "cola": ("unacceptable", "acceptable"),
     "sst2": ("negative", "positive"),
@@ -56,7 +56,7 @@ METRICS = {
     "ax": {"matthews_correlation"},
 }
 
-# Rows and text columns of nyu-mll/glue (its dataset card), and the names of Wang et al. 2019, section 3.
+# Rows and text columns on the data set card of nyu-mll/glue, and names in Wang et al. 2019, section 3.
 CARDS = {
     "cola": ("Corpus of Linguistic Acceptability", ("sentence",), (8551, 1043, 1063)),
     "sst2": ("Stanford Sentiment Treebank", ("sentence",), (67349, 872, 1821)),
@@ -84,7 +84,7 @@ def test_every_glue_task_is_there() -> None:
 
 @pytest.mark.parametrize(("name", "labels"), HUB_LABELS.items())
 def test_labels_have_the_order_of_the_hub(name: str, labels: tuple[str, ...]) -> None:
-    # The class number is what the model is trained on: another order would swap classes between sources.
+    # In another order, the sources would give a class different numbers.
     task = get_task(name)
     assert task.labels == labels
     assert len(task.file_labels) == len(labels)
@@ -94,7 +94,7 @@ def test_labels_have_the_order_of_the_hub(name: str, labels: tuple[str, ...]) ->
 
 @pytest.mark.parametrize("name", TASKS)
 def test_file_labels_name_the_same_classes(name: str) -> None:
-    # Where the files write words, they must be the class names themselves, in the same places.
+    # If the files write words, they are the class names in the same order.
     task = get_task(name)
     if any(not written.isdigit() for written in task.file_labels):
         assert task.file_labels == task.labels
