@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import warm
+import yaml
 from hub_repositories import Repository, pickled
 from hub_server import TOKEN, Hub
 
@@ -56,7 +57,10 @@ def test_the_commands_of_the_readme(checkout: Path, hub: Hub) -> None:
     export = (*documented("export --output my-model"), "--push_to_hub", "my-model")
     result = glue_lit(hub, checkout, *export, HF_TOKEN=TOKEN)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "model.safetensors" in hub.repositories["models", "me/my-model"].files
+    uploaded = hub.repositories["models", "me/my-model"].files
+    card = yaml.safe_load(uploaded["README.md"].split(b"---\n")[1])
+    assert (card["base_model"], card["datasets"]) == ("distilbert-base-uncased", ["nyu-mll/glue"])
+    assert "model.safetensors" in uploaded
     result = glue_lit(hub, checkout, *fit, *FEW, "--model.name_or_path=me/my-model", HF_TOKEN=TOKEN)
     assert (result.returncode, result.stderr) == (0, "")
 

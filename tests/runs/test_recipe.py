@@ -120,7 +120,7 @@ def test_what_was_changed_is_shown() -> None:
 
 def test_the_model_card_has_all_of_it() -> None:
     record = {"model": "bert", "epochs": 3, "steps": 1500, "device": {"processes": 4}, "config": nest_keys(CHANGED)}
-    front, _, body = model_card(TASKS["mrpc"], 128, record, {}).removeprefix("---\n").partition("\n---\n")
+    front, _, body = model_card(TASKS["mrpc"], 128, record, {}, "my-model").removeprefix("---\n").partition("\n---\n")
     assert yaml.safe_load(front)["library_name"] == "transformers"
     table = body.split("## Recipe\n| setting | value |\n|---|---|\n")[1].split("\n\n")[0]
     rows = dict(line.strip("| ").replace("\\", "").split(" | ") for line in table.splitlines())

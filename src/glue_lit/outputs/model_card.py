@@ -1,6 +1,7 @@
 """The model card of an export: what the model does, how well, and how it came about."""
 
 import html
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ def model_card(
     max_length: int,
     record: Mapping[str, Any] | None,
     notes: Mapping[str, str],
+    place: str,
     is_onnx: bool = False,
     has_code: bool = False,
 ) -> str:
@@ -31,11 +33,12 @@ def model_card(
         max_length: Longest input in tokens.
         record: The run's ``metrics.json``; ``None`` for a checkpoint outside any run.
         notes: Further figures of the export, by name.
+        place: What the model is loaded by: the name of its folder, or ``owner/name`` on the Hub.
         is_onnx: Whether the weights are in ``model.onnx``.
         has_code: Whether the folder has code that makes the model.
     """
     record = record or {}
-    usage = _usage_of_onnx(task) if is_onnx else _usage(task, max_length, has_code)
+    usage = _usage_of_onnx(task, place) if is_onnx else _usage(task, max_length, place, has_code)
     front = dump_config(_front_matter(task, record))
     return f"---\n{front}---\n" + "\n".join(_body(task, record, notes, usage)) + "\n"
 
@@ -46,13 +49,24 @@ def _front_matter(task: TaskSpec, record: Mapping[str, Any]) -> dict[str, Any]:
         "pipeline_tag": "text-classification",
         "tags": ["glue-lit", "text-classification"],
     }
+    if record.get("model_commit"):
+        front |= {"base_model": record["model"], "base_model_relation": "finetune"}
+    if data_sets := _data_sets(record):
+        front["datasets"] = data_sets
     scores = {name: value for name, value in (record.get("metrics") or {}).items() if value is not None}
     if scores:
-        data = {"name": task.title, "type": "glue" if task.hub_name else task.name}
+        data = {"name": task.title, "type": next(iter(data_sets), "glue" if task.hub_name else task.name)}
         metrics = [{"type": n.partition("/")[2], "name": n, "value": v} for n, v in scores.items()]
         result = {"task": {"type": "text-classification"}, "dataset": data, "metrics": metrics}
         front["model-index"] = [{"name": f"{_base(record)} on {task.name}", "results": [result]}]
     return front
+
+
+def _data_sets(record: Mapping[str, Any]) -> list[str]:
+    """The data sets on the Hub that rows came from: ``nyu-mll/glue`` of ``nyu-mll/glue/cola:train``."""
+    splits = ((record.get("data") or {}).get("splits") or {}).values()
+    origins = [str(split["origin"]).partition(":")[0] for split in splits if split.get("commit")]
+    return list(dict.fromkeys("/".join(origin.split("/")[:2]) for origin in origins))
 
 
 def _base(record: Mapping[str, Any]) -> str:
@@ -85,25 +99,28 @@ def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], u
     yield f"\n## Limits\n{_LIMITS}"
 
 
-def _usage(task: TaskSpec, max_length: int, has_code: bool) -> str:
+def _usage(task: TaskSpec, max_length: int, place: str, has_code: bool) -> str:
     """Code that loads the folder."""
     given = '{"text": "...", "text_pair": "..."}' if len(task.text_columns) > 1 else '"..."'
     trust = ", trust_remote_code=True" if has_code else ""
     return (
         "\n```python\nfrom transformers import pipeline\n\n"
-        f'classify = pipeline("text-classification", "THIS_FOLDER"{trust})'
+        f'classify = pipeline("text-classification", {json.dumps(place)}{trust})'
         f"{'  # runs the code in it' if has_code else ''}\n"
         f"classify({given}, truncation=True)  # inputs of more than {max_length} tokens are cut\n```\n"
     )
 
 
-def _usage_of_onnx(task: TaskSpec) -> str:
+def _usage_of_onnx(task: TaskSpec, place: str) -> str:
     """Code that loads the folder of an ONNX model."""
     pair = ', ["..."]' if len(task.text_columns) > 1 else ""
+    is_on_hub = "/" in place
+    download = "from huggingface_hub import hf_hub_download\n" if is_on_hub else ""
+    file = f'hf_hub_download({json.dumps(place)}, "model.onnx")' if is_on_hub else json.dumps(f"{place}/model.onnx")
     return (
-        "\n```python\nfrom onnxruntime import InferenceSession\nfrom transformers import AutoTokenizer\n\n"
-        'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")\n'
-        'session = InferenceSession("THIS_FOLDER/model.onnx")\n'
+        f"\n```python\n{download}from onnxruntime import InferenceSession\nfrom transformers import AutoTokenizer\n\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({json.dumps(place)})\n"
+        f"session = InferenceSession({file})\n"
         f'inputs = tokenizer(["..."]{pair}, truncation=True, padding=True, return_tensors="np")\n'
         "names = {given.name for given in session.get_inputs()}\n"
         "(logits,) = session.run(None, {name: inputs[name] for name in names})\n```\n"

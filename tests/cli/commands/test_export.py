@@ -89,6 +89,7 @@ def test_files_of_an_exported_folder(trained: dict[str, Run], tmp_path: Path, mo
     assert config["problem_type"] == "single_label_classification"
     assert json.loads((folder / "tokenizer_config.json").read_text())["model_max_length"] == 40
     card = (folder / "README.md").read_text()
+    assert 'pipeline("text-classification", "model")' in card
     front = yaml.safe_load(card.split("---\n")[1])
     record = json.loads(run.metrics.read_text())
     scores = {metric["name"]: metric["value"] for metric in front["model-index"][0]["results"][0]["metrics"]}
@@ -239,7 +240,9 @@ def test_the_loss_of_8_bit_weights_is_measured(
     assert f"validation, accuracy: {accuracy:.4f}, with 8-bit weights 0." in out
     assert "Size with 8-bit weights" in out
     assert err == ""
-    assert "8\\-bit weights" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "8\\-bit weights" in card
+    assert 'InferenceSession("onnx/model.onnx")' in card
     assert sorted(path.name for path in folder.glob("model*")) == ["model.onnx"]
 
 
@@ -298,6 +301,7 @@ def test_an_export_is_uploaded_to_the_hub(trained: dict[str, Run], tmp_path: Pat
     assert f"On the Hub {hub.url}/me/my-model\n" in result.stdout  # without an owner it is the user's own
     uploaded = hub.repositories["models", "me/my-model"]
     assert uploaded.files == {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    assert b'pipeline("text-classification", "me/my-model")' in uploaded.files["README.md"]
     assert not uploaded.private
 
 

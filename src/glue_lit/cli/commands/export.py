@@ -1,6 +1,7 @@
 """``glue-lit export``: a run's model as others load it, as a folder, as ONNX, on the Hub."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,17 @@ def main() -> None:
         if options.format == "transformers":
             write_model(trained, folder)
         kind = {"is_onnx": options.format == "onnx", "has_code": any(folder.glob("*.py"))}
-        write_text(folder / "README.md", model_card(trained.task, trained.max_length, trained.record, notes, **kind))
+
+        def card(place: str) -> str:
+            return model_card(trained.task, trained.max_length, trained.record, notes, place, **kind)
+
+        write_text(folder / "README.md", card(options.output.resolve().name))
         files = ", ".join(sorted(path.name for path in folder.iterdir()))
     say(f"Exported  {checkpoint}\nTo        {options.output} ({files})")
     for name, figure in notes.items():
         say(f"{name}: {figure}")
     if options.push_to_hub:
-        say(f"On the Hub {push(options.output, options.push_to_hub, options.private)}")
+        say(f"On the Hub {push(options.output, options.push_to_hub, options.private, card)}")
 
 
 def _onnx(trained: Trained, folder: Path, quantize: str | None) -> dict[str, str]:
@@ -97,13 +102,14 @@ def _onnx(trained: Trained, folder: Path, quantize: str | None) -> dict[str, str
     return notes
 
 
-def push(folder: Path, name: str, private: int = 0) -> str:
+def push(folder: Path, name: str, private: int = 0, card: Callable[[str], str] | None = None) -> str:
     """Upload a folder; returns its address.
 
     Args:
         folder: An export.
         name: Of the repository, ``owner/name``; without owner it is the user's own.
         private: 1 if nobody else may see it; 2 to make a public repository of that name private.
+        card: Makes the model card for ``owner/name``.
 
     Raises:
         UsageError: It is to be private, and a public repository is there; nothing is uploaded.
@@ -123,6 +129,8 @@ def push(folder: Path, name: str, private: int = 0) -> str:
                     "kept. Name another repository, or say `--private --private` to make this one private."
                 )
             api.update_repo_settings(address.repo_id, private=True)
+        if card is not None:
+            write_text(folder / "README.md", card(address.repo_id))
         api.upload_folder(repo_id=address.repo_id, folder_path=str(folder), commit_message="Upload model")
         return str(address)
     except UsageError:
