@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is validated and saved instead of them."""
+"""A moving average of the weights, validated and saved in their place."""
 
 import warnings
 from typing import Any
@@ -9,17 +9,16 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from glue_lit.training.lightning_internals import OpenWeightAveraging
 
-EVERY = 10  # steps from one update to the next: it takes a pass over all weights, and 10 steps move them little
+EVERY = 10  # steps between two updates: each is a pass over all weights, and 10 steps move them little
 
 
 class WeightAverage(OpenWeightAveraging):
     """Validate and save a moving average of the weights, while training changes the weights themselves.
 
     Averaged iterates (Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"), with weights
-    that fall off exponentially. Lightning's callback, as an encoder needs it: buffers are copied, since they number
-    tokens and positions, of which there is no mean; a checkpoint that is written in the middle of a validation has
-    both sets of weights in their places; and the average is on the trainer's device, in float32 at least, where one in
-    bfloat16 would stand still.
+    that fall off exponentially. It differs from Lightning's callback in three ways. Buffers are copied: they number
+    tokens and positions. A checkpoint written in a validation has weights and average in their right places. The
+    average is on the trainer's device, in float32 at least: in bfloat16 it would not move.
 
     Args:
         decay: Share of the average that a step leaves: 0.99 averages over about the last 100 steps.
@@ -33,11 +32,11 @@ class WeightAverage(OpenWeightAveraging):
         self._exact: dict[str, Tensor] | None = None  # the average while the model has it, rounded
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """At first after each step, so that a validation never scores the weights that training began with."""
+        """Whether to update: at first after each step, so that no validation scores the initial weights."""
         return step_idx is not None and (step_idx < EVERY or (step_idx + 1) % EVERY == 0)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the average."""
+        """Create the average on the trainer's device."""
         self.place_on(trainer.strategy.root_device)
         self._is_rounded = str(trainer.precision) in ("bf16-true", "16-true")
         if self._is_rounded:
@@ -67,11 +66,11 @@ class WeightAverage(OpenWeightAveraging):
         self._exact = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the average in the model, also if a resumed fit had nothing left to train."""
+        """Leave the average in the model, even if a resumed fit had nothing left to train."""
         self.on_train_end(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the average as the model's state, and the weights beside it."""
+        """Save the average as the model's state, and the weights beside it."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         if self._is_swapped:
             average, weights = checkpoint["current_model_state"], checkpoint["state_dict"]
@@ -81,5 +80,5 @@ class WeightAverage(OpenWeightAveraging):
 
 
 def restore_trained_weights(checkpoint: dict[str, Any]) -> None:
-    """Replace the average in a checkpoint by the weights themselves, for a fit that is resumed without one."""
+    """Replace the average in a checkpoint by the weights, for a fit that is resumed without an average."""
     checkpoint["state_dict"] = checkpoint.get("current_model_state", checkpoint["state_dict"])

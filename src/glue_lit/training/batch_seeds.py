@@ -1,4 +1,4 @@
-"""Random numbers of a batch, which follow from its place in the training."""
+"""Random numbers that depend on nothing but a batch's place in the training."""
 
 import random
 from typing import Any
@@ -27,12 +27,12 @@ class BatchSeeds(FitPart):
         random.seed(seed)  # BigBird and code that comes with a model draw from these
         np.random.seed(seed % 2**32)
         if pl_module.device.type == "cpu":
-            torch.default_generator.manual_seed(seed)  # the same as torch.manual_seed, without a tour of all devices
+            torch.default_generator.manual_seed(seed)  # as torch.manual_seed, without the other devices
         else:
             torch.manual_seed(seed)
 
 
 def batch_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
-    """Seed of the random numbers (dropout) of one batch on one device, in 0 to 2**64 - 1; no two have the same."""
-    # stable over versions, by NumPy's promise for SeedSequence; no two of the arguments can stand for each other
+    """Seed of one batch on one device, in 0 to 2**64 - 1, distinct for distinct arguments."""
+    # NumPy promises that SeedSequence gives the same numbers in all versions.
     return int(np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1, np.uint64)[0])

@@ -1,4 +1,4 @@
-"""What happens when the loss or the gradient stops being a number."""
+"""Stop or skip an optimizer step whose loss or gradient is not finite."""
 
 import math
 from itertools import chain
@@ -18,13 +18,13 @@ _SHOWN = 64  # examples named in a message
 
 
 class DivergenceGuard(FitPart):
-    """Check every optimizer step, and stop or leave it out if its loss or its gradient is not finite.
+    """Check every optimizer step, and stop or skip it if its loss or its gradient is not finite.
 
     Args:
-        policy: ``stop`` raises before the weights are touched; ``skip`` leaves the step out and counts it.
+        policy: ``stop`` raises before the weights are touched; ``skip`` skips the step and counts it.
 
     Attributes:
-        skipped: Steps left out so far.
+        skipped: Steps skipped so far.
     """
 
     def __init__(self, policy: NonFinite) -> None:
@@ -34,7 +34,7 @@ class DivergenceGuard(FitPart):
         self._losses: list[Tensor] = []
 
     def note_batch(self, examples: Tensor, loss: Tensor) -> None:
-        """Note a batch that the next step will be made from: its examples' ``idx`` ``(batch,)`` and its loss."""
+        """Note a batch of the next step: the ``idx`` of its examples, ``(batch,)``, and its loss, ``()``."""
         self._examples.append(examples)
         self._losses.append(loss.detach())
 
@@ -76,7 +76,7 @@ class DivergenceGuard(FitPart):
         )
 
     def save_state(self, trainer: Any, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """How many steps were left out."""
+        """How many steps were skipped."""
         return {"skipped_steps": self.skipped}
 
     def load_state(self, trainer: Any, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:

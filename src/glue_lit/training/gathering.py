@@ -1,4 +1,4 @@
-"""Values of all processes of a fit."""
+"""Gather values from all processes of a fit."""
 
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ def is_distributed() -> bool:
 
 
 def gather_values(value: Value) -> list[Value]:
-    """The value of each process, by rank; every process has to call it."""
+    """The value of each process, by rank. Collective under DDP."""
     if not is_distributed():
         return [value]
     gathered: list[Any] = [None] * torch.distributed.get_world_size()

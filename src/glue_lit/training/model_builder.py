@@ -1,4 +1,4 @@
-"""How a classifier's Hugging Face model is built: from pretrained weights, another run's encoder, or a checkpoint."""
+"""Build a classifier's Hugging Face model from pretrained weights, another run's encoder, or a checkpoint."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from glue_lit.tasks.glue import TaskSpec
 
 
 class ModelBuilder:
-    """Builds the model of a classifier, and writes into checkpoints what it takes to build it again.
+    """Builds the model of a classifier, and describes it in checkpoints so that it can be built again.
 
     Args:
         task: Names the labels.
@@ -27,7 +27,7 @@ class ModelBuilder:
 
     Attributes:
         has_trained_head: Whether pretrained weights came with a head of this task, once the model is built.
-        commit: The commit on the Hub that the pretrained weights are of; ``None`` where they came from a folder.
+        commit: Commit of the pretrained weights on the Hub; ``None`` for a folder.
         peft: The settings of the adapters, completed by peft once the model is built; ``None`` for no adapters.
     """
 
@@ -43,8 +43,8 @@ class ModelBuilder:
         """The model, in training mode, with parameters frozen or adapted as the settings ask.
 
         Args:
-            must_have_trained_head: Stop where the pretrained weights have no head of this task.
-            padding: The padding id that the model's configuration is given; ``None`` for its own.
+            must_have_trained_head: Raise if the pretrained weights have no head of this task.
+            padding: Padding id for the model's configuration; ``None`` for its own.
 
         Raises:
             ModelError: It cannot be loaded, or a checkpoint's labels are not the task's.
@@ -66,7 +66,7 @@ class ModelBuilder:
         if self.peft is not None:
             self._asked_peft = self._asked_peft or dict(self.peft)
             self.peft = add_adapters(model, self.peft, built.new)
-            if not is_restored:  # nobody is to train what cannot be exported
+            if not is_restored:  # never train what cannot be exported
                 check_can_be_merged(model)
         # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
         return model.train()
@@ -79,7 +79,7 @@ class ModelBuilder:
         return build_pretrained(self._task, self._settings, must_have_trained_head, padding)
 
     def _fix_parameters(self, model: Any) -> None:
-        """Let a checkpoint's model train what the pretrained one did: without weights, RoFormer fixes its positions."""
+        """Train the parameters that the pretrained model trains: built without weights, RoFormer fixes others."""
         if self._architecture is None:
             self._fixed = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
         for name, parameter in model.named_parameters():
@@ -87,10 +87,10 @@ class ModelBuilder:
                 parameter.requires_grad_(name not in (self._fixed or ()))
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Build the model from a checkpoint's configuration, since its weights will be loaded: no Hub is needed.
+        """Build the model from the configuration in a checkpoint, whose weights are loaded next, without the Hub.
 
         Raises:
-            UsageError: It has other adapters than the settings ask for.
+            UsageError: The checkpoint has other adapters than the settings.
         """
         settings, own = checkpoint["hyper_parameters"], checkpoint.get("glue_lit") or {}
         self._architecture = settings["architecture"]
@@ -104,7 +104,7 @@ class ModelBuilder:
         self.commit = (checkpoint.get("glue_lit") or {}).get("model_commit", self.commit)
 
     def describe(self, model: Any, checkpoint: dict[str, Any]) -> None:
-        """Write into a checkpoint what it takes to build its model again."""
+        """Write the model's configuration into a checkpoint."""
         architecture = model.config.to_json_string(use_diff=False)
         settings = {**checkpoint.get("hyper_parameters", {}), "architecture": architecture, "peft": self.peft}
         checkpoint["hyper_parameters"] = settings

@@ -1,4 +1,4 @@
-"""The values that callbacks wait for: whether a fit logs them at all."""
+"""Check that a fit logs the values that its callbacks monitor."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.tasks.glue import TaskSpec, logged_names
 
-# How these begin; the rest depends on other settings: a rate for each group of weights, a device's memory.
+# Beginnings of names whose ends depend on other settings, such as the groups of weights.
 _LOGGED = ("weights/gradient_norm", "weights/learning_rate", "work/")
 _KNOWN = ("lightning", "glue_lit")  # packages whose callbacks log nothing else
 _COUNTS = ("epoch", "step")  # ModelCheckpoint adds them itself
@@ -17,15 +17,14 @@ _COUNTS = ("epoch", "step")  # ModelCheckpoint adds them itself
 def check_monitors(callbacks: Sequence[object], task: TaskSpec) -> None:
     """Stop at an EarlyStopping or a ModelCheckpoint whose ``monitor`` is not logged: it would fail after an epoch.
 
-    A callback of the user's own may log what it likes, so beside one every name passes; so does it where
-    EarlyStopping has ``strict=False``.
+    Any name passes with ``strict=False``, and beside a callback of the user's own, which may log it.
 
     Args:
         callbacks: All of a trainer.
         task: Knows its metrics.
 
     Raises:
-        UsageError: There is one; the message names what is logged.
+        UsageError: A monitored name is not logged; the message lists those that are.
     """
     given = [callback for callback in callbacks if isinstance(callback, Callback)]
     if any(type(callback).__module__.partition(".")[0] not in _KNOWN for callback in given):

@@ -1,4 +1,4 @@
-"""The optimizer of the recipe: AdamW over two groups of parameters, and the norm of the gradient."""
+"""The optimizer of the recipe: AdamW over two groups of parameters, and the clipping of its gradient."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -27,7 +27,7 @@ from glue_lit.training.schedule import build_schedule, warmup_steps
 
 
 class RecipeOptimizer(FitPart):
-    """Builds AdamW and its schedule from the hyperparameters, and fits a checkpoint's states to them.
+    """Builds AdamW and its schedule from the hyperparameters, and fits the states of a checkpoint to them.
 
     Args:
         settings: The hyperparameters of `SequenceClassifier`.
@@ -41,9 +41,8 @@ class RecipeOptimizer(FitPart):
         """The optimizer, and a schedule that moves every step."""
         settings, adamw, precision = self._settings, self._adamw, str(module.trainer.precision)
         check_eps(precision, adamw["eps"])
-        optimizer = build_adamw(
-            self._groups(module), adamw["lr"], adamw["betas"], adamw["eps"], supports_fused(module.device, precision)
-        )
+        fused = supports_fused(module.device, precision)
+        optimizer = build_adamw(self._groups(module), adamw["lr"], adamw["betas"], adamw["eps"], fused)
         if (table := find_trained_rows(module)) is not None:
             decay_unused_rows(optimizer, table)
         total = int(planned_steps(module.trainer))
@@ -66,20 +65,18 @@ class RecipeOptimizer(FitPart):
             "weight_decay": settings["weight_decay"],
         }
 
-    # ---------------------------------------------------------------- checkpoints
-
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep training the embedding rows that a checkpoint has moments of."""
+        """Train at least the embedding rows that a checkpoint has moments of."""
         self._rows_before = saved_rows_in_use(checkpoint)
 
     @staticmethod
     def rows_in_use(model: Any) -> dict[str, Any]:
-        """The embedding rows that the optimizer has moments of, as ``checkpoint["glue_lit"]`` names them."""
+        """The embedding rows that the optimizer has moments of, by their name in ``checkpoint["glue_lit"]``."""
         table = find_trained_rows(model)
         return {} if table is None else {"rows": table.tokens.cpu()}
 
     def choose_rows(self, module: Any, trainer: Any) -> None:
-        """Train no embedding row but those in use, if optimizer and data are ours."""
+        """Train only the embedding rows in use, if optimizer and data are ours."""
         if module.has_recipe_optimizer and isinstance(trainer.datamodule, GLUEDataModule):
             tokens = trainer.datamodule.splits.training_tokens()
             train_rows_in_use(
@@ -87,10 +84,10 @@ class RecipeOptimizer(FitPart):
             )
 
     def load_state(self, trainer: Any, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
-        """Fit the moments of a checkpoint to the embedding rows that are in use now.
+        """Fit the moments of a checkpoint to the embedding rows in use now.
 
         Raises:
-            RunError: The optimizer would train other parameters than the checkpoint's, or in other groups.
+            RunError: The optimizer trains other parameters than the checkpoint's, or in other groups.
         """
         module = trainer.lightning_module
         if module.has_recipe_optimizer:
@@ -100,7 +97,7 @@ class RecipeOptimizer(FitPart):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Apply this fit's settings, which a checkpoint has replaced by its own."""
-        # Lightning's scheduler sets it where an epoch begins, which a fit that is resumed within one never reaches.
+        # Lightning's scheduler sets it at the begin of an epoch, but a fit may be resumed within one.
         trainer.accumulate_grad_batches = batches_of_step(trainer, trainer.current_epoch)
         for config in trainer.lr_scheduler_configs if pl_module.has_recipe_optimizer else ():
             if isinstance(config.scheduler, LambdaLR):
@@ -114,8 +111,8 @@ class RecipeOptimizer(FitPart):
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Trainable parameters in two groups: matrices and embeddings decay, biases and norms don't.
 
-    As in BERT's own training (Devlin et al. 2019, and google-research/bert ``optimization.py``). Told apart
-    by their dimensions: every bias and every norm weight is a vector.
+    As in BERT's own training (Devlin et al. 2019, and google-research/bert ``optimization.py``). Every bias and every
+    norm weight is a vector, and no other parameter is.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
@@ -132,10 +129,10 @@ def build_adamw(
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """L2 norm of the whole gradient, a scalar in float32, or float64 if the gradient is in it."""
+    """L2 norm of the whole gradient, ``()`` in float32, or in float64 if the gradient is."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if any(gradient.dtype in (torch.float16, torch.bfloat16) for gradient in gradients):
-        # in their own precision the norm would have two or three digits, and float16 ends at 65504
+        # In their own precision the norm would have two or three digits, and float16 ends at 65504.
         norm: Tensor = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients]).norm()
         return norm
     return get_total_norm(gradients)
@@ -144,18 +141,18 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
 def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
     """Scale a gradient down to ``limit``, as ``torch.nn.utils.clip_grads_with_norm_`` does.
 
-    Fused AdamW divides by a factor as it reads the gradient, which spares a pass over all of it. The factor is a
-    float32, so that a gradient in float64 is scaled here.
+    Fused AdamW divides by a float32 factor as it reads the gradient, which saves a pass over it. A gradient in float64
+    is scaled here.
 
     Args:
         optimizer: Takes the next step.
         parameters: Those with a gradient.
-        norm: L2 norm of the gradient, a scalar.
+        norm: L2 norm of the gradient, ``()``.
         limit: Largest norm, above 0.
     """
     if isinstance(optimizer, AdamW) and optimizer.defaults["fused"] and norm.dtype == torch.float32:
         factor = ((norm + 1e-6) / limit).clamp(min=1)
-        # On the CPU the factor is known without waiting, and dividing by 1 would write every gradient back.
+        # A factor of 1 would make the kernel write every gradient back. Only the CPU knows it without waiting.
         optimizer.grad_scale = None if factor.device.type == "cpu" and factor == 1 else factor  # type: ignore[attr-defined]
     else:
         clip_grads_with_norm_(parameters, limit, norm)
@@ -172,7 +169,7 @@ def clip_gradient(
 
 
 def supports_fused(device: torch.device, precision: str) -> bool:
-    """Whether AdamW's fused kernel fits; with float16's loss scaling it would see gradients that are still scaled."""
+    """Whether AdamW can be fused: not with float16's loss scaling, where it would see scaled gradients."""
     return device.type in {"cpu", "cuda", "mps", "xpu"} and precision != "16-mixed"
 
 
@@ -181,7 +178,7 @@ def override_hyperparameters(optimizer: Optimizer, scheduler: LambdaLR, **settin
 
     Args:
         optimizer: AdamW over `parameter_groups`.
-        scheduler: Its schedule, which stands at the right step.
+        scheduler: Its schedule, at the right step.
         settings: ``lr``, ``betas``, ``eps`` and ``weight_decay``.
     """
     factor = scheduler.lr_lambdas[0](scheduler.last_epoch)

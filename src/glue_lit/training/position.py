@@ -1,4 +1,4 @@
-"""Where a fit stands between optimizer steps, so that a resumed fit continues exactly there."""
+"""The position of a fit between optimizer steps, from which a resumed fit continues exactly."""
 
 from typing import Any
 
@@ -29,36 +29,34 @@ from glue_lit.training.lightning_internals.loop_state import (
 
 
 class Position(FitPart):
-    """Note batch by batch where the weights stand, and write it into every checkpoint.
+    """Track the position of the weights batch by batch, and write it into every checkpoint.
 
-    A checkpoint can be asked for at any time, while the weights are always those after the last optimizer
-    step. So a checkpoint says how far that step had come, and what followed it is done again.
+    A checkpoint may be written at any time, but its weights are those after the last optimizer step. It has the
+    position of that step, and a resumed fit does again what followed it.
 
     Attributes:
-        is_updating: The weights are being changed, and belong to no position.
+        is_updating: Whether a step is changing the weights, which then belong to no position.
         scored_step: ``global_step`` at the last validation.
-        is_exact: The checkpoint that is resumed tells the end of an epoch from a position within it.
+        is_exact: Whether the checkpoint that is resumed distinguishes the end of an epoch from a position within it.
     """
 
     def __init__(self) -> None:
         self.is_updating = False
         self.scored_step: int | None = None
         self.is_exact = True
-        self._is_validated = False  # the scores of the validation in progress are in
+        self._is_validated = False  # whether the validation in progress has its scores
         self._step = -1  # optimizer steps when the current batch began
-        self._boundary = (0, 0, 0)  # batches in all epochs, batches in this one, and begun steps, at the last step
-
-    # ---------------------------------------------------------------- along the fit
+        self._boundary = (0, 0, 0)  # at the last step: batches in all epochs, batches in this one, and begun steps
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Continue where the checkpoint stands, if there is one.
+        """Continue at the position of the checkpoint, if there is one.
 
         Raises:
-            RunError: It stands in the middle of an epoch that would hold other batches now.
+            RunError: It is within an epoch that would have other batches now.
         """
         if not getattr(trainer.fit_loop.epoch_loop, "owes_score", False):
             self._move_to_batch(trainer)
-        # What follows a validation may be left to do: the choice of the best checkpoint, an early end.
+        # The choice of the best checkpoint and early stopping may still have to read the last scores.
         restore_logged(trainer, pl_module.scores)
 
     def _move_to_batch(self, trainer: Any) -> None:
@@ -77,7 +75,7 @@ class Position(FitPart):
                 refetch_batches(trainer)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Note where the weights stand before a batch."""
+        """Note the position before a batch."""
         self.is_updating = self._is_validated = False
         self._step = trainer.global_step
         progress = trainer.fit_loop.epoch_loop.batch_progress
@@ -93,13 +91,11 @@ class Position(FitPart):
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self.scored_step = trainer.global_step
 
-    # ---------------------------------------------------------------- checkpoints
-
     def load_state(self, trainer: Trainer, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
-        """Take what the checkpoint's loops do not say."""
+        """Restore what the loops in the checkpoint lack."""
         self.is_exact = "scored_step" in state
         has_best = any(each.get("best_model_path") for each in checkpoint.get("callbacks", {}).values())
-        # Older ones lack it; with a best checkpoint, the last epoch was scored as a rule.
+        # Older checkpoints have no scored_step; if there is a best one, the last epoch was usually scored.
         self.scored_step = state.get("scored_step", checkpoint["global_step"] if has_best else None)
 
     def save_state(self, trainer: Trainer, checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +121,7 @@ class Position(FitPart):
                 self._write_boundary(loops)  # gradients that no step has used yet are not kept
             elif not self._is_validated:
                 set_before_validation(loops)
-        elif ready > started:  # the next batch has been fetched, no more
+        elif ready > started:  # the next batch has only been fetched
             self._note_boundary(trainer, started, progress.total.started)
             self._write_boundary(loops)
         elif trainer.global_step == self._step:  # the batch in progress has not changed the weights
@@ -153,7 +149,7 @@ class Position(FitPart):
 
     @staticmethod
     def _has_left_epoch(trainer: Any) -> bool:
-        """Whether the fit has ended before the last batch of its epoch, which Lightning counts as a whole one."""
+        """Whether the fit has ended within its epoch, which Lightning counts as a whole one."""
         epochs, loop = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop
         is_between = epochs.ready == epochs.processed
         return bool(is_between and loop.batch_progress.current.ready and not is_epoch_complete(trainer))

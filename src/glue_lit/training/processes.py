@@ -1,4 +1,4 @@
-"""Checks of strategies and processes before training, which would silently go wrong with some."""
+"""Checks of a trainer's strategy and processes, some of which would train wrongly without an error."""
 
 import os
 import time
@@ -25,7 +25,7 @@ def check_strategy_setting(strategy: Any) -> None:
     """Stop at a strategy that trains wrongly, given as a name, as a class with settings, or as an object.
 
     Raises:
-        UsageError: It is none of those that are tried.
+        UsageError: The strategy is not one of those tested.
     """
     if isinstance(strategy, str):
         if any(kind in strategy for kind in ("_spawn", "_fork", "_notebook")):
@@ -39,12 +39,12 @@ def check_strategy_setting(strategy: Any) -> None:
         path = strategy.get("class_path") if hasattr(strategy, "get") else None
         module, _, name = str(path).rpartition(".")
         kind = type(strategy) if path is None else getattr(import_module(module), name)
-        if not _is_tried(kind):
+        if not _is_tested(kind):
             raise UsageError(_wrong_strategy(kind.__name__))
 
 
-def _is_tried(kind: type) -> bool:
-    """Whether it is one of the two or somebody's own built on them; DeepSpeed's and XLA's are Lightning's."""
+def _is_tested(kind: type) -> bool:
+    """Whether it is DDP, one device or a user's subclass; Lightning's subclasses (DeepSpeed, XLA) are not tested."""
     of_lightning = {base for base in kind.__mro__ if base.__module__.startswith("lightning.")}
     return issubclass(kind, SingleDeviceStrategy | DDPStrategy) and of_lightning <= {
         *SingleDeviceStrategy.__mro__,
@@ -60,14 +60,14 @@ def _wrong_strategy(name: str) -> str:
 
 
 def check_processes(trainer: Trainer) -> None:
-    """Stop where processes would train without each other, wait for each other for ever, or split the model.
+    """Stop if the processes would train each by itself, wait for each other forever, or split the model.
 
     Raises:
-        UsageError: The trainer's strategy is none of those that are tried; more processes were started than it has
-            devices; or there are several machines, and this one's number is unknown.
+        UsageError: The trainer's strategy is not tested; more processes were started than it has devices; or there
+            are several machines, and the number of this one is unknown.
     """
     check_strategy_setting(trainer.strategy)
-    by, started, nodes = _started()
+    by, started, nodes = _launched()
     if started > trainer.world_size:
         more = f" --trainer.num_nodes {nodes}" if nodes > 1 else ""
         message = (
@@ -88,8 +88,8 @@ def check_processes(trainer: Trainer) -> None:
         )
 
 
-def _started() -> tuple[str, int, int]:
-    """The launcher of this command, how many processes it started for it, and on how many machines."""
+def _launched() -> tuple[str, int, int]:
+    """The launcher of this command, the number of processes that it started, and of machines."""
     if TorchElasticEnvironment.detect():
         world, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
         return "torchrun", world, max(1, world // here)
@@ -99,16 +99,14 @@ def _started() -> tuple[str, int, int]:
 
 
 def check_shared_folder(trainer: Trainer, folder: Path) -> None:
-    """Stop where a machine of the run does not see the folder that the first one writes to.
-
-    Every process has to call it.
+    """Stop if a machine of the run does not see the folder that the first one writes to. Collective under DDP.
 
     Args:
         trainer: Whose processes are connected.
         folder: Of the checkpoints; the same on every process.
 
     Raises:
-        RunError: Some do not see it, raised by all.
+        RunError: The first machine cannot write to it or another does not see it; all processes raise it.
     """
     if trainer.num_nodes == 1:
         return
@@ -139,7 +137,7 @@ def _appears(file: Path) -> bool:
     until = time.monotonic() + _SEEN_WITHIN
     while True:
         try:
-            if file.name in os.listdir(file.parent):  # reads what a network file system may have cached
+            if file.name in os.listdir(file.parent):  # also refreshes what a network file system has cached
                 return True
         except OSError:
             pass

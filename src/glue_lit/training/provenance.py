@@ -1,4 +1,4 @@
-"""Where a figure comes from: code, data, machine, versions."""
+"""Where a score comes from: code, data, machine, versions."""
 
 import platform
 import subprocess
@@ -26,13 +26,13 @@ _LIBRARIES = ("torch", "lightning", "transformers", "tokenizers", "datasets", "t
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of this program, and of the libraries that a score can depend on."""
+    """Versions of Python, of glue-lit, and of the libraries that a score can depend on."""
     used = (*_LIBRARIES, *(name for name in ("peft",) if name in sys.modules))
     return {"python": platform.python_version(), "glue-lit": __version__} | {name: version(name) for name in used}
 
 
 def git_revision() -> dict[str, Any] | None:
-    """Commit of the working directory and whether files differ from it; ``None`` outside a repository."""
+    """Commit of the working directory and number of changed files; ``None`` outside a repository."""
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return None
@@ -49,7 +49,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def device(trainer: Trainer) -> dict[str, Any]:
-    """What the run computed on."""
+    """The device and the processes of a run."""
     root = trainer.strategy.root_device
     named = getattr(torch.get_device_module(root), "get_device_name", None) if root.type != "cpu" else None
     name = named(root) if named is not None else _processor()
@@ -73,22 +73,23 @@ def _processor() -> str:
 
 
 def describe_data(data: TaskSplits, stage: str) -> dict[str, Any]:
-    """Source of the rows, and of each split where it is from, what it holds, and how many rows were used.
+    """Source of the rows, and origin, content and number of rows of each split.
 
-    ``hash`` is of the texts and labels, the same from every source that has the same rows; ``commit`` that of the data
-    set on the Hub, null where the rows lie in a file; ``fingerprint`` changes with the file or data set itself.
+    ``hash`` is of texts and labels, the same from every source with the same rows. ``commit`` is of the data set on the
+    Hub, null for a file. ``fingerprint`` changes with the file or data set.
     """
-    seen = {name: data.dataset(name, stage).store.digest for name in data.names_for(stage)}
-    splits = {
-        name: {
-            "origin": data.split(name).origin,
-            "fingerprint": data.split(name).fingerprint,
-            "hash": digest,
-            "commit": data.split(name).commit,
-            "rows": len(data.dataset(name, stage)),
+
+    def describe(name: str) -> dict[str, Any]:
+        split, rows = data.split(name), data.dataset(name, stage)
+        return {
+            "origin": split.origin,
+            "fingerprint": split.fingerprint,
+            "hash": rows.store.digest,
+            "commit": split.commit,
+            "rows": len(rows),
         }
-        for name, digest in seen.items()
-    }
+
+    splits = {name: describe(name) for name in data.names_for(stage)}
     return {"source": data.source, "max_length": data.max_length, "splits": splits}
 
 
@@ -100,7 +101,7 @@ def run_record(
     best: dict[str, Any],
     speed: TrainingSpeed,
 ) -> dict[str, Any]:
-    """The content of ``metrics.json`` after a fit: the scores, and all that it takes to get them again.
+    """The content of ``metrics.json`` after a fit: the scores, and everything needed to reproduce them.
 
     Args:
         run: Its directory.
@@ -108,7 +109,7 @@ def run_record(
         model: With the scores of the best checkpoint.
         data: What it was trained on.
         best: The best checkpoint's content.
-        speed: Knows how long it took.
+        speed: Knows how long training took.
     """
     config = read_config(run.config.read_text(encoding="utf-8"))
     return {

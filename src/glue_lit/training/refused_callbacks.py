@@ -1,4 +1,4 @@
-"""Lightning's callbacks that a fit refuses because they change the training, with the reason and what to use."""
+"""Lightning's callbacks that a fit refuses, each with the reason and what to use in its place."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -60,12 +60,12 @@ REFUSED: dict[type, tuple[str, str]] = {
 
 
 def callbacks_of(given: Any) -> list[Any]:
-    """What a trainer's ``callbacks`` holds: several, one without a list, or none."""
+    """A trainer's ``callbacks`` as a list: it may be ``None``, or one without a list."""
     return [*given] if isinstance(given, list | tuple) else [] if given is None else [given]
 
 
 def is_refused(callback: object) -> bool:
-    """Whether no fit may have it; a finder that Lightning's Tuner runs before the fit sets it as it was asked to."""
+    """Whether a fit refuses the callback; a finder that Lightning's Tuner runs before the fit is allowed."""
     return isinstance(callback, tuple(REFUSED)) and not (
         isinstance(callback, WeightAverage) or is_run_by_tuner(callback)
     )
@@ -75,7 +75,7 @@ def check_callbacks(callbacks: Iterable[object]) -> None:
     """Stop at a callback that would leave a wrong schedule, wrong records or a fit that cannot be resumed.
 
     Raises:
-        UsageError: There is one, or a class built on one.
+        UsageError: A callback is refused; subclasses are, too.
     """
     for callback in callbacks:
         if is_refused(callback):
@@ -84,26 +84,26 @@ def check_callbacks(callbacks: Iterable[object]) -> None:
 
 
 def refuse_callbacks(trainer: Any) -> None:
-    """Stop at a callback of a trainer as `check_callbacks` does, without a word of the refused one.
+    """Stop at a refused callback of a trainer, as `check_callbacks`, and take it out.
 
     Raises:
-        UsageError: There is one.
+        UsageError: A callback is refused.
     """
     given = trainer.callbacks
-    # OnExceptionCheckpoint would answer the error by saving what is not built yet.
+    # OnExceptionCheckpoint would react to the error and save a model that is not built yet.
     trainer.callbacks = [callback for callback in given if not is_refused(callback)]
     check_callbacks(given)
 
 
 def allowed_callbacks(callbacks: Any, is_fit: bool) -> list[Any]:
-    """The callbacks of a command: a fit may have none that is refused, a run that was trained with one is still scored.
+    """The user's callbacks without the refused ones, so that an old run that was trained with one is still scored.
 
     Args:
         callbacks: The setting of the trainer.
         is_fit: Whether the command is a fit.
 
     Raises:
-        UsageError: A fit has one.
+        UsageError: A fit has a refused callback.
     """
     given = callbacks_of(callbacks)
     if is_fit:

@@ -1,8 +1,8 @@
-"""Exact resume: a fit continued from a checkpoint does what it would have done, bit by bit.
+"""What a checkpoint must hold for an exact resume, and what is wrong with one that cannot be restored.
 
-Three things make it so, all functions of the position in the training and nothing else: which examples a
-batch holds (`ShuffledSampler`), which dropout masks it meets (`BatchSeeds`), and where Lightning's loops
-stand (`Position`). Here is what a checkpoint must hold for it.
+A resumed fit repeats an uninterrupted one bit by bit, because three things depend on the position in the training
+alone: the examples of a batch (`ShuffledSampler`), its dropout masks (`BatchSeeds`), and the counters of Lightning's
+loops (`Position`).
 """
 
 from pathlib import Path
@@ -14,15 +14,15 @@ from glue_lit.training.lightning_internals import is_raised_by_restoring
 
 
 def read_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
-    """State of the loop, epochs and steps that a checkpoint stands at.
+    """State of the loop in a checkpoint, and its epochs and steps.
 
     Args:
-        path: The checkpoint's, for the message.
+        path: Names the checkpoint in a message.
         saved: Its content.
         like: The state of a loop that has not begun.
 
     Raises:
-        RunError: It does not say, or the states of its optimizer and schedule are missing.
+        RunError: The progress or the states of optimizer and schedule are missing or broken.
     """
     loops = saved.get("loops")
     loop, steps = loops.get("fit_loop") if isinstance(loops, dict) else None, saved.get("global_step")
@@ -33,19 +33,19 @@ def read_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tu
             f"{path} has lost the state of its optimizer or schedule, so no fit can be resumed from it. "
             f"`--model.init_from {path}` begins a new training with its encoder."
         )
-    assert isinstance(loop, dict) and isinstance(steps, int)  # noqa: PT018 - which is what alike means
+    assert isinstance(loop, dict) and isinstance(steps, int)  # noqa: PT018 - for mypy
     return loop, loop["epoch_progress"]["current"]["processed"], steps
 
 
 def _is_alike(found: Any, like: Any) -> bool:
-    """Whether a state has all parts of another one, counters (from 0 up) where that has some."""
+    """Whether a state has all parts of another one, of the same types, with counters from 0 up."""
     if isinstance(like, dict):
         return isinstance(found, dict) and all(_is_alike(found.get(key), part) for key, part in like.items())
     return type(found) is type(like) and (not isinstance(like, int) or found >= 0)
 
 
 def _has_optimizer(saved: dict[str, Any]) -> bool:
-    """Whether there is a state of an optimizer and of its schedule: Lightning resumes without them silently."""
+    """Whether there are states of optimizer and schedule, without which Lightning silently resumes."""
     optimizers, schedules = saved.get("optimizer_states"), saved.get("lr_schedulers")
     if not (isinstance(optimizers, list) and isinstance(schedules, list) and optimizers and schedules):
         return False
@@ -61,9 +61,9 @@ def _has_optimizer(saved: dict[str, Any]) -> bool:
 
 
 def explain_restore_error(path: Path | None, error: Exception) -> str | None:
-    """What is wrong with a checkpoint, if an error comes from Lightning's taking up what it holds; else ``None``.
+    """What is wrong with a checkpoint, if an error comes from restoring it; else ``None``.
 
-    What the system refuses meanwhile, memory above all, is no fault of the checkpoint.
+    Errors of the system, such as too little memory, are no fault of the checkpoint.
     """
     if path is None or isinstance(error, GlueLitError) or explain_system_error(error) is not None:
         return None

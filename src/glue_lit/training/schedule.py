@@ -1,4 +1,4 @@
-"""The learning rate over the steps of a fit: up over a warm-up, then as one of the schedules says."""
+"""The learning rate over the steps of a fit: a warm-up, then one of the schedules."""
 
 import math
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ _OPTIONS: dict[str, dict[str, Allowed]] = {
 
 
 def check_schedule(hparams: Mapping[str, Any]) -> None:
-    """Stop at options that the schedule does not have, or cannot go with.
+    """Stop at options that do not fit the schedule.
 
     Args:
         hparams: ``schedule``, ``schedule_options`` and ``learning_rate``.
 
     Raises:
-        UsageError: There is one, or one is missing.
+        UsageError: An option is unknown, missing or out of range.
     """
     schedule, options = hparams["schedule"], hparams["schedule_options"] or {}
     allowed = _OPTIONS.get(schedule, {})
@@ -64,7 +64,7 @@ def warmup_steps(warmup: float, total: int) -> int:
 def build_schedule(
     optimizer: Optimizer, schedule: Schedule, warmup: int, total: int, options: Mapping[str, Any] | None = None
 ) -> LambdaLR:
-    """The schedule as `transformers.get_scheduler` builds it; ``constant`` is its ``constant_with_warmup``.
+    """The schedule of `transformers.get_scheduler`; ``constant`` is its ``constant_with_warmup``.
 
     The cosine is computed here: transformers' differs in the last bit of some steps, and rises again after its end.
 
@@ -73,7 +73,7 @@ def build_schedule(
         schedule: Name of the schedule.
         warmup: Steps of warm-up.
         total: Steps of the fit.
-        options: What the schedule takes besides; ``num_decay_steps`` below 1 is a fraction of ``total`` (rounded down).
+        options: Of the schedule; ``num_decay_steps`` below 1 is a fraction of ``total`` (rounded down).
 
     Raises:
         UsageError: Warm-up and decay are longer than the fit.

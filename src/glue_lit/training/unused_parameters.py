@@ -1,4 +1,4 @@
-"""Parameters that get no gradient, which several devices have to look for: XLNet's mask, ESM's contact head."""
+"""Parameters without a gradient (XLNet's mask, ESM's contact head), which DDP has to search for."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ _FIND = "find_unused_parameters"
 
 
 def parameters_without_gradient(classifier: nn.Module, batch: dict[str, Any]) -> list[str]:
-    """The trained parameters that a batch gives no gradient, after one pass that leaves everything as it was.
+    """The trained parameters that get no gradient from a batch; the pass leaves everything as it was.
 
     Args:
-        classifier: Takes a batch and gives its logits.
+        classifier: Gives the logits of a batch.
         batch: A few rows, on the processor.
     """
     device = next(classifier.parameters()).device
@@ -40,17 +40,17 @@ def parameters_without_gradient(classifier: nn.Module, batch: dict[str, Any]) ->
 
 
 def find_unused(classifier: Any, trainer: Any) -> None:
-    """Let several devices look for parameters without a gradient, where the model has any; without it they would stop.
+    """Let DDP search for parameters without a gradient if the model has any; otherwise it would stop.
 
-    Such a parameter stays as it is, as on one device: it is not frozen, so that the optimizer and its checkpoints are
-    the same on any number of devices, and it may get a gradient at another step.
+    They are not frozen: optimizer and checkpoints are the same on any number of devices, and a parameter may get a
+    gradient at another step.
 
     Args:
-        classifier: Built, and not yet spread over the devices.
+        classifier: Built, and not yet on its devices.
         trainer: Its trainer.
 
     Raises:
-        UsageError: The model has some, and the strategy does not look for them.
+        UsageError: The model has such parameters, and the strategy is set not to search for them.
     """
     strategy = trainer.strategy
     if not isinstance(strategy, DDPStrategy) or trainer.world_size == 1:
@@ -58,8 +58,7 @@ def find_unused(classifier: Any, trainer: Any) -> None:
     options = ddp_options(strategy)
     if options.get(_FIND) or options.get("static_graph"):
         return
-    reason = _why(classifier, trainer)
-    if not reason:
+    if not (reason := _reason_to_search(classifier, trainer)):
         return
     if options.get(_FIND) is False:
         raise UsageError(
@@ -72,7 +71,7 @@ def find_unused(classifier: Any, trainer: Any) -> None:
 
 
 def _few_rows(data: Any) -> dict[str, Any]:
-    """Two rows for training; some tokens where the data come from elsewhere."""
+    """Two training rows, or some tokens if the data are not ours."""
     if isinstance(data, GLUEDataModule):
         rows = data.dataset("train")
         return dict(rows[list(range(min(2, len(rows))))])
@@ -80,14 +79,14 @@ def _few_rows(data: Any) -> dict[str, Any]:
     return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
 
 
-def _why(classifier: Any, trainer: Any) -> str:
+def _reason_to_search(classifier: Any, trainer: Any) -> str:
     """Why parameters may have no gradient; empty if all have one."""
     config = classifier.model.config
     if dropped := [name for name in _DROPPED_LAYERS if getattr(config, name, 0)]:
         return f"{dropped[0]} leaves out whole layers"
     try:
         unused = parameters_without_gradient(classifier, _few_rows(trainer.datamodule))
-    except GlueLitError:  # which the first batch will tell, if it has it, too
+    except GlueLitError:  # the first batch will raise it again
         return ""
     names = [name.removeprefix("model.") for name in unused]
     if len(names) < 2:

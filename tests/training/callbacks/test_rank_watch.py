@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from glue_lit.training.callbacks.rank_watch import _how, is_lost_connection
+from glue_lit.training.callbacks.rank_watch import _describe_exit, is_lost_connection
 
 CHILD = "from glue_lit.training.callbacks.rank_watch import die_with_parent; die_with_parent(); print('up', flush=True); import time; time.sleep(60)"
 PARENT = f"""
@@ -65,4 +65,4 @@ def test_errors_of_a_lost_connection_are_recognised(error: Exception, lost: bool
     ],
 )
 def test_the_end_of_a_process_in_words(status: int, words: str) -> None:
-    assert _how(SimpleNamespace(pid=12, returncode=status)) == words
+    assert _describe_exit(SimpleNamespace(pid=12, returncode=status)) == words

@@ -61,7 +61,7 @@ def test_pages_of_a_classification(tiny_model: Path, monkeypatch: pytest.MonkeyP
     curves = found.PluginTagToContent(pr_metadata.PLUGIN_NAME)
     labels = ("entailment", "neutral", "contradiction")
     assert set(curves) == {f"{prefix}/{label}" for prefix in ("val_matched", "val_mismatched") for label in labels}
-    assert "are wrong. Those of which the model is surest:" in text(found, "val_matched/hard_rows/text_summary")
+    assert "are wrong. The most confident mistakes:" in text(found, "val_matched/hard_rows/text_summary")
     assert "| certainty | line |" in text(found, "val_matched/hard_rows/text_summary")
 
     # what is compared by the hyperparameters are the scores of the best checkpoint
@@ -118,7 +118,7 @@ def test_pages_of_a_regression(tiny_model: Path, monkeypatch: pytest.MonkeyPatch
     assert command(monkeypatch, *settings(tiny_model, "stsb")) == 0
     found = events(Path("lightning_logs/stsb/version_0"))
     assert found.Tags()["images"] == ["val/predicted_against_gold"]
-    assert "Of 21 rows, those whose score is furthest off:" in text(found, "val/hard_rows/text_summary")
+    assert "The scores furthest off, of 21 rows:" in text(found, "val/hard_rows/text_summary")
     assert pr_metadata.PLUGIN_NAME not in found.summary_metadata.values()
     assert {"val/best_pearson", "val/best_spearmanr"} <= set(found.Tags()["scalars"])
 
@@ -225,7 +225,7 @@ def test_the_commonest_of_many_labels_have_curves() -> None:
 
     gold = np.repeat(np.arange(20), np.arange(20) + 1)
     many: Any = Predictions(np.arange(len(gold)), gold, gold, np.full((len(gold), 20), 0.05))
-    assert pages._curves(many, get_task("mnli")) == list(range(8, 20))
+    assert pages._labels_with_curve(many, get_task("mnli")) == list(range(8, 20))
 
 
 @pytest.mark.parametrize("positive", [0, 1])
@@ -234,4 +234,4 @@ def test_the_positive_of_two_labels_has_a_curve(positive: int) -> None:
 
     gold = np.array([0, 1, 1])
     two = Predictions(np.arange(3), gold, gold, np.full((3, 2), 0.5))
-    assert pages._curves(two, replace(get_task("mrpc"), positive=positive)) == [positive]
+    assert pages._labels_with_curve(two, replace(get_task("mrpc"), positive=positive)) == [positive]

@@ -73,10 +73,10 @@ def test_the_rate_of_each_layer_is_shown_where_they_differ(tiny_model: Path) -> 
     }  # fmt: skip
 
 
-def test_a_step_that_is_left_out_does_not_count() -> None:
+def test_a_skipped_step_does_not_count() -> None:
     point = TrainingPoint()
     point.add(torch.tensor(float("nan")))
-    point.leave_out()
+    point.skip()
     point.add(torch.tensor(2.0))
     point.take(torch.tensor(float("inf")), may_overflow=True)
     point.add(torch.tensor(4.0))

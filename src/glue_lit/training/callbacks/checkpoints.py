@@ -1,4 +1,4 @@
-"""Which checkpoints are kept: the best by a metric, and the last state of training."""
+"""The checkpoints of a run: the best by a metric, and the last state of training."""
 
 import shutil
 from pathlib import Path
@@ -23,13 +23,13 @@ from glue_lit.training.processes import check_shared_folder
 
 
 def _write_atomically(trainer: Trainer) -> None:
-    """Write checkpoints atomically, unless the user chose another way."""
+    """Write whole checkpoints or none, unless the user chose another plugin."""
     if type(getattr(trainer.strategy, "checkpoint_io", None)) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keep the checkpoint that is best by one logged value, as ``best.ckpt``.
+    """Keep the checkpoint with the best value of one logged name, as ``best.ckpt``.
 
     Args:
         monitor: Logged value to judge by; null for the task's own metric.
@@ -51,7 +51,7 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the task's metric unless the user chose a value.
+        """Monitor the task's metric unless the user chose a value.
 
         Raises:
             RunError: A machine of the run does not see the folder.
@@ -64,7 +64,7 @@ class BestCheckpoint(ModelCheckpoint):
             check_shared_folder(trainer, Path(self.dirpath or "."))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Copy the best checkpoint so far into the folder of a resumed fit: most loggers begin a new one."""
+        """Copy the best checkpoint so far into the new folder that most loggers give to a resumed fit."""
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
         here, before = Path(self.dirpath or ".") / "best.ckpt", Path(trainer.ckpt_path or "").parent / "best.ckpt"
         is_of_run = (before.parent.parent / "config.yaml").is_file()
@@ -74,17 +74,14 @@ class BestCheckpoint(ModelCheckpoint):
                 shutil.copyfileobj(source, file)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best so far, wherever the run directory lies now.
-
-        Lightning forgets the best score of a run that was moved, and then overwrites it with a worse one.
-        """
+        """Restore the best score, also of a run that was moved: Lightning would forget it and overwrite the best."""
         here = Path(self.dirpath or ".")
 
         def moved(path: str) -> str:
             return str(here / Path(path).name) if path else path
 
         if not Path(moved(state_dict.get("best_model_path", ""))).is_file():
-            return  # a checkpoint that was taken out of its run: the best of this one is yet to come
+            return  # a checkpoint outside its run: this fit has no best yet
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
         super().load_state_dict(
             state_dict
@@ -99,14 +96,14 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoint(ModelCheckpoint):
     """Keep the last state of training as ``last.ckpt``: after each epoch, and when the run is stopped or fails.
 
-    ``ModelCheckpoint(save_last=True)`` is not that: it writes only when the best was written too.
+    ``ModelCheckpoint(save_last=True)`` writes only together with the best.
 
     Args:
-        every: Write it every so many optimizer steps too; ``None`` for epoch ends only.
-        stop: Where signals arrive that ask the run to stop.
+        every: Write it also every N optimizer steps; ``None`` for epoch ends only.
+        stop: Receives the signals that ask the run to stop.
 
     Attributes:
-        saved_at: Optimizer steps behind the file, ``None`` if this fit has not written it yet.
+        saved_at: Optimizer steps of the file; ``None`` until this fit has written it.
     """
 
     def __init__(self, every: int | None = None, stop: StopRequest | None = None) -> None:
@@ -118,19 +115,18 @@ class LastCheckpoint(ModelCheckpoint):
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Where the checkpoint is."""
         return Path(self.dirpath or ".") / "last.ckpt"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Come after all other callbacks, so that their state is in the checkpoint as it is at the end of a hook."""
+        """Move behind all other callbacks, so that the checkpoint has their states after a hook."""
         trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self] + [self]  # type: ignore[attr-defined]
         _write_atomically(trainer)
         super().setup(trainer, pl_module, stage)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Train no further where the checkpoint's fit had stopped early."""
+        """End at once if the fit that is resumed had stopped early, and was killed before its final scores."""
         super().on_fit_start(trainer, pl_module)
-        # It may have been killed after its early end, before the final scores: training is over all the same.
         if (early := find_early_stop(trainer)) is not None:
             trainer.should_stop = True
             if trainer.is_global_zero:
@@ -139,18 +135,18 @@ class LastCheckpoint(ModelCheckpoint):
                 say(f"Early stopping had ended this run; {ours if isinstance(early, EarlyStop) else theirs}.")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From now on a signal is a request."""
+        """Note signals from now on."""
         super().on_train_start(trainer, pl_module)
         self.stop.note_signals(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From now on a signal ends the program at once."""
+        """Let a signal end the program at once."""
         self.stop.release_signals()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Write it if it is time to, or if the run is asked to stop.
+        """Write the checkpoint if one is due or a signal has come.
 
-        Between two batches: at the end of a batch, its points of the curves are not written yet.
+        Not at the end of a batch, where its points of the curves are not written yet.
         """
         signum = self.stop.agreed_signal(trainer)
         step = trainer.global_step
@@ -170,15 +166,16 @@ class LastCheckpoint(ModelCheckpoint):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Stop in the middle of a validation if asked to; it will be done again from its start."""
+        """Stop within a validation if a signal has come; a resumed fit begins the validation again."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
-            return  # every device has as many batches as the others (see `EvaluationSampler`)
+            return
+        # All devices are here: each has as many batches as the others (see `EvaluationSampler`).
         if signum := self.stop.agreed_signal(trainer):
             self._save(trainer)
             raise Stopped(signum, agreed=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write it; then stop if asked to."""
+        """Write the checkpoint, then stop if a signal has come."""
         score_last_step(trainer)
         self._save(trainer)
         if signum := self.stop.agreed_signal(trainer):
@@ -187,7 +184,7 @@ class LastCheckpoint(ModelCheckpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write the state after the last optimizer step, unless the exception came within one."""
         self.stop.release_signals()
-        # Before its first batch, a fit has nothing that the file does not have; an error of ours is no accident.
+        # Before the first batch the file is up to date, and our own errors need no rescue.
         if not self._has_begun or isinstance(exception, Stopped | RunError) or trainer.state.fn != "fit":
             return
         position = Position.of(trainer)
@@ -198,7 +195,7 @@ class LastCheckpoint(ModelCheckpoint):
             try:
                 trainer.strategy.checkpoint_io.save_checkpoint(checkpoint_content(trainer), self.path)
                 self.saved_at = trainer.global_step
-            except Exception:  # the first exception is the one to tell of; the last checkpoint is as it was
+            except Exception:  # the one being handled matters more; the last checkpoint is as it was
                 return
 
     def _save(self, trainer: Trainer) -> None:

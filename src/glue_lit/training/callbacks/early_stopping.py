@@ -1,4 +1,4 @@
-"""Early stopping on the task's metric, and a sentence on how a fit ended."""
+"""Early stopping on the metric that picks the best checkpoint, and a sentence on how a fit ended."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -16,7 +16,7 @@ from glue_lit.training.refused_callbacks import callbacks_of
 class EarlyStop(EarlyStopping):
     """End a fit once the metric that picks the best checkpoint has not improved in so many validations.
 
-    A metric that is undefined, as a correlation of equal scores, is no improvement.
+    An undefined metric, such as the correlation of equal scores, is no improvement.
 
     Args:
         patience: Validations without improvement, at least 1.
@@ -30,12 +30,12 @@ class EarlyStop(EarlyStopping):
         self._counted = -1  # the batch, over all epochs, whose validation was counted last
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the task's metric unless the user chose a value."""
+        """Monitor the task's metric unless the user chose a value."""
         self.monitor = self.monitor or str(pl_module.monitor)
         super().setup(trainer, pl_module, stage)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count a validation; one that a resumed fit repeats, since it was within an accumulation, is not a new one."""
+        """Count a validation once: a fit that is resumed within an accumulation repeats it."""
         is_fit = trainer.state.fn == "fit" and not trainer.sanity_checking
         if not is_fit or trainer.fit_loop.total_batch_idx <= self._counted:
             return
@@ -43,11 +43,11 @@ class EarlyStop(EarlyStopping):
         super().on_validation_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it stands."""
+        """Lightning's state, and the last validation that was counted."""
         return super().state_dict() | {"counted": self._counted}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the counters, but not the patience: this fit may have a longer one."""
+        """Restore the counters, but keep this fit's patience, which may be longer."""
         patience = self.patience
         super().load_state_dict(state_dict)
         self.patience, self._counted = patience, state_dict["counted"]
@@ -57,15 +57,15 @@ class EarlyStop(EarlyStopping):
 
 
 def early_stop_callbacks(patience: int | None, best: ModelCheckpoint, settings: Mapping[str, Any]) -> list[EarlyStop]:
-    """The callback that stops a fit early, if there is to be one.
+    """The `EarlyStop` of ``--early_stopping``, or nothing.
 
     Args:
-        patience: That of `EarlyStop`; ``None`` for no early end.
+        patience: As for `EarlyStop`; ``None`` for no early stopping.
         best: As for `EarlyStop`.
-        settings: Those below ``trainer``.
+        settings: The trainer's.
 
     Raises:
-        UsageError: Another callback stops early, too, or nothing would be validated.
+        UsageError: Another callback stops early, or nothing would be validated.
     """
     if patience is None:
         return []
@@ -82,7 +82,7 @@ def early_stop_callbacks(patience: int | None, best: ModelCheckpoint, settings: 
 
 
 def find_early_stop(trainer: Any) -> EarlyStopping | None:
-    """The callback that has stopped the fit, or had stopped the one that it continues."""
+    """The callback that has stopped this fit, or the fit that it resumes."""
     for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping):
             reason = getattr(callback, "stopping_reason", EarlyStoppingReason.NOT_STOPPED)
@@ -92,7 +92,7 @@ def find_early_stop(trainer: Any) -> EarlyStopping | None:
 
 
 def describe_end(trainer: Any) -> str:
-    """What has ended a fit, as a sentence."""
+    """A sentence on what has ended a fit."""
     steps, epochs = trainer.global_step, trainer.max_epochs
     where = f"in epoch {trainer.current_epoch}{f' of {epochs}' if epochs > 0 else ''}, after {_counted(steps, 'step')}"
     if 0 <= trainer.max_steps <= steps:

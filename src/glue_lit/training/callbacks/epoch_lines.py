@@ -1,4 +1,4 @@
-"""A line for each validation of a fit."""
+"""A line of scores for each validation of a fit."""
 
 from typing import Any
 
@@ -9,31 +9,29 @@ from glue_lit.training.tensorboard.points import TrainingCurves
 
 
 class EpochLines(Callback):
-    """Print a line after each validation during a fit: its scores, and the training loss's mean over the epoch so far.
+    """Print a line after each validation in a fit: its scores, and the mean training loss of the epoch so far.
 
-    The mean is over all steps and devices of the epoch, each batch with the same weight.
+    The mean is over all steps and devices, each batch with the same weight.
     """
 
     def __init__(self) -> None:
         self._header: list[str] | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Print the epoch's line."""
+        """Print the line, below a header if the columns are new."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         curves = TrainingCurves.of(trainer)
         loss = None if curves is None else curves.epoch_loss.mean(trainer.strategy)
         if not trainer.is_global_zero:
             return
-        scores: dict[str, float] = dict(pl_module.scores)
         cells = {
             "epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
             "step": str(trainer.global_step),
             "train/loss": "-" if loss is None else f"{loss:.4f}",
-            **{name: f"{value:.4f}" for name, value in scores.items()},
+            **{name: f"{value:.4f}" for name, value in pl_module.scores.items()},
         }
-        width = {name: max(len(name), 8) for name in cells}
         if self._header != list(cells):
             self._header = list(cells)
-            print_above_bar(trainer, "  ".join(name.rjust(width[name]) for name in cells))
-        print_above_bar(trainer, "  ".join(cell.rjust(width[name]) for name, cell in cells.items()))
+            print_above_bar(trainer, "  ".join(f"{name:>8}" for name in cells))
+        print_above_bar(trainer, "  ".join(cell.rjust(max(len(name), 8)) for name, cell in cells.items()))

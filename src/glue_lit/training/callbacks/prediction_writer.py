@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 from torch import Tensor
 
 from glue_lit.data.batches import Batch
@@ -16,15 +16,15 @@ from glue_lit.system.files import open_atomic
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.tensorboard.evaluated import RowCollector
 
-_AT_ONCE = 64  # rows whose probabilities are Python's numbers, which take eight times as much memory
+_AT_ONCE = 64  # rows whose probabilities are Python numbers at a time, which take eight times the memory
 
 
 class PredictionWriter(Callback):
-    """Write what `test` and `predict` predict to ``<folder>/<split>.jsonl``, in the order of the rows.
+    """Write the predictions of `test` and `predict` to ``<folder>/<split>.jsonl``, in the order of the rows.
 
     Args:
-        folder: Where to; made when there is something to write.
-        prefix: Put before each file's name, where the rows are not of the run's own task.
+        folder: Made when there is something to write.
+        prefix: Begins each file's name, where the rows are not of the run's own task.
 
     Attributes:
         written: The files, once written.
@@ -36,43 +36,29 @@ class PredictionWriter(Callback):
         self.written: list[Path] = []
         self._rows = RowCollector()
 
-    def _add(self, trainer: Trainer, stage: str, logits: Tensor, batch: Batch, loader: int) -> None:
-        split = trainer.datamodule.splits.names_for(stage)[loader]  # type: ignore[attr-defined]
-        self._rows.add(split, logits, batch)
-
     def on_test_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Keep a batch of `test`."""
-        self._add(trainer, "test", outputs, batch, dataloader_idx)
+        """Keep the logits of a batch."""
+        split = trainer.datamodule.splits.names_for(trainer.state.fn.value)[dataloader_idx]
+        self._rows.add(split, outputs, batch)
 
-    def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Keep a batch of `predict`."""
-        self._add(trainer, "predict", outputs, batch, dataloader_idx)
-
-    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_test_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the files."""
-        self._write(trainer, pl_module.task)
-
-    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write the files."""
-        self._write(trainer, pl_module.task)
-
-    def _write(self, trainer: Trainer, task: TaskSpec) -> None:
         for split, rows in self._rows.gather(trainer):
             if trainer.is_global_zero:
                 path = self.folder / f"{self.prefix}{split}.jsonl"
-                places = trainer.datamodule.splits.places(split, rows.idx.tolist())  # type: ignore[attr-defined]
-                lines = prediction_lines(task, *rows, places)
+                places = trainer.datamodule.splits.places(split, rows.idx.tolist())
+                lines = prediction_lines(pl_module.task, *rows, places)
                 with open_atomic(path) as file:  # line by line: with many labels, all of them are gigabytes of text
                     file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-                _write_origin(path, trainer, task, split, len(rows.idx))
+                _write_record(path, trainer, pl_module.task, split, len(rows.idx))
                 self.written.append(path)
 
+    on_predict_batch_end, on_predict_end = on_test_batch_end, on_test_end
 
-def _write_origin(path: Path, trainer: Any, task: TaskSpec, split: str, rows: int) -> None:
+
+def _write_record(path: Path, trainer: Any, task: TaskSpec, split: str, rows: int) -> None:
     data, checkpoint = trainer.datamodule.splits, trainer.ckpt_path
     opened, store = data.split(split), data.dataset(split, "predict").store
     write_prediction_record(
@@ -85,14 +71,14 @@ def _write_origin(path: Path, trainer: Any, task: TaskSpec, split: str, rows: in
 def prediction_lines(
     task: TaskSpec, idx: Tensor, logits: Tensor, labels: Tensor, places: Places | None = None
 ) -> Iterator[dict[str, Any]]:
-    """One record an example: idx, row, id, label name and probabilities (or score), and gold, where they are known.
+    """One record an example: idx, row, id, label and probabilities (or score), and gold, as far as they are known.
 
     Args:
         task: Names the labels.
         idx: Positions in the split, ``(n,)``.
         logits: ``(n, labels)``, or ``(n, 1)`` for regression.
         labels: ``(n,)``, -1 or NaN where unlabelled.
-        places: Where the examples stand in the file that they are from.
+        places: Rows and ids of the examples in their file.
     """
     names = _names(idx.tolist(), places)
     if task.is_regression:
@@ -104,15 +90,11 @@ def prediction_lines(
     for name, row, gold in zip(names, rows, labels.tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
         known = {"gold": task.labels[gold]} if gold >= 0 else {}
-        yield {
-            **name,
-            "label": task.labels[best],
-            "probabilities": dict(zip(task.labels, row, strict=True)),
-        } | known
+        yield {**name, "label": task.labels[best], "probabilities": dict(zip(task.labels, row, strict=True)), **known}
 
 
 def _names(idx: list[int], places: Places | None) -> Iterator[dict[str, Any]]:
-    """What tells a row: its position in the split, its line or row in the file, its id."""
+    """Position of each row in the split, its line or row in the file, and its id."""
     for at, number in enumerate(idx):
         found: dict[str, Any] = {"idx": number}
         if places is not None:

@@ -1,4 +1,4 @@
-"""How far a fit has come and how long it still takes: a bar, and lines where no bar can be drawn."""
+"""Progress of a fit and the time left: a bar, and lines where no bar can be drawn."""
 
 import math
 import sys
@@ -20,7 +20,7 @@ _EVERY = 30.0  # seconds between two lines
 
 
 class FitClock(Callback):
-    """Estimate the time left of a fit: its steps and validations, by what those of this process have taken."""
+    """Estimate the time left of a fit from the steps and validations of this process."""
 
     def __init__(self) -> None:
         self._begun: tuple[float, int] | None = None  # when training began, and the steps before
@@ -33,21 +33,21 @@ class FitClock(Callback):
         self._begun = time.monotonic(), trainer.global_step
 
     def on_validation_start(self, trainer: Trainer, *_: Any) -> None:
-        """Start the clock of a validation."""
+        """Start the clock of the validation."""
         self._validation_begun = time.monotonic()
 
     def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
-        """Stop it."""
+        """Stop the clock of the validation."""
         if self._begun is not None and self._validation_begun is not None:
             self._validating += time.monotonic() - self._validation_begun
             self._validations += 1
         self._validation_begun = None
 
     def seconds_left(self, trainer: Trainer) -> float | None:
-        """Seconds until the fit ends if nothing ends it early; ``None`` if that is not known, as before two steps.
+        """Seconds until the fit ends if nothing stops it early; ``None`` if unknown, as before two steps.
 
-        Validations count from the first on that this process has been through. A limit on the time
-        (``trainer.max_time``) counts where it is the nearer end.
+        Validations are included once this process has done one. A limit on the time (``trainer.max_time``) counts
+        where it comes first.
         """
         ends = [left for timer in _timers(trainer) if (left := timer.time_remaining()) is not None]
         steps, total = self._steps(trainer), planned_steps(trainer)
@@ -69,25 +69,25 @@ def _timers(trainer: Any) -> list[Timer]:
 
 
 def _validations_left(trainer: Any, steps: int) -> int:
-    """Validations that are still to come with so many steps."""
+    """Validations in the given number of steps to come."""
     batches, every = trainer.num_training_batches, trainer.val_check_batch
     if not trainer.enable_validation or math.inf in (batches, every) or not every:
         return 0
     epochs = steps / max(1, math.ceil(batches / batches_of_step(trainer, trainer.current_epoch)))
-    if trainer.check_val_every_n_epoch is None:  # then it counts batches of all epochs
+    if trainer.check_val_every_n_epoch is None:  # the interval is in batches of all epochs
         return int(epochs * batches / every)
     validations: int = math.ceil(epochs / trainer.check_val_every_n_epoch * (batches // every))
     return validations
 
 
 class ProgressLines(Callback):
-    """Print a line on how far a fit has come about every 30 seconds, where no bar shows it.
+    """Print the progress of a fit about every 30 seconds, where no bar shows it.
 
-    The loss is the mean over the batches of the first device since the line before; it is read from the device only
-    where a line is printed. Nothing is printed of a fit that is over before the first line is due.
+    The loss is the mean over the batches of the first device since the last line. It is read from the device only for
+    a line.
 
     Args:
-        clock: Knows the time that is left.
+        clock: Knows the time left.
         speed: Counts the examples.
         every: Seconds between two lines.
     """
@@ -95,14 +95,14 @@ class ProgressLines(Callback):
     def __init__(self, clock: FitClock, speed: TrainingSpeed, every: float = _EVERY) -> None:
         self._clock, self._speed, self._every = clock, speed, every
         self._printed = 0.0
-        self._loss: Tensor | None = None  # sum over the batches since the line before
+        self._loss: Tensor | None = None  # sum over the batches since the last line
         self._batches = 0
-        self._measured = (0.0, 0)  # seconds and examples at the line before
+        self._measured = (0.0, 0)  # seconds and examples at the last line
         self._validated = 0  # batches of the validation in progress
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
-        """Begin to wait for the first line."""
-        self._begin()
+        """Begin the interval of the first line."""
+        self._begin_interval()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Add the batch, and print a line if one is due."""
@@ -137,9 +137,9 @@ class ProgressLines(Callback):
         steps = f"step {trainer.global_step:,}" + ("" if total == math.inf else f" of {total:,}")
         epochs = f"epoch {trainer.current_epoch + 1}" + ("" if trainer.max_epochs == -1 else f"/{trainer.max_epochs}")
         say("  ".join([epochs, steps, *parts, *([] if left is None else [f"{duration(left)} left"])]))
-        self._begin()
+        self._begin_interval()
 
-    def _begin(self) -> None:
+    def _begin_interval(self) -> None:
         self._printed, self._loss, self._batches, self._measured = time.monotonic(), None, 0, self._now()
 
     def _now(self) -> tuple[float, int]:
@@ -147,7 +147,7 @@ class ProgressLines(Callback):
 
 
 def print_above_bar(trainer: Trainer, line: str) -> None:
-    """Print a line above the progress bar where one is drawn, not through it."""
+    """Print a line, above the progress bar where one is drawn."""
     bar = trainer.progress_bar_callback
     if bar is not None and getattr(bar, "is_enabled", False):
         bar.print(line)
@@ -160,10 +160,10 @@ _REDRAW = 0.2  # seconds between two states of the progress bar
 
 
 class Bar(ThrottledBar):
-    """Lightning's bar, counting epochs from 1 as our lines do, and shown only where a line can be redrawn.
+    """Lightning's bar, counting epochs from 1, and drawn only on a terminal.
 
     Args:
-        clock: Knows the time that is left of a fit, which the bar shows beside that of the epoch.
+        clock: Knows the time left of the fit, which the bar shows beside that of the epoch.
     """
 
     def __init__(self, clock: FitClock | None = None) -> None:
@@ -172,7 +172,7 @@ class Bar(ThrottledBar):
         self._drawn = 0.0
 
     def is_due(self, current: int, total: int) -> bool:
-        """Not at every step: drawing waits for the device to know the loss."""
+        """Whether to draw: not at every step, since drawing waits for the device to know the loss."""
         now = time.monotonic()
         if current != total and now - self._drawn < _REDRAW:  # total is not known right after a resume
             return False
@@ -185,8 +185,7 @@ class Bar(ThrottledBar):
         self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The time left of the whole fit, then all but the run's number, which the last lines name with its path."""
-        in_fit = self._clock is not None and trainer.state.fn == "fit"
-        left = self._clock.seconds_left(trainer) if in_fit and self._clock is not None else None
+        """The time left of the fit, then Lightning's values but the run's number, which the last lines name."""
+        left = None if self._clock is None or trainer.state.fn != "fit" else self._clock.seconds_left(trainer)
         metrics: dict[str, Any] = {} if left is None else {"fit_left": duration(left)}
         return metrics | {name: of for name, of in super().get_metrics(trainer, pl_module).items() if name != "v_num"}

@@ -1,4 +1,4 @@
-"""Processes that watch each other, so that none is left behind and none waits for one that is gone."""
+"""The processes of a run watch each other, so that none outlives the others or waits for a dead one."""
 
 import os
 import signal
@@ -18,18 +18,18 @@ from glue_lit.system.job_error import write_job_error
 from glue_lit.system.run_log import add_to_log
 from glue_lit.training.lightning_internals import quiet_child_observer
 
-_EVERY = 1.0  # seconds between two looks
-_SILENT = 30  # looks without a sign of life after which a process counts as dead
+_EVERY = 1.0  # seconds between two checks
+_SILENT = 30  # checks without a sign of life after which a process counts as dead
 _LEFT = 15.0  # seconds for this process to end by itself once another is dead
 
 
 def die_with_parent() -> None:
-    """In a process that Lightning started for another device: end as soon as the one that started it does."""
+    """End a process that Lightning started for another device as soon as the process that started it ends."""
     parent = os.getppid()
     if local_rank() == 0:
         announce_starter()
-    elif starter() == parent:  # and no other launcher
-        _thread("parent", lambda: _watch_parent(parent))
+    elif starter() == parent:  # not another launcher
+        _start_thread("parent", lambda: _watch_parent(parent))
 
 
 def _watch_parent(parent: int) -> None:
@@ -43,24 +43,24 @@ def _end_soon() -> None:
     os._exit(1)
 
 
-def _thread(name: str, work: Callable[[], None]) -> threading.Thread:
+def _start_thread(name: str, work: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=work, name=f"glue-lit-{name}", daemon=True)
     thread.start()
     return thread
 
 
 class RankWatch(Callback):
-    """Notice within a minute that another process of the run has died, and end this one, naming it.
+    """Notice within a minute that another process of the run has died, name it, and end this one.
 
-    A process that this one started is seen to end at once; for any other there is a sign of life in the
-    store through which the processes found each other. Where the transport notices a death itself (gloo
-    does, NCCL waits for half an hour), `explain` gives the reason for its error.
+    The end of a process that this one started is noticed at once. Any other writes a sign of life to the store through
+    which the processes found each other. Where the transport notices a death itself (gloo does, NCCL waits for half an
+    hour), `explain` gives the reason for its error.
 
     Args:
-        advise: Gives a line to print after the death of a process, if there is something to say.
+        advise: Gives a line to print after the death of a process, or ``None``.
 
     Attributes:
-        dead: What has happened, once something has.
+        dead: Which process has died, and how; ``None`` while all are alive.
     """
 
     def __init__(self, advise: Callable[[], str | None] = lambda: None) -> None:
@@ -69,46 +69,46 @@ class RankWatch(Callback):
         self._is_over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._started: list[Any] = []  # processes of other ranks
-        self._unanswered: int | None = None  # looks since rank 0's store answered last
+        self._unanswered: int | None = None  # checks since rank 0's store answered last
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start watching, once there are processes to watch."""
+        """Start watching if there are other processes."""
         if trainer.world_size == 1 or self._threads:
             return
         self._started = list(getattr(trainer.strategy.launcher, "procs", []))
         quiet_child_observer()
         rank, world = trainer.global_rank, trainer.world_size
         self._threads = [
-            _thread("children", self._watch_children),
-            _thread("ranks", lambda: self._watch_ranks(rank, world)),
+            _start_thread("children", self._watch_children),
+            _start_thread("ranks", lambda: self._watch_ranks(rank, world)),
         ]
 
     def close(self, failed: bool) -> None:
-        """The run is over: others may end, and so does what connects them.
+        """Stop watching at the end of the run, and disconnect the processes.
 
         Args:
-            failed: It ended by an error, so the others may be gone and must not be waited for.
+            failed: The run ended by an error: others may be dead, and nothing waits for them.
         """
         self._is_over.set()
         if not self._threads:
             return
         if failed:
-            _thread("end", _end_soon)
+            _start_thread("end", _end_soon)
         for thread in self._threads:
             thread.join(2 * _EVERY)
         if torch.distributed.is_initialized() and not (failed and torch.distributed.get_backend() == "nccl"):
             torch.distributed.destroy_process_group()  # else its threads can end this process with an abort
 
     def explain(self, seconds: float = 5.0) -> str | None:
-        """Which process died, if one did; waits a little to find out."""
+        """Which process has died; ``None`` if none has within some seconds."""
         until = time.monotonic() + seconds
         while self._threads and self.dead is None and time.monotonic() < until:
             time.sleep(0.1)
         return self.dead
 
-    def _found(self, what: str) -> None:
-        self.dead = self.dead or what
-        if self._is_over.wait(_LEFT):  # it failed by itself, as it should
+    def _end_all(self, reason: str) -> None:
+        self.dead = self.dead or reason
+        if self._is_over.wait(_LEFT):  # this process has failed by itself, as it should
             return
         lines = [f"glue-lit: error: {self.dead}", self._advise()]
         text = "\n".join(line for line in lines if line)
@@ -123,12 +123,12 @@ class RankWatch(Callback):
         while not self._is_over.wait(_EVERY / 4):
             for number, process in enumerate(self._started):
                 if process.poll() not in (None, 0):
-                    return self._found(f"rank {number + 1} {_how(process)}.")
+                    return self._end_all(f"rank {number + 1} {_describe_exit(process)}.")
             if self._unanswered is None:
                 continue
-            self._unanswered += 1  # looks, not seconds, which pass while this process is suspended
+            self._unanswered += 1  # checks, not seconds, which also pass while this process is suspended
             if self._unanswered > 4 * _SILENT:
-                return self._found(f"rank 0 has died or hangs: its store has not answered for {_SILENT} s.")
+                return self._end_all(f"rank 0 has died or hangs: its store has not answered for {_SILENT} s.")
         return None
 
     def _watch_ranks(self, rank: int, world: int) -> None:
@@ -139,7 +139,7 @@ class RankWatch(Callback):
         try:
             store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=timedelta(seconds=20))
         except (KeyError, RuntimeError):
-            return  # found each other in another way, e.g. through MPI
+            return  # they found each other in another way, e.g. through MPI
         try:
             self._unanswered = 0
             store.set(f"glue-lit/{rank}/who", f"pid {os.getpid()} on {socket.gethostname()}")
@@ -153,23 +153,23 @@ class RankWatch(Callback):
                 seen = now
                 if quiet > _SILENT and now != b"over":
                     who = store.get(f"glue-lit/{following}/who").decode() if now else "never seen"
-                    return self._found(f"rank {following} ({who}) has died or hangs: no sign of life for {quiet} s.")
+                    return self._end_all(f"rank {following} ({who}) has died or hangs: no sign of life for {quiet} s.")
                 self._unanswered = 0
             self._unanswered = None
             store.set(f"glue-lit/{rank}/alive", "over")
         except RuntimeError:  # the store is in rank 0's process
             self._unanswered = None
             if not self._is_over.wait(5) and rank:
-                self._found("rank 0 has died: its store cannot be reached.")
+                self._end_all("rank 0 has died: its store cannot be reached.")
 
 
 def is_lost_connection(error: Exception) -> bool:
-    """Whether an error is what the transport says when another process has gone."""
+    """Whether an error is one that the transport raises when another process is gone."""
     words = ("connection", "gloo", "nccl", "peer", "timed out", "store", "broken pipe")
     return isinstance(error, RuntimeError | OSError) and any(word in str(error).lower() for word in words)
 
 
-def _how(process: Any) -> str:
+def _describe_exit(process: Any) -> str:
     status = process.returncode
     if status < 0:
         try:

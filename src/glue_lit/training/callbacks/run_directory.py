@@ -1,4 +1,4 @@
-"""The run directory of a fit: claimed, locked against others, its curves without doubled points."""
+"""The run directory of a fit: claimed, locked against other fits, its curves cut back when it is resumed."""
 
 import contextlib
 import json
@@ -23,15 +23,15 @@ from glue_lit.training.tensorboard.hparams import HPARAMS_FILE
 
 
 def _event_files(run: Run) -> list[Path]:
-    """Those that grow with the training; every fit replaces that of the hyperparameters."""
+    """The event files that grow with the training; the one of the hyperparameters is replaced by every fit."""
     return [path for path in run.path.glob("events.out.tfevents.*") if path.name != HPARAMS_FILE]
 
 
 class RunLogger(VersionedLogger):
-    """TensorBoard's logger with a run directory that no other process has, and nothing in it but events.
+    """TensorBoard's logger, writing nothing but events to a run directory that no other process has.
 
-    Its points stand at the number of steps that have been made, as everywhere else: the last of 282 steps at 282.
-    Lightning counts those before it, which leaves 281.
+    A point has the number of steps made so far, as everywhere else: the last of 282 steps is at 282. Lightning counts
+    the steps before it, so 281.
 
     Args:
         root: Folder of all runs.
@@ -48,36 +48,36 @@ class RunLogger(VersionedLogger):
 
     @property
     def experiment(self) -> Any:
-        """The event file's writer, or one that writes nothing."""
+        """The writer of the event file; one that writes nothing before `open` and without curves."""
         return super().experiment if self.curves and self._is_open else DummyExperiment()
 
     def open(self) -> None:
-        """Begin to write; before, the run directory may turn out to be another's."""
+        """Begin to write, once the run directory is claimed."""
         self._is_open = True
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write them all but the epoch, a straight line that would be the first thing to be seen."""
+        """Write all values but the epoch, a straight line that TensorBoard would show first."""
         values = {name: value for name, value in metrics.items() if name != "epoch"}
         super().log_metrics(values, None if step is None else step + 1)
 
     def new_version(self) -> int:
         """Claim a directory that no other run has."""
-        # The other ranks get the first one's directory, and write nothing.
+        # The other ranks write nothing, and are given the first one's directory.
         return claim_version(Path(self.root_dir)) if getattr(rank_zero_only, "rank", 0) == 0 else -1
 
     def save(self) -> None:
-        """Flush the event file; ``hparams.yaml`` is left out, since ``config.yaml`` holds all of it."""
+        """Flush the event file, without ``hparams.yaml``: ``config.yaml`` holds all of it."""
         self.experiment.flush()
 
 
 class RunDirectory(Callback):
     """Keep a run directory in order while a fit writes to it.
 
-    It is locked against a second fit; the disk must have room for the checkpoints; and when a fit is
-    resumed, curves are cut back to what they were when its checkpoint was written.
+    It is locked against a second fit, and its disk must have room for the checkpoints. When a fit is resumed, the
+    curves are cut back to where its checkpoint was written.
 
     Args:
-        command: The command line after ``glue-lit``, as the user gave it.
+        command: The command line after ``glue-lit``, as the user typed it.
     """
 
     def __init__(self, command: Sequence[str] = ()) -> None:
@@ -107,20 +107,18 @@ class RunDirectory(Callback):
             write_text(run.job, json.dumps({"job": job, "command": self.command}) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the curves have come."""
+        """Size of each event file."""
         if self._trainer is None or (run := _run(self._trainer)) is None:
             return {}
-        for logger in self._trainer.loggers:
-            if isinstance(logger, RunLogger):
-                logger.save()
+        _run_loggers(self._trainer)[0].save()
         return {"curves": {path.name: path.stat().st_size for path in _event_files(run)}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep it until the fit starts."""
+        """Keep the sizes until the fit starts."""
         self._curves = state_dict.get("curves")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Cut the curves back to the checkpoint: what follows comes again."""
+        """Cut the curves back to the checkpoint, since the fit writes the rest again."""
         run = _run(trainer)
         if run is not None and trainer.ckpt_path is not None:
             _make_last(run, Path(trainer.ckpt_path))
@@ -131,30 +129,29 @@ class RunDirectory(Callback):
                     path.unlink()
                 elif path.stat().st_size > size:
                     os.truncate(path, size)
-        for logger in trainer.loggers:
-            if isinstance(logger, RunLogger):
-                logger.open()
+        for logger in _run_loggers(trainer):
+            logger.open()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove the final figures of an earlier end: training goes beyond it."""
+        """Remove the final scores of an earlier end, since training goes beyond it."""
         if self._curves is not None and (run := _run(trainer)) is not None:
             run.metrics.unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Let others in."""
+        """Unlock the directory."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
 
+def _run_loggers(trainer: Trainer) -> list[RunLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, RunLogger)]
+
+
 def _run(trainer: Trainer) -> Run | None:
     """The run directory, on the process that writes to it. (``trainer.log_dir`` would wait for the others.)"""
-    if not trainer.is_global_zero:
-        return None
-    for logger in trainer.loggers:
-        if isinstance(logger, RunLogger):
-            return Run(Path(logger.log_dir))
-    return None
+    loggers = _run_loggers(trainer) if trainer.is_global_zero else []
+    return Run(Path(loggers[0].log_dir)) if loggers else None
 
 
 def _make_last(run: Run, source: Path) -> None:
@@ -171,7 +168,7 @@ def _make_last(run: Run, source: Path) -> None:
 
 
 def _check_room(run: Run, module: LightningModule) -> None:
-    """Stop before training where the checkpoints cannot fit on the disk."""
+    """Stop before training if the checkpoints cannot fit on the disk."""
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
     moments = 2 * sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
     kept = sum(not (run.checkpoints / name).is_file() for name in ("best.ckpt", "last.ckpt"))

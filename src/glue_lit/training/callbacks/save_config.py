@@ -14,17 +14,17 @@ class SaveConfig(SaveConfigCallback):
     """Write ``config.yaml`` when a fit starts; evaluations leave the run as it is."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save all but the checkpoint that this fit was continued from: it is no setting."""
+        """Save all settings but the checkpoint that this fit resumes, which is no setting of the run."""
         if stage == "fit":
-            is_continued = self.config["ckpt_path"] is not None
+            is_resumed = self.config["ckpt_path"] is not None
             self.config = self.config.clone()
             self.config["ckpt_path"] = None
             if str(trainer.precision) == "32-true" and self.config["trainer.precision"] in MIXED:
-                self.config["trainer.precision"] = "32-true"  # the model does not run in the machine's fast one
-            folder = trainer.log_dir  # asks the first process, so all of them come by
+                self.config["trainer.precision"] = "32-true"  # the model does not run in the machine's fast precision
+            folder = trainer.log_dir  # collective under DDP
             if trainer.is_global_zero and folder is not None and not self.already_saved:
-                # Lightning would overwrite the file of a resumed run in place, and can leave a part of it.
+                # Lightning writes in place, and can leave half a file where a resumed run had a whole one.
                 text = self.parser.dump(self.config, skip_none=False)
                 write_text(Path(folder) / self.config_filename, text)
-                open_log(Path(folder), is_continued)
+                open_log(Path(folder), is_resumed)
                 self.already_saved = True

@@ -10,20 +10,20 @@ from types import FrameType
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glue_lit.errors import Stopped
 from glue_lit.system.environment import slurm_job
 from glue_lit.training.lightning_internals import skip_sigterm_exchange
 
-_MINUTES = 5  # how long one process may wait for another to agree; a lost one is noticed much earlier
+_MINUTES = 5  # to wait for the other processes; a dead one is noticed much earlier
 
 
 class StopRequest:
-    """Whether a signal has asked the run to stop, and since when all of its processes agree on it.
+    """Signals that ask a run to stop.
 
-    While training, a signal is noted, and the run stops between two batches, on every device after the same
-    one. At any other time, and at the second Ctrl-C, it ends what is being done by raising `Stopped`.
+    In training, a signal is noted, and the run stops between two batches, on every device after the same one. At any
+    other time, and at the second Ctrl-C, it raises `Stopped` at once.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Receive the signals; what received them before does so again at the end."""
+        """Receive the signals within the block, then restore the earlier handlers."""
         before = {signum: signal.getsignal(signum) for signum in self._signals()}
         self._is_listening = True
         self._install()
@@ -64,10 +64,10 @@ class StopRequest:
         raise Stopped(signum)
 
     def note_signals(self, trainer: Any) -> None:
-        """Training begins on every process: note signals from now on.
+        """Note signals from now on; every process calls it as training begins.
 
-        Lightning has replaced our handlers by its own; with several processes, its SIGTERM
-        handler waits for the others inside the handler, for good if they are waiting elsewhere.
+        Lightning has replaced our handlers by its own. Its SIGTERM handler waits for the other processes, which may
+        be waiting elsewhere.
         """
         if not self._is_listening:
             return
@@ -78,19 +78,19 @@ class StopRequest:
         self._is_training = True
 
     def release_signals(self) -> None:
-        """Training has ended: a signal ends the program at once."""
+        """Let a signal end the program at once again, after training."""
         self._is_training = False
 
     def agreed_signal(self, trainer: Any) -> int:
-        """The signal that any process has received, 0 for none; every process has to ask at the same point."""
+        """The signal that any process has received, 0 for none. Collective under DDP."""
         if self._group is None:
             return self._signum
-        flag = torch.tensor([self._signum], device="cpu")  # which gloo is for
+        flag = torch.tensor([self._signum], device="cpu")  # gloo's device
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=self._group)
         return int(flag)
 
     def reinstall(self) -> None:
-        """Receive signals again after Lightning has replaced our handlers for an evaluation."""
+        """Replace the handlers that Lightning has installed for an evaluation."""
         if self._is_listening:
             self._install()
 
@@ -105,21 +105,15 @@ class EvaluationSignals(Callback):
     def __init__(self, stop: StopRequest) -> None:
         self.stop = stop
 
-    def on_validation_start(self, *_: Any) -> None:
-        """Receive signals during `validate`."""
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Receive signals from now on."""
         self.stop.reinstall()
 
-    def on_test_start(self, *_: Any) -> None:
-        """Receive signals during `test`."""
-        self.stop.reinstall()
-
-    def on_predict_start(self, *_: Any) -> None:
-        """Receive signals during `predict`."""
-        self.stop.reinstall()
+    on_test_start = on_predict_start = on_validation_start
 
 
 def requeue_job() -> bool:
-    """Ask SLURM to run this job again; whether it will."""
+    """Ask SLURM to run this job again; returns whether it will."""
     job = slurm_job() or ""
     try:
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, timeout=60, check=False)

@@ -1,4 +1,4 @@
-"""How fast training is, and how much of it is padding: for the curves, the last lines and the record."""
+"""Training speed and share of padding: for the curves, the last lines and the run's record."""
 
 import time
 from typing import Any
@@ -15,8 +15,8 @@ from glue_lit.training.tensorboard.points import is_point
 class TrainingSpeed(Callback):
     """Measure training itself, over all parts of a resumed fit: no start-up, no validation, no checkpoints.
 
-    Curves get ``work/samples_per_second``, ``work/tokens_per_second`` and ``work/padding`` of the steps since
-    the last point, over all devices.
+    The curves get ``work/samples_per_second``, ``work/tokens_per_second`` and ``work/padding`` of the steps since the
+    last point, over all devices.
 
     Attributes:
         seconds: Time in training steps.
@@ -37,7 +37,7 @@ class TrainingSpeed(Callback):
         self._is_fit = True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Note whether this is a fit: an evaluation restores the measurements of its checkpoint, too."""
+        """Note whether this is a fit: an evaluation, too, restores the callbacks of its checkpoint."""
         self._is_fit = stage == "fit"
 
     @property
@@ -47,9 +47,9 @@ class TrainingSpeed(Callback):
 
     @property
     def processor_seconds(self) -> float:
-        """Seconds that this process's threads have been at work since, which other work on the machine hardly changes.
+        """Processor time of this process's threads since then, which other work on the machine hardly changes.
 
-        Of the first device alone, and without its loader's worker processes.
+        Of the first device alone, and without the worker processes of its loader.
         """
         return self._before[1] + (0.0 if self._started is None else time.process_time() - self._started[1])
 
@@ -80,7 +80,7 @@ class TrainingSpeed(Callback):
         """Start the clocks; a resumed fit may begin in the middle of an epoch."""
         self._since = time.perf_counter()
         self._started = self._since, time.process_time()
-        self.tokens = self.tokens.to(pl_module.device)  # added up there, which nothing has to wait for
+        self.tokens = self.tokens.to(pl_module.device)  # added up there, so that nothing waits
         self._point = *self._point[:2], self._point[2].to(pl_module.device), self._point[3]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -88,7 +88,7 @@ class TrainingSpeed(Callback):
         self._since = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of the steps again, where validation comes within an epoch."""
+        """Start the clock of the steps again after a validation within an epoch."""
         self._since = time.perf_counter()
 
     def on_train_batch_end(
@@ -107,16 +107,15 @@ class TrainingSpeed(Callback):
             before, self._point = self._point, self._sums()
             seconds, examples = self.seconds - before[0], self.examples - before[1]
             tokens, padded = self.tokens - before[2], self.padded - before[3]
-            self._log(pl_module, "samples_per_second", trainer.world_size * examples / seconds)
-            self._log(pl_module, "tokens_per_second", trainer.world_size * tokens / seconds)
-            self._log(pl_module, "padding", 1 - tokens / padded)
+            rates: dict[str, Any] = {
+                "work/samples_per_second": trainer.world_size * examples / seconds,
+                "work/tokens_per_second": trainer.world_size * tokens / seconds,
+                "work/padding": 1 - tokens / padded,
+            }
+            pl_module.log_dict(rates, on_step=True, on_epoch=False, batch_size=1)
 
     def _sums(self) -> tuple[float, int, Tensor, int]:
         return self.seconds, self.examples, self.tokens, self.padded
-
-    @staticmethod
-    def _log(pl_module: LightningModule, name: str, value: float | Tensor) -> None:
-        pl_module.log(f"work/{name}", value, on_step=True, on_epoch=False, batch_size=1)
 
     def record(self, trainer: Trainer) -> dict[str, float | None]:
         """Samples and tokens a second over all devices, and the share of padding; ``None`` if nothing was trained."""

@@ -1,7 +1,7 @@
-"""All that is used of Lightning's private side, with the reason; seen in Lightning 2.6.6.
+"""All uses of Lightning's private attributes, with their reasons; tested with Lightning 2.6.6.
 
 Each function here does one thing that Lightning has no public way for. `tests/training/test_lightning_internals.py`
-fails when a version of Lightning no longer has what one of them needs.
+fails when a version of Lightning lacks what one of them needs.
 """
 
 import threading
@@ -49,19 +49,19 @@ def is_validation_due(trainer: Any) -> bool:
 
 
 def forget_restart(trainer: Any) -> None:
-    """Begin an epoch as a new one: with ``max_steps``, Lightning resumes every checkpoint as within an epoch."""
+    """Begin a new epoch: with ``max_steps``, Lightning resumes every checkpoint as if it were within one."""
     fit = trainer.fit_loop
     for loop in (fit, fit.epoch_loop, fit.epoch_loop.val_loop):
         loop._restarting = False
 
 
 def refetch_batches(trainer: Any) -> None:
-    """Fetch the first batches again after the sampler has moved: worker processes have prepared others."""
+    """Fetch the first batches again after the sampler has moved: worker processes have prefetched others."""
     iter(trainer.fit_loop._data_fetcher)
 
 
 def skip_sigterm_exchange(trainer: Any) -> None:
-    """Let no device ask the others for a SIGTERM before each batch: it waits for the GPU, and `StopRequest` asks."""
+    """Stop the exchange about SIGTERM before each batch, which waits for the GPU; `StopRequest` has its own."""
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
 
 
@@ -74,18 +74,18 @@ def is_log_step(trainer: Any) -> bool:
 
 
 def restore_logged(trainer: Any, scores: Mapping[str, float]) -> None:
-    """Put scores of an earlier validation among ``callback_metrics``, where checkpoints and early stopping look."""
+    """Add scores of an earlier validation to ``callback_metrics``, which checkpoints and early stopping read."""
     trainer._logger_connector._callback_metrics |= {name: torch.tensor(score) for name, score in scores.items()}
 
 
 def checkpoint_content(trainer: Any) -> dict[str, Any]:
-    """What ``trainer.save_checkpoint`` would write, without its barrier: other processes may be gone."""
+    """What ``trainer.save_checkpoint`` writes, without its barrier: other processes may be gone."""
     content: dict[str, Any] = trainer._checkpoint_connector.dump_checkpoint(False)
     return content
 
 
 def is_raised_by_restoring(error: BaseException) -> bool:
-    """Whether Lightning raised an error while it restored a checkpoint; it has no error of its own for that."""
+    """Whether Lightning raised an error while it restored a checkpoint; it has no exception class for that."""
     return any(
         frame.f_code.co_name.startswith("restore_") and frame.f_globals["__name__"].endswith("checkpoint_connector")
         for frame, _ in traceback.walk_tb(error.__traceback__)
@@ -101,17 +101,17 @@ def scales_loss(trainer: Any) -> bool:
 
 
 def ddp_options(strategy: DDPStrategy) -> dict[str, Any]:
-    """The options that the strategy gives to ``DistributedDataParallel``, to be changed before the fit."""
+    """The options of ``DistributedDataParallel``, which can be changed before the fit."""
     return strategy._ddp_kwargs
 
 
 def compute_in_float32(trainer: Any) -> None:
-    """Take the trainer's mixed precision back, once the model turns out not to run in it."""
+    """Replace the trainer's mixed precision, for a model that does not run in it."""
     trainer.strategy.precision_plugin = Precision()
 
 
 def quiet_child_observer() -> None:
-    """Keep Lightning's observer of child processes from killing this one without a word; `RankWatch` names them."""
+    """Keep Lightning's observer of child processes from silently killing this one; `RankWatch` says which died."""
     for thread in threading.enumerate():
         if thread.name == "child-process-observer":
             thread._child_processes = []  # type: ignore[attr-defined]
@@ -121,7 +121,7 @@ def quiet_child_observer() -> None:
 
 
 def is_run_by_tuner(callback: object) -> bool:
-    """Whether Lightning's Tuner runs a finder of a learning rate or a batch size before the fit, not within it."""
+    """Whether Lightning's Tuner runs a finder (of learning rate or batch size) before the fit, not within it."""
     return bool(getattr(callback, "_early_exit", False))
 
 
@@ -131,7 +131,7 @@ def summary_settings(summary: ModelSummary) -> dict[str, Any]:
 
 
 class ThrottledBar(TQDMProgressBar):
-    """A progress bar that asks a method of ours before it draws."""
+    """A progress bar that asks `is_due` before it draws."""
 
     def is_due(self, current: int, total: int) -> bool:
         """Whether to draw now."""
@@ -142,7 +142,7 @@ class ThrottledBar(TQDMProgressBar):
 
 
 class VersionedLogger(TensorBoardLogger):
-    """A TensorBoard logger that asks a method of ours for the number of a new run."""
+    """A TensorBoard logger that asks `new_version` for the number of a new run."""
 
     def new_version(self) -> int:
         """Number of a new run."""
@@ -153,7 +153,7 @@ class VersionedLogger(TensorBoardLogger):
 
 
 class OpenWeightAveraging(WeightAveraging):
-    """Lightning's averaging, whose average can be read, moved and made in another way."""
+    """Lightning's averaging, with access to the average, its device and its update."""
 
     @property
     def average_model(self) -> AveragedModel | None:
@@ -165,5 +165,5 @@ class OpenWeightAveraging(WeightAveraging):
         self._device = self._device or device
 
     def update_by(self, update: Callable[[Tensor, Tensor, Tensor | int], Tensor]) -> None:
-        """Average by a function of average, weights and count, instead of the one that was given."""
+        """Replace the update by a function of average, weights and count."""
         self._kwargs = {"avg_fn": update}

@@ -1,8 +1,8 @@
 """The state of Lightning's loops in a checkpoint, written in one of three plain forms.
 
-Lightning's own counters, taken as they are at the moment of saving, make a resumed fit skip a validation, repeat one,
-or count a step twice. So a checkpoint says that a step has just ended, that a validation is due, or that an epoch has
-ended.
+With Lightning's own counters at the moment of saving, a resumed fit may skip a validation, repeat one, or count a step
+twice. So a checkpoint is always in one of three states: a step has just ended, a validation is due, or an epoch has
+ended. The functions change the state that they are given.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ Loops = dict[str, Any]  # of a checkpoint: checkpoint["loops"]["fit_loop"]
 
 
 def set_batches(loops: Loops, total: int, current: int, is_last: bool, completed: int = 0) -> None:
-    """Put the batch counters at ``current`` of this epoch, but those of completed batches by ``completed`` higher."""
+    """Set the batch counters, with ``completed`` added to those of completed batches."""
     progress = loops["epoch_loop.batch_progress"]
     for part, count in (("total", total), ("current", current)):
         progress[part] = dict.fromkeys(progress[part], count) | {"completed": count + completed}
@@ -19,7 +19,7 @@ def set_batches(loops: Loops, total: int, current: int, is_last: bool, completed
 
 
 def set_begun_steps(loops: Loops, steps: int) -> None:
-    """Write how many optimizer steps have begun; loggers count by it."""
+    """Set how many optimizer steps have begun; loggers count by it."""
     loops["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
 
 
@@ -29,10 +29,10 @@ def add_begun_steps(loops: Loops, steps: int) -> None:
 
 
 def set_within_epoch(loops: Loops, total: int, current: int, stepped: int) -> None:
-    """Write "an optimizer step has just ended": the next batch comes next.
+    """Set the state "an optimizer step has just ended", which the next batch follows.
 
     Args:
-        loops: Changed in place.
+        loops: Of the checkpoint.
         total: Batches done in all epochs.
         current: Batches done in this epoch, at least 1.
         stepped: Optimizer steps before the one that has just ended.
@@ -43,7 +43,7 @@ def set_within_epoch(loops: Loops, total: int, current: int, stepped: int) -> No
 
 
 def set_before_validation(loops: Loops) -> None:
-    """Write "validation is due": it runs from its start, whatever part of it had run."""
+    """Set the state "a validation is due", which runs from its start even if a part of it had run."""
     _set_validation(loops, begun=True)
 
 
@@ -55,7 +55,7 @@ def _set_validation(loops: Loops, begun: bool) -> None:
 
 
 def set_after_epoch(loops: Loops) -> None:
-    """Write "an epoch has ended, its validation too": the next epoch comes next, or the end."""
+    """Set the state "an epoch has ended, with its validation", which the next epoch or the end follows."""
     epochs = loops["epoch_progress"]
     for part in ("total", "current"):
         epochs[part] = dict.fromkeys(epochs[part], epochs[part]["processed"])
@@ -64,12 +64,7 @@ def set_after_epoch(loops: Loops) -> None:
 
 
 def set_last_validation(loops: Loops, batches: int) -> None:
-    """Write "validation is due" in place of "a step has just ended" or "an epoch has ended".
-
-    Args:
-        loops: Changed in place.
-        batches: Batches in an epoch.
-    """
+    """Replace "a step has just ended" or "an epoch has ended" by "a validation is due"; an epoch has ``batches``."""
     progress = loops["epoch_loop.batch_progress"]
     total = progress["total"]["ready"]
     if is_within_epoch(loops):
@@ -82,19 +77,19 @@ def set_last_validation(loops: Loops, batches: int) -> None:
 
 
 def is_cut_after_validation(loops: Loops) -> bool:
-    """Whether a checkpoint was written at the end of a validation, before what follows it."""
+    """Whether a checkpoint was written at the end of a validation, before its consequences."""
     batches = loops["epoch_loop.batch_progress"]["total"]
     is_scored = loops["epoch_loop.val_loop.batch_progress"]["current"]["completed"] > 0
     return is_within_epoch(loops) and is_scored and bool(batches["completed"] == batches["processed"])
 
 
 def batches_of_left_epoch(loops: Loops, batches: int, accumulate: int) -> int:
-    """Batches after which a fit left its last epoch that a checkpoint counts as a whole one; 0 where it was whole.
+    """Batches after which a fit left its last epoch, though the checkpoint counts it as whole; 0 if it was whole.
 
-    Checkpoints without ``scored_step`` do so. The optimizer's steps in that epoch tell how far it had come.
+    Checkpoints without ``scored_step`` count so. The number of optimizer steps in that epoch gives the batch.
 
     Args:
-        loops: As the checkpoint has them.
+        loops: Of the checkpoint.
         batches: Batches in an epoch.
         accumulate: Batches in a step.
     """
@@ -103,14 +98,14 @@ def batches_of_left_epoch(loops: Loops, batches: int, accumulate: int) -> int:
 
 
 def set_back_into_epoch(loops: Loops, done: int) -> None:
-    """Write "a step has just ended" in place of "an epoch has ended", after ``done`` batches of the epoch."""
+    """Replace "an epoch has ended" by "a step has just ended", after ``done`` batches of the epoch."""
     reopen_epoch(loops)
     stepped = loops["epoch_loop.state_dict"]["_batches_that_stepped"]
     set_within_epoch(loops, loops["epoch_loop.batch_progress"]["total"]["ready"], done, stepped - 1)
 
 
 def reopen_epoch(loops: Loops) -> None:
-    """Count the epoch as begun, where Lightning has counted it as whole."""
+    """Count the epoch as begun that Lightning has counted as whole."""
     epochs = loops["epoch_progress"]
     for part in ("total", "current"):
         epochs[part] |= dict.fromkeys(("processed", "completed"), epochs[part]["started"] - 1)
@@ -125,6 +120,6 @@ def close_epoch(loops: Loops) -> None:
 
 
 def is_within_epoch(loops: Loops) -> bool:
-    """Whether a checkpoint's loops stand between the first batch of an epoch and its end."""
+    """Whether the state is between the first batch of an epoch and its end."""
     current = loops["epoch_progress"]["current"]
     return bool(current["started"] > current["processed"])

@@ -1,4 +1,4 @@
-"""Lightning's loops of a fit, made to score the weights that a fit ends with."""
+"""Lightning's loops of a fit, changed to score the weights with which a fit ends."""
 
 from typing import Any
 
@@ -22,14 +22,13 @@ def _is_reached(count: int, limit: int | None) -> bool:
 
 
 class ScoringEpochLoop(_TrainingEpochLoop):
-    """Validate after the last step of the fit, too, unless its weights have been scored.
+    """Validate also after the last step of the fit, unless its weights have been scored.
 
-    Lightning validates at its interval, where `max_steps`, the end of the last epoch and whatever sets
-    ``should_stop`` need not fall.
+    Lightning validates at its interval, at which a fit need not end.
 
     Attributes:
-        owes_score: The fit was continued at its end, and nothing is left but to score its weights, or to choose the
-            best checkpoint by scores that it has.
+        owes_score: Whether a fit that is resumed at its end has only to score its weights, or to choose the best
+            checkpoint by the scores that it has.
     """
 
     owes_score = False
@@ -53,12 +52,12 @@ class ScoringEpochLoop(_TrainingEpochLoop):
     def _should_check_val_fx(self, data_fetcher: Any) -> bool:
         if not self.trainer.enable_validation or not self.ends_fit:
             return bool(super()._should_check_val_fx(data_fetcher))
-        # A fit that was cut after this validation asks for it once more, to find out that it is over.
+        # A fit that was cut after this validation enters it once more, and finds it done.
         return self.restarting or can_be_scored(self.trainer)
 
     def on_advance_end(self, data_fetcher: Any) -> None:
         """Validate if it is due."""
-        # Loggers count by steps begun: one whose gradient will not be complete is none.
+        # Loggers count steps begun, and a step whose gradient stays incomplete does not count.
         is_unfinished = self.ends_fit and self._should_accumulate()
         self._batches_that_stepped -= is_unfinished
         super().on_advance_end(data_fetcher)
@@ -67,7 +66,7 @@ class ScoringEpochLoop(_TrainingEpochLoop):
 
 
 class ScoringFitLoop(_FitLoop):
-    """As Lightning's, with a `ScoringEpochLoop`; a fit continued at its end does what is left of it, the validation."""
+    """Lightning's loop with a `ScoringEpochLoop`; a fit that is resumed at its end does the validation that is left."""
 
     epoch_loop: ScoringEpochLoop
 
@@ -77,7 +76,7 @@ class ScoringFitLoop(_FitLoop):
         return not self.epoch_loop.owes_score and bool(super().done)
 
     def run(self) -> None:
-        """Train; where nothing is left but the last validation, or what follows it, do that."""
+        """Train, or do only the last validation and its consequences if nothing else is left."""
         self.setup_data()
         if self._loaded_from_state_dict:
             self._go_back_into_epoch()
@@ -94,7 +93,7 @@ class ScoringFitLoop(_FitLoop):
         super().run()
 
     def _go_back_into_epoch(self) -> None:
-        """Continue within the last epoch, if its batches are the same, where an older checkpoint has it as whole."""
+        """Continue within the last epoch, if its batches are the same, that an older checkpoint counts as whole."""
         trainer: Any = self.trainer
         state = self.state_dict()
         epoch = state["epoch_progress"]["current"]["processed"] - 1
@@ -109,7 +108,7 @@ class ScoringFitLoop(_FitLoop):
             self.load_state_dict(state)
 
     def _leave_epoch(self) -> None:
-        """Count as the fit did that has ended within an epoch."""
+        """Count the epoch in which the fit ended as Lightning does."""
         progress: Any = self.epoch_progress
         if progress.current.started > progress.current.processed:
             for part in (progress.total, progress.current):
@@ -118,20 +117,20 @@ class ScoringFitLoop(_FitLoop):
 
 
 def can_be_scored(trainer: Any) -> bool:
-    """Whether there are trained weights that have not been scored, and rows to score them on."""
+    """Whether there are trained weights without scores, and rows to score them on."""
     position = Position.of(trainer)
     is_scored = position is not None and position.scored_step == trainer.global_step
     return trainer.global_step > 0 and trainer.enable_validation and not is_scored
 
 
 def score_last_step(trainer: Any) -> None:
-    """Validate at the end of an epoch if a callback has just ended the fit there, after the time for a validation."""
+    """Validate if a callback has just ended the fit at the end of an epoch, when Lightning's validation is over."""
     fit = trainer.fit_loop
     if not (isinstance(fit, ScoringFitLoop) and trainer.should_stop and fit._can_stop_early and can_be_scored(trainer)):
         return
     loop, logged = fit.epoch_loop, trainer._logger_connector
     first = logged._first_loop_iter
-    loop._batches_that_stepped -= 1  # loggers count by it, and this still belongs to the last step
+    loop._batches_that_stepped -= 1  # for loggers, this still belongs to the last step
     trainer.validating = True
     loop.val_loop.run()
     trainer.training = True
@@ -143,7 +142,7 @@ class FinalValidation(Callback):
     """Score the weights that a fit ends with, wherever it ends."""
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Replace Lightning's loops by these, which keep their counters."""
+        """Turn Lightning's loops into ours, with their counters."""
         fit = trainer.fit_loop
         if type(fit) is _FitLoop and type(fit.epoch_loop) is _TrainingEpochLoop:
             fit.__class__, fit.epoch_loop.__class__ = ScoringFitLoop, ScoringEpochLoop

@@ -1,4 +1,4 @@
-"""The rows of an evaluation: kept batch by batch, then those of all devices in the order of the data."""
+"""The rows of an evaluation: collected batch by batch, then gathered from all devices in the order of the data."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class Evaluated(NamedTuple):
 
 
 class RowCollector:
-    """Keeps what an evaluation gives on the device that it is on, which nothing has to wait for."""
+    """Keeps the results of an evaluation on their device, so that nothing waits for it."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[Evaluated]] = {}
@@ -38,11 +38,11 @@ class RowCollector:
         self._parts.setdefault(split, []).append(Evaluated(batch["idx"], logits.detach(), batch["labels"]))
 
     def clear(self) -> None:
-        """Forget all of it."""
+        """Drop all batches."""
         self._parts = {}
 
     def gather(self, trainer: Any) -> Iterator[tuple[str, Evaluated]]:
-        """Each split with the rows of all devices, fillers left out; then nothing is kept. Collective under DDP."""
+        """Each split with the rows of all devices, without fillers; drops them here. Collective under DDP."""
         parts, self._parts = self._parts, {}
         for split, batches in parts.items():
             rows = Evaluated(*(torch.cat(tensors).cpu() for tensors in zip(*batches, strict=True)))
@@ -55,7 +55,7 @@ class RowCollector:
 
 
 def labelled_predictions(task: TaskSpec, rows: Evaluated) -> Predictions | None:
-    """The labelled rows as a report takes them; nothing if there are none."""
+    """The labelled rows in the form of a report; ``None`` if there are none."""
     known = ~rows.labels.isnan() if task.is_regression else rows.labels >= 0
     if not bool(known.any()):
         return None

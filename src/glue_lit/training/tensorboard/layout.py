@@ -1,4 +1,4 @@
-"""Charts that show curves together, and the names of best scores, as TensorBoard takes them."""
+"""TensorBoard's layout of charts, and the names of the best scores."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Layout = dict[str, dict[str, list[Any]]]
 
 
 def layout(task: TaskSpec) -> Layout:
-    """Charts of the page "Custom Scalars": training beside validation, then how the training goes."""
+    """Charts of the page "Custom Scalars": training beside validation, then optimizer and speed."""
     prefixes = [log_prefix(split) for split in task.validation_splits]
 
     def chart(*tags: str) -> list[Any]:
@@ -31,7 +31,7 @@ def layout(task: TaskSpec) -> Layout:
 
 
 def best_tags(task: TaskSpec) -> dict[str, str]:
-    """By the logged name of each validation score, the name of its value at the best checkpoint."""
+    """Logged name of each validation score -> the name of its value at the best checkpoint."""
     return {
         f"{log_prefix(split)}/{name}": f"{log_prefix(split)}/best_{name}"
         for split in task.validation_splits

@@ -22,15 +22,14 @@ from glue_lit.training.tensorboard.hparams import HPARAMS_FILE, hyperparameters,
 from glue_lit.training.tensorboard.layout import best_tags, layout
 from glue_lit.training.tensorboard.pictures import draw_outcome, hard_rows
 
-_MOST_CURVES = 12  # of precision and recall; of many labels, those of the commonest
+_MOST_CURVES = 12  # of precision and recall
 
 
 class TensorBoardPages(Callback):
-    """Show each validation of a fit in TensorBoard; other loggers get the scalars that every logger gets.
+    """Show each validation of a fit in TensorBoard; other loggers get scalars alone.
 
     Attributes:
-        predicted: By split, the labelled rows of the last validation, on the first device; a validation outside a fit
-            is kept, too.
+        predicted: Labelled rows of the last validation by split, on the first device, also outside a fit.
     """
 
     def __init__(self) -> None:
@@ -48,43 +47,39 @@ class TensorBoardPages(Callback):
         """Restore the best scores of the fit that is resumed."""
         self._best = state_dict["best"]
 
-    # ---------------------------------------------------------------- the start
-
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """See whether the run has a beginning already, before anything is written."""
+        """Find out whether the run has curves already, before anything is written."""
         if trainer.is_global_zero:
             folders = [Path(logger.log_dir) for logger in tensorboard_loggers(trainer)]
             found = [path.name for folder in folders for path in folder.glob("events.out.tfevents.*")]
             self._is_continued = any(name != HPARAMS_FILE for name in found)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Say once which curves belong together, and in every fit with which hyperparameters this is trained."""
+        """Write the layout of the charts once, and the hyperparameters in every fit."""
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         settings = hyperparameters(trainer, pl_module, trainer.datamodule)
         for logger in tensorboard_loggers(trainer):
             if not self._is_continued:
                 logger.experiment.add_custom_scalars(layout(pl_module.task))
-            if "://" not in logger.log_dir:  # one that writes to a cloud has the curves alone
+            if "://" not in logger.log_dir:  # a cloud gets the curves alone
                 write_hparams(Path(logger.log_dir), settings, best_tags(pl_module.task).values())
 
-    # ---------------------------------------------------------------- a validation
-
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """Forget the rows of an earlier validation, which may have broken off."""
+        """Drop the rows of an earlier validation that broke off."""
         self._rows.clear()
         self.predicted = {}
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Keep a batch, if it will be looked at."""
+        """Keep the logits of a batch if somebody will look at them."""
         in_fit = trainer.state.fn == "fit"
         if not in_fit or (tensorboard_loggers(trainer) and not trainer.sanity_checking and not trainer.fast_dev_run):
             self._rows.add(pl_module.task.validation_splits[dataloader_idx], outputs, batch)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Show what was predicted."""
+        """Show the predictions."""
         task: TaskSpec = pl_module.task
         for split, rows in self._rows.gather(trainer):
             if trainer.is_global_zero and (found := labelled_predictions(task, rows)) is not None:
@@ -104,17 +99,17 @@ class TensorBoardPages(Callback):
         picture = draw_outcome(task, predicted, f"{task.name}, {split}, step {step:,}")
         table = hard_rows(task, *self._with_rows(trainer, split, predicted))
         for logger in tensorboard_loggers(trainer):
-            writer, at = logger.experiment, _number(logger, step)
+            writer, at = logger.experiment, _logged_step(logger, step)
             if picture is not None:
                 writer.add_image(f"{prefix}/{name}", picture, at, dataformats="HWC")
             writer.add_text(f"{prefix}/hard_rows", table, at)
             if predicted.probabilities is not None:
-                for label in _curves(predicted, task):
+                for label in _labels_with_curve(predicted, task):
                     of = predicted.probabilities[:, label]
                     writer.add_pr_curve(f"{prefix}/{task.labels[label]}", predicted.gold == label, of, at)
 
     def _with_rows(self, trainer: Any, split: str, predicted: Predictions) -> tuple[Predictions, Texts]:
-        """Where the rows stand, and their texts, read once; neither where they cannot be had any more."""
+        """The predictions with the places of their rows, and the texts, read once; neither if the source is gone."""
         data = trainer.datamodule
         if split not in self._texts:
             self._texts[split] = data.splits.reread(split) if isinstance(data, GLUEDataModule) else None
@@ -127,7 +122,7 @@ class TensorBoardPages(Callback):
         return replace(predicted, places=data.splits.split(split).places(rows, idx)), texts
 
     def _show_best(self, trainer: Any, pl_module: Any, step: int) -> None:
-        """Show the scores of the best checkpoint so far, which the hyperparameters are compared by."""
+        """Show the scores of the best checkpoint so far, by which the page HParams compares runs."""
         monitored = [each for each in trainer.checkpoint_callbacks if getattr(each, "monitor", None)]
         monitor, is_highest = str(pl_module.monitor), monitor_mode(pl_module.monitor) == "max"
         if monitored and isinstance(monitored[0], ModelCheckpoint):
@@ -138,23 +133,22 @@ class TensorBoardPages(Callback):
             self._best = value, dict(pl_module.scores)
         for name, tag in best_tags(pl_module.task).items():
             for logger in tensorboard_loggers(trainer) if name in self._best[1] else ():
-                logger.experiment.add_scalar(tag, self._best[1][name], _number(logger, step))
+                logger.experiment.add_scalar(tag, self._best[1][name], _logged_step(logger, step))
 
 
-def _curves(predicted: Predictions, task: TaskSpec) -> list[int]:
-    """Labels whose precision is shown against recall: of two, the positive one."""
+def _labels_with_curve(predicted: Predictions, task: TaskSpec) -> list[int]:
+    """Labels with a curve of precision and recall: the positive one of two, else the commonest."""
     assert predicted.probabilities is not None
     labels = predicted.probabilities.shape[1]
     often = np.bincount(predicted.gold.astype(np.int64), minlength=labels)
     return [task.positive] if labels == 2 else sorted(np.argsort(-often, kind="stable")[:_MOST_CURVES].tolist())
 
 
-def _number(logger: Any, step: int) -> int:
-    """Where a logger has the scores of a step (from 1): Lightning's own count the steps before it."""
+def _logged_step(logger: Any, step: int) -> int:
+    """The step (from 1) in a logger's count: Lightning's own count the steps before it."""
     return step if getattr(logger, "counts_made_steps", False) else step - 1
 
 
 def tensorboard_loggers(trainer: Any) -> list[TensorBoardLogger]:
-    """The loggers that write for TensorBoard; the same on every device."""
-    loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    return [logger for logger in loggers if getattr(logger, "curves", True)]
+    """The loggers that write curves for TensorBoard; the same on every device."""
+    return [each for each in trainer.loggers if isinstance(each, TensorBoardLogger) and getattr(each, "curves", True)]

@@ -1,4 +1,4 @@
-"""What a validation looks like: predicted against gold as a picture, hard rows as a table."""
+"""A validation in TensorBoard: predicted against gold as a picture, hard rows as a table."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from glue_lit.tasks.glue import TaskSpec
 
 
 def draw_outcome(task: TaskSpec, predicted: Predictions, title: str) -> np.ndarray | None:
-    """Confusion matrix, or predicted against gold scores, ``(height, width, 3)`` bytes; nothing without matplotlib."""
+    """Confusion matrix, or predicted against gold scores, ``(height, width, 3)`` bytes; ``None`` without matplotlib."""
     try:
         from glue_lit.evaluation.report import canvas, outcome_figures
     except ImportError:
@@ -22,14 +22,14 @@ def draw_outcome(task: TaskSpec, predicted: Predictions, title: str) -> np.ndarr
 
 
 def hard_rows(task: TaskSpec, predicted: Predictions, texts: Texts) -> str:
-    """The most confident mistakes, or the scores furthest off, as a table in Markdown; whatever they hold is text."""
+    """The most confident mistakes, or the scores furthest off, as a Markdown table with escaped texts."""
     found = mistakes(task, predicted, texts)
     rows = f"{len(predicted):,} rows"
     if task.is_regression:
-        caption = f"Of {rows}, those whose score is furthest off:"
+        caption = f"The scores furthest off, of {rows}:"
     else:
         wrong = int((predicted.values != predicted.gold).sum())
-        caption = f"{wrong:,} of {rows} are wrong. Those of which the model is surest:"
+        caption = f"{wrong:,} of {rows} are wrong. The most confident mistakes:"
     if not found:
         return f"None of {rows} is wrong."
     unit, ids = found[0].unit, predicted.places is not None and predicted.places.ids is not None
@@ -51,6 +51,6 @@ def _line(cells: Sequence[str], is_plain: bool = False) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text that neither Markdown nor HTML takes for anything else: all but letters and digits as character codes."""
+    """A text without meaning to Markdown and HTML: all but letters and digits become character codes."""
     text = " ".join(text.split())  # a line break would end the row
     return re.sub(r"[^\w .,]|_", lambda match: f"&#{ord(match[0])};", text)

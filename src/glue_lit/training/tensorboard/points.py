@@ -1,4 +1,4 @@
-"""Means of the training: the points of its curves, each of all steps since the one before, and an epoch's loss."""
+"""Means over training steps: the points of the curves, each of all steps since the last, and the loss of an epoch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,16 +14,15 @@ from glue_lit.training.lightning_internals import completes_step, is_log_step, s
 
 
 def is_point(trainer: Any) -> bool:
-    """Whether the curves get a point from this batch; Lightning drops what is logged with any other."""
-    # While gradients are accumulated, the step's number is that of a point several times.
+    """Whether the curves get a point with this batch; Lightning drops what is logged with any other."""
+    # While gradients are accumulated, several batches have the number of such a step.
     return is_log_step(trainer) and completes_step(trainer)
 
 
 class TrainingPoint:
-    """Mean loss and mean norm of the gradient since the last point of the curves.
+    """Mean loss and mean norm of the gradient since the last point of the curves, without the steps skipped.
 
-    Both are added up where they are, on the device, and nothing waits for them. A step that was left out counts in
-    neither.
+    Both are added up on the device, so that nothing waits.
     """
 
     def __init__(self) -> None:
@@ -36,14 +35,11 @@ class TrainingPoint:
         self._batches.append(loss.detach())
 
     def take(self, norm: Tensor, may_overflow: bool = False) -> list[Tensor]:
-        """The step is taken.
+        """Add the step in progress, and return the losses of its batches, each ``()``.
 
         Args:
             norm: L2 norm of its gradient before clipping, ``()``.
-            may_overflow: With float16's loss scaling it can be infinite, and the step is then left out after all.
-
-        Returns:
-            The losses of its batches, each ``()``.
+            may_overflow: The norm can be infinite; the scaler of float16 then skips the step.
         """
         losses, self._batches = self._batches, []
         for loss in losses:
@@ -52,8 +48,8 @@ class TrainingPoint:
         self._add("weights/gradient_norm", norm.where(norm.isfinite(), 0) if may_overflow else norm, finite)
         return losses
 
-    def leave_out(self) -> None:
-        """The step is not taken."""
+    def skip(self) -> None:
+        """Drop the batches of a step that is not taken."""
         self._batches = []
 
     def _add(self, name: str, value: Tensor, count: Tensor | int) -> None:
@@ -61,7 +57,7 @@ class TrainingPoint:
         self._counts[name] = self._counts.get(name, 0) + count
 
     def means(self) -> dict[str, Tensor]:
-        """``train/loss`` and ``weights/gradient_norm`` over the steps that were taken, if any were; then reset."""
+        """``train/loss`` and ``weights/gradient_norm``, empty if no step was taken; resets the sums."""
         found = {name: total / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return found
@@ -79,10 +75,9 @@ class TrainingPoint:
 
 
 class EpochLoss:
-    """Mean training loss of an epoch, each batch with the same weight, as in the points of the curves.
+    """Mean training loss of an epoch, each batch with the same weight, without the steps skipped.
 
-    The sums stay on the device, and nothing waits for them before `mean`. A batch whose step was
-    left out does not count.
+    The sums stay on the device, so that nothing waits before `mean`.
     """
 
     def __init__(self) -> None:
@@ -91,20 +86,20 @@ class EpochLoss:
         self._batches = 0
 
     def add(self, epoch: int, losses: Sequence[Tensor]) -> None:
-        """Add the batches of a step, each loss ``()``; another epoch (from 0) than before begins with nothing."""
+        """Add the losses ``()`` of a step's batches; a new epoch (from 0) starts from zero."""
         if epoch != self._epoch:
             self._epoch, self._sum, self._batches = epoch, torch.zeros((), dtype=torch.float64), 0
         for loss in losses:
-            # Doubles where there are any: float32 sums of MNLI's 24,000 batches are off in the fourth digit.
+            # float32 sums of MNLI's 24,000 batches are off in the fourth digit; MPS has no float64.
             kind = torch.float32 if loss.device.type == "mps" else torch.float64
             self._sum = self._sum.to(kind).to(loss.device) + loss
         self._batches += len(losses)
 
     def mean(self, strategy: Any) -> float | None:
-        """The mean so far over all devices, ``None`` before the first step; every process has to call it.
+        """The mean so far over all devices; ``None`` before the first step. Collective under DDP.
 
         Args:
-            strategy: The Trainer's, which knows the other processes.
+            strategy: The trainer's.
         """
         found = torch.stack([self._sum.float(), self._sum.new_tensor(self._batches).float()]).to(strategy.root_device)
         total, batches = strategy.reduce(found, reduce_op="sum").tolist()
@@ -121,7 +116,7 @@ class EpochLoss:
 
 
 class TrainingCurves(FitPart):
-    """Log a fit's mean loss, gradient norm and learning rates wherever the curves get a point.
+    """Log mean loss, mean gradient norm and learning rates where the curves get a point.
 
     Attributes:
         epoch_loss: The epoch's mean loss so far.
@@ -148,17 +143,17 @@ class TrainingCurves(FitPart):
         """
         losses = self._point.take(norm, scales_loss(module.trainer))
         self.epoch_loss.add(module.trainer.current_epoch, losses)
-        if not is_point(module.trainer):  # elsewhere it would cost more than it is worth
+        if not is_point(module.trainer):  # Lightning would drop it, at some cost
             return
         for name, value in self._point.means().items():
-            # all devices have the same gradient, and each its own loss
+            # Each device has its own loss, and all have the same gradient.
             is_loss = name == "train/loss"
             module.log(name, value, prog_bar=is_loss, sync_dist=is_loss, batch_size=1)
         module.log_dict(learning_rates(optimizer.param_groups), batch_size=1)
 
     def skip_step(self) -> None:
-        """Forget the batches of a step that is not taken."""
-        self._point.leave_out()
+        """Drop the batches of a step that is not taken."""
+        self._point.skip()
 
     def save_state(self, trainer: Any, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """The sums of every process."""
@@ -174,11 +169,11 @@ class TrainingCurves(FitPart):
 
 
 def state_of_process(kept: dict[str, Any], rank: int) -> dict[str, Any]:
-    """This process's part of what a checkpoint keeps; the first one's where it has no other.
+    """The sums of one process; those of the first if the checkpoint is of fewer processes.
 
     Args:
-        kept: With ``means`` of every process, or the first one's sums themselves, as older versions wrote them.
-        rank: Of this process.
+        kept: With ``means`` of every process, or the sums of the first alone, as older versions wrote them.
+        rank: The process.
     """
     states = kept.get("means") or [kept]
     found: dict[str, Any] = states[rank if rank < len(states) else 0]
@@ -186,10 +181,7 @@ def state_of_process(kept: dict[str, Any], rank: int) -> dict[str, Any]:
 
 
 def learning_rates(groups: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The optimizer's learning rates by the names under which they are logged.
-
-    The first group's, and those of all others where they differ: by the group's ``name``, or else its number.
-    """
+    """Learning rates by their logged names: of the first group, and of all (by name or number) if they differ."""
     found = {"weights/learning_rate": float(groups[0]["lr"])}
     if len({group.get("initial_lr", group["lr"]) for group in groups}) > 1:
         for number, group in enumerate(groups):
