@@ -1,4 +1,4 @@
-"""A program for `test_accelerator.py`: fits on the simulated accelerator and on the processor, and what came of them.
+"""A program for `test_accelerator.py`: fits on the simulated accelerator and on the processor, and their results.
 
     python accelerated_fits.py MODEL FOLDER CASE ... [CASE, resumed ...]
 
@@ -39,7 +39,7 @@ OWN = CustomTask(
 
 
 class Phases(Callback):
-    """Says what is being done, so that waits are counted by it.
+    """Names the phase of a fit, by which waits are counted.
 
     Attributes:
         device: That of the weights in the last training step.
@@ -129,7 +129,7 @@ class Ignored:
     """Takes what a simulation takes."""
 
     def begin(self, phase: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def farthest(one: dict[str, Any], other: dict[str, Any]) -> float:
@@ -170,7 +170,7 @@ def tree_tensors(parts: Any) -> list[Any]:
 
 
 def resumed(name: str, simulation: Any) -> dict[str, Any]:
-    """A fit that is cut in the middle of an epoch and continued, against one that was not."""
+    """A fit that is cut in the middle of an epoch and resumed, against one that was not."""
     whole = Fit(name, simulation).run()
     first = Fit(name, simulation)
     path = FOLDER / f"{name} cut.ckpt"
@@ -206,7 +206,7 @@ def predicted(simulation: Any) -> dict[str, Any]:
 
 
 def exported() -> dict[str, Any]:
-    """A checkpoint of the device as a Hugging Face model, against what the checkpoint gives."""
+    """A checkpoint of the device as a Hugging Face model, against the checkpoint itself."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     folder = str(FOLDER / "exported")

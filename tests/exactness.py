@@ -36,7 +36,7 @@ Lines = list[dict[str, Any]]
 
 
 class Place(NamedTuple):
-    """Where the processes find what they work on, and leave what they find out."""
+    """Folders of the processes' inputs and results."""
 
     root: Path
     tiny_model: Path
@@ -100,7 +100,7 @@ def evaluated(
     hide: bool = False,
     **settings: Any,
 ) -> Record:
-    """What `glue-lit COMMAND` finds and writes; without a checkpoint, the model has its weights already."""
+    """Scores and files of `glue-lit COMMAND`; without a checkpoint, the model has its weights already."""
     from glue_lit.training.callbacks.prediction_writer import PredictionWriter
 
     data = new_data(place, model.task.name, **settings)
@@ -123,7 +123,7 @@ def evaluated(
 
 
 def fitted(world: int, place: Place, task: str, rows: int) -> Record:
-    """What the validations within a fit find; its last weights are kept."""
+    """Scores of the validations within a fit; its last weights are kept."""
     from lightning.pytorch import Callback
 
     from glue_lit.runs.checkpoints import read_checkpoint
@@ -205,7 +205,7 @@ def main(world: int, place: Place) -> None:
 
 
 def write_labelled_tests(folder: Path) -> None:
-    """GLUE hides the labels of its test rows, so these are validation rows in files that are called so."""
+    """Write validation rows into test files, since GLUE hides the labels of its test rows."""
     from glue_lit import get_task
     from glue_lit.data.demo import CORPUS
     from glue_lit.data.tsv import read_tsv
@@ -225,7 +225,7 @@ def write_labelled_tests(folder: Path) -> None:
 
 
 def varied_model(place: Place, task: str) -> Any:
-    """A model that gives each label to many rows: weights so large that rows differ, and a head that is centred."""
+    """A model that gives each label to many rows: large weights make rows differ, and its head is centred."""
     import torch
 
     from glue_lit import SequenceClassifier
@@ -271,7 +271,7 @@ def started(world: int, rank: int, port: int, place: Place) -> warm.Program:
 
 
 def finish(ranks: dict[str, warm.Program], seconds: float) -> None:
-    """Wait for all; where one fails, the others would wait for it."""
+    """Wait for all processes; if one fails, the others would wait for it forever."""
     until = time.monotonic() + seconds
     while any(rank.poll() is None for rank in ranks.values()):
         failed = [rank.wait().stderr for rank in ranks.values() if rank.poll()]
@@ -303,7 +303,7 @@ def reference(task: str, lines: Lines) -> dict[str, float]:
     labels = [line["label"] for line in lines]
     positive = get_task(task).labels[1]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one class in all: said to be perhaps a mistake
+        warnings.simplefilter("ignore")  # a single class
         every = {
             "accuracy": sk.accuracy_score(gold, labels),
             "f1": sk.f1_score(gold, labels, labels=[positive], average="macro", zero_division=0),
@@ -314,7 +314,7 @@ def reference(task: str, lines: Lines) -> dict[str, float]:
 
 
 def references(task: str, written: dict[str, Lines]) -> dict[str, float]:
-    """The same of every split, by logged name."""
+    """The reference of every split, by logged name."""
     values = {}
     for split, lines in written.items():
         known = [line for line in lines if "gold" in line]

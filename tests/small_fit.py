@@ -1,4 +1,4 @@
-"""A fit of seconds, with all that one compares of two fits, and a cut through it at any hook."""
+"""A fit of seconds, with everything that tests compare of two fits, and a cut at any hook."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ SEED = 5
 
 
 class CutError(RuntimeError):
-    """What the tests cut a fit with."""
+    """Raised to cut a fit."""
 
 
 class History(Logger):
@@ -36,7 +36,7 @@ class History(Logger):
 
 
 class Clock(Timer):
-    """A time limit on a clock that goes on by a second with each batch."""
+    """A time limit on a clock that advances by a second with each batch."""
 
     def __init__(self, seconds: int, interval: str = "step") -> None:
         super().__init__(timedelta(seconds=seconds), interval)

@@ -54,7 +54,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, session_ca
 
 @pytest.fixture(scope="module")
 def found(place: Place) -> Iterator[dict[str, dict[str, Record]]]:
-    """What each process of each number of processes found, by ``world-rank``; one process is this one."""
+    """Results of each process, by ``world-rank``; the single process is this one."""
     from glue_lit.system.library_warnings import filter_warnings
 
     ports = dict(zip(WORLDS, free_ports(len(WORLDS)), strict=True))
@@ -74,7 +74,7 @@ def found(place: Place) -> Iterator[dict[str, dict[str, Record]]]:
 
 
 class Truth(NamedTuple):
-    """The rows of a split that a limit leaves, and what the model says of each by itself."""
+    """The rows of a split within a limit, and the model's prediction of each alone."""
 
     idx: list[int]
     gold: list[Any]
@@ -87,7 +87,7 @@ class Truth(NamedTuple):
 
 @pytest.fixture(scope="module")
 def truths(place: Place) -> Callable[[str, str, int, str], Truth]:
-    """Rows read from the source, and a model that is asked for one at a time: no loader, no trainer, no metric."""
+    """Rows read from the source and predicted one at a time: no loader, no trainer, no metric."""
     import torch
 
     from glue_lit import get_task
@@ -130,7 +130,7 @@ def test_every_task_is_here() -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_models_predict_different_labels_and_metrics(task: str, truths: Callable[..., Truth], place: Place) -> None:
-    # Every label is predicted, so that a row too many shows; no row is so close a call that rounding decides.
+    # Every label is predicted, so that an extra row shows; no row is so close that rounding decides.
     from glue_lit import get_task
 
     spec = get_task(task)
@@ -219,7 +219,7 @@ def test_every_process_has_the_same_scores_and_the_first_writes(
         for name, one in other.items():
             assert not any(one.get("written", {}).values()), name
             for what in ("scores", "predicted", "logged"):
-                assert repr(one.get(what)) == repr(first[name].get(what)), name  # NaN is NaN here
+                assert repr(one.get(what)) == repr(first[name].get(what)), name  # NaN equals NaN in this form
 
 
 @pytest.mark.parametrize("task", THOROUGH)

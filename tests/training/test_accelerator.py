@@ -1,4 +1,4 @@
-"""Everything on an accelerator: each option gives there what it gives on the processor.
+"""Each option gives the same results on an accelerator as on the processor.
 
 The accelerator is simulated (`device_tensors`). It is registered for a whole process, so all fits are run by one program
 of its own (`accelerated_fits`), once, and the tests look at what it found.
@@ -14,8 +14,8 @@ import warm
 from accelerated_cases import CASES, QUICK, QUICK_RESUMED, RESUMED
 
 TESTS = Path(__file__).parents[1]
-# Largest differences of weights and of scores. What rounds to half precision rounds otherwise where kernels differ, and
-# a correlation of nearly equal predictions magnifies a difference in their last digit.
+# Largest differences of weights and of scores. Other kernels round to half precision differently, and a correlation of
+# nearly equal predictions magnifies a difference in their last digit.
 ALLOWED = {
     "regression": (1e-6, 1e-2),
     "bfloat16": (1e-2, 1e-2),
@@ -29,18 +29,18 @@ Found = Callable[[str], Any]
 
 
 def marked(names: Iterable[str], quick: Iterable[str]) -> list[Any]:
-    """The names, those that are not run each time marked as slow."""
+    """The names, with a mark on the slow ones."""
     return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
 
 
 @pytest.fixture(scope="module")
 def found(tiny_model: Path, session_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """What the program found of a case, by its name; the quick ones are run together, and the others, too."""
+    """Results of the program by case; the quick cases run together, and so do the slow ones."""
     found: dict[str, Any] = {}
 
     def run(names: Iterable[str], resumed: Iterable[str]) -> None:
         folder = tmp_path_factory.mktemp("accelerated")
-        # transformers' threads, which load weights, know nothing of the simulation
+        # transformers loads weights in threads, to which the simulation does not extend
         environment = {"HF_DEACTIVATE_ASYNC_LOAD": "1", "GLUE_LIT_CACHE": str(session_cache)}
         cases = [*names, *(f"{name}, resumed" for name in resumed)]
         done = warm.start(TESTS / "accelerated_fits.py", tiny_model, folder, *cases, **environment).wait(1200)
@@ -87,7 +87,7 @@ def test_texts_and_exports_agree_with_the_processor(found: Found) -> None:
 
 @pytest.mark.parametrize(("phase", "most"), [("training step", 8.5), ("validation batch", 8.0)])
 def test_the_host_waits_for_the_device_only_where_it_must(found: Found, phase: str, most: float) -> None:
-    """A value that is read holds up everything behind it; each of these has its reason, and a new one needs one."""
+    """A value that is read delays everything behind it: each of these reads has a reason, and a new one needs one."""
     waits = {f"{operator} in {place}": count for at, operator, place, count in found("waits") if at == phase}
     assert waits
     assert sum(waits.values()) / found("phases")[phase] <= most, waits

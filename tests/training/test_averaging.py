@@ -18,7 +18,7 @@ STEPS = 25  # 13 an epoch: neither epoch ends with an update
 
 
 class Steps(Callback):
-    """Keeps the weights after each step, and what a validation found in the model."""
+    """Keeps the weights after each step, and the weights in each validation."""
 
     def __init__(self) -> None:
         self.weights: list[dict[str, torch.Tensor]] = []
@@ -32,7 +32,7 @@ class Steps(Callback):
 
 
 def averaged(weights: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The definition: after each step at first and then after every tenth, the share that ten steps leave."""
+    """The definition: updates after each of the first steps, then after every tenth, by the share of ten steps."""
     left = DECAY**EVERY
     average = {name: value.double() for name, value in weights[0].items()}
     for step, state in enumerate(weights[1:], 2):

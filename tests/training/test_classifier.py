@@ -116,7 +116,7 @@ def test_regression_loss_equals_hugging_faces(tiny_model: Path) -> None:
 
 
 def test_a_model_gets_only_what_its_forward_takes(tiny_model: Path, tmp_path: Path) -> None:
-    # DistilBERT's forward takes no token types, and would swallow them without a word
+    # DistilBERT's forward takes no token types, and would silently swallow them.
     vocabulary = len(AutoTokenizer.from_pretrained(tiny_model))
     config = DistilBertConfig(vocab_size=vocabulary, dim=16, hidden_dim=16, n_layers=1, n_heads=2)
     DistilBertModel(config).save_pretrained(tmp_path)
@@ -135,7 +135,7 @@ def test_gradients_are_clipped(tiny_model: Path) -> None:
             grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
             norms.append(float(torch.stack([g.norm() for g in grads]).norm()))
 
-    # on_before_optimizer_step comes before clipping, which fused AdamW does itself: look when the step is done
+    # Fused AdamW clips in its step, after on_before_optimizer_step: look after the step.
     class After(Callback):
         def on_train_start(self, trainer, pl_module) -> None:  # type: ignore[no-untyped-def]
             def look(*_: object) -> None:
@@ -233,13 +233,13 @@ def test_a_checkpoint_needs_neither_hub_nor_base_weights(tiny_model: Path, tmp_p
 def test_a_checkpoint_of_other_labels_is_refused(tiny_model: Path) -> None:
     architecture = built(tiny_model, task="rte").model.config.to_json_string(use_diff=False)
     classifier = SequenceClassifier("wnli", str(tiny_model), architecture=architecture)
-    # the same two names in another order: predictions would be the wrong way round
+    # The same two names in another order would swap the predictions.
     with pytest.raises(ModelError, match="labels are entailment, not_entailment; task wnli has not_entailment, ent"):
         classifier.configure_model()
 
 
 def test_hyper_parameters_are_plain_values(tiny_model: Path) -> None:
-    # checkpoints are read with weights_only, which knows no class of ours
+    # Checkpoints are read with weights_only, which refuses our classes.
     values = dict(SequenceClassifier("cola", str(tiny_model)).hparams)
     assert json.loads(json.dumps(values)) == values
 
@@ -264,14 +264,14 @@ def test_folder_without_a_model_lists_what_it_holds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["cola", "stsb"])
 def test_scores_are_float32_in_bfloat16_too(tiny_model: Path, task: str) -> None:
-    # In bfloat16 a score between 2 and 4 is a multiple of 1/64: rows would tie that do not.
+    # In bfloat16 a score between 2 and 4 is a multiple of 1/64, so that different rows would tie.
     classifier = built(tiny_model, task=task).eval()
     batch = next(iter(data(tiny_model, task).train_dataloader()))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         logits = classifier(batch)
         bare = classifier.model.classifier
         rounded = torch.nn.functional.linear(torch.ones(1, bare.in_features), bare.weight, bare.bias)
-    assert rounded.dtype is torch.bfloat16  # which the layer would give if it were left alone
+    assert rounded.dtype is torch.bfloat16  # what the plain layer gives
     assert logits.dtype is torch.float32
     assert not torch.equal(logits, logits.bfloat16().float())
 
@@ -332,7 +332,7 @@ def test_class_weights_do_not_depend_on_the_batch(tiny_model: Path) -> None:
 @pytest.mark.parametrize("task", ["cola", "stsb"])
 def test_r_drop_takes_two_passes_with_masks_of_their_own(tiny_model: Path, task: str) -> None:
     def loss(**settings: float) -> float:
-        """Of the first batch."""
+        """The loss of the first batch."""
         classifier = SequenceClassifier(task, str(tiny_model), **settings)  # type: ignore[arg-type]
         seed_everything(7)
         quiet_trainer(max_steps=1).fit(classifier, data(tiny_model, task))
@@ -376,4 +376,4 @@ def test_building_the_model_changes_no_hyperparameter(tiny_model: Path) -> None:
     classifier.configure_model()
     assert dict(classifier.hparams) == before
     assert classifier.builder.peft is not None
-    assert classifier.builder.peft["target_modules"]  # which peft has chosen
+    assert classifier.builder.peft["target_modules"]  # chosen by peft

@@ -1,4 +1,4 @@
-"""Two processes: the curves and the epoch's mean loss of a fit that goes on are those of one that was never cut.
+"""Two processes: a resumed fit has the curves and the mean loss of an epoch of one that was never cut.
 
 Each process has losses of its own. This file is also the script that they run.
 """

@@ -1,4 +1,4 @@
-"""A loss or a gradient that is no number: the run stops before the weights are touched, or leaves the step out."""
+"""A loss or gradient that is not finite: the run stops before the weights are touched, or skips the step."""
 
 import math
 import re
@@ -49,7 +49,7 @@ def test_a_finite_step_passes(policy: NonFinite, norm: float) -> None:
 
 
 @pytest.mark.parametrize("norm", [math.nan, math.inf])
-def test_stopping_says_where_and_at_what(norm: float) -> None:
+def test_the_error_names_step_loss_gradient_and_examples(norm: float) -> None:
     guard = added(DivergenceGuard("stop"), [30, 4], [17], loss=math.nan)
     expected = (
         f"Training diverged at step 12: the loss is nan, the gradient's norm {norm:g}, at learning rate 0.001. "
@@ -93,18 +93,18 @@ def spoil_loss(model: SequenceClassifier, change: Callable[[Tensor], Tensor]) ->
 
 
 def nan_loss(model: SequenceClassifier) -> None:
-    """Make the next batch's loss NaN, by its own doing."""
+    """Make the next batch's loss NaN."""
     spoil_loss(model, lambda loss: loss * math.nan)
 
 
 def infinite_gradient(model: SequenceClassifier) -> None:
-    """Make one number of the next batch's gradient infinite, the loss as it should be."""
+    """Make one number of the next batch's gradient infinite, but not its loss."""
     weight = model.model.classifier.bias
     handle = weight.register_hook(lambda gradient: (handle.remove(), gradient + math.inf)[1])
 
 
 class Watch(Callback):
-    """Spoil some batches, and keep what each was and the weights before it."""
+    """Spoil some batches, and keep the examples of each and the weights before it."""
 
     def __init__(self, spoil: Spoil, *batches: int) -> None:
         self.spoil, self.batches = spoil, batches
@@ -140,7 +140,7 @@ def are_finite(weights: dict[str, Tensor]) -> bool:
 def fit(
     tiny_model: Path, watch: Watch, policy: NonFinite, checkpoint: Path | None = None, **options: Any
 ) -> tuple[Trainer, SequenceClassifier]:
-    """Six batches of four an epoch; the trainer is given back before it starts if it fails."""
+    """A fit of six batches of four an epoch."""
     model = SequenceClassifier("cola", str(tiny_model), learning_rate=RATE, schedule="constant", non_finite=policy)
     data = GLUEDataModule("cola", str(tiny_model), source="demo", batch_size=4, train_limit=24, validation_limit=5)
     settings = {"max_epochs": 1, "limit_val_batches": 0} | options
@@ -185,7 +185,7 @@ def test_all_batches_of_an_accumulated_step_are_named(tiny_model: Path, spoilt: 
 
 @pytest.mark.parametrize("spoil", [nan_loss, infinite_gradient])
 @pytest.mark.parametrize("clip", [None, 0.5])
-def test_a_step_that_is_left_out_changes_nothing(tiny_model: Path, spoil: Spoil, clip: float | None) -> None:
+def test_a_skipped_step_changes_nothing(tiny_model: Path, spoil: Spoil, clip: float | None) -> None:
     watch = Watch(spoil, 1, 4)
     trainer, model = fit(tiny_model, watch, "skip", gradient_clip_val=clip)
     assert model.parts.guard.skipped == 2
@@ -198,7 +198,7 @@ def test_a_step_that_is_left_out_changes_nothing(tiny_model: Path, spoil: Spoil,
     )
 
 
-def test_a_step_is_left_out_with_all_of_its_batches(tiny_model: Path) -> None:
+def test_a_step_is_skipped_with_all_of_its_batches(tiny_model: Path) -> None:
     watch = Watch(nan_loss, 2)
     _, model = fit(tiny_model, watch, "skip", accumulate_grad_batches=3)
     assert model.parts.guard.skipped == 1
@@ -206,7 +206,7 @@ def test_a_step_is_left_out_with_all_of_its_batches(tiny_model: Path) -> None:
     assert not are_same(watch.weights[3], copy_of(model))
 
 
-def test_the_count_survives_a_resume(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_count_of_skipped_steps_is_resumed(tiny_model: Path, tmp_path: Path) -> None:
     trainer, _ = fit(tiny_model, Watch(nan_loss, 1, 4), "skip")
     trainer.save_checkpoint(tmp_path / "some.ckpt")
     watch = Watch(nan_loss, 2)

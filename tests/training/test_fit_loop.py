@@ -1,4 +1,4 @@
-"""However a fit ends, the weights that it ends with are scored, once."""
+"""However a fit ends, its last weights are scored exactly once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +62,7 @@ def fit(folder: Path, tiny_model: Path, end: str, *callbacks: Callback, **more: 
 
 
 def within(validation: int) -> int:
-    """The call of a validation hook that is in the middle of a validation, from 1: each has 4 batches."""
+    """Number (from 1) of a hook's call in the middle of a validation of 4 batches."""
     return 4 * (validation - 1) + 2
 
 
@@ -82,7 +82,7 @@ def test_the_last_weights_are_scored_also_after_a_kill(tmp_path: Path, tiny_mode
     again = fit(tmp_path / "whole", tiny_model, end).run(tmp_path / "whole/last.ckpt")
     assert again.history.points == []
     assert again.trainer.global_step == whole.trainer.global_step
-    if end != "time-within-an-accumulation-that-follows-a-score":  # which has no step of its last epoch
+    if end != "time-within-an-accumulation-that-follows-a-score":  # its last epoch has no step
         assert again.trainer.current_epoch == whole.trainer.current_epoch
     # killed in the last validation
     path = tmp_path / "cut.ckpt"

@@ -1,4 +1,4 @@
-"""What is used of Lightning's private side is there, and does what it is used for; and nothing else is used."""
+"""The private parts of Lightning that we use exist and do what we need; nothing else uses any."""
 
 import ast
 import importlib
@@ -29,7 +29,7 @@ from glue_lit.training.lightning_internals.loops import ScoringEpochLoop, Scorin
 
 
 class Seen(Callback):
-    """What the functions say at each batch of a fit."""
+    """Results of the functions at each batch of a fit."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, bool, bool, bool, bool]] = []
@@ -71,7 +71,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Seen:
     return seen
 
 
-def test_the_loops_of_a_fit_say_where_it_stands(seen: Seen) -> None:
+def test_the_loops_of_a_fit_give_its_position(seen: Seen) -> None:
     begun, completes, is_epoch_complete, is_validation_due, is_log_step = zip(*seen.batches, strict=True)
     assert begun == (0, 0, 1, 1, 2, 2, 3, 3, 4, 4)  # 10 batches of 2 a step
     assert completes == (False, True) * 5
@@ -82,7 +82,7 @@ def test_the_loops_of_a_fit_say_where_it_stands(seen: Seen) -> None:
 def test_a_checkpoint_has_the_state_of_the_loops(seen: Seen) -> None:
     loops = seen.content["loops"]["fit_loop"]
     assert {"epoch_progress", "epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"} <= loops.keys()
-    assert loops["epoch_loop.state_dict"]["_batches_that_stepped"] == 1  # the second is counted when it is taken up
+    assert loops["epoch_loop.state_dict"]["_batches_that_stepped"] == 1  # resuming counts the second
     assert loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["current"]["completed"] == 2
     for counts in (loops["epoch_progress"], loops["epoch_loop.batch_progress"]):
         for part in ("total", "current"):
@@ -106,7 +106,7 @@ def test_lightnings_classes_have_what_ours_replace_or_call(owner: type, names: l
     assert not [name for name in names if not hasattr(owner, name)]
 
 
-def test_an_error_of_restoring_is_told_from_others() -> None:
+def test_an_error_of_restoring_is_distinguished_from_others() -> None:
     class Odd:
         def __getattr__(self, name: str) -> Any:
             raise KeyError(name)
@@ -127,7 +127,7 @@ def test_options_of_the_strategy_can_be_changed() -> None:
     assert internals.ddp_options(strategy) is strategy._ddp_kwargs
 
 
-def test_mixed_precision_can_be_taken_back(tmp_path: Path, tiny_model: Path) -> None:
+def test_mixed_precision_can_be_replaced(tmp_path: Path, tiny_model: Path) -> None:
     trainer = Fit(tmp_path, tiny_model, precision="bf16-mixed").trainer
     internals.compute_in_float32(trainer)
     assert type(trainer.precision_plugin) is Precision
@@ -156,7 +156,7 @@ def test_the_observer_of_child_processes_observes_none() -> None:
 
 
 @pytest.mark.parametrize("kind", [LearningRateFinder, BatchSizeFinder])
-def test_a_finder_of_the_tuner_is_known(kind: type) -> None:
+def test_a_finder_of_the_tuner_is_recognised(kind: type) -> None:
     finder = kind()
     assert not internals.is_run_by_tuner(finder)
     assert "_early_exit" in vars(finder)
@@ -164,7 +164,7 @@ def test_a_finder_of_the_tuner_is_known(kind: type) -> None:
     assert internals.is_run_by_tuner(finder)
 
 
-def test_a_summary_says_how_it_was_made() -> None:
+def test_the_settings_of_a_summary_are_read() -> None:
     assert internals.summary_settings(ModelSummary(max_depth=3, header=1)) == {"max_depth": 3, "header": 1}
 
 
@@ -178,7 +178,7 @@ def test_lightnings_classes_call_what_ours_override() -> None:
     assert {"_device", "_kwargs", "_average_model"} <= vars(average).keys()
 
 
-# ---------------------------------------------------------------- and nowhere else
+# ---------------------------------------------------------------- nowhere else
 
 
 def modules() -> Iterator[ModuleType]:
@@ -191,7 +191,7 @@ def is_private(name: str) -> bool:
 
 
 def private_names(kind: type) -> set[str]:
-    """Underscored attributes of Lightning's classes that a class is built on."""
+    """Underscored attributes of a class's bases in Lightning."""
     names: set[str] = set()
     for base in kind.__mro__[1:]:
         if base.__module__.startswith("lightning."):

@@ -1,4 +1,4 @@
-"""What a callback waits for is logged, or the fit stops before it begins."""
+"""A fit stops before it begins if a callback monitors a value that is not logged."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from glue_lit.training.monitors import check_monitors
 
 
 class Own(Callback):
-    """One of a user's own, which may log anything."""
+    """A callback of a user's own, which may log anything."""
 
 
 @pytest.mark.parametrize(

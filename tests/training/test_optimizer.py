@@ -116,7 +116,7 @@ def test_clipping_is_that_of_torch(fused: bool, limit: float) -> None:
 def test_a_gradient_within_the_limit_is_not_clipped() -> None:
     parameter = nn.Parameter(torch.ones(3))
     optimizer = build_adamw([{"params": [parameter], "weight_decay": 0.0}], 0.1, (0.9, 0.99), 1e-8, fused=True)
-    for norm, scaled in ((4.0, True), (0.5, False)):  # and what the step before needed is forgotten
+    for norm, scaled in ((4.0, True), (0.5, False)):  # nothing is left of the step before
         parameter.grad = torch.ones(3)
         clip_with_norm(optimizer, [parameter], torch.tensor(norm), 1.0)
         optimizer.step()

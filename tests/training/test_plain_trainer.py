@@ -34,6 +34,19 @@ def plain_trainer(*callbacks: Callback, **options: Any) -> Trainer:
     return Trainer(accelerator="cpu", enable_progress_bar=False, callbacks=list(callbacks), **settings)
 
 
+STATES = ("scores", "scored_step", "skipped_steps", "means")  # metrics, position, guard and curves
+
+
+def fit(tiny_model: Path, average: float, *callbacks: Callback, checkpoint: Path | None = None) -> Trainer:
+    trainer = plain_trainer(
+        *callbacks, max_epochs=2, val_check_interval=4, precision="32-true", log_every_n_steps=3, logger=Points(),
+        gradient_clip_val=0.5, enable_checkpointing=bool(callbacks),
+    )  # fmt: skip
+    classifier = SequenceClassifier("cola", **RECIPE, name_or_path=str(tiny_model), average=average)
+    trainer.fit(classifier, data(tiny_model), ckpt_path=checkpoint, weights_only=True)
+    return trainer
+
+
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_a_plain_trainer_and_the_command_write_the_same_checkpoint(
     tiny_model: Path, tmp_path: Path, average: float
@@ -51,18 +64,20 @@ def test_a_plain_trainer_and_the_command_write_the_same_checkpoint(
     seed_everything(42, verbose=False)
     best, last = BestCheckpoint(), LastCheckpoint()
     best.dirpath = last.dirpath = str(tmp_path / "python")
-    plain_trainer(
-        best, last, max_epochs=2, val_check_interval=4, precision="32-true", log_every_n_steps=3, logger=Points(),
-        gradient_clip_val=0.5, enable_checkpointing=True,
-    ).fit(SequenceClassifier("cola", **RECIPE, name_or_path=str(tiny_model), average=average), data(tiny_model))  # fmt: skip
+    fit(tiny_model, average, best, last)
     python = read_checkpoint(last.path)
-
     for part in ("state_dict", "current_model_state") if average else ("state_dict",):
         assert command[part].keys() == python[part].keys()
         assert all(torch.equal(value, python[part][name]) for name, value in command[part].items())
-    for part in ("scores", "scored_step", "skipped_steps", "means"):  # metrics, position, guard and curves
+    for part in STATES:
         assert command["glue_lit"][part] == python["glue_lit"][part], part
     assert command["loops"]["fit_loop"] == python["loops"]["fit_loop"]
+
+    resumed = fit(tiny_model, average, checkpoint=last.path)  # which has nothing left to train
+    resumed.save_checkpoint(tmp_path / "again.ckpt")
+    again = read_checkpoint(tmp_path / "again.ckpt")["glue_lit"]
+    for part in STATES:
+        assert again[part] == python["glue_lit"][part], part
 
 
 class BatchLosses(Callback):
@@ -100,9 +115,9 @@ def test_a_second_fit_knows_nothing_of_the_first(tiny_model: Path, capsys: pytes
     losses = []
     for skipped in (1, 0):
         scored, batches = Scored(), BatchLosses()
-        fit = plain_trainer(scored, batches, EpochLines(), max_steps=4, num_sanity_val_steps=0)
+        trainer = plain_trainer(scored, batches, EpochLines(), max_steps=4, num_sanity_val_steps=0)
         capsys.readouterr()
-        fit.fit(classifier, data(tiny_model))
+        trainer.fit(classifier, data(tiny_model))
         assert scored.steps == [4]
         assert classifier.parts.guard.skipped == skipped
         losses.append(capsys.readouterr().out.splitlines()[-1].split()[2])

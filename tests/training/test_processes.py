@@ -1,4 +1,4 @@
-"""Strategies and processes that would train wrongly, or lose what they train, are refused before training."""
+"""Strategies and processes that would train wrongly or lose their results are refused before training."""
 
 import json
 import socket
@@ -43,7 +43,7 @@ def test_a_strategy_that_splits_the_model_is_refused_by_name(strategy: Any, name
 
 
 class OwnStrategy(SingleDeviceStrategy):
-    """As somebody registers for a device of their own."""
+    """A strategy that a user registers for a device of their own."""
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_the_command_refuses_it_before_data_are_read(
 
 def test_a_trainer_in_python_refuses_it_too(tiny_model: Path) -> None:
     trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, max_epochs=1)
-    trainer.strategy.__class__ = type("Sharded", (ModelParallelStrategy,), {})  # which needs a GPU to be made
+    trainer.strategy.__class__ = type("Sharded", (ModelParallelStrategy,), {})  # a real one needs a GPU
     with pytest.raises(UsageError, match=r"^trainer\.strategy: got Sharded\."):
         check_processes(trainer)
 

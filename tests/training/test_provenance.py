@@ -1,4 +1,4 @@
-"""Where a figure comes from: the code's revision, the rows' hashes, the machine."""
+"""Where a score comes from: revision of the code, hashes of the rows, machine."""
 
 import subprocess
 from importlib.metadata import version
@@ -20,7 +20,7 @@ def git(*arguments: str) -> str:
 
 @pytest.fixture
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory in no repository, with nobody's git configuration."""
+    """A working directory outside a repository, without a git configuration."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")

@@ -26,11 +26,11 @@ BATCHES = 5  # an epoch: 20 rows in batches of 4
 
 
 class Writer(callbacks.BasePredictionWriter):
-    """One of a user's own."""
+    """A callback of a user's own."""
 
 
 class Bar(callbacks.ProgressBar):
-    """One of a user's own."""
+    """A callback of a user's own."""
 
     def disable(self) -> None: ...
 
@@ -77,7 +77,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 
 
 class CutError(RuntimeError):
-    """What the tests cut a fit with."""
+    """Raised to cut a fit."""
 
 
 class Cut(Callback):
@@ -243,7 +243,7 @@ def test_a_single_callback_needs_no_list(
     assert glue_lit(monkeypatch, "validate", "--ckpt_path=best") == 0
 
 
-def test_a_run_that_was_trained_with_one_is_scored(
+def test_a_run_that_was_trained_with_a_refused_callback_is_scored(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = fit_of_seconds(tiny_model)
@@ -269,7 +269,7 @@ def test_a_scheduled_accumulation_has_its_own_schedule_of_the_learning_rate(tiny
     assert planned_steps(trainer) == 6
 
 
-def test_what_the_tuner_finds_before_a_fit_is_what_it_trains_with(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_fit_trains_with_the_values_that_the_tuner_found_before(tiny_model: Path, tmp_path: Path) -> None:
     data = GLUEDataModule(
         task="cola", source="demo", tokenizer=str(tiny_model), batch_size=4, train_limit=40, validation_limit=9
     )
@@ -281,7 +281,7 @@ def test_what_the_tuner_finds_before_a_fit_is_what_it_trains_with(tiny_model: Pa
     )  # fmt: skip
     found = Tuner(trainer).lr_find(classifier, datamodule=data, num_training=12)
     assert found is not None
-    classifier.hparams["learning_rate"] = 3e-3  # as `update_attr` does where there are steps enough to find one
+    classifier.hparams["learning_rate"] = 3e-3  # as `update_attr` does after enough steps to find one
     rates.rates.clear()
     trainer.fit(classifier, data)
     assert rates.rates == pytest.approx([3e-3 * (10 - step) / 10 for step in range(10)])

@@ -1,4 +1,4 @@
-"""A fit that goes on from a checkpoint, wherever it was cut, ends as one that was never cut."""
+"""A fit that is resumed from a checkpoint, wherever it was cut, ends as one that was never cut."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +47,7 @@ def assert_same(whole: Fit, first: Fit, second: Fit, hook: str, also_scored: flo
     assert second.trainer.current_epoch == whole.trainer.current_epoch
     assert second.best.best_model_score == min(whole.best.best_model_score, torch.tensor(also_scored))
     assert Path(second.best.best_model_path).name == Path(whole.best.best_model_path).name
-    # what the first part logged after its checkpoint is cut out of the curves, so only the rest may come again
+    # Points after the checkpoint are cut out of the curves, so only they may come again.
     again = {(step, name) for step, name, _ in second.history.points}
     got = [point for point in first.history.points if point[:2] not in again] + second.history.points
     expected = whole.history.points
@@ -83,7 +83,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-# All of them by hand; in every run three for each recipe, in turn, of those that are different in kind.
+# `make slow` runs all; every run takes three for each recipe in turn, of different kinds.
 KINDS = [("on_train_batch_end", 10), ("on_before_backward", 12), ("on_train_epoch_end", 2), ("on_validation_end", 3),
          ("on_train_batch_start", 6), ("on_validation_batch_end", 2), ("on_train_batch_start", 11)]  # fmt: skip
 QUICK = {(name, *KINDS[(3 * number + turn) % 7]) for number, name in enumerate(RECIPES) for turn in range(3)}
@@ -113,7 +113,7 @@ def test_a_cut_fit_is_resumed_exactly(
     assert_same(reference(references, tmp_path, tiny_model, **settings), first, second, hook)
 
 
-# Ends that can come before the last batch of an epoch: what ends the fit, and what it is continued with.
+# Ends that can come before the last batch of an epoch: what ends the fit, and the settings that resume it.
 FLAT = {"model": {"schedule": "constant", "warmup": 0}}  # a schedule that does not depend on the number of steps
 ENDS: dict[str, tuple[dict[str, Any], Callable[[], list[Callback]], dict[str, Any]]] = {
     "steps": (FLAT | {"max_steps": 14}, list, FLAT | {"max_steps": 30}),
@@ -146,7 +146,7 @@ ENDS: dict[str, tuple[dict[str, Any], Callable[[], list[Callback]], dict[str, An
 
 
 def take_extra_score(whole: Fit, first: Fit) -> float:
-    """Take the score of the weights that the first fit ended with out of its curves, if the whole one has none there."""
+    """Drop the score of the weights with which the first fit ended, if the whole fit has none there."""
     points = first.history.points
     extra = [p for p in points if p[1].startswith("val/") and p[0] + 1 not in whole.scored()]
     first.history.points = [p for p in points if p not in extra]
@@ -157,7 +157,7 @@ def take_extra_score(whole: Fit, first: Fit) -> float:
 @pytest.mark.parametrize(
     "end", [pytest.param(end, marks=() if "time" in end or end == "steps" else pytest.mark.slow) for end in ENDS]
 )
-def test_a_fit_that_ended_within_an_epoch_is_continued_there(
+def test_a_fit_that_ended_within_an_epoch_is_resumed_there(
     references: dict[str, Fit], tmp_path: Path, tiny_model: Path, end: str
 ) -> None:
     before, callbacks, after = ENDS[end]
@@ -201,7 +201,7 @@ def test_an_older_checkpoint_of_an_epoch_end_is_resumed_in_the_next(
     assert_same(reference(references, tmp_path, tiny_model), first, second, "on_train_epoch_end")
 
 
-# Where every version looks for what a fit's parts keep; new names are fine, a missing one is not.
+# Every version reads the states of a fit's parts here: names may be added, but none may be missing.
 KEPT = {
     "fixed", "format", "means", "model_commit", "peft", "precision", "rows", "scored_step", "scores", "skipped_steps",
     "version",
@@ -219,7 +219,7 @@ def test_a_checkpoint_is_written_and_read_in_the_form_of_older_versions(
     own = saved["glue_lit"]
     assert own.keys() >= KEPT
     assert "Position" not in saved["callbacks"]
-    (means,) = own.pop("means")  # which older versions wrote beside the rest, without the other processes'
+    (means,) = own.pop("means")  # older versions wrote those of the first process, beside the rest
     own |= means | {"skipped_steps": 3}
     torch.save(saved, path)
     second = Fit(tmp_path / "run", tiny_model).run(path)
@@ -228,15 +228,15 @@ def test_a_checkpoint_is_written_and_read_in_the_form_of_older_versions(
 
 
 ARCHITECTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "roformer": ({}, {}),  # its positions are fixed, but not where they are loaded
+    "roformer": ({}, {}),  # its positions are fixed when it is built from pretrained weights
     "big_bird": ({"attention_type": "block_sparse", "hidden_act": "gelu"}, {"dropout": 0.2}),  # full up to 28 tokens
-    "gpt2": ({}, {"peft": {"peft_type": "LORA", "r": 4, "fan_in_fan_out": False}}),  # which peft makes true
+    "gpt2": ({}, {"peft": {"peft_type": "LORA", "r": 4, "fan_in_fan_out": False}}),  # peft sets it to true
 }
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_architectures_with_random_state_are_resumed_exactly(tmp_path: Path, tiny_model: Path, name: str) -> None:
-    """As `glue-lit fit --ckpt_path` goes on: the model is built by the checkpoint."""
+    """As `glue-lit fit --ckpt_path` resumes: the model is built from the checkpoint."""
     changes, settings = ARCHITECTURES[name]
     folder, path = tiny_folder(name, tmp_path / "model", tiny_model, **changes), tmp_path / "cut.ckpt"
 
@@ -302,7 +302,7 @@ def test_a_checkpoint_every_few_steps(tmp_path: Path, tiny_model: Path) -> None:
             saved.append(trainer.global_step)
 
     Fit(tmp_path / "run", tiny_model, Count(), last, max_epochs=2, limit_val_batches=0).run()
-    # every 4 steps, and at the ends of epochs; the best one too, which without validation is each epoch's
+    # Every 4 steps and at the ends of epochs; without validation, each epoch has the best one, too.
     assert sorted(set(saved)) == [4, 8, 10, 12, 16, 20]
 
 
@@ -330,7 +330,7 @@ def test_the_same_seed_gives_the_same_weights_twice_and_another_one_others(
 
 
 def test_a_new_learning_rate_is_used(tmp_path: Path, tiny_model: Path) -> None:
-    # a scheduler's state brings the old one along
+    # The state of the scheduler contains the old one.
     path = tmp_path / "cut.ckpt"
     with pytest.raises(CutError):
         Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_epoch_end", 1, path)).run()
@@ -359,7 +359,7 @@ def test_a_new_layer_decay_is_used(tmp_path: Path, tiny_model: Path) -> None:
     assert min(rates[0]) == pytest.approx(1e-3 * 0.5**3)
 
 
-# clipped texts are grouped otherwise: rows would be seen twice, and others never
+# Shorter texts are grouped differently: some rows would be seen twice, and others never.
 @pytest.mark.parametrize(("setting", "before"), [("batch_size", 4), ("max_length", 64)])
 def test_other_batches_in_the_middle_of_an_epoch_are_refused(
     tmp_path: Path, tiny_model: Path, setting: str, before: int
@@ -391,7 +391,7 @@ def test_every_batch_of_every_device_has_its_own_seed() -> None:
 
 
 def test_a_fit_that_ended_early_stays_ended(tmp_path: Path, tiny_model: Path) -> None:
-    # killed between the last checkpoint and the final scores, it would train an epoch more
+    # Killed between the last checkpoint and the final scores, it would train another epoch.
     def fit() -> tuple[Fit, LastCheckpoint]:
         last = LastCheckpoint()
         last.dirpath = str(tmp_path / "run")
@@ -406,7 +406,7 @@ def test_a_fit_that_ended_early_stays_ended(tmp_path: Path, tiny_model: Path) ->
     assert (second.trainer.current_epoch, second.trainer.global_step) == (2, 20)
 
 
-# ---------------------------------------------------------------- states that are none
+# ---------------------------------------------------------------- broken states
 
 OPTIMIZER = {"optimizer_states": [{"state": {0: {"step": 1}, 1: {"step": 1}}}], "lr_schedulers": [{"last_epoch": 1}]}
 BEGIN = {"epoch_progress": {"current": {"processed": 0}}, "epoch_loop.batch_progress": {"is_last_batch": False}}

@@ -1,4 +1,4 @@
-"""Schedules against `transformers.get_scheduler`, their options, and what a resumed fit makes of them."""
+"""Schedules against `transformers.get_scheduler`, their options, and their resume."""
 
 import io
 import math
@@ -90,14 +90,14 @@ def test_a_polynomial_of_nothing_but_warm_up() -> None:
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_a_schedule_stays_at_zero_after_its_end(schedule: Schedule) -> None:
-    # A cosine that went on would rise again, and a line would turn the step around.
+    # Beyond the end, a cosine would rise again, and a line would turn the step around.
     factor = build_schedule(sgd(), schedule, 3, 20).lr_lambdas[0]
     assert [factor(step) for step in (20, 21, 30, 40)] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant", *OPTIONS])
 @pytest.mark.parametrize("is_old", [False, True], ids=["now", "before-schedules-came-from-transformers"])
-def test_a_state_goes_on_within_the_schedule(schedule: Schedule, is_old: bool) -> None:
+def test_a_state_is_resumed_within_the_schedule(schedule: Schedule, is_old: bool) -> None:
     whole = rates(build_schedule(sgd(), schedule, 5, 30, OPTIONS.get(schedule)), 30)
     first = build_schedule(sgd(), schedule, 5, 30, OPTIONS.get(schedule))
     begun = rates(first, 13)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import warm
 
-# By architecture: how many parameters get no gradient, and the first of them.
+# Architecture -> how many parameters get no gradient, and the first of them.
 WITHOUT = {
     "bert": (0, ""),
     "xlnet": (1, "transformer.mask_emb"),
@@ -41,7 +41,7 @@ def new_fit(folder: Path, world: int, steps: int = 4) -> tuple[Any, Any, Any]:
 
 
 def main(folder: Path, kinds: list[str]) -> None:
-    """Train each on two processes, a part and then the whole; keep what became of the weights."""
+    """Train each on two processes, in two parts and as a whole; keep the weights."""
     import torch
 
     from glue_lit.system.library_warnings import filter_warnings
@@ -150,7 +150,7 @@ class Strategies:
         return dict(self.trainer.strategy._ddp_kwargs)
 
 
-def test_the_strategy_looks_for_unused_parameters_where_the_model_needs_it(
+def test_the_strategy_searches_for_unused_parameters_only_if_the_model_has_some(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from tiny_folders import write_tiny

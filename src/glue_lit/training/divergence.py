@@ -85,7 +85,7 @@ class DivergenceGuard(FitPart):
 
 
 def _name_examples(data: Any, idx: list[int]) -> str:
-    """The first examples of a step, and where they stand in the user's file, if that is known."""
+    """The first examples of a step, and their rows in the user's file if they are known."""
     named = ", ".join(map(str, idx[:_SHOWN])) + (f" and {len(idx) - _SHOWN} more" if len(idx) > _SHOWN else "")
     places = data.splits.places("train", idx[:_SHOWN], "fit") if isinstance(data, GLUEDataModule) else None
     return named if places is None else f"{named}; {places}"

@@ -30,7 +30,7 @@ REFUSED: dict[type, tuple[str, str]] = {
         "`Tuner(trainer).scale_batch_size(model, datamodule=data)` sets it before the fit.",
     ),
     WeightAveraging: (
-        "averages buffers, too, which number an encoder's tokens and positions, and a fit that is stopped in a "
+        "also averages buffers, which number an encoder's tokens and positions, and a fit that is stopped in a "
         "validation is resumed with the average instead of the weights.",
         "Use `--model.average 0.99` instead.",
     ),
@@ -44,8 +44,8 @@ REFUSED: dict[type, tuple[str, str]] = {
     ),
     SpikeDetection: (
         "writes a state into checkpoints that it cannot read again, so that no fit could be resumed.",
-        "`--model.non_finite stop` (the default) ends a fit whose loss or gradient is no number, `skip` leaves such "
-        "steps out.",
+        "`--model.non_finite stop` (the default) ends a fit whose loss or gradient is not finite, `skip` skips such "
+        "steps.",
     ),
     OnExceptionCheckpoint: (
         "writes wherever an exception comes, in the middle of a step too, and waits for processes that may be gone.",

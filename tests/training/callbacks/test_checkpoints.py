@@ -1,4 +1,4 @@
-"""Which checkpoints are kept, also of a run that was moved, and in which order callbacks come to write them."""
+"""Which checkpoints are kept, also of a run that was moved, and that they are written last."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def quiet() -> None:
 
 
 class Module(LightningModule):
-    """As much of a model as the keepers look at."""
+    """The part of a model that the callbacks read."""
 
     monitor = "val/accuracy"
 
@@ -33,7 +33,7 @@ def trainer_with(folder: Path, *callbacks: Callback, **options: Any) -> Trainer:
 
 
 def best_in(folder: Path, *, there: bool = True) -> BestCheckpoint:
-    """The keeper of a run whose checkpoints lie in ``folder``."""
+    """The callback of a run whose checkpoints are in ``folder``."""
     keeper = BestCheckpoint("val/accuracy")
     keeper.dirpath = str(folder)
     if there:
@@ -43,7 +43,7 @@ def best_in(folder: Path, *, there: bool = True) -> BestCheckpoint:
 
 
 def after_a_score(folder: Path, score: float) -> dict[str, Any]:
-    """State of a keeper that has written its best checkpoint to ``folder``."""
+    """State of a callback that has written its best checkpoint to ``folder``."""
     keeper = best_in(folder, there=False)
     path = str(folder / "best.ckpt")
     keeper.best_model_path = keeper.kth_best_model_path = path
@@ -72,7 +72,7 @@ def test_the_tasks_metric_picks_the_best_unless_another_is_chosen(tmp_path: Path
 
 @pytest.mark.parametrize("moved", ["elsewhere/checkpoints", "checkpoints"], ids=["moved", "in-place"])
 def test_a_run_that_was_moved_keeps_its_best(tmp_path: Path, moved: str) -> None:
-    # Lightning by itself would forget the score, and overwrite the best with what comes next.
+    # Lightning alone would forget the score, and overwrite the best checkpoint with the next one.
     state = after_a_score(tmp_path / "checkpoints", 0.75)
     keeper = best_in(tmp_path / moved)
     keeper.load_state_dict(state)
@@ -82,10 +82,10 @@ def test_a_run_that_was_moved_keeps_its_best(tmp_path: Path, moved: str) -> None
     assert keeper.best_model_score == torch.tensor(0.75)
     assert keeper.kth_value == torch.tensor(0.75)
     assert keeper.best_k_models == {path: torch.tensor(0.75)}
-    assert keeper.last_model_path == ""  # it writes none, so there is none to move
+    assert keeper.last_model_path == ""  # it writes none
 
 
-def test_only_what_is_better_takes_its_place(tmp_path: Path) -> None:
+def test_only_a_better_score_replaces_the_best(tmp_path: Path) -> None:
     keeper = best_in(tmp_path / "new")
     trainer = trainer_with(tmp_path, keeper)
     keeper.load_state_dict(after_a_score(tmp_path / "old", 0.75))
@@ -107,11 +107,11 @@ def test_a_moved_run_without_a_best_checkpoint_has_none(tmp_path: Path) -> None:
 
 
 def test_the_last_checkpoint_is_written_after_all_other_callbacks(tmp_path: Path) -> None:
-    # What a callback after it changed at the end of an epoch would be missing in last.ckpt.
+    # last.ckpt would lack what a later callback changes at the end of an epoch.
     first, last, best, other = Callback(), LastCheckpoint(), BestCheckpoint("val/accuracy"), ModelCheckpoint()
     trainer = trainer_with(tmp_path, first, last, best, other)
     before = [callback for callback in trainer.callbacks if callback is not last]  # type: ignore[attr-defined]
-    for _ in range(2):  # a fit after a fit sets it up again
+    for _ in range(2):  # a second fit sets it up again
         last.setup(trainer, Module(), "fit")
         assert trainer.callbacks == [*before, last]  # type: ignore[attr-defined]
 
@@ -124,7 +124,7 @@ def test_the_folder_of_the_last_checkpoint(tmp_path: Path) -> None:
 
 
 class OtherIO(TorchCheckpointIO):
-    """What a user may have chosen."""
+    """A plugin that a user may have chosen."""
 
 
 @pytest.mark.parametrize("keeper", [BestCheckpoint("val/accuracy"), LastCheckpoint()], ids=["best", "last"])

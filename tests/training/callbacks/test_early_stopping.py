@@ -1,4 +1,4 @@
-"""What ends a fit, that it says so, and early stopping by a flag."""
+"""The end of a fit and its message, and early stopping by a flag."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def record() -> dict[str, Any]:
 # ---------------------------------------------------------------- the command
 
 
-def test_a_fit_that_ends_within_an_epoch_has_a_result_and_is_continued_there(
+def test_a_fit_that_ends_within_an_epoch_has_a_result_and_is_resumed_there(
     fit: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fit("--trainer.max_steps=4", "--model.schedule=constant") == 0
@@ -56,7 +56,7 @@ def test_a_fit_that_ends_within_an_epoch_has_a_result_and_is_continued_there(
     assert command(monkeypatch, "runs", "--json") == 0
     assert [run["state"] for run in json.loads(capsys.readouterr().out)] == ["finished"]
     before = record()
-    # at its end it is at its end
+    # a finished fit stays finished
     assert command(monkeypatch, "fit", "--ckpt_path", "last") == 0
     assert (
         "It has done 4 of at most 4 steps; `--trainer.max_steps N` with a larger N goes on." in capsys.readouterr().out
@@ -71,7 +71,7 @@ def test_a_fit_that_ends_within_an_epoch_has_a_result_and_is_continued_there(
     assert (record()["steps"], record()["epochs"]) == (6, 2)
 
 
-def test_without_validation_it_says_why_there_is_no_score(fit: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_validation_a_message_says_why_there_is_no_score(fit: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--trainer.limit_val_batches=0", "--trainer.max_epochs=1") == 0
     out = capsys.readouterr().out
     assert "Nothing was validated (trainer.limit_val_batches is 0), so there is no best checkpoint" in out
@@ -88,7 +88,7 @@ def test_a_fit_that_trained_nothing_says_so(fit: Any, capsys: pytest.CaptureFixt
 def test_early_stopping_by_a_flag(
     fit: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # at this rate nothing changes, so the first validation is the best
+    # At this rate nothing changes, so the first validation is the best.
     assert fit("--early_stopping=2", "--model.learning_rate=1e-12", "--trainer.max_epochs=9") == 0
     out = capsys.readouterr().out
     best = record()["metrics"]["val/accuracy"]
@@ -138,7 +138,7 @@ def test_wrong_values_of_early_stopping_are_refused(
 
 
 class AfterTwo(Callback):
-    """A callback that ends a fit for reasons of its own."""
+    """A callback that ends a fit."""
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         trainer.should_stop = trainer.global_step == 2
@@ -159,7 +159,7 @@ class AfterTwo(Callback):
         (Callback(), "Ended after 3 epochs, 30 steps."),
     ],
 )
-def test_what_ended_a_fit(tmp_path: Path, tiny_model: Path, callback: Callback, line: str) -> None:
+def test_the_message_says_what_ended_a_fit(tmp_path: Path, tiny_model: Path, callback: Callback, line: str) -> None:
     assert describe_end(Fit(tmp_path, tiny_model, callback).run().trainer).startswith(line)
 
 
@@ -188,7 +188,7 @@ def state(fit: Fit) -> dict[str, Any]:
     [
         ("on_validation_end", 2, {}),
         ("on_train_batch_start", 15, {}),
-        # back to the batch before the validation, which comes again and is not counted twice
+        # resumed at the batch before the validation, which is repeated but not counted twice
         ("on_train_batch_start", 8, {"val_check_interval": 6, "accumulate_grad_batches": 4}),
     ],
 )
@@ -208,7 +208,7 @@ def test_early_stopping_is_resumed(
     assert describe_end(second.trainer) == describe_end(whole.trainer)
 
 
-def test_a_metric_that_is_undefined_is_no_improvement(tiny_model: Path, tmp_path: Path) -> None:
+def test_an_undefined_metric_is_no_improvement(tiny_model: Path, tmp_path: Path) -> None:
     made = stopping(tmp_path, tiny_model)
     early = next(callback for callback in made.trainer.callbacks if isinstance(callback, EarlyStop))
     found = [early._evaluate_stopping_criteria(torch.tensor(value))[0] for value in (float("nan"), 0.5, float("nan"))]

@@ -1,4 +1,4 @@
-"""How far a fit has come: lines where there is no terminal, the time left on one."""
+"""Progress of a fit: lines without a terminal, a bar with the time left on one."""
 
 import math
 import re
@@ -49,7 +49,7 @@ def test_lines_within_an_epoch(
     assert [int(match[2]) for match in found] == list(range(1, 13))
     assert [int(match[1]) for match in found] == [1] * 6 + [2] * 6
     assert [match[3] for match in found] == [f"{loss:.4f}" for loss in losses]
-    assert found[0][5] is None  # one step says nothing of the next
+    assert found[0][5] is None  # unknown after one step
     assert found[-1][5] is not None
     assert "epoch 1/2  step 6 of 12  validating: batch 2 of 3" in out
 
@@ -75,7 +75,7 @@ def test_a_terminal_shows_a_bar_instead(tiny_model: Path, monkeypatch: pytest.Mo
 
 
 class FakeTrainer:
-    """As far into a fit as it says."""
+    """A trainer at a given place of a fit."""
 
     max_epochs, max_steps = 4, -1
     accumulate_grad_batches = 1

@@ -1,4 +1,4 @@
-"""A fit and its run directory: room for checkpoints, one fit at a time, and curves without a doubled point."""
+"""A fit and its run directory: room for checkpoints, one fit at a time, and curves without repeated points."""
 
 import json
 import os
@@ -100,7 +100,7 @@ def test_a_disk_without_room_stops_a_fit_and_leaves_nothing(
 
 
 def needed(model: SequenceClassifier, files: int) -> int:
-    """Bytes of so many checkpoints, each the weights and at most AdamW's two moments of all of them."""
+    """Bytes of checkpoints, each with the weights and at most two moments of each."""
     model.configure_model()
     return files * 3 * 4 * sum(value.numel() for value in model.state_dict().values())
 
@@ -137,7 +137,7 @@ def test_a_resumed_run_needs_room_for_one_checkpoint_and_is_never_removed(
 def test_a_run_that_is_being_trained_is_not_touched(tiny_model: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "cola/version_0")
     run.checkpoints.mkdir(parents=True)
-    part = run.checkpoints / ".last.ckpt.x.part"  # which its fit is writing just now
+    part = run.checkpoints / ".last.ckpt.x.part"  # being written by its fit
     part.write_bytes(b"")
     handle = lock_run(run)
     assert handle is not None
@@ -163,7 +163,7 @@ def test_a_run_is_locked_until_the_fit_ends(tiny_model: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("job", ["4711", None])
-def test_the_job_that_trains_it_is_noted(
+def test_the_slurm_job_is_recorded(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str | None
 ) -> None:
     if job is not None:
@@ -186,7 +186,7 @@ def test_curves_are_cut_back_to_the_checkpoint(tiny_model: Path, tmp_path: Path)
     sizes = torch.load(saved, weights_only=True)["callbacks"]["RunDirectory"]["curves"]
     (file,) = event_files(first.run)
     assert 0 < sizes[file] < (first.run.path / file).stat().st_size
-    shutil.copy(first.run.path / file, first.run.path / "events.out.tfevents.9.later.1.0")  # by a fit that went on
+    shutil.copy(first.run.path / file, first.run.path / "events.out.tfevents.9.later.1.0")  # by a later fit
     first.run.metrics.write_text("{}", encoding="utf-8")
 
     second = Fit(tiny_model, tmp_path, "version_0").start(saved)
@@ -195,7 +195,7 @@ def test_curves_are_cut_back_to_the_checkpoint(tiny_model: Path, tmp_path: Path)
     assert "events.out.tfevents.9.later.1.0" not in event_files(first.run)
     # In one second and process, the files' names end with ...9 and ...10, and are read in that order of letters.
     assert sorted(curve(first.run)) == [1, 2, 3, 4, 5, 6]
-    assert not first.run.metrics.exists()  # figures of an end that is one no more
+    assert not first.run.metrics.exists()  # scores of an end that is no longer the end
 
 
 def test_a_fit_resumed_before_its_first_step_keeps_all_curves(tiny_model: Path, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_run_without_a_logger(tiny_model: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "cola/version_0").iterdir()) == []
 
 
-def test_without_a_run_logger_there_is_nothing_to_keep(tmp_path: Path) -> None:
+def test_without_a_run_logger_nothing_is_saved(tmp_path: Path) -> None:
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     directory = RunDirectory()
     assert directory.state_dict() == {}

@@ -39,7 +39,7 @@ def test_the_first_signal_is_the_reason(listening: StopRequest) -> None:
     assert listening.agreed_signal(ALONE) == signal.SIGTERM
 
 
-def test_a_second_ctrl_c_ends_it_at_once(listening: StopRequest) -> None:
+def test_a_second_ctrl_c_ends_the_run_at_once(listening: StopRequest) -> None:
     listening.note_signals(ALONE)
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(Stopped) as stopped:
@@ -48,13 +48,13 @@ def test_a_second_ctrl_c_ends_it_at_once(listening: StopRequest) -> None:
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
-def test_a_signal_outside_training_ends_it_at_once(listening: StopRequest, signum: int, status: int) -> None:
+def test_a_signal_outside_training_ends_the_run_at_once(listening: StopRequest, signum: int, status: int) -> None:
     with pytest.raises(Stopped) as stopped:
         os.kill(os.getpid(), signum)
     assert stopped.value.exit_code == status
     listening.note_signals(ALONE)
     listening.release_signals()
-    with pytest.raises(Stopped), contextlib.suppress(Exception):  # a library's `except Exception` does not hold it
+    with pytest.raises(Stopped), contextlib.suppress(Exception):  # a library's `except Exception` does not catch it
         os.kill(os.getpid(), signum)
 
 
@@ -75,7 +75,7 @@ def test_signals_are_not_handled_in_python() -> None:
     assert stop.agreed_signal(ALONE) == 0
 
 
-def test_slurms_warning_counts_under_slurm_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurms_warning_signal_counts_only_under_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGUSR1)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     with StopRequest().listening():
@@ -89,7 +89,7 @@ def test_slurms_warning_counts_under_slurm_only(monkeypatch: pytest.MonkeyPatch)
 
 
 def scontrol(folder: Path, status: int = 0) -> Path:
-    """A stand-in for SLURM's command, which writes down how it was called."""
+    """A fake of SLURM's command that records its arguments."""
     folder.mkdir(exist_ok=True)
     program = folder / "scontrol"
     program.write_text(f'#!/bin/sh\necho "$@" >> {folder}/calls\nexit {status}\n')

@@ -1,4 +1,4 @@
-"""What is measured: the steps alone, every token once."""
+"""The speed covers the steps alone, and counts every token once."""
 
 import time
 from pathlib import Path
@@ -22,7 +22,7 @@ def quiet() -> None:
 
 
 class Naps(Callback):
-    """Waste time where it must not count: in validation; and in each step, where it must."""
+    """Sleep in validation, which must not count, and in each step, which must."""
 
     def on_validation_start(self, *_: Any) -> None:
         time.sleep(1)

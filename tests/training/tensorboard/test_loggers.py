@@ -1,4 +1,4 @@
-"""Loggers that the user chooses: whatever is shown beyond numbers must not fail on them."""
+"""Loggers of the user's choice: what is shown beyond numbers must not fail on them."""
 
 import csv
 import json
@@ -58,7 +58,7 @@ def test_a_fit_resumed_in_a_new_folder_keeps_its_best_checkpoint(
     assert fit(monkeypatch, tiny_model, named("CSVLogger"), "--model.learning_rate=1e-3") == 0
     first, second = (Path(f"logs/lightning_logs/version_{number}") for number in (0, 1))
     best = (first / "checkpoints" / "best.ckpt").read_bytes()
-    # nothing is learned any more, so nothing is better than what there is
+    # with a learning rate of 0, no score gets better
     on = ("fit", "--run", first, "--ckpt_path=last", "--trainer.max_epochs=3", "--model.learning_rate=1e-12")
     assert command(monkeypatch, *on) == 0
     assert (second / "checkpoints" / "best.ckpt").read_bytes() == best
@@ -77,7 +77,7 @@ def test_two_loggers_get_the_same_curves(tiny_model: Path, monkeypatch: pytest.M
 
 
 class ScalarsOnly(Logger):
-    """Stands for MLflow and Weights & Biases, whose experiment has nothing of TensorBoard's."""
+    """Like MLflow's and Weights & Biases', whose experiment lacks TensorBoard's methods."""
 
     name = "scalars-only"
     version = "0"

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a fit, read back from its event files."""
+"""TensorBoard's pages of a fit, read back from its event files."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def test_pages_of_a_classification(tiny_model: Path, monkeypatch: pytest.MonkeyP
     assert "are wrong. The most confident mistakes:" in text(found, "val_matched/hard_rows/text_summary")
     assert "| certainty | line |" in text(found, "val_matched/hard_rows/text_summary")
 
-    # what is compared by the hyperparameters are the scores of the best checkpoint
+    # HParams compares the scores of the best checkpoint
     best = json.loads((run / "metrics.json").read_text())["metrics"]
     for name in ("accuracy", "loss"):
         value = found.Scalars(f"val_matched/best_{name}")[-1].value
@@ -103,7 +103,7 @@ def test_hyperparameters_are_those_of_the_resumed_fit(tiny_model: Path, monkeypa
     assert command(monkeypatch, *settings(tiny_model, "cola", "--trainer.max_epochs=1")) == 0
     run = Path("lightning_logs/cola/version_0")
     assert learning_rate(run) == 1e-3
-    # an older version has left them among the curves
+    # an older version wrote them into the file of the curves
     curves = next(path for path in run.glob("*tfevents*") if path.name != HPARAMS_FILE)
     (run / HPARAMS_FILE).replace(curves.with_name("events.out.tfevents.1.older"))
     goes_on = ("fit", "--ckpt_path=last", "--trainer.max_epochs")
@@ -144,7 +144,7 @@ def test_hostile_rows_are_text(tiny_model: Path, tmp_path: Path, monkeypatch: py
     assert shown
     assert all(int(line) == int(number) + 1 for line, number in shown)
 
-    # as TensorBoard itself makes a page of it
+    # as TensorBoard renders it
     from tensorboard.plugin_util import markdown_to_safe_html
 
     html = markdown_to_safe_html(markdown)

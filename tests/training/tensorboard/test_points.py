@@ -1,4 +1,4 @@
-"""What a point of the training curves is the mean of."""
+"""The means behind the points of the training curves."""
 
 import contextlib
 from pathlib import Path
@@ -89,7 +89,7 @@ def test_a_skipped_step_does_not_count() -> None:
 
 
 class CutError(RuntimeError):
-    """What the test cuts a fit with."""
+    """Raised to cut a fit."""
 
 
 class Cut(Callback):
@@ -147,10 +147,10 @@ def test_the_mean_of_an_epoch_is_over_all_devices() -> None:
             return found + torch.tensor([7.0, 1.0])
 
     loss = EpochLoss()
-    assert loss.mean(TwoDevices()) == 7.0  # nothing here yet
+    assert loss.mean(TwoDevices()) == 7.0  # no step on this device yet
     loss.add(0, [torch.tensor(1.0), torch.tensor(4.0)])
     assert loss.mean(TwoDevices()) == 4.0
     loss.add(1, [torch.tensor(1.0)])
     assert loss.mean(TwoDevices()) == 4.0
-    loss.add(1, [])  # a step that was left out
+    loss.add(1, [])  # a skipped step
     assert loss.mean(TwoDevices()) == 4.0
