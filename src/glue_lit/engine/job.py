@@ -41,7 +41,7 @@ class Progress:
 
     @classmethod
     def read(cls, folder: Path) -> "Progress":
-        """Read the progress in a job's folder; none is left of a damaged file."""
+        """Read the progress from a job's folder; a missing or damaged file means no progress."""
         try:
             saved = read_json(folder / _PROGRESS)
             values = tuple((int(number), float(value)) for number, value in saved["values"] if value is not None)

@@ -24,7 +24,8 @@ _LEAST_WIDTH, _USUAL_WIDTH = 40, 80  # columns
 def console() -> Console:
     """A console on the present standard output, which tests and progress bars replace.
 
-    In fewer than 40 columns rich drops cells of a table, so it is told 40. Some programs set $COLUMNS to 0.
+    In fewer than 40 columns rich drops cells of a table, so 40 is the least width. A width of 0, which some programs
+    put into $COLUMNS, counts as 80.
     """
     found = Console(highlight=False, soft_wrap=False)
     if found.width < _LEAST_WIDTH:

@@ -42,7 +42,7 @@ class RunLog(logging.Handler):
         self.add(record.getMessage())
 
     def add(self, text: str) -> None:
-        """Add a printed text, with control characters as their codes."""
+        """Add a printed text, its control characters as escape codes."""
         text = printable_lines(text)
         if self._file is None:
             self._waiting.append(text)

@@ -1,4 +1,4 @@
-"""Standard streams in any locale: files are UTF-8, and characters that cannot be printed become codes."""
+"""Standard streams in any locale: files are UTF-8, and characters that cannot be printed become escape codes."""
 
 import codecs
 import locale
@@ -43,7 +43,7 @@ def replace_closed_streams() -> None:
 
 
 def escape_unencodable() -> None:
-    """Let standard output and error write characters that their encoding lacks as codes."""
+    """Make standard output and error write characters that their encoding lacks as escape codes."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")

@@ -74,7 +74,7 @@ def explain_system_error(error: BaseException) -> str | None:
 
 
 def original_error(error: Exception) -> Exception:
-    """The error behind the one that Lightning's clean-up raises, which does not mention it."""
+    """The error before one of Lightning's clean-up, which hides it; any other error as it is."""
     first = error.__context__
     return first if _OF_CLEANING in str(error) and isinstance(first, Exception) else error
 
