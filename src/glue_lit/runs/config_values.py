@@ -10,23 +10,22 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import yaml
 
-_CUSTOM = ("text", "label", "labels", "label_names", "positive", "id", "validation_file", "test_file")
+from glue_lit.tasks.custom import CustomTask
+
+_CUSTOM = {name: {hint, *get_args(hint)} for name, hint in get_type_hints(CustomTask).items()}
 _OTHERS = (
     "data.task", "data.source", "data.tokenizer", "data.revision", "data.cache_dir", "data.predict_split", "model.task",
     "model.name_or_path", "model.revision", "model.init_from", "checkpoint.monitor", "trainer.default_root_dir",
     "ckpt_path",
 )  # fmt: skip
-CUSTOM_TEXTS = tuple(f"data.custom.{key}" for key in _CUSTOM)
+CUSTOM_TEXTS = tuple(f"data.custom.{key}" for key, types in _CUSTOM.items() if types & {str, list[str]})
 _TEXTS = frozenset({*CUSTOM_TEXTS, *_OTHERS})
 _SECTIONS = {"data", "model", "trainer", "checkpoint"}
 _OF_DATA = {key.split(".")[1] for key in _TEXTS if key.startswith("data.")}
-_OF_CUSTOM = {
-    *_CUSTOM, "kind", "metrics", "class_weights", "decimal_comma", "validation_fraction", "split_seed"
-}  # fmt: skip
 NULLS = ("null", "~", "")
 _PLAIN_TAG = re.compile(r"tag:yaml\.org,2002:\w+")
 _STR, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
@@ -123,7 +122,7 @@ def tag_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
     keys = {str(key.value) for key, _ in root.value} if isinstance(root, yaml.MappingNode) else set()
     if not keys:
         return []
-    start = () if keys & _SECTIONS else ("data", "custom") if keys <= _OF_CUSTOM else ("data",)
+    start = () if keys & _SECTIONS else ("data", "custom") if keys <= _CUSTOM.keys() else ("data",)
     if start == ("data",) and not keys & {*_OF_DATA, "custom"}:
         start = ()
     found: list[tuple[tuple[str, ...], bool]] = []
