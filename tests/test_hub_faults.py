@@ -77,7 +77,7 @@ def test_a_gated_model(token: str, message: str, tmp_path: Path, hub: Hub) -> No
     [
         ("some/nothing", "The Hub has no data set of that name, or it is private. Check the spelling"),
         ("some/gated", "The data set is gated, and you are not logged in. Ask for access at {url}/datasets/some/gated"),
-        ("some/script", "its rows are made by a script, which `datasets` does not run any more."),
+        ("some/script", "its rows are made by a script, which `datasets` no longer runs."),
         ("some/several", "its configurations are en, fr. Name one of them: `--data.source some/several:en`."),
         ("some/several:de", "its configurations are en, fr. Name one of them: `--data.source some/several:en`."),
     ],

@@ -158,9 +158,7 @@ def _sorted(labels: Iterable[str]) -> list[str]:
 def check_and_complete(custom: CustomTask, counts: Counter[str] | None = None) -> CustomTask:
     """Check the settings of a task whose kind and labels are known, and fill in those that follow from them.
 
-    Args:
-        custom: The settings.
-        counts: Number of training rows of each label, which balanced class weights are made from.
+    Balanced class weights follow from ``counts``, the number of training rows of each label.
 
     Raises:
         DataError: There is only one label.

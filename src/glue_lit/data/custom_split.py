@@ -32,14 +32,7 @@ def find_table(tables: Mapping[str, Table], split: str, source: str) -> Table:
 def open_custom_split(
     task: TaskSpec, custom: CustomTask, tables: Mapping[str, Table], source: str, split: str
 ) -> Split:
-    """Find a split of the user's own task; without validation rows it is a part of the training rows.
-
-    Args:
-        task: The task.
-        custom: Its settings.
-        tables: Its tables by split.
-        source: Where they come from, for messages.
-        split: Name of the split.
+    """Find a split in a task's tables; without a validation table it is a part of the training rows.
 
     Raises:
         DataError: There is no such split.

@@ -36,7 +36,7 @@ def _load(what: str, advice: str, name: str, configuration: str | None, **option
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
-    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else it tells a host of its own of every load
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else it reports each load to another host
 
     def load(commit: str | None) -> Any:
         return datasets.load_dataset(name, configuration, revision=commit, **options)
@@ -51,7 +51,7 @@ def _load_data_set(location: str) -> Any:
 
 
 def _from_hub(what: str, advice: str, name: str, load: Callable[[str | None], Any]) -> Any:
-    """Call a function with the commit of a data set, without network where the Hub did not answer."""
+    """Call a loader with the commit of a data set, without network if the Hub does not answer."""
     try:
         found = hub.find("dataset", name)
         with hub.without_network() if found.is_cached else nullcontext():
@@ -61,7 +61,7 @@ def _from_hub(what: str, advice: str, name: str, load: Callable[[str | None], An
 
 
 def _download_shards(configuration: str, split: str, commit: str | None) -> list[Path]:
-    """The Parquet files of a split of GLUE, without those of other splits; none if the cache is asked and has none."""
+    """Download the Parquet files of one split of GLUE; empty if there is no network and the cache has none."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -84,7 +84,7 @@ def _explain(error: Exception, name: str, advice: str) -> str:
     said = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
     if "scripts are no longer supported" in said:
         return (
-            "its rows are made by a script, which `datasets` does not run any more. Take another copy of the data, "
+            "its rows are made by a script, which `datasets` no longer runs. Take another copy of the data, "
             f"or {advice}."
         )
     if (refusal := explain_hub_error(error, "dataset", name)) is not None:
@@ -186,7 +186,7 @@ class HubSource(Source):
         what, origin = f"{REPOSITORY} ({task.hub_name}, {split})", f"{REPOSITORY}/{task.hub_name}:{split}"
         download = partial(_download_shards, task.hub_name, split)
         files = _from_hub(what, advice, REPOSITORY, download)
-        if not files:  # what `datasets` has cached of it may still be there
+        if not files:  # `datasets` may have the split in a cache of its own
             data = _load(what, advice, REPOSITORY, task.hub_name, split=split)
             read = partial(rows_from_dataset, task, data, origin)
             return Split(split, origin, data._fingerprint, read, labels=task.file_labels, commit=commit_of(data))
@@ -195,7 +195,7 @@ class HubSource(Source):
         return Split(split, origin, f"{commit}/{origin}", read, labels=task.file_labels, commit=commit)
 
     def open_tables(self, location: str) -> dict[str, Table]:
-        """The splits of the data set ``name`` or ``name:configuration`` that have usual names."""
+        """Find the splits of the data set ``name`` or ``name:configuration`` that have usual names."""
         data = _load_data_set(location)
         tables: dict[str, Table] = {
             split: HubTable(data[alias], f"{location}:{alias}")

@@ -47,13 +47,7 @@ def find_source(location: str, is_custom: bool) -> Source:
 
 
 def open_split(task: TaskSpec, source: str, split: str, custom: CustomTask = NO_TASK) -> Split:
-    """Find a split of a task in its source, without reading its rows.
-
-    Args:
-        task: One of GLUE's, or the user's own.
-        source: Value of ``data.source``.
-        split: Name of the split.
-        custom: The settings of a user's own task.
+    """Find a split of a GLUE task, or of a user's own with its settings, in a source, without reading its rows.
 
     Raises:
         DataError: The task has no such split, or the source does not hold it.

@@ -62,9 +62,7 @@ class TaskSplits:
     def from_checkpoint(cls, checkpoint: Mapping[str, Any], **changes: Any) -> Self:
         """Make the splits that a checkpoint's model was trained and validated on, with its own tokenizer.
 
-        Args:
-            checkpoint: Its content.
-            changes: Settings that replace the checkpoint's, e.g. ``source`` if the data have moved.
+        ``changes`` replace settings of the checkpoint, e.g. ``source`` if the data have moved.
         """
         splits = cls({**(checkpoint.get("datamodule_hyper_parameters") or {}), **changes})
         splits.use_checkpoint(checkpoint)
@@ -206,11 +204,6 @@ class TaskSplits:
         """Where some examples of a split stand in the user's file; ``None`` if unknown.
 
         Ids are read from the file. If it has changed since, they are left out with a note.
-
-        Args:
-            name: Name of the split.
-            idx: Positions of the examples.
-            stage: As in `dataset`.
         """
         split, store = self.split(name), self.dataset(name, stage).store
         if store.numbers is None:

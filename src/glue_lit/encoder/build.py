@@ -145,13 +145,8 @@ def build_from_run(
     """Build a model with the encoder of a checkpoint, into which adapters are merged.
 
     RoBERTa's recipe for RTE, MRPC and STS-B starts so from MNLI (Liu et al. 2019, section 5.1). The head is kept if its
-    labels are the task's, with its outputs in the task's order by name.
-
-    Args:
-        task: Names the labels.
-        hparams: Those of `SequenceClassifier`.
-        saved: The checkpoint's content.
-        padding: Padding id to write into the configuration; ``None`` to keep its own.
+    labels are the task's, with its outputs in the task's order by name. ``saved`` is the checkpoint's content; other
+    arguments as in `build_pretrained`.
     """
     values = json.loads(saved["hyper_parameters"]["architecture"])
     order = label_order(values["id2label"], task)

@@ -158,10 +158,7 @@ def _group_name(depth: int, layers: int) -> str:
 def check_same_groups(groups: Sequence[Mapping[str, Any]], checkpoint: Mapping[str, Any], kind: str) -> None:
     """Refuse a checkpoint whose optimizer has other parameters, or other groups of them, than the resumed fit.
 
-    Args:
-        groups: Parameter groups of the resumed fit.
-        checkpoint: Content of the checkpoint.
-        kind: The model's ``model_type``, for the message.
+    ``groups`` are those of the resumed fit, and ``kind`` is the model's ``model_type``, for the message.
 
     Raises:
         RunError: They differ.

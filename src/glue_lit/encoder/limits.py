@@ -25,10 +25,7 @@ _MRA = "transformers.models.mra.modeling_mra"
 
 
 def check_kernels(model: Any) -> None:
-    """Refuse a model that gives wrong outputs without its kernels.
-
-    Args:
-        model: A Hugging Face model.
+    """Refuse a Hugging Face model that gives wrong outputs without its kernels.
 
     Raises:
         ModelError: It is an MRA without its CUDA kernels, whose attention transformers replaces by zeros, so that every
@@ -43,16 +40,12 @@ def check_kernels(model: Any) -> None:
 
 
 def why_not_mixed(model: Any) -> str | None:
-    """The reason why a model cannot run in mixed precision; ``None`` if it can."""
+    """The reason why a Hugging Face model cannot run in mixed precision; ``None`` if it can."""
     return _NOT_MIXED.get(model.config.model_type)
 
 
 def check_precision_of(model: Any, precision: str) -> None:
-    """Refuse a precision in which a model's code does not run.
-
-    Args:
-        model: A Hugging Face model.
-        precision: As in the Trainer.
+    """Refuse a precision of the Trainer in which a Hugging Face model does not run.
 
     Raises:
         ModelError: The precision is mixed, and the model cannot run in it.
@@ -66,12 +59,7 @@ def check_precision_of(model: Any, precision: str) -> None:
 
 
 def explain_model_error(model: Any, error: Exception) -> ModelError | None:
-    """Explain an error of a model's own code; ``None`` for errors of the operating system and our own.
-
-    Args:
-        model: The Hugging Face model whose forward raised the error.
-        error: The error.
-    """
+    """Explain an error that a model's forward raised; ``None`` for errors of the operating system and our own."""
     if isinstance(error, GlueLitError) or explain_system_error(error) is not None:
         return None
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
@@ -115,11 +103,8 @@ def pad_for_training(model: Any, batch: Mapping[str, Tensor]) -> Mapping[str, Te
     """Pad a batch to a length that the model can be trained on; only Reformer needs it.
 
     Its axial positions need inputs of exactly as many tokens as there are positions, and its attention needs whole
-    chunks, to which it pads by itself in evaluation.
-
-    Args:
-        model: The Hugging Face model.
-        batch: ``input_ids`` and ``attention_mask``, ``(batch, length)``.
+    chunks, to which it pads by itself in evaluation. The batch holds ``input_ids`` and ``attention_mask``, ``(batch,
+    length)`` each.
     """
     config = model.config
     if config.model_type != "reformer" or not model.training:

@@ -10,9 +10,6 @@ from glue_lit.errors import ModelError
 def check_can_be_merged(model: Any) -> None:
     """Refuse adapters of weights that several layers share, because one weight cannot take all of them.
 
-    Args:
-        model: A Hugging Face model with adapters.
-
     Raises:
         ModelError: Layers share adapted weights, as in Zamba, whose layers share one attention.
     """

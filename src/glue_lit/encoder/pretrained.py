@@ -75,8 +75,8 @@ def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options
 
 
 def _load_from_hub(loader: Callable[..., _Loaded], name: str, options: dict[str, Any]) -> _Loaded:
-    """Load what a commit has: of a commit, the libraries ask for nothing that the cache has."""
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a third party hears of models in older formats
+    """Load a model at its commit, for which the libraries request no file that is in the cache."""
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else older formats are reported elsewhere
     found = hub.find("model", name, options.get("revision", "main"))
     if found.commit is not None and "revision" in options:
         options = {**options, "revision": found.commit}

@@ -15,9 +15,6 @@ def make_reproducible(model: Any) -> None:
 
     In transformers, each forward pass of a layer takes a seed from the operating system for the dropout that the
     backward pass repeats, and attention sorts tokens into buckets by random vectors. Other models do not change.
-
-    Args:
-        model: A Hugging Face model.
     """
     if model.config.model_type != "reformer":
         return

@@ -13,10 +13,7 @@ def choose_attention_by_length(model: Any) -> None:
     """Make a BigBird use sparse attention, or full attention for each batch that is too short for it, in place.
 
     transformers switches the model to full attention for good at its first short batch, in training or evaluation. The
-    result would depend on earlier batches, and a resumed fit would differ.
-
-    Args:
-        model: A Hugging Face model with pretrained weights; other models do not change.
+    result would depend on earlier batches, and a resumed fit would differ. Other models do not change.
     """
     if getattr(model.config, "attention_type", None) != _SPARSE:
         return

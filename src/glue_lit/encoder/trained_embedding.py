@@ -86,18 +86,14 @@ class TrainedRows(nn.Embedding):
 
 
 def train_rows_in_use(model: nn.Module, tokens: Tensor) -> None:
-    """Replace a model's token embedding by `TrainedRows`, in place, if only the cost changes by that.
+    """Replace a Hugging Face model's token embedding by `TrainedRows`, in place, if only the cost changes by that.
 
-    Args:
-        model: A Hugging Face model.
-        tokens: All tokens in training batches, ``(rows,)`` int64.
+    ``tokens`` are all tokens in training batches, ``(rows,)`` int64.
     """
     restore_embedding(model)
-    found = _token_embedding(model)
-    if found is None:
-        return
-    parent, name, embedding = found
-    setattr(parent, name, TrainedRows(embedding, torch.unique(tokens)))
+    if (found := _token_embedding(model)) is not None:
+        parent, name, embedding = found
+        setattr(parent, name, TrainedRows(embedding, torch.unique(tokens)))
 
 
 def restore_embedding(model: nn.Module) -> None:
