@@ -1,11 +1,13 @@
-"""The model card of an export: what the model does, how well, and how it came about."""
+"""The model card of an export: the task, how to load the model, its scores, and how it was trained."""
 
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
 
 from glue_lit.runs.config_values import dump_config
 from glue_lit.runs.recipe import recorded_recipe
@@ -29,37 +31,45 @@ def model_card(
     """The card as Markdown with the front matter that the Hub reads.
 
     Args:
-        task: What the model was trained for.
+        task: The task that the model was trained on.
         max_length: Longest input in tokens.
         record: The run's ``metrics.json``; ``None`` for a checkpoint outside any run.
         notes: Further figures of the export, by name.
         place: What the model is loaded by: the name of its folder, or ``owner/name`` on the Hub.
         is_onnx: Whether the weights are in ``model.onnx``.
-        has_code: Whether the folder has code that makes the model.
+        has_code: Whether the folder holds code that builds the model.
     """
     record = record or {}
     usage = _usage_of_onnx(task, place) if is_onnx else _usage(task, max_length, place, has_code)
-    front = dump_config(_front_matter(task, record))
+    front = dump_config(_front_matter(task, record).to_dict())  # type: ignore[no-untyped-call]
     return f"---\n{front}---\n" + "\n".join(_body(task, record, notes, usage)) + "\n"
 
 
-def _front_matter(task: TaskSpec, record: Mapping[str, Any]) -> dict[str, Any]:
-    front: dict[str, Any] = {
-        "library_name": "transformers",
-        "pipeline_tag": "text-classification",
-        "tags": ["glue-lit", "text-classification"],
-    }
-    if record.get("model_commit"):
-        front |= {"base_model": record["model"], "base_model_relation": "finetune"}
-    if data_sets := _data_sets(record):
-        front["datasets"] = data_sets
-    scores = {name: value for name, value in (record.get("metrics") or {}).items() if value is not None}
-    if scores:
-        data = {"name": task.title, "type": next(iter(data_sets), "glue" if task.hub_name else task.name)}
-        metrics = [{"type": n.partition("/")[2], "name": n, "value": v} for n, v in scores.items()]
-        result = {"task": {"type": "text-classification"}, "dataset": data, "metrics": metrics}
-        front["model-index"] = [{"name": f"{_base(record)} on {task.name}", "results": [result]}]
-    return front
+def _front_matter(task: TaskSpec, record: Mapping[str, Any]) -> ModelCardData:
+    data_sets = _data_sets(record)
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=next(iter(data_sets), "glue" if task.hub_name else task.name),
+            dataset_name=task.title,
+            metric_type=name.partition("/")[2],
+            metric_name=name,
+            metric_value=value,
+        )
+        for name, value in (record.get("metrics") or {}).items()
+        if value is not None
+    ]
+    is_of_hub = bool(record.get("model_commit"))
+    return ModelCardData(
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["glue-lit", "text-classification"],
+        base_model=record["model"] if is_of_hub else None,
+        base_model_relation="finetune" if is_of_hub else None,
+        datasets=data_sets or None,
+        model_name=f"{_base(record)} on {task.name}" if results else None,
+        eval_results=results or None,
+    )
 
 
 def _data_sets(record: Mapping[str, Any]) -> list[str]:
@@ -70,7 +80,7 @@ def _data_sets(record: Mapping[str, Any]) -> list[str]:
 
 
 def _base(record: Mapping[str, Any]) -> str:
-    """The name of the base model; of a folder, its last part alone."""
+    """The name of the base model; for a folder, its last part alone."""
     name = str(record.get("model") or "encoder")
     return Path(name).name if Path(name).is_absolute() else name
 
@@ -80,23 +90,47 @@ def plain(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
 
 
+def _table(title: str, columns: str, rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
+    yield f"## {title}\n| {columns} |\n|{'---|' * (columns.count('|') + 1)}"
+    yield from (f"| {' | '.join(map(plain, row))} |" for row in rows)
+
+
 def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], usage: str) -> Iterator[str]:
     yield f"# {plain(_base(record))} on {plain(task.name)}"
-    what = "a number" if task.is_regression else f"one of {', '.join(map(plain, task.labels))}"
-    yield f"{plain(task.title)}: {' and '.join(map(plain, task.text_columns))} to {what}."
+    output = "a number" if task.is_regression else f"one of {', '.join(map(plain, task.labels))}"
+    yield f"{plain(task.title)}: {' and '.join(map(plain, task.text_columns))} to {output}."
     yield usage
-    if record.get("metrics"):
-        yield "## Scores\n| split and metric | value |\n|---|---|"
-        yield from (f"| {plain(name)} | {_figure(value)} |" for name, value in record["metrics"].items())
+    if scores := record.get("metrics"):
+        figures = {name: "undefined" if value is None else f"{value:.6f}" for name, value in scores.items()}
+        yield from _table("Scores", "split and metric | value", figures.items())
         yield f"\nF1 is of the label {plain(record['positive'])}.\n" if record.get("positive") else ""
     if notes:
-        yield from (
-            "## This export\n| what | figure |\n|---|---|",
-            *(f"| {plain(k)} | {plain(v)} |" for k, v in notes.items()),
-            "",
-        )
-    yield from _origin(record)
+        yield from _table("This export", "what | figure", notes.items())
+        yield ""
+    if record:
+        yield from _table("Recipe", "setting | value", _recipe(record).items())
+        splits = ((record.get("data") or {}).get("splits") or {}).items()
+        yield ""
+        yield from _table("Data", "split | from | commit | rows | hash of the rows", (_split(*item) for item in splits))
+    if versions := record.get("versions"):
+        yield "\n## Made with"
+        yield ", ".join(f"{plain(name)} {plain(version)}" for name, version in versions.items())
     yield f"\n## Limits\n{_LIMITS}"
+
+
+def _recipe(record: Mapping[str, Any]) -> dict[str, str]:
+    config = record.get("config")
+    recipe = {"Model": ""} | (recorded_recipe(record, config) or recipe_of(config or {})) | {"Model": _base(record)}
+    if record.get("model_commit"):
+        recipe["Model's commit"] = str(record["model_commit"])
+    done = {"Epochs done": record.get("epochs"), "Steps done": record.get("steps")}
+    done["Devices"] = (record.get("device") or {}).get("processes")
+    return recipe | {label: f"{value:,}" for label, value in done.items() if isinstance(value, int)}
+
+
+def _split(name: str, split: Mapping[str, Any]) -> tuple[object, ...]:
+    digest = split.get("hash") or f"of the file: {split.get('fingerprint')}"  # in records of older versions
+    return name, Path(split["origin"]).name, split.get("commit") or "", f"{split['rows']:,}", digest
 
 
 def _usage(task: TaskSpec, max_length: int, place: str, has_code: bool) -> str:
@@ -125,30 +159,3 @@ def _usage_of_onnx(task: TaskSpec, place: str) -> str:
         "names = {given.name for given in session.get_inputs()}\n"
         "(logits,) = session.run(None, {name: inputs[name] for name in names})\n```\n"
     )
-
-
-def _figure(value: Any) -> str:
-    return "undefined" if value is None else f"{value:.6f}"
-
-
-def _origin(record: Mapping[str, Any]) -> Iterator[str]:
-    """Recipe, data and versions, as far as the run tells."""
-    config = record.get("config")
-    recipe = recorded_recipe(record, config) or recipe_of(config or {})
-    settings = {"Model": ""} | recipe | {"Model": _base(record)}
-    if record.get("model_commit"):
-        settings["Model's commit"] = str(record["model_commit"])
-    done = {"Epochs done": record.get("epochs"), "Steps done": record.get("steps")}
-    done["Devices"] = (record.get("device") or {}).get("processes")
-    settings |= {key: f"{value:,}" for key, value in done.items() if isinstance(value, int)}
-    if record:
-        yield "## Recipe\n| setting | value |\n|---|---|"
-        yield from (f"| {plain(key)} | {plain(value)} |" for key, value in settings.items())
-        yield "\n## Data\n| split | from | commit | rows | hash of the rows |\n|---|---|---|---|---|"
-    for name, split in ((record.get("data") or {}).get("splits") or {}).items():
-        origin = plain(Path(split["origin"]).name)
-        hashed = split.get("hash") or f"of the file: {split.get('fingerprint')}"  # as older versions have it
-        yield f"| {plain(name)} | {origin} | {plain(split.get('commit') or '')} | {split['rows']:,} | {plain(hashed)} |"
-    if record.get("versions"):
-        yield "\n## Made with"
-        yield ", ".join(f"{plain(name)} {plain(version)}" for name, version in record["versions"].items())
