@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix as sklearn_matrix
 from sklearn.metrics import f1_score
 
-from glue_lit.evaluation.formulas import TITLES, metric_titles, score, weighted_scores
+from glue_lit.evaluation.formulas import TITLES, confusion_matrix, metric_titles, score, weighted_scores
 from glue_lit.evaluation.resampling import scores_with_intervals
 from glue_lit.evaluation.task_metrics import TaskMetrics
 from glue_lit.tasks.glue import get_task
@@ -36,6 +37,12 @@ def test_f1_is_of_the_positive_class(positive: int) -> None:
     swapped = scores_with_intervals(("f1",), 1 - gold, 1 - predicted, 1 - positive)["f1"]
     assert swapped.value == pytest.approx(expected)
     assert (found.low + found.high) / 2 == pytest.approx((swapped.low + swapped.high) / 2, abs=0.01)
+
+
+def test_confusion_matrix_equals_scikit_learns() -> None:
+    gold, predicted = np.random.default_rng(9).integers(0, 3, (2, 80))
+    found = confusion_matrix(gold, predicted, 4)  # the last label never occurs
+    assert found.tolist() == sklearn_matrix(gold, predicted, labels=range(4)).tolist()
 
 
 def test_title_of_f1_names_the_positive_label() -> None:
