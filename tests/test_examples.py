@@ -175,10 +175,9 @@ def test_the_notebook_runs_from_the_first_cell_to_the_last(tiny_model: Path, tmp
     few = {
         'name = "distilbert-base-uncased"': f"name = {str(tiny_model)!r}",
         'source = "hub"': 'source = "demo"',
-        "source=source)": "source=source, train_limit=48, validation_limit=20)",
-        "max_epochs=5": 'accelerator="cpu", max_epochs=1',
-        "--trainer.max_epochs 5": "--trainer.max_epochs 1 --trainer.accelerator cpu --data.train_limit 40",
-        "--tune.trials 10": "--tune.trials 1 --trainer.accelerator cpu --data.train_limit 40",
+        "source=source)\ntrain": "source=source, train_limit=48, validation_limit=20)\ntrain",
+        '"trainer.max_epochs": 5': '"trainer.max_epochs": 1, **few',
+        "trials=10": "trials=1, settings=few",
         "gold = data.split(split).read().labels": "gold = data.split(split).read().labels[:20]",
     }
     for old, new in few.items():
@@ -193,6 +192,7 @@ def test_the_notebook_runs_from_the_first_cell_to_the_last(tiny_model: Path, tmp
         "def shell(line):\n"
         "    done = warm.run('-m', 'glue_lit', *line.split()[1:])\n"
         "    assert not done.returncode, line + done.stderr\n"
+        "few = {'data.train_limit': 40, 'trainer.accelerator': 'cpu'}\n"
         "import matplotlib; matplotlib.use('Agg')\n"
     )
     done = warm.run("-c", start + "\n".join(lines), folder=tmp_path)
