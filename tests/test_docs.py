@@ -95,7 +95,7 @@ def test_every_fit_of_the_pages_is_parsed(
 
 @pytest.mark.parametrize("line", MANY)
 def test_every_search_and_suite_of_the_pages_is_parsed(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from glue_lit.cli.commands.suite import Suite
+    from glue_lit.engine.suite import Suite
     from glue_lit.engine.tuning import Tune
 
     monkeypatch.chdir(REPOSITORY)

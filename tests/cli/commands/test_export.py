@@ -308,12 +308,12 @@ def test_an_export_is_uploaded_to_the_hub(trained: dict[str, Run], tmp_path: Pat
 PUSHES = """
 import sys
 from pathlib import Path
-from glue_lit.cli.commands.export import push
+from glue_lit.outputs.hub_upload import upload_folder
 from glue_lit.errors import UsageError
 
 for name, private in (("me/public-0", 0), ("me/public-1", 1), ("me/public-2", 2), ("me/closed", 1), ("alone", 1)):
     try:
-        push(Path(sys.argv[1]), name, private)
+        upload_folder(Path(sys.argv[1]), name, private)
         print(name, "uploaded")
     except UsageError as error:
         print(name, error)

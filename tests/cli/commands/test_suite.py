@@ -11,8 +11,9 @@ import pytest
 import warm
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from glue_lit.cli.commands.suite import _of_majority, _run
+from glue_lit.cli.commands.suite import suite_document
 from glue_lit.data.sources import open_split
+from glue_lit.engine.suite import majority_score
 from glue_lit.errors import UsageError
 from glue_lit.tasks.glue import get_task
 
@@ -150,8 +151,8 @@ def test_the_commonest_label_is_scored_by_the_tasks_own_metrics() -> None:
             for metric in task.metrics:
                 score = {"matthews_correlation": matthews_corrcoef, "accuracy": accuracy_score, "f1": f1_score}[metric]
                 expected.append(score(gold, commonest))
-        assert _of_majority(task, "demo") == pytest.approx(sum(expected) / len(expected), abs=1e-6), name
-    assert _of_majority(get_task("cola"), "demo") == 0
+        assert majority_score(task, "demo") == pytest.approx(sum(expected) / len(expected), abs=1e-6), name
+    assert majority_score(get_task("cola"), "demo") == 0
 
 
 @pytest.mark.parametrize(
@@ -189,9 +190,6 @@ def test_bad_input_is_one_message(arguments: tuple[str, ...], message: str, fold
         (["--suite.init_from={rte: mnli}", "--model.init_from=run"], "--model.init_from contradicts suite.init_from"),
     ],
 )
-def test_a_flag_that_every_training_would_replace(
-    given: list[str], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["glue-lit", "suite", *given])
+def test_a_flag_that_every_training_would_replace(given: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
-        _run()
+        suite_document(given)

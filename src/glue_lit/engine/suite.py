@@ -1,0 +1,195 @@
+"""`run_suite`: all tasks over several seeds, from the plan to the results."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glue_lit.data.sources import open_split
+from glue_lit.engine.driver import Driver
+from glue_lit.engine.fixed_queue import FixedQueue
+from glue_lit.engine.job import Job, Progress, lock_folder
+from glue_lit.engine.progress_table import ProgressTable
+from glue_lit.engine.settings import Engine, open_executor
+from glue_lit.engine.suite_plan import PlannedJob, model_names, plan_suite
+from glue_lit.engine.suite_results import SuiteResults
+from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.evaluation.glue_average import GLUE, task_score
+from glue_lit.runs.command_line import CommandLine
+from glue_lit.runs.run import LOGS
+from glue_lit.system.files import write_text
+from glue_lit.tasks.glue import TaskSpec, get_task, log_prefix
+
+
+class Suite:
+    """Which trainings, and how their results are put together.
+
+    Args:
+        tasks: Names of the tasks; null for the nine of GLUE.
+        seeds: Seeds of each.
+        models: Names of the models; null for that of the configuration.
+        init_from: By task the task whose encoder it starts from, e.g. {rte: mnli}, or the configuration of a training
+            on other data that comes before, e.g. {cola: configs/custom.yaml}, or the folder of a run or a model that
+            is there already, e.g. {stsb: lightning_logs/mnli/version_0}.
+        recipes: File with each task's recipe, {task} and {model} standing for their names, the model's in lower case
+            and without its owner; tasks without one have the settings of all.
+        name: Name of the suite, a folder in lightning_logs/suite. The same name resumes it.
+        majority: Tasks that are not trained, but given the commonest label, as WNLI is in most papers.
+        left_out: Tasks that do not count in the average.
+        submit: Write the leaderboard's zip too, of the best seed of each task.
+        dry_run: Show what would be trained, and how long it may take.
+    """
+
+    def __init__(
+        self,
+        tasks: list[str] | None = None,
+        seeds: tuple[int, ...] = (1, 2, 3),
+        models: list[str] | None = None,
+        init_from: dict[str, str] | None = None,
+        recipes: str | None = "configs/{task}.yaml",
+        name: str = "glue",
+        majority: tuple[str, ...] = (),
+        left_out: tuple[str, ...] = (),
+        submit: bool = False,
+        dry_run: bool = False,
+    ) -> None:
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise UsageError(f"--suite.seeds: got {list(seeds)}, allowed: one or more different numbers.")
+        if name in ("", "..") or Path(name).name != name:
+            raise UsageError(f"--suite.name: got {name!r}, allowed: the name of a folder, without /.")
+        trained = dict.fromkeys(GLUE if tasks is None else tasks)
+        _check_of_average("majority", majority)
+        _check_of_average("left_out", left_out)
+        for task in majority:
+            if get_task(task).is_regression:
+                raise UsageError(f"--suite.majority: {task} has scores, and no commonest label.")
+            trained.pop(task, None)
+        self.tasks, self.seeds, self.models = list(trained), seeds, list(dict.fromkeys(models or ()))
+        self.init_from, self.recipes, self.name = init_from or {}, recipes, name
+        self.majority, self.left_out, self.submit, self.dry_run = majority, left_out, submit, dry_run
+
+    def plan(self, folder: Path, arguments: Sequence[str]) -> list[PlannedJob]:
+        """The trainings in their order.
+
+        Args:
+            folder: The suite's own.
+            arguments: Those of `fit`, for all.
+
+        Raises:
+            UsageError: A task is unknown, or starts from what is not there.
+        """
+        return plan_suite(folder, self.tasks, self.seeds, self.models, self.init_from, arguments, self.recipes)
+
+
+def _check_of_average(flag: str, names: Sequence[str]) -> None:
+    """Stop at a name that is none of the average's."""
+    for wrong in set(names).difference(GLUE):
+        raise UsageError(f"--suite.{flag}: got {wrong!r}, allowed: {', '.join(GLUE)}.{did_you_mean(wrong, GLUE)}")
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """What a suite has come to.
+
+    Attributes:
+        folder: The suite's own, with the tables.
+        record: Content of its ``results.json``.
+        best_runs: By the model's name in folders, the run of the best seed of each task; the name is empty where the
+            configuration names the model.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    best_runs: dict[str, list[Path]]
+
+
+def suite_folder(suite: Suite, settings: dict[str, Any]) -> Path:
+    """The folder of a suite.
+
+    Args:
+        suite: Has a name.
+        settings: A whole configuration of `fit`, which says where ``lightning_logs`` is.
+    """
+    root = Path(settings["trainer"].get("default_root_dir") or ".")
+    return (root / LOGS / "suite" / suite.name).absolute()
+
+
+def run_suite(suite: Suite, engine: Engine, arguments: Sequence[str], settings: dict[str, Any]) -> SuiteResult:
+    """Run the trainings that are left of a suite, print and write its results.
+
+    Args:
+        suite: Which trainings.
+        engine: Where they run.
+        arguments: Those of `fit`, for all.
+        settings: The configuration that `fit` makes of them.
+
+    Raises:
+        RunError: Too many trainings failed in the same way, or another process works on the suite.
+        Stopped: A signal asked for it; calling this again resumes the suite.
+    """
+    folder = suite_folder(suite, settings)
+    jobs = suite.plan(folder, _with_kept_files(arguments, folder))
+    lock = lock_folder(folder, "the suite")
+    try:
+        for number, file in enumerate(CommandLine(arguments).config_files):
+            write_text(folder / "settings" / f"{number}.yaml", Path(file).read_text(encoding="utf-8"))
+        majority = {task: majority_score(get_task(task), settings["data"]["source"]) for task in suite.majority}
+        _train(jobs, folder, engine)
+        results = SuiteResults(suite.name, suite.seeds, majority, suite.left_out)
+        record = results.write([planned for planned in jobs if planned.task in suite.tasks], folder)
+        names = model_names(suite.models) or {"": ""}
+        return SuiteResult(folder, record, {short: _best_runs(suite, jobs, model) for model, short in names.items()})
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _with_kept_files(arguments: Sequence[str], folder: Path) -> list[str]:
+    """The arguments with the suite's own copies of their configuration files."""
+    line = CommandLine(arguments)
+    copies = {file: str(folder / "settings" / f"{number}.yaml") for number, file in enumerate(line.config_files)}
+    return list(line.with_config_files(copies).words)
+
+
+def _train(jobs: list[PlannedJob], folder: Path, engine: Engine) -> None:
+    queue = FixedQueue([planned.job for planned in jobs], {p.job.name: p.start for p in jobs if p.start is not None})
+    with ProgressTable(("training", "last score"), _row, queue.summary) as table:
+        queue.print = table.print
+        table.print(f"Suite {folder}: {queue.waiting} of {len(jobs)} trainings to run")
+        Driver(queue, open_executor(engine), table, engine.patience).work()
+
+
+def _row(job: Job, progress: Progress) -> tuple[str, ...]:
+    return job.name, f"{progress.values[-1][1]:.4f}" if progress.values else ""
+
+
+def majority_score(task: TaskSpec, source: str) -> float:
+    """A task's score for the average, from 0 to 1, with its commonest label for every dev row."""
+    import torch
+
+    from glue_lit.evaluation.task_metrics import TaskMetrics
+
+    found: dict[str, float] = {}
+    for split in task.validation_splits:
+        labels = [label for label in open_split(task, source, split).read().labels if label is not None]
+        target = torch.tensor(labels, dtype=torch.int64)
+        metrics = TaskMetrics(task)
+        metrics.update(torch.full_like(target, task.file_labels.index(task.most_common)), target, torch.zeros(()))
+        found |= {f"{log_prefix(split)}/{name}": value for name, value in metrics.compute().items()}
+    return task_score(task, found) or 0.0
+
+
+def _best_runs(suite: Suite, jobs: Sequence[PlannedJob], model: str) -> list[Path]:
+    """The run of the best seed of each task that has a score."""
+    runs = []
+    for task in suite.tasks:
+        done = [
+            (score, str(planned.job.run_path))
+            for planned in jobs
+            if (planned.task, planned.model) == (task, model)
+            and (result := planned.job.result) is not None
+            and (score := task_score(get_task(task), result["metrics"])) is not None
+        ]
+        runs += [Path(max(done)[1])] if done else []
+    return runs

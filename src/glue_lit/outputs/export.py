@@ -1,0 +1,100 @@
+"""`run_export`: a run's model as a folder that others load, as ONNX, on the Hub."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from glue_lit.errors import GlueLitError
+from glue_lit.outputs import onnx_export as onnx_format
+from glue_lit.outputs.hugging_face import (
+    Trained,
+    load_trained,
+    score,
+    torch_logits,
+    whole_folder,
+    write_model,
+    write_tokenizer,
+)
+from glue_lit.outputs.model_card import model_card
+from glue_lit.runs.run import Run
+from glue_lit.system.files import write_text
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """An export.
+
+    Attributes:
+        folder: Where it lies.
+        files: Names of the files in it.
+        measured: What was measured of an ONNX model, by its title.
+        card: Makes the model card for the name of a folder or a repository.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    measured: dict[str, str]
+    card: Callable[[str], str]
+
+
+def run_export(
+    checkpoint: Path,
+    run: Run | None,
+    output: Path,
+    form: Literal["transformers", "onnx"] = "transformers",
+    quantize: Literal["int8"] | None = None,
+    overwrite: bool = False,
+    trust_remote_code: bool = False,
+) -> ExportResult:
+    """Write the model of a checkpoint into a folder, with its tokenizer and a model card.
+
+    Args:
+        checkpoint: The file.
+        run: Its run, whose record the card quotes.
+        output: The folder, written whole or not at all.
+        form: For transformers, or as ONNX.
+        quantize: Of ONNX, keep the weights in 8 bits.
+        overwrite: Replace an earlier export in the folder.
+        trust_remote_code: Run code that the model comes with.
+
+    Raises:
+        GlueLitError: The checkpoint cannot be read, the model has no such form, or the folder cannot be written.
+    """
+    trained = load_trained(checkpoint, run, trust_remote_code)
+    is_onnx = form == "onnx"
+    with whole_folder(output, overwrite) as folder:
+        measured = _write_onnx(trained, folder, quantize) if is_onnx else {}
+        if not is_onnx:
+            write_model(trained, folder)
+        kind = {"is_onnx": is_onnx, "has_code": any(folder.glob("*.py"))}
+
+        def card(name: str) -> str:
+            return model_card(trained.task, trained.max_length, trained.record, measured, name, **kind)
+
+        write_text(folder / "README.md", card(output.resolve().name))
+        files = tuple(sorted(path.name for path in folder.iterdir()))
+    return ExportResult(output, files, measured, card)
+
+
+def _write_onnx(trained: Trained, folder: Path, quantize: str | None) -> dict[str, str]:
+    """Write ONNX, tokenizer and configuration; returns what was measured."""
+    path = folder / onnx_format.NAME
+    notes = {"Largest difference to PyTorch's logits, 32-bit weights": f"{onnx_format.write_onnx(trained, path):.2g}"}
+    trained.classifier.model.config._name_or_path = ""
+    trained.classifier.model.config.save_pretrained(folder)
+    write_tokenizer(trained, folder)
+    if quantize is None:
+        return notes
+    size = path.stat().st_size
+    onnx_format.quantize(path)
+    notes["Size with 8-bit weights"] = f"{path.stat().st_size / 2**20:.1f} MiB in place of {size / 2**20:.1f}"
+    sides = {"PyTorch": torch_logits(trained), "int8": onnx_format.onnx_logits(path)}
+    try:
+        scores = score(trained, sides)
+    except GlueLitError as error:
+        notes["Scores with 8-bit weights"] = f"not measured, for want of the validation rows: {error}"
+        return notes
+    for name, value in scores["PyTorch"].items():
+        notes[f"{trained.task.monitored_split}, {name}"] = f"{value:.4f}, with 8-bit weights {scores['int8'][name]:.4f}"
+    return notes
