@@ -388,7 +388,7 @@ def test_a_refused_fit_leaves_the_run_as_it_was(
     before = {name: (run / name).read_bytes() for name in files(run)}
     capsys.readouterr()
     assert command(monkeypatch, "fit", "--ckpt_path", "last", "--data.batch_size", 8) == 1
-    assert "begun with data.batch_size 16; now it is 8." in capsys.readouterr().err
+    assert "began with data.batch_size 16; now it is 8." in capsys.readouterr().err
     assert {name: (run / name).read_bytes() for name in files(run)} == before
     assert command(monkeypatch, "fit", "--ckpt_path", "last") == 0
     assert "has finished all" not in capsys.readouterr().out

@@ -84,7 +84,7 @@ def test_a_class_number_without_a_name_is_no_hidden_label(tmp_path: Path) -> Non
     for split, labels in (("train", [0, 1] * 5), ("validation", [0, 7])):
         table = pyarrow.table({"text": ["a"] * len(labels), "label": labels}, schema=schema)
         pyarrow.parquet.write_table(table, tmp_path / f"{split}.parquet")
-    with pytest.raises(DataError, match=r"validation.parquet, row 2: label '7' is none of the task's.*: no, yes"):
+    with pytest.raises(DataError, match=r"validation.parquet, row 2: label '7' is not one of the task's.*: no, yes"):
         labels_of(tmp_path, "validation", CustomTask(text="text"))
 
 

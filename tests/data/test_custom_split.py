@@ -140,7 +140,7 @@ COMPLETE: list[tuple[dict[str, Any], str]] = [
     ({"metrics": ["pearson"]}, "'pearson' is no metric for 2 labels"),
     ({"labels": ["b", "a", "c"], "metrics": ["f1"]}, "'f1' is no metric for 3 labels"),
     ({"label_names": ["x"]}, "1 names for 2 labels"),
-    ({"labels": ["a", "b", "b"]}, "a label is empty or there twice"),
+    ({"labels": ["a", "b", "b"]}, "a label is empty or given twice"),
     ({"class_weights": [1.0]}, "class_weights: got [1.0], allowed: balanced, or 2 numbers"),
     ({"class_weights": [-1.0, 1.0]}, "class_weights: got [-1.0, 1.0]"),
     (
@@ -206,7 +206,7 @@ def test_a_number_in_place_of_a_text_is_refused(tmp_path: Path) -> None:
 def test_a_label_that_training_lacks_is_an_error(tmp_path: Path) -> None:
     write(FRAME[:20], tmp_path / "train.csv")
     write(FRAME[20:24].assign(stars="god"), tmp_path / "dev.csv")
-    with pytest.raises(DataError, match=r"dev.csv, line 2: label 'god' is none of the task's. Did you mean 'good'"):
+    with pytest.raises(DataError, match=r"dev.csv, line 2: label 'god' is not one of the task's. Did you mean 'good'"):
         rows_of(tmp_path, "validation")
 
 

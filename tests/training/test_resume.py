@@ -369,7 +369,9 @@ def test_other_batches_in_the_middle_of_an_epoch_are_refused(
         Fit(tmp_path / "run", tiny_model, SaveAndCut("on_train_batch_start", 4, path)).run()
     second = Fit(tmp_path / "run", tiny_model)
     second.data = GLUEDataModule(**second.data.hparams | {setting: 8})
-    with pytest.raises(RunError, match=rf"data.{setting} {before}; now it is 8. Go on with {before}, or from a checkp"):
+    with pytest.raises(
+        RunError, match=rf"data.{setting} {before}; now it is 8. Resume with {before}, or from a checkp"
+    ):
         second.run(path)
 
 

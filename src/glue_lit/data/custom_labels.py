@@ -79,8 +79,8 @@ class LabelColumn:
                 number = numbers.get(normalize(label or ""))
                 if number is None:
                     raise DataError(
-                        f"{self.place(row)}: label {label!r} is none of the task's.{did_you_mean(label or '', labels)} "
-                        f"Its labels are: {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}."
+                        f"{self.place(row)}: label {label!r} is not one of the task's."
+                        f"{did_you_mean(label or '', labels)} Its labels are: {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}."
                     )
                 known[label] = number
         return [known[label] for label in self.labels]
@@ -91,7 +91,7 @@ class LabelColumn:
             score = None if label is None else parse_number(label, decimal_comma)
             if label is not None and score is None:
                 raise DataError(
-                    f"{self.place(row)}: {label!r} is no number, which a regression task needs. Mend it, or say "
+                    f"{self.place(row)}: {label!r} is not a number, as a regression task needs. Correct it, or say "
                     "`--data.custom.kind classification`."
                 )
             scores.append(score)
@@ -142,8 +142,8 @@ def _guess_kind(custom: CustomTask, counts: Counter[str], training: LabelColumn)
         row = [normalize_label(label or "") for label in training.labels].index(words[0])
         others = counts.total() - sum(counts[word] for word in words)
         raise DataError(
-            f"{training.place(row)}: the label is {words[0]!r}, while {others:,} other rows have numbers. Mend it, or "
-            "say what they are: `--data.custom.kind classification`, or regression."
+            f"{training.place(row)}: the label is {words[0]!r}, while {others:,} other rows have numbers. Correct it, "
+            "or say what they are: `--data.custom.kind classification`, or regression."
         )
     has_decimals = not words and any(not float(label).is_integer() for label in counts)
     return "regression" if not words and (has_decimals or len(counts) > _MOST_NUMERIC_CLASSES) else "classification"
@@ -182,13 +182,13 @@ def check_and_complete(custom: CustomTask, counts: Counter[str] | None = None) -
 def _check_classes(custom: CustomTask, labels: list[str]) -> None:
     names = custom.label_names or labels
     if len(set(labels)) < len(labels) or len(set(names)) < len(names) or "" in [*labels, *names]:
-        raise UsageError(f"data.custom: a label is empty or there twice in {labels} ({names}).")
+        raise UsageError(f"data.custom: a label is empty or given twice in {labels} ({names}).")
     if len(names) != len(labels):
         raise UsageError(
             f"data.custom.label_names: {len(names)} names for {len(labels)} labels ({', '.join(labels)}); give as many."
         )
     if len(labels) < 2:
-        raise DataError(f"Column {custom.label!r} has one label only, {labels[0]!r}: there is nothing to tell apart.")
+        raise DataError(f"Column {custom.label!r} has only one label, {labels[0]!r}, so there is nothing to learn.")
 
 
 def _positive(custom: CustomTask, labels: list[str] | None) -> str | None:

@@ -179,8 +179,8 @@ class GLUEDataModule(LightningDataModule):
         """
         for name, before, now in self._changed_settings(trainer):
             raise RunError(
-                f"The checkpoint stands in the middle of an epoch that was begun with {name} {before}; now it is "
-                f"{now}. Go on with {before}, or from a checkpoint at the end of an epoch."
+                f"The checkpoint is in the middle of an epoch that began with {name} {before}; now it is "
+                f"{now}. Resume with {before}, or from a checkpoint at the end of an epoch."
             )
 
     def train_dataloader(self) -> DataLoader[Batch]:

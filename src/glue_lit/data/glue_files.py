@@ -1,4 +1,4 @@
-"""GLUE's files in the official layout (``GLUE_FOLDER/CoLA/train.tsv``): where they lie, their rows and columns."""
+"""GLUE's files in the official layout (``GLUE_FOLDER/CoLA/train.tsv``), found and read."""
 
 import hashlib
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ def normalize_label(label: str) -> str:
 
 
 def parse_number(label: str, decimal_comma: bool = False) -> float | None:
-    """The number that a regression label stands for; ``None`` for other texts."""
+    """The number that a regression label is; ``None`` for other texts."""
     if decimal_comma and _WITH_COMMA.fullmatch(label):
         label = label.replace(".", "").replace(",", ".")
     try:

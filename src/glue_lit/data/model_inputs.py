@@ -132,7 +132,7 @@ def longest_input(tokenizer: Any, config: Mapping[str, Any], wanted: int | None)
     longest = int(min(limit for limit in limits if limit is not None))
     if longest < SHORTEST:
         raise ModelError(
-            f"model.name_or_path: inputs of this model have {longest} tokens at most, in which no text has room "
+            f"model.name_or_path: inputs of this model have {longest} tokens at most, too few for any text "
             f"(allowed: {SHORTEST} or more). See max_position_embeddings in its config.json and model_max_length in "
             "its tokenizer_config.json."
         )

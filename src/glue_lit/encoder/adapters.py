@@ -199,6 +199,6 @@ def check_same_adapters(
         if name != "modules_to_save" or not set(value) <= set(found.get(name) or ()):
             raise UsageError(
                 f"model.peft: the checkpoint has {name} {found.get(name)!r}, got {value!r}. Leave model.peft as it "
-                "was; another one needs a new run (`--model.init_from` takes what was learned)."
+                "was; another one needs a new run (`--model.init_from` starts it from the learned weights)."
             )
     return kept

@@ -130,7 +130,7 @@ def build_from_architecture(
     if labels != _output_names(task):
         raise ModelError(
             f"The checkpoint's labels are {', '.join(labels)}; task {task.name} has "
-            f"{', '.join(task.labels) or 'a score'}. Take a run of this task, or another data.task."
+            f"{', '.join(task.labels) or 'a score'}. Use a run of this task, or another data.task."
         )
     return empty_model(values, hparams, padding)
 

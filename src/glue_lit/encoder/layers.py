@@ -168,8 +168,8 @@ def check_same_groups(groups: Sequence[Mapping[str, Any]], checkpoint: Mapping[s
         before = [len(group["params"]) for group in state["param_groups"]]
         if before != now:
             raise RunError(
-                f"The checkpoint's optimizer trains {sum(before)} parameters in {len(before)} groups; by model.freeze "
-                f"and model.layer_decay it would be {sum(now)} in {len(now)} now. Leave both as they were. Runs of a "
-                f"{kind} may also be from before all of its embeddings and layers were told from the head: "
-                "`--model.init_from RUN` begins a new training with such a run's encoder."
+                f"The checkpoint's optimizer trains {sum(before)} parameters in {len(before)} groups; with "
+                f"model.freeze and model.layer_decay it would be {sum(now)} in {len(now)} now. Leave both as they were. "
+                f"Older runs of a {kind} may have counted embeddings or layers as its head: `--model.init_from RUN` "
+                "starts a new training from such a run's encoder."
             )

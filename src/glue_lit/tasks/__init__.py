@@ -1,1 +1,1 @@
-"""What a task is: its columns, labels, files and metrics."""
+"""Tasks: their columns, labels, files and metrics."""
