@@ -78,9 +78,10 @@ class LabelColumn:
             if label not in known:
                 number = numbers.get(normalize(label or ""))
                 if number is None:
+                    hint, listed = did_you_mean(label or "", labels), ", ".join(labels[:20])
                     raise DataError(
-                        f"{self.place(row)}: label {label!r} is not one of the task's."
-                        f"{did_you_mean(label or '', labels)} Its labels are: {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}."
+                        f"{self.place(row)}: label {label!r} is not one of the task's.{hint} "
+                        f"Its labels are: {listed}{' ...' if len(labels) > 20 else ''}."
                     )
                 known[label] = number
         return [known[label] for label in self.labels]

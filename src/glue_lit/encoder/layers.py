@@ -169,7 +169,7 @@ def check_same_groups(groups: Sequence[Mapping[str, Any]], checkpoint: Mapping[s
         if before != now:
             raise RunError(
                 f"The checkpoint's optimizer trains {sum(before)} parameters in {len(before)} groups; with "
-                f"model.freeze and model.layer_decay it would be {sum(now)} in {len(now)} now. Leave both as they were. "
-                f"Older runs of a {kind} may have counted embeddings or layers as its head: `--model.init_from RUN` "
-                "starts a new training from such a run's encoder."
+                f"model.freeze and model.layer_decay it would be {sum(now)} in {len(now)} now. Leave both as they "
+                f"were. Older runs of a {kind} may have counted embeddings or layers as its head: `--model.init_from "
+                "RUN` starts a new training from such a run's encoder."
             )
