@@ -1,4 +1,4 @@
-"""The calibration of a run: fitted on its dev predictions, kept beside it, put to files of predictions."""
+"""Calibration of a run: fitted on its dev rows, kept in its directory, applied to files of predictions."""
 
 import hashlib
 import json
@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +28,13 @@ _FILE = "calibration.json"
 def calibration_of(
     run: Run | None, checkpoint: Path, task: TaskSpec, predictor: Callable[[], Predictor]
 ) -> Calibration:
-    """The calibration of a checkpoint, fitted unless its run has one that is of the same weights; said.
+    """The calibration of a checkpoint, printed too; fitted unless one of the same weights was kept.
 
     Args:
-        run: Keeps it; without one, the checkpoint's folder does.
+        run: Its directory keeps the calibration; without one, the checkpoint's folder does.
         checkpoint: The file.
-        task: What it was trained for.
-        predictor: Gives the checkpoint at work, where it is needed.
+        task: The task that it was trained on.
+        predictor: Loads the checkpoint, which fitting needs.
 
     Raises:
         UsageError: The task has no probabilities, or nothing to fit them on.
@@ -48,7 +47,7 @@ def calibration_of(
     place = (run.path if run is not None else checkpoint.parent) / _FILE
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    calibration = _kept(place, digest)
+    calibration = _read_calibration(place, digest)
     if calibration is None:
         calibration = calibrate(*_dev_logits(run, checkpoint, predictor()))
         write_json(place, {"checkpoint": digest, "split": task.monitored_split} | asdict(calibration))
@@ -60,25 +59,25 @@ def calibration_of(
     return calibration
 
 
-def _kept(place: Path, digest: str) -> Calibration | None:
+def _read_calibration(place: Path, digest: str) -> Calibration | None:
     try:
         values = read_json(place)
         if values.pop("checkpoint") != digest:
             return None
         values.pop("split")
-        kept = Calibration(**values)
-        return kept if all(math.isfinite(value) for value in values.values()) and kept.temperature > 0 else None
+        found = Calibration(**values)
+        return found if all(map(math.isfinite, values.values())) and found.temperature > 0 else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def _dev_logits(run: Run | None, checkpoint: Path, predictor: Predictor) -> tuple[Array, NDArray[np.int64]]:
-    """Logits and gold labels of the dev rows that have one, from the data that the run names."""
+    """Logits and gold labels of the labelled dev rows, from the data that the run names."""
     saved, split = read_checkpoint(checkpoint), str(predictor.task.monitored_split)
     if not saved.get("datamodule_hyper_parameters"):
         raise RunError(f"--calibrate: {checkpoint} does not say which data it was trained on.")
     named = find_key(str(run.config), "data.source") if run is not None else None
-    # The run's configuration may have been changed, where the data have moved.
+    # A user whose data have moved edits the run's configuration.
     moved = {"source": named[1]} if named is not None and isinstance(named[1], str) else {}
     try:
         dataset = TaskSplits.from_checkpoint(saved, **moved).dataset(split)
@@ -92,21 +91,12 @@ def _dev_logits(run: Run | None, checkpoint: Path, predictor: Predictor) -> tupl
     return predictor.of_dataset(dataset)[known].double().numpy(), gold[known].numpy()
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-
-
-def _logarithms(lines: list[dict[str, Any]]) -> Array:
-    probabilities = np.array([list(line["probabilities"].values()) for line in lines], dtype=np.float64)
-    smallest = np.finfo(np.float64).tiny  # 0 has no logarithm
-    logarithms: Array = np.log(np.maximum(probabilities, smallest))
-    return logarithms
-
-
 def rewrite(path: Path, temperature: float) -> None:
     """Scale the probabilities in a file of predictions."""
-    lines = _read(path)
-    scaled = np.exp(log_softmax(_logarithms(lines) / temperature))
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    probabilities = np.array([list(line["probabilities"].values()) for line in lines], dtype=np.float64)
+    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))  # 0 has no logarithm
+    scaled = np.exp(log_softmax(logarithms / temperature))
     with open_atomic(path) as file:
         for line, row in zip(lines, scaled.tolist(), strict=True):
             line["probabilities"] = dict(zip(line["probabilities"], row, strict=True))

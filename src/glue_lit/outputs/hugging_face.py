@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,35 +39,27 @@ _LONG = " ".join(_SENTENCES[2:5])
 
 @dataclass(frozen=True)
 class Trained:
-    """What a checkpoint holds, ready to be handed on.
+    """A checkpoint, loaded for export."""
 
-    Attributes:
-        classifier: In evaluation mode, in float32.
-        tokenizer: Its own, which cuts at ``max_length`` if asked to.
-        max_length: Longest input in tokens.
-        saved: The checkpoint's content.
-        record: ``metrics.json`` of its run, if there is one.
-    """
-
-    classifier: SequenceClassifier
+    classifier: SequenceClassifier  # in evaluation mode, in float32
     tokenizer: Any
-    max_length: int
-    saved: dict[str, Any]
-    record: dict[str, Any] | None
+    max_length: int  # in tokens, at which the tokenizer truncates
+    saved: dict[str, Any]  # the checkpoint's content
+    record: dict[str, Any] | None  # metrics.json of its run, if it has one
 
     @property
     def task(self) -> TaskSpec:
-        """What it was trained for."""
+        """The task that it was trained on."""
         return self.classifier.task
 
 
 def load_trained(checkpoint: Path, run: Run | None, trust_remote_code: bool = False) -> Trained:
-    """Read a checkpoint.
+    """Load a checkpoint, of a run or outside any.
 
     Args:
         checkpoint: The file.
         run: Its run, if it has one.
-        trust_remote_code: Run the code that its model names.
+        trust_remote_code: Run code that comes with its model.
 
     Raises:
         RunError: It cannot be read, or holds no tokenizer.
@@ -82,10 +74,10 @@ def load_trained(checkpoint: Path, run: Run | None, trust_remote_code: bool = Fa
 
 
 def plain_model(trained: Trained) -> Any:
-    """The Hugging Face model to be handed on: adapters are merged into its weights.
+    """The Hugging Face model with adapters merged into its weights.
 
     Raises:
-        ModelError: They cannot be merged, or the model gives other logits with them merged.
+        ModelError: They cannot be merged, or merging changes the logits.
     """
     before = trained.classifier.model
     model = merge_adapters(before)
@@ -98,14 +90,14 @@ def plain_model(trained: Trained) -> Any:
         difference = float((found - expected).abs().max())
         if not difference <= _ALLOWED * max(1.0, float(expected.abs().max())):
             raise ModelError(
-                f"model.peft: with the adapters merged into its weights, a {model.config.model_type} gives other "
-                f"logits (by {difference:.2g}), so it is not exported. `glue-lit predict` has them beside."
+                f"model.peft: merging the adapters into a {model.config.model_type} changes its logits by "
+                f"{difference:.2g}, so it is not exported. `glue-lit predict` uses the adapters unmerged."
             )
     return model
 
 
 def example_batches(trained: Trained) -> list[Batch]:
-    """Batches of texts as the task has them, tokenised and padded as for a prediction."""
+    """Batches of short and long texts or pairs, tokenised and padded as for a prediction."""
     texts = [*_SENTENCES, _LONG]
     pairs = [*texts[1:], texts[0]] if len(trained.task.text_columns) == 2 else None
     store = tokenise(Rows(texts, pairs, [None] * len(texts)), trained.tokenizer, trained.max_length, False)
@@ -114,7 +106,7 @@ def example_batches(trained: Trained) -> list[Batch]:
 
 
 def write_model(trained: Trained, folder: Path) -> None:
-    """Write configuration, weights (safetensors) and tokenizer; no path of this machine is among them."""
+    """Write configuration, weights (safetensors) and tokenizer, without any path of this machine."""
     model = plain_model(trained)
     model.config._name_or_path = ""
     record_hash_seed(model.config)
@@ -131,7 +123,7 @@ def write_tokenizer(trained: Trained, folder: Path) -> None:
 
 
 def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str, float]]:
-    """Metrics of several ways to compute the logits, on the validation rows of the run's own data.
+    """Validation metrics of several functions that compute the logits, by their names.
 
     Raises:
         DataError: The rows cannot be read, or have no labels.
@@ -165,34 +157,40 @@ _EXPORTED = (".json", ".safetensors", ".onnx", ".data", ".md", ".txt", ".model",
 
 
 def _not_of_export(folder: Path) -> list[str]:
-    """The files that no export has written: somebody's work. Code is of one only beside a model card of ours."""
+    """Files that no export has written: somebody's work. Code counts as exported beside a model card of ours."""
     kinds = set(_EXPORTED)
     with suppress(OSError, UnicodeDecodeError):
-        kinds |= {".py"} if "\n- glue-lit\n" in (folder / "README.md").read_text(encoding="utf-8") else set()
+        if "\n- glue-lit\n" in (folder / "README.md").read_text(encoding="utf-8"):
+            kinds.add(".py")
     own = {p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.suffix.lower() in kinds}
     return sorted(path.name for path in folder.iterdir() if path not in own)
 
 
-@contextmanager
-def whole_folder(path: Path, overwrite: bool) -> Any:
-    """A folder to write into, which takes its name at the end, if all went well; else what was there is left.
-
-    Raises:
-        UsageError: There is something at ``path`` that may not be replaced.
-        RunError: It cannot be written.
-    """
+def _check_replaceable(path: Path, overwrite: bool) -> None:
     if path.is_file():
         raise UsageError(f"--output: {path} is a file; name a folder.")
-    taken = path.is_dir() and any(path.iterdir())
-    if taken and not overwrite:
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not overwrite:
         raise UsageError(f"--output: {path} is not empty. Name another folder, or say `--overwrite`.")
-    if taken and not (path / "config.json").is_file():
+    if not (path / "config.json").is_file():
         raise UsageError(f"--overwrite: {path} is no exported model (no config.json), so it is left as it is.")
-    if taken and (others := _not_of_export(path)):
+    if others := _not_of_export(path):
         raise UsageError(
             f"--overwrite: {path} holds {', '.join(map(repr, others[:5]))}, which no export wrote, so it is left as it "
             "is. Name another folder, or move them."
         )
+
+
+@contextmanager
+def whole_folder(path: Path, overwrite: bool) -> Iterator[Path]:
+    """Make a temporary folder to write into, which replaces ``path`` at the end unless there is an error.
+
+    Raises:
+        UsageError: What is at ``path`` may not be replaced.
+        RunError: The folder cannot be written.
+    """
+    _check_replaceable(path, overwrite)
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

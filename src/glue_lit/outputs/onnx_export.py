@@ -36,7 +36,7 @@ class _Logits(nn.Module):
 
 
 def require() -> None:
-    """Stop where the packages are not installed.
+    """Check that the packages are installed.
 
     Raises:
         ModelError: One is missing.
@@ -47,10 +47,10 @@ def require() -> None:
 
 
 def write_onnx(trained: Trained, path: Path) -> float:
-    """Write the model with free batch and length; returns the largest difference to PyTorch's logits.
+    """Write the model for any batch size and length; return its largest difference to PyTorch's logits.
 
     Raises:
-        ModelError: It cannot be exported, or differs.
+        ModelError: It cannot be exported, or the difference is too large.
     """
     batches = example_batches(trained)
     names = [
@@ -61,25 +61,25 @@ def write_onnx(trained: Trained, path: Path) -> float:
     shapes = (tuple({0: batch, 1: length} for _ in names),)
     example = tuple(batches[0][name] for name in names)
     try:
-        with _without_its_own_words(), torch.no_grad():
+        with _silence_exporter(), torch.no_grad():
             torch.onnx.export(
                 module, example, str(path), input_names=names, output_names=["logits"], dynamo=True,
                 dynamic_shapes=shapes, external_data=False, verbose=False,
             )  # fmt: skip
     except Exception as error:  # the exporter's own kinds, for operators that ONNX does not have
         raise ModelError(_refusal(trained, "PyTorch's exporter", error)) from error
-    _forget_places(path)
+    _remove_traces(path)
     try:
         return _compare(module, path, batches, names)
     except ModelError:
         raise
-    except Exception as error:  # of the model's own code, or of the runtime, at a batch of another shape
+    except Exception as error:  # of the model's own code or of the runtime
         raise ModelError(_refusal(trained, "With a batch of another shape, the runtime", error)) from error
 
 
 @contextmanager
-def _without_its_own_words() -> Iterator[None]:
-    """Keep what the exporter tells its developers off the terminal: deprecated names, and whole graphs as it fails."""
+def _silence_exporter() -> Iterator[None]:
+    """Keep messages to the exporter's own developers off the terminal: deprecated names, whole graphs."""
     before = logging.root.manager.disable
     try:
         logging.disable(logging.CRITICAL)
@@ -91,10 +91,10 @@ def _without_its_own_words() -> Iterator[None]:
 
 
 def _refusal(trained: Trained, who: str, error: Exception) -> str:
-    """That an architecture cannot be exported, in one sentence of the library's."""
+    """The error message for an architecture that cannot be exported, with the library's reason."""
     kind = trained.classifier.model.config.model_type
     cause: BaseException = error
-    while cause.__cause__ is not None:  # the exporter puts advice for its developers around it
+    while cause.__cause__ is not None:  # the exporter wraps it in advice for its developers
         cause = cause.__cause__
     reason = shorten(str(cause), 190, placeholder=" ...") or type(cause).__name__
     return (
@@ -103,20 +103,19 @@ def _refusal(trained: Trained, who: str, error: Exception) -> str:
     )
 
 
-def _forget_places(path: Path) -> None:
-    """Take out where in which file of this machine each operator was traced."""
+def _remove_traces(path: Path) -> None:
+    """Remove the file of this machine and the line at which each operator was traced."""
     import onnx
 
     model = onnx.load(path)
-    graphs = [model.graph, *model.functions]
-    for graph in graphs:
+    for graph in (model.graph, *model.functions):
         for part in (*graph.node, *getattr(graph, "value_info", ()), graph):
             del part.metadata_props[:]
     onnx.save(model, path)
 
 
 def _compare(module: nn.Module, path: Path, batches: list[Batch], names: list[str]) -> float:
-    """The largest difference over batches of several shapes, some of them padded."""
+    """The largest difference of the logits over batches of several shapes, some of them padded."""
     compute = onnx_logits(path)
     largest = 0.0
     for batch in batches:
@@ -134,7 +133,7 @@ def onnx_logits(path: Path) -> Logits:
     """The logits of an ONNX file on the processor."""
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(4)  # an error is raised, too, and told in one message
+    onnxruntime.set_default_logger_severity(4)  # errors are raised, too
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     wanted = [given.name for given in session.get_inputs()]
 
@@ -146,13 +145,13 @@ def onnx_logits(path: Path) -> Logits:
 
 
 def quantize(path: Path) -> None:
-    """Put weights in 8 bits in the place of those in 32 (dynamic quantisation: activations are scaled as they come)."""
+    """Replace 32-bit weights by 8-bit ones (dynamic quantisation: activations are scaled at inference)."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(path)
-    # The exporter writes the shapes of weights twice. The quantiser turns weights round, and in versions of onnxruntime
-    # (1.20 to 1.28, not 1.32) it stops at the second, which then is another.
+    # The exporter writes the shapes of weights twice. The quantiser transposes weights, and in onnxruntime 1.20 to 1.28
+    # (not 1.32) it fails where the second shape then differs.
     weights = {weight.name for weight in model.graph.initializer}
     shapes = [value for value in model.graph.value_info if value.name not in weights]
     del model.graph.value_info[:]

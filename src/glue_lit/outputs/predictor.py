@@ -1,4 +1,4 @@
-"""Texts in, logits out: a checkpoint at work without a trainer, in order, on one or more devices."""
+"""Logits of texts from a checkpoint, without a trainer, in order, on one or more devices."""
 
 import copy
 import queue
@@ -38,11 +38,11 @@ _TRUE = {"32-true": torch.float32, "bf16-true": torch.bfloat16, "16-true": torch
 def load_classifier(
     checkpoint: Path, trust_remote_code: bool = False
 ) -> tuple[SequenceClassifier, Any, int, dict[str, Any]]:
-    """What a checkpoint's texts are predicted with.
+    """Load what predicts texts with a checkpoint.
 
     Args:
         checkpoint: The file.
-        trust_remote_code: Run the code that its model names; what the checkpoint itself says of it does not count.
+        trust_remote_code: Run code that comes with its model; the checkpoint's own setting does not count.
 
     Returns:
         The classifier in evaluation mode, its tokenizer, the longest input in tokens, and the checkpoint's content.
@@ -59,14 +59,14 @@ def load_classifier(
             f"{checkpoint} holds no tokenizer, as one that comes with code is not kept in it. If you trust the author "
             f"of {own.get('name_or_path')!r}, pass `--model.trust_remote_code true`, and it is loaded from there."
         )
-    classifier = _built(checkpoint, trust_remote_code)
-    config = _values(classifier)
+    classifier = _build_classifier(checkpoint, trust_remote_code)
+    config = _model_config(classifier)
     if files:
         tokenizer = unpack({name: content.clone() for name, content in files.items()}, config["model_type"])
     else:
         found = load_tokenizer(classifier.hparams["name_or_path"], classifier.hparams["revision"], True)
         tokenizer = adapt_tokenizer(found, config)
-    set_padding(classifier.model.config, missing_padding_id(tokenizer, config))  # of a checkpoint that has another's
+    set_padding(classifier.model.config, missing_padding_id(tokenizer, config))  # may be another tokenizer's
     wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
     longest = longest_input(tokenizer, config, wanted)
     return classifier, tokenizer, longest, saved
@@ -77,17 +77,17 @@ class Predictor:
 
     Args:
         checkpoint: The file.
-        devices: Number of devices to share the work; on a processor, of groups of threads.
-        precision: As the Trainer has it; ``None`` for that of the training.
-        trust_remote_code: Run the code that its model names.
+        devices: Number of devices that share the work; without a GPU, of groups of threads.
+        precision: One of the Trainer's names; ``None`` for that of the training.
+        trust_remote_code: Run code that comes with its model.
 
     Attributes:
-        task: What the classifier was trained for.
-        id_column: Column of its data that tells the rows apart (``data.custom.id``), if there was one.
+        task: The task that the classifier was trained on.
+        id_column: Column of its data that tells the rows apart (``data.custom.id``), if it has one.
 
     Raises:
-        RunError: The checkpoint cannot be read, or gives no numbers.
-        UsageError: There are not so many devices.
+        RunError: The checkpoint cannot be read.
+        UsageError: There are fewer devices.
     """
 
     task: TaskSpec
@@ -98,7 +98,7 @@ class Predictor:
         classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
         self.task = classifier.task
         self.id_column: str | None = (saved["hyper_parameters"].get("custom") or {}).get("id")
-        self._equal_lengths = needs_equal_lengths(_values(classifier))
+        self._equal_lengths = needs_equal_lengths(_model_config(classifier))
         precision = precision_name(precision or (saved.get("glue_lit") or {}).get("precision") or "32-true")
         check_precision_of(classifier.model, precision)
         self._autocast = _AUTOCAST.get(precision)
@@ -109,11 +109,14 @@ class Predictor:
         self._replicas = _replicas(classifier, devices)
 
     def logits(self, chunks: Iterable[tuple[Rows, _Kept]]) -> Iterator[tuple[Tensor, _Kept]]:
-        """Logits ``(rows, labels)`` in float32 of each chunk of rows, with what was handed in beside it.
+        """Logits ``(rows, labels)`` in float32 of each chunk of rows, with the value that came with the chunk.
 
         Within a chunk, rows of about the same length (of exactly the same, for a model whose logits depend on
-        padding) go into a batch of about 8192 tokens; the order of the result is that of the rows. No more than a
-        chunk is held.
+        padding) share a batch of about 8192 tokens; the logits are in the order of the rows. One chunk is held at a
+        time.
+
+        Raises:
+            RunError: A logit is NaN or infinite.
         """
         for rows, kept in chunks:
             store = tokenise(rows, self._tokenizer, self._max_length, self.task.is_regression)
@@ -138,7 +141,9 @@ class Predictor:
             finally:
                 free.put(replica)
 
-        for _ in self._map(work, EvaluationSampler(dataset.lengths, tokens=_TOKENS, equal_lengths=self._equal_lengths)):
+        sampler = EvaluationSampler(dataset.lengths, tokens=_TOKENS, equal_lengths=self._equal_lengths)
+        # In a thread of its own, the C library would keep a second store of freed memory.
+        for _ in map(work, sampler) if len(self._replicas) == 1 else self._pool.map(work, sampler):
             pass
         if not found.isfinite().all():
             raise RunError(
@@ -147,46 +152,34 @@ class Predictor:
             )
         return found
 
-    @property
-    def _map(self) -> Any:
-        # In a thread of its own, the C library would keep a second store of freed memory.
-        return map if len(self._replicas) == 1 else self._pool.map
-
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(len(self._replicas))
 
     def _of_batch(self, replica: SequenceClassifier, batch: dict[str, Tensor]) -> Tensor:
         device = replica.device
-        half = self._autocast
-        cast: Any = nullcontext() if half is None else torch.autocast(device.type, half)
+        cast: Any = nullcontext() if self._autocast is None else torch.autocast(device.type, self._autocast)
         with torch.inference_mode(), cast:
             logits: Tensor = replica({key: value.to(device, non_blocking=True) for key, value in batch.items()})
         return logits
 
 
-def _built(checkpoint: Path, trust_remote_code: bool) -> SequenceClassifier:
-    """The classifier of a checkpoint, in evaluation mode.
-
-    Raises:
-        RunError: What the checkpoint says of its model is no model's, or its weights are another one's.
-    """
+def _build_classifier(checkpoint: Path, trust_remote_code: bool) -> SequenceClassifier:
     try:
-        found = SequenceClassifier.load_from_checkpoint(
+        classifier = SequenceClassifier.load_from_checkpoint(
             checkpoint, map_location="cpu", weights_only=True, trust_remote_code=trust_remote_code
         )
     except (GlueLitError, MemoryError):
         raise
-    except Exception as error:  # whatever a library raises at values that somebody made up
+    except Exception as error:  # whatever a library raises at a malformed checkpoint
         if explain_system_error(error) is not None:
             raise
         reason = " ".join(str(error).split())[:300]
         raise RunError(f"{checkpoint} is not a checkpoint that a model can be made of ({reason}).") from error
-    return found.eval()
+    return classifier.eval()
 
 
-def _values(classifier: SequenceClassifier) -> dict[str, Any]:
-    """The configuration of its model as plain values."""
+def _model_config(classifier: SequenceClassifier) -> dict[str, Any]:
     config = classifier.model.config
     values: dict[str, Any] = config.to_dict() | {"model_type": config.model_type}
     return values
@@ -195,8 +188,8 @@ def _values(classifier: SequenceClassifier) -> dict[str, Any]:
 def _usual_size(rows: int, most: int) -> int:
     """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24 ... from ``rows`` on, unless that is more than ``most``.
 
-    The last batch of a chunk can have any number of rows. For each shape that it meets, the library of matrix products
-    makes code that it never lets go, hundreds of kilobytes: over millions of rows that came to gigabytes.
+    The last batch of a chunk can have any number of rows. The library of matrix products keeps hundreds of kilobytes of
+    code for each shape that it meets, which grew to gigabytes over millions of rows.
     """
     size = 1 << max(0, rows - 1).bit_length()
     size = size * 3 // 4 if size > 2 and size * 3 // 4 >= rows else size
@@ -204,7 +197,7 @@ def _usual_size(rows: int, most: int) -> int:
 
 
 def _replicas(classifier: SequenceClassifier, devices: int) -> list[SequenceClassifier]:
-    """The classifier on each device; processors share one, and their threads."""
+    """The classifier on each device; without a GPU one is shared, and the threads are divided."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
         most = torch.get_num_threads()

@@ -20,21 +20,15 @@ HEADER = "index\tprediction"
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a submission.
-
-    Attributes:
-        name: Its name.
-        task: Whose labels it holds.
-        split: The test split that it predicts.
-    """
+    """One file of a submission."""
 
     name: str
-    task: TaskSpec
-    split: str
+    task: TaskSpec  # whose labels it holds
+    split: str  # the test split that it predicts
 
     @property
     def rows(self) -> int:
-        """Rows that it must have."""
+        """Number of rows that it must have."""
         return self.task.files[self.split].rows
 
     @property
@@ -61,7 +55,7 @@ def family(task: TaskSpec) -> str:
 
 
 def entry_text(entry: Entry, predictions: Path) -> str:
-    """The file of an entry, from the predictions that `test` wrote; labels go by name.
+    """The content of an entry's file, from the predictions that `test` wrote; labels are matched by name.
 
     Raises:
         DataError: The predictions are not those of the official test rows (naming file and line).
@@ -90,11 +84,7 @@ def entry_text(entry: Entry, predictions: Path) -> str:
 
 
 def _prediction(task: TaskSpec, record: Any, row: int) -> str:
-    """A record's label or score as the server wants it.
-
-    Raises:
-        ValueError: The record is of another row, or predicts nothing that the task has.
-    """
+    """A record's label or score as the server wants it; a ValueError says what is wrong with the record."""
     if not isinstance(record, dict):
         raise ValueError(f"{str(record)[:50]!r} is no prediction")
     idx = record.get("idx")
@@ -112,5 +102,5 @@ def _prediction(task: TaskSpec, record: Any, row: int) -> str:
 
 
 def filled_text(entry: Entry) -> str:
-    """The file of an entry without a run: the commonest training label, or the mean score, on every row."""
+    """The content of an entry's file without a run: the commonest training label or the mean score on every row."""
     return "\n".join([HEADER, *(f"{row}\t{entry.task.most_common}" for row in range(entry.rows))]) + "\n"

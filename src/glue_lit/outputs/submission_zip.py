@@ -1,4 +1,4 @@
-"""The zip that the GLUE server takes: written, and checked whoever made it."""
+"""The zip that the GLUE server takes: writing one, and checking any."""
 
 import io
 import math
@@ -14,7 +14,7 @@ from glue_lit.outputs.submission import ENTRIES, HEADER, Entry
 from glue_lit.system.files import check_regular, open_atomic_binary
 from glue_lit.tasks.glue import TaskSpec
 
-_SHOWN = 5  # problems of one file that are told one by one
+_SHOWN = 5  # problems of one file that are listed
 _LARGEST = 50_000_000  # bytes of a zip; a submission has 1 MB packed and 4 MB unpacked
 _LINE = 64  # bytes that a line may take on average; 390964, a tab and not_entailment are 21
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same predictions give the same zip
@@ -24,23 +24,14 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 @dataclass
 class Findings:
-    """What is wrong with one file, and what it predicts.
+    """Problems of one file, and its predictions."""
 
-    Attributes:
-        name: The file, as messages name it.
-        whole: Problems of the file as a whole.
-        lines: Problems of its lines, the first few.
-        count: Number of problems, those that are not kept included.
-        labels: How often it predicts each label.
-        scores: What it predicts where the task has scores.
-    """
-
-    name: str
-    whole: list[str] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-    count: int = 0
-    labels: Counter[str] = field(default_factory=Counter)
-    scores: list[float] = field(default_factory=list)
+    name: str  # as messages name the file
+    whole: list[str] = field(default_factory=list)  # problems of the file as a whole
+    lines: list[str] = field(default_factory=list)  # problems of its lines, the first few
+    count: int = 0  # of all problems
+    labels: Counter[str] = field(default_factory=Counter)  # how often it predicts each label
+    scores: list[float] = field(default_factory=list)  # its predictions, where the task has scores
 
     def add(self, problem: str, line: int | None = None) -> None:
         """Add a problem, of a line or of the whole file."""
@@ -52,13 +43,13 @@ class Findings:
 
     @property
     def messages(self) -> list[str]:
-        """A line for each problem that is kept, and how many there are beyond."""
+        """A line for each problem that is kept, and the number of the others."""
         more = self.count - len(self.whole) - len(self.lines)
         return [*self.whole, *self.lines, *([f"{self.name}: and {more:,} more"] if more else [])]
 
     @property
     def predicted(self) -> str:
-        """What it predicts, in short."""
+        """A summary of its predictions."""
         if self.scores:
             mean = math.fsum(self.scores) / len(self.scores)
             return f"{min(self.scores):.3f} to {max(self.scores):.3f}, mean {mean:.3f}"
@@ -66,11 +57,11 @@ class Findings:
 
 
 def write_zip(path: Path, texts: Mapping[str, str]) -> None:
-    """Write the zip whole or not at all, after the same check as `check_zip`.
+    """Check the zip with `check_zip` and write it atomically.
 
     Raises:
-        DataError: It would not be a submission.
-        RunError: It cannot be written; an earlier file of that name is left as it was.
+        DataError: It is not a valid submission.
+        RunError: It cannot be written; an earlier file of that name is kept.
     """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -86,9 +77,9 @@ def write_zip(path: Path, texts: Mapping[str, str]) -> None:
 
 
 def check_zip(file: Path | io.BytesIO) -> list[Findings]:
-    """What is wrong with each file of a submission, and with what else the zip holds.
+    """Problems of each file of a submission, and of other files in the zip.
 
-    No more is unpacked than a file of a submission can have, whatever the zip says of its size.
+    At most the size of a valid file is unpacked, whatever size the zip claims.
 
     Raises:
         DataError: The file cannot be read, or is no zip.
@@ -104,7 +95,7 @@ def check_zip(file: Path | io.BytesIO) -> list[Findings]:
         raise
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}).") from None
-    except Exception as error:  # zipfile has many kinds for a directory that makes no sense
+    except Exception as error:  # zipfile has many kinds for a malformed directory
         raise DataError(f"{file}: no zip file, or a damaged one ({str(error) or type(error).__name__}).") from None
 
 
@@ -137,7 +128,7 @@ def _check_members(archive: zipfile.ZipFile) -> list[Findings]:
 
 
 def _meant(name: str) -> str | None:
-    """The file that a name stands for, in whatever folder, case and punctuation; none for what systems leave."""
+    """The file that a name stands for, in any folder, case and punctuation; none for hidden files of a system."""
     last = re.split(r"[/\\]", name)[-1]
     return None if last.startswith(".") else _PLAIN.get(_plain(last))
 
@@ -158,7 +149,7 @@ def _check_member(entry: Entry, archive: zipfile.ZipFile, member: zipfile.ZipInf
         return findings.add("is packed in an unusual way; zip it with the usual method (deflate)")
     try:
         with archive.open(member) as file:
-            raw = file.read(most + 1)  # in place of all, since the size that a zip names may be wrong
+            raw = file.read(most + 1)  # not all, since the size that a zip claims may be wrong
     except Exception as error:  # zipfile and zlib have many kinds for damaged content
         return findings.add(f"is damaged ({error}); make the zip anew")
     if len(raw) > most:
@@ -169,7 +160,7 @@ def _check_member(entry: Entry, archive: zipfile.ZipFile, member: zipfile.ZipInf
 
 
 def _check_rows(entry: Entry, raw: bytes, findings: Findings) -> None:
-    lines = [0] * entry.rows  # where each index stands, 0 for nowhere
+    lines = [0] * entry.rows  # line of each index, 0 if it is missing
     count, before = 0, -1
     for number, line in enumerate(io.BytesIO(raw), start=1):
         try:
@@ -200,7 +191,7 @@ def _check_rows(entry: Entry, raw: bytes, findings: Findings) -> None:
 
 
 def _is_header(text: str, findings: Findings) -> bool:
-    """Whether the first line is a header rather than a row, right or not."""
+    """Whether the first line is a header, even a wrong one, rather than a row."""
     if text.startswith("\ufeff"):
         findings.add("a byte order mark; save the file as UTF-8 without one", 1)
         text = text.removeprefix("\ufeff")
@@ -234,7 +225,7 @@ def _wrong_prediction(task: TaskSpec, prediction: str, findings: Findings) -> st
 
 
 def _add_missing(lines: list[int], findings: Findings) -> None:
-    """Name the indices that stand nowhere, neighbours among them together."""
+    """Report missing indices, consecutive ones as a range."""
     missing = [index for index, line in enumerate(lines) if not line]
     starts = [index for index in missing if index == 0 or lines[index - 1]]
     for start in starts[:_SHOWN]:
