@@ -1,4 +1,4 @@
-"""What a classifier's settings may be."""
+"""Checks of a classifier's settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from glue_lit.training.schedule import check_schedule
 
 
 def check_hyperparameters(owner: type, values: Mapping[str, Any]) -> None:
-    """Stop at a setting of `SequenceClassifier`, or of a class built on it, that nothing can be trained with.
+    """Check the settings of `SequenceClassifier` or a subclass of it.
 
     Raises:
         UsageError: A number is out of its range, or two settings exclude one another.
