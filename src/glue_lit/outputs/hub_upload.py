@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from glue_lit.errors import RunError, UsageError
+from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.system.files import write_text
 
 
 def upload_folder(folder: Path, name: str, private: int = 0, card: Callable[[str], str] | None = None) -> str:
-    """Upload a folder to the Hub; returns the repository's address.
+    """Upload a folder to the Hub, and return the repository's address.
 
     Args:
         folder: An export.
@@ -21,7 +21,6 @@ def upload_folder(folder: Path, name: str, private: int = 0, card: Callable[[str
         RunError: The Hub refused, or cannot be reached; the folder is kept.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         api = HfApi()
@@ -38,15 +37,20 @@ def upload_folder(folder: Path, name: str, private: int = 0, card: Callable[[str
             write_text(folder / "README.md", card(address.repo_id))
         api.upload_folder(repo_id=address.repo_id, folder_path=str(folder), commit_message="Upload model")
         return str(address)
-    except UsageError:
+    except GlueLitError:
         raise
     except Exception as error:  # httpx's, huggingface_hub's, ValueErrors of names: none means more to the user
-        status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else 0
-        advice = {
-            401: "Log in with `hf auth login`, or set HF_TOKEN to a token that may write.",
-            403: "The token may not write there; take one that may, or another name.",
-        }.get(status, "Check the name (owner/name), the network, and that you are logged in (`hf auth login`).")
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise RunError(
-            f"--push_to_hub {name}: not uploaded; {folder} is kept. {advice} The Hub said: {reason}"
+            f"--push_to_hub {name}: not uploaded; {folder} is kept. {_advise(error)} The Hub said: "
+            f"{' '.join(str(error).split())[:300] or type(error).__name__}"
         ) from error
+
+
+def _advise(error: Exception) -> str:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else 0
+    return {
+        401: "Log in with `hf auth login`, or set HF_TOKEN to a token that may write.",
+        403: "The token may not write there; take one that may, or another name.",
+    }.get(status, "Check the name (owner/name), the network, and that you are logged in (`hf auth login`).")
