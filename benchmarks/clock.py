@@ -42,17 +42,9 @@ class StepClock(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         model: Any = pl_module
-        model.model.register_forward_pre_hook(self.begin)
-        model.model.register_forward_hook(lambda *_: self.end("forward"))
-        loss = model.loss
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            self.begin()
-            result = loss(*args, **kwargs)
-            self.end("forward")
-            return result
-
-        model.loss = timed
+        for part in (model.model, model.loss):
+            part.register_forward_pre_hook(self.begin)
+            part.register_forward_hook(lambda *_: self.end("forward"))
         trainer.optimizers[0].register_step_post_hook(lambda *_: self.end("optimizer"))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -94,12 +94,7 @@ def describe_data(data: TaskSplits, stage: str) -> dict[str, Any]:
 
 
 def run_record(
-    run: Run,
-    trainer: Trainer,
-    model: SequenceClassifier,
-    data: TaskSplits,
-    best: dict[str, Any],
-    speed: TrainingSpeed,
+    run: Run, trainer: Trainer, model: SequenceClassifier, data: TaskSplits, best: dict[str, Any], speed: TrainingSpeed
 ) -> dict[str, Any]:
     """The content of ``metrics.json`` after a fit: the scores, and everything needed to reproduce them.
 
