@@ -803,7 +803,7 @@ def test_an_own_task_from_a_file(
     assert (origin["unit"], origin["id"], origin["file"]) == ("line", "id", str(workplace / "reviews.csv"))
     assert command(monkeypatch, "report") == 0
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
-    assert "Line numbers are those of reviews.csv." in page
+    assert "Line numbers refer to reviews.csv." in page
     assert command(monkeypatch, "predict", "--file=reviews.csv") == 0  # all of the file, so `idx` is from 0 there
     of_file = [json.loads(text) for text in (run / "predictions" / "reviews.csv.jsonl").read_text().splitlines()]
     assert [(line["idx"], line["row"], line["id"]) for line in of_file] == [(n, n + 2, str(n)) for n in range(60)]

@@ -1,1 +1,1 @@
-"""How good a model is, and how certain that is."""
+"""Metrics, calibration, significance tests and the report."""

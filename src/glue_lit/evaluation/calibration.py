@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-BINS = 15  # of the same width, as in the paper's experiments
-_LOWEST, _HIGHEST = 1e-2, 1e2  # temperatures; a model that is always right would go to 0
+BINS = 15  # of equal width, as in the paper's experiments
+_LOWEST, _HIGHEST = 1e-2, 1e2  # temperatures; the optimum of a model that is always right is 0
 
 
 @dataclass(frozen=True)
@@ -18,28 +18,28 @@ class Calibration:
     """A temperature and its effect on the rows it was fitted on."""
 
     temperature: float  # divides the logits
-    rows: int  # labelled ones
-    nll_before: float  # mean negative log-likelihood of the logits as they are
-    nll_after: float  # with the temperature
-    ece_before: float  # expected calibration error, in 0 to 1, of the logits as they are
-    ece_after: float  # with the temperature
+    rows: int  # with a label
+    nll_before: float  # mean negative log-likelihood at temperature 1
+    nll_after: float  # at the fitted temperature
+    ece_before: float  # expected calibration error, 0 to 1, at temperature 1
+    ece_after: float  # at the fitted temperature
 
 
 def log_softmax(logits: Array) -> Array:
-    """Logarithms of the probabilities, ``(rows, labels)``."""
+    """Log-probabilities, ``(rows, labels)``."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     scaled: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return scaled
 
 
 def confidence_bins(probabilities: Array, bins: int = BINS) -> NDArray[np.int64]:
-    """The bin of each row's largest probability, ``(rows,)``; bins have one width, open below and closed above."""
+    """Bin of each row's largest probability, ``(rows,)``; bins are of equal width, open below and closed above."""
     place: NDArray[np.int64] = np.ceil(probabilities.max(axis=1) * bins).astype(np.int64) - 1
     return place.clip(0, bins - 1)
 
 
 def expected_calibration_error(probabilities: Array, gold: NDArray[np.int64], bins: int = BINS) -> float:
-    """Mean gap between confidence and accuracy over bins of confidence, weighted by their rows (eq. 3).
+    """Mean gap between confidence and accuracy over confidence bins, weighted by the rows in each (eq. 3).
 
     Args:
         probabilities: ``(rows, labels)``.
@@ -52,18 +52,18 @@ def expected_calibration_error(probabilities: Array, gold: NDArray[np.int64], bi
 
 
 def fit_temperature(logits: Array, gold: NDArray[np.int64]) -> float:
-    """The temperature with the lowest negative log-likelihood (section 4.2), in 0.01 to 100.
+    """The temperature, from 0.01 to 100, with the lowest negative log-likelihood (section 4.2).
 
-    The likelihood has one optimum in 1/T: there the mean gold logit equals the mean logit that the model expects.
-    Bisection finds it in log(1/T).
+    The log-likelihood is concave in 1/T. At its maximum, the mean gold logit equals the mean of the logits weighted by
+    their probabilities; bisection over log(1/T) finds it.
     """
     low, high = np.log(1 / _HIGHEST), np.log(1 / _LOWEST)
     centred = logits - logits.max(axis=1, keepdims=True)
-    of_gold = float(centred[np.arange(len(gold)), gold].mean())
+    gold_logit = float(centred[np.arange(len(gold)), gold].mean())
     for _ in range(100):
         middle = (low + high) / 2
         expected = float((np.exp(log_softmax(centred * np.exp(middle))) * centred).sum(axis=1).mean())
-        if expected < of_gold:  # a sharper model is likelier
+        if expected < gold_logit:  # a lower temperature raises the likelihood
             low = middle
         else:
             high = middle

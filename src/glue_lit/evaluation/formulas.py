@@ -1,8 +1,8 @@
-"""Every metric as one formula over weighted rows, in float64 and with NumPy alone.
+"""Each metric as one formula over weighted rows, in float64 and with NumPy alone.
 
-Training, the report and the bootstrap share these formulas: a row of a split weighs 1, a row of a resample as often as
-it was drawn. Edge cases follow scikit-learn and SciPy: a quotient over zero is 0; a correlation of constant values,
-or with a NaN among them, is NaN.
+Training, the report and the bootstrap share these formulas: the weight of a row is 1 in a split, and the number of
+times it was drawn in a resample. Edge cases follow scikit-learn and SciPy: division by zero gives 0; the correlation of
+values that are constant, or of which one is NaN, is NaN.
 """
 
 import math
@@ -25,7 +25,7 @@ TITLES = {
 
 
 def metric_titles(task: TaskSpec) -> dict[str, str]:
-    """Titles by metric; with two labels, the title of F1 names the positive one."""
+    """Titles by metric; with two labels, the title of F1 names the positive label."""
     label = task.positive_label
     return TITLES if label is None else TITLES | {"f1": f"F1 of {label if len(label) <= 40 else label[:39] + '…'}"}
 
@@ -43,50 +43,50 @@ def weighted_scores(
 
     Args:
         name: The metric.
-        weights: How often each row occurs in each resample, ``(resamples, rows)``.
+        weights: How weight each row occurs in each resample, ``(resamples, rows)``.
         gold: Classes or scores, ``(rows,)``.
         predicted: Predicted classes or scores, ``(rows,)``.
         positive: The class of F1.
     """
-    often = weights.astype(np.float64)
+    weight = weights.astype(np.float64)
     if name == "pearson":
-        return _pearson(often, _standardized(gold), _standardized(predicted))
+        return _pearson(weight, _standardized(gold), _standardized(predicted))
     if name == "spearmanr":
-        return _pearson(often, _ranks(often, gold), _ranks(often, predicted))
-    # Only classes that occur get a number, so a task of 10,000 labels costs no more than its rows do.
+        return _pearson(weight, _ranks(weight, gold), _ranks(weight, predicted))
+    # Only classes that occur are numbered, so that the cost grows with the rows and not with the number of labels.
     _, codes = np.unique(np.concatenate([gold, predicted, [positive]]), return_inverse=True)
     gold, predicted, positive = codes[: len(gold)], codes[len(gold) : -1], int(codes[-1])
     right = gold == predicted
     size = int(codes.max()) + 1
     return score_of_counts(
         name,
-        _per_class(often, gold, size),
-        _per_class(often, predicted, size),
-        _per_class(often[:, right], gold[right], size),
+        _per_class(weight, gold, size),
+        _per_class(weight, predicted, size),
+        _per_class(weight[:, right], gold[right], size),
         positive,
     )
 
 
 def score_of_counts(name: str, gold: Floats, predicted: Floats, right: Floats, positive: int) -> Floats:
-    """A classification metric from how often each class is gold, predicted, and both, each ``(..., classes)``."""
+    """A classification metric from how weight each class is gold, predicted, and both, each ``(..., classes)``."""
     if name == "f1":
         return _f1(gold[..., positive], predicted[..., positive], right[..., positive])
     return _OVER_CLASSES[name](gold, predicted, right)
 
 
 def confusion_matrix(gold: Values, predicted: Values, labels: int) -> NDArray[np.int64]:
-    """Rows by gold class (first axis) and predicted class, ``(labels, labels)``."""
+    """Number of rows for each gold class (first axis) and predicted class (second), ``(labels, labels)``."""
     pairs = gold.astype(np.int64) * labels + predicted.astype(np.int64)
     return np.bincount(pairs, minlength=labels**2).reshape(labels, labels)
 
 
-def _per_class(often: Floats, classes: NDArray[np.int64], size: int) -> Floats:
-    """Weight of each class, ``(resamples, size)``; needs no matrix of rows by classes."""
-    sums = np.zeros((len(often), size))
+def _per_class(weight: Floats, classes: NDArray[np.int64], size: int) -> Floats:
+    """Total weight of each class, ``(resamples, size)``, computed without a matrix of rows by classes."""
+    sums = np.zeros((len(weight), size))
     order = np.argsort(classes, kind="stable")
     present, starts = np.unique(classes[order], return_index=True)
     if len(present):
-        sums[:, present] = np.add.reduceat(often[:, order], starts, axis=1)
+        sums[:, present] = np.add.reduceat(weight[:, order], starts, axis=1)
     return sums
 
 
@@ -106,7 +106,7 @@ def _f1(gold: Floats, predicted: Floats, right: Floats) -> Floats:
 
 
 def _macro_f1(gold: Floats, predicted: Floats, right: Floats) -> Floats:
-    """Mean F1 of the classes that are gold or predicted anywhere."""
+    """Mean F1 over the classes that occur among gold or predicted labels."""
     occurs = (gold + predicted > 0).sum(axis=-1).astype(np.float64)
     return _ratio(_f1(gold, predicted, right).sum(axis=-1), occurs)
 
@@ -114,7 +114,7 @@ def _macro_f1(gold: Floats, predicted: Floats, right: Floats) -> Floats:
 def _matthews_correlation(gold: Floats, predicted: Floats, right: Floats) -> Floats:
     """R_K of Gorodkin 2004 (https://doi.org/10.1016/j.compbiolchem.2004.09.006), in -1 to 1, for two or more classes.
 
-    Exactly 0 if all gold labels or all predictions are one class. torchmetrics gives up to 0.03 of either sign there,
+    Exactly 0 if all gold labels or all predictions are the same class. torchmetrics returns up to 0.03 or -0.03 there,
     enough to pick the checkpoint of a collapsed model.
     """
     total = gold.sum(axis=-1)
@@ -128,28 +128,28 @@ _OVER_CLASSES: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {
 }  # fmt: skip
 
 
-def _pearson(often: Floats, x: Floats, y: Floats) -> Floats:
+def _pearson(weight: Floats, x: Floats, y: Floats) -> Floats:
     """Weighted correlation along the last axis; ``x`` and ``y`` are ``(rows,)`` or ``(resamples, rows)``."""
-    total = often.sum(axis=1, keepdims=True)
-    x = x - (often * x).sum(axis=1, keepdims=True) / total
-    y = y - (often * y).sum(axis=1, keepdims=True) / total
-    spread = (often * x**2).sum(axis=1) * (often * y**2).sum(axis=1)
-    correlation: Floats = np.full(len(often), math.nan)
-    np.divide((often * x * y).sum(axis=1), np.sqrt(spread), out=correlation, where=spread > 1e-20)
+    total = weight.sum(axis=1, keepdims=True)
+    x = x - (weight * x).sum(axis=1, keepdims=True) / total
+    y = y - (weight * y).sum(axis=1, keepdims=True) / total
+    spread = (weight * x**2).sum(axis=1) * (weight * y**2).sum(axis=1)
+    correlation: Floats = np.full(len(weight), math.nan)
+    np.divide((weight * x * y).sum(axis=1), np.sqrt(spread), out=correlation, where=spread > 1e-20)
     return np.clip(correlation, -1, 1)
 
 
 def _standardized(values: Values) -> Floats:
-    """Values with mean 0 and deviation 1, so that one threshold finds constant values of any scale."""
+    """Values with mean 0 and standard deviation 1, so that `_pearson` detects constant values of any scale."""
     standardized: Floats = (values - values.mean()) / (values.std() or 1.0)
     return standardized
 
 
-def _ranks(often: Floats, values: Values) -> Floats:
-    """Rank of each row in each resample, ``(resamples, rows)``: the mean rank of equal values, NaN for NaN."""
+def _ranks(weight: Floats, values: Values) -> Floats:
+    """Rank of each row in each resample, ``(resamples, rows)``; equal values share their mean rank, NaN stays NaN."""
     distinct, place = np.unique(values, return_inverse=True)
     order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[order], np.arange(len(distinct)))
-    counts = np.add.reduceat(often[:, order], starts, axis=1)
+    counts = np.add.reduceat(weight[:, order], starts, axis=1)
     ranks = np.cumsum(counts, axis=1) - (counts - 1) / 2
     return np.where(np.isnan(values), math.nan, ranks[:, place])

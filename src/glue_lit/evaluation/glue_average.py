@@ -7,7 +7,7 @@ from typing import Any
 
 from glue_lit.tasks.glue import TASKS, TaskSpec, log_prefix
 
-# The tasks that are trained; the others evaluate them, on rows of their own or the same rows in another way.
+# Tasks that are trained and averaged: not a diagnostic set, nor a second task on the same rows of the Hub.
 GLUE = tuple(name for name, task in TASKS.items() if task.monitored_split is not None and name == task.hub_name)
 
 
@@ -15,10 +15,10 @@ GLUE = tuple(name for name, task in TASKS.items() if task.monitored_split is not
 class Figure:
     """A metric over several seeds."""
 
-    name: str  # the metric's, after the split where a task has several
+    name: str  # of the metric, prefixed with the split if the task has several
     mean: float  # times 100
-    deviation: float | None  # standard deviation with n - 1, times 100; `None` for one seed
-    count: int  # seeds
+    deviation: float | None  # sample standard deviation (n - 1), times 100; `None` for one seed
+    count: int  # number of seeds
 
     def __str__(self) -> str:
         spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
@@ -31,7 +31,7 @@ def metric_names(task: TaskSpec) -> tuple[str, ...]:
 
 
 def task_score(task: TaskSpec, metrics: Mapping[str, float | None]) -> float | None:
-    """A run's score for the average, from 0 to 1; ``None`` if a metric is undefined.
+    """A run's score for the average, where 1 is perfect; ``None`` if a metric is undefined.
 
     It is the unweighted mean of the task's metrics, on both splits for MNLI (Wang et al. 2019, "GLUE", section 3).
     """
@@ -41,13 +41,13 @@ def task_score(task: TaskSpec, metrics: Mapping[str, float | None]) -> float | N
 
 
 def figure(name: str, values: Sequence[float]) -> Figure:
-    """Mean and spread of values from 0 to 1."""
+    """Mean and spread of a metric's values, times 100."""
     deviation = 100 * statistics.stdev(values) if len(values) > 1 else None
     return Figure(name, 100 * statistics.fmean(values), deviation, len(values))
 
 
 def task_figures(task: TaskSpec, results: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """Every metric of a task over its runs; an undefined one is 0, as the benchmark scores a collapsed model."""
+    """Every metric of a task over its runs; an undefined value counts as 0, as in the benchmark."""
     names = metric_names(task)
     several = len(task.validation_splits) > 1
     return [
@@ -57,10 +57,10 @@ def task_figures(task: TaskSpec, results: Sequence[Mapping[str, Any]]) -> list[F
 
 
 def glue_average(scores: Mapping[str, Sequence[float]], left_out: Sequence[str] = ()) -> Figure | None:
-    """The macro-average over all tasks; ``None`` where a task or some of its seeds are missing.
+    """The macro-average over all tasks; ``None`` if a task or some of its seeds are missing.
 
     Args:
-        scores: By task, from 0 to 1, a score for each seed in the same order.
+        scores: For each task, the score of each seed, seeds in the same order.
         left_out: Tasks that do not count.
     """
     by_task = [scores.get(task, ()) for task in GLUE if task not in left_out]

@@ -1,6 +1,6 @@
-"""Sums and counts of an evaluation: the same for any number of devices and any batches.
+"""torchmetrics metrics that collect what `formulas` computes scores from.
 
-Each torchmetrics metric here collects what `formulas` computes the scores from.
+The result does not depend on the number of devices or on how the examples are batched.
 """
 
 import torch
@@ -34,7 +34,7 @@ class ClassCounts(Metric):
 
 
 class ScorePairs(Metric):
-    """Gold and predicted scores of all examples; running sums of a correlation would round."""
+    """Gold and predicted scores of all examples; running sums of a correlation would lose precision."""
 
     full_state_update = False
     target: list[Tensor]
@@ -58,8 +58,8 @@ class ScorePairs(Metric):
 class MeanLoss(Metric):
     """Mean loss over examples; NaN once a loss is NaN.
 
-    torchmetrics' ``MeanMetric`` (1.9) drops either NaN losses or the weights. Rounding errors are summed beside the
-    total (Knuth's TwoSum; not every device has float64), so that batches and devices do not change the mean.
+    torchmetrics' ``MeanMetric`` (1.9) drops either NaN losses or the weights. Compensated summation (Knuth's TwoSum;
+    not every device has float64) keeps the mean independent of batches and devices.
     """
 
     full_state_update = False
@@ -74,7 +74,7 @@ class MeanLoss(Metric):
         self.add_state("examples", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, examples: int) -> None:
-        """Add the mean loss of a number of examples; of none it is NaN, and ignored."""
+        """Add the mean loss of a batch of so many examples; an empty batch, whose loss is NaN, is ignored."""
         if examples:
             new = loss.detach().float() * examples
             total = self.total + new
@@ -84,6 +84,6 @@ class MeanLoss(Metric):
             self.examples += examples
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Mean over all examples, a float64 scalar (NaN without any), and their number."""
+        """Mean over all examples, a float64 scalar (NaN if there are none), and their number."""
         total = self.total.cpu().double() + self.rest.cpu().double()
         return total / self.examples.cpu(), self.examples.clone()

@@ -1,4 +1,4 @@
-"""Files of a run's ``predictions/``, read as arrays."""
+"""Read the files in a run's ``predictions/`` as arrays."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from glue_lit.tasks.glue import TaskSpec
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Values = Ints | Floats  # classes, or scores
-_REMEDY = "Delete the file, and it is predicted again."
+_REMEDY = "Delete the file; `glue-lit report` then predicts again."
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Predictions:
 
     idx: Ints  # positions in the split, ``(rows,)``
     gold: Values  # ``(rows,)``
-    values: Values  # predicted ones, ``(rows,)``
-    probabilities: Floats | None  # ``(rows, labels)``; `None` for regression, or where the file has none
-    unlabelled: int = 0  # rows of the file without a gold label, which are left out
-    places: Places | None = None  # positions in the data's file, where known
+    values: Values  # predicted classes or scores, ``(rows,)``
+    probabilities: Floats | None  # ``(rows, labels)``; `None` for regression, or if the file has none
+    unlabelled: int = 0  # number of rows left out because they have no gold label
+    places: Places | None = None  # positions in the data's file, if known
 
     def __len__(self) -> int:
         return len(self.idx)
@@ -50,10 +50,10 @@ def read_predictions(path: Path, task: TaskSpec, record: Mapping[str, Any] | Non
     Args:
         path: The file.
         task: The task of the predictions.
-        record: The file's record, which says what its row numbers count.
+        record: The file's record, which says whether its row numbers count lines or rows.
 
     Raises:
-        DataError: A line is no prediction for ``task`` (naming it), or no row has a gold label.
+        DataError: A line is not a prediction for ``task``, or no row has a gold label.
     """
     rows = list(_rows(path, task))
     labelled = sorted((row for row in rows if row.gold is not None), key=lambda row: row.idx)
@@ -90,7 +90,7 @@ def _rows(path: Path, task: TaskSpec) -> Iterator[_Row]:
         try:
             row = _row(values, task)
             if row.idx in lines:
-                raise ValueError(f"idx {row.idx} is that of line {lines[row.idx]}, too.")
+                raise ValueError(f"idx {row.idx} is already on line {lines[row.idx]}.")
         except ValueError as error:
             raise DataError(f"{line}: {error} {_REMEDY}") from None
         lines[row.idx] = number
@@ -116,7 +116,7 @@ def _shortened(value: Any) -> str:
 
 def _position(value: Any, key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 62:
-        raise ValueError(f"{key} is {_shortened(value)}, not the number of a row.")
+        raise ValueError(f"{key} is {_shortened(value)}, not a row number.")
     return value
 
 
@@ -124,7 +124,7 @@ def _number(value: Any, key: str) -> float:
     try:
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(number := float(value)):
             return number
-    except OverflowError:  # JSON's integers have any number of digits
+    except OverflowError:  # JSON integers can have any number of digits
         pass
     raise ValueError(f"{key} is {_shortened(value)}, not a number.")
 
@@ -134,7 +134,7 @@ def _class(value: Any, key: str, task: TaskSpec) -> int:
         return task.labels.index(value)
     hint = did_you_mean(value, task.labels) if isinstance(value, str) else ""
     raise ValueError(
-        f"{key} is {value!r}, no label of task {task.name}.{hint} Its labels are: {', '.join(task.labels[:20])}."
+        f"{key} is {value!r}, not a label of task {task.name}.{hint} Its labels are: {', '.join(task.labels[:20])}."
     )
 
 
@@ -145,5 +145,5 @@ def _probabilities(values: Any, task: TaskSpec) -> list[float] | None:
         raise ValueError(f"probabilities need one number for each of {', '.join(task.labels[:20])}.")
     row = [_number(values[label], label) for label in task.labels]
     if min(row) < 0 or abs(sum(row) - 1) > 1e-3:
-        raise ValueError("the probabilities are not 0 or more with a sum of 1.")
+        raise ValueError("the probabilities must be 0 or more and sum to 1.")
     return row

@@ -26,14 +26,14 @@ class Bin:
 class Reliability:
     """A calibration curve."""
 
-    bins: list[Bin]  # bins that hold rows, confidence ascending
+    bins: list[Bin]  # non-empty bins in ascending order of confidence
     error: float  # expected calibration error, in 0 to 1
     log_loss: float  # mean negative log-likelihood of the gold labels
-    confidence: float  # mean
+    confidence: float  # mean confidence
 
 
 def share(right: int, rows: int) -> Score:
-    """A share of rows with Wilson's interval (Wilson 1927), which holds near 0 and 1 and for few rows."""
+    """A share of rows with Wilson's interval (Wilson 1927), which is reliable near 0 and 1 and for few rows."""
     found = stats.binomtest(right, rows).proportion_ci(LEVEL, method="wilson")
     return Score(right / rows, float(found.low), float(found.high))
 

@@ -14,9 +14,9 @@ from glue_lit.evaluation.predictions import Floats, Values
 
 LEVEL = 0.95
 _MOST_RESAMPLES, _LEAST_RESAMPLES = 10_000, 1_000
-_DRAWS = 20_000_000  # numbers drawn in all: the more rows differ, the fewer the resamples
-_DRAWS_AT_ONCE = 2_000_000  # in memory
-_SEED = 20_180_420  # fixed, so that a report made twice is the same
+_DRAWS = 20_000_000  # random numbers in all: the more distinct rows, the fewer resamples
+_DRAWS_AT_ONCE = 2_000_000  # random numbers in memory at a time
+_SEED = 20_180_420  # fixed, so that reports are reproducible
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Score:
 def resampled_scores(names: Sequence[str], gold: Values, predictions: Sequence[Values], positive: int = 1) -> Floats:
     """Metrics of resamples of the rows, ``(metrics, runs, resamples)``; NaN where undefined.
 
-    Equal rows are drawn together, as a multinomial count. Classification has few different pairs of gold and predicted
-    classes, which makes this a thousand times faster than drawing row by row.
+    Identical rows are drawn together as one multinomial count. In classification, pairs of gold and predicted class are
+    few, which makes this a thousand times faster than drawing row by row.
 
     Args:
         names: The metrics.
         gold: Classes or scores, ``(rows,)``.
-        predictions: Of each run, ``(rows,)``; all runs are scored on the same resamples.
+        predictions: Predicted classes or scores of each run, ``(rows,)``; all runs are scored on the same resamples.
         positive: The class of F1.
     """
     rows, counts = np.unique(np.stack([gold, *predictions], axis=1), axis=0, return_counts=True)

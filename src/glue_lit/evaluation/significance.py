@@ -19,7 +19,7 @@ _BINS = 40  # of the histogram of differences
 
 @dataclass(frozen=True)
 class McNemar:
-    """Rows by which of two runs is right, and the exact two-sided p of so uneven a split if both were as good."""
+    """Rows that one run, both or neither gets right, and the exact two-sided p-value if both were equally accurate."""
 
     only_first: int
     only_second: int
@@ -35,12 +35,12 @@ class Comparison:
     metric: str
     rows: int
     difference: Score  # second minus first, with its interval from the paired bootstrap
-    p: float  # twice the share of resamples on the other side of zero
-    resamples: int  # their number
+    p: float  # two-sided: twice the share of resamples on the other side of zero
+    resamples: int  # number of resamples
     edges: list[float]  # of the histogram of resampled differences
     heights: list[int]  # resamples in each bin
     mcnemar: McNemar | None  # `None` for regression
-    decided_by: str  # the test that decides the next
+    decided_by: str  # the test behind `is_more_than_chance`
     is_more_than_chance: bool  # at the 5 % level
 
 
@@ -54,9 +54,9 @@ def compare(metric: str, first: Predictions, second: Predictions, positive: int 
     ((of_first, of_second),) = resampled_scores([metric], gold, [one, two], positive)
     draws = of_second - of_first
     known = draws[~np.isnan(draws)]
-    by = score(metric, gold, two, positive) - score(metric, gold, one, positive)
-    difference = Score(by, *interval(draws))
-    # The rows as they are count as one more resample, so that no p is 0
+    gain = score(metric, gold, two, positive) - score(metric, gold, one, positive)
+    difference = Score(gain, *interval(draws))
+    # The rows themselves count as one more resample, so that p is never 0
     # (Davison and Hinkley 1997, "Bootstrap Methods and their Application", section 4.2).
     tail = min(int((known <= 0).sum()), int((known >= 0).sum()))
     p = min(1.0, 2 * (tail + 1) / (len(known) + 1))
@@ -76,7 +76,7 @@ def mcnemar_test(first: np.ndarray, second: np.ndarray) -> McNemar:
 
     Args:
         first: Whether the first run is right, ``(rows,)`` bool.
-        second: The same of the second run.
+        second: Whether the second run is right, ``(rows,)`` bool.
     """
     one, two = int((first & ~second).sum()), int((second & ~first).sum())
     p = float(stats.binomtest(one, one + two).pvalue) if one + two else 1.0

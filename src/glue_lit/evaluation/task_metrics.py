@@ -1,4 +1,4 @@
-"""Logits to logged scores, for every evaluation split of a task."""
+"""Turn logits into logged scores, for every evaluation split of a task."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,7 +12,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class TaskMetrics(nn.Module):
-    """Metrics of a task and the mean loss, over each labelled example exactly once."""
+    """A task's metrics and mean loss; each labelled example counts exactly once."""
 
     def __init__(self, task: TaskSpec) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class SplitMetrics(nn.ModuleDict):
         return metrics
 
     def compute(self, splits: Iterable[str]) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
-        """Scores by logged name, and by split the number of examples predicted as each label; then reset.
+        """Return scores by logged name and, for each split, the number of examples predicted as each label; then reset.
 
         A split without labels appears in neither. Collective under DDP.
         """

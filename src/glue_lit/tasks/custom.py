@@ -18,8 +18,8 @@ class CustomTask:
     Args:
         text: Name of the text column; a list of two for pairs of texts.
         label: Name of the label column.
-        kind: classification or regression; null for regression if all labels are numbers, and one has decimals or
-            more than 20 differ.
+        kind: classification or regression; null for regression if all labels are numbers, with decimals or more than
+            20 different ones, else classification.
         labels: The labels as the data write them, in the order of the model's outputs; null for the labels of the
             training rows, in the order of the data set's ClassLabel, else sorted.
         label_names: Names to show in place of the labels, in the same order; null for the labels themselves.
@@ -28,16 +28,16 @@ class CustomTask:
             the first picks the checkpoint unless checkpoint.monitor names another. Null for accuracy with an F1, or
             both correlations.
         class_weights: Factor of each label in the training loss, in the order of the labels; balanced for the inverse
-            of the label's frequency.
-        decimal_comma: Whether numbers are written 3,5; null to decide from the labels, unless commas separate the
-            columns of the file.
+            of the label's frequency; null for none.
+        decimal_comma: Whether numbers are written 3,5; null to decide by the labels, which works only for files whose
+            columns are not separated by commas.
         validation_file: File with the validation rows; null for that of the folder or data set. Without either, some
             training rows are held out.
         test_file: File with the test rows; null for that of the folder or data set, if there is one.
         validation_fraction: Share of the training rows to hold out if there are no validation rows.
-        split_seed: Seed that decides which rows are held out, whatever the seed of the training.
-        id: Name of a column that identifies rows, which predictions, report and TensorBoard show beside the line
-            number; null for none.
+        split_seed: Seed that decides which rows are held out, independent of the training seed.
+        id: Name of a column that identifies rows; predictions, report and TensorBoard show its value beside the line
+            number. Null for none.
     """
 
     text: str | list[str] | None = None
@@ -62,7 +62,7 @@ class CustomTask:
 
     @property
     def is_complete(self) -> bool:
-        """Whether no setting is left to be read from the data."""
+        """Whether all settings are known, so that none must be read from the data."""
         has_labels = self.labels or self.kind == "regression"
         return bool(self.kind and self.metrics and has_labels and self.class_weights != "balanced")
 
@@ -90,7 +90,7 @@ def _are_labels(value: Any) -> bool:
     return _is_list(value, str, int, float)
 
 
-# Which values a key may have: in words, and as a check. A key whose default is null may also be null.
+# The values that each key allows: in words, and as a check. A key whose default is null also allows null.
 _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "text": ("a column, or a list of two", lambda value: _is_text(value) or _is_list(value, str)),
     "label": ("a column", _is_text),
@@ -112,23 +112,23 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def _plain(value: Any) -> Any:
-    """A value in which subclasses of ``str`` become ``str``, the only kind of text that checkpoints hold."""
+    """Convert subclasses of ``str`` to ``str``, the only type of text that checkpoints can hold."""
     if isinstance(value, list | tuple):
         return type(value)(map(_plain, value))
     return str(value) if isinstance(value, str) else value
 
 
 def parse_custom_task(values: Mapping[str, Any] | CustomTask | None) -> CustomTask:
-    """Make the settings from plain values.
+    """Build the settings from plain values.
 
     Raises:
-        UsageError: A value has another type than its key allows.
-        TypeError: There is no such key.
+        UsageError: A value is not one that its key allows.
+        TypeError: A key does not exist.
     """
     if isinstance(values, CustomTask):
         return values
     if not isinstance(values, Mapping | None):
-        raise UsageError(f"data.custom: got {values!r}, allowed: keys as `text` and `label`, each with a value.")
+        raise UsageError(f"data.custom: got {values!r}, allowed: keys such as `text` and `label`, each with a value.")
     custom = CustomTask(**{key: _plain(value) for key, value in (values or {}).items()})
     for key, value in custom.settings().items():
         words, is_allowed = _ALLOWED[key]
@@ -141,7 +141,7 @@ def resolve_task(name: str, custom: CustomTask) -> TaskSpec:
     """Return the task called ``name``: the user's own if ``custom`` names its columns, else GLUE's.
 
     Raises:
-        UsageError: There is no such task, or a task of the user's own has a name that it cannot have.
+        UsageError: There is no such task, or the user's own task has a name that is not allowed.
     """
     if not custom.text_columns:
         try:
@@ -174,7 +174,7 @@ def resolve_task(name: str, custom: CustomTask) -> TaskSpec:
 
 
 def check_task_name(name: str) -> None:
-    """Refuse a name that a task of the user's own cannot have.
+    """Refuse a name that is not allowed for a task of the user's own.
 
     Raises:
         UsageError: It is the name of a GLUE task, or cannot be the name of a folder.
@@ -182,10 +182,10 @@ def check_task_name(name: str) -> None:
     if name in TASKS:
         raise UsageError(
             f"data.task: {name!r} is a task of GLUE, and data.custom describes one of your own. "
-            "Give it a name: `--data.task reviews`."
+            "Give it another name: `--data.task reviews`."
         )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise UsageError(
-            f"data.task: {name!r} cannot be a task's name, because it names a folder. "
+            f"data.task: {name!r} cannot be a task's name, because a folder is named after it. "
             "Allowed: up to 100 letters, digits, '-', '_' and '.'."
         )

@@ -1,8 +1,8 @@
 """GLUE's tasks, a `TaskSpec` each: the only place in the package that names them.
 
 Tasks, metrics and sizes are from table 1 of Wang et al. 2019, "GLUE" (https://arxiv.org/abs/1804.07461); file names,
-columns and most frequent labels from the official download (MNLI's three classes and QNLI's two differ by about ten
-rows); columns on the Hub and the order of labels from ``nyu-mll/glue``.
+columns and most frequent labels from the official download (MNLI's classes, and QNLI's, are equally frequent but for
+about ten rows); columns on the Hub and the order of labels from ``nyu-mll/glue``.
 """
 
 from dataclasses import replace

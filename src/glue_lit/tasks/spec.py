@@ -1,4 +1,4 @@
-"""`TaskSpec`: all that the package knows about a task, and the names under which its scores are logged."""
+"""`TaskSpec`: everything the package knows about a task, and the names under which its scores are logged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class SplitFile:
         texts: Columns of the one or two texts; numbers (from 0) where the file has no header.
         label: Column of the label; ``None`` where the file never has one.
         rows: Rows in the official file.
-        skip_short: Leave out rows with too few columns, as GLUE itself does for QQP, in whose train file a line break
-            cuts three rows in two.
+        skip_short: Leave out rows with too few columns, as GLUE itself does for QQP: line breaks cut three rows of its
+            train file in two.
     """
 
     path: str
@@ -38,16 +38,16 @@ class TaskSpec:
         hub_name: Configuration of ``nyu-mll/glue``.
         text_columns: The one or two text columns on the Hub.
         labels: Label names in GLUE's order; empty for regression.
-        metrics: Every metric that GLUE names; the first picks the checkpoint.
+        metrics: The metrics, all that GLUE names; the first picks the checkpoint.
         files: File of each split: ``train``, ``validation...`` and ``test...``.
-        submission: File name that the leaderboard takes, for each test split.
+        submission: File name that the leaderboard expects for each test split.
         monitored_split: The validation split whose metric picks the checkpoint; ``None`` if the task has none.
         file_labels: The labels as the official files write them, in the order of ``labels``.
         score_range: Lowest and highest score of a regression task.
         trained_as: The task whose runs predict this one, if it has no training rows of its own.
         most_common: The most frequent training label as the official files write it, or the mean score.
-        class_weights: Factor of each label in the training loss; empty for 1 throughout.
-        positive: Index of the label, of two, that F1, precision and recall describe.
+        class_weights: Factor of each label in the training loss; empty if all are 1.
+        positive: With two labels, index of the one that F1, precision and recall describe.
         slice_columns: Columns whose values divide rows into the groups that a report scores. AX's are those of the
             annotated file that its authors publish beside the official one.
     """
@@ -76,7 +76,7 @@ class TaskSpec:
 
     @property
     def positive_label(self) -> str | None:
-        """The label, of two, that F1, precision and recall describe; ``None`` for other numbers of labels."""
+        """With two labels, the one that F1, precision and recall describe; else ``None``."""
         return self.labels[self.positive] if len(self.labels) == 2 else None
 
     @property

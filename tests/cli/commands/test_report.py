@@ -112,7 +112,7 @@ def test_a_report_compares_two_runs(
     said = capsys.readouterr().out
     assert re.search(r"Yes\. sst2/version_1 is better than sst2/version_0 by 0\.\d+ Accuracy, more than chance", said)
     html = Path("report/report.html").read_text(encoding="utf-8")
-    assert "exact test on the rows that one alone gets right: p = less than 0.001." in html
+    assert "exact test on the rows that only one run gets right: p = less than 0.001." in html
     assert "seed_everything" in html
     assert {"comparison.png", "confusion-1.png", "confusion-2.png"} <= {path.name for path in Path("report").iterdir()}
     assert report(monkeypatch, weak, strong, "--json") == 0
@@ -212,7 +212,7 @@ def test_a_report_without_its_data_source(
     (folder / "dev.tsv").unlink()
     assert report(monkeypatch, run) == 0
     assert "The texts cannot be read: data.source: " in capsys.readouterr().out
-    assert "(text not at hand)" in (run / "report" / "report.html").read_text(encoding="utf-8")
+    assert "(text not available)" in (run / "report" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -268,9 +268,12 @@ def test_runs_of_different_tasks_or_splits_are_not_compared(
     [
         (b"", "the file is empty"),
         (b"\xff\xfe", "not UTF-8"),
-        (b'{"idx": 0}\n', "line 1: label is None, no label of task rte"),
+        (b'{"idx": 0}\n', "line 1: label is None, not a label of task rte"),
         (b'{"idx": 0, "label": "entailment"}\n', "none of its 1 rows has a gold label"),
-        (b'{"idx": 0, "label": ["entailment"], "gold": "entailment"}\n', "label is ['entailment'], no label of task"),
+        (
+            b'{"idx": 0, "label": ["entailment"], "gold": "entailment"}\n',
+            "label is ['entailment'], not a label of task",
+        ),
     ],
 )
 def test_damaged_predictions_are_one_message(

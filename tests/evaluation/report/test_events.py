@@ -64,7 +64,7 @@ def test_a_record_that_is_no_event_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, {"val/loss": {10: 1.0}})
     content = path.read_bytes()
     path.write_bytes(content[:12] + b"\xff" * (len(content) - 12))
-    assert read_curves(tmp_path)[1] == [f"{path.name} is damaged (a record is no event); the curves end there."]
+    assert read_curves(tmp_path)[1] == [f"{path.name} is damaged (a record is not an event); the curves end there."]
 
 
 def test_another_file_is_no_event_file(tmp_path: Path) -> None:

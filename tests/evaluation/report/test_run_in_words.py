@@ -61,7 +61,7 @@ def test_duration_in_words(seconds: Any, words: str | None) -> None:
 def test_a_run_without_a_record(run: Run) -> None:
     assert read_record_notes(run) == (
         {},
-        ["The fit was not finished: there is no metrics.json, so neither time nor device are known."],
+        ["The fit was not finished: there is no metrics.json, so time and device are unknown."],
     )
 
 
@@ -78,9 +78,9 @@ def test_a_damaged_record_is_reported(content: str, run: Run) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("data:\n  source: demo\n", "data.task is None, which names no task"),
-        ("data: 3\n", "data.task is None, which names no task"),
-        ("data:\n  task: rte\n  custom: {txt: a}\n", "data.custom is no description of a task"),
+        ("data:\n  source: demo\n", "data.task is None, which is not the name of a task"),
+        ("data: 3\n", "data.task is None, which is not the name of a task"),
+        ("data:\n  task: rte\n  custom: {txt: a}\n", "data.custom does not describe a task"),
     ],
 )
 def test_a_configuration_without_a_known_task_is_one_message(config: str, message: str, run: Run) -> None:

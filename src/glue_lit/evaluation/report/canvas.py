@@ -51,7 +51,7 @@ _STYLE: Any = {
     "lines.linewidth": 1.8,
     "svg.fonttype": "none",  # text that can be read aloud, searched and copied
     "text.color": INK,
-    "text.parse_math": False,  # a $ in a label starts no formula
+    "text.parse_math": False,  # a $ in a label does not start a formula
     "xtick.color": RULE,
     "xtick.labelcolor": MUTED,
     "ytick.color": RULE,
@@ -66,14 +66,14 @@ class Drawing:
 
     name: str  # stem of its file
     title: str  # heading
-    text: str  # description for those who cannot see it
+    text: str  # description for screen readers
     note: str  # how to read it
-    svg: str  # an element of a page
-    png: bytes  # content of a file
+    svg: str  # element of the page
+    png: bytes  # content of a PNG file
 
 
-def short(text: str, longest: int) -> str:
-    """A name that fits into a figure; a long one keeps its end, where runs differ."""
+def shorten(text: str, longest: int) -> str:
+    """Shorten a name to fit into a figure; its end stays, because names of runs differ there."""
     cut = text if len(text) <= longest else f"…{text[1 - longest :]}"
     return f" {cut}" if cut.startswith("_") else cut  # matplotlib hides labels that start with an underscore
 
@@ -82,7 +82,7 @@ def short(text: str, longest: int) -> str:
 def canvas(height: float = 2.7, **options: Any) -> Iterator[tuple[Figure, Any]]:
     """A figure and its axes in the report's style, closed at the end."""
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **_STYLE}), warnings.catch_warnings():
-        # letters that this font lacks are drawn in the page by the reader's fonts
+        # the browser's fonts draw the letters that this font lacks
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure, axes = pyplot.subplots(figsize=(WIDTH, height), **options)
         try:
@@ -94,9 +94,9 @@ def canvas(height: float = 2.7, **options: Any) -> Iterator[tuple[Figure, Any]]:
 def render(figure: Figure, name: str, title: str, text: str, note: str = "") -> Drawing:
     """A finished figure as SVG and PNG."""
     page, picture = io.StringIO(), io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):  # equal figures get equal text
+    with matplotlib.rc_context({"svg.hashsalt": name}):  # the same figure always gives the same SVG
         figure.savefig(page, format="svg", transparent=True, metadata=_NO_METADATA)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")  # the page has a heading
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")  # in the page, a heading names it
     figure.savefig(picture, format="png", dpi=220, metadata={"Title": title, "Software": None})
     return Drawing(name, title, text, note, _embed(page.getvalue(), name), picture.getvalue())
 
@@ -111,11 +111,11 @@ def pixels(figure: Figure, title: str) -> NDArray[np.uint8]:
 
 
 def _embed(svg: str, name: str) -> str:
-    """An SVG as an element of a page: without prolog, with ids of its own and the page's colours and fonts."""
+    """Make an SVG an element of the page: without prolog, ids prefixed with its name, the page's colours and fonts."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r'^<svg[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', svg, count=1)
-    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, count=1, flags=re.DOTALL)  # the page has it
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, count=1, flags=re.DOTALL)  # report.css has it
     return re.sub(r"<[^>]+>", lambda tag: _embed_tag(tag[0], name), svg)  # text between tags stays as it is
 
 

@@ -1,10 +1,10 @@
-"""Learning curves from TensorBoard's event files, without TensorFlow and torch.
+"""Learning curves from TensorBoard's event files, without TensorFlow or torch.
 
 The files are TFRecords (https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details"): length
 (8 bytes, little endian), its checksum (4), that many bytes, their checksum (4).
 
-TensorBoard's `EventAccumulator` starts as fast, but imports TensorFlow where that is installed, needs 0.5 s for the
-checksum of each MB of pictures, and treats a damaged file as one that ends early.
+TensorBoard's `EventAccumulator` starts just as fast, but imports TensorFlow if that is installed, takes 0.5 s to check
+each MB of images, and reads a damaged file as one that ends early.
 """
 
 import re
@@ -30,14 +30,13 @@ class Curve:
 
 
 class DamagedError(ValueError):
-    """Bytes that are no record."""
+    """Bytes that are not a record."""
 
 
 def read_curves(folder: Path) -> tuple[dict[str, Curve], list[str]]:
-    """Curves of a run by name, and what could not be read.
+    """Return a run's curves by name, and a message for each file that is damaged or cannot be read.
 
-    A resumed run has several files. The later one is right about a step that both have, since the fit resumed before
-    it.
+    A resumed run has several files. Where two have the same step, the later file counts: the fit resumed before it.
     """
     points: dict[str, dict[int, float]] = {}
     problems = []
@@ -64,14 +63,14 @@ def _scalars(content: bytes) -> Iterator[tuple[str, int, float]]:
         try:
             event.ParseFromString(record)
         except Exception as error:  # protobuf's class of error depends on its version and build
-            raise DamagedError("a record is no event") from error
+            raise DamagedError("a record is not an event") from error
         for value in event.summary.value:
             if value.HasField("simple_value"):
                 yield value.tag, event.step, value.simple_value
 
 
 def _records(content: bytes) -> Iterator[bytes]:
-    """Complete records; a fit that is killed leaves an incomplete one at the end."""
+    """Yield the complete records; a killed fit leaves an incomplete one at the end."""
     place = 0
     while place + _HEAD <= len(content):
         length, checksum = struct.unpack_from("<QI", content, place)

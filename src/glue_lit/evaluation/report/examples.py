@@ -1,4 +1,4 @@
-"""Rows worth reading: the most confident mistakes and the least certain predictions."""
+"""Rows that a report shows: the most confident mistakes and the least certain predictions."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Example:
 
 
 def mistakes(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Example]:
-    """Wrong rows, the most certain ones first; for regression the rows with the largest errors."""
+    """Wrong predictions, the most confident first; for regression, the largest errors first."""
     if task.is_regression:
         order = np.argsort(-np.abs(predicted.values - predicted.gold), kind="stable")
     else:
@@ -43,7 +43,7 @@ def mistakes(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Examp
 
 
 def uncertain(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Example]:
-    """Rows whose two likeliest labels lie closest together; none without probabilities."""
+    """Rows whose two likeliest labels are closest in probability; empty without probabilities."""
     if predicted.probabilities is None or predicted.probabilities.shape[1] < 2:
         return []
     return _examples(task, predicted, texts, np.argsort(margins(predicted.probabilities), kind="stable"))

@@ -1,4 +1,4 @@
-"""The figures of a report, each drawn from numbers alone."""
+"""The figures of a report, drawn from its numbers."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from glue_lit.evaluation.reliability import Reliability
-from glue_lit.evaluation.report.canvas import INK, MARKERS, MUTED, NAME, SERIES, Drawing, canvas, render, short
+from glue_lit.evaluation.report.canvas import INK, MARKERS, MUTED, NAME, SERIES, Drawing, canvas, render, shorten
 from glue_lit.evaluation.report.dot_rows import offset
 from glue_lit.evaluation.report.events import Curve
 from glue_lit.evaluation.report.findings import Findings, Report
@@ -16,7 +16,7 @@ from glue_lit.evaluation.report.slice_figure import slice_drawing
 from glue_lit.evaluation.significance import Comparison
 from glue_lit.tasks.glue import log_prefix
 
-_POINTS = 200  # of a training curve; more would be a band
+_POINTS = 200  # at most, of a training curve; noise turns more points into a band
 
 
 def drawings(report: Report) -> list[Drawing]:
@@ -51,11 +51,11 @@ def _curve_drawings(report: Report) -> Iterator[Drawing]:
             axes.set_xlabel("optimizer steps")
             axes.margins(x=0.03)
             _add_legend(axes, report)
-            note = "Marks: after each evaluation, the ring is the best checkpoint."
+            note = "One marker for each evaluation; the ring marks the best checkpoint."
             if len(tags) > 1:
                 trained = (run.curves[tags[0]] for run in report.runs if tags[0] in run.curves)
                 averaged = ", averaged" if any(len(curve.steps) > _POINTS for curve in trained) else ""
-                note = f"Thin: training rows{averaged}. With marks: dev rows, the ring is the best checkpoint."
+                note = f"Thin: training rows{averaged}. With markers: dev rows; the ring marks the best checkpoint."
             yield render(figure, name, f"{title} while training", _describe_curves(report, tags[-1], title), note)
 
 
@@ -66,9 +66,9 @@ def _draw_curves(axes: Any, run: Findings, tags: Sequence[str], number: int) -> 
             thin = thin_out(curve)
             axes.plot(thin.steps, thin.values, color=colour, linewidth=1.0, alpha=0.55)
             continue
-        label = short(run.name, NAME)
+        label = shorten(run.name, NAME)
         axes.plot(curve.steps, curve.values, color=colour, marker=MARKERS[number], markersize=4.5, label=label)
-        # curves of older versions count the steps before the last one, checkpoints all of them
+        # in curves of older versions, a step is one less than in their checkpoints
         before = sum(step <= run.best_step for step in curve.steps) if run.best_step is not None else 0
         if before:
             at = ([curve.steps[before - 1]], [curve.values[before - 1]])
@@ -76,7 +76,7 @@ def _draw_curves(axes: Any, run: Findings, tags: Sequence[str], number: int) -> 
 
 
 def thin_out(curve: Curve, points: int = _POINTS) -> Curve:
-    """A curve of so many points at most, each the mean of the points it replaces."""
+    """Reduce a curve to at most ``points`` points, each the mean of those it replaces."""
     if len(curve.steps) <= points:
         return curve
     edges = np.linspace(0, len(curve.steps), points + 1).astype(int)
@@ -99,7 +99,7 @@ def _outcome(report: Report, number: int) -> Drawing:
     if report.task.is_regression:
         name, title = "scatter", "Predicted against gold"
     if len(report.runs) > 1:
-        name, title = f"{name}-{number + 1}", f"{title}, {short(run.name, NAME)}"
+        name, title = f"{name}-{number + 1}", f"{title}, {shorten(run.name, NAME)}"
     with outcome_figure(report.task, run.predicted, SERIES[number]) as (figure, words, note):
         return render(figure, name, title, words, note)
 
@@ -113,13 +113,14 @@ def _calibration(report: Report) -> Drawing | None:
         axes.plot([least, 1], [least, 1], color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
         for number, curve in curves.items():
             _draw_reliability(axes, below, curve, number, len(report.runs), report.runs[number].name)
-        axes.set(ylabel="share right", ylim=(-0.02, 1.04))
+        axes.set(ylabel="accuracy", ylim=(-0.02, 1.04))
         below.set(xlabel="confidence (probability of the predicted label)", ylabel="rows")
         below.locator_params(axis="y", nbins=3)
         _add_legend(axes, report)
-        note = "On the dashed line, accuracy equals confidence; below it, the model is too sure. Lines: 95 % intervals."
+        note = "On the dashed line, accuracy equals confidence; below it, the model is overconfident. "
+        note += "Vertical lines: 95 % intervals."
         errors = (f"{report.runs[n].name}: expected calibration error {curve.error:.3f}" for n, curve in curves.items())
-        words = f"Share of right rows against confidence. {'; '.join(errors)}."
+        words = f"Accuracy against confidence. {'; '.join(errors)}."
         return render(figure, "calibration", "Calibration", words, note)
 
 
@@ -129,7 +130,7 @@ def _draw_reliability(axes: Any, below: Any, curve: Reliability, number: int, co
     axes.vlines(at, [s.low for s in right], [s.high for s in right], color=colour, linewidth=1.1, alpha=0.6)
     axes.plot(
         at, [s.value for s in right], color=colour, marker=MARKERS[number], markersize=4.5, linewidth=1.2,
-        label=short(name, NAME),
+        label=shorten(name, NAME),
     )  # fmt: skip
     places = [place + offset(number, count, 0.02) for place in at]
     below.bar(places, [b.rows for b in curve.bins], width=0.018 / count, color=colour, alpha=0.75)

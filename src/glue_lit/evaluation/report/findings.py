@@ -22,19 +22,19 @@ from glue_lit.runs.differences import flatten
 from glue_lit.runs.run import Run
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 
-_SAME = 5e-3  # bfloat16 rounds differently in other batches; a larger difference has another reason
+_TOLERANCE = 5e-3  # between scores; bfloat16 rounds differently in other batches
 _WITHOUT_EFFECT = ("trainer.default_root_dir", "ckpt_path", "data.cache_dir")  # on scores
 
 
 @dataclass(frozen=True)
 class Material:
-    """One run before anything is computed."""
+    """What the report on one run is computed from."""
 
     run: Run
     task: TaskSpec
     split: str
     settings: Record  # its configuration
-    recipe: dict[str, str]  # what of it changes the result, by labels, in words
+    recipe: dict[str, str]  # the settings that change the result, by title, in words
     predicted: Predictions
     texts: Texts  # of the predicted rows
     notes: Sequence[str] = ()  # what a reader must know about predictions and texts
@@ -48,21 +48,21 @@ class Findings:
     notes: list[str]  # what a reader must know
     recipe: dict[str, str]  # settings by title
     outcome: dict[str, str]  # time, device and the like by title
-    rows: int  # labelled ones that were predicted
+    rows: int  # number of labelled rows that were predicted
     scores: dict[str, Score]  # the task's metrics by name
     confusion: list[list[int]] | None  # rows by gold (first) and predicted label; `None` for regression
     curves: dict[str, Curve]  # training loss, and loss and metrics of the split
     best_step: int | None
     slices: list[Slice]
     reliability: Reliability | None  # where there are probabilities
-    mistakes: list[Example]  # the most confident ones
+    mistakes: list[Example]  # the most confident mistakes
     uncertain: list[Example]  # the least certain rows
     predicted: Predictions
 
 
 @dataclass(frozen=True)
 class Report:
-    """One run, or several on the same rows."""
+    """A report on one run, or on several that predicted the same rows."""
 
     task: TaskSpec
     split: str
@@ -77,7 +77,7 @@ class Report:
 
     @property
     def metric_title(self) -> str:
-        """The metric as readers know it."""
+        """Title of that metric."""
         return metric_titles(self.task).get(self.metric, self.metric)
 
 
@@ -86,7 +86,7 @@ def build_report(materials: Sequence[Material]) -> Report:
 
     Raises:
         UsageError: The runs are of different tasks.
-        RunError: Two runs have not predicted the same rows.
+        RunError: Runs have different labels or metrics, or two runs have not predicted the same rows.
     """
     first = materials[0]
     for other in materials[1:]:
@@ -114,9 +114,9 @@ def _check_same_task(first: Material, other: Material) -> None:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """Short names of runs: the last two parts of their paths, or the parts that differ where two names are equal.
+    """Short names of runs: the last two parts of their paths or, if two would be equal, the parts that differ.
 
-    Runs of a suite are ``.../seed_0/lightning_logs/rte/version_0`` and differ in the seed alone.
+    Runs of a suite, such as ``.../seed_0/lightning_logs/rte/version_0``, may differ in the seed alone.
     """
     parts = [path.absolute().parts[1:] for path in paths]
     for count in range(2, max(map(len, parts)) + 1):
@@ -155,15 +155,16 @@ def _findings(material: Material, name: str) -> Findings:
 
 
 def _disagreements(material: Material, record: Record, scores: Mapping[str, Score]) -> list[str]:
-    """Scores of the predictions that differ from those in the fit's record."""
+    """Notes on scores that differ between the predictions and the fit's record."""
     logged, titles = section(record, "metrics"), metric_titles(material.task)
+    is_same_task = record.get("task") == material.task.name
     found = []
     for name, score in scores.items():
         value = logged.get(f"{log_prefix(material.split)}/{name}")
-        if record.get("task") == material.task.name and isinstance(value, float) and abs(value - score.value) > _SAME:
+        if is_same_task and isinstance(value, float) and abs(value - score.value) > _TOLERANCE:
             found.append(
-                f"metrics.json says {titles.get(name, name)} {value:.4f}, these predictions {score.value:.4f}: they "
-                "are of other rows, or of another checkpoint."
+                f"metrics.json says {titles.get(name, name)} {value:.4f}, these predictions give {score.value:.4f}: "
+                "the predictions are of other rows or of another checkpoint."
             )
     return found
 

@@ -33,12 +33,12 @@ def outcome_figure(task: TaskSpec, predicted: Predictions, colour: str) -> Itera
 
 
 def group_labels(labels: Sequence[str], counts: ArrayLike) -> tuple[list[str], np.ndarray]:
-    """Labels and counts of a matrix; of too many labels to read, the rarest become one."""
+    """Labels and counts of a matrix; if there are too many labels to read, the rarest are merged."""
     matrix = np.array(counts)
     if len(labels) <= _MOST_LABELS:
         return list(labels), matrix
-    often = matrix.sum(axis=0) + matrix.sum(axis=1)
-    kept = np.sort(np.argsort(-often, kind="stable")[: _MOST_LABELS - 1])
+    frequency = matrix.sum(axis=0) + matrix.sum(axis=1)
+    kept = np.sort(np.argsort(-frequency, kind="stable")[: _MOST_LABELS - 1])
     rest = np.setdiff1d(np.arange(len(labels)), kept)
     picks = np.zeros((_MOST_LABELS, len(labels)), dtype=int)
     picks[np.arange(len(kept)), kept] = 1
@@ -84,8 +84,8 @@ def _draw_scatter(axes: Any, gold: Values, values: Values, colour: str) -> tuple
     axes.plot(gold[picked], values[picked], "o", color=colour, markersize=2.6, alpha=0.4, markeredgewidth=0)
     axes.set(xlabel="gold score", ylabel="predicted score")
     axes.set_aspect("equal", adjustable="datalim")
-    note = "On the dashed line, both are the same."
+    note = "On the dashed line, the predicted score equals the gold score."
     if len(picked) < len(gold):
         note += f" {len(picked):,} of {len(gold):,} rows, drawn at random."
     error = float(np.abs(gold - values).mean())
-    return f"Predicted against gold scores of {len(gold):,} rows; they are {error:.3f} apart on average.", note
+    return f"Predicted against gold scores of {len(gold):,} rows; the mean absolute error is {error:.3f}.", note

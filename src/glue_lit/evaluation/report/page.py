@@ -1,4 +1,4 @@
-"""The page: numbers and figures in a template that escapes all text from data."""
+"""The report as an HTML page, from a template that escapes all text from data."""
 
 import math
 import unicodedata
@@ -16,11 +16,11 @@ from glue_lit.evaluation.report.slices import Slice
 from glue_lit.evaluation.significance import Comparison
 from glue_lit.system.version import __version__
 
-SliceRow = tuple[str, int, list[Slice | None]]  # a group, its rows, and its slice in each run that has the group
+SliceRow = tuple[str, int, list[Slice | None]]  # a group, its number of rows, its slice in each run
 
 
 def page(report: Report, drawings: Sequence[Drawing]) -> str:
-    """The report as one HTML file that needs nothing else."""
+    """The report as one self-contained HTML file."""
     by_name = {drawing.name: drawing for drawing in drawings}
     several = len(report.runs) > 1
     kind = "scatter" if report.task.is_regression else "confusion"
@@ -57,7 +57,7 @@ def environment() -> Environment:
 
 
 def visible(text: str) -> str:
-    """A text whose control characters are shown as signs: HTML forbids them, and they could hide something."""
+    """Make control characters visible: HTML forbids them, and they could hide text."""
     return "".join(_sign(letter) if unicodedata.category(letter) in ("Cc", "Cf") else letter for letter in text)
 
 
@@ -68,12 +68,12 @@ def _sign(letter: str) -> str:
 
 
 def p_value(p: float) -> str:
-    """A probability as papers write it."""
+    """Format a p-value as papers do."""
     return "less than 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def decimals(value: float, digits: int = 3) -> str:
-    """A score with so many decimals."""
+    """Format a score with ``digits`` decimals."""
     return "undefined" if math.isnan(value) else f"{value:.{digits}f}"
 
 
@@ -93,7 +93,7 @@ def verdict(report: Report, found: Comparison) -> str:
 
 def reasons(found: Comparison) -> str:
     """The tests behind a verdict."""
-    parts = [f"On {found.rows:,} rows that both have predicted, decided by {found.decided_by} at the 5 % level."]
+    parts = [f"Decided by {found.decided_by} at the 5 % level, on {found.rows:,} rows that both runs predicted."]
     if found.mcnemar is not None:
         parts.append(f"McNemar's exact test on errors: p = {p_value(found.mcnemar.p)}.")
     if not math.isnan(found.difference.low):
@@ -101,7 +101,7 @@ def reasons(found: Comparison) -> str:
             f"Paired bootstrap: 95 % interval of the difference {found.difference.low:+.4f} to "
             f"{found.difference.high:+.4f}, p = {p_value(found.p)}."
         )
-    parts.append("It holds for these two checkpoints; other seeds of the same recipes may compare differently.")
+    parts.append("The result is about these two checkpoints; other seeds of the same recipes may compare differently.")
     return " ".join(parts)
 
 

@@ -2,8 +2,8 @@
 
 Sources: bert-base-cased, the table of transformers' `run_glue` README; modernbert-base, Warner et al. 2024
 (https://arxiv.org/abs/2412.13663), table 5; deberta-v3-base and distilbert-base-uncased, their authors' README and
-model card. Where a task has several metrics, scores of a source that names none are left out. The recipes in
-`configs/recipes` have all of them in their comments.
+model card. If a task has several metrics and a source does not name the one it reports, its score is left out here; the
+comments of the recipes in `configs/recipes` have all of them.
 """
 
 from collections.abc import Mapping
@@ -26,6 +26,6 @@ COMMON = "bert-base-cased"  # shown beside models without published scores
 
 
 def published_for(models: list[str]) -> list[str]:
-    """Published models to show beside a suite's: the same ones, or else the one that most papers report."""
+    """Models whose published scores to show beside a suite: those of the suite or, if none is published, `COMMON`."""
     own = dict.fromkeys(model.rstrip("/").rpartition("/")[2].lower() for model in models)
     return [name for name in own if name in PUBLISHED] or [COMMON]

@@ -1,4 +1,4 @@
-"""A run's settings and record, and both in words."""
+"""Read a run's settings and record, and put them into words."""
 
 import math
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ def read_settings(run: Run) -> dict[str, Any]:
     """A run's configuration.
 
     Raises:
-        UsageError: The file is no configuration.
+        UsageError: The file is not a configuration.
     """
     check_config(str(run.config))
     return dict(read_config(run.config.read_text(encoding="utf-8")))
 
 
 def section(values: Record, *names: str) -> dict[str, Any]:
-    """The mapping below nested keys; empty where there is none."""
+    """The mapping at nested keys; empty if there is none."""
     found: Any = values
     for name in names:
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -44,24 +44,24 @@ def task_in(settings: Record, run: Run, name: str | None = None) -> tuple[TaskSp
     data = section(settings, "data")
     own = data.get("task")
     if not isinstance(own, str):
-        raise RunError(f"{run.config}: data.task is {own!r}, which names no task.")
+        raise RunError(f"{run.config}: data.task is {own!r}, which is not the name of a task.")
     try:
         custom = parse_custom_task(section(data, "custom"))
     except TypeError as error:
-        raise RunError(f"{run.config}: data.custom is no description of a task ({error}).") from None
+        raise RunError(f"{run.config}: data.custom does not describe a task ({error}).") from None
     if name is None or name == own:
         return resolve_task(own, custom), custom
     return resolve_task(name, CustomTask()), CustomTask()
 
 
 def read_record_notes(run: Run) -> tuple[Record, list[str]]:
-    """Content of ``metrics.json``, and what a reader must know about it; an interrupted fit has none."""
+    """Content of ``metrics.json``, empty for an unfinished fit, and what a reader must know about it."""
     try:
         record = read_record(run)
     except RunError as error:
-        return {}, [f"metrics.json cannot be read ({error}), so neither time nor device are known."]
+        return {}, [f"metrics.json cannot be read ({error}), so time and device are unknown."]
     if not record:
-        return {}, ["The fit was not finished: there is no metrics.json, so neither time nor device are known."]
+        return {}, ["The fit was not finished: there is no metrics.json, so time and device are unknown."]
     return record, []
 
 

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from glue_lit.evaluation.report.canvas import MUTED, NAME, RULE, SERIES, Drawing, canvas, render, short
+from glue_lit.evaluation.report.canvas import MUTED, NAME, RULE, SERIES, Drawing, canvas, render, shorten
 from glue_lit.evaluation.report.dot_rows import draw_dots, label_rows, offset
 from glue_lit.evaluation.report.findings import Findings, Report
 from glue_lit.evaluation.report.slices import SHARED_WORDS
 from glue_lit.evaluation.report.texts import truncate
 
 _MOST_ROWS = 60  # groups in the figure; the table has all of them
-Key = tuple[str, str]  # a feature and a group of it
+Key = tuple[str, str]  # a feature and one of its groups
 
 
 def slice_drawing(report: Report) -> Drawing | None:
-    """Draw the slices, the groups of a feature below its name."""
+    """Draw the slices, each feature's groups below its name."""
     keys = slice_keys(report.runs)[:_MOST_ROWS]
     if not keys:
         return None
@@ -28,9 +28,9 @@ def slice_drawing(report: Report) -> Drawing | None:
         if len(report.runs) > 1:
             axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0, handlelength=1.0)
         meaning = f"{measure} (lower is better)" if report.task.is_regression else measure
-        note = f"Dots: {meaning}; lines: 95 % intervals; dashed: all rows. Of many slices, some stand out by chance."
+        note = f"Dots: {meaning}; lines: 95 % intervals; dashed: all rows. Among many slices, chance makes some differ."
         if any(feature == SHARED_WORDS for feature, _ in keys):
-            note += f" {SHARED_WORDS}: how many of the second text's words are in the first."
+            note += f" {SHARED_WORDS}: the share of the second text's words that the first contains."
         return render(figure, "slices", f"{measure.capitalize()} by group of rows", _describe(report, meaning), note)
 
 
@@ -40,7 +40,7 @@ def slice_keys(runs: Sequence[Findings]) -> list[Key]:
 
 
 def _draw_names(axes: Any, keys: Sequence[Key]) -> dict[Key, float]:
-    """Write the names of features and groups; returns the place of each group, counted from the top."""
+    """Write the names of features and groups; return the position of each group, counted from the top."""
     places: dict[Key, float] = {}
     line = 0.0
     for feature, groups in groupby(keys, key=lambda key: key[0]):
@@ -64,7 +64,7 @@ def _draw_run(axes: Any, run: Findings, places: dict[Key, float], number: int, c
     scores = {(part.feature, part.group): part.value for part in run.slices}
     kept = [key for key in places if key in scores]
     lines = [places[key] + offset(number, count, 0.5) for key in kept]
-    draw_dots(axes, lines, [scores[key] for key in kept], number, short(run.name, NAME))
+    draw_dots(axes, lines, [scores[key] for key in kept], number, shorten(run.name, NAME))
 
 
 def _describe(report: Report, measure: str) -> str:

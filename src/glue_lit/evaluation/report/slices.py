@@ -45,7 +45,7 @@ class Slice:
 
 
 def slices(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Slice]:
-    """Score all groups, except those of a feature that is the same for all rows."""
+    """Score all groups; a feature that is the same for all rows is left out."""
     found = []
     for feature, groups in _features(task, predicted, texts):
         kept = [(name, here) for name, here in groups if here.any()]
@@ -92,7 +92,7 @@ def words(text: str) -> list[str]:
 
 
 def _equal_widths(values: Floats) -> Groups:
-    """Bands of one width, whose edges have one decimal where that tells them apart."""
+    """Bands of equal width; their edges have one decimal if the values span more than 1."""
     edges = np.linspace(values.min(), values.max(), _BANDS + 1)
     edges = np.round(edges, 1) if edges[-1] - edges[0] > 1 else edges
     place = np.searchsorted(edges[1:-1], values, side="right")
@@ -101,7 +101,7 @@ def _equal_widths(values: Floats) -> Groups:
 
 
 def _equal_sizes(values: Floats) -> Groups:
-    """Bands of about as many rows each."""
+    """Bands with about the same number of rows."""
     edges = np.unique(np.quantile(values, np.arange(1, _BANDS) / _BANDS, method="lower"))
     place = np.searchsorted(edges, values)
     for number in np.unique(place):
@@ -111,7 +111,7 @@ def _equal_sizes(values: Floats) -> Groups:
 
 
 def _overlap(rows: Sequence[tuple[str, ...]]) -> Groups:
-    """Rows by the share of the second text's words that are in the first, too."""
+    """Rows by the share of the second text's words that the first contains."""
     pairs = [(set(words(first)), set(words(second))) for first, second in rows]
     shares = [len(first & second) / max(1, len(second)) for first, second in pairs]
     place = np.minimum(np.array(shares) * _BANDS, _BANDS - 1).astype(int)
@@ -119,9 +119,9 @@ def _overlap(rows: Sequence[tuple[str, ...]]) -> Groups:
         yield f"{number * 100 // _BANDS} to {(number + 1) * 100 // _BANDS} %", place == number
 
 
-def _where(rows: Sequence[tuple[str, ...]], has: Callable[[str], bool]) -> Groups:
-    """Rows by which of their texts have something."""
-    there: NDArray[np.bool_] = np.array([[has(text) for text in row] for row in rows])
+def _where(rows: Sequence[tuple[str, ...]], matches: Callable[[str], bool]) -> Groups:
+    """Rows by which of their texts match."""
+    there: NDArray[np.bool_] = np.array([[matches(text) for text in row] for row in rows])
     if there.shape[1] == 1:
         yield "yes", there[:, 0]
         yield "no", ~there[:, 0]

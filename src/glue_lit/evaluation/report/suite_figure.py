@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from glue_lit.evaluation.report.canvas import MARKERS, MUTED, NAME, RULE, SERIES, Drawing, canvas, render, short
+from glue_lit.evaluation.report.canvas import MARKERS, MUTED, NAME, RULE, SERIES, Drawing, canvas, render, shorten
 from glue_lit.evaluation.report.dot_rows import draw_dots, label_rows, offset
 from glue_lit.evaluation.report.suite_table import Series, SuiteReport, metric_title
 from glue_lit.evaluation.resampling import Score
@@ -23,7 +23,7 @@ def suite_drawing(report: SuiteReport) -> Drawing:
         for number, (name, found) in enumerate(report.published.items()):
             marker = MARKERS[-1 - number % len(MARKERS)]
             axes.plot(list(found.values()), [lines[key] for key in found], marker, markerfacecolor="none",
-                      markeredgecolor=MUTED, markersize=6, label=short(f"{name}, published", _NAME))  # fmt: skip
+                      markeredgecolor=MUTED, markersize=6, label=shorten(f"{name}, published", _NAME))  # fmt: skip
         for (before, _), key in pairwise(report.keys):
             if key[0] != before:
                 axes.axhline(lines[key] - 0.5, color=RULE, linewidth=0.6)
@@ -31,7 +31,7 @@ def suite_drawing(report: SuiteReport) -> Drawing:
         figure.legend(loc="outside lower left", ncols=1, handlelength=1.0)
         note = "Dots: means over seeds; lines: one standard deviation to either side"
         has_majority = any(one.majority for one in report.series)
-        note += "; x: accuracy of the commonest label, nothing trained." if has_majority else "."
+        note += "; x: accuracy of the commonest label, without training." if has_majority else "."
         note += " Published scores are other people's runs, mostly the best of several." if report.published else ""
         return render(figure, "suite", "Scores by task and model", _describe(report), note)
 
@@ -39,7 +39,7 @@ def suite_drawing(report: SuiteReport) -> Drawing:
 def _draw_series(axes: Any, one: Series, places: dict[tuple[str, str], float], number: int) -> None:
     spreads = [(figure.mean, figure.deviation or 0.0) for figure in one.figures.values()]
     scores = [Score(mean, mean - spread, mean + spread) for mean, spread in spreads]
-    draw_dots(axes, [places[key] for key in one.figures], scores, number, short(one.name, _NAME))
+    draw_dots(axes, [places[key] for key in one.figures], scores, number, shorten(one.name, _NAME))
     axes.plot(list(one.majority.values()), [places[key] for key in one.majority], "x", color=SERIES[number])
 
 

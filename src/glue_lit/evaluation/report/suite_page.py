@@ -7,7 +7,7 @@ from glue_lit.system.version import __version__
 
 
 def suite_page(report: SuiteReport, drawing: Drawing) -> str:
-    """The suite as one HTML file that needs nothing else."""
+    """The suite as one self-contained HTML file."""
     columns, rows = table(report)
     template = environment().get_template("suite.html.j2")
     return template.render(report=report, drawing=drawing, columns=columns, rows=rows, version=__version__)

@@ -1,4 +1,4 @@
-"""Results of suites as their files have them, beside published scores of such models."""
+"""Results of suites, read from their files, beside published scores."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from glue_lit.system.files import read_json
 from glue_lit.tasks.glue import TASKS
 
 RESULTS = "results.json"
-Key = tuple[str, str]  # a task and a metric of it
+Key = tuple[str, str]  # a task and one of its metrics
 
 
 @dataclass(frozen=True)
 class Series:
     """Results of one model in one suite."""
 
-    name: str  # the model's, after that of its suite where several are shown
+    name: str  # of the model, prefixed with its suite if several are shown
     figures: dict[Key, Figure]  # times 100
     majority: dict[Key, float]  # accuracy of the commonest label, times 100, for tasks that are not trained
     average: Figure | None  # GLUE average, if the suite has one
@@ -34,7 +34,7 @@ class SuiteReport:
 
     title: str  # names of the suites
     series: list[Series]
-    keys: list[Key]  # all that any model has, in GLUE's order
+    keys: list[Key]  # those of all models, in GLUE's order
     published: dict[str, dict[Key, float]]  # scores by model, times 100
 
 
@@ -42,7 +42,7 @@ def suite_report(folders: Sequence[Path]) -> SuiteReport:
     """Read the results of suites.
 
     Raises:
-        RunError: They cannot be read, or hold no score.
+        RunError: A results file cannot be read, or no training has ended.
     """
     series: list[Series] = []
     models: list[str] = []
@@ -58,7 +58,7 @@ def suite_report(folders: Sequence[Path]) -> SuiteReport:
                 f"{path} cannot be read ({error.strerror or error}); run the suite again to write it."
             ) from None
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            raise RunError(f"{path} is not what a suite writes; run the suite again to write it.") from None
+            raise RunError(f"{path} is not a suite's results file; run the suite again to write it.") from None
     order = list(TASKS)
     known = {key: None for one in series for key in (*one.figures, *one.majority)}
     keys = sorted(known, key=lambda key: order.index(key[0]))
@@ -77,7 +77,7 @@ def metric_title(metric: str) -> str:
 
 
 def table(report: SuiteReport) -> tuple[list[str], list[list[str]]]:
-    """Names of the columns, and rows of task, metric, a cell for each model and for each published one.
+    """Column names, and rows of task, metric and a cell for each model of the suites and each published model.
 
     Cells are mean ± standard deviation (n), or empty.
     """
@@ -146,7 +146,7 @@ def _number(value: Any) -> float:
 
 
 def _short_name(model: str) -> str:
-    """A model's name without its owner or folder; of one called just `model`, its folder's name."""
+    """A model's name without its owner or folder; for one called just `model`, its folder's name."""
     parts = [part for part in model.rstrip("/").split("/") if part]
     if len(parts) > 1 and parts[-1] == "model":
         return parts[-2].removeprefix("pkg:")

@@ -1,4 +1,4 @@
-"""Texts of the predicted rows, from the run's data source; a report can do without them."""
+"""Read the texts of the predicted rows from the run's data source; a report works without them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Texts:
 
 
 def truncate(text: str, longest: int) -> str:
-    """A text of so many characters at most; a longer one ends in an ellipsis."""
+    """Cut a text to at most ``longest`` characters; a cut one ends in an ellipsis."""
     return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
@@ -34,14 +34,14 @@ def read_texts(
     """Read the texts of predicted rows.
 
     Args:
-        task: Names columns to group by.
-        open_split: Finds the rows.
+        task: Its ``slice_columns`` are read if the data have them.
+        open_split: Finds the split of the predicted rows.
         predicted: The predictions, whose gold labels must be those of the rows.
         record: The record of the predictions, with the hash of their rows.
         wanted: More columns to group by.
 
     Raises:
-        DataError: The data have no column that is wanted.
+        DataError: The data lack a column in ``wanted``.
     """
     try:
         split = open_split()
@@ -59,7 +59,7 @@ def read_texts(
 
 
 def _match_record(record: Mapping[str, Any], split: Split, rows: Rows) -> bool:
-    """Whether predictions are of these rows, wherever they lie; older records know only the file."""
+    """Whether the predictions are of rows with this content; older records only identify the file."""
     if record.get("hash") is not None:
         return bool(record["hash"] == rows.digest(split.labels))
     return record.get("fingerprint") in (None, split.fingerprint)
