@@ -55,7 +55,7 @@ class Routes(Connection):
     def information(self, kind: str, name: str, revision: str = "main") -> None:
         if (found := self._find(kind, name, revision)) is not None:
             repository, commit = found
-            files = [{"rfilename": file} for file in repository.at(commit)]
+            files = [{"rfilename": file, "size": len(content)} for file, content in repository.at(commit).items()]
             values = {"id": name, "sha": commit, "private": repository.private, "siblings": files, "tags": []}
             self.send_json({**values, "gated": "auto" if repository.gated else False, "disabled": False})
 
@@ -70,7 +70,7 @@ class Routes(Connection):
         elif file.endswith(LARGE):
             digest = sha256(content)
             headers |= {"X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{digest}"'}
-            self.send(302, headers={**headers, "Location": f"{self.hub.cdn}/cdn/{digest}"})
+            self.send(302, headers={**headers, "Location": f"{self.hub.cdn}/cdn/{digest}?{file.rpartition('/')[2]}"})
         else:
             self.send(307, headers={**headers, "Location": f"/api/resolve-cache/{kind}/{name}/{commit}/{file}"})
 
@@ -84,7 +84,8 @@ class Routes(Connection):
         if content is None:
             self.send(403)
         else:
-            self.send_file(content, {"ETag": f'"{digest}"'})
+            name = {"Content-Disposition": f'inline; filename="{self.query}";'}
+            self.send_file(content, {"ETag": f'"{digest}"', **name})
 
     def tree(self, kind: str, name: str, revision: str, folder: str = "") -> None:
         if (found := self._find(kind, name, revision)) is None:

@@ -1,11 +1,18 @@
 """The README's commands as written, with a stand-in of the Hub in its place."""
 
+import contextlib
+import io
 import json
+import os
+import random
 import re
 import shlex
+import shutil
 import subprocess
+import termios
 from pathlib import Path
 
+import datasets
 import pytest
 import warm
 import yaml
@@ -77,6 +84,44 @@ def test_a_fit_asks_once_for_each_commit_and_downloads_what_it_needs(checkout: P
     assert len(hub.asked()) <= 4  # transformers lists the tokenizer's files anew
 
 
+ON_A_TERMINAL = """
+import runpy, sys
+sys.stderr, sys.argv = sys.stdout, ["glue-lit", *sys.argv[1:]]
+runpy.run_module("glue_lit", run_name="__main__")
+"""
+
+
+def test_large_downloads_have_a_bar_or_a_line(tmp_path: Path, tiny_model: Path, hub: Hub) -> None:
+    drawn = random.Random(0)
+    rows = {"sentence": [drawn.randbytes(50).hex() for _ in range(20_000)], "label": [0, 1] * 10_000}
+    rows["idx"] = list(range(20_000))
+    stream = io.BytesIO()
+    datasets.Dataset.from_dict(rows).to_parquet(stream)
+    file = "cola/train-00000-of-00001.parquet"
+    hub.repositories["datasets", "nyu-mll/glue"].files[file] = stream.getvalue()
+    arguments = ("fit", "--data.task=cola", f"--model.name_or_path={tiny_model}", *FEW)
+    result = glue_lit(hub, tmp_path, *arguments)
+    assert result.returncode == 0
+    assert result.stderr == f"Downloading {file} of nyu-mll/glue ({len(stream.getvalue()) / 1e6:,.0f} MB).\n"
+    assert glue_lit(hub, tmp_path, *arguments).stderr == ""
+    shutil.rmtree(hub.home)
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    program = warm.start(
+        "-c", ON_A_TERMINAL, *arguments, folder=tmp_path, stdout=Path(os.ttyname(theirs)), **hub.environment
+    )
+    seen = b""
+    while b"Ended by" not in seen:
+        seen += os.read(ours, 10_000)
+    os.set_blocking(ours, False)
+    while program.poll() is None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(ours, 10_000)
+    assert program.wait().returncode == 0
+    assert b"train-00000-of-00001.parquet: 100%" in seen
+    assert b"README.md" not in seen
+
+
 def test_no_third_party_hears_of_a_model_in_an_older_format(tmp_path: Path, hub: Hub) -> None:
     weights = hub.repositories["models", "distilbert/distilbert-base-uncased"]
     hub.repositories["models", "some/old"] = pickled(weights)
@@ -88,11 +133,14 @@ def test_no_third_party_hears_of_a_model_in_an_older_format(tmp_path: Path, hub:
 
 
 def test_a_data_set_of_ones_own(tmp_path: Path, tiny_model: Path, hub: Hub) -> None:
-    rows = b"text,label\n" + b"".join(b"so it goes %d,%d\n" % (number, number % 2) for number in range(40))
+    lines = [b"so it goes %d%s,%d\n" % (number, b" on" * 10_000, number % 2) for number in range(40)]
+    rows = b"text,label\n" + b"".join(lines)
     hub.repositories["datasets", "me/reviews"] = Repository({"train.csv": rows})  # and no README.md
     own = ("--data.task=mine", "--data.source=me/reviews", "--data.custom.text=text", "--data.custom.label=label")
     arguments = (*own, f"--model.name_or_path={tiny_model}", *FEW)
-    result = glue_lit(hub, tmp_path, "fit", *arguments)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert [request for request in hub.requests if request.startswith("CONNECT")] == []
+    for said in ("Downloading me/reviews (up to 1 MB).\n", ""):
+        hub.requests.clear()
+        result = glue_lit(hub, tmp_path, "fit", *arguments)
+        assert (result.returncode, result.stderr) == (0, said)
+        assert [request for request in hub.requests if request.startswith("CONNECT")] == []
     assert len([request for request in hub.requests if request.endswith("/reviews.py")]) == 1  # loaded once

@@ -13,6 +13,7 @@ from glue_lit.data.source import Source
 from glue_lit.data.tables import FORMATS, SPLIT_NAMES, NumberedRow, Table
 from glue_lit.errors import DataError
 from glue_lit.system import hub
+from glue_lit.system.hub_cache import cached_commit, snapshot, unwritable_cache
 from glue_lit.system.hub_errors import explain_hub_error
 from glue_lit.system.system_errors import explain_system_error
 from glue_lit.tasks.glue import TaskSpec
@@ -38,7 +39,11 @@ def _load(what: str, advice: str, name: str, configuration: str | None, **option
     datasets.logging.set_verbosity_error()
     datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else it reports each load to another host
 
+    is_new = cached_commit("dataset", name, "main") is None
+
     def load(commit: str | None) -> Any:
+        if is_new and not datasets.config.HF_HUB_OFFLINE:
+            hub.announce("dataset", name, commit)
         return datasets.load_dataset(name, configuration, revision=commit, **options)
 
     return _from_hub(what, advice, name, load)
@@ -60,23 +65,22 @@ def _from_hub(what: str, advice: str, name: str, load: Callable[[str | None], An
         raise DataError(f"data.source hub: could not load {what}: {_explain(error, name, advice)}") from error
 
 
-def _download_shards(configuration: str, split: str, commit: str | None) -> list[Path]:
-    """Download the Parquet files of one split of GLUE; empty if there is no network and the cache has none."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-    from huggingface_hub.utils.tqdm import disable_progress_bars
+def _find_shards(configuration: str, split: str, commit: str | None) -> list[Path]:
+    """Find or download the Parquet files of one split of GLUE; none without a network if the cache lacks some."""
+    from huggingface_hub import constants
 
-    disable_progress_bars()
-    pattern = f"{configuration}/{split}-*.parquet"
-    try:
-        folder = snapshot_download(REPOSITORY, repo_type="dataset", revision=commit, allow_patterns=pattern)
-    except LocalEntryNotFoundError:
+    if commit is None:
         return []
-    return sorted(Path(folder).glob(pattern))
+    files = sorted(snapshot("dataset", REPOSITORY, commit).glob(f"{configuration}/{split}-*-of-*.parquet"))
+    if files and len(files) == int(files[0].stem.rpartition("-")[2]):
+        return files
+    if constants.HF_HUB_OFFLINE:
+        return []
+    return hub.download("dataset", REPOSITORY, commit, f"{configuration}/{split}-*.parquet")
 
 
 def _explain(error: Exception, name: str, advice: str) -> str:
-    if (reason := explain_system_error(error) or hub.unwritable_cache()) is not None:
+    if (reason := explain_system_error(error) or unwritable_cache()) is not None:
         return reason
     if (configurations := re.search(r"(?:available configs|Available): \[(.*?)\]", str(error))) is not None:
         names = re.findall(r"'([^']+)'", configurations[1])
@@ -184,7 +188,7 @@ class HubSource(Source):
         """Download a split of GLUE, or find it in the cache (always, under ``HF_HUB_OFFLINE=1``)."""
         advice = "read the official files with `--data.source FOLDER`, or try `--data.source demo`"
         what, origin = f"{REPOSITORY} ({task.hub_name}, {split})", f"{REPOSITORY}/{task.hub_name}:{split}"
-        download = partial(_download_shards, task.hub_name, split)
+        download = partial(_find_shards, task.hub_name, split)
         files = _from_hub(what, advice, REPOSITORY, download)
         if not files:  # `datasets` may have the split in a cache of its own
             data = _load(what, advice, REPOSITORY, task.hub_name, split=split)

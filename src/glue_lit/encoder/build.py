@@ -77,6 +77,7 @@ def _load(
     for name, value in _outputs(task).items():
         setattr(config, name, value)
     set_padding(config, padding)
+    pretrained.download_weights(hparams["name_or_path"], hparams["revision"])
     model, loaded = pretrained.load(
         "model",
         AutoModelForSequenceClassification.from_pretrained,

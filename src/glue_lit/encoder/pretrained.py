@@ -13,11 +13,19 @@ from typing import Any, TypeVar
 from glue_lit.errors import ModelError
 from glue_lit.system import hub
 from glue_lit.system.files import read_json
+from glue_lit.system.hub_cache import cached_commit, snapshot, unwritable_cache
 from glue_lit.system.hub_errors import explain_hub_error
 
 _Loaded = TypeVar("_Loaded")
 _PACKAGE = "pkg:"
 _LARGEST = {"num_labels": 1_000_000, "num_hidden_layers": 10_000, "n_layers": 10_000}
+# What transformers looks for, the first that is there, and the files that it then reads.
+_WEIGHTS = {
+    "model.safetensors": "model.safetensors",
+    "model.safetensors.index.json": "model-*-of-*.safetensors",
+    "pytorch_model.bin": "pytorch_model.bin",
+    "pytorch_model.bin.index.json": "pytorch_model-*-of-*.bin",
+}
 
 
 def resolve(name_or_path: str) -> str:
@@ -85,6 +93,26 @@ def _load_from_hub(loader: Callable[..., _Loaded], name: str, options: dict[str,
         return hub.retrying(lambda: loader(name, **options))
 
 
+def download_weights(name_or_path: str, revision: str) -> None:
+    """Download a model's weights ahead of its `load`, and show how far that is; nothing for a folder.
+
+    Args:
+        name_or_path: As in `resolve`.
+        revision: Branch, tag or commit.
+    """
+    place = resolve(name_or_path)
+    if not Path(place).is_dir():
+        load("model", _download_weights, place, revision=revision)
+
+
+def _download_weights(name: str, revision: str) -> None:
+    from huggingface_hub import constants
+
+    cache = snapshot("model", name, revision)
+    if not constants.HF_HUB_OFFLINE and not any((cache / file).exists() for file in _WEIGHTS):
+        hub.download("model", name, revision, *_WEIGHTS.values())
+
+
 def commit_of(name_or_path: str, revision: str) -> str | None:
     """The commit on the Hub of a model that was loaded, from its path in the cache; ``None`` for a folder.
 
@@ -93,7 +121,7 @@ def commit_of(name_or_path: str, revision: str) -> str | None:
         revision: Branch, tag or commit.
     """
     place = resolve(name_or_path)
-    return None if Path(place).is_dir() else hub.cached_commit("model", place, revision)
+    return None if Path(place).is_dir() else cached_commit("model", place, revision)
 
 
 def _check_files(place: str) -> None:
@@ -137,7 +165,7 @@ def check_sizes(values: Mapping[str, Any], where: str) -> None:
 
 def _advice(place: str, error: Exception) -> str:
     if not Path(place).is_dir():
-        known = hub.unwritable_cache() or explain_hub_error(error, "model", place)
+        known = unwritable_cache() or explain_hub_error(error, "model", place)
         if known is not None:
             return known
     said = " ".join(str(error).split()) or type(error).__name__

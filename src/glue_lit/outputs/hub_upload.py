@@ -1,10 +1,12 @@
 """Upload of an export to the Hub."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.system.files import write_text
+from glue_lit.system.hub import progress_bars
 
 
 def upload_folder(folder: Path, name: str, private: int = 0, card: Callable[[str], str] | None = None) -> str:
@@ -35,7 +37,8 @@ def upload_folder(folder: Path, name: str, private: int = 0, card: Callable[[str
             api.update_repo_settings(address.repo_id, private=True)
         if card is not None:
             write_text(folder / "README.md", card(address.repo_id))
-        api.upload_folder(repo_id=address.repo_id, folder_path=str(folder), commit_message="Upload model")
+        with progress_bars(sys.stderr.isatty()):
+            api.upload_folder(repo_id=address.repo_id, folder_path=str(folder), commit_message="Upload model")
         return str(address)
     except GlueLitError:
         raise

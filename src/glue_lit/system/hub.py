@@ -1,25 +1,28 @@
-"""The Hugging Face Hub and its cache: which commit a name means now, asked once, and downloads that are tried again."""
+"""The Hugging Face Hub: which commit a name means now, asked once, and downloads, shown and tried again."""
 
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
 
 from glue_lit.system.console import note
+from glue_lit.system.environment import local_rank
+from glue_lit.system.hub_cache import cached_commit, snapshot
 from glue_lit.system.hub_errors import Kind, explain_hub_error, is_of_connection, is_page, status_of
 from glue_lit.system.system_errors import error_chain
 
 _Result = TypeVar("_Result")
 _FILES: dict[Kind, str] = {"model": "config.json", "dataset": "README.md"}  # that nearly every repository has
 _COMMIT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
+_LARGE = 1_000_000  # bytes whose download is worth a line
 _PATIENCE = 5.0  # seconds for an answer of the Hub where the cache has one, too
 _RETRIES = (1.0, 2.0, 4.0, 8.0)  # seconds before each
 _WAITING = (
@@ -79,38 +82,95 @@ def _find(kind: Kind, name: str, revision: str, endpoint: str) -> Found:
 
 def _ask(kind: Kind, name: str, revision: str) -> str | None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
 
     url = hf_hub_url(name, _FILES[kind], repo_type=kind, revision=revision)
-    return get_hf_file_metadata(url, timeout=_PATIENCE).commit_hash
+    try:
+        return get_hf_file_metadata(url, timeout=_PATIENCE).commit_hash
+    except EntryNotFoundError as error:
+        return _commit_without_file(error)
 
 
 def _download_commit(kind: Kind, name: str, revision: str) -> str | None:
     """Have the cache know the commit of a revision, for the time without the Hub."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        path = retrying(lambda: hf_hub_download(name, _FILES[kind], repo_type=kind, revision=revision))
+        with progress_bars(False):
+            path = retrying(lambda: hf_hub_download(name, _FILES[kind], repo_type=kind, revision=revision))
     except EntryNotFoundError as error:
-        if not isinstance(error, HfHubHTTPError):  # the cache's, where the Hub cannot be reached
-            raise
-        return error.response.headers.get("X-Repo-Commit")
+        return _commit_without_file(error)
     if is_page(Path(path)):
         raise OSError(f"'{path}' is a web page.")
-    return _commit_in(path)
-
-
-def cached_commit(kind: Kind, name: str, revision: str) -> str | None:
-    """The commit that a revision meant when the Hub was last asked for it, by the file's place in the cache."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(name, _FILES[kind], revision=revision, repo_type=kind)
-    return _commit_in(found) if isinstance(found, str) else None
-
-
-def _commit_in(path: str) -> str | None:
     match = _COMMIT.search(path)
     return None if match is None else match[1]
+
+
+def _commit_without_file(error: Exception) -> str | None:
+    """The commit that the Hub names when it says that there is no such file; raises an error of the cache."""
+    response = getattr(error, "response", None)
+    if response is None:
+        raise error
+    commit: str | None = response.headers.get("X-Repo-Commit")
+    return commit
+
+
+def download(kind: Kind, name: str, commit: str, *patterns: str) -> list[Path]:
+    """Download files with a bar on a terminal, and with a line for each large one elsewhere.
+
+    Args:
+        kind: Of the repository.
+        name: Of the repository.
+        commit: Of the files.
+        patterns: For names in one folder (``cola/train-*.parquet``); the first that fits any.
+
+    Returns:
+        Where they are in the cache; none if no pattern fits.
+    """
+    from huggingface_hub import HfApi, constants, hf_hub_download
+
+    folder = patterns[0].rpartition("/")[0] or None
+    entries = list(HfApi().list_repo_tree(name, folder, revision=commit, repo_type=kind))
+    fitting = [[entry for entry in entries if fnmatchcase(entry.path, pattern)] for pattern in patterns]
+    sizes = {entry.path: getattr(entry, "size", 0) for entry in next(filter(None, fitting), ())}
+    is_drawn = sys.stderr.isatty() and constants.HF_HUB_DISABLE_PROGRESS_BARS is not True
+    cache = snapshot(kind, name, commit)
+    for path, size in sizes.items():
+        if size >= _LARGE and not is_drawn and local_rank() == 0 and not (cache / path).exists():
+            note(f"Downloading {path} of {name} ({size / 1e6:,.0f} MB).")
+    with progress_bars(is_drawn and local_rank() == 0):
+        return [Path(hf_hub_download(name, path, repo_type=kind, revision=commit)) for path in sizes]
+
+
+def announce(kind: Kind, name: str, commit: str | None) -> None:
+    """Say how large a repository is that is about to be downloaded, where no bars are drawn."""
+    from huggingface_hub import HfApi
+
+    if sys.stderr.isatty() or local_rank() > 0:
+        return
+    found = HfApi().repo_info(name, repo_type=kind, revision=commit, files_metadata=True)
+    size = sum(file.size or 0 for file in getattr(found, "siblings", None) or ())
+    if size >= _LARGE:
+        note(f"Downloading {name} (up to {size / 1e6:,.0f} MB).")
+
+
+@contextmanager
+def progress_bars(are_shown: bool) -> Iterator[None]:
+    """Have huggingface_hub show bars, or show none."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    set_bars = {True: enable_progress_bars, False: disable_progress_bars}
+    before = not are_progress_bars_disabled()
+    if constants.HF_HUB_DISABLE_PROGRESS_BARS is not None:  # $HF_HUB_DISABLE_PROGRESS_BARS has decided
+        yield
+        return
+    set_bars[are_shown]()
+    try:
+        yield
+    finally:
+        set_bars[before]()
 
 
 @contextmanager
@@ -147,19 +207,6 @@ def retrying(load: Callable[[], _Result]) -> _Result:
             note(f"The Hub answered with an error of its own ({status}); trying again in {seconds:g} s.")
             sleep(seconds)
     return load()
-
-
-def unwritable_cache() -> str | None:
-    """What to do if the folder that downloads go to cannot be made or written, ``None`` if it can."""
-    from huggingface_hub.constants import HF_HOME
-
-    try:
-        Path(HF_HOME).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=HF_HOME):
-            return None
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        return f"Downloads cannot be kept in {HF_HOME} ({why}): set $HF_HOME to a folder that can be written."
 
 
 @contextmanager

@@ -39,7 +39,6 @@ _LIGHTNING = ("lightning.pytorch", "lightning.fabric")
 def filter_warnings() -> None:
     """Filter these warnings, and set the variables that libraries read when they are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # else a line for every retry without a network
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Lightning's calls, not the user's
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # else a warning after each fork
