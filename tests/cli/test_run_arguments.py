@@ -202,7 +202,7 @@ def test_a_checkpoint_outside_a_run_brings_all_settings_of_its_training(tmp_path
 def test_another_file_in_place_of_a_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text.ckpt").write_text("not a checkpoint", encoding="utf-8")
-    with pytest.raises(RunError, match=r"text\.ckpt is not a readable checkpoint: it does not begin like"):
+    with pytest.raises(RunError, match=r"text\.ckpt is not a readable checkpoint: it does not start like"):
         resolve_arguments(["test", "--ckpt_path", "text.ckpt"])
     torch.save({"hyper_parameters": {"lr": 1}}, "other.ckpt")
     with pytest.raises(RunError, match=r"other\.ckpt is not a checkpoint of glue-lit: it does not say what model"):

@@ -88,7 +88,7 @@ def test_a_name_that_is_too_long_for_the_system(tmp_path: Path) -> None:
         (tmp_path / ("x" * 5000)).exists()
     said = explain_system_error(caught.value)
     assert said is not None
-    assert "(File name too long). Take a shorter name" in said
+    assert "(File name too long). Use a shorter name" in said
     assert len(said) < 700
 
 

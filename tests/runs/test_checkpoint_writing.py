@@ -61,7 +61,7 @@ def no_room(*_: object, **__: object) -> None:
 def test_a_full_disk_leaves_the_old_checkpoint(file: Path, monkeypatch: pytest.MonkeyPatch, owner: Any) -> None:
     before = file.read_bytes()
     monkeypatch.setattr(owner, "save" if owner is torch else "fsync", no_room)
-    expected = f"Cannot write the checkpoint {file} (No space left on device). The some.ckpt that was there is kept."
+    expected = f"Cannot write the checkpoint {file} (No space left on device). The earlier some.ckpt is kept."
     with pytest.raises(RunError, match=re.escape(expected)):
         AtomicCheckpointIO().save_checkpoint(content(epoch=7), file)
     assert file.read_bytes() == before
@@ -72,7 +72,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(file: Path, monkeypatch: pytes
     before = file.read_bytes()
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(
-        RunError, match=r"some\.ckpt \(\[enforce fail .*\] \. unexpected pos .*\)\. The some\.ckpt that"
+        RunError, match=r"some\.ckpt \(\[enforce fail .*\] \. unexpected pos .*\)\. The earlier some\.ckpt"
     ):
         AtomicCheckpointIO().save_checkpoint(content(epoch=7), file)
     assert file.read_bytes() == before
@@ -91,7 +91,7 @@ def test_a_file_size_limit_leaves_the_old_checkpoint(file: Path, room: int) -> N
         message = str(error)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "The some.ckpt that was there is kept." in message
+    assert "The earlier some.ckpt is kept." in message
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == ["some.ckpt"]
 

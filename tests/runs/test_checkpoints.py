@@ -73,8 +73,8 @@ def test_a_checkpoint_without_a_format_number_is_read(file: Path) -> None:
         (b"\n  <html><body>Sign in</body></html>", "is a web page, not a checkpoint"),
         (b'<?xml version="1.0"?><Error>AccessDenied</Error>', "is a web page, not a checkpoint"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n", "is a Git LFS pointer, not the"),
-        (b"hello", "is not a readable checkpoint: it does not begin like a file of PyTorch."),
-        (bytes(5000), "is not a readable checkpoint: it does not begin like a file of PyTorch."),
+        (b"hello", "is not a readable checkpoint: it does not start like a PyTorch file."),
+        (bytes(5000), "is not a readable checkpoint: it does not start like a PyTorch file."),
         (b"PK\x03\x04" + bytes(5000), "is cut short: only the first 5,004 bytes of a checkpoint are there."),
     ],
     ids=["empty", "page", "page-after-blanks", "xml", "lfs", "text", "zeros", "zeros-after-the-first-bytes"],
@@ -114,7 +114,9 @@ def test_a_damaged_checkpoint_is_refused(file: Path) -> None:
     whole = file.read_bytes()
     start = whole.index(b"hyper_parameters")  # within the pickle that describes the tensors
     file.write_bytes(whole[:start] + b"\xff" * 32 + whole[start + 32 :])
-    with pytest.raises(RunError, match=r"is not a readable checkpoint: it is damaged: it begins as a checkpoint, but"):
+    with pytest.raises(
+        RunError, match=r"is not a readable checkpoint: it is damaged: it starts like a checkpoint, but"
+    ):
         read_checkpoint(file)
 
 
@@ -187,7 +189,7 @@ def test_a_checkpoint_of_another_task_is_refused(trained: str, used: str) -> Non
     labels = ", ".join(get_task(used).labels) or "a score"
     expected = (
         f"x.ckpt was trained for task {trained} ({', '.join(get_task(trained).labels)}), not for {used} ({labels}). "
-        f"Take a run of {used} (`--ckpt_path best --data.task {used}` finds the newest), or leave data.task out"
+        f"Use a run of {used} (`--ckpt_path best --data.task {used}` finds the newest), or leave data.task out"
     )
     with pytest.raises(RunError, match=re.escape(expected)):
         check_task(Path("x.ckpt"), trained_for(trained), get_task(used))
@@ -210,7 +212,7 @@ def test_changed_weights_fail_the_checksum(file: Path) -> None:
     data = file.read_bytes()
     at = data.index(torch.arange(2048.0).numpy().tobytes()[400:464])
     file.write_bytes(data[:at] + b"\xff" * 64 + data[at + 64 :])
-    with pytest.raises(RunError, match="is damaged: its content is not what was written"):
+    with pytest.raises(RunError, match="is damaged: its content has changed since it was written"):
         verify_checksums(file)
 
 

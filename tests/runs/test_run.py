@@ -210,7 +210,7 @@ def test_a_run_has_one_fit_at_a_time(make_run: MakeRun) -> None:
     run, other = Run(make_run("cola", 0)), Run(make_run("cola", 1))
     handle = lock_run(run)
     assert handle is not None
-    expected = f"Run {run.path} is being trained by another process. Wait for it, or start a run of its own (leave"
+    expected = f"Run {run.path} is being trained by another process. Wait for it, or start a new run (leave out"
     with pytest.raises(RunError, match=re.escape(expected)):
         lock_run(run)
     elsewhere = lock_run(other)

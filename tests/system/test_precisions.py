@@ -247,8 +247,8 @@ def test_an_export_agrees_with_predictions_in_float32(
     [
         (["--trainer.precision=transformer-engine"], "trainer.precision: got transformer-engine, which replaces"),
         (["--trainer.precision=transformer-engine-float16"], "trainer.precision: got transformer-engine-float16, "),
-        (["--trainer.precision=16-mixed"], "trainer.precision: got 16-mixed, which scales the loss for a GPU"),
-        (["--trainer.precision=16"], "trainer.precision: got 16-mixed, which scales the loss for a GPU"),
+        (["--trainer.precision=16-mixed"], "trainer.precision: got 16-mixed, which needs a GPU to train"),
+        (["--trainer.precision=16"], "trainer.precision: got 16-mixed, which needs a GPU to train"),
         (["--trainer.precision=16-true"], "model.adam_eps: got 1e-08, allowed with trainer.precision 16-true: 1e-05"),
     ],
 )

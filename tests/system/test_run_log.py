@@ -41,7 +41,9 @@ def test_the_log_of_a_run_has_the_output_of_all_its_fits(
     assert fit(monkeypatch, tiny_model) == 0
     log = Path("lightning_logs/cola/version_0/log.txt")
     first, _, rest = log.read_text().partition("\n")
-    assert re.fullmatch(r"Begun \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d: glue-lit fit --data.source=demo .*", first)
+    assert re.fullmatch(
+        r"Started \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d: glue-lit fit --data.source=demo .*", first
+    )
     assert rest == capsys.readouterr().out
 
     def broken(*_: object) -> None:
@@ -55,7 +57,7 @@ def test_the_log_of_a_run_has_the_output_of_all_its_fits(
     whole = log.read_text()
     assert whole.startswith(first + "\n" + rest)
     added = whole[len(first) + 1 + len(rest) :].splitlines()
-    assert re.fullmatch(r"Continued .*: glue-lit fit --ckpt_path=last --trainer.max_epochs=2 --json", added[0])
+    assert re.fullmatch(r"Resumed .*: glue-lit fit --ckpt_path=last --trainer.max_epochs=2 --json", added[0])
     assert "Checkpoint lightning_logs/cola/version_0/checkpoints/last.ckpt" in added
     assert "glue-lit: warning: a warning\\x1b[31m of a library" in added
     assert added[-1].startswith("glue-lit: error: RuntimeError: the disk caught fire\\x07")
@@ -105,7 +107,7 @@ def test_a_full_disk_ends_the_log_not_the_fit(tmp_path: Path, capsys: pytest.Cap
     captured = capsys.readouterr()
     assert captured.out == "one\ntwo\n"
     assert captured.err == (
-        "glue-lit: warning: log.txt cannot be written (No space left on device); the fit goes on without.\n"
+        "glue-lit: warning: log.txt cannot be written (No space left on device); the fit continues without it.\n"
     )
 
 

@@ -76,10 +76,10 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         (OSError(errno.ENOSPC, "no room", "a/b"), "Cannot write or open a/b (No space left on device). Make room, or "),
         (OSError(errno.EROFS, "x"), "Cannot write or open (Read-only file system). It is mounted read-only: choose "),
         (OSError(errno.EFBIG, "x"), "(File too large). Choose another place, or raise the limit (`ulimit -f`)"),
-        (MemoryError(), "There was not enough memory. Take less at a time: `--data.batch_size`"),
+        (MemoryError(), "There was not enough memory. Lower `--data.batch_size` ("),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "There was not enough memory (Default"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory (CUDA out of memory."),
-        (RuntimeError("unable to open shared memory object </torch_1> "), "Say `--data.num_workers 0`"),
+        (RuntimeError("unable to open shared memory object </torch_1> "), "Use `--data.num_workers 0`"),
     ],
 )  # fmt: skip
 def test_a_message_names_the_error_and_the_remedy(error: Exception, message: str) -> None:
@@ -165,7 +165,7 @@ def test_no_shared_memory_is_reported(tiny_model: Path, tmp_path: Path) -> None:
     result = said(command, tmp_path)
     assert result.returncode == 1
     assert "error: Shared memory is full or missing" in result.stderr
-    assert "Say `--data.num_workers 0`" in result.stderr
+    assert "Use `--data.num_workers 0`" in result.stderr
 
 
 def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(
@@ -176,7 +176,7 @@ def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(
     result = said(fit(tiny_model), disk)
     assert result.returncode == 1
     run = disk / "lightning_logs/stsb/version_0"
-    assert "last.ckpt (No space left on device). The last.ckpt that was there is kept." in result.stderr
+    assert "last.ckpt (No space left on device). The earlier last.ckpt is kept." in result.stderr
     assert "The last checkpoint is of step 3. Go on from it: glue-lit fit --run" in result.stderr
     assert read_checkpoint(run / "checkpoints/last.ckpt")["global_step"] == 3
     assert not list((run / "checkpoints").glob(".*"))

@@ -1,1 +1,1 @@
-"""What a run is on disk."""
+"""Runs on disk: their directories, settings, records and checkpoints."""

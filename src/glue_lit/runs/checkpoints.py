@@ -34,7 +34,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with replace_file(path, suffix=_PART, is_durable=True) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:  # torch raises a RuntimeError for a failed write
-            kept = f" The {path.name} that was there is kept." if path.is_file() else ""
+            kept = f" The earlier {path.name} is kept." if path.is_file() else ""
             cause = error if isinstance(error, OSError) else error.__context__
             reason = cause.strerror if isinstance(cause, OSError) else " ".join(str(error).split())[:200]
             raise RunError(f"Cannot write the checkpoint {path} ({reason}).{kept}") from error
@@ -77,7 +77,7 @@ def _load(path: Path) -> Any:
         raise RunError(f"{path} {what}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of what it then raises an error for
+            warnings.simplefilter("ignore")  # torch warns before it raises an error
             return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except Exception as error:  # torch raises many classes for damaged files
         # torch's message advises weights_only=False, which would run whatever code the file holds.
@@ -85,12 +85,12 @@ def _load(path: Path) -> Any:
         if re.search(code, str(error)) or not _is_zip(path):  # a bare pickle
             what = "holds Python objects besides tensors and plain values. Loading could run code, so it is refused."
         else:
-            what = f"is damaged: it begins as a checkpoint, but cannot be read ({type(error).__name__})."
+            what = f"is damaged: it starts like a checkpoint, but cannot be read ({type(error).__name__})."
         raise RunError(f"{path} is not a readable checkpoint: it {what}") from error
 
 
 def _describe_wrong_part(saved: dict[str, Any]) -> str:
-    """What has another type than this program writes; empty if nothing has."""
+    """Describe a part whose type differs from what this program writes; empty if there is none."""
     own, data = saved.get("glue_lit") or {}, saved.get("GLUEDataModule") or {}
     if not isinstance(data, dict):
         return "its GLUEDataModule is not a mapping"
@@ -121,7 +121,7 @@ def _describe_wrong_part(saved: dict[str, Any]) -> str:
 
 
 def verify_checksums(path: Path) -> None:
-    """Compare every part of a checkpoint with its checksum, which torch does not: it loads changed weights silently.
+    """Check every part of a checkpoint against its checksum; torch does not, and silently loads changed weights.
 
     Raises:
         RunError: A checksum differs.
@@ -132,18 +132,18 @@ def verify_checksums(path: Path) -> None:
     except (OSError, zipfile.BadZipFile) as error:
         damaged = str(error)
     if damaged is not None:
-        raise RunError(f"{path} is damaged: its content is not what was written ({damaged}). Copy it again.")
+        raise RunError(f"{path} is damaged: its content has changed since it was written ({damaged}). Copy it again.")
 
 
 def _is_zip(path: Path) -> bool:
     try:
         return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # it claims to be one volume of several
+    except zipfile.BadZipFile:  # it claims to be one of several volumes
         return False
 
 
 def _describe_other_file(path: Path) -> str:
-    """What a file is instead of a checkpoint, by its first bytes; empty if it may be one."""
+    """Describe, by its first bytes, a file that is not a checkpoint; empty if it may be one."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -154,17 +154,17 @@ def _describe_other_file(path: Path) -> str:
         return "is empty, not a checkpoint."
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "is a web page, not a checkpoint: the server sent a page in its place. Download it again."
+        return "is a web page, not a checkpoint: the server sent a page instead. Download it again."
     if text.startswith((b"{", b"[")):
         return "is a JSON text, not a checkpoint: perhaps the error message of a server. Download it again."
     if start.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the checkpoint itself. `git lfs pull` fetches that."
+        return "is a Git LFS pointer, not the checkpoint itself. Get it with `git lfs pull`."
     if start.startswith(b"PK") and not _is_zip(path):
         return f"is cut short: only the first {size:,} bytes of a checkpoint are there. Copy it again."
     if start[8:10] == b'{"':
         return "holds only weights (safetensors), not a checkpoint. Pass their folder as --model.name_or_path to `fit`."
     if not start.startswith((b"PK", b"\x80")):
-        return "is not a readable checkpoint: it does not begin like a file of PyTorch."
+        return "is not a readable checkpoint: it does not start like a PyTorch file."
     return ""
 
 
@@ -180,16 +180,16 @@ def check_task(path: Path, saved: dict[str, Any], task: TaskSpec) -> None:
     """Refuse a checkpoint that was trained for another task.
 
     Raises:
-        RunError: It was; the message names both tasks.
+        RunError: The tasks differ; the message names both.
     """
     trained = TASKS.get(saved["hyper_parameters"].get("task", ""))
     if trained is None or (trained.trained_as or trained.name) == (task.trained_as or task.name):
         return
     if (trained.labels, trained.text_columns) == (task.labels, task.text_columns):
-        return  # the same question about other rows
+        return  # the same labels and columns, only other rows
     raise RunError(
         f"{path} was trained for task {trained.name} ({', '.join(trained.labels) or 'a score'}), not for {task.name} "
-        f"({', '.join(task.labels) or 'a score'}). Take a run of {task.name} (`--ckpt_path best --data.task "
+        f"({', '.join(task.labels) or 'a score'}). Use a run of {task.name} (`--ckpt_path best --data.task "
         f"{task.name}` finds the newest), or leave data.task out to use it for {trained.name}."
     )
 
@@ -198,11 +198,11 @@ def check_model(path: Path, saved: dict[str, Any], name: str) -> None:
     """Refuse a checkpoint with the weights of another model.
 
     Raises:
-        RunError: It has.
+        RunError: The models differ.
     """
     owner = saved["hyper_parameters"].get("name_or_path")
     if owner not in (None, name):
         raise RunError(
-            f"{path} holds weights of {owner}, not of {name}. Leave model.name_or_path out: a checkpoint brings its "
-            "model and its tokenizer."
+            f"{path} holds weights of {owner}, not of {name}. Leave model.name_or_path out: a checkpoint contains "
+            "its model and tokenizer."
         )

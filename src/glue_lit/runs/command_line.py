@@ -1,4 +1,4 @@
-"""A command line, split into flags with their values; where it sets what."""
+"""A command line, split into flags with their values, and where it gives a setting."""
 
 import os
 import re
@@ -39,7 +39,7 @@ class Argument:
 
 
 def arguments_of(words: Iterable[str]) -> Iterator[Argument]:
-    """Split a command line into arguments; their words together are the words given."""
+    """Split a command line into arguments; no word is lost."""
     flag, values = "", list[str]()
     for word in words:
         if not _FLAG.fullmatch(word):
@@ -62,7 +62,7 @@ class CommandLine:
 
     Attributes:
         words: The words after the command.
-        command: Name of the command, to find the environment variables with its settings.
+        command: Name of the command, for the environment variables that give its settings.
     """
 
     words: Sequence[str]
@@ -88,7 +88,7 @@ class CommandLine:
         return self.has("--json") and not self.only_shows
 
     def without(self, flag: str) -> "CommandLine":
-        """The line without a flag that takes no value."""
+        """The line without ``flag``, which takes no value."""
         return self._of([Argument("", a.values) if a.flag == flag else a for a in self.arguments])
 
     def take(self, flag: str) -> tuple[str | None, "CommandLine"]:
@@ -113,7 +113,7 @@ class CommandLine:
 
     @property
     def config_files(self) -> list[str]:
-        """The files that ``--config`` (``-c``) names, in their order."""
+        """The files that ``--config`` (``-c``) names, in order."""
         return [argument.values[0] for argument in self.arguments if argument.flag in _CONFIG and argument.values]
 
     def with_config_files(self, files: Mapping[str, str | None]) -> "CommandLine":
@@ -130,7 +130,7 @@ class CommandLine:
         return self._of(replaced)
 
     def setting(self, key: str) -> str | None:
-        """Value of a dotted key: that of its flag, else that of the last configuration file with a text for it."""
+        """Value of a dotted key: from its flag, else from the last configuration file with a text for it."""
         value, _ = self.take(f"--{key}")
         if value is not None:
             return None if value in NULLS else value
@@ -141,7 +141,7 @@ class CommandLine:
         return None
 
     def setting_or_variable(self, key: str) -> str | None:
-        """Value of a dotted key by `setting`, else by the command's environment variable."""
+        """Value of a dotted key from `setting`, else from the command's environment variable."""
         return self.setting(key) or os.environ.get(setting_variable(self.command, key)) or None
 
     def where_set(self, key: str) -> str:

@@ -43,7 +43,7 @@ def check_config(file: str) -> None:
         raise UsageError(
             f"--config {file}: the file {what}. It needs sections as in `data:` with `task: cola` indented below."
         )
-    _check_twice(file, root)
+    _check_duplicate_keys(file, root)
     tag_texts(root)
     try:
         yaml.constructor.SafeConstructor().construct_document(root)  # tags, merges, dates
@@ -80,7 +80,7 @@ def _compose(file: str) -> Any:
 
 
 def _check_size(file: str, root: Any) -> None:
-    """Refuse aliases (``*name``) that make gigabytes of a small file, or a value that contains itself."""
+    """Refuse aliases (``*name``) that turn a small file into gigabytes, or a value that contains itself."""
     sizes: dict[int, int] = {}
     above: set[int] = set()
 
@@ -100,7 +100,7 @@ def _check_size(file: str, root: Any) -> None:
         )
 
 
-def _check_twice(file: str, node: Any, prefix: str = "") -> None:
+def _check_duplicate_keys(file: str, node: Any, prefix: str = "") -> None:
     seen: dict[str, int] = {}
     for key, value, line in _entries(node):
         if key in seen:
@@ -108,18 +108,18 @@ def _check_twice(file: str, node: Any, prefix: str = "") -> None:
                 f"--config {file}, line {line}: {prefix}{key} is given twice, first on line {seen[key]}; keep one."
             )
         seen[key] = line
-        _check_twice(file, value, f"{prefix}{key}.")
+        _check_duplicate_keys(file, value, f"{prefix}{key}.")
 
 
 def _entries(node: Any) -> Iterator[tuple[str, Any, int]]:
-    """Key, value node and line (from 1) of each entry of a mapping node; none of any other node."""
+    """Key, value node and line (from 1) of each entry of a mapping node; nothing for other nodes."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield str(key.value), value, key.start_mark.line + 1
 
 
 def find_key(file: str, dotted: str) -> tuple[int, Any] | None:
-    """Line and text of a dotted key in a file; ``None`` without the key or with a file that is not valid."""
+    """Line and text of a dotted key in a file; ``None`` if the key is missing or the file is not valid."""
     try:
         node = _compose(file)
     except UsageError:

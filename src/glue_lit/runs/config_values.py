@@ -1,7 +1,7 @@
-"""Configuration text to values and back, without changing texts that look like another type.
+"""Convert configuration text to values and back, keeping texts that look like another type.
 
-``labels: [no, 1e5, 2024-01-01]`` are three labels. YAML 1.1, YAML 1.2, JSON and jsonargparse disagree on what is a
-number or a truth value. So the writer quotes a text that any of them would convert, and the reader takes the value of
+``labels: [no, 1e5, 2024-01-01]`` is a list of three texts. YAML 1.1, YAML 1.2, JSON and jsonargparse disagree on what
+is a number or a boolean. So the writer quotes a text that any of them would convert, and the reader takes the value of
 a key that holds texts literally.
 """
 
@@ -29,7 +29,7 @@ _OF_DATA = {key.split(".")[1] for key in _TEXTS if key.startswith("data.")}
 NULLS = ("null", "~", "")
 _PLAIN_TAG = re.compile(r"tag:yaml\.org,2002:\w+")
 _STR, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
-# Words and numbers of YAML 1.1, YAML 1.2, JSON and Python, and what looks like them.
+# Words and numbers of YAML 1.1, YAML 1.2, JSON and Python, and texts that look like them.
 _ANOTHER_MEANING = re.compile(
     r"[-+]?[0-9.][-+0-9_.,:eET]*[zZ]?|[-+]?0[xob][0-9a-f_]*|[-+]?\.?(?:inf|infinity|nan)"
     r"|y|n|yes|no|on|off|true|false|null|none|[-~=?|>@`%!&*]|<<|",
@@ -111,7 +111,7 @@ def read_config(text: str, loader: Any = yaml.SafeLoader) -> Any:
 
 
 def tag_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
-    """Tag the values of keys that hold texts as texts, in place.
+    """Tag, in place, the values of keys that hold texts as texts.
 
     Args:
         root: YAML node of a whole configuration, or of its section ``data`` or ``data.custom``.

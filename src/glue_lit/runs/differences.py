@@ -11,10 +11,10 @@ from glue_lit.runs.reading import read_run_config
 from glue_lit.runs.run import Run
 
 MISSING = object()  # for a run without a value; `None` is a value
-NOT_COMPARABLE = "not comparable"  # for a run with the hash of a file beside one with the hash of its rows
+NOT_COMPARABLE = "not comparable"  # for a run with only a hash of its file, beside one with a hash of its rows
 Values = tuple[Any, ...]
 
-# Of `metrics.json`, beside the metrics: keys that are always shown, and sections that are shown where they differ.
+# Shown from `metrics.json` besides the metrics: these keys always, these sections if they differ.
 _ALWAYS = ("best.epoch", "best.step", "epochs", "steps", "wall_seconds", "train_samples_per_second")
 _WHERE_DIFFERENT = ("model_commit", "skipped_steps", "parameters.", "device.", "versions.", "git", "data.")
 
@@ -25,7 +25,7 @@ class Comparison:
 
     Attributes:
         runs: The runs.
-        settings: Number of settings in all.
+        settings: Total number of settings.
         config: Settings that differ, by dotted key.
         results: State, metrics and times; differences of versions, code, device and data.
         problems: What is wrong with a run's files, by its path; values from a damaged file are ``MISSING``.
@@ -47,7 +47,7 @@ def compare_runs(runs: Sequence[RunFacts]) -> Comparison:
             found: Any = read_run_config(Run(facts.path))
         except RunError as error:
             problems[str(facts.path)] = str(error)
-            found = facts.record.get("config")  # the same, if the run has finished
+            found = facts.record.get("config")  # a copy, if the run has finished
         configs.append(flatten(found) if isinstance(found, dict) and found else None)
     config = _side_by_side(configs)
     return Comparison(
@@ -60,7 +60,7 @@ def compare_runs(runs: Sequence[RunFacts]) -> Comparison:
 
 
 def _results(runs: Sequence[RunFacts]) -> dict[str, Values]:
-    """Results of each run; a run without a record has its state alone."""
+    """Results of each run; a run without a record has only its state."""
     records = [flatten(dict(facts.record)) if facts.record else None for facts in runs]
     rows = _side_by_side(records)
     known = {key: _of_readable_files(values, records) for key, values in rows.items()}
@@ -76,17 +76,17 @@ def _compare_data(
 ) -> dict[str, Values]:
     """Compare data by the hash of their rows; records of earlier versions have only the fingerprint of a file.
 
-    A fingerprint may change while the rows do not, with the format of a file or the README of a data set.
+    A fingerprint may change while the rows stay the same, e.g. with the format of a file or the README of a data set.
     """
     found = dict(others)
     for key in [key for key in rows if key.startswith("data.splits.") and key.endswith(".hash")]:
         prints = key.removesuffix("hash") + "fingerprint"
-        is_older = any(value in (MISSING, None) for value in known[key])
-        of_same_files = prints in known and not _differ(known[prints])
+        has_older_run = any(value in (MISSING, None) for value in known[key])
+        are_same_files = prints in known and not _differ(known[prints])
         found.pop(prints, None)
-        if is_older and of_same_files:
+        if has_older_run and are_same_files:
             found.pop(key, None)
-        elif is_older:
+        elif has_older_run:
             fingerprints = rows.get(prints, (MISSING,) * len(rows[key]))
             found[key] = tuple(
                 NOT_COMPARABLE if value in (MISSING, None) and print_ is not MISSING else value
@@ -101,7 +101,7 @@ def _side_by_side(files: Sequence[Mapping[str, Any] | None]) -> dict[str, Values
 
 
 def _of_readable_files(values: Values, files: Sequence[Mapping[str, Any] | None]) -> Values:
-    """The values of runs whose file can be read: the others count as equal, but a missing key as a difference."""
+    """The values of runs with a readable file: an unreadable file is no difference, a missing key in a file is one."""
     return tuple(value for value, file in zip(values, files, strict=True) if file is not None)
 
 

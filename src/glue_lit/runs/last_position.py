@@ -15,17 +15,17 @@ _FIRST_ENTRIES = re.compile(rb"epochq.(?:K(.)|M(..)|J(.{4}))X\x0b\0\0\0global_st
 
 
 def write_last_position(checkpoint: Path, epoch: int, step: int) -> None:
-    """Write epoch (from 1) and step of a new checkpoint beside it; an error is ignored, as the checkpoint has both."""
+    """Write epoch (from 1) and step of a new checkpoint beside it; ignore errors, as the checkpoint has both."""
     with contextlib.suppress(OSError, RunError):
         position = {"epoch": epoch, "step": step, "checkpoint": checkpoint_fingerprint(checkpoint)}
         write_text(checkpoint.with_suffix(".json"), json.dumps(position) + "\n")
 
 
 def read_last_position(checkpoint: Path) -> tuple[int | None, int | None]:
-    """Epoch (from 1) and step of a checkpoint; ``None`` for both where they are not known.
+    """Epoch (from 1) and step of a checkpoint; ``None`` for both if they are unknown.
 
     ``last.json`` may belong to another checkpoint: a fit can be killed between the two writes, and a user can replace
-    the checkpoint. Then, and in runs of earlier versions, the numbers are searched in the first bytes of the
+    the checkpoint. Then, and in runs of earlier versions, the numbers are parsed from the first bytes of the
     checkpoint's pickle, without executing it.
     """
     try:
@@ -44,10 +44,10 @@ def _position_in_json(checkpoint: Path) -> tuple[int, int] | None:
     try:
         saved = read_json(checkpoint.with_suffix(".json"))
         epoch, step = saved["epoch"], saved["step"]
-        is_of_checkpoint = zipfile.is_zipfile(checkpoint) and saved["checkpoint"] == checkpoint_fingerprint(checkpoint)
+        is_current = zipfile.is_zipfile(checkpoint) and saved["checkpoint"] == checkpoint_fingerprint(checkpoint)
     except Exception:  # zipfile raises many classes for a damaged archive
         return None
-    return (epoch, step) if is_of_checkpoint and type(epoch) is int and type(step) is int else None
+    return (epoch, step) if is_current and type(epoch) is int and type(step) is int else None
 
 
 def _position_in_pickle(start: bytes) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Find runs below a folder; state, task, model and score of each, from as little reading as possible."""
+"""Find runs below a folder; get state, task, model and score of each, reading as little as possible."""
 
 import math
 import os
@@ -27,9 +27,9 @@ class RunFacts:
         state: ``running`` if a process holds its lock, else ``damaged`` if one of its files is, else ``finished`` if
             it has final metrics, else ``interrupted``.
         problem: What is wrong, e.g. ``damaged metrics.json``; empty if nothing is.
-        task: ``data.task``, else the name of the folder of its task.
+        task: ``data.task``, else the name of the folder above its directory.
         model: ``model.name_or_path``.
-        monitor: Logged name of the value that picks the best checkpoint.
+        monitor: Logged name of the metric that picks the best checkpoint.
         mode: ``max`` or ``min``: which value of the monitor is best.
         started: When it was last started or resumed, in seconds since 1970.
         record: Content of ``metrics.json``; empty without one.
@@ -62,7 +62,7 @@ def read_facts(run: Run) -> RunFacts:
         record = read_record(run)
     except RunError as error:
         problem = str(error)
-    # The record of a finished run has the configuration too, as JSON, which is read forty times as fast.
+    # The record of a finished run includes the configuration as JSON, which is read forty times as fast.
     config, started, config_problem = _config(run, needed=not _section(record, "config"))
     config = config or _section(record, "config")
     problem = config_problem or problem
@@ -98,7 +98,7 @@ def _text(value: Any) -> str | None:
 
 
 def _own_monitor(task: str, data: Mapping[str, Any]) -> str | None:
-    """The metric that picks the best checkpoint of a task, ``None`` for a task that is not known."""
+    """The metric that picks the best checkpoint of a task; ``None`` for an unknown task."""
     if (spec := TASKS.get(task)) is not None:
         return spec.monitor
     try:
@@ -108,7 +108,7 @@ def _own_monitor(task: str, data: Mapping[str, Any]) -> str | None:
 
 
 def _config(run: Run, needed: bool) -> tuple[Mapping[str, Any], float | None, str]:
-    """The configuration if it is needed, the time when it was written, and what is wrong with it."""
+    """Read the configuration if it is needed, the time it was written, and what is wrong with it."""
     try:
         status = run.config.stat()
         config = read_run_config(run) if needed or not status.st_size else {}
@@ -130,7 +130,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def finite_number(value: Any) -> float | None:
-    """A value that is a finite number; ``None`` for any other."""
+    """The value if it is a finite number, else ``None``."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -144,10 +144,10 @@ def find_all_runs(folder: Path, nested: bool = False) -> tuple[list[Run], list[s
 
     Args:
         folder: Folder of logs, such as ``lightning_logs``, or of a task.
-        nested: Whether to search deeper than the folders of tasks, for the runs of `tune` and `suite`.
+        nested: Whether to search deeper than task folders, for the runs of `tune` and `suite`.
     """
     runs, unreadable = [], []
-    seen: set[tuple[int, int]] = set()  # a link may lead back to a folder
+    seen: set[tuple[int, int]] = set()  # links may form a cycle
     level, depth = [folder], 0
     while level:
         below: list[Path] = []
@@ -171,7 +171,7 @@ def find_all_runs(folder: Path, nested: bool = False) -> tuple[list[Run], list[s
 
 
 def _folders(place: Path) -> list[Path]:
-    """Folders in a folder, links last, so that a run is listed by its own name."""
+    """Folders in a folder, links last, so that a run is listed under its own path and not a link's."""
     with os.scandir(place) as entries:
         found = sorted((entry.is_symlink(), entry.path) for entry in entries if _is_folder(entry))
     return [Path(path) for _, path in found]

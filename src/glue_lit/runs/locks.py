@@ -1,4 +1,4 @@
-"""Locks on run directories, so that two fits never write into one."""
+"""Locks on run directories, so that two fits never write to the same one."""
 
 import os
 import time
@@ -13,7 +13,7 @@ _WAITS = (0.01, 0.02, 0.05, None)  # seconds before the next attempt
 def lock(folder: Path, busy: str) -> int | None:
     """Lock a folder until the returned handle is closed or this process ends, however that happens.
 
-    ``None`` where the system or the file system has no such locks.
+    Returns ``None`` if the system or the file system has no such locks.
 
     Raises:
         RunError: Another process has locked it; the message is ``busy``.
@@ -29,7 +29,7 @@ def lock(folder: Path, busy: str) -> int | None:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return handle
-            except BlockingIOError:  # perhaps `is_locked` of another process, for a moment
+            except BlockingIOError:  # perhaps another process in `is_locked`, which takes a moment
                 if wait is not None:
                     time.sleep(wait)
     except OSError:  # a file system without locks
@@ -45,14 +45,14 @@ def lock_run(run: Run) -> int | None:
     Raises:
         RunError: Another process is training this run.
     """
-    wait = "Wait for it, or start a run of its own (leave `--ckpt_path` out)."
+    wait = "Wait for it, or start a new run (leave out `--ckpt_path`)."
     return lock(run.path, f"Run {run.path} is being trained by another process. {wait}")
 
 
 def is_locked(run: Run) -> bool:
-    """Whether a process is training a run, as far as the system has locks.
+    """Whether a process is training a run; ``False`` where the system has no locks.
 
-    It asks for a shared lock, so that two readers do not take each other for a fit.
+    It takes a shared lock, so that two readers do not mistake each other for a fit.
     """
     try:
         import fcntl
@@ -63,7 +63,7 @@ def is_locked(run: Run) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
-        return isinstance(error, BlockingIOError)  # any other: a file system without locks
+        return isinstance(error, BlockingIOError)  # other errors: a file system without locks
     finally:
         os.close(handle)
     return False
@@ -73,7 +73,7 @@ def check_unlocked(run: Run) -> None:
     """Refuse a run that is being trained.
 
     Raises:
-        RunError: It is.
+        RunError: Another process is training it.
     """
     if is_locked(run):
         raise RunError(f"{run.path} is being trained by another process. Wait for it, or name another run.")

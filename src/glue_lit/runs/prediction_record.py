@@ -1,7 +1,7 @@
-"""The record beside a file of predictions: the source of its rows, and its checkpoint.
+"""The record beside a predictions file: the source of its rows, and the checkpoint.
 
-The file itself has neither, and the number of rows does not tell sources apart: the demo has as many test rows of WNLI
-as GLUE.
+The predictions file has neither, and the number of rows does not tell sources apart: WNLI has as many test rows in the
+demo as in GLUE.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from glue_lit.system.files import read_json, write_text
 
 
 def prediction_record_path(predictions: Path) -> Path:
-    """Path of the record of a file of predictions: ``test.provenance.json`` of ``test.jsonl``."""
+    """Path of the record of a predictions file: ``test.provenance.json`` for ``test.jsonl``."""
     return predictions.with_suffix(".provenance.json")
 
 
 def write_prediction_record(predictions: Path, source: str, rows: int, checkpoint: Path | None, **more: Any) -> None:
-    """Write the record of a new file of predictions: source and number of its rows, checkpoint, and further entries.
+    """Write the record of a new predictions file: source and number of its rows, checkpoint, and further entries.
 
     Raises:
         RunError: It cannot be written.
@@ -32,7 +32,7 @@ def write_prediction_record(predictions: Path, source: str, rows: int, checkpoin
 
 
 def update_prediction_record(predictions: Path, **more: Any) -> None:
-    """Add entries to a record after this program has changed the file of predictions.
+    """Add entries to a record after this program has changed the predictions file.
 
     Raises:
         RunError: It cannot be written.
@@ -45,7 +45,7 @@ def update_prediction_record(predictions: Path, **more: Any) -> None:
 
 
 def read_prediction_record(predictions: Path) -> Mapping[str, Any] | None:
-    """Read the record of a file of predictions; ``None`` without a valid one.
+    """Read the record of a predictions file; ``None`` without a valid one.
 
     The entry ``changed`` is added: whether the file has changed since the record was written.
     """

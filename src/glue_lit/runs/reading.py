@@ -1,4 +1,4 @@
-"""Read the files of a run, which may be truncated or edited by hand, with one error for all that is wrong with one."""
+"""Read the files of a run, which may be truncated or edited by hand; every problem becomes a `RunError`."""
 
 import json
 import stat
@@ -41,10 +41,10 @@ def read_run_config(run: Run) -> dict[str, Any]:
 
 
 def _parse_yaml(text: str) -> Any:
-    """Parse YAML with PyYAML's parser in C where there is one, which is ten times as fast.
+    """Parse YAML with PyYAML's C parser if it is installed, which is ten times as fast.
 
-    That parser crashes the process at values nested ten thousand deep. This takes as many brackets, or a line as long:
-    the parser in Python gets such a text, and raises an error.
+    The C parser crashes the process on values nested ten thousand deep. That takes many brackets or a long line, so
+    text with either goes to the Python parser, which raises an error.
     """
     deep = text.count("[") + text.count("{") > _DEEP or any(len(line) > _DEEP for line in text.splitlines())
     return read_config(text, yaml.SafeLoader if deep else getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -59,7 +59,7 @@ def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise RunError(f"unreadable {path.name} ({error.strerror})") from None
-    except Exception:  # parsers raise many classes: for bad UTF-8, deep nesting, the 99th of January
+    except Exception:  # parsers raise many classes, e.g. for bad UTF-8, deep nesting, January 99
         found = None
     if isinstance(found, dict) and _has_sane_size(found):
         return found
@@ -67,7 +67,7 @@ def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any] | None:
 
 
 def _has_sane_size(value: Any) -> bool:
-    """Whether a value has a sane size: with aliases, a few lines of YAML make a list of billions, or an endless one."""
+    """Whether a value has a sane size: YAML aliases can turn a few lines into a list of billions, or an endless one."""
     left, count = [(value, 0)], 1
     while left:
         item, depth = left.pop()

@@ -1,4 +1,4 @@
-"""The recipe of a run in words, as model card and report show it, from the description of each setting."""
+"""The recipe of a run in words, for model card and report."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from glue_lit.runs.settings import Setting, settings_of
 
-# Settings that are no argument of a class of ours.
+# Settings that are not arguments of our classes.
 _OTHER_SETTINGS = {
     "trainer.gradient_clip_val": Setting(label="Gradient clipping", row=210),
     "trainer.gradient_clip_algorithm": Setting(label="Gradients clipped by", row=211),
@@ -31,11 +31,11 @@ _OTHER_SETTINGS = {
 
 
 def describe_recipe(config: Mapping[str, Any], owners: Mapping[str, type]) -> dict[str, str]:
-    """The settings of a run that change its result, by their labels, in words.
+    """The label and the value, in words, of each setting that affects a run's result.
 
     Args:
         config: The run's configuration.
-        owners: By section of the configuration, the class whose settings it holds.
+        owners: The class whose settings a section of the configuration holds, by section.
     """
     settings = dict(_OTHER_SETTINGS)
     for section, owner in owners.items():
@@ -46,7 +46,7 @@ def describe_recipe(config: Mapping[str, Any], owners: Mapping[str, type]) -> di
 
 
 def recorded_recipe(record: Mapping[str, Any], config: Any) -> dict[str, str] | None:
-    """The recipe as the fit recorded it; nothing if it did not, or if the configuration has changed since.
+    """The recipe that the fit recorded; ``None`` without one, or if the configuration has changed since.
 
     Args:
         record: The run's ``metrics.json``.
@@ -61,7 +61,7 @@ def recorded_recipe(record: Mapping[str, Any], config: Any) -> dict[str, str] | 
 def _is_shown(key: str, setting: Setting, value: Any) -> bool:
     if setting.card == "never" or value is None or value is False or value in ("", [], {}):
         return False
-    # To the Trainer, 1 is one batch and 1.0 are all of them.
+    # To the Trainer, 1 means one batch and 1.0 means all batches.
     is_other_type = key.startswith("trainer.") and type(value) is not type(setting.default)
     return setting.card == "always" or value != setting.default or is_other_type
 
@@ -74,20 +74,20 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
 
 
 def _batch(config: Mapping[str, Any], size: Any) -> Any:
-    """Examples or tokens of a step on one device."""
+    """Examples or tokens in an optimizer step on one device, e.g. ``32 x 4``."""
     tokens, groups = _value(config, "data.tokens_per_batch"), _value(config, "trainer.accumulate_grad_batches")
     batch = f"{in_words(tokens)} tokens" if tokens else size
     return f"{batch} x {groups}" if batch and groups not in (None, 1) else batch
 
 
 def _short_path(value: str) -> str:
-    """A name as it is, and the last two parts of a path: where the user keeps files is private."""
+    """The last two parts of an absolute path, since where users keep their files is private; a name unchanged."""
     parts = Path(value).parts
     return "/".join(parts[-2:]) if Path(value).is_absolute() and len(parts) > 2 else value
 
 
 def in_words(value: Any) -> str:
-    """A value as a reader knows it: ``yes``, ``1,500``, ``LoraConfig (r 8)``."""
+    """Format a value for readers: ``yes``, ``1,500``, ``LoraConfig (r 8)``."""
     if value is True:
         return "yes"
     if isinstance(value, Mapping):
@@ -98,7 +98,7 @@ def in_words(value: Any) -> str:
 
 
 def _class_in_words(value: Mapping[str, Any]) -> str:
-    """A class with its settings, without the empty ones."""
+    """Format a class with its settings, leaving out empty ones."""
     name = str(value.get("class_path") or "").rpartition(".")[2]
     given = value.get("init_args") if name else value
     settings = given.items() if isinstance(given, Mapping) else ()
@@ -111,6 +111,6 @@ def _class_in_words(value: Mapping[str, Any]) -> str:
 
 
 def _schedule(values: Mapping[Any, Any]) -> str:
-    """Numbers by numbers, as those of a GradientAccumulationScheduler by the epoch; nothing for other mappings."""
+    """Format numbers by epoch, as for a GradientAccumulationScheduler; empty for other mappings."""
     is_one = all(type(value) is int for value in values.values()) and all(str(key).isdecimal() for key in values)
     return "{" + ", ".join(f"{key}: {value}" for key, value in values.items()) + "}" if is_one and values else ""

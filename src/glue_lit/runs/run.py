@@ -20,12 +20,12 @@ class Run:
 
     @property
     def config(self) -> Path:
-        """File of its full configuration."""
+        """File with its full configuration."""
         return self.path / "config.yaml"
 
     @property
     def metrics(self) -> Path:
-        """File of its final metrics, with versions, device, data and configuration."""
+        """File with its final metrics, versions, device, data and configuration."""
         return self.path / "metrics.json"
 
     @property
@@ -40,23 +40,23 @@ class Run:
 
     @property
     def job(self) -> Path:
-        """File with the SLURM job that trained it last, which resumes it when it is requeued."""
+        """File that names the SLURM job that last trained it; the same job, when requeued, resumes it."""
         return self.path / "slurm_job"
 
     def setting(self, key: str) -> str | None:
-        """A text of its configuration by dotted key, e.g. ``data.task``."""
+        """The text of a setting by dotted key, e.g. ``data.task``; ``None`` without one."""
         found = find_key(str(self.config), key)
         return found[1] if found is not None and isinstance(found[1], str) else None
 
     def prefix(self, task: str) -> str:
-        """Prefix of the files with predictions of ``task``: empty for the run's own task, else the task's name."""
+        """File name prefix for predictions of ``task``: empty for the run's own task, else the task's name."""
         return "" if self.setting("data.task") == task else f"{task}-"
 
     def checkpoint(self, name: str) -> Path:
-        """File of the checkpoint ``best`` or ``last``.
+        """Path of the checkpoint ``best`` or ``last``.
 
         Raises:
-            RunError: The run does not have it.
+            RunError: The run has no such checkpoint.
         """
         path = self.checkpoints / f"{name}.ckpt"
         if path.is_file():
@@ -115,8 +115,8 @@ def run_of_checkpoint(checkpoint: Path) -> Run | None:
 
 
 def find_runs(root: Path, task: str | None = None) -> list[Run]:
-    """Runs below ``root``, of all tasks or one, sorted by the time when they were last started or resumed."""
-    folders = [root / task] if task else root.glob("*")  # not a pattern: a task's name may have special characters
+    """Runs below ``root``, of all tasks or one, sorted by when they were last started or resumed."""
+    folders = [root / task] if task else root.glob("*")  # no glob for a task, whose name may have special characters
     found = [Run(path.parent) for folder in folders for path in folder.glob(f"{_PREFIX}*/config.yaml")]
     return sorted(found, key=lambda run: (run.config.stat().st_mtime_ns, version_of(run.path)))
 
@@ -125,7 +125,7 @@ def newest_run(root: Path, task: str | None = None) -> Run:
     """The run below ``root`` that was last started or resumed.
 
     Raises:
-        RunError: There is none.
+        RunError: There is no run.
     """
     runs = find_runs(root, task)
     if not runs:
@@ -140,14 +140,14 @@ def newest_run(root: Path, task: str | None = None) -> Run:
 
 
 def run_of_slurm_job(root: Path, job: str, command: list[str]) -> Run | None:
-    """The run below ``root`` that a SLURM job started with a command, if it has a checkpoint to resume from.
+    """The run below ``root`` that a SLURM job started with ``command``, if it has a checkpoint to resume from.
 
-    The command tells apart several runs of one job.
+    One job may start several runs; the command tells them apart.
     """
-    begun = {"job": job, "command": command}
+    started = {"job": job, "command": command}
     for run in reversed(find_runs(root)):
         try:
-            if json.loads(run.job.read_text(encoding="utf-8")) == begun and (run.checkpoints / "last.ckpt").is_file():
+            if json.loads(run.job.read_text(encoding="utf-8")) == started and (run.checkpoints / "last.ckpt").is_file():
                 return run
         except (OSError, ValueError):
             continue
@@ -166,7 +166,7 @@ def is_version(path: Path) -> bool:
 
 
 def claim_version(folder: Path) -> int:
-    """Create the next free ``version_N`` in ``folder`` and return ``N``; two processes never get the same.
+    """Create the next free ``version_N`` in ``folder`` and return ``N``; no two processes get the same one.
 
     Raises:
         RunError: The folder cannot be written.

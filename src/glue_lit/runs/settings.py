@@ -1,4 +1,4 @@
-"""What a setting is besides its type, default and help: the values it may have, and where it is shown.
+"""The allowed values of settings, and where they are shown.
 
 A setting is an argument of `SequenceClassifier`, `GLUEDataModule` or `BestCheckpoint`, or of a class built on them. Its
 type, default and docstring make the flag and its help; a `Setting` in its annotation describes the rest::
@@ -6,7 +6,8 @@ type, default and docstring make the flag and its help; a `Setting` in its annot
     @described
     def __init__(self, learning_rate: Annotated[float, Setting(at_least(0), card="always")] = 2e-5) -> None: ...
 
-An argument without one may have any value; model card, report and TensorBoard show it where it is not the default.
+An argument without a `Setting` may have any value of its type; model card, report and TensorBoard show the value if it
+is not the default.
 """
 
 import math
@@ -18,8 +19,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from glue_lit.errors import UsageError
 
 _Init = TypeVar("_Init", bound=Callable[..., None])
-Shown = Literal["always", "changed", "never"]  # changed: where the value is not the default
-LARGEST_COUNT = 2**31 - 1  # of what counts rows and batches
+Shown = Literal["always", "changed", "never"]  # changed: if the value is not the default
+LARGEST_COUNT = 2**31 - 1  # of rows or batches
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Allowed:
     """Values that a setting may have.
 
     Attributes:
-        words: How a message names them.
+        words: How an error message describes them.
         test: Whether a value of the right type is one of them.
     """
 
@@ -35,7 +36,7 @@ class Allowed:
     test: Callable[[Any], bool]
 
     def holds(self, value: object) -> bool:
-        """Whether a value is one of them; a text is not, where numbers are allowed."""
+        """Whether a value is one of them; text in place of a number is not."""
         try:
             return self.test(value)
         except TypeError:
@@ -69,19 +70,19 @@ FACTOR = Allowed("above 0, up to 1", lambda value: 0 < value <= 1)
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting, besides its type and help.
+    """Description of a setting beyond its type and help.
 
     Attributes:
-        allowed: Its values; ``None`` for all of its type.
-        label: What model card and report call it; by default its name in words.
-        row: Its place on model card and report, lowest first: the model from 100, its optimizer from 200, the loss from
-            300, batches from 400, length from 500, checkpoints from 600, computation from 700, data from 800.
+        allowed: Its allowed values; ``None`` for all of its type.
+        label: Its name on model card and report; by default the argument's name in words.
+        row: Its position on model card and report, lowest first: the model from 100, its optimizer from 200, the loss
+            from 300, batches from 400, length from 500, checkpoints from 600, computation from 700, data from 800.
         card: When model card and report show it.
-        hparams: When TensorBoard's page HParams shows it.
-        in_words: Its value as model card and report show it; `glue_lit.runs.recipe.in_words` by default.
-        restored: Whether a checkpoint outside any run brings it to the next command: not what belongs to the machine,
-            nor the permission to run code.
-        default: Its default, which `settings_of` takes from the signature.
+        hparams: When TensorBoard's HParams page shows it.
+        in_words: Formats its value for model card and report; `glue_lit.runs.recipe.in_words` by default.
+        restored: Whether a command restores it from a checkpoint outside any run; ``False`` for settings of the
+            machine and for permission to run code.
+        default: Its default, which `settings_of` reads from the signature.
     """
 
     allowed: Allowed | None = None
@@ -94,12 +95,12 @@ class Setting:
     default: Any = None
 
 
-# Set by the program itself, or a matter of the machine.
+# Set by the program itself, or specific to the machine.
 INTERNAL = Setting(card="never", hparams="never", restored=False)
 
 
 def described(init: _Init) -> _Init:
-    """Keep the `Setting` of each argument for `settings_of`; the annotation keeps the type, which the help shows."""
+    """Store each argument's `Setting` for `settings_of`, and leave only the type in its annotation, for the help."""
     annotations: dict[str, Any] = init.__annotations__
     hints = {name: hint for name, hint in annotations.items() if get_origin(hint) is Annotated}
     init.settings = {name: hint.__metadata__[0] for name, hint in hints.items()}  # type: ignore[attr-defined]
@@ -111,7 +112,7 @@ _REST = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 def settings_of(owner: type) -> dict[str, Setting]:
-    """The settings of a class by name, with those of its base classes that its ``**kwargs`` are passed on to."""
+    """The settings of a class by name, including those of the base classes that receive its ``**kwargs``."""
     found: dict[str, Setting] = {}
     for part in owner.__mro__:
         if (init := vars(part).get("__init__")) is None:
@@ -131,12 +132,12 @@ def check_values(section: str, allowed: Mapping[str, Allowed | None], values: Ma
     """Refuse a value that is not allowed.
 
     Args:
-        section: Where the settings stand in a configuration: ``model``, ``data``.
-        allowed: The values that each may have, by name.
-        values: Those given; ``None`` leaves the choice to the program.
+        section: Section of the configuration: ``model`` or ``data``.
+        allowed: The allowed values of each setting, by name.
+        values: The given values; ``None`` leaves the choice to the program.
 
     Raises:
-        UsageError: There is one.
+        UsageError: A value is not allowed.
     """
     for name, range_ in allowed.items():
         if range_ is not None and values.get(name) is not None and not range_.holds(values[name]):
@@ -144,9 +145,9 @@ def check_values(section: str, allowed: Mapping[str, Allowed | None], values: Ma
 
 
 def check_settings(section: str, owner: type, values: Mapping[str, Any]) -> None:
-    """Refuse a value that a class's own description of the setting does not allow.
+    """Refuse a value that the class's `Setting` does not allow.
 
     Raises:
-        UsageError: There is one.
+        UsageError: A value is not allowed.
     """
     check_values(section, {name: setting.allowed for name, setting in settings_of(owner).items()}, values)

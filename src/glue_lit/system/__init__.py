@@ -1,1 +1,1 @@
-"""Files, the terminal, hardware, and what the operating system refuses."""
+"""Files, the terminal, the Hugging Face Hub, hardware, and errors of the operating system."""

@@ -22,10 +22,10 @@ _LEAST_WIDTH, _USUAL_WIDTH = 40, 80  # columns
 
 
 def console() -> Console:
-    """A console on the present standard output, which tests and progress bars replace.
+    """A console on the current standard output, which tests and progress bars replace.
 
-    In fewer than 40 columns rich drops cells of a table, so 40 is the least width. A width of 0, which some programs
-    put into $COLUMNS, counts as 80.
+    Below 40 columns rich drops cells of a table, so 40 is the minimum width. A width of 0, which some programs put
+    into $COLUMNS, counts as 80.
     """
     found = Console(highlight=False, soft_wrap=False)
     if found.width < _LEAST_WIDTH:
@@ -47,7 +47,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def print_list(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print a table on a terminal; elsewhere aligned lines for other programs, the first with the names.
+    """Print a table to a terminal; otherwise print aligned lines for other programs, the first with the column names.
 
     The first column is not wrapped if it leaves half the width to the others, so that it can be copied. Columns named
     in ``right``, which hold numbers, are not wrapped either.
@@ -73,7 +73,7 @@ def _make_table(
     whole: Collection[str] = (),
     **style: Any,
 ) -> Table:
-    """A table whose columns named in ``whole`` are not wrapped."""
+    """Make a table; columns named in ``whole`` are not wrapped."""
     table = Table(title=escape(printable(title)), title_justify="left", title_style="bold", **style)
     for name in columns:
         side: Any = "right" if name in right else "left"
@@ -92,16 +92,16 @@ def _align(columns: Sequence[str], line: Sequence[str], widths: Sequence[int], r
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; NaN becomes ``null``, and a value without a JSON type (a date) a text."""
+    """Print a value as JSON; NaN becomes ``null``, and a value without a JSON type, such as a date, becomes text."""
     print(json.dumps(to_json_values(value), indent=2, default=str))
 
 
 @contextmanager
 def json_document(wanted: bool) -> Iterator[Callable[[Any], None]]:
-    """Reserve standard output for one JSON document: other output, also of child processes, goes to standard error.
+    """Reserve standard output for one JSON document; other output, child processes' too, goes to standard error.
 
     Yields:
-        A function that takes the document, which is printed at the end unless there is an error.
+        A function that takes the document; it is printed at the end unless there is an error.
     """
     documents: list[Any] = []
     if not wanted:
@@ -126,7 +126,7 @@ def json_document(wanted: bool) -> Iterator[Callable[[Any], None]]:
 
 
 def note(text: str) -> None:
-    """Print a line to standard error, where it is not part of the output that a script reads."""
+    """Print a line to standard error, apart from the output that a script reads."""
     print(printable(text), file=sys.stderr)
     add_to_log(text)
 

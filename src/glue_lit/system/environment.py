@@ -1,4 +1,4 @@
-"""Environment variables about this process and its job; each is read here alone."""
+"""Environment variables about this process and its job; each is read only here."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ def is_slurm_restart() -> bool:
 
 
 def setting_variable(command: str, key: str) -> str:
-    """Name of the variable for a setting of a command: GLUE_LIT_FIT__DATA__TASK for ``data.task`` of ``fit``."""
+    """Name of a setting's environment variable: GLUE_LIT_FIT__DATA__TASK for ``data.task`` of ``fit``."""
     return f"GLUE_LIT_{command}__{key.replace('.', '__')}".upper()
 
 
@@ -45,22 +45,22 @@ def cache_folder() -> str | None:
 
 
 def is_debugging() -> bool:
-    """Whether the user wants tracebacks in place of one-line errors."""
+    """Whether the user wants tracebacks instead of one-line errors."""
     return os.environ.get("GLUE_LIT_DEBUG") == "1"
 
 
 def job_folder() -> Path | None:
-    """Folder of the job of this process, if a search or suite has started it."""
+    """Folder of this process's job, if a search or suite started it."""
     folder = os.environ.get(JOB_FOLDER)
     return Path(folder) if folder else None
 
 
 def starter() -> int | None:
-    """Id of the process that called `announce_starter`, in a process that it started."""
+    """Id of the process that called `announce_starter` and started this one; ``None`` without one."""
     found = os.environ.get(_STARTER, "")
     return int(found) if found.isdecimal() else None
 
 
 def announce_starter() -> None:
-    """Pass the id of this process on to those that it starts."""
+    """Pass the id of this process to the processes that it starts."""
     os.environ[_STARTER] = str(os.getpid())

@@ -18,11 +18,11 @@ from glue_lit.errors import RunError
 
 @contextmanager
 def replace_file(path: Path, suffix: str = "", is_durable: bool = False) -> Iterator[IO[bytes]]:
-    """Write a temporary file beside ``path``, then rename it to that: readers find the old file or the new one.
+    """Write a temporary file beside ``path``, then rename it to ``path``: readers find the old file or the new one.
 
     Args:
         path: The file.
-        suffix: End of the temporary file's name.
+        suffix: Suffix of the temporary file's name.
         is_durable: Whether the new file must survive a power cut, which costs a flush to the disk.
 
     Raises:
@@ -48,7 +48,7 @@ def replace_file(path: Path, suffix: str = "", is_durable: bool = False) -> Iter
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush a rename to the disk, where the system offers it."""
+    """Flush a rename to the disk, if the system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -61,7 +61,7 @@ def _sync_folder(folder: Path) -> None:
 def open_atomic_binary(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that replaces ``path`` when it is closed without an error.
 
-    A device or a pipe (``/dev/null``) is written to directly. A link stays, and its target is replaced.
+    A device or a pipe (``/dev/null``) is written to directly. A link is kept, and its target is replaced.
 
     Raises:
         RunError: It cannot be written.
@@ -76,7 +76,7 @@ def open_atomic_binary(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[IO[str]]:
-    """Open a text file in the same way, in UTF-8 with LF line ends."""
+    """Open a text file like `open_atomic_binary`, in UTF-8 with LF line ends."""
     with open_atomic_binary(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="\n") as text:
         yield text
 
@@ -123,7 +123,7 @@ def read_json(path: Path) -> Any:
 
 
 def short_path(path: Path) -> str:
-    """A path relative to the working directory where it lies in it, else in full."""
+    """A path relative to the working directory if it is inside it, else absolute."""
     path, here = path.absolute(), Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 

@@ -12,8 +12,8 @@ _TRIM, _TOP_PAD, _MMAP = -1, -2, -3  # of mallopt, in glibc's malloc.h
 def fast_precision(accelerator: str) -> str:
     """The fastest safe `trainer.precision` on this machine.
 
-    ``bf16-mixed`` where there are instructions for bfloat16 (weights, updates, norms and losses stay in float32), else
-    ``32-true``. Never float16, which needs a scaled loss.
+    ``bf16-mixed`` if the device has instructions for bfloat16 (weights, updates, norms and losses stay in float32),
+    else ``32-true``. Never float16, which needs loss scaling.
 
     Args:
         accelerator: The trainer's accelerator: ``auto``, ``cpu``, ``gpu``, ``cuda`` ...
@@ -29,12 +29,12 @@ def fast_precision(accelerator: str) -> str:
 def keep_freed_memory() -> bool:
     """Let the C library keep freed memory for the next step.
 
-    A training step frees all its activations and gradients. glibc returns large blocks to the system, which clears
-    every page before it hands it out again: on two cores this took a fifth of a step's time. The peak stays the same.
-    Nothing changes where the user has set ``MALLOC_...`` variables.
+    A training step frees all its activations and gradients. By default glibc returns large blocks to the system, which
+    clears every page before reuse: on two cores this took a fifth of a step's time. Peak memory stays the same. Nothing
+    changes if the user has set ``MALLOC_...`` variables.
 
     Returns:
-        Whether it was done, which only glibc can.
+        Whether it was done; only glibc can do it.
     """
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return False

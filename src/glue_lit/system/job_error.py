@@ -1,4 +1,4 @@
-"""The error of a job, in a file in its folder, which the search or suite reads."""
+"""The error of a job, in a file in its folder, for the search or suite."""
 
 import contextlib
 from pathlib import Path
@@ -9,7 +9,7 @@ _FILE = "error.txt"
 
 
 def write_job_error(message: str) -> None:
-    """Write the error that ends this process, if a search or suite has started it."""
+    """Write the error that ends this process, if a search or suite started it."""
     folder = job_folder()
     if folder is not None:
         with contextlib.suppress(OSError):

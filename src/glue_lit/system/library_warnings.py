@@ -27,32 +27,32 @@ _MESSAGES = (
     r".*You are using a CUDA device .* Tensor Cores",
     r".*lr_scheduler\.step\(\)",  # raised when a resumed run is already at its end
     r".*callbacks used to create the checkpoint need to be provided",  # only a fit writes checkpoints
-    r".*could not find the monitored key",  # names are checked before; a fit without a validation has its own message
+    r".*could not find the monitored key",  # names are checked earlier; a fit without a validation has its own message
     r".*`loftq_config` specified but will be ignored",  # peft's own default
     r".*was configured with .*weights_only",
     r".*the hooks will not be called on every batch",  # our optimizer_step expects that
-    r".*You're using the WeightAveraging callback",  # about sharded models, and evaluations, which need no average
+    r".*You're using the WeightAveraging callback",  # about sharded models and evaluations, which need no average
 )
 _LIGHTNING = ("lightning.pytorch", "lightning.fabric")
 
 
 def filter_warnings() -> None:
-    """Filter these warnings, and set the variables that libraries read when they are imported."""
+    """Ignore these warnings, and set the environment variables that libraries read when they are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # else a line for every retry without a network
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # otherwise a line for every retry without a network
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Lightning's calls, not the user's
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # else a warning after each fork
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # otherwise a warning after each fork
     try:
         Path.home()
-    except RuntimeError:  # no $HOME, and a user that the system does not know, as in a container
-        # Lightning imports matplotlib, which fails here before 3.11; with this it makes a temporary folder.
+    except RuntimeError:  # no $HOME, and a user unknown to the system, as in a container
+        # Lightning imports matplotlib, which before 3.11 fails here; this makes it use a temporary folder.
         os.environ.setdefault("MPLCONFIGDIR", os.devnull)
     for message in _MESSAGES:
         warnings.filterwarnings("ignore", message=message)
 
 
 def quiet_lightning() -> None:
-    """Turn off Lightning's notes and the code lines in its warnings.
+    """Turn off Lightning's info messages, and the lines of code in warnings.
 
     Call it after the import of Lightning, which sets both.
     """
@@ -64,7 +64,7 @@ def quiet_lightning() -> None:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Do what both functions above do for a block of a program that is not ours, and undo it."""
+    """Apply `filter_warnings` and `quiet_lightning` to a block of someone else's program, then restore its settings."""
     levels = {name: logging.getLogger(name).level for name in _LIGHTNING}
     formatwarning = warnings.formatwarning
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The trainer's precisions: names, checks against the device, and labels that keep their digits."""
+"""The trainer's precisions: names, checks against the device, and labels that are never rounded."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def check_precision(asked: Any, accelerator: Any, is_fit: bool) -> None:
     Args:
         asked: ``trainer.precision``, as the user writes it.
         accelerator: ``trainer.accelerator``, as the user writes it.
-        is_fit: Whether it is for training; an evaluation on a CPU uses bfloat16 in place of float16.
+        is_fit: Whether it is for training; an evaluation on a CPU uses bfloat16 instead of float16.
 
     Raises:
         UsageError: The device cannot compute in it.
@@ -37,18 +37,18 @@ def check_precision(asked: Any, accelerator: Any, is_fit: bool) -> None:
     device = torch.accelerator.current_accelerator(check_available=True) if accelerator != "cpu" else None
     if is_fit and precision == "16-mixed" and device is None:
         raise UsageError(
-            "trainer.precision: got 16-mixed, which scales the loss for a GPU, and there is none. "
-            "On a processor take bf16-mixed or 32-true."
+            "trainer.precision: got 16-mixed, which needs a GPU to train, and there is none. "
+            "On a CPU use bf16-mixed or 32-true."
         )
     if precision == "64-true" and device is not None and device.type == "mps":
-        raise UsageError("trainer.precision: got 64-true, which MPS does not have. Take 32-true, or accelerator cpu.")
+        raise UsageError("trainer.precision: got 64-true, which MPS does not have. Use 32-true, or accelerator cpu.")
 
 
 def check_eps(precision: str, eps: float) -> None:
-    """Refuse an epsilon that float16 weights are too coarse for.
+    """Refuse an epsilon of AdamW that is too small for float16 weights.
 
-    AdamW keeps the mean of squared gradients in the precision of the weights. In float16 it is 0 after the first step
-    for a gradient below 0.008, and the update would be thousands of times the learning rate.
+    AdamW keeps the mean of squared gradients in the precision of the weights. In float16, for a gradient below 0.008,
+    the mean is 0 after the first step, and the update would be thousands of times the learning rate.
 
     Raises:
         UsageError: The weights are in float16, and ``eps`` is too small.
@@ -56,7 +56,7 @@ def check_eps(precision: str, eps: float) -> None:
     if precision == "16-true" and eps < LEAST_EPS_IN_FLOAT16:
         raise UsageError(
             f"model.adam_eps: got {eps:g}, allowed with trainer.precision 16-true: {LEAST_EPS_IN_FLOAT16:g} or more, "
-            "since float16 rounds the squares of small gradients to 0. Pass `--model.adam_eps 1e-4`, or take "
+            "since float16 rounds the squares of small gradients to 0. Pass `--model.adam_eps 1e-4`, or use "
             "bf16-true or 16-mixed."
         )
 
@@ -79,5 +79,5 @@ def keep_labels_exact(trainer: Any) -> None:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Convert values to float32; float64 stays."""
+    """Convert values to float32; leave float64 unchanged."""
     return values if values.dtype == torch.float64 else values.float()

@@ -1,4 +1,4 @@
-"""Texts made safe for a terminal. It imports nothing, so that it works when memory has run out."""
+"""Make texts safe for a terminal. This module imports nothing, so that it works when memory has run out."""
 
 
 def printable(text: str) -> str:

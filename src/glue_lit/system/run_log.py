@@ -24,7 +24,7 @@ _LIBRARIES = ("lightning.pytorch", "lightning.fabric", "transformers", "datasets
 class RunLog(logging.Handler):
     """Keep lines until the run directory is known, then append them to ``log.txt``, one by one.
 
-    As a handler of the libraries' loggers it takes their warnings, too.
+    It is also a handler of the libraries' loggers, so that it gets their warnings.
 
     Args:
         command: The command line after ``glue-lit``.
@@ -42,7 +42,7 @@ class RunLog(logging.Handler):
         self.add(record.getMessage())
 
     def add(self, text: str) -> None:
-        """Add a printed text, its control characters as escape codes."""
+        """Add a printed text, with control characters as escape codes."""
         text = printable_lines(text)
         if self._file is None:
             self._waiting.append(text)
@@ -59,11 +59,11 @@ class RunLog(logging.Handler):
             return self._give_up(error)
         when = datetime.now().astimezone().isoformat(" ", "seconds")
         waiting, self._waiting = [*self._waiting], deque(maxlen=0)
-        for text in (f"{'Continued' if is_continued else 'Begun'} {when}: {self._command}", *waiting):
+        for text in (f"{'Resumed' if is_continued else 'Started'} {when}: {self._command}", *waiting):
             self._write(text)
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file, and drop later lines."""
         super().close()
         file, self._file, self._is_closed = self._file, None, True
         if file is not None:
@@ -79,14 +79,14 @@ class RunLog(logging.Handler):
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        """Go on without a log, which is never a reason to end a fit."""
+        """Warn, and log no more: a failed log is no reason to end a fit."""
         self.close()
         reason = printable_lines(str(error.strerror or error))
-        print(f"glue-lit: warning: {NAME} cannot be written ({reason}); the fit goes on without.", file=sys.stderr)
+        print(f"glue-lit: warning: {NAME} cannot be written ({reason}); the fit continues without it.", file=sys.stderr)
 
 
 def _open_to_append(path: Path) -> IO[str]:
-    """Open a regular file; a link in its place is not followed, and a pipe not waited for."""
+    """Open a regular file to append to it, without following a link or waiting for a pipe."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     handle = os.open(path, flags, 0o644)
     if not stat.S_ISREG(os.fstat(handle).st_mode):

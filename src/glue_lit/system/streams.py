@@ -13,8 +13,8 @@ _OURS = ("glue-lit", "glue_lit")
 def restart_in_utf8_mode() -> None:
     """Restart this process in Python's UTF-8 mode if the locale has another encoding.
 
-    Libraries open files without an encoding, and would read wrong letters in the labels of a run's configuration. The
-    terminal still gets the encoding of the locale, unless that is ASCII.
+    Libraries open files without an encoding, and would misread labels in a run's configuration. The terminal still
+    gets the encoding of the locale, unless that is ASCII.
     """
     is_utf8 = sys.flags.utf8_mode or codecs.lookup(locale.getencoding()).name == "utf-8"
     own = any(Path(argument).name in _OURS for argument in sys.orig_argv[1:3])  # not a test or another program
@@ -30,8 +30,8 @@ def restart_in_utf8_mode() -> None:
 def replace_closed_streams() -> None:
     """Open the null device for standard streams that were closed before this process started.
 
-    The next file to be opened, perhaps a checkpoint, would else get the stream's descriptor, and with it all that
-    libraries and child processes print. ``sys.stdin`` stays ``None``, which means no input.
+    Otherwise the next file opened, perhaps a checkpoint, gets the stream's descriptor, and libraries and child
+    processes print into it. ``sys.stdin`` stays ``None``, which means no input.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -50,5 +50,5 @@ def escape_unencodable() -> None:
 
 
 def is_utf8(stream: Any) -> bool:
-    """Whether a stream has UTF-8 as its encoding."""
+    """Whether a stream's encoding is UTF-8."""
     return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8"

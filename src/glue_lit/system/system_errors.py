@@ -1,4 +1,4 @@
-"""Explain errors of the operating system (disk, memory, limits) that a library passes on, with what to do."""
+"""Explain errors of the operating system (disk, memory, limits) that a library passes on, and what to do."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from glue_lit.errors import GlueLitError
 
-# Bytes of address space that the libraries take without a model: 917 MB with the CPU build of torch 2.13, more with
+# Bytes of address space that the libraries need without a model: 917 MB with the CPU build of torch 2.13, more with
 # CUDA. With less they crash in various ways, or loop forever (OpenBLAS).
 _LEAST_MEMORY = 1_000_000_000
 
@@ -19,15 +19,15 @@ _TO_DO = {
     errno.EPERM: "Choose another place, or change who may write there",
     errno.EIO: "The disk or the network behind it has failed: choose another place",
     errno.EMFILE: "Raise the limit of open files (`ulimit -n`)",
-    errno.ENAMETOOLONG: "Take a shorter name",
-    errno.ELOOP: "A link points to itself: take it away or name another file",
+    errno.ENAMETOOLONG: "Use a shorter name",
+    errno.ELOOP: "A link points to itself: remove it or name another file",
 }
 _PLACES = (
-    "runs lie below `--trainer.default_root_dir`, tokens below `--data.cache_dir` or $GLUE_LIT_CACHE, downloads "
+    "runs are below `--trainer.default_root_dir`, tokens below `--data.cache_dir` or $GLUE_LIT_CACHE, downloads "
     "below $HF_HOME, temporary files below $TMPDIR."
 )
 _MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc")
-_OF_CLEANING = "Please call `iter(combined_loader)` first"
+_CLEANUP_ERROR = "Please call `iter(combined_loader)` first"
 _SHARED = ("shared memory", "/torch_", "/dev/shm", "bus error")
 
 
@@ -35,7 +35,7 @@ def check_memory_limit() -> None:
     """Refuse a memory limit that the imports would exceed, before they start.
 
     Raises:
-        GlueLitError: The address space (`ulimit -v`) is smaller than what the libraries take.
+        GlueLitError: The address space (`ulimit -v`) is smaller than the libraries need.
     """
     try:
         import resource
@@ -45,15 +45,15 @@ def check_memory_limit() -> None:
     if limit != resource.RLIM_INFINITY and limit < _LEAST_MEMORY:
         raise GlueLitError(
             f"There is not enough memory: its limit (`ulimit -v`) is {limit // 10**6} MB, and torch and the other "
-            f"libraries take {_LEAST_MEMORY // 10**6} MB before a model is loaded. Raise it, or take it away "
+            f"libraries need {_LEAST_MEMORY // 10**6} MB before a model is loaded. Raise the limit, or remove it "
             "(`ulimit -v unlimited`)."
         )
 
 
 def explain_system_error(error: BaseException) -> str | None:
-    """Explain what the system has refused, in one line; ``None`` for another error.
+    """Explain an error of the operating system in one line; ``None`` for any other error.
 
-    The causes of the error are searched too, since a library that cleans up after an error often fails again.
+    The error's causes are searched too, since a library that cleans up after an error often fails again.
     """
     for cause in error_chain(error):
         text = " ".join(str(cause).split())[:300]
@@ -63,9 +63,9 @@ def explain_system_error(error: BaseException) -> str | None:
             return _explain_shared_memory(text)
         if isinstance(cause, MemoryError) or any(word in text.lower() for word in _MEMORY):
             return (
-                f"There was not enough memory{f' ({text})' if text else ''}. Take less at a time: "
-                "`--data.batch_size` with `--trainer.accumulate_grad_batches`, `--data.eval_batch_size`, "
-                "`--data.max_length`, or a smaller model; `ulimit -v` or a container may set the limit."
+                f"There was not enough memory{f' ({text})' if text else ''}. Lower `--data.batch_size` "
+                "(and raise `--trainer.accumulate_grad_batches`), `--data.eval_batch_size` or `--data.max_length`, or "
+                "use a smaller model; `ulimit -v` or a container may set the limit."
             )
         if isinstance(cause, OSError) and cause.errno in _TO_DO:
             at = "" if cause.filename is None else f" {str(cause.filename)[:200]}"
@@ -74,20 +74,20 @@ def explain_system_error(error: BaseException) -> str | None:
 
 
 def original_error(error: Exception) -> Exception:
-    """The error before one of Lightning's clean-up, which hides it; any other error as it is."""
+    """The error that an error in Lightning's clean-up hides; any other error unchanged."""
     first = error.__context__
-    return first if _OF_CLEANING in str(error) and isinstance(first, Exception) else error
+    return first if _CLEANUP_ERROR in str(error) and isinstance(first, Exception) else error
 
 
 def _explain_shared_memory(text: str) -> str:
     return (
-        f"Shared memory is full or missing ({text}): the processes of `--data.num_workers` hand batches over through "
-        "it. Say `--data.num_workers 0`, which is usually faster, or give the container more (`--shm-size 1g`)."
+        f"Shared memory is full or missing ({text}): the processes of `--data.num_workers` pass batches through it. "
+        "Use `--data.num_workers 0`, which is usually faster, or give the container more (`--shm-size 1g`)."
     )
 
 
 def _is_of_multiprocessing(error: BaseException) -> bool:
-    """Whether `multiprocessing` raised it, whose locks lie in shared memory; their errors name no file."""
+    """Whether `multiprocessing` raised the error: its locks are in shared memory, and their errors name no file."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next

@@ -1,4 +1,4 @@
-"""Lines, JSON objects and values of untrusted files; errors name the place."""
+"""Read lines, JSON objects and values of untrusted files; errors name the file and the line."""
 
 import codecs
 import json
@@ -17,7 +17,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 file with their numbers (from 1) and line ends, without a byte order mark.
 
     Raises:
-        DataError: It cannot be read, or is not UTF-8 text (naming the line).
+        DataError: It cannot be read, or is not UTF-8 text (the message names the line).
     """
     try:
         with path.open("rb") as file:
@@ -53,7 +53,7 @@ def parse_json_object(line: str, place: str) -> dict[str, Any]:
     """Parse the JSON object on a line.
 
     Raises:
-        DataError: There is none, or it has a key twice.
+        DataError: The line is not a JSON object, or the object has a key twice.
     """
     try:
         values = _decode(line)
@@ -89,7 +89,7 @@ _KINDS: dict[type, str] = {list: "list", str: "string", int: "number", float: "n
 
 
 def plain_value(value: Any, column: str, place: str) -> Value:
-    """Check that a value is a text, number, truth value or ``None``; NaN, pandas' missing value, becomes ``None``.
+    """Check that a value is a text, number, boolean or ``None``; NaN, pandas' missing value, becomes ``None``.
 
     Raises:
         DataError: It is something else, or a text with half of a surrogate pair.
@@ -117,7 +117,7 @@ def is_encodable(value: str) -> bool:
 
 
 def id_as_text(value: Value) -> str:
-    """An id as text; empty for ``None``. A whole number loses its decimals, which pandas adds in a column with gaps."""
+    """An id as text; empty for ``None``. An integer loses the ``.0`` that pandas adds in a column with missing ids."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return "" if value is None else str(value).strip()
