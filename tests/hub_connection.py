@@ -1,5 +1,6 @@
 """A connection to the stand-in of the Hub: it finds the route of a request, checks the token, and befalls it with faults."""
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -94,16 +95,20 @@ class Connection(BaseHTTPRequestHandler):
 
     def send(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """Send an answer, or what a fault leaves of it."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a client that gave up waiting
+            self._write(status, body, headers or {})
+        if self.fault is not None and self.fault.status is None:
+            self.hub.closing.wait(self.fault.stall)
+            self.close_connection = True
+
+    def _write(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
         cut = None if self.fault is None else self.fault.cut
         if self.command != "HEAD":
             self.wfile.write(body[:cut])
-        if self.fault is not None and self.fault.status is None:
-            self.hub.closing.wait(self.fault.stall)
-            self.close_connection = True
 
     def send_json(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         """Send values."""

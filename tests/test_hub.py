@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import termios
 from pathlib import Path
 
@@ -82,6 +83,11 @@ def test_a_fit_asks_once_for_each_commit_and_downloads_what_it_needs(checkout: P
     heads = ["HEAD /datasets/nyu-mll/glue/resolve/main/README.md", f"HEAD {model}/resolve/main/config.json"]
     assert [request for request in hub.asked() if f"/api/models{model}/tree/" not in request] == heads
     assert len(hub.asked()) <= 4  # transformers lists the tokenizer's files anew
+    hub.requests.clear()
+    offline = os.environ | hub.environment | {"HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "glue_lit", *fit]
+    result = subprocess.run(command, cwd=checkout, env=offline, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr, hub.requests) == (0, "", [])
 
 
 ON_A_TERMINAL = """

@@ -1,6 +1,8 @@
 """A Hub that does not answer, or answers with something else, and a cache of its files that cannot be used."""
 
+import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -174,12 +176,30 @@ def test_an_expired_token_does_not_matter_for_what_is_cached(tmp_path: Path, hub
     assert "The Hub refuses your token (of $HF_TOKEN)" in result.stderr
 
 
+def test_a_cache_that_lacks_files_where_the_hub_is_of_no_help(tmp_path: Path, hub: Hub) -> None:
+    hub.fail("GET /cdn/", status=404, times=1)
+    refused(tmp_path, hub, *MODEL)  # when the tokenizer was downloaded, and not the weights
+    hub.fail(".", status=503)
+    result = run_fit(tmp_path, hub, *MODEL)
+    assert result.returncode == 1
+    first, second = result.stderr.splitlines()
+    assert "distilbert-base-uncased is taken from the cache" in first
+    assert "could not load the model of 'distilbert-base-uncased'. The cache lacks files of the model." in second
+
+
 @pytest.mark.parametrize("what", ["a model", "a data set"])
 def test_a_cache_that_cannot_be_written_is_named(what: str, tmp_path: Path, tiny_model: Path, hub: Hub) -> None:
     where = ["--data.source=demo", "--model.name_or_path=some/model"]
     if what == "a data set":
         where = [f"--model.name_or_path={tiny_model}"]
-    found = refused(tmp_path, hub, *where, HF_HOME="/proc/nowhere")  # where not even root can make a folder
+    found = subprocess.run(
+        [sys.executable, "-m", "glue_lit", "fit", "--data.task=cola", *where],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, **hub.environment, "HF_HOME": "/proc/nowhere"},
+        text=True,
+        check=False,
+    ).stderr  # where not even root can make a folder
     assert "Downloads cannot be kept in /proc/nowhere (No such file or directory): set $HF_HOME to" in found
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def _from_hub(what: str, advice: str, name: str, load: Callable[[str | None], An
     """Call a loader with the commit of a data set, without network if the Hub does not answer."""
     try:
         found = hub.find("dataset", name)
-        with hub.without_network() if found.is_cached else nullcontext():
+        with hub.asking(found):
             return hub.retrying(partial(load, found.commit))
     except Exception as error:  # a dozen kinds, down to httpx's, whose differences mean nothing to the user
         raise DataError(f"data.source hub: could not load {what}: {_explain(error, name, advice)}") from error

@@ -5,7 +5,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,7 +88,7 @@ def _load_from_hub(loader: Callable[..., _Loaded], name: str, options: dict[str,
     found = hub.find("model", name, options.get("revision", "main"))
     if found.commit is not None and "revision" in options:
         options = {**options, "revision": found.commit}
-    with hub.without_network() if found.is_cached else nullcontext():
+    with hub.asking(found):
         _check_config_on_hub(name, options.get("revision", "main"))
         return hub.retrying(lambda: loader(name, **options))
 

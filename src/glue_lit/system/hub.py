@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from glue_lit.system.console import note
 from glue_lit.system.environment import local_rank
 from glue_lit.system.hub_cache import cached_commit, snapshot
-from glue_lit.system.hub_errors import Kind, explain_hub_error, is_of_connection, is_page, status_of
+from glue_lit.system.hub_errors import Kind, NotCachedError, explain_hub_error, is_of_connection, is_page, status_of
 from glue_lit.system.system_errors import error_chain
 
 _Result = TypeVar("_Result")
@@ -29,7 +29,7 @@ _WAITING = (
     "Waiting for {}, which is tried several times. Ctrl-C ends it; HF_HUB_OFFLINE=1 takes what is in the cache without "
     "asking."
 )
-_silent: set[str] = set()  # addresses that did not answer: nothing is gained by asking them again
+_silent: set[str] = set()  # addresses that did not answer; they are not asked again
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Found:
     """A repository on the Hub.
 
     Attributes:
-        commit: The one that the revision means; ``None`` where only the libraries' own caches may know it.
-        is_cached: Whether the cache says so, and not the Hub.
+        commit: The one that the revision means; ``None`` if the cache was asked and does not know.
+        is_cached: Whether the cache was asked in place of the Hub.
     """
 
     commit: str | None
@@ -46,7 +46,7 @@ class Found:
 
 
 def find(kind: Kind, name: str, revision: str = "main") -> Found:
-    """Ask the Hub once for the commit that a branch or tag means; where it is of no help, ask the cache.
+    """Ask the Hub once for the commit of a branch or tag, and the cache where the Hub gives no answer.
 
     Raises:
         Exception: It is not there, may not be read, or the Hub cannot be reached: see `explain_hub_error`.
@@ -75,7 +75,8 @@ def _find(kind: Kind, name: str, revision: str, endpoint: str) -> Found:
         if is_of_connection(error):
             _silent.add(endpoint)
         why = explain_hub_error(error, kind, name) or str(error)
-        note(f"{name} is taken from the cache, as it was at commit {cached[:7]}. {why}")
+        if local_rank() == 0:
+            note(f"{name} is taken from the cache, as it was at commit {cached[:7]}. {why}")
         return Found(cached, is_cached=True)
     return Found(commit if commit == cached else _download_commit(kind, name, revision), is_cached=False)
 
@@ -92,7 +93,7 @@ def _ask(kind: Kind, name: str, revision: str) -> str | None:
 
 
 def _download_commit(kind: Kind, name: str, revision: str) -> str | None:
-    """Have the cache know the commit of a revision, for the time without the Hub."""
+    """Ask the Hub for the commit, and store it in the cache for when the Hub does not answer."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -108,7 +109,7 @@ def _download_commit(kind: Kind, name: str, revision: str) -> str | None:
 
 
 def _commit_without_file(error: Exception) -> str | None:
-    """The commit that the Hub names when it says that there is no such file; raises an error of the cache."""
+    """The commit in the Hub's answer that there is no such file; an error of the cache is raised again."""
     response = getattr(error, "response", None)
     if response is None:
         raise error
@@ -174,8 +175,27 @@ def progress_bars(are_shown: bool) -> Iterator[None]:
 
 
 @contextmanager
-def without_network() -> Iterator[None]:
-    """Have the libraries ask their caches alone, as by $HF_HUB_OFFLINE, which they read when they are imported."""
+def asking(found: Found) -> Iterator[None]:
+    """Have the libraries ask whoever knew the commit: the Hub, or their caches alone.
+
+    Raises:
+        NotCachedError: Anything fails, and only the cache was asked although a network is allowed.
+    """
+    from huggingface_hub import constants
+
+    if not found.is_cached or constants.HF_HUB_OFFLINE:
+        yield
+        return
+    with _without_network():
+        try:
+            yield
+        except Exception as error:
+            raise NotCachedError from error
+
+
+@contextmanager
+def _without_network() -> Iterator[None]:
+    """Switch to offline mode, as $HF_HUB_OFFLINE does, which the libraries read when they are imported."""
     from huggingface_hub import constants
 
     modules: list[Any] = [constants, *filter(None, [sys.modules.get("datasets.config")])]
@@ -190,9 +210,9 @@ def without_network() -> Iterator[None]:
 
 
 def retrying(load: Callable[[], _Result]) -> _Result:
-    """Call a function that downloads, anew after a while where a server could not answer at the moment.
+    """Call a function that downloads, and call it again where a server has an error of its own.
 
-    huggingface_hub does so for its questions, and then finds nothing in its cache; a download it gives up at once.
+    huggingface_hub asks again for a file's commit, but not for its content; LocalEntryNotFoundError means that it did.
     """
     from huggingface_hub.errors import LocalEntryNotFoundError
 

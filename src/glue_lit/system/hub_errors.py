@@ -15,8 +15,15 @@ _NO_HUB = (
 )
 _GATED = "The {what} is gated, and your account has no access to it. Ask for access at {page}."
 _GATED_FOR_ALL = f"The {{what}} is gated, and you are not logged in. Ask for access at {{page}}, and log in {_LOG_IN}."
+
+
+class NotCachedError(OSError):
+    """The Hub gave no answer, and the cache lacks files."""
+
+
 # By the kind of an error, the status of the answer and words in its message, the first that fits: what to say.
 _RULES: tuple[tuple[str, range, str, str], ...] = (
+    ("NotCachedError", range(1), "", "The cache lacks files of the {what}. Try again when the Hub answers."),
     ("GatedRepoError", range(403, 404), "", _GATED),
     ("GatedRepoError", range(1000), "", _GATED_FOR_ALL),
     ("DatasetNotFoundError", range(1), "gated.*must be authenticated", _GATED_FOR_ALL),
