@@ -121,7 +121,7 @@ def test_jobs_that_need_a_failed_one_are_left_out(tmp_path: Path) -> None:
     assert {name: outcome.state for name, outcome in queue.outcomes.items()} == {
         "a": "failed", "b": "failed", "c": "failed", "d": "finished"
     }  # fmt: skip
-    assert queue.outcomes["c"].error == "b, which it starts from, has failed"
+    assert queue.outcomes["c"].error == "b, which it starts from, failed"
     assert jobs_in(tmp_path, "a")[0].read_outcome() is not None
 
 

@@ -94,8 +94,8 @@ def test_jobs_can_be_kept_off_the_gpus(tmp_path: Path, monkeypatch: pytest.Monke
     ("settings", "message"),
     [
         ({"slots": 0}, "--engine.slots: got 0, allowed: 1 or more"),
-        ({"slots": 3}, "--engine.slots: got 3, allowed: up to 2 (2 GPUs, 1 a job)"),
-        ({"gpus_per_job": 4}, "--engine.gpus_per_job: got 4, this machine has 2 GPUs"),
+        ({"slots": 3}, "--engine.slots: got 3, allowed: up to 2 (2 GPUs, 1 per job)"),
+        ({"gpus_per_job": 4}, "--engine.gpus_per_job: got 4, but this machine has 2 GPUs"),
     ],
 )
 def test_jobs_larger_than_the_machine_are_refused(

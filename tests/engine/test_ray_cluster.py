@@ -109,7 +109,7 @@ def test_a_job_stops_when_asked_to(cluster: Any, tiny_model: Path, tmp_path: Pat
 
 
 def test_a_cluster_without_room_for_a_job_is_refused(cluster: Any) -> None:
-    with pytest.raises(UsageError, match="The Ray cluster has 2 CPUs and 0 GPUs, a job takes 5 and 0"):
+    with pytest.raises(UsageError, match="The Ray cluster has 2 CPUs and 0 GPUs, but a job takes 5 and 0"):
         RayCluster(cpus_per_job=5)
     with pytest.raises(UsageError, match="a job takes 1 and 1"):
         RayCluster(gpus_per_job=1)

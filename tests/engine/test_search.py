@@ -227,7 +227,7 @@ def test_a_search_with_trials_but_without_its_database_is_refused(tmp_path: Path
     run(search, closeness)
     (tmp_path / "cola" / "study.db").unlink()
     with pytest.raises(
-        RunError, match=r"cola holds 4 trial\(s\), but its database knows none: study\.db was lost .*NAME"
+        RunError, match=r"cola holds 4 trial\(s\), but its database has none: study\.db was lost .*NAME"
     ):
         search_in(tmp_path / "cola")
 
@@ -235,7 +235,7 @@ def test_a_search_with_trials_but_without_its_database_is_refused(tmp_path: Path
 def test_the_error_of_a_damaged_database_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "cola").mkdir()
     (tmp_path / "cola" / "study.db").write_text("no database, but long enough to look like one" * 50)
-    with pytest.raises(RunError, match=r"file is not a database.* It is damaged: put a copy back, or begin anew"):
+    with pytest.raises(RunError, match=r"file is not a database.* It is damaged: restore a copy, or start a search"):
         search_in(tmp_path / "cola")
 
 
@@ -244,5 +244,5 @@ def test_the_error_of_a_locked_database_names_the_possible_cause(tmp_path: Path)
     search_in(tmp_path / "cola")
     with contextlib.closing(sqlite3.connect(tmp_path / "cola" / "study.db")) as holder:
         holder.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(RunError, match=r"database is locked.* Another program holds it"):
+        with pytest.raises(RunError, match=r"database is locked.* Another program \(a dashboard"):
             search_in(tmp_path / "cola")

@@ -105,7 +105,7 @@ def test_the_arguments_of_all_override_recipes(tmp_path: Path) -> None:
     [
         ({"tasks": []}, "suite.tasks: it is empty"),
         ({"tasks": ["colla"]}, "Did you mean 'cola'?"),
-        ({"tasks": ["ax"]}, "suite.tasks: ax has no training rows; mnli is what is trained"),
+        ({"tasks": ["ax"]}, "suite.tasks: ax has no training rows. Use mnli, which predicts it."),
         (
             {"init_from": {"rte": "sst2"}},
             "suite.init_from: 'sst2' is not in suite.tasks (cola, rte, mnli, qqp), and no folder of a",

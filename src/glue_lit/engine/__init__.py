@@ -1,1 +1,1 @@
-"""Many trainings: a queue of `fit` processes, on slots of this machine or on a Ray cluster."""
+"""Searches and suites: queues of `fit` processes, in slots of this machine or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""The loop of a search or a suite: keep all slots busy, follow the jobs, and stop them with their checkpoints."""
+"""The loop of a search or suite: keep all slots busy, follow the jobs, and stop them once they have checkpoints."""
 
 import signal
 import threading
@@ -13,7 +13,7 @@ from glue_lit.engine.job import Job, Outcome, Progress
 from glue_lit.engine.progress_table import ProgressTable
 from glue_lit.errors import RunError, Stopped
 
-_INTERVAL = 0.5  # seconds between two turns: a job takes minutes, a turn a millisecond
+_INTERVAL = 0.5  # seconds between turns: a job takes minutes, a turn a millisecond
 
 
 class Queue(Protocol):
@@ -26,7 +26,7 @@ class Queue(Protocol):
         """Record a job's progress; returns whether to prune the job."""
 
     def record_outcome(self, job: Job, outcome: Outcome) -> None:
-        """Record how a job has ended."""
+        """Record how a job ended."""
 
 
 class Driver:
@@ -36,7 +36,7 @@ class Driver:
         queue: Decides which job is next.
         executor: Runs the jobs.
         display: Shows their progress.
-        patience: Number of equal failures in a row that ends the loop.
+        patience: How many failures of the same kind in a row end the loop.
     """
 
     def __init__(self, queue: Queue, executor: Executor, display: ProgressTable, patience: int = 3) -> None:
@@ -54,7 +54,7 @@ class Driver:
 
         Raises:
             RunError: ``patience`` jobs in a row failed in the same way.
-            Stopped: A signal asked for it; all jobs have written their checkpoints.
+            Stopped: A signal stopped the loop; all jobs have written their checkpoints.
         """
         with self._note_signals():
             try:
@@ -66,7 +66,7 @@ class Driver:
             raise Stopped(self._signum)
 
     def _turn(self) -> bool:
-        """Start, follow and end jobs once; returns whether work is left."""
+        """Start, follow and end jobs once; return whether work is left."""
         while self.executor.free_slots > 0 and (job := self.queue.next_job()) is not None:
             self._running[job] = job.read_progress()
             self._pruned.discard(job)
@@ -81,13 +81,13 @@ class Driver:
         for job, status in ended:
             self._end(job, status)
         self.display.update(list(self._running.items()))
-        return bool(self._running or ended)  # a job that has ended may let another one start
+        return bool(self._running or ended)  # the end of a job may let another start
 
     def _end(self, job: Job, status: int) -> None:
         del self._running[job]
         outcome = job.outcome_from(status)
         if outcome.state == "stopped" and not self._signum:
-            outcome = Outcome("pruned") if job in self._pruned else Outcome("failed", "it was asked to stop")
+            outcome = Outcome("pruned") if job in self._pruned else Outcome("failed", "something else stopped it")
         if outcome.state in ("failed", "pruned"):
             job.write_outcome(outcome)
         self.queue.record_outcome(job, outcome)
@@ -98,7 +98,7 @@ class Driver:
         if len(last) == self.patience and len(set(last)) == 1:
             raise RunError(
                 f"{self.patience} trainings in a row failed in the same way, so the others are not started: "
-                f"{outcome.error} All of the last one's output is in {job.output}."
+                f"{outcome.error} The last one's full output is in {job.output}."
             )
 
     def _close(self) -> None:
@@ -112,7 +112,7 @@ class Driver:
 
     @contextmanager
     def _note_signals(self) -> Iterator[None]:
-        """Note the first signal, raise at the second. Python allows this only in the main thread."""
+        """Note the first signal, raise at the second; Python allows this only in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

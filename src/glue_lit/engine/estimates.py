@@ -11,7 +11,7 @@ from glue_lit.tasks.glue import TASKS
 
 
 def measured_speeds(root: Path) -> dict[tuple[str, str], float]:
-    """Samples per second of finished runs, by model and task, and by model with an empty task."""
+    """Samples per second of finished runs, by model and task; with an empty task, of the model on any task."""
     speeds: dict[tuple[str, str], float] = {}
     folders = [root / LOGS, *(root / LOGS).glob(f"suite/*/*/*/*/{LOGS}")]
     for run in (run for folder in folders for run in find_runs(folder)):
@@ -26,7 +26,7 @@ def measured_speeds(root: Path) -> dict[tuple[str, str], float]:
 
 
 def estimate_seconds(trainings: Mapping[tuple[str, str], Any], root: Path) -> dict[tuple[str, str], float | None]:
-    """Estimate the seconds that trainings take; empty before a run has finished.
+    """Estimate the seconds that trainings take; empty if no run has finished yet.
 
     Args:
         trainings: Configurations by model and task.
@@ -38,10 +38,10 @@ def estimate_seconds(trainings: Mapping[tuple[str, str], Any], root: Path) -> di
 
 
 def _estimate(name: str, settings: Mapping[str, Any], speeds: Mapping[tuple[str, str], float]) -> float | None:
-    """Seconds of a training without its start and validations; ``None`` if its speed or size is not known."""
+    """Seconds of a training without its start and validations; ``None`` if its speed or size is unknown."""
     model, data, epochs = settings["model"]["name_or_path"], settings["data"], settings["trainer"].get("max_epochs")
     speed = speeds.get((model, name)) or speeds.get((model, ""))
-    task = TASKS.get(data["task"])  # a user's own data have none
+    task = TASKS.get(data["task"])  # none for a user's own data
     if task is None or speed is None or not epochs:
         return None
     rows, limit = task.files["train"].rows, data.get("train_limit")

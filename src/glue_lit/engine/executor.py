@@ -1,4 +1,4 @@
-"""Where jobs run: the interface of local slots and a Ray cluster, and the start of a job's process."""
+"""The common interface of local slots and a Ray cluster, and the start of a job's process."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ PATIENCE = 120  # seconds that a stopped process has to write its checkpoint
 
 
 class Executor(ABC):
-    """Run jobs in a number of slots, one job in each.
+    """Run jobs in a number of slots, one job per slot.
 
     Attributes:
         slots: Number of slots.
@@ -24,7 +24,7 @@ class Executor(ABC):
     slots: int
 
     def __init__(self) -> None:
-        self._running: dict[Job, Any] = {}  # with the process or the Ray task
+        self._running: dict[Job, Any] = {}  # the process or the Ray task of each job
 
     @property
     def free_slots(self) -> int:
@@ -41,10 +41,10 @@ class Executor(ABC):
 
     @abstractmethod
     def _exit_status(self, job: Job) -> int | None:
-        """Exit status of a job's process, ``None`` while it runs."""
+        """Exit status of a job's process; ``None`` while it runs."""
 
     def pop_ended(self) -> list[tuple[Job, int]]:
-        """Remove the jobs whose process has ended; returns them with its exit status."""
+        """Remove the jobs whose processes have ended; return each with its exit status."""
         ended = [(job, status) for job in self._running if (status := self._exit_status(job)) is not None]
         for job, _ in ended:
             del self._running[job]
@@ -61,7 +61,7 @@ class Executor(ABC):
 
 
 def start_process(job: Job, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """Start the process of a job in its own session, so that Ctrl-C reaches only the driver, which then stops the job.
+    """Start a job's process in its own session, so that Ctrl-C reaches only the driver, which then stops the job.
 
     Raises:
         RunError: The job's folder cannot be written.
@@ -71,7 +71,7 @@ def start_process(job: Job, environment: dict[str, str]) -> "subprocess.Popen[by
         job.folder.mkdir(parents=True, exist_ok=True)
         output = job.output.open("ab")
     except OSError as error:
-        raise RunError(f"Cannot write into {job.folder} ({error.strerror}).") from None
+        raise RunError(f"Cannot write to {job.folder} ({error.strerror}).") from None
     with output:  # the process has a descriptor of its own
         return subprocess.Popen(
             job.command(), env=os.environ | environment | {JOB_FOLDER: str(job.folder)}, stdin=subprocess.DEVNULL,
@@ -80,7 +80,7 @@ def start_process(job: Job, environment: dict[str, str]) -> "subprocess.Popen[by
 
 
 def _wait_for_orphan(job: Job) -> None:
-    """Wait until the process of a driver that was killed has ended: two processes must not train one run."""
+    """Wait for the process that a killed driver left behind: two processes must not train the same run."""
     deadline = time.monotonic() + PATIENCE
     while (run := job.run) is not None:
         try:

@@ -1,4 +1,4 @@
-"""A queue of jobs that are known in advance, some of which wait for others."""
+"""A queue of jobs known in advance, some of which wait for others."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from glue_lit.system.files import write_text
 
 
 class FixedQueue:
-    """A queue of jobs that are known in advance; jobs that have a result are not started again.
+    """A queue of jobs known in advance; jobs with a result are not started again.
 
     Args:
         jobs: The jobs, in the order in which they start.
-        needs: By a job's name, the name of the job that must finish before it.
+        needs: For a job's name, the name of the job that must finish first.
 
     Raises:
         RunError: A job's folder holds a training with other settings.
@@ -31,15 +31,15 @@ class FixedQueue:
         self.outcomes = {job.name: Outcome("finished") for job in self.jobs if job.result is not None}
 
     def next_job(self) -> Job | None:
-        """The first job that neither has started nor waits for another; jobs that need a failed one count as failed."""
+        """The first job that has not started and waits for no other; jobs that need a failed job count as failed."""
         for job in self.jobs:
             if job.name in self.outcomes or job.name in self.running:
                 continue
             needed = self.needs.get(job.name)
             outcome = Outcome("finished") if needed is None else self.outcomes.get(needed)
             if outcome is not None and outcome.state == "failed":
-                self.outcomes[job.name] = Outcome("failed", f"{needed}, which it starts from, has failed")
-                self.print(f"{job.name} is left out: {needed}, which it starts from, has failed.")
+                self.outcomes[job.name] = Outcome("failed", f"{needed}, which it starts from, failed")
+                self.print(f"{job.name} is skipped: {needed}, which it starts from, failed.")
                 return self.next_job()  # others may need this one
             if outcome is not None and outcome.state == "finished":
                 self.running.add(job.name)
@@ -52,7 +52,7 @@ class FixedQueue:
         return False
 
     def record_outcome(self, job: Job, outcome: Outcome) -> None:
-        """Record an outcome and print it; a stopped job waits again."""
+        """Record an outcome and print it; a stopped job returns to the queue."""
         self.running.discard(job.name)
         if outcome.state == "stopped":
             return
@@ -90,10 +90,9 @@ def _settings(job: Job) -> str:
 
 
 def _check_same_settings(job: Job) -> None:
-    """Refuse a folder whose training had other settings: its result would be taken for this job's."""
+    """Refuse a folder whose training had other settings: its result would be mistaken for this job's."""
     file = _settings_file(job)
     if file.is_file() and file.read_text(encoding="utf-8") != _settings(job):
         raise RunError(
-            f"{job.folder} holds a training with other settings. Give this one a name of its own, or remove that "
-            "folder."
+            f"{job.folder} holds a training with other settings. Give this one another name, or remove that folder."
         )

@@ -22,12 +22,12 @@ State = Literal["finished", "failed", "pruned", "stopped"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training has come.
+    """Progress of a training.
 
     Attributes:
         step: Optimizer steps done.
-        steps: Optimizer steps in all; 0 if not known yet.
-        values: Number of each validation, from 1, with the monitored metric.
+        steps: Optimizer steps in total; 0 if not known yet.
+        values: For each validation its number, from 1, and the monitored metric.
     """
 
     step: int = 0
@@ -56,10 +56,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training has ended.
+    """How a training ended.
 
     Attributes:
-        state: ``finished``; ``failed``; ``pruned``, for values that did not look good; ``stopped``, to be resumed.
+        state: ``finished``; ``failed``; ``pruned``, as its values did not look good; ``stopped``, to be resumed.
         error: What went wrong, in one line.
     """
 
@@ -68,7 +68,7 @@ class Outcome:
 
     @property
     def error_kind(self) -> str:
-        """The error without numbers and paths, which differ between jobs that fail for one reason."""
+        """The error without numbers and paths, which differ between jobs that fail for the same reason."""
         return re.sub(r"\d+", "#", re.sub(r"\S*/\S*", "PATH", self.error))
 
 
@@ -78,7 +78,7 @@ class Job:
 
     Attributes:
         name: Name in tables and messages.
-        folder: Folder of its run, output and progress alone.
+        folder: Folder of its run, output and progress; no other job uses it.
         arguments: Arguments of `fit`.
         task: Name of its task, under which `fit` puts the run.
     """
@@ -90,12 +90,12 @@ class Job:
 
     @property
     def run_path(self) -> Path:
-        """Directory of its run: the first that `fit` creates in the folder."""
+        """Directory of its run, the first that `fit` creates in the folder."""
         return self.folder / LOGS / self.task / "version_0"
 
     @property
     def run(self) -> Run | None:
-        """Its run, ``None`` before it has begun."""
+        """Its run; ``None`` before it has started."""
         run = Run(self.run_path)
         return run if run.config.is_file() else None
 
@@ -115,7 +115,7 @@ class Job:
         return result if metrics and all(isinstance(v, int | float | None) for v in metrics.values()) else None
 
     def read_outcome(self) -> Outcome | None:
-        """How it has ended, ``None`` before that."""
+        """How it ended; ``None`` before that."""
         if self.result is not None:
             return Outcome("finished")
         try:
@@ -125,15 +125,15 @@ class Job:
             return None
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Record how a job without a result has ended."""
+        """Record how a job without a result ended."""
         write_json(self.folder / _OUTCOME, {"state": outcome.state, "error": outcome.error})
 
     def read_progress(self) -> Progress:
-        """Its progress, as its process last wrote it."""
+        """The progress that its process last wrote."""
         return Progress.read(self.folder)
 
     def command(self) -> list[str]:
-        """Prepare the folder; returns the command that resumes the run, or starts it if it has no checkpoint."""
+        """Prepare the folder; return the command that resumes the run, or starts it if it has no checkpoint."""
         remove_job_error(self.folder)
         for name in (_STOP, _OUTCOME):
             (self.folder / name).unlink(missing_ok=True)
@@ -154,7 +154,7 @@ class Job:
         return (self.folder / _STOP).exists()
 
     def outcome_from(self, status: int) -> Outcome:
-        """How it has ended, by the exit status of its process (minus the number of a signal that killed it)."""
+        """How it ended, from the exit status of its process (negative for the signal that killed it)."""
         if self.result is not None:
             return Outcome("finished")
         if status in (75, 130, -signal.SIGTERM):  # it was stopped, and has written its last checkpoint
@@ -174,7 +174,7 @@ class Job:
 
 
 def _last_line(output: Path) -> str:
-    """The last line of output, for a process that crashed in a library without an error message."""
+    """The last line of output, for a process that crashed in a library without writing an error."""
     try:
         with output.open(encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in deque(file, maxlen=200) if line.strip()]
@@ -184,14 +184,14 @@ def _last_line(output: Path) -> str:
 
 
 def lock_folder(folder: Path, what: str) -> int | None:
-    """Create the folder of ``what`` (a search or suite) and lock it until the handle is closed or this process ends.
+    """Create the folder of ``what`` (a search or suite) and lock it as `lock` does.
 
     Raises:
-        RunError: Another driver works in it, or it cannot be created.
+        RunError: Another driver uses it, or it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"Cannot make {folder} ({error.strerror}). Choose another place.") from None
-    busy = f"Another process is working on {what} {folder}. Wait for it, or give this one a name of its own."
+    busy = f"Another process is working on {what} {folder}. Wait for it, or give this one another name."
     return lock(folder, busy)

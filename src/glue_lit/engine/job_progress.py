@@ -32,11 +32,11 @@ class JobProgress(Callback):
         self._written_at = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """The values up to this checkpoint, by the number of their validation."""
+        """The values up to this checkpoint, by the number of the validation."""
         return {"values": {str(number): value for number, value in self._values.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Drop the values that came after the checkpoint: those validations are repeated."""
+        """Drop the values after the checkpoint, whose validations are repeated."""
         self._values = {int(number): value for number, value in state_dict["values"].items()}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

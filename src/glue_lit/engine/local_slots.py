@@ -15,7 +15,7 @@ class LocalSlots(Executor):
 
     Args:
         slots: Number of slots; ``None`` for one per group of GPUs, or 1 without a GPU.
-        gpus_per_job: GPUs of each job; ``None`` for 1 where there is a GPU.
+        gpus_per_job: GPUs of each job; ``None`` for 1 if there is a GPU.
         cpus_per_job: Threads of each job; ``None`` for an equal share of the processors, at most OMP_NUM_THREADS.
 
     Raises:
@@ -27,14 +27,14 @@ class LocalSlots(Executor):
         gpus = visible_gpus()
         each = min(1, len(gpus)) if gpus_per_job is None else gpus_per_job
         if each > len(gpus):
-            raise UsageError(f"--engine.gpus_per_job: got {each}, this machine has {len(gpus)} GPUs.")
+            raise UsageError(f"--engine.gpus_per_job: got {each}, but this machine has {len(gpus)} GPUs.")
         most = len(gpus) // each if each else 1
         self.slots = most if slots is None else slots
         if self.slots < 1:
             raise UsageError(f"--engine.slots: got {slots}, allowed: 1 or more.")
         if each and self.slots > most:
             raise UsageError(
-                f"--engine.slots: got {slots}, allowed: up to {most} ({len(gpus)} GPUs, {each} a job). "
+                f"--engine.slots: got {slots}, allowed: up to {most} ({len(gpus)} GPUs, {each} per job). "
                 "`--engine.gpus_per_job 0` keeps jobs off the GPUs."
             )
         self._gpus = [",".join(gpus[slot * each : (slot + 1) * each]) for slot in range(self.slots)] if gpus else []
@@ -72,17 +72,17 @@ def usable_cores() -> int:
 
 
 def limit_threads(share: int) -> int:
-    """Limit a job's share of the processors to the threads that OMP_NUM_THREADS allows a process.
+    """Limit a job's share of the processors to the threads that OMP_NUM_THREADS allows.
 
-    Threads without a processor of their own busy-wait for each other: on a shared machine, a training with two threads
-    on the one free processor took more than ten times as long as with one.
+    Threads that share a processor busy-wait for each other: with one processor free, a training with two threads took
+    more than ten times as long as with one.
     """
-    allowed = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list has a number for each level
+    allowed = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # may list a number for each level
     return min(share, int(allowed)) if allowed.isdecimal() and int(allowed) else share
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that jobs may use, found without CUDA, which would take memory on each GPU."""
+    """Names of the GPUs that jobs may use, found without CUDA, which would allocate memory on each GPU."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]

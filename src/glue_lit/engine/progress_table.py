@@ -1,4 +1,4 @@
-"""The display of a search or suite: a live table on a terminal, a line per event elsewhere."""
+"""The display of a search or suite: a live table on a terminal, otherwise a line per event."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from glue_lit.engine.job import Job, Progress
 from glue_lit.system.console import duration
 
 Row = tuple[str, ...]
-_INTERVAL = 1.0  # seconds between two updates of the table
+_INTERVAL = 1.0  # seconds between updates of the table
 
 
 class ProgressTable:
@@ -34,7 +34,7 @@ class ProgressTable:
         self._first_seen: dict[Job, tuple[float, float]] = {}  # time and share done
 
     def __enter__(self) -> "ProgressTable":
-        """Show the table, on a terminal."""
+        """Show the table if this is a terminal."""
         if self._console.is_terminal:
             self._live.start()
         return self

@@ -11,7 +11,7 @@ from glue_lit.engine.executor import PATIENCE, Executor, start_process
 from glue_lit.engine.job import Job
 from glue_lit.errors import UsageError
 
-_INTERVAL = 0.5  # seconds between two checks of a process
+_INTERVAL = 0.5  # seconds between checks of a process
 _LOST = -1  # exit status of a job whose node was lost more than `retries` times
 
 
@@ -20,10 +20,10 @@ class RayCluster(Executor):
 
     Args:
         slots: Number of jobs at once; ``None`` for as many as the cluster has room for.
-        gpus_per_job: GPUs of each job; ``None`` for 1 where the cluster has a GPU.
-        cpus_per_job: Processor threads of each job; ``None`` for 1.
+        gpus_per_job: GPUs of each job; ``None`` for 1 if the cluster has a GPU.
+        cpus_per_job: CPU threads of each job; ``None`` for 1.
         address: Address of a running cluster; ``None`` to start one on this machine.
-        retries: How often a job is restarted after its node was lost.
+        retries: How often a job is restarted if its node is lost.
 
     Raises:
         UsageError: Ray is not installed, there is no such cluster, or it has no room for a job.
@@ -67,7 +67,7 @@ class RayCluster(Executor):
         if room < 1:
             self.close()
             raise UsageError(
-                f"The Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs, a job takes {self._threads} and {each}. "
+                f"The Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs, but a job takes {self._threads} and {each}. "
                 "Lower --engine.cpus_per_job or --engine.gpus_per_job."
             )
         return each, room
@@ -90,21 +90,21 @@ class RayCluster(Executor):
             return _LOST
 
     def close(self, patience: float = PATIENCE) -> None:
-        """Stop all jobs, and the cluster if this object started it."""
+        """Stop all jobs, and also the cluster if this object started it."""
         super().close(patience)
         if self._is_ours:
             self._ray.shutdown()
 
 
 def _check_listening(address: str | None) -> None:
-    """Fail at once if nothing listens at an address: Ray itself retries for minutes, then kills the process."""
+    """Fail at once if nothing listens at an address: Ray itself retries for minutes and then kills the process."""
     host, colon, port = (address or "").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.rpartition("/")[2], int(port)), timeout=10).close()
 
 
 def run_job(job: Job, threads: int, directory: str) -> int:
-    """Run a job's process on this node until it ends or is asked to stop; returns its exit status."""
+    """Run a job's process on this node until it ends or is asked to stop; return its exit status."""
     os.chdir(directory)
     process = start_process(job, {"OMP_NUM_THREADS": str(threads)})
     while process.poll() is None:

@@ -1,4 +1,4 @@
-"""A search as a queue of trials: an Optuna study suggests their settings and stores their values."""
+"""A search as a queue of trials; an Optuna study suggests their settings and stores their values."""
 
 import math
 import platform
@@ -36,18 +36,18 @@ class Search:
         base: Configuration file of all trials.
         task: The task of that configuration.
         space: Distributions of the searched settings, by dotted key.
-        trials: Number of trials, those of earlier calls included.
-        monitor: Logged name of the value that ranks trials.
+        trials: Number of trials, including those of earlier calls.
+        monitor: Logged name of the metric that ranks trials.
         higher_is_better: Whether a higher value is better.
         extra: Further arguments of `fit` for every trial.
         sampler: Suggests settings; ``None`` for TPE.
         pruner: Stops trials that do not look good; ``None`` for the median rule.
         storage: URL of a database; ``None`` for a file in the folder.
         seed: Seed of the default sampler.
-        keep: Keep the checkpoints of all trials, not of the best alone.
+        keep: Keep the checkpoints of all trials, not only of the best.
 
     Raises:
-        RunError: The database cannot be used, or has lost its trials.
+        RunError: The database cannot be used, or its trials were lost.
         UsageError: A search of this name has other settings, or a database driver is not installed.
     """
 
@@ -75,7 +75,7 @@ class Search:
         count = len(self.all_trials())
         if not count:
             _check_no_trials(folder)
-        # With an equal seed, a resumed search and the drivers of a shared one would suggest the same settings again.
+        # With the same seed, a resumed search and the drivers of a shared one would suggest the same settings again.
         seed += count
         if self._is_shared:
             seed = zlib.crc32(f"{platform.node()} {folder} {seed}".encode())
@@ -89,7 +89,7 @@ class Search:
         self._interrupted = self._find_interrupted()
 
     def _check_same_settings(self) -> None:
-        """Refuse other settings than those of an earlier search of this name: its trials would not be comparable."""
+        """Refuse settings that differ from those of an earlier search of this name: the trials are not comparable."""
         settings = {
             "base": self.base.read_text(encoding="utf-8"),
             "space": {key: optuna.distributions.distribution_to_json(d) for key, d in sorted(self.space.items())},
@@ -106,16 +106,16 @@ class Search:
             what = {"base": "configuration", "space": "space", "monitor": "metric", "extra": "train_fraction"}
             raise UsageError(
                 f"--tune.name: there is a search {self.folder.name!r} with another {what[changed[0]]}, whose trials "
-                f"say nothing about this one. Give it a name of its own (`--tune.name NAME`), or remove {self.folder}."
+                f"are not comparable. Give this one another name (`--tune.name NAME`), or remove {self.folder}."
             )
 
     def _find_interrupted(self) -> list[FrozenTrial]:
-        """Trials of this folder to resume; the outcome of trials that ended after their driver is recorded."""
+        """Trials of this folder to resume. For trials that ended after their driver was killed, record the outcome."""
         interrupted = []
         for trial in self.all_trials(TrialState.RUNNING):
-            # The folder is compared in a shared database alone: a database file moves with its folder.
+            # The folder is compared only in a shared database: a database file moves with its folder.
             if self._is_shared and trial.user_attrs.get(_FOLDER) != str(self.folder):
-                continue  # of another driver, which may not have set its folder yet
+                continue  # it is another driver's, which may not have set its folder yet
             job = self.job(trial)
             outcome = job.read_outcome()
             if outcome is not None and outcome.state in ("finished", "pruned"):
@@ -146,7 +146,7 @@ class Search:
         return job
 
     def record_progress(self, job: Job, progress: Progress) -> bool:
-        """Report new values to the study; returns whether the pruner stops the trial."""
+        """Report new values to the study; return whether the pruner stops the trial."""
         frozen = self.trial(int(job.name))
         trial = Trial(self.study, frozen._trial_id)
         for number, value in progress.values:
@@ -155,7 +155,7 @@ class Search:
         return bool(trial.should_prune())
 
     def record_outcome(self, job: Job, outcome: Outcome) -> None:
-        """Tell the study the outcome, and remove checkpoints but that of the best trial.
+        """Record the outcome in the study, and remove all checkpoints but the best trial's.
 
         A stopped trial stays RUNNING in the study, to be resumed.
         """
@@ -180,17 +180,17 @@ class Search:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def trial(self, number: int) -> FrozenTrial:
-        """The trial of a number, which is not always its index where several drivers share the study."""
+        """The trial with a number, which may differ from its index if several drivers share the study."""
         return next(trial for trial in self.all_trials() if trial.number == number)
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The best trial, ``None`` before one has finished."""
+        """The best trial; ``None`` before one has finished."""
         ranked = self.ranked_trials()
         return ranked[0] if ranked else None
 
     def ranked_trials(self) -> list[FrozenTrial]:
-        """The finished trials, the best first."""
+        """The finished trials, best first."""
         is_maximized = self.study.direction == StudyDirection.MAXIMIZE
         finished = self.all_trials(TrialState.COMPLETE)
         return sorted(finished, key=lambda trial: float(trial.value or 0), reverse=is_maximized)
@@ -201,18 +201,14 @@ class Search:
 
 
 def without_root_dir(setting: Any) -> Any:
-    """A configuration without the folder of its runs, in which drivers that share a database differ."""
+    """A configuration without ``default_root_dir``, which differs between drivers that share a database."""
     return re.sub(r"(?m)^  default_root_dir:.*\n", "", setting) if isinstance(setting, str) else setting
 
 
 def _check_no_trials(folder: Path) -> None:
-    """Refuse a folder with trials that its new study does not know, since new trials would overwrite them.
-
-    Raises:
-        RunError: It has some.
-    """
+    """Refuse a folder with trials that its new study does not know, since new trials would overwrite them."""
     if trials := list((folder / "trials").glob("*")):
         raise RunError(
-            f"{folder} holds {len(trials)} trial(s), but its database knows none: study.db was lost or replaced. Put "
-            "it back, or begin anew under another name (`--tune.name NAME`)."
+            f"{folder} holds {len(trials)} trial(s), but its database has none: study.db was lost or replaced. "
+            "Restore it, or start a search with another name (`--tune.name NAME`)."
         )

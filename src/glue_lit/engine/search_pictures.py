@@ -1,4 +1,4 @@
-"""Pictures of a search: its history, which settings matter, and a slice along each."""
+"""Pictures of a search: its history, the importance of each setting, and a slice along each."""
 
 import math
 import warnings
@@ -11,9 +11,9 @@ _PLOTS = {"history": "plot_optimization_history", "importance": "plot_param_impo
 
 
 def draw_search(search: Search) -> list[Path]:
-    """Write the pictures as PNG files and on one interactive page; returns the files.
+    """Write the pictures as PNG files and as one interactive page; return the files.
 
-    There are none until two trials have finished with different values.
+    No picture is drawn until two trials have finished with different values.
     """
     values = {trial.value for trial in search.all_trials() if trial.value is not None and math.isfinite(trial.value)}
     if len(values) < 2:

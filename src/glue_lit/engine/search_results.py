@@ -33,16 +33,16 @@ def write_results(search: Search) -> None:
     if (best := search.best) is None:
         return
     header = (
-        f"# The best of {len(search.all_trials())} trials (number {best.number}): {search.monitor} {best.value:.6f}\n"
+        f"# Best of {len(search.all_trials())} trials (number {best.number}): {search.monitor} {best.value:.6f}\n"
         "# glue-lit fit --config configs/TASK.yaml --config THIS_FILE\n"
     )
     write_text(search.folder / "best.yaml", header + settings_to_yaml(best.params))
-    with suppress(ImportError):  # pictures need more packages, and the search is complete without them
+    with suppress(ImportError):  # pictures need optional packages, and the search is complete without them
         draw_search(search)
 
 
 def _csv_row(search: Search, trial: FrozenTrial) -> list[Any]:
-    """A row of ``trials.csv``; a trial that did not finish has its last value there."""
+    """A row of ``trials.csv``, with the last value of a trial that did not finish."""
     found = _trial_result(search, trial)
     last = max(trial.intermediate_values.items(), default=(0, None))[1]
     return [
@@ -53,7 +53,7 @@ def _csv_row(search: Search, trial: FrozenTrial) -> list[Any]:
 
 
 def search_result(search: Search) -> TuneResult:
-    """The result of a search as it stands."""
+    """The result of a search so far."""
     trials = {trial.number: _trial_result(search, trial) for trial in search.all_trials()}
     ranked = tuple(trials[trial.number] for trial in search.ranked_trials())
     return TuneResult(search.folder, search.monitor, tuple(trials.values()), ranked)

@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.config_values import dump_config
 
-# The space of transformers' Trainer without the seed, since the luckiest seed would pass for the best recipe.
+# The space of transformers' Trainer without the seed, since a lucky seed would look like the best recipe.
 DEFAULT_SPACE: dict[str, dict[str, Any]] = {
     "model.learning_rate": {"type": "float", "low": 1e-5, "high": 2e-4, "log": True},
     "data.batch_size": {"type": "categorical", "choices": [8, 16, 32, 64]},
@@ -25,8 +25,8 @@ def parse_space(space: Mapping[str, Any], known: Sequence[str]) -> dict[str, Bas
     """Parse a search space into Optuna's distributions.
 
     Args:
-        space: By dotted key the ``type`` (float, int, categorical) with ``low`` and ``high``, or ``choices``.
-        known: Keys that `fit` has.
+        space: For each dotted key, ``type`` (float, int, categorical) with ``low`` and ``high``, or ``choices``.
+        known: Dotted keys of the settings of `fit`.
 
     Raises:
         UsageError: A key is unknown, or its distribution is not valid.
@@ -70,14 +70,14 @@ def _parse_distribution(key: str, values: Any, known: Sequence[str]) -> BaseDist
 
 
 def _number_if_text(value: Any) -> Any:
-    """The number in a text like ``1e-5``, which YAML reads as a text; any other value as it is."""
+    """Convert text like ``1e-5``, which YAML does not read as a number; return any other value unchanged."""
     with suppress(ValueError):
         return float(value) if isinstance(value, str) else value
     return value
 
 
 def nest_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nest dotted keys into sections, as a configuration file has them."""
+    """Nest dotted keys into sections, as in a configuration file."""
     nested: dict[str, Any] = {}
     for key, value in values.items():
         *sections, name = key.split(".")
@@ -89,7 +89,7 @@ def nest_keys(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dotted_keys(values: Any, prefix: str = "") -> list[str]:
-    """All keys of a configuration, dotted, sections included."""
+    """All dotted keys of a configuration, including those of sections."""
     if not isinstance(values, Mapping):
         return []
     keys = []
@@ -99,5 +99,5 @@ def dotted_keys(values: Any, prefix: str = "") -> list[str]:
 
 
 def settings_to_yaml(values: Mapping[str, Any]) -> str:
-    """Settings by dotted key as the text of a configuration file."""
+    """Format settings by dotted key as a configuration file."""
     return dump_config(nest_keys(values))

@@ -36,7 +36,7 @@ def open_study(folder: Path, higher_is_better: bool, storage: str | None) -> Stu
                 "`pip install 'glue-lit[postgres]'`."
             ) from None
         except Exception as error:  # SQLAlchemy has a class for each error of a database
-            # Of two drivers that create the tables at the same time, one fails.
+            # When two drivers create the tables at the same time, one fails.
             if attempts_left and re.search(r"already exists|duplicate key|UniqueViolation", str(error)):
                 time.sleep(random.uniform(0.2, 1.0))
                 continue
@@ -48,13 +48,13 @@ def open_study(folder: Path, higher_is_better: bool, storage: str | None) -> Stu
 
 
 def _remedy(reason: str) -> str:
-    """What to do about a database that is a file; empty for other errors."""
+    """What to do about an error of a database file; empty for other errors."""
     if "locked" in reason:
-        return " Another program holds it (a dashboard, a copy): close that, and run the command again."
+        return " Another program (a dashboard, a copy) has locked it: close that, and run the command again."
     if "not a database" in reason or "malformed" in reason:
-        return " It is damaged: put a copy back, or begin anew under another name (`--tune.name NAME`)."
+        return " It is damaged: restore a copy, or start a search with another name (`--tune.name NAME`)."
     if "unable to open" in reason or "readonly" in reason:
-        return " Look whether it is a file, and who may write there; or choose another place by --tune.name."
+        return " Check that it is a file and that you may write it, or choose another folder with --tune.name."
     return ""
 
 

@@ -20,13 +20,13 @@ class Engine:
 
     Args:
         executor: local for this machine, ray for a Ray cluster.
-        slots: How many at once; null for one a GPU (1 without), or for as many as the cluster has room for.
-        gpus_per_job: GPUs of each; null for 1, if there are any.
-        cpus_per_job: Processor threads of each; null to divide those of this machine (no more than $OMP_NUM_THREADS, if
-            that is set), 1 on a cluster.
-        address: Of a running Ray cluster (auto finds one); null starts one on this machine.
-        retries: How often Ray starts a training again whose node was lost.
-        patience: So many failures of the same kind in a row end everything.
+        slots: How many run at once; null for one per GPU (1 without GPUs), or as many as the cluster has room for.
+        gpus_per_job: GPUs of each training; null for 1 if there are any.
+        cpus_per_job: CPU threads of each training; null for an equal share of this machine's (at most $OMP_NUM_THREADS
+            if set), 1 on a cluster.
+        address: Address of a running Ray cluster (auto finds one); null starts one on this machine.
+        retries: How often Ray restarts a training whose node was lost.
+        patience: How many failures of the same kind in a row end everything.
     """
 
     executor: Literal["local", "ray"] = "local"
@@ -39,10 +39,10 @@ class Engine:
 
 
 def open_executor(engine: Engine) -> Executor:
-    """The executor that the settings ask for.
+    """Open the executor that the settings describe.
 
     Raises:
-        UsageError: A setting is out of range, or there is no such executor here.
+        UsageError: A setting is out of range, or the executor is not available here.
     """
     for name, (least, most) in _RANGES.items():
         value = getattr(engine, name)
@@ -59,13 +59,13 @@ def open_executor(engine: Engine) -> Executor:
 
 
 def check_logger(settings: Mapping[str, Any]) -> None:
-    """Stop at a logger of another kind, in whose folders nobody would find the results of many trainings.
+    """Refuse a custom logger: a search or suite finds scores only in the runs that the default one writes.
 
     Args:
-        settings: A whole configuration of `fit`.
+        settings: A full configuration of `fit`.
 
     Raises:
-        UsageError: It has one.
+        UsageError: It has a custom logger.
     """
     if (settings.get("trainer") or {}).get("logger") not in (None, True, False):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""`run_suite`: all tasks over several seeds, from the plan to the results."""
+"""`run_suite`: train all tasks with several seeds, from the plan to the results."""
 
 import os
 from collections.abc import Sequence
@@ -23,21 +23,21 @@ from glue_lit.tasks.glue import TaskSpec, get_task, log_prefix
 
 
 class Suite:
-    """Which trainings, and how their results are put together.
+    """What is trained, and how the results are combined.
 
     Args:
         tasks: Names of the tasks; null for the nine of GLUE.
-        seeds: Seeds of each.
+        seeds: Seeds of each task.
         models: Names of the models; null for that of the configuration.
-        init_from: By task the task whose encoder it starts from, e.g. {rte: mnli}, or the configuration of a training
-            on other data that comes before, e.g. {cola: configs/custom.yaml}, or the folder of a run or a model that
-            is there already, e.g. {stsb: lightning_logs/mnli/version_0}.
-        recipes: File with each task's recipe, {task} and {model} standing for their names, the model's in lower case
-            and without its owner; tasks without one have the settings of all.
+        init_from: For a task, what its encoder starts from: another task, e.g. {rte: mnli}; the configuration of a
+            training on other data, which runs first, e.g. {cola: configs/custom.yaml}; or the folder of an existing
+            run or model, e.g. {stsb: lightning_logs/mnli/version_0}.
+        recipes: File with each task's recipe. {task} and {model} stand for their names, the model's in lower case and
+            without its owner; tasks without a file use only the common settings.
         name: Name of the suite, a folder in lightning_logs/suite. The same name resumes it.
-        majority: Tasks that are not trained, but given the commonest label, as WNLI is in most papers.
+        majority: Tasks that are not trained but given the commonest label, as WNLI is in most papers.
         left_out: Tasks that do not count in the average.
-        submit: Write the leaderboard's zip too, of the best seed of each task.
+        submit: Also write the leaderboard's zip, from the best seed of each task.
         dry_run: Show what would be trained, and how long it may take.
     """
 
@@ -70,33 +70,33 @@ class Suite:
         self.majority, self.left_out, self.submit, self.dry_run = majority, left_out, submit, dry_run
 
     def plan(self, folder: Path, arguments: Sequence[str]) -> list[PlannedJob]:
-        """The trainings in their order.
+        """Plan the trainings, in order.
 
         Args:
-            folder: The suite's own.
-            arguments: Those of `fit`, for all.
+            folder: Folder of the suite.
+            arguments: Arguments of `fit` for all trainings.
 
         Raises:
-            UsageError: A task is unknown, or starts from what is not there.
+            UsageError: A task is unknown, or what it starts from does not exist.
         """
         return plan_suite(folder, self.tasks, self.seeds, self.models, self.init_from, arguments, self.recipes)
 
 
 def _check_of_average(flag: str, names: Sequence[str]) -> None:
-    """Stop at a name that is none of the average's."""
+    """Refuse a name that is not a task of the average."""
     for wrong in set(names).difference(GLUE):
         raise UsageError(f"--suite.{flag}: got {wrong!r}, allowed: {', '.join(GLUE)}.{did_you_mean(wrong, GLUE)}")
 
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """What a suite has come to.
+    """The result of a suite.
 
     Attributes:
-        folder: The suite's own, with the tables.
+        folder: Folder of the suite, with the tables.
         record: Content of its ``results.json``.
-        best_runs: By the model's name in folders, the run of the best seed of each task; the name is empty where the
-            configuration names the model.
+        best_runs: For each model, by its name in folders, the run of the best seed of each task; the name is empty if
+            the configuration names the model.
     """
 
     folder: Path
@@ -108,25 +108,25 @@ def suite_folder(suite: Suite, settings: dict[str, Any]) -> Path:
     """The folder of a suite.
 
     Args:
-        suite: Has a name.
-        settings: A whole configuration of `fit`, which says where ``lightning_logs`` is.
+        suite: The suite.
+        settings: A full configuration of `fit`, which says where ``lightning_logs`` is.
     """
     root = Path(settings["trainer"].get("default_root_dir") or ".")
     return (root / LOGS / "suite" / suite.name).absolute()
 
 
 def run_suite(suite: Suite, engine: Engine, arguments: Sequence[str], settings: dict[str, Any]) -> SuiteResult:
-    """Run the trainings that are left of a suite, print and write its results.
+    """Run the remaining trainings of a suite, then print and write its results.
 
     Args:
-        suite: Which trainings.
-        engine: Where they run.
-        arguments: Those of `fit`, for all.
+        suite: What is trained.
+        engine: Where trainings run.
+        arguments: Arguments of `fit` for all trainings.
         settings: The configuration that `fit` makes of them.
 
     Raises:
-        RunError: Too many trainings failed in the same way, or another process works on the suite.
-        Stopped: A signal asked for it; calling this again resumes the suite.
+        RunError: Too many trainings failed in the same way, or another process is working on the suite.
+        Stopped: A signal stopped it; calling this again resumes the suite.
     """
     folder = suite_folder(suite, settings)
     jobs = suite.plan(folder, _with_kept_files(arguments, folder))
@@ -146,7 +146,7 @@ def run_suite(suite: Suite, engine: Engine, arguments: Sequence[str], settings: 
 
 
 def _with_kept_files(arguments: Sequence[str], folder: Path) -> list[str]:
-    """The arguments with the suite's own copies of their configuration files."""
+    """Replace the configuration files in the arguments by the suite's copies of them."""
     line = CommandLine(arguments)
     copies = {file: str(folder / "settings" / f"{number}.yaml") for number, file in enumerate(line.config_files)}
     return list(line.with_config_files(copies).words)

@@ -23,7 +23,7 @@ class PlannedJob:
     Attributes:
         job: The job.
         model: Its model, as the user named it; empty for that of the configuration.
-        task: Its task; for a training on other data that tasks start from, the name of its configuration.
+        task: Its task; for a training on other data, which tasks start from, the name of its configuration.
         seed: Its seed.
         start: Name of the job whose encoder it starts from, if any.
     """
@@ -50,12 +50,12 @@ def plan_suite(
         folder: Folder of the suite.
         tasks: Names of the tasks.
         seeds: Seeds of each task and model.
-        models: Names of the models; none for that of the configuration.
-        init_from: By task, what its encoder starts from: a task of the suite, with the same model and seed; the
+        models: Names of the models; empty for that of the configuration.
+        init_from: For a task, what its encoder starts from: a task of the suite, with the same model and seed; the
             configuration (a YAML file) of a training on other data; or the folder of an earlier run or a model.
-        arguments: Arguments of `fit` for all.
+        arguments: Arguments of `fit` for all trainings.
         recipes: File with each task's recipe, with ``{task}`` and ``{model}`` (in lower case) in its name; a missing
-            file is left out.
+            file is ignored.
 
     Raises:
         UsageError: A task is unknown, or starts from a task outside the suite or a file that cannot be used.
@@ -84,7 +84,7 @@ class _Suite:
         encoder = given[-1][:2] if given else []
         for start in dict.fromkeys(filter(_is_file, self.init_from.values())):
             for seed in self.seeds:
-                # Its file comes after the arguments, since it has data of its own; the encoder is that of the tasks.
+                # Its file comes after the arguments, since it names other data; the encoder is that of the tasks.
                 file = ("--config", str(Path(start).resolve()))
                 flags = (*self.arguments, *file, *encoder, *_common_flags(model, seed))
                 job = self._job(short, _label(start), seed, _task_of_file(start), flags)
@@ -122,7 +122,7 @@ class _Suite:
 
 
 def model_names(models: Sequence[str]) -> dict[str, str]:
-    """Name of each model in folders and job names: without its owner, unless two models would get the same name.
+    """Name of each model in folders and jobs: without its owner, unless two models would get the same name.
 
     Raises:
         UsageError: Two models still have the same name.
@@ -147,7 +147,7 @@ def _common_flags(model: str, seed: int) -> list[str]:
 
 
 def _is_folder(start: str, tasks: Sequence[str]) -> bool:
-    """Whether a start is the folder of a run or model; a task wins over a folder of its name."""
+    """Whether a start is the folder of a run or model; a task takes precedence over a folder of the same name."""
     return start not in tasks and Path(start).is_dir()
 
 
@@ -175,7 +175,7 @@ def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
     for task in tasks:
         spec = get_task(task)
         if spec.trained_as is not None or spec.monitored_split is None:
-            raise UsageError(f"suite.tasks: {task} has no training rows; {spec.trained_as} is what is trained for it.")
+            raise UsageError(f"suite.tasks: {task} has no training rows. Use {spec.trained_as}, which predicts it.")
     files = {start for start in init_from.values() if _is_file(start)}
     for file in files:
         _task_of_file(file)  # an error now rather than after the other trainings
@@ -199,6 +199,6 @@ def _recipe_file(pattern: str | None, task: str, model: str) -> Path | None:
 
 
 def missing_recipes(pattern: str | None, tasks: Sequence[str], models: Sequence[str]) -> list[str]:
-    """Files of recipes that do not exist."""
+    """Recipe files that do not exist."""
     files = [_recipe_file(pattern, task, model) for model in models or [""] for task in tasks]
     return [str(file) for file in files if file is not None and not file.is_file()]

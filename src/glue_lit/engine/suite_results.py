@@ -18,12 +18,12 @@ COLUMNS = ("task", "metric", "mean ± std", "n", "time")
 
 @dataclass(frozen=True)
 class SuiteResults:
-    """Write the results of a suite.
+    """Summarize and write the results of a suite.
 
     Args:
         name: Name of the suite.
         seeds: Seeds of each task and model.
-        majority: Scores, from 0 to 1, of the tasks that get the commonest label in place of a training.
+        majority: Scores, from 0 to 1, of the tasks that get the commonest label instead of a training.
         left_out: Tasks that do not count in the average.
     """
 
@@ -33,13 +33,13 @@ class SuiteResults:
     left_out: Sequence[str]
 
     def write(self, jobs: Sequence[PlannedJob], folder: Path) -> dict[str, Any]:
-        """Print the results of all models, and write them as Markdown, CSV and JSON; returns the values of the JSON."""
+        """Print the results of all models, and write them as Markdown, CSV and JSON; return the JSON's values."""
         record: dict[str, Any] = {"suite": self.name, "seeds": list(self.seeds), "models": {}}
         table: list[tuple[str, ...]] = [("model", *COLUMNS)]
         markdown = [f"# Suite {self.name}: dev scores times 100", ""]
         for model in dict.fromkeys(planned.model for planned in jobs):
             of_model = [planned for planned in jobs if planned.model == model]
-            # Where the configuration names the model, its runs have recorded it.
+            # If the configuration names the model, take it from the runs' records.
             recorded = (str(result["model"]) for planned in of_model if (result := planned.job.result) is not None)
             name = model or next(recorded, "model")
             rows, average, record["models"][name] = self._summarize(of_model)

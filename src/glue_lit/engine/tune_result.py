@@ -1,4 +1,4 @@
-"""What a search for hyperparameters has found, as plain values: it needs no Optuna."""
+"""The result of a hyperparameter search as plain values, usable without Optuna."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ class TrialResult:
         number: Its number, from 0.
         state: ``complete``, ``pruned``, ``fail``, ``running`` or ``waiting``.
         value: The value that it is judged by, once it is complete.
-        settings: The settings that it tried, by dotted names.
+        settings: The settings that it tried, by dotted key.
         seconds: How long it took.
-        error: What went wrong, if it has failed.
-        run: Its run directory, once it has begun.
+        error: What went wrong, if it failed.
+        run: Its run directory, once it has started.
     """
 
     number: int
@@ -34,7 +34,7 @@ class RefitResult:
 
     Attributes:
         run: Its run directory.
-        value: The value that trials are judged by; 0 where that is undefined.
+        value: The value that trials are judged by; 0 if it is undefined.
     """
 
     run: Path | None
@@ -43,14 +43,14 @@ class RefitResult:
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a search for hyperparameters has found.
+    """The result of a hyperparameter search.
 
     Attributes:
-        folder: The search's own.
-        monitor: Name of the value that trials are judged by, as ``val/accuracy``.
+        folder: Folder of the search.
+        monitor: Name of the value that trials are judged by, e.g. ``val/accuracy``.
         trials: All trials, by number.
-        ranked: The complete trials, the best first.
-        refits: The trainings on all rows with the best settings, one a seed.
+        ranked: The complete trials, best first.
+        refits: The trainings on all rows with the best settings, one per seed.
     """
 
     folder: Path
@@ -66,5 +66,5 @@ class TuneResult:
 
     @property
     def config(self) -> Path:
-        """Configuration file with the best settings, which `fit` takes."""
+        """Configuration file with the best settings, for `fit`."""
         return self.folder / "best.yaml"

@@ -1,4 +1,4 @@
-"""`run_tune`: a search for hyperparameters, from its settings to its results."""
+"""`run_tune`: a hyperparameter search, from its settings to its results."""
 
 import os
 import statistics
@@ -33,13 +33,13 @@ class Tune:
     """What is searched, and how long.
 
     Args:
-        trials: How many settings are tried.
-        space: For each setting its type and range, e.g. {model.learning_rate: {type: float, low: 1e-5, high: 1e-4,
-            log: true}}; null for learning rate, batch size and epochs. It replaces what configuration files say of
-            them; a flag that says otherwise is an error.
-        train_fraction: Share of the training rows that trials train on, in place of data.train_limit; null for all.
+        trials: How many combinations of settings are tried.
+        space: Type and range of each setting, e.g. {model.learning_rate: {type: float, low: 1e-5, high: 1e-4,
+            log: true}}; null searches learning rate, batch size and epochs. It overrides their values in configuration
+            files; a flag that sets one of them is an error.
+        train_fraction: Share of the training rows that trials train on, instead of data.train_limit; null for all.
         name: Name of the search, a folder in lightning_logs/tune; null for the task's. The same name resumes it.
-        refit: Train on all rows with the best settings, with so many seeds (1, 2, ...).
+        refit: Train on all rows with the best settings, with this many seeds (1, 2, ...).
         sampler: Chooses what to try next; null for optuna.samplers.TPESampler.
         pruner: Stops trials that do not look good; null for optuna.pruners.MedianPruner, optuna.pruners.NopPruner for
             none.
@@ -81,18 +81,18 @@ class Tune:
 def run_tune(
     tune: Tune, engine: Engine, base: str, on_found: Callable[[TuneResult], None] = lambda result: None
 ) -> TuneResult:
-    """Run the trials that are left of a search, and train with the best settings if that is asked for.
+    """Run the remaining trials of a search, then train with the best settings if ``tune.refit`` asks for it.
 
     Args:
         tune: What is searched.
         engine: Where trials run.
-        base: The configuration that all trials begin with: a whole configuration of `fit`, as YAML.
+        base: A full configuration of `fit`, as YAML, which all trials start from.
         on_found: Called with the result once the trials have ended, before the trainings with the best settings.
 
     Raises:
         UsageError: A setting cannot be searched, or there is a search of this name with other settings.
-        RunError: Too many trials failed in the same way, or another process works on the search.
-        Stopped: A signal asked for it; calling this again resumes the search.
+        RunError: Too many trials failed in the same way, or another process is working on the search.
+        Stopped: A signal stopped it; calling this again resumes the search.
     """
     settings = yaml.safe_load(base)
     check_logger(settings)
@@ -127,12 +127,14 @@ def _objective(settings: dict[str, Any]) -> tuple[str, bool]:
         task = resolve_task(settings["data"]["task"], parse_custom_task(settings["data"].get("custom")))
         monitor = task.monitor
     if monitor.startswith("train/"):
-        raise UsageError(f"checkpoint.monitor: {monitor} says nothing about new rows; trials need a validation value.")
+        raise UsageError(
+            f"checkpoint.monitor: {monitor} is measured on training rows, but trials need a validation metric."
+        )
     return str(monitor), (checkpoint.get("mode") or monitor_mode(monitor)) == "max"
 
 
 def _run_trials(search: Search, engine: Engine) -> None:
-    """Run the trials that are left; the results are written whatever happens."""
+    """Run the remaining trials; write the results whatever happens."""
     queue = _PrintedSearch(search)
     try:
         with ProgressTable(("trial", *last_parts(search.space), search.monitor), queue.row, queue.summary) as table:
@@ -180,7 +182,7 @@ class _PrintedSearch:
         return (job.name, *(format_setting(params.get(key, "")) for key in self.search.space), last)
 
     def summary(self) -> str:
-        """A line on all trials."""
+        """A line that sums up all trials."""
         trials = self.search.all_trials()
         done, best = sum(trial.state.is_finished() for trial in trials), self.search.best
         parts = [f"{done} of {self.search.trials} trials"]
@@ -197,7 +199,7 @@ def _refit(search: Search, seeds: int, engine: Engine) -> tuple[RefitResult, ...
     best = search.job(search.best)
     folder = search.folder / "refit" / f"trial_{best.folder.name}"
     trial = best.folder / "trial.yaml"
-    if not trial.is_file():  # in a shared search, the best trial can be another driver's
+    if not trial.is_file():  # in a shared search, another driver may have run the best trial
         trial = folder / "trial.yaml"
         write_text(trial, settings_to_yaml(search.best.params))
     files = ("--config", str(search.base), "--config", str(trial))

@@ -180,7 +180,7 @@ def test_ctrl_c_keeps_everything(folder: Path, tiny_model: Path) -> None:
         (("--tune.name=..",), 2, "--tune.name: got '..', allowed: the name of a folder"),
         (("--tune.name=a/b",), 2, "--tune.name: got 'a/b', allowed: the name of a folder"),
         (("--tune.sampler=optuna.samplers.None",), 2, "there is no class optuna.samplers.None"),
-        (("--checkpoint.monitor=train/loss",), 2, "train/loss says nothing about new rows"),
+        (("--checkpoint.monitor=train/loss",), 2, "train/loss is measured on training rows"),
         (("--model.learning_rat=1",), 2, "--model.learning_rat: there is no such flag"),
         (("--tune.name=no", "--data.source=/nowhere", "--engine.patience=2"), 1,
          "2 trainings in a row failed in the same way"),
