@@ -47,5 +47,7 @@ def test_validation_rows_come_in_one_order(tiny_model: Path) -> None:
 
 
 def test_a_single_text_has_one_order(tiny_model: Path) -> None:
-    with pytest.raises(UsageError, match=r"data\.both_orders: an example of cola has one text; this is for pairs\."):
+    with pytest.raises(
+        UsageError, match=r"data\.both_orders: an example of cola has one text, and this setting is for pairs\."
+    ):
         module(tiny_model, task="cola", both_orders=True)

@@ -136,9 +136,9 @@ def test_the_cache_tells_formats_apart(tmp_path: Path) -> None:
 
 
 COMPLETE: list[tuple[dict[str, Any], str]] = [
-    ({"metrics": ["acuracy"]}, "'acuracy' is no metric for 2 labels. Did you mean 'accuracy'?"),
-    ({"metrics": ["pearson"]}, "'pearson' is no metric for 2 labels"),
-    ({"labels": ["b", "a", "c"], "metrics": ["f1"]}, "'f1' is no metric for 3 labels"),
+    ({"metrics": ["acuracy"]}, "'acuracy' is not a metric for 2 labels. Did you mean 'accuracy'?"),
+    ({"metrics": ["pearson"]}, "'pearson' is not a metric for 2 labels"),
+    ({"labels": ["b", "a", "c"], "metrics": ["f1"]}, "'f1' is not a metric for 3 labels"),
     ({"label_names": ["x"]}, "1 names for 2 labels"),
     ({"labels": ["a", "b", "b"]}, "a label is empty or given twice"),
     ({"class_weights": [1.0]}, "class_weights: got [1.0], allowed: balanced, or 2 numbers"),
@@ -176,7 +176,7 @@ WRONG: list[tuple[str, dict[str, Any], type[GlueLitError], str]] = [
     ("review,star\na,x\n", {}, DataError, "no column 'stars'. Did you mean 'star'? The columns are: 'review', 'star'"),
     ("reviews,stars\na,x\nb,y\n", {}, DataError, "no column 'review'. Did you mean 'reviews'?"),
     ("review,stars\na,x\nb,y\n", {}, DataError, "2 training row(s) are too few to hold some out"),
-    ("review,stars\na,x\nb,y\n", {"text": ["review", "stars"]}, UsageError, "a label column that is none of them"),
+    ("review,stars\na,x\nb,y\n", {"text": ["review", "stars"]}, UsageError, "a different label column"),
     ("review,stars\na,x\nb,y\n", {"text": ["review", "review"]}, UsageError, "one or two text columns"),
     ("review,stars\na,x\nb,y\n", {"text": ["a", "b", "c"]}, UsageError, "one or two text columns"),
     ("review,stars\na,x\nb,y\n", {"validation_fraction": 1.0}, UsageError, "got 1.0, allowed: above 0, below 1"),

@@ -10,9 +10,9 @@ from glue_lit.tasks.custom import CustomTask
         ({"labels": ["no", "yes"], "metrics": ["accuracy", "f1"]}, "F1 is of the label yes; `--data.custom.positive LABEL`"),
         ({"labels": ["no", "yes"], "metrics": ["f1"], "positive": "no"}, "F1 is of the label no"),
         ({"labels": ["0", "1"], "label_names": ["ham", "spam"], "metrics": ["f1"]}, "F1 is of the label spam"),
-        ({"labels": ["2E65", "2E66", "x"]}, "2E65, 2E66 and the like are taken for codes, not for numbers"),
+        ({"labels": ["2E65", "2E66", "x"]}, "2E65, 2E66 and the like are read as codes, not as numbers"),
         ({"labels": ["True", "true", "b"]}, "'True' and 'true' differ only in how they are written, and count as 2 labels"),
-        ({"labels": ["1,5", "2", "3"]}, "1,5, 2, 3 are taken for classes; `--data.custom.decimal_comma true`"),
+        ({"labels": ["1,5", "2", "3"]}, "1,5, 2, 3 are read as classes; `--data.custom.decimal_comma true`"),
         ({"kind": "regression", "decimal_comma": True}, "3,5 is 3.5"),
     ],
 )  # fmt: skip

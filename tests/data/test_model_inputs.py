@@ -181,7 +181,7 @@ def test_choice_of_the_padding_token(
 
 def test_a_tokenizer_without_a_token_for_padding_is_refused(plain: Callable[..., Any]) -> None:
     tokenizer = plain(pad_token=None, unk_token=None)
-    with pytest.raises(ModelError, match="the tokenizer has no token to fill batches up with: none for padding, none"):
+    with pytest.raises(ModelError, match="the tokenizer has no token to pad batches with: no padding token, no"):
         adapt_tokenizer(tokenizer, values("llama"))
 
 

@@ -84,7 +84,7 @@ def test_ids_that_are_not_unique_are_reported(tmp_path: Path) -> None:
     for name in ("train.csv", "dev.csv"):
         (tmp_path / name).write_text(REVIEWS, encoding="utf-8")
     assert describe_id_problems(opened(tmp_path, "train", id="id")) == (
-        f"1 row(s) have no id, the first is {tmp_path / 'train.csv'}, line 9; 1 row(s) have the id of another one, the "
+        f"1 row(s) have no id, the first is {tmp_path / 'train.csv'}, line 9; 1 row(s) repeat the id of another one, the "
         f"first is {tmp_path / 'train.csv'}, line 8, with 'r3' as in line 7"
     )
     assert describe_id_problems(opened(tmp_path, "train", id="review")) is None

@@ -76,7 +76,7 @@ def test_a_key_may_be_missing_in_json_lines(tmp_path: Path) -> None:
 
 WRONG = [
     ("rows.csv", "", "is empty"),
-    ("rows.csv", "text,label\n", "a header and no row"),
+    ("rows.csv", "text,label\n", "a header but no row"),
     ("rows.csv", "text,label\na,1\nb,2,3\n", "line 3: 3 columns, the header has 2"),
     ("rows.csv", "text,label\na\n", "line 2: 1 columns, the header has 2"),
     ("rows.csv", 'text,label\na,1\n"b,2\nc,3\n', "line 3: not CSV: a quote is opened and never closed"),

@@ -51,7 +51,7 @@ def test_pairs() -> None:
         ("a\tb\tc", "line 1: 3 text(s), task rte takes 2"),
         ('{"sentence1": "a"}', "line 1: there is no 'sentence2'"),
         ('{"sentence1": "a", "sentence2": 5}', "line 1: 'sentence2' is 5, not a text"),
-        ('{"sentence1": ', "A line that begins with { is taken for JSON."),
+        ('{"sentence1": ', "A line that begins with { is read as JSON."),
         ('{"sentence1": "a", "sentence2": "\\ud800"}', "line 1: column 'sentence2' holds half of a surrogate pair"),
     ):
         with pytest.raises(DataError, match=re.escape(message)):

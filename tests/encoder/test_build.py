@@ -15,7 +15,7 @@ def test_a_tokenizer_of_another_model() -> None:
     model = SimpleNamespace(get_input_embeddings=lambda: nn.Embedding(10, 2))
     check_tokens(model, torch.tensor([0, 9]), "x")
     check_tokens(model, torch.tensor([]), "x")
-    with pytest.raises(ModelError, match=r"tokenizer of 'x' gives token 10, and the model knows 10 \(0 to 9\)"):
+    with pytest.raises(ModelError, match=r"tokenizer of 'x' gives token 10, but the model has only 10 \(0 to 9\)"):
         check_tokens(model, torch.tensor([0, 10]), "x")
 
 
@@ -23,7 +23,7 @@ def test_a_tokenizer_with_more_types_than_the_model() -> None:
     model = SimpleNamespace(get_input_embeddings=lambda: nn.Embedding(10, 2), config=SimpleNamespace(type_vocab_size=2))
     check_tokens(model, torch.tensor([9]), "x", torch.tensor([1], dtype=torch.uint8))
     check_tokens(model, torch.tensor([]), "x", torch.tensor([], dtype=torch.uint8))
-    with pytest.raises(ModelError, match=r"of 'x' gives a token the type 2, and the model knows 2 \(0 to 1\)"):
+    with pytest.raises(ModelError, match=r"of 'x' gives token type 2, but the model has only 2 \(0 to 1\)"):
         check_tokens(model, torch.tensor([9]), "x", torch.tensor([0, 2], dtype=torch.uint8))
     for others in ({}, {"type_vocab_size": 0}):  # without a table of token types
         model.config = SimpleNamespace(**others)

@@ -28,7 +28,9 @@ def classifier(folder: Path, **settings: Any) -> SequenceClassifier:
 )
 def test_weights_that_layers_share_take_no_adapters(kind: str, shared: str, tmp_path: Path) -> None:
     write_tiny(kind, tmp_path)
-    with pytest.raises(ModelError, match=f"a {kind} uses the weights of {shared}.* have: in_proj, linear, out_proj"):
+    with pytest.raises(
+        ModelError, match=f"a {kind} uses the weights of {shared}.* of their own: in_proj, linear, out_proj"
+    ):
         classifier(tmp_path)
     model = classifier(tmp_path, target_modules=["in_proj"]).model
     check_can_be_merged(model)

@@ -9,7 +9,7 @@ from glue_lit.errors import UsageError
 
 
 def accumulation_schedule(trainer: Any) -> dict[int, int] | None:
-    """Batches per step, by the first epoch (from 0) that it holds for; ``None`` without a schedule.
+    """Batches per step, by the epoch (from 0) in which they take effect; ``None`` without a schedule.
 
     Raises:
         UsageError: The trainer has two schedules.
@@ -24,7 +24,7 @@ def check_accumulation(trainer: Any) -> None:
     """Refuse a trainer that gives the batches per step both as a number and as a schedule.
 
     Raises:
-        UsageError: It does.
+        UsageError: Both are given.
     """
     if accumulation_schedule(trainer) is not None and trainer.accumulate_grad_batches != 1:
         raise UsageError(

@@ -25,14 +25,14 @@ def check_data_settings(owner: type, values: Mapping[str, Any], task: TaskSpec) 
     """
     check_settings("data", owner, values)
     if values["both_orders"] and len(task.text_columns) < 2:
-        raise UsageError(f"data.both_orders: an example of {task.name} has one text; this is for pairs.")
+        raise UsageError(f"data.both_orders: an example of {task.name} has one text, and this setting is for pairs.")
 
 
 def check_all_labelled(store: TokenStore, split: Split) -> None:
     """Refuse training rows without a label.
 
     Raises:
-        DataError: There are some.
+        DataError: A training row has no label.
     """
     hidden = (~store.labelled).nonzero().flatten()
     if len(hidden):

@@ -19,7 +19,7 @@ from glue_lit.tasks.custom import CustomTask, Kind
 from glue_lit.tasks.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 _MOST_NUMERIC_CLASSES = 20  # more different numbers than this are scores
-_MOST_CLASSES = 20  # with more different labels, unless four rows share each, the user must say what they are
+_MOST_CLASSES = 20  # with more, and fewer than four rows per label on average, the user must say what the labels are
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LabelColumn:
     Attributes:
         labels: Label of each row; ``None`` where it has none.
         numbers: Number of each row in the file.
-        name_place: Names a row in a message, by its number.
+        name_place: Gives the name of a row in messages, from its number.
         classes: Names of the classes in the data set's own order, if it has one.
         separator: Character between the columns of the file; a comma in formats without one.
     """
@@ -48,7 +48,7 @@ class LabelColumn:
         """Refuse training rows without a label.
 
         Raises:
-            DataError: There are some.
+            DataError: A training row has no label.
         """
         unlabelled = [row for row, label in enumerate(self.labels) if label is None]
         if unlabelled:
@@ -103,7 +103,7 @@ def complete_from_labels(custom: CustomTask, training: LabelColumn) -> CustomTas
     """Complete the settings of a task from the labels of its training rows, all of which have one.
 
     Raises:
-        DataError: The labels do not tell, or are not what the settings say.
+        DataError: The labels are ambiguous, or contradict the settings.
         UsageError: The settings contradict each other.
     """
     counts = Counter(normalize_label(label) for label in training.labels if label is not None)
@@ -193,7 +193,7 @@ def _check_classes(custom: CustomTask, labels: list[str]) -> None:
 
 
 def _positive(custom: CustomTask, labels: list[str] | None) -> str | None:
-    """The positive label of two: the one that the settings give, by label or by name, else the last."""
+    """The positive one of two labels: the one given in the settings, by label or by name, else the last."""
     if labels is None or len(labels) != 2:
         if custom.positive is not None:
             what = "a regression" if labels is None else f"{len(labels)} labels ({', '.join(labels[:20])})"
@@ -206,7 +206,7 @@ def _positive(custom: CustomTask, labels: list[str] | None) -> str | None:
         if wanted in normalized:
             return labels[normalized.index(wanted)]
     raise UsageError(
-        f"data.custom.positive: {custom.positive!r} is no label.{did_you_mean(custom.positive, labels)} "
+        f"data.custom.positive: {custom.positive!r} is not a label.{did_you_mean(custom.positive, labels)} "
         f"Allowed: {', '.join(labels)}."
     )
 
@@ -221,14 +221,14 @@ def _metrics(wanted: Sequence[str] | None, labels: list[str] | None) -> list[str
         if name not in allowed:
             what = "regression" if labels is None else f"{len(labels)} labels"
             raise UsageError(
-                f"data.custom.metrics: {name!r} is no metric for {what}.{did_you_mean(name, allowed)} "
+                f"data.custom.metrics: {name!r} is not a metric for {what}.{did_you_mean(name, allowed)} "
                 f"Allowed: {', '.join(allowed)}."
             )
     return list(wanted or usual)
 
 
 def _class_weights(custom: CustomTask, labels: list[str], counts: Counter[str]) -> list[float] | None:
-    """The weights given; balanced ones give each class the same total weight, and each row 1 on average."""
+    """The given weights; balanced ones give each class the same total weight, and rows a mean weight of 1."""
     weights = custom.class_weights
     if weights == "balanced":
         return [round(counts.total() / (len(labels) * counts[label]), 6) if counts[label] else 1.0 for label in labels]

@@ -32,7 +32,7 @@ def find_table(tables: Mapping[str, Table], split: str, source: str) -> Table:
 def open_custom_split(
     task: TaskSpec, custom: CustomTask, tables: Mapping[str, Table], source: str, split: str
 ) -> Split:
-    """Find a split in a task's tables; without a validation table it is a part of the training rows.
+    """Find a split in a task's tables; without a validation table, rows are held out of the training table.
 
     Raises:
         DataError: There is no such split.
@@ -67,8 +67,8 @@ def open_custom_split(
 def choose_held_out(labels: list[Label], custom: CustomTask) -> NDArray[np.bool_]:
     """Choose the training rows to hold out for validation, ``(rows,)`` bool.
 
-    The share of each class is the same, rounded to whole rows, and at least one row if the class has two. The choice
-    is the same for the same labels, fraction and seed.
+    The share of each class is the same, rounded to whole rows, but at least one row if the class has two or more. The
+    same labels, fraction and seed give the same choice.
 
     Raises:
         DataError: There are too few rows.
@@ -90,7 +90,7 @@ def choose_held_out(labels: list[Label], custom: CustomTask) -> NDArray[np.bool_
 
 
 def _read(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) -> Rows:
-    """Read all rows of a table, whose labels and label column may be missing unless they are needed."""
+    """Read all rows of a table; labels, or the label column, may be missing unless they are needed."""
     has_labels = needs_labels or custom.label in table.columns
     columns = [*task.text_columns, *([custom.label] if has_labels else []), *([custom.id] if custom.id else [])]
     texts: list[list[str]] = [[] for _ in task.text_columns]

@@ -14,14 +14,14 @@ def complete_task(name: str, custom: CustomTask, source: str) -> CustomTask:
     """Complete the settings of a task from its data: kind, labels, metrics and class weights.
 
     Raises:
-        DataError: The data contradict the settings, or do not tell.
+        DataError: The data contradict the settings, or are ambiguous.
         UsageError: The settings contradict each other.
     """
     check_task_name(name)
     if len(custom.text_columns) > 2 or len({*custom.text_columns, custom.label}) <= len(custom.text_columns):
         raise UsageError(
             f"data.custom: text is {', '.join(custom.text_columns)} and label {custom.label}. "
-            "Allowed: one or two text columns, and a label column that is none of them."
+            "Allowed: one or two text columns, and a different label column."
         )
     if not 0 < custom.validation_fraction < 1:
         raise UsageError(
@@ -69,11 +69,11 @@ def describe_labels(custom: CustomTask) -> Iterator[str]:
         name = (custom.label_names or labels)[labels.index(custom.positive or labels[-1])]
         yield f"F1 is of the label {name}; `--data.custom.positive LABEL` chooses the other one"
     if codes := [label for label in labels if parse_number(label) is not None and not is_number(label)]:
-        yield f"{', '.join(codes[:3])} and the like are taken for codes, not for numbers (data.custom.kind)"
+        yield f"{', '.join(codes[:3])} and the like are read as codes, not as numbers (data.custom.kind)"
     if labels and have_decimal_commas(labels, ";"):
-        yield f"{', '.join(labels[:3])} are taken for classes; `--data.custom.decimal_comma true` makes them numbers"
+        yield f"{', '.join(labels[:3])} are read as classes; `--data.custom.decimal_comma true` makes them numbers"
     for group in find_look_alikes(labels)[:3]:
         yield (
             f"{' and '.join(map(repr, group[:5]))} differ only in how they are written, and count as {len(group)} "
-            "labels. If they are one, write them alike"
+            "labels. If they mean the same, write them alike"
         )

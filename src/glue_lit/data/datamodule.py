@@ -63,7 +63,7 @@ class GLUEDataModule(LightningDataModule):
         source: Annotated[str, Setting(None, "Data", 802, card="always")] = "hub",
         batch_size: Annotated[int, Setting(count(1), "Batch size per device", 400, "always", "always")] = 16,
         group_by_length: Annotated[bool, Setting(None, "Batches of like lengths", 401, card="always")] = True,
-        # The card has it as the batch size.
+        # the model card shows it as the batch size
         tokens_per_batch: Annotated[int | None, Setting(count(1), card="never")] = None,
         eval_batch_size: Annotated[int | None, Setting(count(1), card="never")] = None,
         max_length: Annotated[int | None, Setting(count(4), "Longest input", 806)] = None,
@@ -134,7 +134,7 @@ class GLUEDataModule(LightningDataModule):
         return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read with the tokenizer in a checkpoint."""
+        """Use the tokenizer stored in a checkpoint."""
         self.splits.use_checkpoint(checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class GLUEDataModule(LightningDataModule):
         """Refuse to resume in the middle of an epoch if its batches would now hold other examples.
 
         Raises:
-            RunError: They would.
+            RunError: A setting that decides the batches has changed.
         """
         for name, before, now in self._changed_settings(trainer):
             raise RunError(

@@ -40,7 +40,7 @@ class FolderSource(Source):
             listed = ", ".join(path.name for path in sorted(folder.iterdir())[:20]) or "nothing"
             raise DataError(
                 f"data.source: {folder} has no train, validation (dev) or test file; it holds {listed}. "
-                f"Allowed are names as train.csv, with {', '.join(FORMATS)}; or pass one file."
+                f"Allowed: names such as train.csv, with {', '.join(FORMATS)}. Or pass one file."
             )
         return tables
 

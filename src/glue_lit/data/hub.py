@@ -1,4 +1,4 @@
-"""GLUE and other data sets from the Hugging Face Hub, or from what ``datasets`` has cached of it."""
+"""GLUE and other data sets from the Hugging Face Hub, or from the cache of ``datasets``."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ def _load(what: str, advice: str, name: str, configuration: str | None, **option
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
-    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else it reports each load to another host
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # otherwise each load is reported to another host
 
     is_new = cached_commit("dataset", name, "main") is None
 
@@ -60,12 +60,12 @@ def _from_hub(what: str, advice: str, name: str, load: Callable[[str | None], An
         found = hub.find("dataset", name)
         with hub.asking(found):
             return hub.retrying(partial(load, found.commit))
-    except Exception as error:  # a dozen kinds, down to httpx's, whose differences mean nothing to the user
+    except Exception as error:  # a dozen types, down to httpx's; the user only needs the message
         raise DataError(f"data.source hub: could not load {what}: {_explain(error, name, advice)}") from error
 
 
 def _find_shards(configuration: str, split: str, commit: str | None) -> list[Path]:
-    """Find or download the Parquet files of one split of GLUE; none without a network if the cache lacks some."""
+    """Find or download the Parquet files of one split of GLUE; empty if offline and the cache lacks some."""
     from huggingface_hub import constants
 
     if commit is None:
@@ -87,7 +87,7 @@ def _explain(error: Exception, name: str, advice: str) -> str:
     said = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
     if "scripts are no longer supported" in said:
         return (
-            "its rows are made by a script, which `datasets` no longer runs. Take another copy of the data, "
+            "its rows are made by a script, which `datasets` no longer runs. Use another copy of the data, "
             f"or {advice}."
         )
     if (refusal := explain_hub_error(error, "dataset", name)) is not None:
@@ -126,7 +126,7 @@ class HubTable(Table):
 
 
 def rows_from_dataset(task: TaskSpec, data: Any, origin: str) -> Rows:
-    """Read the rows of a ``datasets.Dataset`` in the format of GLUE on the Hub, where the label -1 is a hidden one.
+    """Read the rows of a ``datasets.Dataset`` in the format of GLUE on the Hub, where -1 is a hidden label.
 
     Raises:
         DataError: A column is missing, or a label is not one of the task's.
@@ -153,9 +153,7 @@ def _read_shards(task: TaskSpec, files: Sequence[Path], origin: str) -> Rows:
     try:
         data = Dataset(parquet.read_table([str(file) for file in files]))
     except (ArrowException, OSError) as error:
-        raise DataError(
-            f"{origin}: {files[0]} cannot be read ({error}). Remove it, and it is downloaded again."
-        ) from error
+        raise DataError(f"{origin}: {files[0]} cannot be read ({error}). Remove it to download it again.") from error
     return rows_from_dataset(task, data, origin)
 
 
@@ -176,7 +174,7 @@ class HubSource(Source):
     custom = "the name of a data set on the Hub (name:configuration)"
 
     def matches(self, location: str, is_custom: bool) -> bool:
-        """Whether the location is ``hub``, or for a user's own task can be the name of a data set."""
+        """Whether the location is ``hub`` or, for a user's own task, can be the name of a data set."""
         if not is_custom:
             return location == "hub"
         path = Path(location).expanduser()

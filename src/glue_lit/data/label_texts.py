@@ -31,7 +31,7 @@ def normalize_label(label: str) -> str:
 
 
 def parse_number(label: str, decimal_comma: bool = False) -> float | None:
-    """The number that a regression label is; ``None`` for other texts."""
+    """A regression label as a number; ``None`` if it is not one."""
     if decimal_comma and _WITH_COMMA.fullmatch(label):
         label = label.replace(".", "").replace(",", ".")
     try:
@@ -42,12 +42,12 @@ def parse_number(label: str, decimal_comma: bool = False) -> float | None:
 
 
 def is_number(label: str) -> bool:
-    """Whether a label is a number as programs write it, which nobody would take for a code."""
+    """Whether a label is written as programs write numbers, so that it cannot be meant as a code."""
     return _NUMBER.fullmatch(label) is not None and math.isfinite(float(label))
 
 
 def are_codes(labels: Iterable[str]) -> bool:
-    """Whether all labels are digits, and some begin with a zero as numbers do not: 007."""
+    """Whether all labels are digits, and some have a leading zero, as in 007."""
     known = list(labels)
     return all(re.fullmatch("[0-9]+", label) for label in known) and any(re.match("0[0-9]", label) for label in known)
 
@@ -57,7 +57,7 @@ def have_decimal_commas(labels: Iterable[str], separator: str) -> bool:
 
     Args:
         labels: As written.
-        separator: Between the columns of their file; with tabs, the comma of 1,234 may separate thousands.
+        separator: Character between the columns of their file; with tabs, the comma of 1,234 may separate thousands.
     """
     known = set(labels)
     commas = {label for label in known if _WITH_COMMA.fullmatch(label)}

@@ -1,8 +1,7 @@
-"""Cuts texts that are far longer than a model's input before they are tokenised.
+"""Cut texts that are far longer than a model's input before they are tokenised.
 
-A tokenizer works through a whole text and keeps what it cuts off: for a pair, each piece of the one text with each
-piece of the other. It ran for minutes on two texts of 100,000 characters that were cut at 12 tokens, and longer ones
-would have filled the memory.
+A tokenizer processes a whole text and keeps what it cuts off: for a pair, each piece of one text with each piece of the
+other. Cutting two texts of 100,000 characters to 12 tokens took minutes, and longer ones would have filled the memory.
 """
 
 import re
@@ -10,23 +9,23 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-_LONG = 64  # characters per kept token; a shorter text is left to the tokenizer
-_FIRST = 16  # characters per kept token of the first start that is tried
-_LEAST = 1000  # characters of a start: WordPiece has another token for a word that is cut to 100
+_LONG = 64  # characters per kept token; shorter texts are not cut
+_FIRST = 16  # characters per kept token in the first start that is tried
+_LEAST = 1000  # characters of a start: WordPiece treats a word of over 100 characters as unknown, but not its start
 _SPACE = re.compile(r"\s")
 
 
 class TextStarts:
     """Cuts texts to the starts that decide their first tokens.
 
-    All tokens that are kept come from the first half of a start, which ends at a space if one is near. So they are the
-    tokens of the whole text, and truncating a pair takes the same from each text, with two exceptions: a model without
-    words (Unigram) may split a word of thousands of characters differently; and if both texts of a pair are cut, an odd
-    token goes to the text whose start has more tokens, not to the longer text.
+    All kept tokens come from the first half of a start, which ends at a space if one is near. So they are the tokens of
+    the whole text, and truncating a pair keeps the same of each text, with two exceptions: a tokenizer without words
+    (Unigram) may split a word of thousands of characters differently; and if both texts of a pair are cut, an odd token
+    goes to the text whose start has more tokens, not to the longer text.
 
     Args:
-        tokenizer: A Hugging Face tokenizer. Texts are not cut for one written in Python, or one that keeps their ends.
-        max_length: Tokens that are kept of a text, or of a pair.
+        tokenizer: A Hugging Face tokenizer. If it is written in Python or keeps the ends of texts, nothing is cut.
+        max_length: Tokens kept of a text, or of a pair.
     """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:

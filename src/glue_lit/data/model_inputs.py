@@ -1,4 +1,4 @@
-"""Fitting a tokenizer to its model: which inputs, which padding, how many tokens, batches of which lengths."""
+"""Fit a tokenizer to its model: inputs, padding, longest input, and whether batches need equal lengths."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,22 +7,22 @@ from glue_lit.errors import ModelError
 
 SHORTEST = 4  # tokens, as for data.max_length
 LONGEST = 1_000_000  # tokens, if neither tokenizer nor model has a limit (XLNet, T5, BLOOM)
-# They number positions from padding id + 1. So that many positions of the table are lost, and another padding id would
-# move each token to another position.
+# Models that number positions from padding id + 1: so many positions of the table are lost, and another padding id
+# would move each token to another position.
 POSITIONS_AFTER_PADDING = {
     "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
-# Names for the number of positions. A class of transformers names its own (attribute_map); other code may use any.
+# Keys for the number of positions. A class of transformers names its own (attribute_map); other code may use any.
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "n_ctx", "seq_length")
 _NO_TEXT = {"vision_config", "audio_config"}
-# They compare segments, of any number, and have no table of them.
+# Models that only compare segments: they take any number of them and have no table.
 _RELATIVE_SEGMENTS = {"funnel", "xlnet"}
-# They classify by the last position, which therefore has to be a token.
+# Models that classify by the last position, which therefore must not be padding.
 _PADDED_LEFT = {"xlnet"}
-# Their logits depend on the padding, even in evaluation and in float32. Convolutions over tokens (convbert, canine,
-# mobilebert) and a Fourier transform (fnet) ignore the mask; blocks of sparse or hashed attention follow from the
-# length (bigbird, mra, nystromformer, reformer, yoso); t5gemma's decoder builds a mask of its own.
+# Models whose logits depend on padding, even in evaluation and in float32. Convolutions over tokens (convbert, canine,
+# mobilebert) and a Fourier transform (fnet) ignore the mask; blocks of sparse or hashed attention depend on the length
+# (bigbird, mra, nystromformer, reformer, yoso); t5gemma's decoder builds a mask of its own.
 _DEPENDENT_ON_PADDING = {
     "big_bird", "bigbird_pegasus", "canine", "convbert", "fnet", "mobilebert", "mra", "nystromformer", "reformer",
     "t5gemma", "t5gemma2", "yoso",
@@ -63,7 +63,7 @@ def adapt_tokenizer(tokenizer: Any, config: Mapping[str, Any]) -> Any:
 
 
 def _set_and_keep(tokenizer: Any, name: str, value: Any) -> None:
-    """Set an attribute; a tokenizer saves only those among its ``init_kwargs``."""
+    """Set an attribute so that it is saved; a tokenizer saves only those in its ``init_kwargs``."""
     setattr(tokenizer, name, value)
     tokenizer.init_kwargs[name] = value
 
@@ -83,14 +83,14 @@ def _padding_token(tokenizer: Any, config: Mapping[str, Any]) -> str:
     """The padding token if the model has an embedding for it, else a substitute, as in transformers' examples."""
     size, named = _text_value(config, "vocab_size"), _text_value(config, "pad_token_id")
     special = [*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", {})]
-    named = named if named in special else None  # an ordinary word would vanish from the texts
+    named = named if named in special else None  # as padding, an ordinary word would vanish from the texts
     for number in (tokenizer.pad_token_id, named, tokenizer.eos_token_id, tokenizer.unk_token_id):
         if isinstance(number, int) and (not isinstance(size, int) or number < size):
             own = number == tokenizer.pad_token_id
             return str(tokenizer.pad_token if own else tokenizer.convert_ids_to_tokens(number))
     raise ModelError(
-        "model.name_or_path: the tokenizer has no token to fill batches up with: none for padding, none for the end of "
-        "a text, none for unknown words. Give it one (`tokenizer.pad_token = ...`), and save it beside the model."
+        "model.name_or_path: the tokenizer has no token to pad batches with: no padding token, no end of text, no "
+        "unknown word. Give it one (`tokenizer.pad_token = ...`), and save it beside the model."
     )
 
 
@@ -157,7 +157,7 @@ def _positions(config: Mapping[str, Any], tokenizer: Any) -> Iterator[int]:
 
 
 def _text_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A configuration and those within it, except of images and sound."""
+    """A configuration and those within it, except for images and audio."""
     yield config
     for name, part in config.items():
         if isinstance(part, Mapping) and "model_type" in part and name not in _NO_TEXT:
@@ -165,7 +165,7 @@ def _text_parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _text_value(config: Mapping[str, Any], name: str) -> Any:
-    """A value of the part that reads text, which has a ``text_config`` in a model of several kinds of data."""
+    """A value of the part that reads text, which in a multimodal model is described by ``text_config``."""
     text = config.get("text_config")
     return text.get(name) if isinstance(text, Mapping) and name in text else config.get(name)
 

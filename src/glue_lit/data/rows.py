@@ -1,4 +1,4 @@
-"""Rows of a split: their texts and labels, and where each row stands in the user's file."""
+"""Rows of a split: their texts and labels, and the place of each row in the user's file."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from glue_lit.errors import DataError
 
 Label = int | float | None
-HELD_OUT = " (held out)"  # follows the name of a file of which some training rows are held out for validation
-_CHUNK = 10_000  # rows whose texts are joined at a time to be hashed
+HELD_OUT = " (held out)"  # follows the file's name if the split's rows are held out of the training file
+_CHUNK = 10_000  # rows hashed at a time
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class Split:
         unit: What ``Rows.numbers`` count: each ``line`` of a text file, as an editor numbers them, or each ``row``.
         labels: The classes as the data write them, in the task's order; empty for scores.
         commit: Commit of the data set on the Hub; ``None`` if unknown, or if the rows are in a file.
-        read_columns: Reads columns by name: those needed, then those to leave out if missing. ``None`` if columns have
-            no names.
+        read_columns: Reads columns by name, from the needed names and the optional ones. ``None`` if columns have no
+            names.
     """
 
     name: str
@@ -138,7 +138,7 @@ class Split:
         return f"{self.file}, {self.unit} {rows.numbers[at]}"
 
     def places(self, rows: Rows, idx: Sequence[int]) -> "Places | None":
-        """Where the examples at some positions stand; ``None`` if unknown."""
+        """Places of the examples at some positions; ``None`` if unknown."""
         if rows.numbers is None:
             return None
         ids = None if rows.ids is None else [rows.ids[at] for at in idx]
@@ -185,7 +185,7 @@ def describe_id_problems(split: Split) -> str | None:
     if repeated:
         earlier, later = repeated[0]
         problems.append(
-            f"{len(repeated):,} row(s) have the id of another one, the first is {split.place(rows, later)}, with "
+            f"{len(repeated):,} row(s) repeat the id of another one, the first is {split.place(rows, later)}, with "
             f"{ids[earlier]!r} as in {split.unit} {0 if rows.numbers is None else rows.numbers[earlier]}"
         )
     return "; ".join(problems) or None

@@ -1,7 +1,7 @@
-"""Which process sees which example when, batch by batch.
+"""Samplers, which decide batch by batch which process gets which examples.
 
 The samplers earn their keep by saving padding: nearly half of a random batch of CoLA is padding. Batches hold examples
-of similar length instead, and are still random in which examples meet, in their order, and from epoch to epoch.
+of similar length instead, yet their members and their order are random and change from epoch to epoch.
 
 Both samplers are subclasses of ``DistributedSampler``, because Lightning replaces any other sampler with one that pads
 the evaluation (103 examples over 2 processes would be scored as 104). They yield the positions of a whole batch at
@@ -19,10 +19,10 @@ _POOL = 100  # batches whose examples are sorted together: less than 3 % padding
 
 
 class ShuffledSampler(DistributedSampler[Any]):
-    """Random batches, new in each epoch, each of which all devices share.
+    """Random batches, new in each epoch; the devices share the examples of each step.
 
-    With several devices, examples from the start of the order fill up its end, so that all devices take the same number
-    of steps. A step over all devices holds the same examples for any number of devices, if its size is the same.
+    With several devices, examples from the start of the order are repeated at its end, so that all devices take the
+    same number of steps. If its total size is the same, a step holds the same examples for any number of devices.
 
     Args:
         lengths: Tokens of each example, ``(examples,)``.
@@ -99,7 +99,7 @@ class EvaluationSampler(DistributedSampler[Any]):
 
     All devices get the same number of batches. A device without an example left yields a filler (``-1``, an example
     that is never scored, see `TokenDataset`): without a batch it would skip the collective calls in which the others
-    wait. The batches have a fixed random order, so that the first ones represent all if a limit leaves out the rest.
+    wait. The batches have a fixed random order, so that the first ones are representative if a limit skips the rest.
 
     Args:
         lengths: Tokens of each example, ``(examples,)``.

@@ -1,4 +1,4 @@
-"""`Source`: the interface of a kind of place that rows come from; `glue_lit.data.sources` lists all kinds."""
+"""`Source`: the interface of a data source, such as the Hub or a folder; `glue_lit.data.sources` lists them."""
 
 from abc import ABC, abstractmethod
 
@@ -8,10 +8,10 @@ from glue_lit.tasks.spec import TaskSpec
 
 
 class Source(ABC):
-    """A kind of place that rows come from.
+    """A data source.
 
     Attributes:
-        glue: Words for the values of ``data.source`` that hold GLUE tasks, for help and messages; empty if none do.
+        glue: How help and messages describe its locations of GLUE tasks; empty if it has none.
         custom: The same for tasks of the user's own.
     """
 
@@ -20,7 +20,7 @@ class Source(ABC):
 
     @abstractmethod
     def matches(self, location: str, is_custom: bool) -> bool:
-        """Whether ``data.source`` names this kind of place, decided without opening it."""
+        """Whether ``location``, the value of ``data.source``, belongs to this source, decided without opening it."""
 
     def open_split(self, task: TaskSpec, location: str, split: str) -> Split:
         """Find a split of a GLUE task, without reading its rows.

@@ -1,7 +1,7 @@
-"""Where rows come from: `SOURCES` lists the kinds of places, and ``data.source`` names one of them.
+"""The data sources: `SOURCES` lists them, and ``data.source`` selects one.
 
-Every source gives the same `Rows` for the same split. A split is opened first, which is cheap and gives its
-fingerprint, and read only if its tokens are not cached.
+Every source gives the same `Rows` for the same split. Opening a split is cheap and gives its fingerprint; the split is
+read only if its tokens are not cached.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ SOURCES: dict[str, Source] = {
 
 
 def source_values(is_custom: bool) -> list[str]:
-    """Words for the values that ``data.source`` may have, for GLUE's tasks or for a user's own."""
+    """Descriptions of the values that ``data.source`` may have, for GLUE's tasks or for a user's own."""
     return [words for source in SOURCES.values() if (words := source.custom if is_custom else source.glue)]
 
 
@@ -47,7 +47,7 @@ def find_source(location: str, is_custom: bool) -> Source:
 
 
 def open_split(task: TaskSpec, source: str, split: str, custom: CustomTask = NO_TASK) -> Split:
-    """Find a split of a GLUE task, or of a user's own with its settings, in a source, without reading its rows.
+    """Find a split of a GLUE task, or of a user's own task, in a source, without reading its rows.
 
     Raises:
         DataError: The task has no such split, or the source does not hold it.

@@ -97,7 +97,7 @@ class TaskSplits:
         return load_config(*self._tokenizer_place)
 
     def use_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """Read with the tokenizer in a checkpoint, so that neither the Hub nor a model folder is needed."""
+        """Use the tokenizer stored in a checkpoint, so that neither the Hub nor a model folder is needed."""
         files = datamodule_state(checkpoint).get("tokenizer") or {}
         # copies, because the checkpoint's tensors keep its file mapped into memory
         self._packed_tokenizer = {name: content.clone() for name, content in files.items()}
@@ -201,7 +201,7 @@ class TaskSplits:
         return tokens.long()
 
     def places(self, name: str, idx: Sequence[int], stage: str = "predict") -> Places | None:
-        """Where some examples of a split stand in the user's file; ``None`` if unknown.
+        """Places of some examples of a split in the user's file; ``None`` if unknown.
 
         Ids are read from the file. If it has changed since, they are left out with a note.
         """
@@ -211,7 +211,7 @@ class TaskSplits:
         picked = torch.as_tensor(idx, dtype=torch.int64)
         rows = self.reread(name, stage) if self.custom.id is not None else None
         all_ids = None if rows is None else rows.ids
-        # modulo, because in both orders each row stands twice
+        # modulo, because in both orders each row occurs twice
         ids = None if all_ids is None else [all_ids[at % len(all_ids)] for at in picked.tolist()]
         return Places(split.file, split.unit, store.numbers[picked].tolist(), ids)
 

@@ -18,7 +18,7 @@ from glue_lit.system.untrusted_text import Value, parse_json_object, plain_value
 # Names of the splits, in files and on the Hub.
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 _LONGEST_FIELD = 100_000_000  # characters; Python's limit of 131,072 is shorter than some documents
-_ROWS_FOR_KEYS = 100  # rows of a JSONL file whose keys are its columns
+_ROWS_FOR_KEYS = 100  # the keys of so many first rows of a JSONL file are its columns
 
 NumberedRow = tuple[int, tuple[Value, ...]]
 
@@ -31,7 +31,7 @@ class Table(ABC):
 
     Attributes:
         columns: Names of the columns, in the file's order.
-        unit: What the numbers of its rows count: each ``line`` of a text, as an editor numbers them, or each ``row``.
+        unit: What the numbers of its rows count: each ``line`` of a text file, as in an editor, or each ``row``.
         commit: Commit of a data set on the Hub, if it is known.
         class_names: Names of the classes in their order, for columns that hold class numbers.
         separator: Character between columns; a comma in formats without one.
@@ -51,12 +51,12 @@ class Table(ABC):
         return f"{self.path}, {self.unit} {number}"
 
     def rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
-        """Number of each row (from 1, see ``unit``) and its values of some columns.
+        """Yield the number of each row (from 1, see ``unit``) and its values in some columns.
 
-        Values from CSV and TSV are texts; numbers, truth values and ``None`` come from JSONL and Parquet only.
+        Values from CSV and TSV are texts; numbers, booleans and ``None`` come from JSONL and Parquet only.
 
         Raises:
-            DataError: A column is missing, or the file is not what its name says (the message names the line).
+            DataError: A column is missing, or the content does not fit the file's suffix (the message names the line).
         """
         for column in columns:
             if column not in self.columns:
@@ -123,7 +123,7 @@ class _Separated(Table):
         line = reader.line_num + 1
         try:
             for row in reader:
-                if row:  # an empty line is no row
+                if row:  # an empty line is not a row
                     if len(row) != width:
                         raise DataError(
                             f"{self.place(line)}: {len(row)} columns, the header has {width}. {self._hint()}"
@@ -134,12 +134,12 @@ class _Separated(Table):
         except csv.Error as error:
             raise self._not_csv(line, error) from None
         if is_empty:
-            raise DataError(f"{self.path}: there is a header and no row; at least one row is needed.")
+            raise DataError(f"{self.path}: there is a header but no row; at least one row is needed.")
 
     def _hint(self) -> str:
         if self._has_quotes:
-            return f'A text with {self.separator!r} is quoted, and quotes in it are doubled: "a, ""b""".'
-        return "Columns are separated by tabs, so a text cannot hold one."
+            return f'Quote a text that contains {self.separator!r}, and double the quotes in it: "a, ""b""".'
+        return "Columns are separated by tabs, so a text cannot contain one."
 
     def _not_csv(self, line: int, error: csv.Error) -> DataError:
         reason = str(error)
@@ -239,6 +239,6 @@ def open_table(path: Path) -> Table:
     table = FORMATS.get(path.suffix.lower())
     if table is None:
         raise DataError(
-            f"{path}: its name ends with {path.suffix!r}, which is no known format. Allowed: {', '.join(FORMATS)}."
+            f"{path}: its name ends with {path.suffix!r}, which is not a known format. Allowed: {', '.join(FORMATS)}."
         )
     return table(path)

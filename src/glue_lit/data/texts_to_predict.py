@@ -1,4 +1,4 @@
-"""Texts to be predicted, in chunks: from a table of the user's, a plain file, or standard input line by line."""
+"""Texts to predict, in chunks: from a table, from a plain text file, or from standard input line by line."""
 
 import codecs
 import sys
@@ -14,7 +14,7 @@ from glue_lit.system.untrusted_text import Value, decode_utf8, id_as_text, parse
 from glue_lit.tasks.glue import TaskSpec
 
 Texts = tuple[str, ...]
-CHUNK = 4096  # rows: enough to find some of equal length, and little to hold
+CHUNK = 4096  # rows: enough to batch by length, few enough to hold in memory
 VALUES = 1 << 18  # predicted values per chunk, which take about 800 bytes each until they are written
 CHARACTERS = 1 << 22  # characters per chunk of long documents, which take a tokenizer about 30 bytes each
 
@@ -90,7 +90,7 @@ def parse_line(line: str, columns: Sequence[str], task: TaskSpec, place: str) ->
     try:
         values = parse_json_object(line, place)
     except DataError as error:
-        raise DataError(f"{error} A line that begins with {{ is taken for JSON.") from None
+        raise DataError(f"{error} A line that begins with {{ is read as JSON.") from None
     return _check_texts([plain_value(values.get(column), column, place) for column in columns], columns, place)
 
 
@@ -120,14 +120,14 @@ def _check_texts(values: Sequence[Value], columns: Sequence[str], place: str) ->
 
 
 def chunk_size(labels: int) -> int:
-    """Number of rows per chunk; lower for a task of thousands of labels, as each row is predicted with all of them."""
+    """Number of rows per chunk; smaller for thousands of labels, because each row gets a probability for each."""
     return max(1, min(CHUNK, VALUES // labels))
 
 
 def chunk_texts(
     examples: Iterable[Example], size: int = CHUNK, characters: int = CHARACTERS
 ) -> Iterator[list[Example]]:
-    """Chunks of ``size`` examples, or fewer with about ``characters``; an error comes after the examples before it."""
+    """Yield chunks of ``size`` examples, or of about ``characters``; before an error, the examples read so far."""
     chunk: list[Example] = []
     length = 0
     try:
@@ -148,7 +148,7 @@ def chunk_texts(
 def chunk_arriving_texts(
     examples: Iterable[Example], size: int = CHUNK, characters: int = CHARACTERS
 ) -> Iterator[list[Example]]:
-    """Chunks of what has arrived, one example or many, so that a slow writer gets each prediction at once."""
+    """Yield whatever has arrived, one example or many, so that a slow writer gets each prediction at once."""
     buffer = _Buffer(size, characters)
     threading.Thread(target=buffer.fill, args=(examples,), daemon=True).start()
     while chunk := buffer.take():
@@ -204,7 +204,7 @@ def unlabelled_rows(examples: Sequence[Example]) -> Rows:
 
 
 def places_of(path: str, examples: Sequence[Example]) -> Places:
-    """Where examples stand in the file that they were read from."""
+    """Places of examples in the file that they were read from."""
     table = FORMATS.get(Path(path).suffix.lower())
     unit = "line" if table is None else table.unit
     return Places(path, unit, [example.number for example in examples], [example.id for example in examples])

@@ -1,4 +1,4 @@
-"""Loading the tokenizer by name, and packing it into a checkpoint, which carries its own."""
+"""Load a tokenizer by name, pack it into a checkpoint, and unpack it from there."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def load_tokenizer(name: str, revision: str, trust_remote_code: bool) -> Any:
         "tokenizer", AutoTokenizer.from_pretrained, name, revision=revision, trust_remote_code=trust_remote_code
     )
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        # for a folder without tokenizer files transformers makes one to which every word is unknown
+        # for a folder without tokenizer files, transformers makes a tokenizer that knows no words
         raise ModelError(
             f"model.name_or_path: {name!r} has no vocabulary. Its tokenizer files (tokenizer.json, or vocab.txt, "
             "vocab.json, spiece.model ...) must lie beside config.json: `tokenizer.save_pretrained` writes them."
@@ -56,12 +56,12 @@ def pack(tokenizer: Any) -> dict[str, Tensor]:
 
 
 def unpack(files: Mapping[str, Tensor], model_type: str) -> Any:
-    """Make the tokenizer whose files `pack` packed, without running code or writing outside a temporary folder.
+    """Load a tokenizer from its packed files, without running code or writing outside a temporary folder.
 
     Args:
-        files: The packed files.
-        model_type: Model type, which decides the tokenizer's class. Some versions of transformers would else guess it
-            from the folder's name, and a random name holds ``mpt`` or ``t5`` now and then: a BERT would get no
+        files: The files that `pack` packed.
+        model_type: Model type, which decides the tokenizer's class. Otherwise some versions of transformers would guess
+            it from the folder's name, and a random name can contain ``mpt`` or ``t5``: a BERT would get no
             ``token_type_ids``.
 
     Raises:
@@ -85,7 +85,7 @@ def unpack(files: Mapping[str, Tensor], model_type: str) -> Any:
 
 
 def _is_data(name: str, content: bytes) -> bool:
-    """Whether a file stays within its folder, holds no code, and is no JSON that names code to download."""
+    """Whether a file stays within its folder, holds no code, and is not JSON that refers to code."""
     if not re.fullmatch(r"[\w.+-]+", name) or name.strip(".") == "" or name.lower().endswith(".py"):
         return False
     if not name.lower().endswith(".json"):

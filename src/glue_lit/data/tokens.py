@@ -1,7 +1,7 @@
 """Tokens of a split: flat arrays, made once and cached for all processes.
 
-`TokenStore` earns its keep by speed and memory: all of MNLI is about 15 M tokens, or 60 MB. It has no Python object per
-example, but one array each of ids, offsets and labels, out of which an indexing operation cuts a whole batch.
+`TokenStore` earns its keep by speed and memory: all of MNLI is about 15 M tokens, or 60 MB. Instead of a Python object
+per example, it has one array each of ids, offsets and labels, and one indexing operation cuts a whole batch.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from glue_lit.system.files import open_atomic_binary
 _LAYOUT = 2  # part of the cache key; increase it when the arrays change their meaning
 _COMPARED = 100  # rows on which the fast way is compared with the tokenizer's own call
 _CHUNK = 10_000  # rows per tokenizer call, to bound the memory of its Python lists
-_CHARACTERS = 1 << 22  # characters per call: of a document, a tokenizer holds 150 bytes per character until it cuts it
+_CHARACTERS = 1 << 22  # characters per call, because until it truncates, a tokenizer holds 150 bytes for each
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def tokenise(
     """Tokenise every example, pairs as pairs, and cut it at ``max_length`` tokens, the longer text first.
 
     Raises:
-        DataError: An example has no tokens, as an empty text may if the tokenizer adds none of its own.
+        DataError: An example has no tokens, for example an empty text if the tokenizer adds no special tokens.
     """
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
@@ -149,14 +149,14 @@ def _parts(rows: Rows, size: int) -> Iterator[slice]:
 
 
 _Lists = list[list[int]]
-_Encode = Callable[[slice], tuple[_Lists, _Lists | None]]  # from some rows to their ids and token types
+_Encode = Callable[[slice], tuple[_Lists, _Lists | None]]  # turns some rows into ids and token types
 
 
 def _fastest_encoder(rows: Rows, tokenizer: Any, max_length: int) -> _Encode:
     """The fastest function that tokenises ``rows`` as the tokenizer's own call does.
 
-    The call makes Python objects of all that the Rust tokenizer finds, offsets and masks too. Asking the Rust tokenizer
-    directly takes half the time, and is done if it gives the same for the first rows.
+    The tokenizer's call turns everything that the Rust tokenizer returns into Python objects, offsets and masks too.
+    Calling the Rust tokenizer directly takes half the time; it is done if the first rows get the same tokens.
     """
     starts = TextStarts(tokenizer, max_length)
 
@@ -209,7 +209,7 @@ def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: 
 
 def _read(path: Path) -> TokenStore:
     with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         return TokenStore(**tensors, digest=(file.metadata() or {}).get("digest"))
 
 

@@ -1,4 +1,4 @@
-"""Adapters from peft, such as LoRA: a few weights are trained beside an encoder that does not change."""
+"""Adapters from peft, such as LoRA: a few weights are trained beside a frozen encoder."""
 
 import re
 from abc import ABC
@@ -32,7 +32,7 @@ def plain_settings(config: Any) -> dict[str, Any]:
     """The settings of a peft configuration as plain values, for a checkpoint.
 
     Raises:
-        UsageError: It is no peft configuration.
+        UsageError: It is not a peft configuration.
     """
     if not isinstance(config, PeftMethod):
         raise UsageError(f"model.peft: got {config!r}, allowed: a configuration of peft, e.g. peft.LoraConfig.")
@@ -51,7 +51,7 @@ def _plain(value: Any) -> Any:
 
 
 def add_adapters(model: Any, settings: Mapping[str, Any], new: Collection[str] = ()) -> dict[str, Any]:
-    """Add adapters to a model, in place; of its other weights, only the head and new ones stay trainable.
+    """Add adapters to a model, in place, and freeze its other weights, except the head and parameters in ``new``.
 
     The head is everything outside the encoder.
 
@@ -61,7 +61,7 @@ def add_adapters(model: Any, settings: Mapping[str, Any], new: Collection[str] =
         new: Names of parameters without pretrained weights.
 
     Returns:
-        The settings, completed by the modules that have adapters and those that are trained whole.
+        The settings, with the modules that got adapters and those that are trained in full.
 
     Raises:
         ModelError: peft is not installed, or cannot adapt this model.
@@ -97,7 +97,7 @@ def _parameters_trained_whole(model: Any, whole: list[str]) -> list[nn.Parameter
 def _inject(model: Any, settings: dict[str, Any], trained: list[nn.Parameter]) -> Any:
     """Let peft add its layers; return its configuration, which then names the adapted modules.
 
-    Modules that are trained whole are not adapted, unless the user names them.
+    Modules that are trained in full are not adapted, unless the user names them.
     """
     try:
         from peft import PEFT_TYPE_TO_CONFIG_MAPPING, inject_adapter_in_model
@@ -125,7 +125,7 @@ def _inject(model: Any, settings: dict[str, Any], trained: list[nn.Parameter]) -
     except Exception as error:  # peft raises many kinds
         raise _explain_refusal(model, method, settings, error) from error
     if not any(isinstance(module, BaseTunerLayer) for module in model.modules()):
-        raise ModelError(f"model.peft: {method} has put no adapter into this model. Check init_args.target_modules.")
+        raise ModelError(f"model.peft: {method} added no adapter to this model. Check init_args.target_modules.")
     return config
 
 

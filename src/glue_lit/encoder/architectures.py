@@ -21,7 +21,7 @@ def empty_model(values: dict[str, Any], hparams: Mapping[str, Any], padding: int
         padding: Padding id to write into the configuration; ``None`` to keep its own.
 
     Raises:
-        ModelError: The values make no model, or one whose code may not run.
+        ModelError: The values do not make a model, or make one whose code may not run.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -60,7 +60,7 @@ def set_padding(config: Any, padding: int | None) -> None:
 
 
 def _has_own_code(values: Mapping[str, Any]) -> bool:
-    """Whether only code that comes with a model knows its type."""
+    """Whether a model's type is known only to code that comes with it."""
     from transformers import CONFIG_MAPPING
 
     return bool(values.get("auto_map")) and str(values.get("model_type")) not in CONFIG_MAPPING
@@ -69,7 +69,7 @@ def _has_own_code(values: Mapping[str, Any]) -> bool:
 def _configuration(values: dict[str, Any], trusting: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
     """The configuration, and the options that transformers needs to build its model.
 
-    ``trusting`` are the settings that name the place of the code; empty if it may not run.
+    ``trusting`` are the settings that say where the model's code is; empty if it may not run.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
     from transformers.dynamic_module_utils import get_class_from_dynamic_module

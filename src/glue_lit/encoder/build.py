@@ -89,8 +89,8 @@ def _load(
         **where,
         **attention(hparams),
     )
-    # The tensors lie in the file's memory, whose alignment can change the last bit of a product. A resumed fit, whose
-    # tensors do not, must give the same.
+    # Loaded tensors are mapped from the file, and their alignment can change the last bit of a product. A resumed fit
+    # has no mapped tensors, and must give the same results.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return model, loaded, labels
@@ -143,11 +143,11 @@ def _label_number(number: str) -> int:
 def build_from_run(
     task: TaskSpec, hparams: Mapping[str, Any], saved: Mapping[str, Any], padding: int | None = None
 ) -> Built:
-    """Build a model with the encoder of a checkpoint, into which adapters are merged.
+    """Build a model with the encoder of a checkpoint, its adapters merged.
 
-    RoBERTa's recipe for RTE, MRPC and STS-B starts so from MNLI (Liu et al. 2019, section 5.1). The head is kept if its
-    labels are the task's, with its outputs in the task's order by name. ``saved`` is the checkpoint's content; other
-    arguments as in `build_pretrained`.
+    RoBERTa's recipe for RTE, MRPC and STS-B starts from MNLI in this way (Liu et al. 2019, section 5.1). The head is
+    kept if its labels are the task's, with its outputs in the task's order by name. ``saved`` is the checkpoint's
+    content; other arguments as in `build_pretrained`.
     """
     values = json.loads(saved["hyper_parameters"]["architecture"])
     order = label_order(values["id2label"], task)
@@ -176,7 +176,7 @@ def _weights_without_adapters(saved: Mapping[str, Any], hparams: Mapping[str, An
 
 
 def check_tokens(model: Any, ids: Tensor, name: str, types: Tensor | None = None) -> None:
-    """Refuse the tokenizer of another model, by tokens for which this model has no embedding.
+    """Refuse a tokenizer whose tokens have no embedding in the model, because it belongs to another model.
 
     Args:
         model: The Hugging Face model.
@@ -191,8 +191,8 @@ def check_tokens(model: Any, ids: Tensor, name: str, types: Tensor | None = None
     highest = int(types.max()) if types is not None and types.numel() else 0
     if isinstance(kinds, int) and 0 < kinds <= highest:
         raise ModelError(
-            f"model.name_or_path: the tokenizer of {name!r} gives a token the type {highest}, and the model knows "
-            f"{kinds} (0 to {kinds - 1}): they do not belong together. Take both from one model."
+            f"model.name_or_path: the tokenizer of {name!r} gives token type {highest}, but the model has only {kinds} "
+            f"(0 to {kinds - 1}): they do not belong together. Take both from one model."
         )
     try:
         rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
@@ -201,7 +201,7 @@ def check_tokens(model: Any, ids: Tensor, name: str, types: Tensor | None = None
     largest = int(ids.max()) if ids.numel() else 0
     if isinstance(rows, int) and largest >= rows:
         raise ModelError(
-            f"model.name_or_path: the tokenizer of {name!r} gives token {largest}, and the model knows {rows} (0 to "
+            f"model.name_or_path: the tokenizer of {name!r} gives token {largest}, but the model has only {rows} (0 to "
             f"{rows - 1}): they do not belong together. Take both from one model."
         )
 

@@ -1,4 +1,4 @@
-"""Dropout whose masks take a third of the time on a processor: 16 random bits per element in place of a float.
+"""Dropout whose masks take a third of the time on a CPU: 16 random bits per element in place of a float.
 
 It earns its keep because a small encoder spends much of its training step on drawing masks.
 """
@@ -10,7 +10,7 @@ _LEVELS = 1 << 16
 
 
 class CheapDropout(nn.Dropout):
-    """Dropout whose rate is rounded to a multiple of 1/65536 (0.1 to 0.100006) on a processor; PyTorch's elsewhere.
+    """Dropout whose rate is rounded to a multiple of 1/65536 (0.1 to 0.100006) on a CPU; PyTorch's elsewhere.
 
     The scale of the kept elements follows the rounded rate, so that the mean does not change.
     """
@@ -30,11 +30,11 @@ class CheapDropout(nn.Dropout):
 def set_dropout(model: nn.Module, rate: float) -> None:
     """Set the rate of every dropout of a model in place, including those inside its attention."""
     for module in list(model.modules()):
-        if isinstance(getattr(module, "out_drop", None), nn.Identity):  # of ModernBERT, for the rate 0
+        if isinstance(getattr(module, "out_drop", None), nn.Identity):  # ModernBERT's at rate 0
             module.out_drop = nn.Dropout(rate).train(module.training)
         if isinstance(module, nn.Dropout):
             module.p = rate
-        for name in ("dropout_prob", "attention_dropout"):  # attention without a dropout module
+        for name in ("dropout_prob", "attention_dropout"):  # of attention without a dropout module
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, rate)
 

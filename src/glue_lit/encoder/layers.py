@@ -28,10 +28,10 @@ def parameter_depths(model: Any) -> tuple[dict[int, int], int]:
     else after the last layer as the head. The layers of a decoder follow those of its encoder.
 
     Returns:
-        Depths by the parameter's ``id``, and the number of layers, to which the head's depth is one more.
+        Depths by the parameter's ``id``, and the number of layers. The head's depth is one more than that.
 
     Raises:
-        ModelError: Its layers cannot be told apart, as ALBERT's, which share their weights.
+        ModelError: Its layers cannot be told apart, such as ALBERT's, which share their weights.
     """
     stacks = _stacks(model)
     layers = [parts for stack in stacks for parts in stack]
@@ -64,7 +64,7 @@ def _stacks(model: Any) -> list[list[tuple[nn.Module, ...]]]:
     for parent, modules in _module_lists(model.base_model, ""):
         layers = found.setdefault(parent, [()] * len(modules))
         if len(layers) != len(modules):
-            raise _refused(model, "its parts are repeated differently often")
+            raise _refused(model, "its parts repeat a different number of times")
         found[parent] = [(*layer, module) for layer, module in zip(layers, modules, strict=True)]
     if len(found) == 1:
         stacks = list(found.values())
@@ -156,7 +156,7 @@ def _group_name(depth: int, layers: int) -> str:
 
 
 def check_same_groups(groups: Sequence[Mapping[str, Any]], checkpoint: Mapping[str, Any], kind: str) -> None:
-    """Refuse a checkpoint whose optimizer has other parameters, or other groups of them, than the resumed fit.
+    """Refuse a checkpoint whose optimizer has other parameters or parameter groups than the resumed fit.
 
     ``groups`` are those of the resumed fit, and ``kind`` is the model's ``model_type``, for the message.
 

@@ -8,7 +8,7 @@ from glue_lit.errors import ModelError
 
 
 def check_can_be_merged(model: Any) -> None:
-    """Refuse adapters of weights that several layers share, because one weight cannot take all of them.
+    """Refuse adapters of weights that several layers share, because one weight cannot take several adapters.
 
     Raises:
         ModelError: Layers share adapted weights, as in Zamba, whose layers share one attention.
@@ -23,11 +23,11 @@ def check_can_be_merged(model: Any) -> None:
             is_shared = any(owners[id(parameter)] > 1 for parameter in layer.get_base_layer().parameters())
             (shared if is_shared else own).add(next(part for part in reversed(name.split(".")) if not part.isdigit()))
     if shared:
-        others = ", ".join(sorted(own - shared)) or "none that has an adapter now"
+        others = ", ".join(sorted(own - shared)) or "none"
         raise ModelError(
             f"model.peft: a {model.config.model_type} uses the weights of {', '.join(sorted(shared))} in several "
-            "places, and one weight cannot take the adapters of all of them when it is exported. Name others in "
-            f"model.peft.init_args.target_modules; weights of their own have: {others}."
+            "places, and one weight cannot take the adapters of all of them when it is exported. Name other modules in "
+            f"model.peft.init_args.target_modules. Adapted modules with weights of their own: {others}."
         )
 
 

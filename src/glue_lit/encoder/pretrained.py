@@ -1,4 +1,4 @@
-"""Loading by name from the Hub, a folder, or an installed package, and explaining why it fails."""
+"""Load models by name from the Hub, a folder or an installed package, and explain why loading fails."""
 
 import importlib.util
 import logging
@@ -19,7 +19,7 @@ from glue_lit.system.hub_errors import explain_hub_error
 _Loaded = TypeVar("_Loaded")
 _PACKAGE = "pkg:"
 _LARGEST = {"num_labels": 1_000_000, "num_hidden_layers": 10_000, "n_layers": 10_000}
-# What transformers looks for, the first that is there, and the files that it then reads.
+# Files that transformers looks for, in this order, and the files that it reads if it finds them.
 _WEIGHTS = {
     "model.safetensors": "model.safetensors",
     "model.safetensors.index.json": "model-*-of-*.safetensors",
@@ -83,8 +83,8 @@ def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options
 
 
 def _load_from_hub(loader: Callable[..., _Loaded], name: str, options: dict[str, Any]) -> _Loaded:
-    """Load a model at its commit, for which the libraries request no file that is in the cache."""
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else older formats are reported elsewhere
+    """Load a model by its commit, so that the libraries send no request for files that are in the cache."""
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # otherwise older formats are reported elsewhere
     found = hub.find("model", name, options.get("revision", "main"))
     if found.commit is not None and "revision" in options:
         options = {**options, "revision": found.commit}
@@ -94,7 +94,7 @@ def _load_from_hub(loader: Callable[..., _Loaded], name: str, options: dict[str,
 
 
 def download_weights(name_or_path: str, revision: str) -> None:
-    """Download a model's weights ahead of its `load`, and show how far that is; nothing for a folder.
+    """Download a model's weights before `load` reads them, and show progress; do nothing for a folder.
 
     Args:
         name_or_path: As in `resolve`.
@@ -125,15 +125,15 @@ def commit_of(name_or_path: str, revision: str) -> str | None:
 
 
 def _check_files(place: str) -> None:
-    """Refuse a folder that holds a pipe or a device, which might be read for ever."""
+    """Refuse a folder with a pipe or a device, which might be read forever, or with sizes that no model has."""
     try:
         odd = [path for path in Path(place).iterdir() if path.exists() and not (path.is_file() or path.is_dir())]
-    except OSError:  # no folder, or one that cannot be listed, which the library reports
+    except OSError:  # no folder, or one that cannot be listed; the library reports it
         return
     if odd:
         raise ModelError(f"model.name_or_path: {odd[0]} is a pipe or a device, not a file. Take it out of the folder.")
     values = None
-    with suppress(OSError, ValueError):  # which the library reports, too
+    with suppress(OSError, ValueError):  # the library reports these
         values = read_json(Path(place, "config.json"))
     if values is not None:
         check_sizes(values if isinstance(values, dict) else {}, f"model.name_or_path: {Path(place, 'config.json')}")

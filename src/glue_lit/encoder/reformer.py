@@ -11,7 +11,7 @@ HASH_SEED = 0  # of the hashing in evaluation, unless the configuration has one
 
 
 def make_reproducible(model: Any) -> None:
-    """Make a Reformer draw from torch's generator in training and hash equally in each evaluation, in place.
+    """Make a Reformer draw from torch's generator in training and hash the same way in each evaluation, in place.
 
     In transformers, each forward pass of a layer takes a seed from the operating system for the dropout that the
     backward pass repeats, and attention sorts tokens into buckets by random vectors. Other models do not change.
@@ -27,7 +27,7 @@ def make_reproducible(model: Any) -> None:
 
 
 def record_hash_seed(config: Any) -> None:
-    """Write the evaluation's seed into a Reformer's configuration, so that other programs hash equally."""
+    """Write the evaluation's seed into a Reformer's configuration, so that other programs hash the same way."""
     if config.model_type == "reformer" and config.hash_seed is None:
         config.hash_seed = HASH_SEED
 
@@ -51,7 +51,7 @@ def _draw_seed() -> int:
 
 
 def _hash_vectors(self: Any, *args: Any, **kwargs: Any) -> Tensor:
-    """Sort vectors into buckets, in evaluation with a fixed seed; in training one would repeat the dropout's masks."""
+    """Sort vectors into buckets, with a fixed seed in evaluation; in training, it would repeat the dropout masks."""
     self.hash_seed = None if self.training else self.evaluation_seed
     buckets: Tensor = type(self)._hash_vectors(self, *args, **kwargs)
     return buckets

@@ -1,4 +1,4 @@
-"""BigBird's two kinds of attention: each batch gets the one for its length, whatever batches came before."""
+"""BigBird's two kinds of attention: each batch gets the one for its length, independent of earlier batches."""
 
 from collections.abc import Iterator
 from typing import Any

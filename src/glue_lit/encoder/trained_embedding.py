@@ -59,7 +59,7 @@ class TrainedRows(nn.Embedding):
         return torch.where((place >= 0)[..., None], trained, F.embedding(input, self.weight))
 
     def table(self) -> Tensor:
-        """Update the fixed table by the trained rows and return it, ``(all rows, width)``."""
+        """Copy the trained rows into the fixed table and return it, ``(all rows, width)``."""
         return self.weight.detach().index_copy_(0, self.tokens, self.rows.detach())
 
     def plain(self) -> nn.Embedding:
@@ -86,7 +86,7 @@ class TrainedRows(nn.Embedding):
 
 
 def train_rows_in_use(model: nn.Module, tokens: Tensor) -> None:
-    """Replace a Hugging Face model's token embedding by `TrainedRows`, in place, if only the cost changes by that.
+    """Replace a Hugging Face model's token embedding by `TrainedRows`, in place, if that changes only the cost.
 
     ``tokens`` are all tokens in training batches, ``(rows,)`` int64.
     """
@@ -111,7 +111,7 @@ def find_trained_rows(model: nn.Module) -> TrainedRows | None:
 
 @contextmanager
 def count_embedding_once(model: nn.Module) -> Iterator[None]:
-    """Give `TrainedRows` the parameters of a plain embedding for a while, for code that counts them."""
+    """Temporarily give `TrainedRows` the parameters of a plain embedding, for code that counts them."""
     table = find_trained_rows(model)
     if table is None:
         yield

@@ -35,7 +35,7 @@ def read_texts(
 
     Args:
         task: Its ``slice_columns`` are read if the data have them.
-        open_split: Finds the split of the predicted rows.
+        open_split: Opens the split of the predicted rows.
         predicted: The predictions, whose gold labels must be those of the rows.
         record: The record of the predictions, with the hash of their rows.
         wanted: More columns to group by.
