@@ -9,7 +9,7 @@ from command_line import glue_lit
 
 from glue_lit.data.rows import Rows
 from glue_lit.errors import RunError
-from glue_lit.outputs.predictor import Predictor, _usual_size
+from glue_lit.outputs.predictor import Predictor, _rounded_size
 from glue_lit.training.classifier import SequenceClassifier
 
 
@@ -19,7 +19,7 @@ from glue_lit.training.classifier import SequenceClassifier
      (800, 900, 900), (900, 900, 900), (5, 0, 5)],
 )  # fmt: skip
 def test_batch_sizes_come_from_a_small_set(rows: int, most: int, size: int) -> None:
-    assert _usual_size(rows, most) == size
+    assert _rounded_size(rows, most) == size
 
 
 def test_chunks_of_all_sizes_use_few_shapes_and_give_the_same_logits(

@@ -88,10 +88,10 @@ def lines_of(rows: int, **changes: object) -> list[dict[str, object]]:
         (lines_of(1821, label="maybe"), "line 3: label 'maybe', allowed: negative, positive."),
         (lines_of(1821, label=["positive"]), "line 3: label \"['positive']\", allowed: negative, positive."),
         (lines_of(1821, label=None), "line 3: label 'None', allowed: negative, positive."),
-        (lines_of(1821, idx=1), "line 3: idx 1 where 2 is needed: a row is missing, doubled or out of order."),
+        (lines_of(1821, idx=1), "line 3: idx 1 where 2 is needed: a row is missing, duplicated or out of order."),
         (lines_of(1821, idx=3), "line 3: idx 3 where 2 is needed"),
         (lines_of(1821, idx="2"), "line 3: idx 2 where 2 is needed"),
-        ([[], *lines_of(1820)], "line 1: '[]' is no prediction."),
+        ([[], *lines_of(1820)], "line 1: '[]' is not a prediction."),
     ],
 )
 def test_predictions_that_are_not_of_the_test_rows(lines: list[object], message: str, tmp_path: Path) -> None:

@@ -41,19 +41,19 @@ def changed(name: str, old: str, new: str, count: int = 1) -> dict[str, str | by
 
 WRONG: list[tuple[str, dict[str, str | bytes], list[str]]] = [
     ("missing", {k: v for k, v in TEXTS.items() if k != "AX.tsv"}, ["AX.tsv: missing"]),
-    ("extra", TEXTS | {"read\x1b[31m.txt": "x"}, ["zip: 'read\\x1b[31m.txt' is no file of a submission; leave it out"]),
-    ("left by macOS", TEXTS | {"__MACOSX/._CoLA.tsv": "x"}, ["zip: '__MACOSX/._CoLA.tsv' is no file of a submission; leave it out"]),
+    ("extra", TEXTS | {"read\x1b[31m.txt": "x"}, ["zip: 'read\\x1b[31m.txt' does not belong in a submission; remove it"]),
+    ("left by macOS", TEXTS | {"__MACOSX/._CoLA.tsv": "x"}, ["zip: '__MACOSX/._CoLA.tsv' does not belong in a submission; remove it"]),
     ("case", {k.replace("MRPC", "mrpc"): v for k, v in TEXTS.items()}, ["'mrpc.tsv': must be called MRPC.tsv"]),
     ("punctuation", {k.replace("MNLI-mm", "MNLI_mm"): v for k, v in TEXTS.items()}, ["'MNLI_mm.tsv': must be called MNLI-mm.tsv"]),
     ("ending", {k.replace("RTE.tsv", "RTE.txt"): v for k, v in TEXTS.items()}, ["'RTE.txt': must be called RTE.tsv"]),
-    ("folder", {k.replace("AX", "sub/AX"): v for k, v in TEXTS.items()}, ["'sub/AX.tsv': must lie at the top of the zip, in no folder"]),
-    ("a copy in a folder", TEXTS | {"sub/AX.tsv": ""}, ["zip: 'sub/AX.tsv' is no file of a submission; leave it out"]),
+    ("folder", {k.replace("AX", "sub/AX"): v for k, v in TEXTS.items()}, ["'sub/AX.tsv': must be at the top of the zip, not in a folder"]),
+    ("a copy in a folder", TEXTS | {"sub/AX.tsv": ""}, ["zip: 'sub/AX.tsv' does not belong in a submission; remove it"]),
     ("no header", changed("RTE.tsv", "index\tprediction\n", ""), ["RTE.tsv, line 1: '0\\tentailment', the header 'index\\tprediction' is needed"]),
     ("other header", changed("RTE.tsv", "index\tprediction\n", "id,label\n"), ["RTE.tsv, line 1: 'id,label', the header 'index\\tprediction' is needed"]),
     ("row missing", changed("WNLI.tsv", "7\t0\n", ""), ["WNLI.tsv: 145 rows, 146 are needed", "WNLI.tsv: index 7 is missing"]),
     ("rows missing", changed("WNLI.tsv", "7\t0\n8\t0\n9\t0\n", ""), ["WNLI.tsv: 143 rows, 146 are needed", "WNLI.tsv: index 7 to 9 are missing"]),
     ("end missing", changed("WNLI.tsv", "144\t0\n145\t0\n", ""), ["WNLI.tsv: 144 rows, 146 are needed", "WNLI.tsv: index 144 to 145 are missing"]),
-    ("doubled", changed("WNLI.tsv", "\n7\t0\n", "\n7\t0\n7\t0\n"), ["WNLI.tsv: 147 rows, 146 are needed", "WNLI.tsv, line 10: index 7 is there twice, first on line 9"]),
+    ("doubled", changed("WNLI.tsv", "\n7\t0\n", "\n7\t0\n7\t0\n"), ["WNLI.tsv: 147 rows, 146 are needed", "WNLI.tsv, line 10: index 7 appears twice, first on line 9"]),
     ("out of order", changed("WNLI.tsv", "\n7\t0\n8\t0\n", "\n8\t0\n7\t0\n"), ["WNLI.tsv, line 10: index 7 comes after 8; rows must be in order"]),
     ("too large", changed("WNLI.tsv", "145\t0", "146\t0"), ["WNLI.tsv: index 145 is missing", "WNLI.tsv, line 147: index 146, the last one is 145"]),
     ("empty line", TEXTS | {"WNLI.tsv": TEXTS["WNLI.tsv"] + "\n"}, ["WNLI.tsv: 147 rows, 146 are needed", "WNLI.tsv, line 148: 1 column(s), 2 are needed (separated by a tab): ''"]),
@@ -62,7 +62,7 @@ WRONG: list[tuple[str, dict[str, str | bytes], list[str]]] = [
     ("label", changed("AX.tsv", "3\tcontradiction", "3\tno"), ["AX.tsv, line 5: prediction 'no', allowed: entailment, neutral, contradiction"]),
     *((f"score {score!r}", changed("STS-B.tsv", "\n9\t2.701", f"\n9\t{score}"), [f"STS-B.tsv, line 11: prediction {score!r}, allowed: a number from 0 to 5"])
       for score in ("nan", "inf", "5.001", "-0.1", "", " 2", "1_0", "1e99", "\u0663")),
-    *((f"index {index!r}", changed("STS-B.tsv", "\n9\t2.701", f"\n{index}\t2.701"), ["STS-B.tsv: index 9 is missing", f"STS-B.tsv, line 11: index {index[:50]!r} is no number from 0 to 1378"])
+    *((f"index {index!r}", changed("STS-B.tsv", "\n9\t2.701", f"\n{index}\t2.701"), ["STS-B.tsv: index 9 is missing", f"STS-B.tsv, line 11: index {index[:50]!r} is not a number from 0 to 1378"])
       for index in ("x", "-9", "9.0", "", "9" * 5000, "\u0669")),
     ("no tab", changed("STS-B.tsv", "\n9\t2.701", "\n9 2"), ["STS-B.tsv: index 9 is missing", "STS-B.tsv, line 11: 1 column(s), 2 are needed (separated by a tab): '9 2'"]),
     ("byte order mark", TEXTS | {"CoLA.tsv": "\ufeff" + TEXTS["CoLA.tsv"]}, ["CoLA.tsv, line 1: a byte order mark; save the file as UTF-8 without one"]),
@@ -116,7 +116,7 @@ def test_a_file_that_occurs_twice_is_reported() -> None:
 @pytest.mark.parametrize("content", [b"", b"PK no zip", b"PK\x05\x06" + b"\xff" * 18])
 def test_another_file_in_place_of_a_zip_is_reported(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.zip: no zip file, or a damaged one"):
+    with pytest.raises(DataError, match=r"a\.zip: not a zip file, or a damaged one"):
         check_zip(tmp_path / "a.zip")
     with pytest.raises(DataError, match="cannot be read"):
         check_zip(tmp_path / "b.zip")
@@ -127,7 +127,7 @@ def test_another_file_in_place_of_a_zip_is_reported(content: bytes, tmp_path: Pa
 def test_a_file_that_is_far_too_large_is_not_opened(tmp_path: Path) -> None:
     with (tmp_path / "a.zip").open("wb") as file:
         file.truncate(60_000_000)
-    with pytest.raises(DataError, match="60,000,000 bytes, which no submission has"):
+    with pytest.raises(DataError, match="60,000,000 bytes are too many for a submission"):
         check_zip(tmp_path / "a.zip")
 
 
@@ -136,12 +136,12 @@ def test_damage_encryption_and_unusual_packing() -> None:
     at = content.index(b"index\tprediction", content.index(b"RTE.tsv"))
     content[at + 100] ^= 0xFF
     assert problems_of(io.BytesIO(bytes(content))) == [
-        "RTE.tsv: is damaged (Bad CRC-32 for file 'RTE.tsv'); make the zip anew"
+        "RTE.tsv: is damaged (Bad CRC-32 for file 'RTE.tsv'); create the zip again"
     ]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("AX.tsv", TEXTS["AX.tsv"])
-    assert "AX.tsv: is packed in an unusual way; zip it with the usual method (deflate)" in problems_of(packed)
+    assert "AX.tsv: is compressed with an unusual method; zip it with deflate" in problems_of(packed)
     locked = bytearray(zipped({"AX.tsv": TEXTS["AX.tsv"]}).getvalue())
     locked[locked.index(b"PK\x01\x02") + 8] |= 1
     assert "AX.tsv: is encrypted; zip it without a password" in problems_of(io.BytesIO(bytes(locked)))

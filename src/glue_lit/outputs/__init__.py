@@ -1,1 +1,1 @@
-"""What leaves a run: predictions, models, leaderboard files."""
+"""Outputs of a run: predictions, exported models, leaderboard files."""

@@ -1,4 +1,4 @@
-"""Calibration of a run: fitted on its dev rows, kept in its directory, applied to files of predictions."""
+"""Calibration of a run: fitted on its dev rows, stored in its directory, applied to predictions files."""
 
 import hashlib
 import json
@@ -28,16 +28,16 @@ _FILE = "calibration.json"
 def calibration_of(
     run: Run | None, checkpoint: Path, task: TaskSpec, predictor: Callable[[], Predictor]
 ) -> Calibration:
-    """The calibration of a checkpoint, printed too; fitted unless one of the same weights was kept.
+    """Read or fit the calibration of a checkpoint, and print it.
 
     Args:
-        run: Its directory keeps the calibration; without one, the checkpoint's folder does.
-        checkpoint: The file.
+        run: The run whose directory stores the calibration; without one, the checkpoint's folder does.
+        checkpoint: The checkpoint file; a stored calibration of another file is ignored.
         task: The task that it was trained on.
-        predictor: Loads the checkpoint, which fitting needs.
+        predictor: Loads the checkpoint; called only to fit.
 
     Raises:
-        UsageError: The task has no probabilities, or nothing to fit them on.
+        UsageError: The task has no probabilities, or no labels to calibrate them with.
         RunError: The dev rows cannot be read.
     """
     if task.is_regression or task.monitored_split is None:
@@ -77,7 +77,7 @@ def _dev_logits(run: Run | None, checkpoint: Path, predictor: Predictor) -> tupl
     if not saved.get("datamodule_hyper_parameters"):
         raise RunError(f"--calibrate: {checkpoint} does not say which data it was trained on.")
     named = find_key(str(run.config), "data.source") if run is not None else None
-    # A user whose data have moved edits the run's configuration.
+    # If the data have moved, the user edits the run's configuration.
     moved = {"source": named[1]} if named is not None and isinstance(named[1], str) else {}
     try:
         dataset = TaskSplits.from_checkpoint(saved, **moved).dataset(split)
@@ -91,8 +91,8 @@ def _dev_logits(run: Run | None, checkpoint: Path, predictor: Predictor) -> tupl
     return predictor.of_dataset(dataset)[known].double().numpy(), gold[known].numpy()
 
 
-def rewrite(path: Path, temperature: float) -> None:
-    """Scale the probabilities in a file of predictions."""
+def rescale_probabilities(path: Path, temperature: float) -> None:
+    """Scale the probabilities in a predictions file by a temperature."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     probabilities = np.array([list(line["probabilities"].values()) for line in lines], dtype=np.float64)
     logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))  # 0 has no logarithm

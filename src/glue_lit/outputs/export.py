@@ -1,4 +1,4 @@
-"""`run_export`: a run's model as a folder that others load, as ONNX, on the Hub."""
+"""`run_export`: a run's model as a folder for transformers, or as ONNX."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from glue_lit.outputs import onnx_export as onnx_format
 from glue_lit.outputs.hugging_face import (
     Trained,
     load_trained,
+    replace_folder,
     score,
     torch_logits,
-    whole_folder,
     write_model,
     write_tokenizer,
 )
@@ -26,10 +26,10 @@ class ExportResult:
     """An export.
 
     Attributes:
-        folder: Where it lies.
+        folder: Its folder.
         files: Names of the files in it.
-        measured: What was measured of an ONNX model, by its title.
-        card: Makes the model card for the name of a folder or a repository.
+        measured: Figures measured for an ONNX model, by title.
+        card: Makes the model card, given the name of the folder or repository.
     """
 
     folder: Path
@@ -50,20 +50,21 @@ def run_export(
     """Write the model of a checkpoint into a folder, with its tokenizer and a model card.
 
     Args:
-        checkpoint: The file.
-        run: Its run, whose record the card quotes.
+        checkpoint: The checkpoint file.
+        run: Its run, if any; the card quotes its record.
         output: The folder, written whole or not at all.
-        form: For transformers, or as ONNX.
-        quantize: Of ONNX, keep the weights in 8 bits.
+        form: The format.
+        quantize: Store the weights of an ONNX model in 8 bits.
         overwrite: Replace an earlier export in the folder.
-        trust_remote_code: Run code that the model comes with.
+        trust_remote_code: Run code that comes with the model.
 
     Raises:
-        GlueLitError: The checkpoint cannot be read, the model has no such form, or the folder cannot be written.
+        GlueLitError: The checkpoint cannot be read, the model does not support the format, or the folder cannot be
+            written.
     """
     trained = load_trained(checkpoint, run, trust_remote_code)
     is_onnx = form == "onnx"
-    with whole_folder(output, overwrite) as folder:
+    with replace_folder(output, overwrite) as folder:
         measured = _write_onnx(trained, folder, quantize) if is_onnx else {}
         if not is_onnx:
             write_model(trained, folder)
@@ -78,7 +79,7 @@ def run_export(
 
 
 def _write_onnx(trained: Trained, folder: Path, quantize: str | None) -> dict[str, str]:
-    """Write ONNX, tokenizer and configuration; returns what was measured."""
+    """Write ONNX, tokenizer and configuration; return the measured figures."""
     path = folder / onnx_format.NAME
     notes = {"Largest difference to PyTorch's logits, 32-bit weights": f"{onnx_format.write_onnx(trained, path):.2g}"}
     trained.classifier.model.config._name_or_path = ""
@@ -88,12 +89,12 @@ def _write_onnx(trained: Trained, folder: Path, quantize: str | None) -> dict[st
         return notes
     size = path.stat().st_size
     onnx_format.quantize(path)
-    notes["Size with 8-bit weights"] = f"{path.stat().st_size / 2**20:.1f} MiB in place of {size / 2**20:.1f}"
+    notes["Size with 8-bit weights"] = f"{path.stat().st_size / 2**20:.1f} MiB instead of {size / 2**20:.1f}"
     sides = {"PyTorch": torch_logits(trained), "int8": onnx_format.onnx_logits(path)}
     try:
         scores = score(trained, sides)
     except GlueLitError as error:
-        notes["Scores with 8-bit weights"] = f"not measured, for want of the validation rows: {error}"
+        notes["Scores with 8-bit weights"] = f"not measured, since the validation rows cannot be used: {error}"
         return notes
     for name, value in scores["PyTorch"].items():
         notes[f"{trained.task.monitored_split}, {name}"] = f"{value:.4f}, with 8-bit weights {scores['int8'][name]:.4f}"

@@ -1,4 +1,4 @@
-"""A checkpoint as a Hugging Face folder, which others load without glue-lit."""
+"""Export a checkpoint as a Hugging Face folder, which loads without glue-lit."""
 
 import shutil
 import tempfile
@@ -27,8 +27,8 @@ from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.classifier import SequenceClassifier
 
 Logits = Callable[[Mapping[str, Tensor]], Tensor]  # a batch to its logits ``(batch, labels)``
-_ALLOWED = 1e-4  # largest difference that merging adapters may make, as a part of the largest logit
-# The texts that two forms of a model are given: short and long ones, some of them padded to the longest of their batch.
+_ALLOWED = 1e-4  # largest change that merging adapters may cause, relative to the largest logit
+# Texts to compare two forms of a model: short and long ones, some padded to the longest of their batch.
 _SENTENCES = (
     "The room was lovely.", "No.", "The cook who made the soup asked for more salt, and nobody gave him any.",
     "It rains.", "Was it the guide or the driver who lost the keys of room 12 on Monday?", "Two men sleep in the park.",
@@ -54,10 +54,10 @@ class Trained:
 
 
 def load_trained(checkpoint: Path, run: Run | None, trust_remote_code: bool = False) -> Trained:
-    """Load a checkpoint, of a run or outside any.
+    """Load a checkpoint, from a run or elsewhere.
 
     Args:
-        checkpoint: The file.
+        checkpoint: The checkpoint file.
         run: Its run, if it has one.
         trust_remote_code: Run code that comes with its model.
 
@@ -77,7 +77,7 @@ def plain_model(trained: Trained) -> Any:
     """The Hugging Face model with adapters merged into its weights.
 
     Raises:
-        ModelError: They cannot be merged, or merging changes the logits.
+        ModelError: The adapters cannot be merged, or merging changes the logits.
     """
     before = trained.classifier.model
     model = merge_adapters(before)
@@ -106,7 +106,7 @@ def example_batches(trained: Trained) -> list[Batch]:
 
 
 def write_model(trained: Trained, folder: Path) -> None:
-    """Write configuration, weights (safetensors) and tokenizer, without any path of this machine."""
+    """Write configuration, weights (safetensors) and tokenizer, without paths of this machine."""
     model = plain_model(trained)
     model.config._name_or_path = ""
     record_hash_seed(model.config)
@@ -123,7 +123,7 @@ def write_tokenizer(trained: Trained, folder: Path) -> None:
 
 
 def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str, float]]:
-    """Validation metrics of several functions that compute the logits, by their names.
+    """Validation metrics of several functions that compute logits, by the name of the function.
 
     Raises:
         DataError: The rows cannot be read, or have no labels.
@@ -143,7 +143,7 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
 
 
 def torch_logits(trained: Trained) -> Logits:
-    """The logits of the model itself."""
+    """A function that computes logits with the PyTorch model."""
 
     def compute(batch: Mapping[str, Tensor]) -> Tensor:
         with torch.inference_mode():
@@ -156,8 +156,8 @@ def torch_logits(trained: Trained) -> Logits:
 _EXPORTED = (".json", ".safetensors", ".onnx", ".data", ".md", ".txt", ".model", ".jinja")
 
 
-def _not_of_export(folder: Path) -> list[str]:
-    """Files that no export has written: somebody's work. Code counts as exported beside a model card of ours."""
+def _foreign_files(folder: Path) -> list[str]:
+    """Files that no export wrote, perhaps someone's work. Code counts as exported if our model card is beside it."""
     kinds = set(_EXPORTED)
     with suppress(OSError, UnicodeDecodeError):
         if "\n- glue-lit\n" in (folder / "README.md").read_text(encoding="utf-8"):
@@ -172,22 +172,22 @@ def _check_replaceable(path: Path, overwrite: bool) -> None:
     if not path.is_dir() or not any(path.iterdir()):
         return
     if not overwrite:
-        raise UsageError(f"--output: {path} is not empty. Name another folder, or say `--overwrite`.")
+        raise UsageError(f"--output: {path} is not empty. Name another folder, or pass `--overwrite`.")
     if not (path / "config.json").is_file():
-        raise UsageError(f"--overwrite: {path} is no exported model (no config.json), so it is left as it is.")
-    if others := _not_of_export(path):
+        raise UsageError(f"--overwrite: {path} is not an exported model (no config.json), so nothing is replaced.")
+    if others := _foreign_files(path):
         raise UsageError(
-            f"--overwrite: {path} holds {', '.join(map(repr, others[:5]))}, which no export wrote, so it is left as it "
-            "is. Name another folder, or move them."
+            f"--overwrite: {path} holds {', '.join(map(repr, others[:5]))}, which no export wrote, so nothing is "
+            "replaced. Name another folder, or move them."
         )
 
 
 @contextmanager
-def whole_folder(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Make a temporary folder to write into, which replaces ``path`` at the end unless there is an error.
+def replace_folder(path: Path, overwrite: bool) -> Iterator[Path]:
+    """Make a temporary folder, which replaces ``path`` at the end unless there is an error.
 
     Raises:
-        UsageError: What is at ``path`` may not be replaced.
+        UsageError: ``path`` exists and may not be replaced.
         RunError: The folder cannot be written.
     """
     _check_replaceable(path, overwrite)
@@ -198,7 +198,7 @@ def whole_folder(path: Path, overwrite: bool) -> Iterator[Path]:
         part.chmod(0o755)
         yield part
         for file in part.rglob("*"):
-            file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors lets nobody else read what it writes
+            file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors writes files that only their owner can read
         if path.is_dir():
             shutil.rmtree(path)
         part.rename(path)

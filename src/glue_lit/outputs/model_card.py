@@ -14,7 +14,7 @@ from glue_lit.runs.recipe import recorded_recipe
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.provenance import recipe_of
 
-_LIMITS = """It was fitted to one data set, and its figures hold for texts like those. The validation rows picked the
+_LIMITS = """It was fine-tuned on one data set, and its scores hold for similar texts. The validation rows picked the
 checkpoint, so new rows will score a little lower. It learned whatever biases the data and the base model have;
 look at its mistakes on your own rows before you rely on it."""
 
@@ -35,7 +35,7 @@ def model_card(
         max_length: Longest input in tokens.
         record: The run's ``metrics.json``; ``None`` for a checkpoint outside any run.
         notes: Further figures of the export, by name.
-        place: What the model is loaded by: the name of its folder, or ``owner/name`` on the Hub.
+        place: The name to load the model by: its folder, or ``owner/name`` on the Hub.
         is_onnx: Whether the weights are in ``model.onnx``.
         has_code: Whether the folder holds code that builds the model.
     """
@@ -73,20 +73,20 @@ def _front_matter(task: TaskSpec, record: Mapping[str, Any]) -> ModelCardData:
 
 
 def _data_sets(record: Mapping[str, Any]) -> list[str]:
-    """The data sets on the Hub that rows came from: ``nyu-mll/glue`` of ``nyu-mll/glue/cola:train``."""
+    """The data sets on the Hub that rows came from, e.g. ``nyu-mll/glue`` for ``nyu-mll/glue/cola:train``."""
     splits = ((record.get("data") or {}).get("splits") or {}).values()
     origins = [str(split["origin"]).partition(":")[0] for split in splits if split.get("commit")]
     return list(dict.fromkeys("/".join(origin.split("/")[:2]) for origin in origins))
 
 
 def _base(record: Mapping[str, Any]) -> str:
-    """The name of the base model; for a folder, its last part alone."""
+    """The name of the base model; for a folder, only its last part."""
     name = str(record.get("model") or "encoder")
     return Path(name).name if Path(name).is_absolute() else name
 
 
 def plain(text: object) -> str:
-    """Text that Markdown and HTML show as it is, on one line."""
+    """Escape text for Markdown and HTML, on one line."""
     return re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
 
 
@@ -103,7 +103,7 @@ def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], u
     if scores := record.get("metrics"):
         figures = {name: "undefined" if value is None else f"{value:.6f}" for name, value in scores.items()}
         yield from _table("Scores", "split and metric | value", figures.items())
-        yield f"\nF1 is of the label {plain(record['positive'])}.\n" if record.get("positive") else ""
+        yield f"\nF1 is for the label {plain(record['positive'])}.\n" if record.get("positive") else ""
     if notes:
         yield from _table("This export", "what | figure", notes.items())
         yield ""
@@ -129,7 +129,7 @@ def _recipe(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _split(name: str, split: Mapping[str, Any]) -> tuple[object, ...]:
-    digest = split.get("hash") or f"of the file: {split.get('fingerprint')}"  # in records of older versions
+    digest = split.get("hash") or f"of the file: {split.get('fingerprint')}"  # records of older versions
     return name, Path(split["origin"]).name, split.get("commit") or "", f"{split['rows']:,}", digest
 
 
@@ -141,7 +141,7 @@ def _usage(task: TaskSpec, max_length: int, place: str, has_code: bool) -> str:
         "\n```python\nfrom transformers import pipeline\n\n"
         f'classify = pipeline("text-classification", {json.dumps(place)}{trust})'
         f"{'  # runs the code in it' if has_code else ''}\n"
-        f"classify({given}, truncation=True)  # inputs of more than {max_length} tokens are cut\n```\n"
+        f"classify({given}, truncation=True)  # inputs of more than {max_length} tokens are truncated\n```\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""A trained classifier as ONNX, checked against PyTorch."""
+"""Export a trained classifier as ONNX, and check it against PyTorch."""
 
 import logging
 import warnings
@@ -23,7 +23,7 @@ _ALLOWED = 1e-4  # largest difference between two logits
 
 
 class _Logits(nn.Module):
-    """A model with positional inputs that gives its logits alone."""
+    """A model with positional inputs that returns only its logits."""
 
     def __init__(self, model: Any, names: list[str]) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def require() -> None:
 
 
 def write_onnx(trained: Trained, path: Path) -> float:
-    """Write the model for any batch size and length; return its largest difference to PyTorch's logits.
+    """Write the model for any batch size and length; return the largest difference from PyTorch's logits.
 
     Raises:
         ModelError: It cannot be exported, or the difference is too large.
@@ -66,20 +66,20 @@ def write_onnx(trained: Trained, path: Path) -> float:
                 module, example, str(path), input_names=names, output_names=["logits"], dynamo=True,
                 dynamic_shapes=shapes, external_data=False, verbose=False,
             )  # fmt: skip
-    except Exception as error:  # the exporter's own kinds, for operators that ONNX does not have
+    except Exception as error:  # the exporter's own classes, for operators that ONNX does not have
         raise ModelError(_refusal(trained, "PyTorch's exporter", error)) from error
     _remove_traces(path)
     try:
         return _compare(module, path, batches, names)
     except ModelError:
         raise
-    except Exception as error:  # of the model's own code or of the runtime
+    except Exception as error:  # from the model's own code or the runtime
         raise ModelError(_refusal(trained, "With a batch of another shape, the runtime", error)) from error
 
 
 @contextmanager
 def _silence_exporter() -> Iterator[None]:
-    """Keep messages to the exporter's own developers off the terminal: deprecated names, whole graphs."""
+    """Hide messages for the exporter's developers: deprecated names, whole graphs."""
     before = logging.root.manager.disable
     try:
         logging.disable(logging.CRITICAL)
@@ -104,7 +104,7 @@ def _refusal(trained: Trained, who: str, error: Exception) -> str:
 
 
 def _remove_traces(path: Path) -> None:
-    """Remove the file of this machine and the line at which each operator was traced."""
+    """Remove the path on this machine and the line where each operator was traced."""
     import onnx
 
     model = onnx.load(path)
@@ -115,7 +115,7 @@ def _remove_traces(path: Path) -> None:
 
 
 def _compare(module: nn.Module, path: Path, batches: list[Batch], names: list[str]) -> float:
-    """The largest difference of the logits over batches of several shapes, some of them padded."""
+    """The largest difference between the logits over batches of several shapes, some padded."""
     compute = onnx_logits(path)
     largest = 0.0
     for batch in batches:
@@ -130,10 +130,10 @@ def _compare(module: nn.Module, path: Path, batches: list[Batch], names: list[st
 
 
 def onnx_logits(path: Path) -> Logits:
-    """The logits of an ONNX file on the processor."""
+    """A function that computes logits with an ONNX file on the CPU."""
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(4)  # errors are raised, too
+    onnxruntime.set_default_logger_severity(4)  # errors are also raised
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     wanted = [given.name for given in session.get_inputs()]
 
@@ -159,7 +159,7 @@ def quantize(path: Path) -> None:
     root, small = logging.getLogger(), path.with_suffix(".int8")
     level = root.level
     try:
-        root.setLevel(logging.ERROR)  # it advises a pre-processing that the exporter has done
+        root.setLevel(logging.ERROR)  # it advises preprocessing that the exporter has already done
         quantize_dynamic(model, str(small), weight_type=QuantType.QInt8)
     finally:
         root.setLevel(level)

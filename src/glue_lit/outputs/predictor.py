@@ -1,4 +1,4 @@
-"""Logits of texts from a checkpoint, without a trainer, in order, on one or more devices."""
+"""Compute the logits of texts with a checkpoint, in order, without a trainer, on one or more devices."""
 
 import copy
 import queue
@@ -38,17 +38,17 @@ _TRUE = {"32-true": torch.float32, "bf16-true": torch.bfloat16, "16-true": torch
 def load_classifier(
     checkpoint: Path, trust_remote_code: bool = False
 ) -> tuple[SequenceClassifier, Any, int, dict[str, Any]]:
-    """Load what predicts texts with a checkpoint.
+    """Load a checkpoint's classifier and tokenizer for prediction.
 
     Args:
-        checkpoint: The file.
-        trust_remote_code: Run code that comes with its model; the checkpoint's own setting does not count.
+        checkpoint: The checkpoint file.
+        trust_remote_code: Run code that comes with its model; the checkpoint's own setting is ignored.
 
     Returns:
         The classifier in evaluation mode, its tokenizer, the longest input in tokens, and the checkpoint's content.
 
     Raises:
-        RunError: It cannot be read, holds no tokenizer, or no model can be made of it.
+        RunError: It cannot be read, holds no tokenizer, or no model can be built from it.
     """
     saved = read_checkpoint(checkpoint)
     verify_checksums(checkpoint)
@@ -56,8 +56,8 @@ def load_classifier(
     own = saved["hyper_parameters"]
     if not files and not trust_remote_code:
         raise RunError(
-            f"{checkpoint} holds no tokenizer, as one that comes with code is not kept in it. If you trust the author "
-            f"of {own.get('name_or_path')!r}, pass `--model.trust_remote_code true`, and it is loaded from there."
+            f"{checkpoint} holds no tokenizer, since a tokenizer with code of its own is not saved. If you trust the "
+            f"author of {own.get('name_or_path')!r}, pass `--model.trust_remote_code true` to load it from there."
         )
     classifier = _build_classifier(checkpoint, trust_remote_code)
     config = _model_config(classifier)
@@ -73,21 +73,21 @@ def load_classifier(
 
 
 class Predictor:
-    """A trained classifier that gives the logits of texts. The checkpoint is all it needs.
+    """Compute the logits of texts with a trained classifier; only the checkpoint is needed.
 
     Args:
-        checkpoint: The file.
-        devices: Number of devices that share the work; without a GPU, of groups of threads.
-        precision: One of the Trainer's names; ``None`` for that of the training.
+        checkpoint: The checkpoint file.
+        devices: Number of devices that share the work; without a GPU, number of thread groups.
+        precision: One of the Trainer's names; ``None`` for the training's precision.
         trust_remote_code: Run code that comes with its model.
 
     Attributes:
         task: The task that the classifier was trained on.
-        id_column: Column of its data that tells the rows apart (``data.custom.id``), if it has one.
+        id_column: Column of its data that identifies the rows (``data.custom.id``), if it has one.
 
     Raises:
         RunError: The checkpoint cannot be read.
-        UsageError: There are fewer devices.
+        UsageError: There are too few devices.
     """
 
     task: TaskSpec
@@ -135,20 +135,20 @@ class Predictor:
         def work(places: list[int]) -> None:
             replica = free.get()
             try:
-                size = _usual_size(len(places), most=_TOKENS // lengths[places[0]])  # the first is the longest
+                size = _rounded_size(len(places), most=_TOKENS // lengths[places[0]])  # the first is the longest
                 filled = places + places[-1:] * (size - len(places))
                 found[places] = self._of_batch(replica, dataset[filled])[: len(places)].cpu()
             finally:
                 free.put(replica)
 
         sampler = EvaluationSampler(dataset.lengths, tokens=_TOKENS, equal_lengths=self._equal_lengths)
-        # In a thread of its own, the C library would keep a second store of freed memory.
+        # In another thread, the C library would keep a second pool of freed memory.
         for _ in map(work, sampler) if len(self._replicas) == 1 else self._pool.map(work, sampler):
             pass
         if not found.isfinite().all():
             raise RunError(
-                f"{self._checkpoint} gives outputs that are no numbers (NaN): its training has diverged. "
-                "Take another checkpoint."
+                f"{self._checkpoint} gives outputs that are not numbers (NaN): its training has diverged. "
+                "Use another checkpoint."
             )
         return found
 
@@ -171,11 +171,11 @@ def _build_classifier(checkpoint: Path, trust_remote_code: bool) -> SequenceClas
         )
     except (GlueLitError, MemoryError):
         raise
-    except Exception as error:  # whatever a library raises at a malformed checkpoint
+    except Exception as error:  # whatever a library raises for a malformed checkpoint
         if explain_system_error(error) is not None:
             raise
         reason = " ".join(str(error).split())[:300]
-        raise RunError(f"{checkpoint} is not a checkpoint that a model can be made of ({reason}).") from error
+        raise RunError(f"{checkpoint} is not a checkpoint that a model can be built from ({reason}).") from error
     return classifier.eval()
 
 
@@ -185,11 +185,11 @@ def _model_config(classifier: SequenceClassifier) -> dict[str, Any]:
     return values
 
 
-def _usual_size(rows: int, most: int) -> int:
-    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24 ... from ``rows`` on, unless that is more than ``most``.
+def _rounded_size(rows: int, most: int) -> int:
+    """Round ``rows`` up to one of 1, 2, 3, 4, 6, 8, 12, 16, 24 ..., at most to ``most``.
 
-    The last batch of a chunk can have any number of rows. The library of matrix products keeps hundreds of kilobytes of
-    code for each shape that it meets, which grew to gigabytes over millions of rows.
+    The last batch of a chunk can have any number of rows. The library for matrix products caches hundreds of kilobytes
+    of code for each shape, which grew to gigabytes over millions of rows.
     """
     size = 1 << max(0, rows - 1).bit_length()
     size = size * 3 // 4 if size > 2 and size * 3 // 4 >= rows else size

@@ -1,8 +1,8 @@
-"""The files that the GLUE server takes, and their lines from predictions.
+"""The files that the GLUE server takes, written from predictions.
 
-The format is that of the benchmark's own instructions (https://gluebenchmark.com/faq): one TSV file for each
-test set, a header, the row's position and the predicted label as the training file writes it, except that
-CoLA, SST-2, MRPC, QQP and WNLI take numbers and the inference tasks names.
+The format follows the benchmark's instructions (https://gluebenchmark.com/faq): one TSV file for each test set, a
+header, the row's position and the predicted label as the training file writes it, except that CoLA, SST-2, MRPC, QQP
+and WNLI take numbers and the inference tasks take names.
 """
 
 import json
@@ -67,7 +67,7 @@ def entry_text(entry: Entry, predictions: Path) -> str:
             if count != entry.rows:
                 raise DataError(
                     f"{predictions}: {count:,} rows, {entry.name} needs {entry.rows:,}. The rows are not all those of "
-                    "the official test file. Delete it, and `submit` makes it anew."
+                    "the official test file. Delete it, and `submit` writes a new one."
                 )
             file.seek(0)
             for row, line in enumerate(file):
@@ -76,7 +76,7 @@ def entry_text(entry: Entry, predictions: Path) -> str:
                 except (ValueError, RecursionError) as error:
                     what = str(error) if type(error) is ValueError else "not a JSON object in UTF-8"
                     raise DataError(
-                        f"{predictions}, line {row + 1}: {what}. Delete the file, and `submit` makes it anew."
+                        f"{predictions}, line {row + 1}: {what}. Delete the file, and `submit` writes a new one."
                     ) from None
     except OSError as error:
         raise DataError(f"{predictions}: cannot be read ({error.strerror}).") from None
@@ -86,10 +86,10 @@ def entry_text(entry: Entry, predictions: Path) -> str:
 def _prediction(task: TaskSpec, record: Any, row: int) -> str:
     """A record's label or score as the server wants it; a ValueError says what is wrong with the record."""
     if not isinstance(record, dict):
-        raise ValueError(f"{str(record)[:50]!r} is no prediction")
+        raise ValueError(f"{str(record)[:50]!r} is not a prediction")
     idx = record.get("idx")
     if type(idx) is not int or idx != row:
-        raise ValueError(f"idx {str(idx)[:50]} where {row} is needed: a row is missing, doubled or out of order")
+        raise ValueError(f"idx {str(idx)[:50]} where {row} is needed: a row is missing, duplicated or out of order")
     if not task.is_regression:
         if record.get("label") not in task.labels:
             raise ValueError(f"label {str(record.get('label'))[:50]!r}, allowed: {', '.join(task.labels)}")

@@ -1,4 +1,4 @@
-"""The zip that the GLUE server takes: writing one, and checking any."""
+"""Write and check the zip that the GLUE server takes."""
 
 import io
 import math
@@ -16,7 +16,7 @@ from glue_lit.tasks.glue import TaskSpec
 
 _SHOWN = 5  # problems of one file that are listed
 _LARGEST = 50_000_000  # bytes of a zip; a submission has 1 MB packed and 4 MB unpacked
-_LINE = 64  # bytes that a line may take on average; 390964, a tab and not_entailment are 21
+_LINE = 64  # bytes that a line may have on average; 390964, a tab and not_entailment are 21
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same predictions give the same zip
 _INDEX = re.compile("[0-9]{1,9}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -43,7 +43,7 @@ class Findings:
 
     @property
     def messages(self) -> list[str]:
-        """A line for each problem that is kept, and the number of the others."""
+        """A line for each stored problem, and one with the number of others."""
         more = self.count - len(self.whole) - len(self.lines)
         return [*self.whole, *self.lines, *([f"{self.name}: and {more:,} more"] if more else [])]
 
@@ -71,7 +71,7 @@ def write_zip(path: Path, texts: Mapping[str, str]) -> None:
                 member.create_system, member.external_attr = 3, 0o100644 << 16  # Unix, readable by all
                 archive.writestr(member, texts[name], zipfile.ZIP_DEFLATED)
     if problems := [message for findings in check_zip(content) for message in findings.messages]:
-        raise DataError(f"The submission would not be right: {'; '.join(problems)}.")
+        raise DataError(f"The submission would not be valid: {'; '.join(problems)}.")
     with open_atomic_binary(path) as file:
         file.write(content.getvalue())
 
@@ -82,21 +82,21 @@ def check_zip(file: Path | io.BytesIO) -> list[Findings]:
     At most the size of a valid file is unpacked, whatever size the zip claims.
 
     Raises:
-        DataError: The file cannot be read, or is no zip.
+        DataError: The file cannot be read, or is not a zip.
     """
     try:
         if isinstance(file, Path):
             check_regular(file)
             if (size := file.stat().st_size) > _LARGEST:
-                raise DataError(f"{file}: {size:,} bytes, which no submission has: about a million are usual.")
+                raise DataError(f"{file}: {size:,} bytes are too many for a submission, which has about a million.")
         with zipfile.ZipFile(file) as archive:
             return _check_members(archive)
     except DataError:
         raise
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}).") from None
-    except Exception as error:  # zipfile has many kinds for a malformed directory
-        raise DataError(f"{file}: no zip file, or a damaged one ({str(error) or type(error).__name__}).") from None
+    except Exception as error:  # zipfile raises many classes for a malformed directory
+        raise DataError(f"{file}: not a zip file, or a damaged one ({str(error) or type(error).__name__}).") from None
 
 
 def _check_members(archive: zipfile.ZipFile) -> list[Findings]:
@@ -112,7 +112,7 @@ def _check_members(archive: zipfile.ZipFile) -> list[Findings]:
         findings = found[meant] = Findings(name if name == meant else repr(name[:100]))
         if name != meant:
             inside = re.split(r"[/\\]", name)[-1] == meant
-            findings.add("must lie at the top of the zip, in no folder" if inside else f"must be called {meant}")
+            findings.add("must be at the top of the zip, not in a folder" if inside else f"must be called {meant}")
         if times[name] > 1:
             findings.add(f"there are {times[name]} files of this name")
         _check_member(ENTRIES[meant], archive, archive.getinfo(name), findings)
@@ -122,19 +122,19 @@ def _check_members(archive: zipfile.ZipFile) -> list[Findings]:
             found[name].add("missing")
     others = Findings("zip")
     for name in extra[:_SHOWN]:
-        others.add(f"{name[:100]!r} is no file of a submission; leave it out")
+        others.add(f"{name[:100]!r} does not belong in a submission; remove it")
     others.count = len(extra)
     return [*(found[name] for name in ENTRIES), *([others] if extra else [])]
 
 
 def _meant(name: str) -> str | None:
-    """The file that a name stands for, in any folder, case and punctuation; none for hidden files of a system."""
+    """The file that a name stands for, whatever its folder, case and punctuation; ``None`` for hidden files."""
     last = re.split(r"[/\\]", name)[-1]
     return None if last.startswith(".") else _PLAIN.get(_plain(last))
 
 
 def _plain(name: str) -> str:
-    """Letters and digits of a name without its ending."""
+    """Letters and digits of a name without its extension."""
     return re.sub("[^a-z0-9]", "", name.rpartition(".")[0].lower() or name.lower())
 
 
@@ -146,12 +146,12 @@ def _check_member(entry: Entry, archive: zipfile.ZipFile, member: zipfile.ZipInf
     if member.flag_bits & 1:
         return findings.add("is encrypted; zip it without a password")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return findings.add("is packed in an unusual way; zip it with the usual method (deflate)")
+        return findings.add("is compressed with an unusual method; zip it with deflate")
     try:
         with archive.open(member) as file:
             raw = file.read(most + 1)  # not all, since the size that a zip claims may be wrong
-    except Exception as error:  # zipfile and zlib have many kinds for damaged content
-        return findings.add(f"is damaged ({error}); make the zip anew")
+    except Exception as error:  # zipfile and zlib raise many classes for damaged content
+        return findings.add(f"is damaged ({error}); create the zip again")
     if len(raw) > most:
         return findings.add(f"is larger than {most:,} bytes, which a file of {entry.rows:,} rows cannot be")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -202,12 +202,12 @@ def _is_header(text: str, findings: Findings) -> bool:
 
 def _wrong_index(index: str, lines: list[int], before: int) -> str:
     if not _INDEX.fullmatch(index):
-        return f"index {index[:50]!r} is no number from 0 to {len(lines) - 1}"
+        return f"index {index[:50]!r} is not a number from 0 to {len(lines) - 1}"
     number = int(index)
     if number >= len(lines):
         return f"index {number}, the last one is {len(lines) - 1}"
     if lines[number]:
-        return f"index {number} is there twice, first on line {lines[number]}"
+        return f"index {number} appears twice, first on line {lines[number]}"
     return f"index {number} comes after {before}; rows must be in order" if number < before else ""
 
 
@@ -232,4 +232,4 @@ def _add_missing(lines: list[int], findings: Findings) -> None:
         end = next((index for index in range(start, len(lines)) if lines[index]), len(lines)) - 1
         findings.add(f"index {start} is missing" if end == start else f"index {start} to {end} are missing")
     if len(starts) > _SHOWN:
-        findings.add(f"{len(missing):,} indices are missing in all")
+        findings.add(f"{len(missing):,} indices are missing in total")

@@ -261,7 +261,7 @@ def test_overwriting_takes_only_exported_models(
     (tmp_path / "home" / "thesis.tex").write_text("")
     export = (*export[:-1], tmp_path / "home")
     assert glue_lit(monkeypatch, *export, "--overwrite") == 2
-    assert "is no exported model" in capsys.readouterr().err
+    assert "is not an exported model" in capsys.readouterr().err
     assert (tmp_path / "home" / "thesis.tex").is_file()
     (tmp_path / "home" / "config.json").write_text("{}")  # as many a project has
     assert glue_lit(monkeypatch, *export, "--overwrite") == 2

@@ -262,7 +262,7 @@ def test_predictions_that_are_not_finite_are_refused(
     assert glue_lit(monkeypatch, "predict", "--ckpt_path", tmp_path / "nan.ckpt", "--text", "a") == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert "nan.ckpt gives outputs that are no numbers (NaN)" in err
+    assert "nan.ckpt gives outputs that are not numbers (NaN)" in err
 
 
 def test_a_terminal_shows_a_progress_bar(trained: dict[str, Run], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from glue_lit.data.texts_to_predict import (
     unlabelled_rows,
 )
 from glue_lit.errors import RunError, UsageError
-from glue_lit.outputs.calibrated import calibration_of, rewrite
+from glue_lit.outputs.calibrated import calibration_of, rescale_probabilities
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import Run
@@ -161,7 +161,7 @@ def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None
     named = ["--run", str(run.path)] if run is not None else []
     result = trainer_commands.predict([*line.words, *named, "--ckpt_path", str(checkpoint)])
     for path in result.predictions:
-        rewrite(path, calibration.temperature)
+        rescale_probabilities(path, calibration.temperature)
         say(f"Calibrated  {short_path(path)}")
         if path.stem == task.monitored_split:
             say("            on the rows that the temperature was fitted on: new ones look less well calibrated")
