@@ -228,7 +228,9 @@ def test_the_chosen_precision_is_printed_and_kept(
     found: str, said: str,
 ) -> None:  # fmt: skip
     asked = []
-    monkeypatch.setattr("glue_lit.cli.configure.fast_precision", lambda accelerator: asked.append(accelerator) or found)
+    monkeypatch.setattr(
+        "glue_lit.cli.complete_settings.fast_precision", lambda accelerator: asked.append(accelerator) or found
+    )
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__precision="null", trainer__max_epochs=1)) == 0
     assert f"M parameters, on 1 x cpu, {said}\n" in capsys.readouterr().out
     assert asked == ["cpu"]
@@ -249,7 +251,7 @@ def test_a_run_that_names_no_precision_was_trained_in_float32(
     run = workplace / "lightning_logs/rte/version_0"
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("precision: 32-true", "precision: null"))
-    monkeypatch.setattr("glue_lit.cli.configure.fast_precision", lambda accelerator: "bf16-mixed")
+    monkeypatch.setattr("glue_lit.cli.complete_settings.fast_precision", lambda accelerator: "bf16-mixed")
     capsys.readouterr()
     assert command(monkeypatch, "validate", "--ckpt_path", "best", "--json") == 0
     scores = json.loads((run / "metrics.json").read_text())["metrics"]

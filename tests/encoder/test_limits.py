@@ -35,7 +35,7 @@ def test_a_model_that_does_not_run_in_mixed_precision_is_trained_in_float32(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_tiny(kind, tmp_path / "model")
-    monkeypatch.setattr("glue_lit.cli.configure.fast_precision", lambda _: "bf16-mixed")
+    monkeypatch.setattr("glue_lit.cli.complete_settings.fast_precision", lambda _: "bf16-mixed")
     fit = ("fit", "--data.task=mrpc", "--model.name_or_path=model", "--data.source=demo", "--data.train_limit=16",
            "--data.validation_limit=8", "--trainer.max_epochs=1", "--trainer.accelerator=cpu")  # fmt: skip
     assert glue_lit(monkeypatch, *fit, "--trainer.precision=bf16-mixed") == 1

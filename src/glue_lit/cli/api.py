@@ -52,16 +52,20 @@ def fit(
     if resume is not None:
         words += ["--run", os.fspath(resume), "--ckpt_path", "last"]
     with quiet_libraries():
-        from glue_lit.cli import trainer_commands
-        from glue_lit.cli.configure import configure, resolve
+        return _fit(words)
 
-        begin_log(typed := ["fit", *words])
-        try:
-            trainer_commands.prepare_process()
-            with _stop_raised():
-                return trainer_commands.fit(configure(resolve("fit", words), typed))
-        finally:
-            end_log()
+
+def _fit(words: Sequence[str]) -> FitResult:
+    from glue_lit.cli import trainer_commands
+    from glue_lit.cli.configure import configure, resolve
+
+    begin_log(typed := ["fit", *words])
+    try:
+        trainer_commands.prepare_process()
+        with _stop_raised():
+            return trainer_commands.fit(configure(resolve("fit", words), typed))
+    finally:
+        end_log()
 
 
 def tune(

@@ -5,31 +5,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from glue_lit.cli.complete_settings import complete_settings
 from glue_lit.cli.parse_errors import check_environment
 from glue_lit.cli.parser import TRAINER_DEFAULTS, add_checkpoints, add_trainer_model_and_data, parser_of
 from glue_lit.cli.run_arguments import resolve_arguments
-from glue_lit.cli.trainer_checks import check_seed, check_trainer
+from glue_lit.cli.trainer_checks import check_seed
 from glue_lit.data.accumulation import check_accumulation
-from glue_lit.data.custom_task import complete_task
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.engine.job_progress import JobProgress
-from glue_lit.errors import UsageError, did_you_mean
-from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
+from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_file import check_config
-from glue_lit.runs.config_values import mark_texts
-from glue_lit.runs.run import LOGS, Run, best_checkpoint, run_of_checkpoint
-from glue_lit.system.environment import job_folder, local_rank
-from glue_lit.system.hardware import fast_precision
-from glue_lit.system.precisions import check_eps, check_precision
-from glue_lit.tasks.custom import parse_custom_task, resolve_task
-from glue_lit.tasks.glue import logged_names
+from glue_lit.runs.run import LOGS, Run, run_of_checkpoint
+from glue_lit.system.environment import job_folder
 from glue_lit.training.callbacks.checkpoints import LastCheckpoint
 from glue_lit.training.callbacks.early_stopping import early_stop_callbacks
 from glue_lit.training.callbacks.epoch_lines import EpochLines
@@ -49,14 +42,6 @@ from glue_lit.training.tensorboard.pages import TensorBoardPages
 
 Classes = tuple[type[SequenceClassifier], type[GLUEDataModule]]
 _OURS: Classes = (SequenceClassifier, GLUEDataModule)
-_PATHS = (
-    "data.source",
-    "data.custom.validation_file",
-    "data.custom.test_file",
-    "data.tokenizer",
-    "model.name_or_path",
-    "model.init_from",
-)
 
 
 def resolve(command: str, words: Sequence[str], classes: Classes = _OURS) -> CommandLine:
@@ -183,67 +168,10 @@ class ConfiguredCLI(LightningCLI):
         path = self._setting("ckpt_path")
         return Path(path) if path else None
 
-    @property
-    def _is_new_fit(self) -> bool:
-        return self.subcommand == "fit" and self._checkpoint is None
-
     def before_instantiate_classes(self) -> None:
-        """Stop where an untrained model would be scored, whichever way the arguments came in.
-
-        Folders are written down in full, so that the run can be used from any directory.
-        """
-        config = self.config[self.subcommand]
-        check_trainer(config["trainer"], self.subcommand == "fit")
-        check_precision(config["trainer.precision"], config["trainer.accelerator"], self.subcommand == "fit")
-        if self.subcommand == "fit":
-            check_eps(str(config["trainer.precision"]), config["model.adam_eps"])
-        for key in _PATHS:
-            if config[key] not in ("hub", "demo", None) and (path := Path(config[key]).expanduser()).exists():
-                config[key] = str(path.resolve())
-        if config["model.init_from"] is not None and self._is_new_fit:
-            self._start_from_run(config)
-        custom = parse_custom_task(config["data.custom"].as_dict())
-        if custom.text_columns:
-            custom = complete_task(config["data.task"], custom, config["data.source"])
-            config["model.custom"] = mark_texts(custom.settings())
-            config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
-        if config["trainer.precision"] is None and not config.get("trainer.plugins"):
-            # A run whose files name no precision was trained in the Trainer's own default.
-            config["trainer.precision"] = (
-                fast_precision(config["trainer.accelerator"]) if self._is_new_fit else "32-true"
-            )
-            self._chooses_precision = True
-        if self._checkpoint is not None and not self._checkpoint.is_file():
-            raise UsageError(
-                f"ckpt_path: there is no file {str(self._checkpoint)!r}. Pass `--ckpt_path best` on the command line."
-            )
-        monitor, names = self._setting("checkpoint.monitor"), logged_names(resolve_task(config["data.task"], custom))
-        if self.subcommand == "fit" and monitor is not None and monitor not in names:
-            raise UsageError(
-                f"checkpoint.monitor: {monitor!r} is not logged.{did_you_mean(monitor, names)} "
-                f"Allowed: {', '.join(names)}."
-            )
-
-    def _start_from_run(self, config: Any) -> None:
-        """Take the model's name from the run whose encoder is taken, and keep its tokenizer at hand.
-
-        Raises:
-            UsageError: Another model was asked for as well.
-        """
-        file = best_checkpoint(config["model.init_from"])
-        self._origin = read_checkpoint(file)
-        if local_rank() == 0:
-            verify_checksums(file)
-        name = self._origin["hyper_parameters"]["name_or_path"]
-        line = self._line
-        asked = line.setting("model.name_or_path")
-        if asked is not None and config["model.name_or_path"] != name:
-            raise UsageError(
-                f"model.init_from: {config['model.init_from']} is a run of {name}, not of {asked}. Leave "
-                f"{line.where_set('model.name_or_path')} out, or pass `--model.name_or_path {name}`: the run "
-                "brings its model and tokenizer."
-            )
-        config["model.name_or_path"] = config["data.tokenizer"] = name
+        """Check the settings, and complete them with what runs, data and the machine say."""
+        completed = complete_settings(self.config[self.subcommand], self._line)
+        self._origin, self._chooses_precision = completed.origin, completed.chooses_precision
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add our callbacks; a fit logs to its run directory, an evaluation logs nowhere."""

@@ -1,0 +1,115 @@
+"""The settings of a command, checked and completed with what runs, data and the machine say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from glue_lit.cli.trainer_checks import check_trainer
+from glue_lit.data.custom_task import complete_task
+from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
+from glue_lit.runs.command_line import CommandLine
+from glue_lit.runs.config_values import mark_texts
+from glue_lit.runs.run import best_checkpoint
+from glue_lit.system.environment import local_rank
+from glue_lit.system.hardware import fast_precision
+from glue_lit.system.precisions import check_eps, check_precision
+from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
+from glue_lit.tasks.glue import logged_names
+
+_PATHS = (
+    "data.source",
+    "data.custom.validation_file",
+    "data.custom.test_file",
+    "data.tokenizer",
+    "model.name_or_path",
+    "model.init_from",
+)
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What completing the settings has found.
+
+    Attributes:
+        origin: Content of the checkpoint whose encoder a new fit starts from.
+        chooses_precision: Whether the precision is the machine's, since nobody asked for one.
+    """
+
+    origin: dict[str, Any] | None
+    chooses_precision: bool
+
+
+def complete_settings(config: Any, line: CommandLine) -> Completed:
+    """Check the settings of a command and complete them, whichever way they came in.
+
+    Folders are written in full, so that the run can be used from any directory.
+
+    Args:
+        config: The parsed settings, changed in place.
+        line: The command line that they are from.
+
+    Raises:
+        GlueLitError: A setting is out of range or contradicts another, or a run, a file or data cannot be used.
+    """
+    is_fit, checkpoint = line.command == "fit", config.get("ckpt_path")
+    check_trainer(config["trainer"], is_fit)
+    check_precision(config["trainer.precision"], config["trainer.accelerator"], is_fit)
+    if is_fit:
+        check_eps(str(config["trainer.precision"]), config["model.adam_eps"])
+    for key in _PATHS:
+        if config[key] not in ("hub", "demo", None) and (path := Path(config[key]).expanduser()).exists():
+            config[key] = str(path.resolve())
+    is_new_fit = is_fit and not checkpoint
+    origin = _start_from_run(config, line) if config["model.init_from"] is not None and is_new_fit else None
+    custom = _complete_custom_task(config)
+    chooses_precision = config["trainer.precision"] is None and not config.get("trainer.plugins")
+    if chooses_precision:
+        # A run whose files name no precision was trained in the Trainer's own default.
+        config["trainer.precision"] = fast_precision(config["trainer.accelerator"]) if is_new_fit else "32-true"
+    if checkpoint and not Path(checkpoint).is_file():
+        raise UsageError(
+            f"ckpt_path: there is no file {str(Path(checkpoint))!r}. Pass `--ckpt_path best` on the command line."
+        )
+    names = logged_names(resolve_task(config["data.task"], custom))
+    if is_fit:
+        _check_monitor(config["checkpoint.monitor"], names)
+    return Completed(origin, chooses_precision)
+
+
+def _start_from_run(config: Any, line: CommandLine) -> dict[str, Any]:
+    """Take the model's name from the run whose encoder is taken; returns its best checkpoint, for the tokenizer."""
+    file = best_checkpoint(config["model.init_from"])
+    saved = read_checkpoint(file)
+    if local_rank() == 0:
+        verify_checksums(file)
+    name = saved["hyper_parameters"]["name_or_path"]
+    asked = line.setting("model.name_or_path")
+    if asked is not None and config["model.name_or_path"] != name:
+        raise UsageError(
+            f"model.init_from: {config['model.init_from']} is a run of {name}, not of {asked}. Leave "
+            f"{line.where_set('model.name_or_path')} out, or pass `--model.name_or_path {name}`: the run "
+            "brings its model and tokenizer."
+        )
+    config["model.name_or_path"] = config["data.tokenizer"] = name
+    return saved
+
+
+def _complete_custom_task(config: Any) -> CustomTask:
+    """Complete a task of the user's own by what its data say of it."""
+    custom = parse_custom_task(config["data.custom"].as_dict())
+    if custom.text_columns:
+        custom = complete_task(config["data.task"], custom, config["data.source"])
+        config["model.custom"] = mark_texts(custom.settings())
+        config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
+    return custom
+
+
+def _check_monitor(monitor: str | None, names: Sequence[str]) -> None:
+    if monitor is not None and monitor not in names:
+        raise UsageError(
+            f"checkpoint.monitor: {monitor!r} is not logged.{did_you_mean(monitor, names)} Allowed: {', '.join(names)}."
+        )
