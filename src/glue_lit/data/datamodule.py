@@ -130,7 +130,7 @@ class GLUEDataModule(LightningDataModule):
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """As in Lightning, but the caller decides about ``trust_remote_code``, whatever the file says."""
+        """As in Lightning, but ``trust_remote_code`` comes from the caller, never from the file."""
         return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:

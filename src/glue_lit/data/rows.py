@@ -147,7 +147,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Places:
-    """Where examples stand in their file.
+    """The places of examples in their file.
 
     Attributes:
         file: Name of the file, or of a data set on the Hub.

@@ -50,7 +50,7 @@ def _switch_by_length(stack: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 def _switch(stack: Any, kind: str) -> None:
     if stack.attention_type == kind:
         return
-    with torch.device("meta"):  # else the new layers, whose weights the old ones replace, would draw random numbers
+    with torch.device("meta"):  # the new layers get the old ones' weights, and must not draw random numbers
         stack.set_attention_type(kind)
     for attention in stack.modules():
         dropout = getattr(attention, "dropout_of_full", None)

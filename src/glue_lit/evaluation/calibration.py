@@ -34,8 +34,8 @@ def log_softmax(logits: Array) -> Array:
 
 def confidence_bins(probabilities: Array, bins: int = BINS) -> NDArray[np.int64]:
     """Bin of each row's largest probability, ``(rows,)``; bins are of equal width, open below and closed above."""
-    place: NDArray[np.int64] = np.ceil(probabilities.max(axis=1) * bins).astype(np.int64) - 1
-    return place.clip(0, bins - 1)
+    numbers: NDArray[np.int64] = np.ceil(probabilities.max(axis=1) * bins).astype(np.int64) - 1
+    return numbers.clip(0, bins - 1)
 
 
 def expected_calibration_error(probabilities: Array, gold: NDArray[np.int64], bins: int = BINS) -> float:

@@ -147,9 +147,9 @@ def _standardized(values: Values) -> Floats:
 
 def _ranks(weight: Floats, values: Values) -> Floats:
     """Rank of each row in each resample, ``(resamples, rows)``; equal values share their mean rank, NaN stays NaN."""
-    distinct, place = np.unique(values, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(len(distinct)))
+    distinct, codes = np.unique(values, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(len(distinct)))
     counts = np.add.reduceat(weight[:, order], starts, axis=1)
     ranks = np.cumsum(counts, axis=1) - (counts - 1) / 2
-    return np.where(np.isnan(values), math.nan, ranks[:, place])
+    return np.where(np.isnan(values), math.nan, ranks[:, codes])

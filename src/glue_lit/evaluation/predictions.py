@@ -63,7 +63,7 @@ def read_predictions(path: Path, task: TaskSpec, record: Mapping[str, Any] | Non
         advice = f"Choose one of {splits} with `--split SPLIT`" if splits else "Add labels to the data"
         raise DataError(f"{path}: {what}. {advice}.")
     idx, gold, values, probabilities, numbers, ids = zip(*labelled, strict=True)
-    if len({of is None for of in probabilities}) > 1:
+    if len({row is None for row in probabilities}) > 1:
         raise DataError(f"{path}: some rows have probabilities and others have none. {_REMEDY}")
     record, places = record or {}, None
     if 0 not in numbers:

@@ -40,13 +40,12 @@ def share(right: int, rows: int) -> Score:
 
 def reliability(probabilities: Floats, gold: Ints) -> Reliability:
     """The calibration curve of ``(rows, labels)`` probabilities and ``(rows,)`` gold classes."""
-    confidence, place = probabilities.max(axis=1), confidence_bins(probabilities)
+    confidence, bin_of_row = probabilities.max(axis=1), confidence_bins(probabilities)
     right = probabilities.argmax(axis=1) == gold
     bins = [
-        Bin(int(here.sum()), float(confidence[here].mean()), share(int(right[here].sum()), int(here.sum())))
-        for here in (place == number for number in np.unique(place))
+        Bin(int(mask.sum()), float(confidence[mask].mean()), share(int(right[mask].sum()), int(mask.sum())))
+        for mask in (bin_of_row == number for number in np.unique(bin_of_row))
     ]
-    of_gold = np.maximum(probabilities[np.arange(len(gold)), gold], np.finfo(np.float64).tiny)
-    return Reliability(
-        bins, expected_calibration_error(probabilities, gold), float(-np.log(of_gold).mean()), float(confidence.mean())
-    )
+    gold_probabilities = np.maximum(probabilities[np.arange(len(gold)), gold], np.finfo(np.float64).tiny)
+    log_loss = float(-np.log(gold_probabilities).mean())
+    return Reliability(bins, expected_calibration_error(probabilities, gold), log_loss, float(confidence.mean()))

@@ -47,7 +47,7 @@ def resampled_scores(names: Sequence[str], gold: Values, predictions: Sequence[V
     while left:
         size = min(left, max(1, _DRAWS_AT_ONCE // len(counts)))
         weights = generator.multinomial(counts.sum(), counts / counts.sum(), size=size)
-        found.append([[weighted_scores(name, weights, gold, of, positive) for of in predictions] for name in names])
+        found.append([[weighted_scores(name, weights, gold, run, positive) for run in predictions] for name in names])
         left -= size
     return np.concatenate(found, axis=-1)
 

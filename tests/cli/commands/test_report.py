@@ -110,7 +110,9 @@ def test_a_report_compares_two_runs(
     weak, strong = write_run("sst2", 0, skill=0.2), write_run("sst2", 1, skill=0.95)
     assert report(monkeypatch, weak, strong) == 0
     said = capsys.readouterr().out
-    assert re.search(r"Yes\. sst2/version_1 is better than sst2/version_0 by 0\.\d+ Accuracy, more than chance", said)
+    assert re.search(
+        r"Yes\. sst2/version_1 is better than sst2/version_0 by 0\.\d+ in Accuracy, more than chance", said
+    )
     html = Path("report/report.html").read_text(encoding="utf-8")
     assert "exact test on the rows that only one run gets right: p = less than 0.001." in html
     assert "seed_everything" in html

@@ -49,7 +49,8 @@ def read_curves(folder: Path) -> tuple[dict[str, Curve], list[str]]:
             problems.append(f"{path.name} is damaged ({error}); the curves end there.")
         except OSError as error:
             problems.append(f"{path.name} cannot be read ({error.strerror}).")
-    return {tag: Curve(sorted(of), [of[step] for step in sorted(of)]) for tag, of in points.items()}, problems
+    curves = {tag: Curve(sorted(values), [values[step] for step in sorted(values)]) for tag, values in points.items()}
+    return curves, problems
 
 
 def _start_time(path: Path) -> tuple[int, str]:
@@ -71,13 +72,13 @@ def _scalars(content: bytes) -> Iterator[tuple[str, int, float]]:
 
 def _records(content: bytes) -> Iterator[bytes]:
     """Yield the complete records; a killed fit leaves an incomplete one at the end."""
-    place = 0
-    while place + _HEAD <= len(content):
-        length, checksum = struct.unpack_from("<QI", content, place)
-        if masked_crc32c(content[place : place + 8]) != checksum:
-            raise DamagedError(f"at byte {place:,}")
-        end = place + _HEAD + length
+    position = 0
+    while position + _HEAD <= len(content):
+        length, checksum = struct.unpack_from("<QI", content, position)
+        if masked_crc32c(content[position : position + 8]) != checksum:
+            raise DamagedError(f"at byte {position:,}")
+        end = position + _HEAD + length
         if end + _TAIL > len(content):
             return
-        yield content[place + _HEAD : end]
-        place = end + _TAIL
+        yield content[position + _HEAD : end]
+        position = end + _TAIL

@@ -37,8 +37,8 @@ def mistakes(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Examp
         order = np.argsort(-np.abs(predicted.values - predicted.gold), kind="stable")
     else:
         order = np.flatnonzero(predicted.values != predicted.gold)
-        if (of := predicted.probabilities) is not None:
-            order = order[np.argsort(-of[order].max(axis=1), kind="stable")]
+        if (probabilities := predicted.probabilities) is not None:
+            order = order[np.argsort(-probabilities[order].max(axis=1), kind="stable")]
     return _examples(task, predicted, texts, order)
 
 
@@ -63,8 +63,8 @@ def _examples(task: TaskSpec, predicted: Predictions, texts: Texts, order: Ints)
 def _example(task: TaskSpec, predicted: Predictions, texts: Texts, row: int) -> Example:
     places, probabilities = predicted.places, predicted.probabilities
     gold, value = (
-        f"{of[row]:.2f}" if task.is_regression else task.labels[int(of[row])]
-        for of in (predicted.gold, predicted.values)
+        f"{values[row]:.2f}" if task.is_regression else task.labels[int(values[row])]
+        for values in (predicted.gold, predicted.values)
     )
     return Example(
         idx=int(predicted.idx[row]),

@@ -80,15 +80,15 @@ def decimals(value: float, digits: int = 3) -> str:
 def verdict(report: Report, found: Comparison) -> str:
     """The result of a comparison in one sentence."""
     first, second = (run.name for run in report.runs)
-    by, title = found.difference.value, report.metric_title
-    if math.isnan(by):
-        return f"{title} is undefined for one of the runs, so they cannot be compared by it."
-    better, worse = (second, first) if by > 0 else (first, second)
+    gain, title = found.difference.value, report.metric_title
+    if math.isnan(gain):
+        return f"{title} is undefined for one of the runs, so it cannot compare them."
+    better, worse = (second, first) if gain > 0 else (first, second)
     if found.is_more_than_chance:
-        return f"Yes. {better} is better than {worse} by {abs(by):.4f} {title}, more than chance can explain."
-    if by == 0:
+        return f"Yes. {better} is better than {worse} by {abs(gain):.4f} in {title}, more than chance can explain."
+    if gain == 0:
         return f"No. Both have the same {title}."
-    return f"No. {better} is ahead of {worse} by {abs(by):.4f} {title}, no more than chance can explain."
+    return f"No. {better} is ahead of {worse} by {abs(gain):.4f} in {title}, which chance can explain."
 
 
 def reasons(found: Comparison) -> str:

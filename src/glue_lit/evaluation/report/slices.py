@@ -48,14 +48,14 @@ def slices(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Slice]:
     """Score all groups; a feature that is the same for all rows is left out."""
     found = []
     for feature, groups in _features(task, predicted, texts):
-        kept = [(name, here) for name, here in groups if here.any()]
+        kept = [(name, mask) for name, mask in groups if mask.any()]
         if len(kept) > 1:
-            found += [_slice(task, predicted, feature, name, here) for name, here in kept]
+            found += [_slice(task, predicted, feature, name, mask) for name, mask in kept]
     return found
 
 
-def _slice(task: TaskSpec, predicted: Predictions, feature: str, name: str, here: NDArray[np.bool_]) -> Slice:
-    gold, values = predicted.gold[here], predicted.values[here]
+def _slice(task: TaskSpec, predicted: Predictions, feature: str, name: str, mask: NDArray[np.bool_]) -> Slice:
+    gold, values = predicted.gold[mask], predicted.values[mask]
     value = _mean_error(np.abs(gold - values)) if task.is_regression else share(int((gold == values).sum()), len(gold))
     scores = {metric: score(metric, gold, values, task.positive) for metric in task.metrics}
     return Slice(feature, name, len(gold), value, scores)
@@ -95,28 +95,28 @@ def _equal_widths(values: Floats) -> Groups:
     """Bands of equal width; their edges have one decimal if the values span more than 1."""
     edges = np.linspace(values.min(), values.max(), _BANDS + 1)
     edges = np.round(edges, 1) if edges[-1] - edges[0] > 1 else edges
-    place = np.searchsorted(edges[1:-1], values, side="right")
+    band = np.searchsorted(edges[1:-1], values, side="right")
     for number, (low, high) in enumerate(pairwise(edges)):
-        yield f"{low:.3g} to {high:.3g}", place == number
+        yield f"{low:.3g} to {high:.3g}", band == number
 
 
 def _equal_sizes(values: Floats) -> Groups:
     """Bands with about the same number of rows."""
     edges = np.unique(np.quantile(values, np.arange(1, _BANDS) / _BANDS, method="lower"))
-    place = np.searchsorted(edges, values)
-    for number in np.unique(place):
-        here = place == number
-        first, last = int(values[here].min()), int(values[here].max())
-        yield f"{first}" if first == last else f"{first} to {last}", here
+    band = np.searchsorted(edges, values)
+    for number in np.unique(band):
+        mask = band == number
+        first, last = int(values[mask].min()), int(values[mask].max())
+        yield f"{first}" if first == last else f"{first} to {last}", mask
 
 
 def _overlap(rows: Sequence[tuple[str, ...]]) -> Groups:
     """Rows by the share of the second text's words that the first contains."""
     pairs = [(set(words(first)), set(words(second))) for first, second in rows]
     shares = [len(first & second) / max(1, len(second)) for first, second in pairs]
-    place = np.minimum(np.array(shares) * _BANDS, _BANDS - 1).astype(int)
+    band = np.minimum(np.array(shares) * _BANDS, _BANDS - 1).astype(int)
     for number in range(_BANDS):
-        yield f"{number * 100 // _BANDS} to {(number + 1) * 100 // _BANDS} %", place == number
+        yield f"{number * 100 // _BANDS} to {(number + 1) * 100 // _BANDS} %", band == number
 
 
 def _where(rows: Sequence[tuple[str, ...]], matches: Callable[[str], bool]) -> Groups:

@@ -100,7 +100,7 @@ def suite_values(report: SuiteReport) -> dict[str, Any]:
     """The report as plain values, for other programs."""
 
     def by_task(values: Mapping[Key, Any]) -> dict[str, dict[str, Any]]:
-        return {task: {metric: value for (of, metric), value in values.items() if of == task} for task, _ in values}
+        return {task: {metric: value for (name, metric), value in values.items() if name == task} for task, _ in values}
 
     return {
         "suite": report.title,
