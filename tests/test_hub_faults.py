@@ -33,7 +33,7 @@ def refused(folder: Path, hub: Hub, *arguments: str, **environment: str) -> str:
     result = run_fit(folder, hub, *arguments, **environment)
     assert result.returncode == 1
     *before, last = result.stderr.splitlines()
-    assert [line for line in before if not line.startswith(f"Waiting for {hub.url}, which is tried several")] == []
+    assert [line for line in before if not line.startswith(f"Waiting for {hub.url}, with several attempts")] == []
     assert not (folder / "lightning_logs").exists()
     return last
 
@@ -42,7 +42,7 @@ def test_a_page_in_the_place_of_a_model_is_named(tmp_path: Path, hub: Hub) -> No
     hub.fail(".", status=200, **ANSWER)
     found = refused(tmp_path, hub, *MODEL)
     assert (
-        f"could not load the tokenizer of 'distilbert-base-uncased'. What {hub.url} answers is not the Hub's" in found
+        f"could not load the tokenizer of 'distilbert-base-uncased'. The answer of {hub.url} is not the Hub's" in found
     )
     assert "Check $HTTPS_PROXY and $HF_ENDPOINT. Then remove " in found
     assert "models--distilbert-base-uncased" in found
@@ -51,12 +51,12 @@ def test_a_page_in_the_place_of_a_model_is_named(tmp_path: Path, hub: Hub) -> No
 def test_a_page_in_the_place_of_a_data_set_is_named(tmp_path: Path, tiny_model: Path, hub: Hub) -> None:
     hub.fail(".", status=200, **ANSWER)
     found = refused(tmp_path, hub, f"--model.name_or_path={tiny_model}")
-    assert f"could not load nyu-mll/glue (cola, train): What {hub.url} answers is not the Hub's" in found
+    assert f"could not load nyu-mll/glue (cola, train): The answer of {hub.url} is not the Hub's" in found
 
 
 def test_a_page_without_the_headers_of_the_hub_is_named(tmp_path: Path, hub: Hub) -> None:
     hub.fail(".", status=200, body=PAGE)
-    assert f"What {hub.url} answers is not the Hub's, perhaps a web page" in refused(tmp_path, hub, *MODEL)
+    assert f"The answer of {hub.url} is not the Hub's, perhaps a web page" in refused(tmp_path, hub, *MODEL)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_data_sets_that_cannot_be_used(source: str, message: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"status": 429, "headers": {"Retry-After": "0"}}, "The Hub has had too many requests from here (429)."),
-        ({"status": 407}, "The proxy wants a log-in (407). Put name and password into $HTTPS_PROXY"),
+        ({"status": 429, "headers": {"Retry-After": "0"}}, "The Hub got too many requests from here (429)."),
+        ({"status": 407}, "The proxy requires a login (407). Put name and password into $HTTPS_PROXY"),
     ],
 )
 def test_refusals_of_the_hub(fault: dict[str, Any], message: str, tmp_path: Path, tiny_model: Path, hub: Hub) -> None:
@@ -112,7 +112,7 @@ def test_refusals_of_the_hub(fault: dict[str, Any], message: str, tmp_path: Path
 
 def test_a_revision_that_is_not_there(tmp_path: Path, hub: Hub) -> None:
     found = refused(tmp_path, hub, *MODEL, "--model.revision=v9")
-    assert f"The model has no such revision. Take a branch, a tag or a commit of {hub.url}/distilbert" in found
+    assert f"The model has no such revision. Use a branch, a tag or a commit of {hub.url}/distilbert" in found
 
 
 def test_an_answer_that_is_cut_off_leaves_no_file(tmp_path: Path, hub: Hub) -> None:
@@ -146,7 +146,10 @@ def test_a_cut_download_is_resumed(tmp_path: Path, hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        ({"stall": 60, "status": 200}, "{url} cannot be reached, or falls silent. Check the network and $HTTPS_PROXY."),
+        (
+            {"stall": 60, "status": 200},
+            "{url} cannot be reached, or does not answer. Check the network and $HTTPS_PROXY.",
+        ),
         ({"status": 503}, "The Hub has an error of its own (503). Try again later."),
     ],
 )

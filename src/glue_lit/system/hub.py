@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: which commit a name means now, asked once, and downloads, shown and tried again."""
+"""The Hugging Face Hub: the current commit of a repository, asked for once; downloads with progress and retries."""
 
 import os
 import re
@@ -20,15 +20,12 @@ from glue_lit.system.hub_errors import Kind, NotCachedError, explain_hub_error, 
 from glue_lit.system.system_errors import error_chain
 
 _Result = TypeVar("_Result")
-_FILES: dict[Kind, str] = {"model": "config.json", "dataset": "README.md"}  # that nearly every repository has
+_FILES: dict[Kind, str] = {"model": "config.json", "dataset": "README.md"}  # nearly every repository has them
 _COMMIT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 _LARGE = 1_000_000  # bytes whose download is worth a line
-_PATIENCE = 5.0  # seconds for an answer of the Hub where the cache has one, too
+_PATIENCE = 5.0  # seconds to wait for the Hub if the cache has an answer, too
 _RETRIES = (1.0, 2.0, 4.0, 8.0)  # seconds before each
-_WAITING = (
-    "Waiting for {}, which is tried several times. Ctrl-C ends it; HF_HUB_OFFLINE=1 takes what is in the cache without "
-    "asking."
-)
+_WAITING = "Waiting for {}, with several attempts. Ctrl-C stops it; HF_HUB_OFFLINE=1 uses the cache without asking."
 _silent: set[str] = set()  # addresses that did not answer; they are not asked again
 
 
@@ -37,8 +34,8 @@ class Found:
     """A repository on the Hub.
 
     Attributes:
-        commit: The one that the revision means; ``None`` if the cache was asked and does not know.
-        is_cached: Whether the cache was asked in place of the Hub.
+        commit: The commit of the revision; ``None`` if the cache was asked and does not have it.
+        is_cached: Whether the cache was asked instead of the Hub.
     """
 
     commit: str | None
@@ -46,10 +43,11 @@ class Found:
 
 
 def find(kind: Kind, name: str, revision: str = "main") -> Found:
-    """Ask the Hub once for the commit of a branch or tag, and the cache where the Hub gives no answer.
+    """Ask the Hub once for the commit of a branch or tag; ask the cache if the Hub does not answer.
 
     Raises:
-        Exception: It is not there, may not be read, or the Hub cannot be reached: see `explain_hub_error`.
+        Exception: The repository does not exist or may not be read, or the Hub cannot be reached: see
+            `explain_hub_error`.
     """
     from huggingface_hub import constants
 
@@ -121,13 +119,13 @@ def download(kind: Kind, name: str, commit: str, *patterns: str) -> list[Path]:
     """Download files with a bar on a terminal, and with a line for each large one elsewhere.
 
     Args:
-        kind: Of the repository.
-        name: Of the repository.
-        commit: Of the files.
-        patterns: For names in one folder (``cola/train-*.parquet``); the first that fits any.
+        kind: Kind of the repository.
+        name: Name of the repository.
+        commit: Commit of the files.
+        patterns: Patterns of names in one folder (``cola/train-*.parquet``); only the first that matches a file counts.
 
     Returns:
-        Where they are in the cache; none if no pattern fits.
+        Their paths in the cache; empty if no pattern matches.
     """
     from huggingface_hub import HfApi, constants, hf_hub_download
 
@@ -145,7 +143,7 @@ def download(kind: Kind, name: str, commit: str, *patterns: str) -> list[Path]:
 
 
 def announce(kind: Kind, name: str, commit: str | None) -> None:
-    """Say how large a repository is that is about to be downloaded, where no bars are drawn."""
+    """Print the size of a repository before it is downloaded, unless bars are drawn."""
     from huggingface_hub import HfApi
 
     if sys.stderr.isatty() or local_rank() > 0:
@@ -158,13 +156,13 @@ def announce(kind: Kind, name: str, commit: str | None) -> None:
 
 @contextmanager
 def progress_bars(are_shown: bool) -> Iterator[None]:
-    """Have huggingface_hub show bars, or show none."""
+    """Turn huggingface_hub's progress bars on or off within a block."""
     from huggingface_hub import constants
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     set_bars = {True: enable_progress_bars, False: disable_progress_bars}
     before = not are_progress_bars_disabled()
-    if constants.HF_HUB_DISABLE_PROGRESS_BARS is not None:  # $HF_HUB_DISABLE_PROGRESS_BARS has decided
+    if constants.HF_HUB_DISABLE_PROGRESS_BARS is not None:  # set by $HF_HUB_DISABLE_PROGRESS_BARS
         yield
         return
     set_bars[are_shown]()
@@ -176,10 +174,10 @@ def progress_bars(are_shown: bool) -> Iterator[None]:
 
 @contextmanager
 def asking(found: Found) -> Iterator[None]:
-    """Have the libraries ask whoever knew the commit: the Hub, or their caches alone.
+    """Within a block, let the libraries ask only what knew the commit: the Hub, or their caches.
 
     Raises:
-        NotCachedError: Anything fails, and only the cache was asked although a network is allowed.
+        NotCachedError: Anything fails while only the caches are asked, unless the user set $HF_HUB_OFFLINE.
     """
     from huggingface_hub import constants
 
@@ -195,7 +193,7 @@ def asking(found: Found) -> Iterator[None]:
 
 @contextmanager
 def _without_network() -> Iterator[None]:
-    """Switch to offline mode, as $HF_HUB_OFFLINE does, which the libraries read when they are imported."""
+    """Switch to offline mode within a block; the libraries read $HF_HUB_OFFLINE only when they are imported."""
     from huggingface_hub import constants
 
     modules: list[Any] = [constants, *filter(None, [sys.modules.get("datasets.config")])]
@@ -210,9 +208,10 @@ def _without_network() -> Iterator[None]:
 
 
 def retrying(load: Callable[[], _Result]) -> _Result:
-    """Call a function that downloads, and call it again where a server has an error of its own.
+    """Call a function that downloads, and call it again after a server error (status 500 and above).
 
-    huggingface_hub asks again for a file's commit, but not for its content; LocalEntryNotFoundError means that it did.
+    huggingface_hub retries a request for a file's commit, but not for its content; a LocalEntryNotFoundError means that
+    it has retried.
     """
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -231,7 +230,7 @@ def retrying(load: Callable[[], _Result]) -> _Result:
 
 @contextmanager
 def waiting_for_hub(seconds: float = 5.0) -> Iterator[None]:
-    """Say after so many seconds what is waited for: where nobody answers, the Hub's library tries for minutes."""
+    """Print what the program waits for after ``seconds``: if nobody answers, huggingface_hub retries for minutes."""
     timer = threading.Timer(seconds, lambda: note(_WAITING.format(os.environ.get("HF_ENDPOINT", "the Hub"))))
     timer.daemon = True
     timer.start()

@@ -1,4 +1,4 @@
-"""What of the Hugging Face Hub is in the cache on this machine."""
+"""The cache of the Hugging Face Hub on this machine."""
 
 import os
 import tempfile
@@ -8,14 +8,14 @@ from glue_lit.system.hub_errors import Kind
 
 
 def cached_commit(kind: Kind, name: str, revision: str) -> str | None:
-    """The commit that a revision meant when the Hub was last asked for it, if files of it are in the cache."""
+    """The commit of a revision when the Hub was last asked for it, if the cache has files of that commit."""
     reference = _cache(kind, name) / "refs" / revision
     commit = reference.read_text(encoding="utf-8") if reference.is_file() else revision
     return commit if snapshot(kind, name, commit).is_dir() else None
 
 
 def snapshot(kind: Kind, name: str, commit: str) -> Path:
-    """The folder with those files of a commit that are in the cache."""
+    """The folder with the cached files of a commit."""
     return _cache(kind, name) / "snapshots" / commit
 
 
@@ -27,7 +27,7 @@ def _cache(kind: Kind, name: str) -> Path:
 
 
 def unwritable_cache() -> str | None:
-    """What to do if the folder that downloads go to cannot be made or written, ``None`` if it can."""
+    """What to do if the folder for downloads cannot be created or written; ``None`` if it can."""
     from huggingface_hub.constants import HF_HOME
 
     try:

@@ -1,4 +1,4 @@
-"""What the Hugging Face Hub, or the way to it, refuses: what is wrong, and what to do."""
+"""Explain errors of the Hugging Face Hub and of the connection to it."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from glue_lit.system.system_errors import error_chain
 Kind = Literal["model", "dataset"]
 _LOG_IN = "(`hf auth login`, or set HF_TOKEN)"
 _NO_HUB = (
-    "What {endpoint} answers is not the Hub's, perhaps a web page of a proxy or a log-in. Check $HTTPS_PROXY and "
+    "The answer of {endpoint} is not the Hub's, perhaps a web page of a proxy or a login. Check $HTTPS_PROXY and "
     "$HF_ENDPOINT."
 )
 _GATED = "The {what} is gated, and your account has no access to it. Ask for access at {page}."
@@ -21,7 +21,7 @@ class NotCachedError(OSError):
     """The Hub gave no answer, and the cache lacks files."""
 
 
-# By the kind of an error, the status of the answer and words in its message, the first that fits: what to say.
+# Class of an error, status of the response, pattern in the message, explanation; the first rule that matches counts.
 _RULES: tuple[tuple[str, range, str, str], ...] = (
     ("NotCachedError", range(1), "", "The cache lacks files of the {what}. Try again when the Hub answers."),
     ("GatedRepoError", range(403, 404), "", _GATED),
@@ -30,25 +30,25 @@ _RULES: tuple[tuple[str, range, str, str], ...] = (
     ("DatasetNotFoundError", range(1), "gated", _GATED),
     (
         "Exception", range(401, 402), "credentials|expired",
-        "The Hub refuses your token ({token}): it is wrong or has expired. Log in again (`hf auth login`), or take the "
-        "token away: what is public needs none.",
+        "The Hub refuses your token ({token}): it is wrong or has expired. Log in again (`hf auth login`), or remove "
+        "the token: public repositories need none.",
     ),
     (
         "RevisionNotFoundError", range(1000), "",
-        "The {what} has no such revision. Take a branch, a tag or a commit of {page}.",
+        "The {what} has no such revision. Use a branch, a tag or a commit of {page}.",
     ),
     (
         "RepositoryNotFoundError", range(1000), "",
-        f"The Hub has no {{what}} of that name, or it is private. Check the spelling (a name as at {{endpoint}}: "
-        f"owner/name), or log in to an account that may read it {_LOG_IN}.",
+        f"The Hub has no {{what}} of that name, or it is private. Check the spelling (owner/name, as at "
+        f"{{endpoint}}), or log in to an account that may read it {_LOG_IN}.",
     ),
     (
         "Exception", range(407, 408), "",
-        "The proxy wants a log-in (407). Put name and password into $HTTPS_PROXY (http://NAME:PASSWORD@HOST:PORT).",
+        "The proxy requires a login (407). Put name and password into $HTTPS_PROXY (http://NAME:PASSWORD@HOST:PORT).",
     ),
     (
         "Exception", range(429, 430), "",
-        f"The Hub has had too many requests from here (429). Wait some minutes; an account may ask for more {_LOG_IN}.",
+        f"The Hub got too many requests from here (429). Wait some minutes; an account may send more {_LOG_IN}.",
     ),
     ("Exception", range(500, 600), "", "The Hub has an error of its own ({status}). Try again later."),
     ("FileMetadataError", range(1), "", _NO_HUB),
@@ -56,12 +56,12 @@ _RULES: tuple[tuple[str, range, str, str], ...] = (
 
 
 def explain_hub_error(error: BaseException, kind: Kind, name: str) -> str | None:
-    """Two sentences on what is wrong and what to do; ``None`` if it is neither the Hub nor the way to it.
+    """Explain in two sentences what is wrong and what to do; ``None`` if the Hub or the connection is not the cause.
 
     Args:
-        error: What a library raised, with what led to it.
-        kind: Of the repository.
-        name: Of the repository.
+        error: An error of a library, with its causes.
+        kind: Kind of the repository.
+        name: Name of the repository.
     """
     from huggingface_hub.constants import ENDPOINT
 
@@ -78,14 +78,14 @@ def explain_hub_error(error: BaseException, kind: Kind, name: str) -> str | None
             if raised in kinds and status in statuses and re.search(words, str(cause), re.IGNORECASE):
                 return text.format(**facts, status=status)
     if is_of_connection(error):
-        return f"{ENDPOINT} cannot be reached, or falls silent. Check the network and $HTTPS_PROXY."
+        return f"{ENDPOINT} cannot be reached, or does not answer. Check the network and $HTTPS_PROXY."
     if (page := downloaded_page(str(error))) is not None:
         return f"{_NO_HUB.format(endpoint=ENDPOINT)} Then remove {page}."
     return None
 
 
 def downloaded_page(message: str) -> Path | None:
-    """The file that an error is about, if it is a web page in the place of what was asked for."""
+    """The file that an error names, if it is a web page instead of the requested file."""
     return next(filter(is_page, map(Path, re.findall(r"'([^']+)'", message))), None)
 
 
@@ -99,10 +99,10 @@ def is_page(path: Path) -> bool:
 
 
 def status_of(error: Any) -> int:
-    """The status of the answer that an error is about; 0 if it is about none."""
+    """The status of the response that an error is about; 0 without a response."""
     return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
 
 
 def is_of_connection(error: BaseException) -> bool:
-    """Whether a server was not reached, or fell silent; httpx, which says so, has two names."""
+    """Whether a server was not reached, or did not answer; such errors are httpx's, a package that may be httpx2."""
     return any(type(cause).__module__.startswith("httpx") and not status_of(cause) for cause in error_chain(error))
