@@ -202,7 +202,7 @@ def test_a_process_that_dies_ends_the_other_by_name(tmp_path: Path, tiny_model: 
     result = glue_lit(tmp_path, *fit(tiny_model, 2), fault="training:9:SIGKILL:1")
     assert result.returncode == 1
     assert re.search(r"error: rank 1 \(pid \d+\) was killed by SIGKILL", result.stderr)
-    assert "Go on from it: glue-lit fit --run lightning_logs/stsb/version_0 --ckpt_path last" in result.stderr
+    assert "To resume: glue-lit fit --run lightning_logs/stsb/version_0 --ckpt_path last" in result.stderr
     assert not processes_of(tmp_path)
 
 

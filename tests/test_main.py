@@ -80,7 +80,7 @@ def test_misspelt_command_names_the_nearest(
     ("error", "status", "message"),
     [
         (DataError("file, line 3: bad"), 1, "glue-lit: error: file, line 3: bad\n"),
-        (OSError("disk\nfull"), 1, "glue-lit: error: OSError: disk full (GLUE_LIT_DEBUG=1 shows where.)\n"),
+        (OSError("disk\nfull"), 1, "glue-lit: error: OSError: disk full (GLUE_LIT_DEBUG=1 shows the traceback.)\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )

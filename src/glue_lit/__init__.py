@@ -34,7 +34,7 @@ __all__ = [
     "tune",
 ]
 
-_HOMES = {
+_MODULES = {
     "BestCheckpoint": "glue_lit.training.callbacks.checkpoints",
     "FitResult": "glue_lit.training.fitting",
     "GLUEDataModule": "glue_lit.data.datamodule",
@@ -53,7 +53,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for, so that `glue-lit --help` does not wait for torch."""
-    if name not in _HOMES:
+    """Import a public name on first use, so that `glue-lit --help` does not wait for torch."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

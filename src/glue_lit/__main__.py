@@ -1,4 +1,4 @@
-"""The ``glue-lit`` command: a thin entry that answers what it can before anything heavy is imported."""
+"""The ``glue-lit`` command: an entry point that imports torch only for commands that need it."""
 
 import atexit
 import gc
@@ -17,7 +17,7 @@ from glue_lit.system.streams import escape_unencodable, replace_closed_streams, 
 from glue_lit.system.system_errors import check_memory_limit, explain_system_error, original_error
 from glue_lit.system.version import __version__
 
-_RESERVE = 16 << 20  # bytes of address space, none of it written to: what is left to say that memory is out
+_RESERVE = 16 << 20  # bytes of address space, never written to; freed to print an error when memory has run out
 _NO_MEMORY = b"glue-lit: error: There was not enough memory: raise the limit (`ulimit -v`, a container).\n"
 
 
@@ -48,12 +48,12 @@ def _function(command: Command) -> Callable[[], None]:
 
     check_memory_limit()
     filter_warnings()
-    # The imports make millions of objects and no garbage: looking for it would take a quarter of their time.
+    # Imports create millions of objects and no garbage: collections would take a quarter of their time.
     gc.disable()
     try:
         return command.load()
     finally:
-        gc.freeze()  # nor does a later collection look at them
+        gc.freeze()  # later collections skip these objects too
         gc.enable()
 
 
@@ -76,7 +76,7 @@ def main() -> None:
 
     Exits with 2 for wrong usage, 1 for other errors, 130 after Ctrl-C, and 75 when a signal stopped a run.
     """
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # all is done: there is nothing to interrupt
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt
     reserve = bytearray()
     try:
         replace_closed_streams()
@@ -98,7 +98,7 @@ def main() -> None:
             _print_error(error)
         except MemoryError:
             os.write(2, _NO_MEMORY)
-            os._exit(1)  # whatever would still run has no room either
+            os._exit(1)  # cleaning up would run out of memory too
         sys.exit(error.exit_code if isinstance(error, GlueLitError) else 1)
     finally:
         end_log()
@@ -106,26 +106,25 @@ def main() -> None:
 
 def _print_error(error: Exception) -> None:
     rank = local_rank()
-    # One message is enough, but under torchrun, which kills the others as soon as one has ended.
-    is_told = isinstance(error, GlueLitError) and error.everywhere and not is_started_by_torchrun()
-    if rank > 0 and is_told:
+    # Rank 0 prints it for all ranks, except under torchrun, which kills the other ranks as soon as one has ended.
+    is_printed_by_first = isinstance(error, GlueLitError) and error.everywhere and not is_started_by_torchrun()
+    if rank > 0 and is_printed_by_first:
         return
     where = f" (rank {rank})" if rank else ""
     message = str(error) if isinstance(error, GlueLitError) else _unexpected(error)
     lines = [f"glue-lit: error{where}: {message}", *getattr(error, "__notes__", [])]
     write_job_error(message)
-    # A message quotes what stands in a file.
-    text = printable_lines("\n".join(lines))
+    text = printable_lines("\n".join(lines))  # a message may quote control characters from a file
     print(text, file=sys.stderr, flush=True)
     add_to_log(text)
 
 
 def _unexpected(error: Exception) -> str:
-    if (refused := explain_system_error(error)) is not None:
-        return refused
+    if (explanation := explain_system_error(error)) is not None:
+        return explanation
     error = original_error(error)
     text = " ".join(str(error).split())[:500]
-    return f"{type(error).__name__}: {text} (GLUE_LIT_DEBUG=1 shows where.)"
+    return f"{type(error).__name__}: {text} (GLUE_LIT_DEBUG=1 shows the traceback.)"
 
 
 if __name__ == "__main__":

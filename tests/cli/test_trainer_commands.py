@@ -570,7 +570,7 @@ def test_later_configs_flags_and_environment_win(
         (
             ["fit", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/los"],
             2,
-            "trainer.callbacks: EarlyStopping has the monitor 'val/los', which is not logged. Did you mean 'val/loss'?",
+            "trainer.callbacks: EarlyStopping monitors 'val/los', which is not logged. Did you mean 'val/loss'?",
         ),
         (
             ["fit", "--trainer.callbacks", "GradientAccumulationScheduler"],

@@ -177,7 +177,7 @@ def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(
     assert result.returncode == 1
     run = disk / "lightning_logs/stsb/version_0"
     assert "last.ckpt (No space left on device). The earlier last.ckpt is kept." in result.stderr
-    assert "The last checkpoint is of step 3. Go on from it: glue-lit fit --run" in result.stderr
+    assert "The last checkpoint is from step 3. To resume: glue-lit fit --run" in result.stderr
     assert read_checkpoint(run / "checkpoints/last.ckpt")["global_step"] == 3
     assert not list((run / "checkpoints").glob(".*"))
     subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)

@@ -17,6 +17,6 @@ def test_errors_of_lightning_are_one_message() -> None:
         "`EarlyStopping` callback to use any of the following: `val/accuracy`, `val/loss`"
     )
     said = explain_lightning_error(RuntimeError(late)) or ""
-    assert said.startswith("trainer.callbacks: EarlyStopping waits for train/loss, which was not logged")
-    assert "there was val/accuracy, val/loss." in said
+    assert said.startswith("trainer.callbacks: EarlyStopping monitors train/loss, which was not logged")
+    assert "logged were: val/accuracy, val/loss." in said
     assert "`--trainer.log_every_n_steps 1`" in said

@@ -21,12 +21,12 @@ class Own(Callback):
 @pytest.mark.parametrize(
     ("callbacks", "message"),
     [
-        ([EarlyStopping("val/los")], "EarlyStopping has the monitor 'val/los', which is not logged. Did you mean 'val/loss'"),
+        ([EarlyStopping("val/los")], "EarlyStopping monitors 'val/los', which is not logged. Did you mean 'val/loss'"),
         ([EarlyStopping("step")], "Allowed: val/matthews_correlation, val/loss, train/loss"),
         ([EarlyStopping("weights/nothing")], "'weights/nothing', which is not logged"),
-        ([ModelCheckpoint(monitor="val_loss")], "ModelCheckpoint has the monitor 'val_loss', which is not logged. Did you"),
-        ([Callback(), EarlyStopping("lr-AdamW")], "EarlyStopping has the monitor 'lr-AdamW'"),
-        ([BestCheckpoint(monitor="val/f1")], "BestCheckpoint has the monitor 'val/f1'"),
+        ([ModelCheckpoint(monitor="val_loss")], "ModelCheckpoint monitors 'val_loss', which is not logged. Did you"),
+        ([Callback(), EarlyStopping("lr-AdamW")], "EarlyStopping monitors 'lr-AdamW'"),
+        ([BestCheckpoint(monitor="val/f1")], "BestCheckpoint monitors 'val/f1'"),
     ],
 )  # fmt: skip
 def test_a_monitor_that_is_not_logged_is_refused(callbacks: list[Callback], message: str) -> None:

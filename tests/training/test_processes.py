@@ -112,7 +112,7 @@ def test_several_machines_need_their_numbers(monkeypatch: pytest.MonkeyPatch) ->
     strategy: Any = DDPStrategy()
     strategy.cluster_environment = LightningEnvironment()
     trainer: Any = SimpleNamespace(num_nodes=2, world_size=2, strategy=strategy)
-    with pytest.raises(UsageError, match=r"trainer.num_nodes: got 2, but nothing says which of the machines this is"):
+    with pytest.raises(UsageError, match=r"trainer.num_nodes: got 2, but the rank of this machine is unknown"):
         check_processes(trainer)
     monkeypatch.setenv("NODE_RANK", "1")
     check_processes(trainer)
@@ -159,7 +159,7 @@ def test_several_machines_need_a_shared_run_folder(is_shared: bool, tiny_model: 
         return
     for done in (first, second):
         assert done.returncode == 1
-        assert "cannot be seen from machine(s) 1 (from 0): checkpoints would be lost" in done.stderr
+        assert "cannot be seen from machine(s) 1 (numbered from 0): checkpoints would be lost" in done.stderr
         assert "`--trainer.default_root_dir DIR`" in done.stderr
     assert not [*tmp_path.rglob("*.ckpt")]
 

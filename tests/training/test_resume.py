@@ -433,13 +433,13 @@ def test_epoch_and_step_are_read_from_a_checkpoint() -> None:
     ],
 )  # fmt: skip
 def test_a_checkpoint_without_loops_is_refused(loops: Any) -> None:
-    with pytest.raises(RunError, match="does not say how far its training has come"):
+    with pytest.raises(RunError, match="has no valid record of its training progress"):
         read_progress(Path("some.ckpt"), {"loops": loops, "global_step": 1} | OPTIMIZER, BEGIN)
 
 
 @pytest.mark.parametrize("steps", [None, -1, "7"])
 def test_a_checkpoint_without_its_steps_is_refused(steps: Any) -> None:
-    with pytest.raises(RunError, match="does not say how far its training has come"):
+    with pytest.raises(RunError, match="has no valid record of its training progress"):
         read_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": steps} | OPTIMIZER, BEGIN)
 
 
@@ -454,7 +454,7 @@ def test_a_checkpoint_without_its_steps_is_refused(steps: Any) -> None:
 )  # fmt: skip
 def test_an_optimizer_without_its_state_is_refused(odd: dict[str, Any]) -> None:
     with pytest.raises(
-        RunError, match=r"has lost the state of its optimizer or schedule.*`--model\.init_from some\.ckpt`"
+        RunError, match=r"has no valid state of its optimizer or schedule.*`--model\.init_from some\.ckpt`"
     ):
         read_progress(Path("some.ckpt"), {"loops": {"fit_loop": BEGIN}, "global_step": 1} | OPTIMIZER | odd, BEGIN)
 

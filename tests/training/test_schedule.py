@@ -80,7 +80,7 @@ def test_a_decay_below_one_is_a_fraction_of_all_steps() -> None:
 
 
 def test_warm_up_and_decay_that_are_longer_than_the_fit() -> None:
-    with pytest.raises(UsageError, match="got 30 steps after a warm-up of 25, allowed: together up to the 50 steps"):
+    with pytest.raises(UsageError, match="got 30 steps and a warm-up of 25, allowed: together at most the 50 steps"):
         build_schedule(sgd(), "warmup_stable_decay", 25, 50, {"num_decay_steps": 0.6})
 
 
@@ -148,7 +148,7 @@ def test_a_cut_fit_ends_with_the_same_weights_and_rates(
          "model.schedule_options.num_cycles: got 0, allowed: 1 to 2147483647."),
         ({"schedule": "cosine_with_restarts", "schedule_options": {"num_cycles": "two"}},
          "model.schedule_options.num_cycles: got two, allowed: 1 to 2147483647."),
-        ({"schedule": "warmup_stable_decay"}, "needs num_decay_steps, below 1 a fraction of all steps"),
+        ({"schedule": "warmup_stable_decay"}, "needs num_decay_steps, a fraction of all steps if below 1"),
         ({"schedule": "warmup_stable_decay", "schedule_options": {"num_decay_steps": 0.1, "decay_type": "steep"}},
          "model.schedule_options.decay_type: got steep, allowed: linear, cosine, 1-sqrt."),
         ({"schedule": "polynomial", "learning_rate": 1e-7}, "model.schedule_options.lr_end: got 1e-07, allowed: below"),

@@ -166,7 +166,7 @@ def test_the_strategy_searches_for_unused_parameters_only_if_the_model_has_some(
     assert capsys.readouterr().out == ""
     assert Strategies(tmp_path / "esm", "ddp").options() == {"find_unused_parameters": True}
     assert capsys.readouterr().out == (
-        "The devices look for parameters without a gradient at every step: esm.contact_head.regression.weight and "
+        "DDP searches for parameters without a gradient at every step: esm.contact_head.regression.weight and "
         "1 more have none.\n"
     )
     with pytest.raises(UsageError, match=r"find_unused_parameters false, but .*Take `--trainer\.strategy ddp`"):
@@ -178,7 +178,7 @@ def test_the_strategy_searches_for_unused_parameters_only_if_the_model_has_some(
     dropping = Strategies(tmp_path / "bert", "ddp")
     dropping.model.model.config.encoder_layerdrop = 0.1
     assert dropping.options() == {"find_unused_parameters": True}
-    assert "encoder_layerdrop leaves out whole layers" in capsys.readouterr().out
+    assert "encoder_layerdrop skips whole layers" in capsys.readouterr().out
 
 
 if __name__ == "__main__":

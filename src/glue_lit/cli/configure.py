@@ -119,7 +119,7 @@ class ConfiguredCLI(LightningCLI):
         self.session = Session(
             line.command, self.trainer, self.model, self.datamodule, self._setting("seed_everything"),
             checkpoint=self._checkpoint, weights_only=self._setting("weights_only"), origin=self._origin,
-            may_lower_precision=self._chooses_precision, best=self.config_init[line.command]["checkpoint"],
+            may_use_float32=self._chooses_precision, best=self.config_init[line.command]["checkpoint"],
             last=self._last, writer=self._writer, pages=self._pages, speed=self._speed, directory=self._directory,
             stop=self._stop, watch=self._watch,
         )  # fmt: skip

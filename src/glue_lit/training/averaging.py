@@ -9,30 +9,30 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from glue_lit.training.lightning_internals import OpenWeightAveraging
 
-EVERY = 10  # steps between two updates: each is a pass over all weights, and 10 steps move them little
+EVERY = 10  # steps between updates: an update is a pass over all weights, and 10 steps change them little
 
 
 class WeightAverage(OpenWeightAveraging):
     """Validate and save a moving average of the weights, while training changes the weights themselves.
 
-    Averaged iterates (Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"), with weights
-    that fall off exponentially. It differs from Lightning's callback in three ways. Buffers are copied: they number
-    tokens and positions. A checkpoint written in a validation has weights and average in their right places. The
-    average is on the trainer's device, in float32 at least: in bfloat16 it would not move.
+    Exponentially weighted averaging of iterates (after Polyak & Juditsky 1992, "Acceleration of stochastic
+    approximation by averaging"). It differs from Lightning's callback in three ways. Buffers, such as position ids, are
+    copied and not averaged. A checkpoint written during a validation does not swap weights and average. The average is
+    on the trainer's device, in float32 or float64: in bfloat16 its updates would round to nothing.
 
     Args:
-        decay: Share of the average that a step leaves: 0.99 averages over about the last 100 steps.
+        decay: Share of the average that a step keeps: 0.99 averages over about the last 100 steps.
     """
 
     def __init__(self, decay: float) -> None:
         super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay**EVERY))  # type: ignore[no-untyped-call]
-        self._left = decay**EVERY
-        self._is_swapped = False  # whether the model has the average's weights, as in a validation
+        self._kept = decay**EVERY  # share of the average that an update keeps
+        self._is_swapped = False  # whether the model holds the average, as in a validation
         self._is_rounded = False  # whether the model's precision has fewer digits than the average
-        self._exact: dict[str, Tensor] | None = None  # the average while the model has it, rounded
+        self._exact: dict[str, Tensor] | None = None  # the average, while the model holds a rounded copy
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Whether to update: at first after each step, so that no validation scores the initial weights."""
+        """Whether to update: after each of the first steps, so that no validation scores the initial weights."""
         return step_idx is not None and (step_idx < EVERY or (step_idx + 1) % EVERY == 0)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -48,7 +48,7 @@ class WeightAverage(OpenWeightAveraging):
             self.average_model.double()
 
     def _update_in_float32(self, average: Tensor, weights: Tensor, _: Tensor | int) -> Tensor:
-        return average.lerp(weights.to(average.dtype), 1 - self._left)
+        return average.lerp(weights.to(average.dtype), 1 - self._kept)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Swap the average into the model."""
@@ -80,5 +80,5 @@ class WeightAverage(OpenWeightAveraging):
 
 
 def restore_trained_weights(checkpoint: dict[str, Any]) -> None:
-    """Replace the average in a checkpoint by the weights, for a fit that is resumed without an average."""
+    """Replace the average in a checkpoint by the trained weights, for a fit that is resumed without an average."""
     checkpoint["state_dict"] = checkpoint.get("current_model_state", checkpoint["state_dict"])

@@ -1,4 +1,4 @@
-"""Random numbers that depend on nothing but a batch's place in the training."""
+"""Random numbers that depend only on a batch's position in the training."""
 
 import random
 from typing import Any
@@ -12,7 +12,7 @@ from glue_lit.training.fit_part import FitPart
 
 
 class BatchSeeds(FitPart):
-    """Seed every batch by its place in the training, so that a resumed fit draws the same dropout masks."""
+    """Seed every batch by its position in the training, so that a resumed fit draws the same dropout masks."""
 
     def __init__(self) -> None:
         self._seed = 0
@@ -24,7 +24,7 @@ class BatchSeeds(FitPart):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed the generators of Python, NumPy and torch."""
         seed = batch_seed(self._seed, trainer.current_epoch, batch_idx, trainer.global_rank)
-        random.seed(seed)  # BigBird and code that comes with a model draw from these
+        random.seed(seed)  # BigBird and models with code of their own draw from these
         np.random.seed(seed % 2**32)
         if pl_module.device.type == "cpu":
             torch.default_generator.manual_seed(seed)  # as torch.manual_seed, without the other devices

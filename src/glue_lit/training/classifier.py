@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from glue_lit.data.accumulation import short_step_factor
 from glue_lit.data.batches import Batch
-from glue_lit.encoder.adapters import PeftMethod, plain_settings
+from glue_lit.encoder.adapters import PeftMethod
 from glue_lit.encoder.limits import accepted_inputs, check_precision_of, compute_logits
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.runs.settings import FACTOR, INTERNAL, SHARE, Setting, above, at_least, described, one_of
@@ -19,7 +19,7 @@ from glue_lit.training.averaging import restore_trained_weights
 from glue_lit.training.divergence import NonFinite
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts, prepare_trainer
-from glue_lit.training.hyperparameters import check_hyperparameters
+from glue_lit.training.hyperparameters import check_hyperparameters, plain_values
 from glue_lit.training.lightning_internals import trainer_of
 from glue_lit.training.losses import TaskLoss, r_drop_loss
 from glue_lit.training.model_builder import ModelBuilder
@@ -29,40 +29,40 @@ from glue_lit.training.unused_parameters import find_unused
 
 
 class SequenceClassifier(LightningModule):
-    """Any encoder that `AutoModelForSequenceClassification` knows, with the recipe that fine-tunes it.
+    """Any model that `AutoModelForSequenceClassification` supports, with the recipe that fine-tunes it.
 
     Args:
         task: Task to train on; `glue-lit tasks` lists them.
         name_or_path: Model name on the Hub, a folder, or pkg:PACKAGE/FOLDER inside an installed package.
-        init_from: Run directory or checkpoint whose encoder (and head, if its labels are the same) training starts
-            from, in place of the pretrained weights: mnli before rte, mrpc or stsb.
-        learning_rate: Highest learning rate.
-        weight_decay: Decay of matrices and embeddings (AdamW); biases and norms never decay.
-        schedule: Learning rate after the warm-up: linear or cosine to 0; constant; polynomial; cosine_with_restarts;
-            or warmup_stable_decay, which holds it and falls at the end.
-        warmup: Length of the warm-up: below 1 a fraction of all steps, from 1 on a number of steps.
-        max_grad_norm: Largest L2 norm of the gradient, which is scaled down to it; 0 for none, and
-            trainer.gradient_clip_val goes before it.
-        non_finite: What to do at a step whose loss or gradient is not finite: stop, or skip it.
-        adam_beta1: Decay of AdamW's mean of gradients.
-        adam_beta2: Decay of AdamW's mean of squared gradients.
+        init_from: Run directory or checkpoint to start from instead of the pretrained weights, such as an mnli run for
+            rte, mrpc or stsb; its head is used too if the labels are the same.
+        learning_rate: Peak learning rate.
+        weight_decay: AdamW's weight decay of matrices and embeddings; biases and norms never decay.
+        schedule: Learning rate schedule after the warm-up: linear or cosine (both to 0), constant, polynomial,
+            cosine_with_restarts, or warmup_stable_decay (constant, then a decay at the end).
+        warmup: Length of the warm-up: a fraction of all steps if below 1, else a number of steps.
+        max_grad_norm: Clip the gradient to this L2 norm; 0 for no clipping. trainer.gradient_clip_val overrides it.
+        non_finite: What to do about a step whose loss or gradient is not finite: stop the training, or skip the step.
+        adam_beta1: AdamW's beta1, the decay of the running mean of gradients.
+        adam_beta2: AdamW's beta2, the decay of the running mean of squared gradients.
         adam_eps: AdamW's epsilon.
-        label_smoothing: Share of the probability that training spreads over all labels; 0 for none.
-        r_drop: Weight of the difference between two passes with other dropout masks (R-Drop); 0 for one pass.
-        dropout: Rate of dropout on hidden states, attention and head; null for the model's own.
-        average: Validate and keep a moving average of the weights, of which each step leaves this share: 0.99 averages
-            over about the last 100 steps; 0 for the weights themselves.
-        freeze: Do not train the embeddings (0) and the first N layers, those of a decoder last; null trains all.
-        layer_decay: Factor on the learning rate from each layer to the one below; the head has learning_rate itself.
-        peft: Train adapters and the head in place of the encoder: peft.LoraConfig (its settings as
-            --model.peft.init_args.r 16), peft.IA3Config and others of the package peft.
+        label_smoothing: Share of the target probability that is spread over all labels; 0 for no smoothing.
+        r_drop: Weight of the R-Drop term, the divergence of two passes with different dropout masks; 0 for one pass.
+        dropout: Dropout rate of hidden states, attention and head; null for the model's own rates.
+        average: Decay of a moving average of the weights, which is validated and saved in their place: 0.99 averages
+            over about the last 100 steps; 0 for no average.
+        freeze: Freeze the embeddings and the first N layers (0: embeddings only; a decoder's layers follow those of the
+            encoder); null trains everything.
+        layer_decay: Ratio of each layer's learning rate to that of the layer above; the head uses learning_rate.
+        peft: Train adapters and the head instead of the encoder: peft.LoraConfig, peft.IA3Config or another class of
+            the package peft, with settings such as --model.peft.init_args.r 16.
         attention: Attention implementation (sdpa, eager, flash_attention_2 ...); null for transformers' choice.
-        revision: Branch, tag or commit on the Hub.
-        trust_remote_code: Run code that comes with the model. Only for authors you trust.
+        revision: Branch, tag or commit of the model on the Hub.
+        trust_remote_code: Run Python code that comes with the model; only for authors you trust.
         custom: Your own task, as the data module describes it (``data.custom.settings()``).
         architecture: Configuration of a checkpoint's model as JSON (set by `load_from_checkpoint`).
-        schedule_options: Of polynomial: power, lr_end; of cosine_with_restarts: num_cycles; of warmup_stable_decay:
-            num_decay_steps (needed; below 1 a fraction of all steps), decay_type, warmup_type, min_lr_ratio.
+        schedule_options: For polynomial: power, lr_end; for cosine_with_restarts: num_cycles; for warmup_stable_decay:
+            num_decay_steps (required; a fraction of all steps if below 1), decay_type, warmup_type, min_lr_ratio.
     """
 
     @described
@@ -95,9 +95,7 @@ class SequenceClassifier(LightningModule):
         schedule_options: Annotated[Options | None, Setting(row=203)] = None,
     ) -> None:
         super().__init__()
-        # A checkpoint holds plain values alone.
-        custom = None if custom is None else parse_custom_task(custom).settings()
-        peft = peft if peft is None or isinstance(peft, dict) else plain_settings(peft)  # type: ignore[assignment]
+        custom, peft = plain_values(custom, peft)
         self.save_hyperparameters(ignore="architecture")
         check_hyperparameters(type(self), self.hparams)
         self.task = resolve_task(task, parse_custom_task(custom))
@@ -107,17 +105,19 @@ class SequenceClassifier(LightningModule):
         self.predicted: dict[str, dict[str, int]] = {}
         self.loss = TaskLoss(self.task, label_smoothing)
         self.builder = ModelBuilder(self.task, self.hparams, architecture)
-        # A subclass may bring its own optimizer, which trains all rows of the embedding.
-        self.has_recipe_optimizer = type(self).configure_optimizers is SequenceClassifier.configure_optimizers
-        self.recipe_optimizer = RecipeOptimizer(self.hparams)
-        self.parts = FitParts(self.hparams, self.recipe_optimizer)
+        self.parts = FitParts(self.hparams, RecipeOptimizer(self.hparams))
+
+    @property
+    def has_recipe_optimizer(self) -> bool:
+        """Whether the recipe's optimizer trains; a subclass's own optimizer trains all rows of the embedding."""
+        return type(self).configure_optimizers is SequenceClassifier.configure_optimizers
 
     def build_model(self, must_have_trained_head: bool = False, padding: int | None = None) -> None:
-        """Build the model, unless there is one: from a checkpoint's configuration, else with pretrained weights.
+        """Build the model if there is none yet: from a checkpoint's configuration, or with pretrained weights.
 
         Args:
-            must_have_trained_head: Raise if the pretrained weights have no head of this task.
-            padding: Padding id where the trainer has no data module with one; ``None`` for the configuration's own.
+            must_have_trained_head: Raise if the pretrained weights have no head for this task.
+            padding: Padding id if the trainer has no data module with one; ``None`` for the configuration's own.
 
         Raises:
             ModelError: The model cannot be loaded, or a checkpoint's labels are not the task's.
@@ -139,7 +139,7 @@ class SequenceClassifier(LightningModule):
         check_precision_of(self.model, str(trainer.precision))
         keep_labels_exact(trainer)
         if is_fit(trainer):
-            self.recipe_optimizer.choose_rows(self, trainer)
+            self.parts.optimizer.choose_rows(self, trainer)
             find_unused(self, trainer)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -157,18 +157,18 @@ class SequenceClassifier(LightningModule):
         return loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Compute the gradient of a batch, as a share of the mean over the batches of its step."""
+        """Compute the gradient of a batch, scaled so that a step's gradient is the mean over its batches."""
         factor = short_step_factor(self.trainer) if self.automatic_optimization else 1.0
         super().backward(loss if factor == 1 else loss * factor, *args, **kwargs)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW and a schedule that moves every step."""
-        return self.recipe_optimizer.build(self)
+        """AdamW, and a schedule that changes the learning rate at every step."""
+        return self.parts.optimizer.build(self)
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Stop or skip a step that is not finite; clip by the trainer's value, else by ``max_grad_norm``."""
+        """Stop at or skip a step that is not finite; else clip by the trainer's value or by ``max_grad_norm``."""
         limit = self.hparams["max_grad_norm"] if gradient_clip_val is None else gradient_clip_val
         self.parts.prepare_step(self, optimizer, limit, gradient_clip_algorithm)
 
@@ -182,13 +182,13 @@ class SequenceClassifier(LightningModule):
         """The parts of a fit: position, seeds, guard, curves, final validation, moving average.
 
         Raises:
-            UsageError: The trainer has a strategy, processes or callbacks that are refused, before anything is built.
+            UsageError: The trainer's strategy, processes or callbacks are refused; raised before anything is built.
         """
         trainer: Any = self.trainer
         prepare_trainer(trainer, self.task, type(self))
-        if not is_fit(trainer) or self.parts.position in trainer.callbacks:  # which has trained before
+        if not is_fit(trainer) or self.parts.position in trainer.callbacks:  # this trainer has run a fit already
             return []
-        self.parts = FitParts(self.hparams, self.recipe_optimizer)  # with nothing left of another trainer's fit
+        self.parts = FitParts(self.hparams, self.parts.optimizer)  # without state of another trainer's fit
         return self.parts.callbacks
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
@@ -205,7 +205,7 @@ class SequenceClassifier(LightningModule):
         return logits
 
     def on_validation_epoch_start(self) -> None:
-        """Drop the rows of an earlier evaluation that broke off."""
+        """Drop the rows of an interrupted evaluation."""
         self.metrics.reset()
 
     def on_validation_epoch_end(self) -> None:
@@ -224,22 +224,22 @@ class SequenceClassifier(LightningModule):
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """As Lightning's, but only the caller can allow code to run (``trust_remote_code``), not the file."""
+        """As Lightning's, except that only the caller, not the file, can turn on ``trust_remote_code``."""
         return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
 
     def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
-        """Build the model from the configuration in a checkpoint, whose weights are loaded next, without the Hub."""
+        """Let `build_model` use a checkpoint's configuration, without the Hub; its weights are loaded afterwards."""
         self.builder.use_checkpoint(checkpoint)
-        self.recipe_optimizer.use_checkpoint(checkpoint)
+        self.parts.optimizer.use_checkpoint(checkpoint)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the configuration with the weights, so that loading needs no Hub and no pretrained weights."""
+        """Save the configuration with the weights, so that loading needs neither the Hub nor pretrained weights."""
         self.builder.describe(self.model, checkpoint)
-        own = {"precision": str(self.trainer.precision)} | self.recipe_optimizer.rows_in_use(self.model)
+        own = {"precision": str(self.trainer.precision)} | self.parts.optimizer.rows_in_use(self.model)
         checkpoint["glue_lit"] |= own | ({"scores": self.scores} if is_fit(self.trainer) else {})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Convert the model to the trainer's precision before it takes the weights: Lightning does that after."""
+        """Convert the model to the trainer's precision before its weights are loaded; Lightning does it afterwards."""
         self.builder.restore_commit(checkpoint)
         if (trainer := trainer_of(self)) is None:
             return

@@ -41,14 +41,14 @@ class DivergenceGuard(FitPart):
     def allows_step(self, trainer: Any, optimizer: Any, norm: Tensor) -> bool:
         """Whether to take the step.
 
-        Every device gives the same answer, since all have the same gradient. A loss that is not finite makes the
-        gradient so too, unless the loss alone overflows: that stops the device that has it, if there are others.
+        All devices have the same gradient, so all give the same answer. If only the loss overflows on one of several
+        devices, that device raises under either policy.
 
         Args:
-            trainer: Knows the step.
-            optimizer: Knows the learning rate.
-            norm: L2 norm of the whole gradient, ``()``. With float16's loss scaling it is left alone: the scaler skips
-                steps with an overflowing gradient.
+            trainer: Gives the step.
+            optimizer: Gives the learning rate.
+            norm: L2 norm of the whole gradient, ``()``. Not checked with float16's loss scaling, where the scaler
+                skips steps with an overflowing gradient.
 
         Raises:
             DivergenceError: Loss or gradient is not finite, and the policy is to stop.
@@ -71,7 +71,7 @@ class DivergenceGuard(FitPart):
             f"Training diverged at step {trainer.global_step}: the loss is {float((bad or losses)[-1]):g}{gradient}, "
             f"at learning rate {optimizer.param_groups[0]['lr']:g}. Examples of the batch (idx in train): "
             f"{_name_examples(trainer.datamodule, idx)}. Try a lower --model.learning_rate or a longer "
-            "--model.warmup, look at these examples, or leave such steps out with --model.non_finite skip.",
+            "--model.warmup, look at these examples, or skip such steps with --model.non_finite skip.",
             everywhere,
         )
 
@@ -85,7 +85,7 @@ class DivergenceGuard(FitPart):
 
 
 def _name_examples(data: Any, idx: list[int]) -> str:
-    """The first examples of a step, and their rows in the user's file if they are known."""
+    """The first examples of a step, and their rows in the user's file if known."""
     named = ", ".join(map(str, idx[:_SHOWN])) + (f" and {len(idx) - _SHOWN} more" if len(idx) > _SHOWN else "")
     places = data.splits.places("train", idx[:_SHOWN], "fit") if isinstance(data, GLUEDataModule) else None
     return named if places is None else f"{named}; {places}"

@@ -1,4 +1,4 @@
-"""`run_validate`, `run_test` and `run_predict`: a checkpoint on rows that it was not trained on."""
+"""`run_validate`, `run_test` and `run_predict`: evaluate a checkpoint."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from glue_lit.training.session import Session, Start, explained, prepare
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What a checkpoint has done on rows.
+    """The result of an evaluation.
 
     Attributes:
         task: Name of the task.
-        checkpoint: The file, in full; ``None`` for a model that was fine-tuned elsewhere.
-        metrics: Scores by their logged names, as ``val/accuracy``; empty where the rows have no labels.
-        intervals: 95 % intervals of the metrics of a validation; in a run of several processes on the first alone.
-        predicted: By split how many rows got each label.
-        predictions: Files of predictions that were written.
-        positive: The label that F1 is of, if it is among the task's metrics.
+        checkpoint: Absolute path of the file; ``None`` for a model that was fine-tuned elsewhere.
+        metrics: Scores by their logged names, such as ``val/accuracy``; empty if the rows have no labels.
+        intervals: 95 % intervals of a validation's metrics; with several processes, only on the first.
+        predicted: By split, the number of rows that got each label.
+        predictions: Prediction files that were written.
+        positive: Label that F1 is computed for; ``None`` if F1 is not among the task's metrics.
     """
 
     task: str
@@ -38,12 +38,12 @@ def run_validate(session: Session, on_start: OnStart = lambda start: None) -> Ev
     """Score a checkpoint on the validation rows.
 
     Args:
-        session: A trainer that has not begun.
+        session: With a trainer that has not run yet.
         on_start: Called before the evaluation, on the first device.
 
     Raises:
         GlueLitError: Something is wrong with the data, the checkpoint or a setting.
-        Stopped: A signal asked for it.
+        Stopped: A signal stopped it.
     """
     return _evaluate(session, on_start, lambda options: session.trainer.validate(**options, verbose=False))
 

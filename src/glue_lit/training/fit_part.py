@@ -12,22 +12,22 @@ def is_fit(trainer: Trainer) -> bool:
 
 
 class FitPart(Callback):
-    """A callback that the classifier brings into each of its fits, with a state in the checkpoints of that fit.
+    """A callback that the classifier adds to each of its fits, with state in their checkpoints.
 
-    The states share the mapping ``glue_lit`` of a checkpoint, which all versions read.
+    All parts share the mapping ``checkpoint["glue_lit"]``, which later versions must still read.
     """
 
     @classmethod
     def of(cls, trainer: Any) -> Self | None:
-        """The trainer's part of this class; ``None`` where it trains another module."""
+        """The trainer's part of this class; ``None`` if it trains another kind of module."""
         return next((part for part in trainer.callbacks if isinstance(part, cls)), None)
 
     def save_state(self, trainer: Trainer, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """The state by its names in ``checkpoint["glue_lit"]``."""
+        """The state, by its keys in ``checkpoint["glue_lit"]``."""
         return {}
 
     def load_state(self, trainer: Trainer, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
-        """Restore the state; an older version may have written fewer names."""
+        """Restore the state; an older version may have written fewer keys."""
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the state to the checkpoint of a fit."""

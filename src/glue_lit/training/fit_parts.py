@@ -1,4 +1,4 @@
-"""The callbacks of a fit: the classifier's own, and what is checked of the others before anything is built."""
+"""The classifier's own callbacks in a fit, and checks of the trainer before anything is built."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ from glue_lit.training.tensorboard.points import TrainingCurves
 
 
 class FitParts:
-    """The callbacks that a `SequenceClassifier` brings into one fit.
+    """The callbacks that a `SequenceClassifier` adds to one fit.
 
     Args:
         settings: The hyperparameters of the classifier.
@@ -32,11 +32,12 @@ class FitParts:
 
     Attributes:
         callbacks: All of them.
-        position, guard, curves: Those that the training step reports to.
+        optimizer: Builds the optimizer.
+        position, guard, curves: Those that are told of each batch and step.
     """
 
     def __init__(self, settings: Mapping[str, Any], optimizer: RecipeOptimizer) -> None:
-        self.position, self.curves = Position(), TrainingCurves()
+        self.optimizer, self.position, self.curves = optimizer, Position(), TrainingCurves()
         self.guard = DivergenceGuard(settings["non_finite"])
         parts = [BatchSeeds(), FinalValidation(), optimizer, self.position, self.guard, self.curves]
         self.callbacks: list[Callback] = parts + ([WeightAverage(decay)] if (decay := settings["average"]) else [])
@@ -47,13 +48,13 @@ class FitParts:
         self.curves.note_batch(loss)
 
     def prepare_step(self, module: LightningModule, optimizer: Optimizer, limit: float, algorithm: str | None) -> None:
-        """Check, log and clip the gradient of an optimizer step, or clear it where the step is skipped.
+        """Check, log and clip the gradient of an optimizer step, or clear it if the step is skipped.
 
         Args:
-            module: What is trained.
+            module: The module that is trained.
             optimizer: About to take the step.
-            limit: Of the gradient's norm, or of its values; 0 for none.
-            algorithm: ``value`` clips values.
+            limit: Largest norm of the gradient, or largest value; 0 for no clipping.
+            algorithm: ``value`` to clip values, anything else to clip the norm.
 
         Raises:
             DivergenceError: Loss or gradient is not finite, and the policy is to stop.
@@ -74,17 +75,16 @@ class FitParts:
 
 
 def prepare_trainer(trainer: Any, task: TaskSpec, module: type) -> None:
-    """Check what a trainer is set to, and let Lightning's summary of a fit count each parameter once.
+    """Check a trainer's settings, and let Lightning's summary of a fit count each parameter once.
 
     Args:
         trainer: With the user's callbacks.
-        task: Knows its metrics.
+        task: Gives the metrics.
         module: The class that is trained; a user's own subclass may log more.
 
     Raises:
-        UsageError: Its strategy or processes would split the model or train it several times. In a fit, a callback
-            would change the training unnoticed or waits for a value that is never logged, or the batches of a step
-            are given twice.
+        UsageError: The strategy or processes would split the model or train it several times. In a fit also: a
+            callback is refused or monitors a value that is never logged, or accumulation is set twice.
     """
     check_processes(trainer)
     if is_fit(trainer):

@@ -18,17 +18,17 @@ from glue_lit.training.session import Session, Start, explained, prepare
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training has come to.
+    """The result of a training.
 
     Attributes:
         task: Name of the task.
-        run: The run directory; ``None`` if another logger than glue-lit's own wrote it, or nothing was validated.
-        checkpoint: The best checkpoint, in full; ``None`` if nothing was validated.
-        metrics: Scores of the best checkpoint by their logged names, as ``val/accuracy``.
-        intervals: 95 % intervals of the metrics by the same names; in a run of several processes on the first alone.
-        record: Content of the run's ``metrics.json``: the scores, and all that it takes to get them again.
-        epoch: The epoch of the best checkpoint, from 1; in a run of several processes on the first alone.
-        ended: What has ended the training, as a sentence; empty if nothing was trained.
+        run: The run directory; ``None`` if a logger other than glue-lit's wrote it, or nothing was validated.
+        checkpoint: Absolute path of the best checkpoint; ``None`` if nothing was validated.
+        metrics: Scores of the best checkpoint by their logged names, such as ``val/accuracy``.
+        intervals: 95 % intervals of the metrics by the same names; with several processes, only on the first.
+        record: Content of the run's ``metrics.json``: the scores, and everything needed to reproduce them.
+        epoch: Epoch of the best checkpoint, from 1; with several processes, only on the first.
+        ended: Why the training ended, as a sentence; empty if nothing was trained.
     """
 
     task: str
@@ -45,12 +45,12 @@ def run_fit(session: Session, on_start: Callable[[Start], None] = lambda start: 
     """Train, or resume a training; then score the best checkpoint and write ``metrics.json``.
 
     Args:
-        session: A trainer that has not begun.
+        session: With a trainer that has not run yet.
         on_start: Called before the training, on the first device.
 
     Raises:
         GlueLitError: Something is wrong with the data, the model or a setting, or the training diverges.
-        Stopped: A signal asked for it; the last checkpoint is written.
+        Stopped: A signal stopped it; the last checkpoint has been written.
     """
     with explained(session):
         start = prepare(session)
@@ -62,12 +62,12 @@ def run_fit(session: Session, on_start: Callable[[Start], None] = lambda start: 
 
 def _score_best(session: Session, is_over: bool) -> FitResult:
     trainer, task = session.trainer, session.data.task
-    is_trial = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
-    ended = "" if is_over or is_trial or not trainer.global_step else describe_end(trainer)
+    is_dry_run = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+    ended = "" if is_over or is_dry_run or not trainer.global_step else describe_end(trainer)
     best = Path(session.best.best_model_path or ".").absolute()
     if not best.is_file():
         return FitResult(task.name, ended=ended)
-    with _without_loggers(trainer):  # the best checkpoint's scores are no point of the curves
+    with _without_loggers(trainer):  # the best checkpoint's scores are not a point of the curves
         trainer.validate(**session.options(best) | {"weights_only": True}, verbose=False)
     scores, run = session.model.scores, run_of_checkpoint(best)
     place = None if run is None else run.path.absolute()

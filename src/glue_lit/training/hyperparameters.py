@@ -1,23 +1,35 @@
-"""Checks of a classifier's settings."""
+"""A classifier's settings as plain values, and their checks."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from glue_lit.encoder.adapters import plain_settings
 from glue_lit.errors import UsageError
 from glue_lit.runs.settings import check_settings
+from glue_lit.tasks.custom import parse_custom_task
 from glue_lit.training.schedule import check_schedule
+
+
+def plain_values(custom: Any, peft: Any) -> tuple[dict[str, Any] | None, Any]:
+    """The settings of a custom task and of adapters as plain values, which are all that a checkpoint may hold.
+
+    Raises:
+        UsageError: A value is not allowed.
+    """
+    task = None if custom is None else parse_custom_task(custom).settings()
+    return task, peft if peft is None or isinstance(peft, dict) else plain_settings(peft)
 
 
 def check_hyperparameters(owner: type, values: Mapping[str, Any]) -> None:
     """Check the settings of `SequenceClassifier` or a subclass of it.
 
     Raises:
-        UsageError: A number is out of its range, or two settings exclude one another.
+        UsageError: A number is out of its range, or two settings exclude each other.
     """
     if values["peft"] is not None and values["freeze"] is not None:
         raise UsageError(
-            "model.freeze and model.peft: give one of them. With adapters the encoder's own weights stay as they "
-            "are; model.peft.init_args.layers_to_transform says which layers have adapters."
+            "model.freeze and model.peft: give only one of them. With adapters, the encoder's own weights are frozen "
+            "anyway; model.peft.init_args.layers_to_transform chooses the layers that get adapters."
         )
     check_settings("model", owner, values)
     check_schedule(values)

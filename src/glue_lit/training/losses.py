@@ -1,4 +1,4 @@
-"""What training minimises: the task's loss, with what recipes add to it."""
+"""The training loss: the task's own, with class weights, label smoothing and R-Drop."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -11,13 +11,13 @@ from glue_lit.tasks.glue import TaskSpec
 
 
 class TaskLoss(nn.Module):
-    """The loss of a task: mean cross-entropy, or mean squared error for scores.
+    """The loss of a task: mean cross-entropy, or mean squared error for regression.
 
-    Training adds the task's class weights and label smoothing. Checkpoints hold nothing of it.
+    Training adds the task's class weights and label smoothing. Nothing of it is saved in checkpoints.
 
     Args:
-        task: Knows the kind of its labels, and their weights if it has any.
-        smoothing: Share of the probability that is spread over all labels (Szegedy et al. 2016, section 7).
+        task: Gives the kind of labels, and their weights if it has any.
+        smoothing: Share of the target probability that is spread over all labels (Szegedy et al. 2016, section 7).
 
     Attributes:
         weights: ``(labels,)`` float32, on the model's device; ``None`` for equal weights.
@@ -39,10 +39,10 @@ class TaskLoss(nn.Module):
         return self
 
     def plain(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of an evaluation, ``()``.
+        """The evaluation loss, ``()``.
 
         Args:
-            logits: ``(batch, labels)``, or ``(batch, 1)`` for scores.
+            logits: ``(batch, labels)``, or ``(batch, 1)`` for regression.
             labels: ``(batch,)``, all known.
         """
         if self.is_regression:
@@ -52,8 +52,8 @@ class TaskLoss(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of a training batch, ``()``; arguments as for `plain`.
 
-        A weighted loss is divided by the number of rows. Torch divides by the batch's weights, so that rare classes
-        would weigh less where they meet.
+        A weighted loss is divided by the number of rows. Torch would divide by the sum of their weights, so that a rare
+        class would count less in a batch with several of its rows.
         """
         if self.is_regression:
             return self.plain(logits, labels)
@@ -66,13 +66,13 @@ class TaskLoss(nn.Module):
 def r_drop_loss(
     model: Callable[[dict[str, Tensor]], Tensor], loss: TaskLoss, batch: dict[str, Tensor], weight: float
 ) -> Tensor:
-    """Mean loss of two passes over a batch, and ``weight`` times their difference (`r_drop`).
+    """Mean loss of two passes over a batch, plus ``weight`` times their difference (`r_drop`).
 
     Args:
         model: Gives the logits of a batch.
-        loss: Of one pass.
+        loss: The loss of one pass.
         batch: Each row goes through both passes, with different dropout masks.
-        weight: Of the difference.
+        weight: Factor on the difference.
     """
     twice = {name: torch.cat([value, value]) for name, value in batch.items()}
     first, second = model(twice).chunk(2)
@@ -83,8 +83,8 @@ def r_drop_loss(
 def r_drop(first: Tensor, second: Tensor, is_regression: bool) -> Tensor:
     """Difference between two passes over the same rows, ``()``.
 
-    The mean of both Kullback-Leibler divergences (Wu et al. 2021, "R-Drop", equation 2), or the squared difference of
-    scores.
+    The mean of both Kullback-Leibler divergences (Wu et al. 2021, "R-Drop", equation 2), or the mean squared
+    difference of scores.
 
     Args:
         first: Logits ``(batch, labels)`` of one pass.

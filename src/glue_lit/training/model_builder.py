@@ -26,9 +26,9 @@ class ModelBuilder:
         architecture: The model's configuration as JSON, if its weights come from a checkpoint.
 
     Attributes:
-        has_trained_head: Whether pretrained weights came with a head of this task, once the model is built.
+        has_trained_head: Whether the pretrained weights include a head for this task; known once the model is built.
         commit: Commit of the pretrained weights on the Hub; ``None`` for a folder.
-        peft: The settings of the adapters, completed by peft once the model is built; ``None`` for no adapters.
+        peft: Settings of the adapters, completed by peft when the model is built; ``None`` for no adapters.
     """
 
     def __init__(self, task: TaskSpec, settings: Mapping[str, Any], architecture: str | None) -> None:
@@ -36,18 +36,18 @@ class ModelBuilder:
         self.commit: str | None = None
         self.peft: dict[str, Any] | None = settings["peft"]
         self._task, self._settings, self._architecture = task, settings, architecture
-        self._fixed: list[str] | None = None  # parameters that the pretrained model does not train
+        self._frozen: list[str] | None = None  # parameters that the pretrained model does not train
         self._asked_peft: dict[str, Any] | None = None  # the adapters' settings as the user wrote them
 
     def build(self, must_have_trained_head: bool = False, padding: int | None = None) -> Any:
         """The model, in training mode, with parameters frozen or adapted as the settings ask.
 
         Args:
-            must_have_trained_head: Raise if the pretrained weights have no head of this task.
+            must_have_trained_head: Raise if the pretrained weights have no head for this task.
             padding: Padding id for the model's configuration; ``None`` for its own.
 
         Raises:
-            ModelError: It cannot be loaded, or a checkpoint's labels are not the task's.
+            ModelError: The model cannot be loaded, or a checkpoint's labels are not the task's.
         """
         settings, is_restored = self._settings, self._architecture is not None
         built = self._build(must_have_trained_head, padding)
@@ -55,7 +55,7 @@ class ModelBuilder:
         self.commit = built.commit or self.commit
         check_kernels(model)
         make_reproducible(model)
-        self._fix_parameters(model)
+        self._freeze_as_pretrained(model)
         choose_attention_by_length(model)
         if settings["freeze"] is not None:
             freeze_layers(model, settings["freeze"])
@@ -68,7 +68,7 @@ class ModelBuilder:
             self.peft = add_adapters(model, self.peft, built.new)
             if not is_restored:  # never train what cannot be exported
                 check_can_be_merged(model)
-        # from_pretrained returns the model in eval mode and Lightning keeps it so: no dropout in training.
+        # from_pretrained returns the model in eval mode, and Lightning would leave it so: training without dropout.
         return model.train()
 
     def _build(self, must_have_trained_head: bool, padding: int | None) -> Built:
@@ -78,29 +78,29 @@ class ModelBuilder:
             return build_from_run(self._task, self._settings, read_checkpoint(best_checkpoint(origin)), padding)
         return build_pretrained(self._task, self._settings, must_have_trained_head, padding)
 
-    def _fix_parameters(self, model: Any) -> None:
-        """Train the parameters that the pretrained model trains: built without weights, RoFormer fixes others."""
+    def _freeze_as_pretrained(self, model: Any) -> None:
+        """Freeze what the pretrained model freezes; RoFormer built without weights freezes other parameters."""
         if self._architecture is None:
-            self._fixed = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+            self._frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
         for name, parameter in model.named_parameters():
             if parameter.is_floating_point():
-                parameter.requires_grad_(name not in (self._fixed or ()))
+                parameter.requires_grad_(name not in (self._frozen or ()))
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Build the model from the configuration in a checkpoint, whose weights are loaded next, without the Hub.
+        """Let `build` use a checkpoint's configuration, without the Hub; its weights are loaded afterwards.
 
         Raises:
-            UsageError: The checkpoint has other adapters than the settings.
+            UsageError: The checkpoint's adapters are not those of the settings.
         """
         settings, own = checkpoint["hyper_parameters"], checkpoint.get("glue_lit") or {}
         self._architecture = settings["architecture"]
         self.commit = own.get("model_commit")
-        self._fixed = own["fixed"] if isinstance(own.get("fixed"), list) else None
+        self._frozen = own["fixed"] if isinstance(own.get("fixed"), list) else None
         self._asked_peft = requested_adapters(checkpoint)
         self.peft = check_same_adapters(self._settings["peft"], settings.get("peft"), self._asked_peft)
 
     def restore_commit(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the commit that the weights of a checkpoint began with."""
+        """Take over the commit of the pretrained weights that a checkpoint's training began with."""
         self.commit = (checkpoint.get("glue_lit") or {}).get("model_commit", self.commit)
 
     def describe(self, model: Any, checkpoint: dict[str, Any]) -> None:
@@ -112,6 +112,6 @@ class ModelBuilder:
             format=CHECKPOINT_FORMAT,
             version=__version__,
             model_commit=self.commit,
-            fixed=self._fixed,
+            fixed=self._frozen,
             peft=self._asked_peft,
         )

@@ -8,20 +8,20 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.tasks.glue import TaskSpec, logged_names
 
-# Beginnings of names whose ends depend on other settings, such as the groups of weights.
-_LOGGED = ("weights/gradient_norm", "weights/learning_rate", "work/")
+# Prefixes of logged names that end differently with other settings, such as those of the parameter groups.
+_PREFIXES = ("weights/gradient_norm", "weights/learning_rate", "work/")
 _KNOWN = ("lightning", "glue_lit")  # packages whose callbacks log nothing else
 _COUNTS = ("epoch", "step")  # ModelCheckpoint adds them itself
 
 
 def check_monitors(callbacks: Sequence[object], task: TaskSpec) -> None:
-    """Stop at an EarlyStopping or a ModelCheckpoint whose ``monitor`` is not logged: it would fail after an epoch.
+    """Stop at an EarlyStopping or a ModelCheckpoint whose ``monitor`` is not logged, which would fail after an epoch.
 
-    Any name passes with ``strict=False``, and beside a callback of the user's own, which may log it.
+    Any name passes with ``strict=False``, or if there is a callback of the user's own, which may log it.
 
     Args:
-        callbacks: All of a trainer.
-        task: Knows its metrics.
+        callbacks: All callbacks of a trainer.
+        task: Gives the metrics.
 
     Raises:
         UsageError: A monitored name is not logged; the message lists those that are.
@@ -30,15 +30,15 @@ def check_monitors(callbacks: Sequence[object], task: TaskSpec) -> None:
     if any(type(callback).__module__.partition(".")[0] not in _KNOWN for callback in given):
         return
     has_rates = any(isinstance(callback, LearningRateMonitor) for callback in given)
-    passes = (*_LOGGED, "lr-") if has_rates else _LOGGED
+    prefixes = (*_PREFIXES, "lr-") if has_rates else _PREFIXES
     for callback in given:
         if not isinstance(callback, EarlyStopping | ModelCheckpoint) or not getattr(callback, "strict", True):
             continue
         monitor = callback.monitor
         names = (*logged_names(task), *(_COUNTS if isinstance(callback, ModelCheckpoint) else ()))
-        if monitor and monitor not in names and not monitor.startswith(passes):
+        if monitor and monitor not in names and not monitor.startswith(prefixes):
             raise UsageError(
-                f"trainer.callbacks: {type(callback).__name__} has the monitor {monitor!r}, which is not logged."
+                f"trainer.callbacks: {type(callback).__name__} monitors {monitor!r}, which is not logged."
                 f"{did_you_mean(monitor, names)} Allowed: {', '.join(names)}.",
                 everywhere=True,
             )

@@ -1,4 +1,4 @@
-"""The optimizer of the recipe: AdamW over two groups of parameters, and the clipping of its gradient."""
+"""The optimizer of the recipe: AdamW over two groups of parameters, and gradient clipping."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -27,7 +27,7 @@ from glue_lit.training.schedule import build_schedule, warmup_steps
 
 
 class RecipeOptimizer(FitPart):
-    """Builds AdamW and its schedule from the hyperparameters, and fits the states of a checkpoint to them.
+    """Builds AdamW and its schedule from the hyperparameters, and adapts a checkpoint's optimizer state to them.
 
     Args:
         settings: The hyperparameters of `SequenceClassifier`.
@@ -35,10 +35,10 @@ class RecipeOptimizer(FitPart):
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
-        self._rows_before: Tensor | None = None  # embedding rows in use that the checkpoint has moments of
+        self._rows_before: Tensor | None = None  # embedding rows in use that the checkpoint has moments for
 
     def build(self, module: LightningModule) -> OptimizerLRSchedulerConfig:
-        """The optimizer, and a schedule that moves every step."""
+        """The optimizer, and a schedule that changes the learning rate at every step."""
         settings, adamw, precision = self._settings, self._adamw, str(module.trainer.precision)
         check_eps(precision, adamw["eps"])
         fused = supports_fused(module.device, precision)
@@ -66,12 +66,12 @@ class RecipeOptimizer(FitPart):
         }
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Train at least the embedding rows that a checkpoint has moments of."""
+        """Train at least the embedding rows that a checkpoint has moments for."""
         self._rows_before = saved_rows_in_use(checkpoint)
 
     @staticmethod
     def rows_in_use(model: Any) -> dict[str, Any]:
-        """The embedding rows that the optimizer has moments of, by their name in ``checkpoint["glue_lit"]``."""
+        """The embedding rows that the optimizer has moments for, by their key in ``checkpoint["glue_lit"]``."""
         table = find_trained_rows(model)
         return {} if table is None else {"rows": table.tokens.cpu()}
 
@@ -84,10 +84,10 @@ class RecipeOptimizer(FitPart):
             )
 
     def load_state(self, trainer: Any, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
-        """Fit the moments of a checkpoint to the embedding rows in use now.
+        """Align a checkpoint's moments with the embedding rows that are in use now.
 
         Raises:
-            RunError: The optimizer trains other parameters than the checkpoint's, or in other groups.
+            RunError: The checkpoint's optimizer trains other parameters, or in other groups.
         """
         module = trainer.lightning_module
         if module.has_recipe_optimizer:
@@ -96,8 +96,8 @@ class RecipeOptimizer(FitPart):
             align_moments(module, [parameter for group in groups for parameter in group["params"]], checkpoint)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Apply this fit's settings, which a checkpoint has replaced by its own."""
-        # Lightning's scheduler sets it at the begin of an epoch, but a fit may be resumed within one.
+        """Apply this fit's settings again, which a restored checkpoint has replaced by its own."""
+        # Lightning's accumulation scheduler sets it at the start of an epoch, but a fit may resume within one.
         trainer.accumulate_grad_batches = batches_of_step(trainer, trainer.current_epoch)
         for config in trainer.lr_scheduler_configs if pl_module.has_recipe_optimizer else ():
             if isinstance(config.scheduler, LambdaLR):
@@ -132,7 +132,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     """L2 norm of the whole gradient, ``()`` in float32, or in float64 if the gradient is."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if any(gradient.dtype in (torch.float16, torch.bfloat16) for gradient in gradients):
-        # In their own precision the norm would have two or three digits, and float16 ends at 65504.
+        # In their own precision the norm would have two or three digits, and overflow above 65504 in float16.
         norm: Tensor = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients]).norm()
         return norm
     return get_total_norm(gradients)
@@ -141,18 +141,18 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
 def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
     """Scale a gradient down to ``limit``, as ``torch.nn.utils.clip_grads_with_norm_`` does.
 
-    Fused AdamW divides by a float32 factor as it reads the gradient, which saves a pass over it. A gradient in float64
-    is scaled here.
+    Fused AdamW divides by a float32 factor as it reads the gradient, which saves a pass over it. A float64 gradient is
+    scaled here.
 
     Args:
-        optimizer: Takes the next step.
+        optimizer: The optimizer that takes the next step.
         parameters: Those with a gradient.
         norm: L2 norm of the gradient, ``()``.
         limit: Largest norm, above 0.
     """
     if isinstance(optimizer, AdamW) and optimizer.defaults["fused"] and norm.dtype == torch.float32:
         factor = ((norm + 1e-6) / limit).clamp(min=1)
-        # A factor of 1 would make the kernel write every gradient back. Only the CPU knows it without waiting.
+        # A factor of 1 would make the kernel write every gradient back; only on the CPU is it known without a sync.
         optimizer.grad_scale = None if factor.device.type == "cpu" and factor == 1 else factor  # type: ignore[attr-defined]
     else:
         clip_grads_with_norm_(parameters, limit, norm)
@@ -161,9 +161,9 @@ def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], nor
 def clip_gradient(
     optimizer: Optimizer, parameters: Iterable[nn.Parameter], norm: Tensor, limit: float, algorithm: str | None
 ) -> None:
-    """Clip by value if ``algorithm`` says so, else by norm; 0 turns it off. Arguments as for `clip_with_norm`."""
+    """Clip by value if ``algorithm`` is ``value``, else by norm as `clip_with_norm`; a limit of 0 turns it off."""
     if limit and algorithm == "value":
-        clip_grad_value_(parameters, limit)  # Lightning's refuses a fused optimizer with bfloat16
+        clip_grad_value_(parameters, limit)  # Lightning's own clipping refuses a fused optimizer with bfloat16
     elif limit:
         clip_with_norm(optimizer, parameters, norm, limit)
 
@@ -174,7 +174,7 @@ def supports_fused(device: torch.device, precision: str) -> bool:
 
 
 def override_hyperparameters(optimizer: Optimizer, scheduler: LambdaLR, **settings: Any) -> None:
-    """Apply settings that a checkpoint has replaced by its own.
+    """Apply settings again that a restored checkpoint has replaced by its own.
 
     Args:
         optimizer: AdamW over `parameter_groups`.

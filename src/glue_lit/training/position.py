@@ -31,13 +31,13 @@ from glue_lit.training.lightning_internals.loop_state import (
 class Position(FitPart):
     """Track the position of the weights batch by batch, and write it into every checkpoint.
 
-    A checkpoint may be written at any time, but its weights are those after the last optimizer step. It has the
-    position of that step, and a resumed fit does again what followed it.
+    A checkpoint may be written at any time, but its weights are those after the last optimizer step. It records the
+    position after that step, and a resumed fit repeats what came later.
 
     Attributes:
         is_updating: Whether a step is changing the weights, which then belong to no position.
         scored_step: ``global_step`` at the last validation.
-        is_exact: Whether the checkpoint that is resumed distinguishes the end of an epoch from a position within it.
+        is_exact: Whether the resumed checkpoint distinguishes the end of an epoch from a position within it.
     """
 
     def __init__(self) -> None:
@@ -46,17 +46,17 @@ class Position(FitPart):
         self.is_exact = True
         self._is_validated = False  # whether the validation in progress has its scores
         self._step = -1  # optimizer steps when the current batch began
-        self._boundary = (0, 0, 0)  # at the last step: batches in all epochs, batches in this one, and begun steps
+        self._boundary = (0, 0, 0)  # after the last step: batches in all epochs, batches in this one, steps begun
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Continue at the position of the checkpoint, if there is one.
 
         Raises:
-            RunError: It is within an epoch that would have other batches now.
+            RunError: The checkpoint is within an epoch whose batches are different now.
         """
         if not getattr(trainer.fit_loop.epoch_loop, "owes_score", False):
             self._move_to_batch(trainer)
-        # The choice of the best checkpoint and early stopping may still have to read the last scores.
+        # The best checkpoint and early stopping may not have read the last scores yet.
         restore_logged(trainer, pl_module.scores)
 
     def _move_to_batch(self, trainer: Any) -> None:
@@ -92,14 +92,14 @@ class Position(FitPart):
             self.scored_step = trainer.global_step
 
     def load_state(self, trainer: Trainer, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
-        """Restore what the loops in the checkpoint lack."""
+        """Restore what the checkpoint's loop state does not include."""
         self.is_exact = "scored_step" in state
         has_best = any(each.get("best_model_path") for each in checkpoint.get("callbacks", {}).values())
         # Older checkpoints have no scored_step; if there is a best one, the last epoch was usually scored.
         self.scored_step = state.get("scored_step", checkpoint["global_step"] if has_best else None)
 
     def save_state(self, trainer: Trainer, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """Put the position into the checkpoint's loops."""
+        """Write the position into the checkpoint's loop state."""
         self._write_position(trainer, checkpoint["loops"]["fit_loop"])
         return {"scored_step": self.scored_step}
 
@@ -118,7 +118,7 @@ class Position(FitPart):
             add_begun_steps(loops, int(trainer.validating))  # see `score_last_step`
         elif trainer.validating:
             if not progress.is_last_batch and is_within_step:
-                self._write_boundary(loops)  # gradients that no step has used yet are not kept
+                self._write_boundary(loops)  # accumulated gradients are not saved
             elif not self._is_validated:
                 set_before_validation(loops)
         elif ready > started:  # the next batch has only been fetched
@@ -149,7 +149,7 @@ class Position(FitPart):
 
     @staticmethod
     def _has_left_epoch(trainer: Any) -> bool:
-        """Whether the fit has ended within its epoch, which Lightning counts as a whole one."""
+        """Whether the fit has ended within an epoch, which Lightning counts as complete."""
         epochs, loop = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop
         is_between = epochs.ready == epochs.processed
         return bool(is_between and loop.batch_progress.current.ready and not is_epoch_complete(trainer))

@@ -1,4 +1,4 @@
-"""Checks of a trainer's strategy and processes, some of which would train wrongly without an error."""
+"""Checks of a trainer's strategy and processes, since some would train wrongly without an error."""
 
 import os
 import time
@@ -17,7 +17,7 @@ from glue_lit.errors import RunError, UsageError
 from glue_lit.training.gathering import gather_values
 
 _ALLOWED = "Allowed: auto, ddp and its variants (each device holds the whole model), or one device."
-_WHERE_NODES_ARE = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK")
+_NODE_VARIABLES = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK")
 _SEEN_WITHIN = 10.0  # seconds for a network file system to show a new file
 
 
@@ -30,8 +30,8 @@ def check_strategy_setting(strategy: Any) -> None:
     if isinstance(strategy, str):
         if any(kind in strategy for kind in ("_spawn", "_fork", "_notebook")):
             raise UsageError(
-                f"trainer.strategy: got {strategy}, which leaves its results in processes that end with it. On the "
-                "command line it is `--trainer.strategy ddp`."
+                f"trainer.strategy: got {strategy}, which trains in child processes and loses their results. Use "
+                "`--trainer.strategy ddp`."
             )
         if strategy not in ("auto", "single_device") and not strategy.startswith("ddp"):
             raise UsageError(_wrong_strategy(strategy))
@@ -54,17 +54,17 @@ def _is_tested(kind: type) -> bool:
 
 def _wrong_strategy(name: str) -> str:
     return (
-        f"trainer.strategy: got {name}. A model that is split over devices would be trained with other gradients, each "
-        f"part clipped and decayed by itself. {_ALLOWED}"
+        f"trainer.strategy: got {name}. A model that is split over devices would train differently, since each part "
+        f"would be clipped and decayed by itself. {_ALLOWED}"
     )
 
 
 def check_processes(trainer: Trainer) -> None:
-    """Stop if the processes would train each by itself, wait for each other forever, or split the model.
+    """Stop if each process would train by itself, wait for the others forever, or hold a part of the model.
 
     Raises:
         UsageError: The trainer's strategy is not tested; more processes were started than it has devices; or there
-            are several machines, and the number of this one is unknown.
+            are several machines, and the rank of this one is unknown.
     """
     check_strategy_setting(trainer.strategy)
     by, started, nodes = _launched()
@@ -72,7 +72,7 @@ def check_processes(trainer: Trainer) -> None:
         more = f" --trainer.num_nodes {nodes}" if nodes > 1 else ""
         message = (
             f"trainer.devices: {by} started {started} processes, but the trainer has {trainer.world_size} device(s) in "
-            "all: each would train by itself and write over the others. Pass "
+            "all: each process would train by itself and overwrite the others' files. Pass "
             f"`--trainer.devices {started // nodes}{more}`, or start one process."
         )
         raise UsageError(message, everywhere=True)
@@ -80,16 +80,16 @@ def check_processes(trainer: Trainer) -> None:
     if (
         trainer.num_nodes > 1
         and isinstance(environment, LightningEnvironment)
-        and not any(name in os.environ for name in _WHERE_NODES_ARE)
+        and not any(name in os.environ for name in _NODE_VARIABLES)
     ):
         raise UsageError(
-            f"trainer.num_nodes: got {trainer.num_nodes}, but nothing says which of the machines this is. Start it by "
-            "SLURM or `torchrun`, or set $MASTER_ADDR, $MASTER_PORT and $NODE_RANK on each."
+            f"trainer.num_nodes: got {trainer.num_nodes}, but the rank of this machine is unknown. Start it with "
+            "SLURM or `torchrun`, or set $MASTER_ADDR, $MASTER_PORT and $NODE_RANK on each machine."
         )
 
 
 def _launched() -> tuple[str, int, int]:
-    """The launcher of this command, the number of processes that it started, and of machines."""
+    """The launcher of this command, and the numbers of its processes and machines."""
     if TorchElasticEnvironment.detect():
         world, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
         return "torchrun", world, max(1, world // here)
@@ -99,36 +99,36 @@ def _launched() -> tuple[str, int, int]:
 
 
 def check_shared_folder(trainer: Trainer, folder: Path) -> None:
-    """Stop if a machine of the run does not see the folder that the first one writes to. Collective under DDP.
+    """Stop if a machine of the run cannot see the folder that the first one writes to. Collective under DDP.
 
     Args:
-        trainer: Whose processes are connected.
-        folder: Of the checkpoints; the same on every process.
+        trainer: Its processes are connected.
+        folder: The folder of the checkpoints; the same path on every process.
 
     Raises:
-        RunError: The first machine cannot write to it or another does not see it; all processes raise it.
+        RunError: The first machine cannot write to it or another cannot see it; all processes raise it.
     """
     if trainer.num_nodes == 1:
         return
     marker = folder / f".seen-by-all-{trainer.strategy.broadcast(uuid.uuid4().hex)}"
-    refused = None
+    problem = None
     if trainer.is_global_zero:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             marker.touch()
-        except OSError as error:  # raised by all: the others wait for this process
-            refused = f"Cannot write {folder} ({error.strerror})."
-    if (refused := trainer.strategy.broadcast(refused)) is not None:
-        raise RunError(refused, everywhere=True)
-    blind = gather_values(None if _appears(marker) else trainer.node_rank)
+        except OSError as error:  # raised below by all processes, since the others wait for this one
+            problem = f"Cannot write {folder} ({error.strerror})."
+    if (problem := trainer.strategy.broadcast(problem)) is not None:
+        raise RunError(problem, everywhere=True)
+    missing_on = gather_values(None if _appears(marker) else trainer.node_rank)
     if trainer.is_global_zero:
         marker.unlink(missing_ok=True)
-    nodes = sorted({node for node in blind if node is not None})
+    nodes = sorted({node for node in missing_on if node is not None})
     if nodes:
         message = (
             f"The run directory {folder.parent} of the first machine cannot be seen from machine(s) "
-            f"{', '.join(map(str, nodes))} (from 0): checkpoints would be lost. Name a folder that all of them share "
-            "by an absolute path: `--trainer.default_root_dir DIR`."
+            f"{', '.join(map(str, nodes))} (numbered from 0): checkpoints would be lost. Give the absolute path of a "
+            "folder that all machines share: `--trainer.default_root_dir DIR`."
         )
         raise RunError(message, everywhere=True)
 

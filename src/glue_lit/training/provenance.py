@@ -73,10 +73,10 @@ def _processor() -> str:
 
 
 def describe_data(data: TaskSplits, stage: str) -> dict[str, Any]:
-    """Source of the rows, and origin, content and number of rows of each split.
+    """The source of the rows, and each split's origin, content and number of rows.
 
-    ``hash`` is of texts and labels, the same from every source with the same rows. ``commit`` is of the data set on the
-    Hub, null for a file. ``fingerprint`` changes with the file or data set.
+    ``hash`` covers texts and labels, so it is the same for the same rows from any source. ``commit`` is that of the
+    data set on the Hub, null for a file. ``fingerprint`` changes with the file or data set.
     """
 
     def describe(name: str) -> dict[str, Any]:
@@ -93,29 +93,35 @@ def describe_data(data: TaskSplits, stage: str) -> dict[str, Any]:
     return {"source": data.source, "max_length": data.max_length, "splits": splits}
 
 
+def _describe_model(model: SequenceClassifier) -> dict[str, Any]:
+    return {
+        "model": model.hparams["name_or_path"],
+        "model_commit": model.builder.commit,
+        "init_from": model.hparams["init_from"],
+        "parameters": dict(zip(("total", "trained"), parameter_counts(model), strict=True)),
+    }
+
+
 def run_record(
     run: Run, trainer: Trainer, model: SequenceClassifier, data: TaskSplits, best: dict[str, Any], speed: TrainingSpeed
 ) -> dict[str, Any]:
     """The content of ``metrics.json`` after a fit: the scores, and everything needed to reproduce them.
 
     Args:
-        run: Its directory.
+        run: The run directory.
         trainer: After the fit.
         model: With the scores of the best checkpoint.
-        data: What it was trained on.
-        best: The best checkpoint's content.
-        speed: Knows how long training took.
+        data: The data that it was trained on.
+        best: Content of the best checkpoint.
+        speed: Has measured the training.
     """
     config = read_config(run.config.read_text(encoding="utf-8"))
     return {
         "task": data.task.name,
         "source": data.source,
-        "model": model.hparams["name_or_path"],
-        "model_commit": model.builder.commit,
-        "init_from": model.hparams["init_from"],
-        "parameters": dict(zip(("total", "trained"), parameter_counts(model), strict=True)),
+        **_describe_model(model),
         "metrics": model.scores,
-        "positive": data.task.positive_label if "f1" in data.task.metrics else None,  # the label that F1 is of
+        "positive": data.task.positive_label if "f1" in data.task.metrics else None,  # label that F1 is computed for
         "predicted": model.predicted,
         "best": {"checkpoint": "checkpoints/best.ckpt", "epoch": best["epoch"] + 1, "step": best["global_step"]},
         "epochs": trainer.current_epoch,
@@ -136,5 +142,5 @@ def run_record(
 def recipe_of(
     config: Mapping[str, Any], model_class: type = SequenceClassifier, datamodule_class: type = GLUEDataModule
 ) -> dict[str, str]:
-    """The recipe in words of a run that classes of ours have trained; see `describe_recipe`."""
+    """The recipe of a run in words, from the settings of its model, data and checkpoint; see `describe_recipe`."""
     return describe_recipe(config, {"model": model_class, "data": datamodule_class, "checkpoint": BestCheckpoint})

@@ -21,34 +21,34 @@ from glue_lit.training.lightning_internals import is_run_by_tuner
 REFUSED: dict[type, tuple[str, str]] = {
     LearningRateFinder: (
         "trains with another learning rate than the run's files record, and searches again when the fit is resumed.",
-        "`glue-lit tune` searches it and writes it down, `--model.learning_rate` sets it; from Python, "
+        "`glue-lit tune` searches for one and records it, `--model.learning_rate` sets it; from Python, "
         "`Tuner(trainer).lr_find(model, datamodule=data)` sets it before the fit.",
     ),
     BatchSizeFinder: (
-        "changes the batch size after the schedule of the learning rate was made, and not in the run's files.",
-        "Set `--data.batch_size`, and with `--trainer.accumulate_grad_batches` the batch of a step; from Python, "
+        "changes the batch size after the learning rate schedule has been built, and does not record it.",
+        "Set `--data.batch_size`, and `--trainer.accumulate_grad_batches` for larger steps; from Python, "
         "`Tuner(trainer).scale_batch_size(model, datamodule=data)` sets it before the fit.",
     ),
     WeightAveraging: (
-        "also averages buffers, which number an encoder's tokens and positions, and a fit that is stopped in a "
-        "validation is resumed with the average instead of the weights.",
+        "also averages buffers, such as position ids, and a fit that is stopped during a validation resumes with the "
+        "average instead of the weights.",
         "Use `--model.average 0.99` instead.",
     ),
     StochasticWeightAveraging: (
-        "replaces the schedule of the learning rate, and scores the weights themselves, not their average.",
+        "replaces the learning rate schedule, and validates the weights themselves, not their average.",
         "Use `--model.average 0.99` instead.",
     ),
     ModelPruning: (
-        "replaces weights by masks, so that checkpoints hold another model than their configuration.",
+        "replaces weights by masks, so that checkpoints do not hold the model that their configuration describes.",
         "Prune the model that `glue-lit export` writes.",
     ),
     SpikeDetection: (
-        "writes a state into checkpoints that it cannot read again, so that no fit could be resumed.",
+        "writes state into checkpoints that it cannot read again, so that no fit could be resumed.",
         "`--model.non_finite stop` (the default) ends a fit whose loss or gradient is not finite, `skip` skips such "
         "steps.",
     ),
     OnExceptionCheckpoint: (
-        "writes wherever an exception comes, in the middle of a step too, and waits for processes that may be gone.",
+        "writes wherever an exception occurs, even within a step, and waits for processes that may be gone.",
         "`fit` writes `last.ckpt` after an exception by itself; from Python, add `glue_lit.LastCheckpoint()`.",
     ),
     BaseFinetuning: (
@@ -60,7 +60,7 @@ REFUSED: dict[type, tuple[str, str]] = {
 
 
 def callbacks_of(given: Any) -> list[Any]:
-    """A trainer's ``callbacks`` as a list: it may be ``None``, or one without a list."""
+    """A trainer's ``callbacks`` setting (``None``, a callback or a list) as a list."""
     return [*given] if isinstance(given, list | tuple) else [] if given is None else [given]
 
 
@@ -75,7 +75,7 @@ def check_callbacks(callbacks: Iterable[object]) -> None:
     """Stop at a callback that would leave a wrong schedule, wrong records or a fit that cannot be resumed.
 
     Raises:
-        UsageError: A callback is refused; subclasses are, too.
+        UsageError: A callback, or a class that it inherits from, is refused.
     """
     for callback in callbacks:
         if is_refused(callback):
@@ -84,7 +84,7 @@ def check_callbacks(callbacks: Iterable[object]) -> None:
 
 
 def refuse_callbacks(trainer: Any) -> None:
-    """Stop at a refused callback of a trainer, as `check_callbacks`, and take it out.
+    """Remove refused callbacks from a trainer, then stop at them as `check_callbacks` does.
 
     Raises:
         UsageError: A callback is refused.
@@ -96,10 +96,10 @@ def refuse_callbacks(trainer: Any) -> None:
 
 
 def allowed_callbacks(callbacks: Any, is_fit: bool) -> list[Any]:
-    """The user's callbacks without the refused ones, so that an old run that was trained with one is still scored.
+    """The user's callbacks without the refused ones, so that an old run that used one can still be evaluated.
 
     Args:
-        callbacks: The setting of the trainer.
+        callbacks: The trainer's setting.
         is_fit: Whether the command is a fit.
 
     Raises:

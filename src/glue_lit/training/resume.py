@@ -1,8 +1,8 @@
 """What a checkpoint must hold for an exact resume, and what is wrong with one that cannot be restored.
 
-A resumed fit repeats an uninterrupted one bit by bit, because three things depend on the position in the training
-alone: the examples of a batch (`ShuffledSampler`), its dropout masks (`BatchSeeds`), and the counters of Lightning's
-loops (`Position`).
+A resumed fit gives bit for bit the weights of an uninterrupted one, because three things depend only on the position in
+the training: the examples of a batch (`ShuffledSampler`), its dropout masks (`BatchSeeds`), and the counters of
+Lightning's loops (`Position`).
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ from glue_lit.training.lightning_internals import is_raised_by_restoring
 
 
 def read_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
-    """State of the loop in a checkpoint, and its epochs and steps.
+    """The state of the fit loop in a checkpoint, and the numbers of epochs and steps done.
 
     Args:
-        path: Names the checkpoint in a message.
+        path: Path of the checkpoint, for messages.
         saved: Its content.
-        like: The state of a loop that has not begun.
+        like: The state of a fit loop that has not run, which it must resemble.
 
     Raises:
         RunError: The progress or the states of optimizer and schedule are missing or broken.
@@ -27,25 +27,25 @@ def read_progress(path: Path, saved: dict[str, Any], like: dict[str, Any]) -> tu
     loops = saved.get("loops")
     loop, steps = loops.get("fit_loop") if isinstance(loops, dict) else None, saved.get("global_step")
     if not _is_alike(loop, like) or not _is_alike(steps, 0):
-        raise RunError(f"{path} does not say how far its training has come, so no fit can be resumed from it.")
+        raise RunError(f"{path} has no valid record of its training progress, so no fit can be resumed from it.")
     if not _has_optimizer(saved):
         raise RunError(
-            f"{path} has lost the state of its optimizer or schedule, so no fit can be resumed from it. "
-            f"`--model.init_from {path}` begins a new training with its encoder."
+            f"{path} has no valid state of its optimizer or schedule, so no fit can be resumed from it. "
+            f"`--model.init_from {path}` starts a new training from its encoder."
         )
     assert isinstance(loop, dict) and isinstance(steps, int)  # noqa: PT018 - for mypy
     return loop, loop["epoch_progress"]["current"]["processed"], steps
 
 
 def _is_alike(found: Any, like: Any) -> bool:
-    """Whether a state has all parts of another one, of the same types, with counters from 0 up."""
+    """Whether a state has all keys of another one, with values of the same types and no negative counters."""
     if isinstance(like, dict):
         return isinstance(found, dict) and all(_is_alike(found.get(key), part) for key, part in like.items())
     return type(found) is type(like) and (not isinstance(like, int) or found >= 0)
 
 
 def _has_optimizer(saved: dict[str, Any]) -> bool:
-    """Whether there are states of optimizer and schedule, without which Lightning silently resumes."""
+    """Whether the states of optimizer and schedule are valid; Lightning would silently resume without them."""
     optimizers, schedules = saved.get("optimizer_states"), saved.get("lr_schedulers")
     if not (isinstance(optimizers, list) and isinstance(schedules, list) and optimizers and schedules):
         return False
@@ -63,7 +63,7 @@ def _has_optimizer(saved: dict[str, Any]) -> bool:
 def explain_restore_error(path: Path | None, error: Exception) -> str | None:
     """What is wrong with a checkpoint, if an error comes from restoring it; else ``None``.
 
-    Errors of the system, such as too little memory, are no fault of the checkpoint.
+    Errors of the system, such as a lack of memory, are not the checkpoint's fault.
     """
     if path is None or isinstance(error, GlueLitError) or explain_system_error(error) is not None:
         return None

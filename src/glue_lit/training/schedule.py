@@ -46,8 +46,8 @@ def check_schedule(hparams: Mapping[str, Any]) -> None:
     check_values("model.schedule_options", allowed, options)
     if schedule == "warmup_stable_decay" and options.get("num_decay_steps") is None:
         raise UsageError(
-            "model.schedule_options: the schedule warmup_stable_decay needs num_decay_steps, below 1 a fraction of all "
-            "steps, from 1 on a number of steps: `--model.schedule_options.num_decay_steps 0.1`."
+            "model.schedule_options: the schedule warmup_stable_decay needs num_decay_steps, a fraction of all steps "
+            "if below 1, else a number of steps: `--model.schedule_options.num_decay_steps 0.1`."
         )
     if schedule == "polynomial" and hparams["learning_rate"] <= (end := options.get("lr_end", 1e-7)):
         raise UsageError(
@@ -57,7 +57,7 @@ def check_schedule(hparams: Mapping[str, Any]) -> None:
 
 
 def warmup_steps(warmup: float, total: int) -> int:
-    """Steps of warm-up: ``warmup`` itself from 1 on, below 1 that fraction of ``total`` (rounded up)."""
+    """Steps of warm-up: ``warmup`` itself, or if below 1 that fraction of ``total``, rounded up."""
     return int(warmup) if warmup >= 1 else math.ceil(warmup * total)
 
 
@@ -69,14 +69,14 @@ def build_schedule(
     The cosine is computed here: transformers' differs in the last bit of some steps, and rises again after its end.
 
     Args:
-        optimizer: Its learning rates are the highest.
+        optimizer: Has the peak learning rates.
         schedule: Name of the schedule.
         warmup: Steps of warm-up.
         total: Steps of the fit.
-        options: Of the schedule; ``num_decay_steps`` below 1 is a fraction of ``total`` (rounded down).
+        options: Options of the schedule; ``num_decay_steps`` below 1 is a fraction of ``total``, rounded down.
 
     Raises:
-        UsageError: Warm-up and decay are longer than the fit.
+        UsageError: Warm-up and decay together are longer than the fit.
     """
     if schedule == "cosine":
         return LambdaLR(optimizer, partial(_cosine, warmup=warmup, total=total))
@@ -88,8 +88,8 @@ def build_schedule(
         given["num_decay_steps"] = decay = int(decay if decay >= 1 else decay * total)
         if warmup + decay > total:
             raise UsageError(
-                f"model.schedule_options.num_decay_steps: got {decay} steps after a warm-up of {warmup}, allowed: "
-                f"together up to the {total} steps of this fit."
+                f"model.schedule_options.num_decay_steps: got {decay} steps and a warm-up of {warmup}, allowed: "
+                f"together at most the {total} steps of this fit."
             )
     if schedule == "polynomial":
         total = max(total, warmup + 1)  # it divides by the steps after the warm-up

@@ -1,4 +1,4 @@
-"""A trainer with its model, its data and the callbacks of a command: checked before it starts, its errors explained."""
+"""A command's trainer, model, data and callbacks: checked before the trainer starts, with its errors explained."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -30,29 +30,29 @@ from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
 from glue_lit.training.lightning_errors import explain_lightning_error
 from glue_lit.training.lightning_internals import compute_in_float32
-from glue_lit.training.lightning_internals.loop_state import batches_of_left_epoch, is_within_epoch
+from glue_lit.training.lightning_internals.loop_state import batches_of_unfinished_epoch, is_within_epoch
 from glue_lit.training.resume import explain_restore_error, read_progress
 from glue_lit.training.tensorboard.pages import TensorBoardPages
 
 
 @dataclass
 class Session:
-    """What a command of the trainer works with.
+    """Everything that a command of the trainer works with.
 
     Attributes:
         command: ``fit``, ``validate``, ``test`` or ``predict``.
         trainer: Has the callbacks below.
         model: Not built yet.
         data: Not read yet.
-        seed: That of ``seed_everything``.
+        seed: The value of ``seed_everything``.
         checkpoint: The file that a fit resumes from, or that is evaluated.
-        weights_only: Whether a checkpoint is read as data alone, so that no code in it runs.
+        weights_only: Whether a checkpoint is read as plain data, so that no code in it runs.
         origin: Content of the checkpoint whose encoder a new fit starts from.
-        may_lower_precision: Whether float32 may replace the precision, since nobody asked for it.
+        may_use_float32: Whether float32 may replace the trainer's precision, which the user did not choose.
         best: Keeps the best checkpoint of a fit.
         last: Keeps the last checkpoint of a fit; ``None`` in an evaluation.
         writer: Writes the predictions of ``test`` and ``predict``.
-        pages: Holds the labelled rows of the last validation.
+        pages: Keeps the labelled rows of the last validation.
         speed: Measures the training.
         directory: Locks the run directory.
         stop: Receives the signals.
@@ -67,7 +67,7 @@ class Session:
     checkpoint: Path | None = None
     weights_only: bool | None = True
     origin: dict[str, Any] | None = None
-    may_lower_precision: bool = False
+    may_use_float32: bool = False
     best: BestCheckpoint = field(default_factory=BestCheckpoint)
     last: LastCheckpoint | None = None
     writer: PredictionWriter | None = None
@@ -78,7 +78,7 @@ class Session:
     watch: RankWatch = field(default_factory=RankWatch)
 
     def options(self, checkpoint: Path | None) -> dict[str, Any]:
-        """The arguments of the trainer's methods."""
+        """The arguments of the trainer's ``fit``, ``validate``, ``test`` and ``predict``."""
         path = None if checkpoint is None else str(checkpoint)
         return {"model": self.model, "datamodule": self.data, "ckpt_path": path, "weights_only": self.weights_only}
 
@@ -89,13 +89,13 @@ class Session:
 
 @dataclass(frozen=True)
 class Start:
-    """What the checks before a command have found.
+    """Results of the checks before a command.
 
     Attributes:
         float32_reason: Why float32 replaces the machine's fast precision; empty if it does not.
-        position: Where a fit resumes within its last epoch, as words after the checkpoint's name: only if the
-            checkpoint is of an older version, which counts an epoch that was left as whole.
-        reached: The limits that the checkpoint has reached already, in words, by the setting's name below ``trainer``.
+        position: Where a fit resumes within its last epoch, as text to follow the checkpoint's name; empty unless an
+            older version wrote the checkpoint, which counts an unfinished epoch as complete.
+        reached: Limits that the checkpoint has reached already, in words, by the name of the trainer's setting.
     """
 
     float32_reason: str = ""
@@ -104,7 +104,7 @@ class Start:
 
 
 def prepare(session: Session) -> Start:
-    """Read all data and build the model, so that what is wrong shows before anything is written.
+    """Read all data and build the model, so that errors show before anything is written.
 
     Raises:
         GlueLitError: The data, the model, the checkpoint or the precision cannot be used.
@@ -127,7 +127,7 @@ def prepare(session: Session) -> Start:
 
 
 def _read_checkpoint(session: Session) -> dict[str, Any] | None:
-    """The checkpoint's content; model and data take from it what belongs to its weights."""
+    """Read the checkpoint, and let model and data take from it the settings that belong to its weights."""
     if session.checkpoint is None:
         if session.origin is not None:
             session.data.use_checkpoint(session.origin)
@@ -149,17 +149,17 @@ def _reached_limits(trainer: Trainer, epochs: int, steps: int) -> dict[str, str]
 
 
 def _settle_precision(session: Session) -> str:
-    """Compute in float32 where nobody asked for the precision and the model does not run in it; returns why."""
+    """Switch to float32 if the model does not run in a precision that the user did not choose; returns why."""
     reason, trainer = why_not_mixed(session.model.model), session.trainer
-    is_lowered = session.may_lower_precision and reason is not None and str(trainer.precision) in MIXED
-    if is_lowered:
+    is_replaced = session.may_use_float32 and reason is not None and str(trainer.precision) in MIXED
+    if is_replaced:
         compute_in_float32(trainer)
     check_precision_of(session.model.model, str(trainer.precision))
-    return str(reason) if is_lowered else ""
+    return str(reason) if is_replaced else ""
 
 
 def _check_batches(session: Session, saved: dict[str, Any], loop: dict[str, Any]) -> str:
-    """Stop where a fit would resume within an epoch with other batches; returns `Start.position`."""
+    """Stop if a fit would resume within an epoch whose batches are different now; returns `Start.position`."""
     data, trainer = session.data, session.trainer
     data.load_state_dict(datamodule_state(saved))
     if is_within_epoch(loop):
@@ -169,19 +169,19 @@ def _check_batches(session: Session, saved: dict[str, Any], loop: dict[str, Any]
     limit, batches = trainer.limit_train_batches, len(data.training_sampler(trainer))
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     per_step = batches_of_step(trainer, loop["epoch_progress"]["current"]["processed"] - 1)
-    done = batches_of_left_epoch(loop, batches, per_step)
+    done = batches_of_unfinished_epoch(loop, batches, per_step)
     return f", after batch {done} of {batches} of its last epoch" if done else ""
 
 
 @contextmanager
 def explained(session: Session) -> Iterator[None]:
-    """Stop at signals, and raise each error of the block as a message that says what to do.
+    """Stop at signals, and turn errors of the block into messages that say what to do.
 
-    At the end the run directory is open to others, and the other processes are not waited for.
+    At the end, unlock the run directory and stop watching the other processes.
 
     Raises:
-        Stopped: A signal asked for it.
-        UsageError: The trainer does not take its settings.
+        Stopped: A signal stopped it.
+        UsageError: Lightning refuses a setting of the trainer.
         RunError: Another process has died, or the checkpoint does not fit.
     """
     failed = True
@@ -215,10 +215,10 @@ def _explain(session: Session, error: Exception) -> Exception:
 
 
 def resume_advice(last: LastCheckpoint | None) -> str | None:
-    """How to resume after an error, if this fit has left a checkpoint."""
+    """How to resume after an error; ``None`` if this fit has written no checkpoint."""
     if last is None or last.saved_at is None:
         return None
-    return f"The last checkpoint is of step {last.saved_at}. Go on from it: {resume_command(last)}"
+    return f"The last checkpoint is from step {last.saved_at}. To resume: {resume_command(last)}"
 
 
 def resume_command(last: LastCheckpoint) -> str:
@@ -230,8 +230,8 @@ def score_intervals(task: TaskSpec, predicted: Mapping[str, Predictions]) -> dic
     """The 95 % intervals of an evaluation's metrics by their logged names, the same as in a report.
 
     Args:
-        task: Names the metrics.
-        predicted: By split, the labelled rows.
+        task: Gives the metrics.
+        predicted: The labelled rows of each split.
     """
     return {
         f"{log_prefix(split)}/{name}": (score.low, score.high)

@@ -16,11 +16,11 @@ _FIND = "find_unused_parameters"
 
 
 def parameters_without_gradient(classifier: nn.Module, batch: dict[str, Any]) -> list[str]:
-    """The trained parameters that get no gradient from a batch; the pass leaves everything as it was.
+    """The trained parameters that get no gradient from a batch; nothing else changes.
 
     Args:
         classifier: Gives the logits of a batch.
-        batch: A few rows, on the processor.
+        batch: A few rows, on the CPU.
     """
     device = next(classifier.parameters()).device
     kept = [(buffer, buffer.clone()) for buffer in classifier.buffers()]
@@ -42,8 +42,8 @@ def parameters_without_gradient(classifier: nn.Module, batch: dict[str, Any]) ->
 def find_unused(classifier: Any, trainer: Any) -> None:
     """Let DDP search for parameters without a gradient if the model has any; otherwise it would stop.
 
-    They are not frozen: optimizer and checkpoints are the same on any number of devices, and a parameter may get a
-    gradient at another step.
+    They are not frozen, so that optimizer and checkpoints are the same on any number of devices; besides, a parameter
+    may get a gradient at another step.
 
     Args:
         classifier: Built, and not yet on its devices.
@@ -62,12 +62,12 @@ def find_unused(classifier: Any, trainer: Any) -> None:
         return
     if options.get(_FIND) is False:
         raise UsageError(
-            f"trainer.strategy: got one with {_FIND} false, but {reason}: all devices would stop at the second step. "
-            "Take `--trainer.strategy ddp`, which looks where it is needed."
+            f"trainer.strategy: got one with {_FIND} false, but {reason}: training would stop at the second step. "
+            "Use `--trainer.strategy ddp`, which searches for them where needed."
         )
     options[_FIND] = True
     if trainer.is_global_zero:
-        say(f"The devices look for parameters without a gradient at every step: {reason}.")
+        say(f"DDP searches for parameters without a gradient at every step: {reason}.")
 
 
 def _few_rows(data: Any) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _reason_to_search(classifier: Any, trainer: Any) -> str:
     """Why parameters may have no gradient; empty if all have one."""
     config = classifier.model.config
     if dropped := [name for name in _DROPPED_LAYERS if getattr(config, name, 0)]:
-        return f"{dropped[0]} leaves out whole layers"
+        return f"{dropped[0]} skips whole layers"
     try:
         unused = parameters_without_gradient(classifier, _few_rows(trainer.datamodule))
     except GlueLitError:  # the first batch will raise it again

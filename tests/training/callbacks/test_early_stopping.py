@@ -96,7 +96,7 @@ def test_early_stopping_by_a_flag(
     assert (record()["steps"], record()["best"]["epoch"]) == (9, 1)
     assert yaml.safe_load((RUN / "config.yaml").read_text())["early_stopping"] == 2
     assert command(monkeypatch, "fit", "--ckpt_path", "last") == 0
-    assert "`--early_stopping N` with a larger N, or null, trains further." in capsys.readouterr().out
+    assert "to train further, pass `--early_stopping N` with a larger N, or null." in capsys.readouterr().out
     assert record()["steps"] == 9
     assert command(monkeypatch, "fit", "--ckpt_path", "last", "--early_stopping", 4) == 0
     assert "in 4 validations, in epoch 5 of 9, after 15 steps." in capsys.readouterr().out
@@ -149,7 +149,7 @@ class AfterTwo(Callback):
     [
         (
             Clock(13),
-            "Ended by its time limit of 0:00:13 (trainer.max_time, of all its continuations together), in epoch 2 of 3, after 13 steps.",
+            "Ended by its time limit of 0:00:13 (trainer.max_time, over all parts of a resumed fit), in epoch 2 of 3, after 13 steps.",
         ),
         (AfterTwo(), "Ended by a callback, in epoch 1 of 3, after 2 steps."),
         (

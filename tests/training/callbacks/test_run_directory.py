@@ -92,9 +92,10 @@ def test_a_disk_without_room_stops_a_fit_and_leaves_nothing(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_free(monkeypatch, 1000)
-    expected = f"The disk of {tmp_path / 'cola'} has 0.0 MB left; best.ckpt, last.ckpt and one being written take "
+    expected = f"The disk of {tmp_path / 'cola'} has 0.0 MB left; best.ckpt, last.ckpt and a third one while it is "
+    expected += "written take "
     fit = Fit(tiny_model, tmp_path)
-    with pytest.raises(RunError, match=re.escape(expected) + r"0\.[1-9] MB\. Make room, or choose another place with"):
+    with pytest.raises(RunError, match=re.escape(expected) + r"0\.[1-9] MB\. Make room, or choose another folder with"):
         fit.start()
     assert list((tmp_path / "cola").iterdir()) == []
 

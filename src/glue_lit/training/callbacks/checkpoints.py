@@ -23,7 +23,7 @@ from glue_lit.training.processes import check_shared_folder
 
 
 def _write_atomically(trainer: Trainer) -> None:
-    """Write whole checkpoints or none, unless the user chose another plugin."""
+    """Write checkpoints atomically, unless the user chose another plugin."""
     if type(getattr(trainer.strategy, "checkpoint_io", None)) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
@@ -32,8 +32,8 @@ class BestCheckpoint(ModelCheckpoint):
     """Keep the checkpoint with the best value of one logged name, as ``best.ckpt``.
 
     Args:
-        monitor: Logged value to judge by; null for the task's own metric.
-        mode: max if higher is better, min if lower is; null for min if it is a loss, else max.
+        monitor: Logged value that picks the best checkpoint; null for the task's own metric.
+        mode: max if higher is better, min if lower is better; null for min with a loss, else max.
     """
 
     @described
@@ -54,7 +54,7 @@ class BestCheckpoint(ModelCheckpoint):
         """Monitor the task's metric unless the user chose a value.
 
         Raises:
-            RunError: A machine of the run does not see the folder.
+            RunError: A machine of the run cannot see the folder.
         """
         if self.monitor is None:
             self.monitor = str(pl_module.monitor)
@@ -74,7 +74,7 @@ class BestCheckpoint(ModelCheckpoint):
                 shutil.copyfileobj(source, file)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best score, also of a run that was moved: Lightning would forget it and overwrite the best."""
+        """Restore the best score even if the run was moved, when Lightning would forget it and overwrite the file."""
         here = Path(self.dirpath or ".")
 
         def moved(path: str) -> str:
@@ -99,11 +99,11 @@ class LastCheckpoint(ModelCheckpoint):
     ``ModelCheckpoint(save_last=True)`` writes only together with the best.
 
     Args:
-        every: Write it also every N optimizer steps; ``None`` for epoch ends only.
+        every: Write it also every N optimizer steps; ``None`` for epoch ends alone.
         stop: Receives the signals that ask the run to stop.
 
     Attributes:
-        saved_at: Optimizer steps of the file; ``None`` until this fit has written it.
+        saved_at: Optimizer steps done when the file was written; ``None`` until this fit has written it.
     """
 
     def __init__(self, every: int | None = None, stop: StopRequest | None = None) -> None:
@@ -119,20 +119,23 @@ class LastCheckpoint(ModelCheckpoint):
         return Path(self.dirpath or ".") / "last.ckpt"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Move behind all other callbacks, so that the checkpoint has their states after a hook."""
+        """Move behind all other callbacks, so that the checkpoint gets their states after each hook."""
         trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self] + [self]  # type: ignore[attr-defined]
         _write_atomically(trainer)
         super().setup(trainer, pl_module, stage)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End at once if the fit that is resumed had stopped early, and was killed before its final scores."""
+        """End at once if the resumed fit had stopped early and was killed before its final scores."""
         super().on_fit_start(trainer, pl_module)
         if (early := find_early_stop(trainer)) is not None:
             trainer.should_stop = True
             if trainer.is_global_zero:
-                ours = "`--early_stopping N` with a larger N, or null, trains further"
-                theirs = "take it out of trainer.callbacks to train on"
-                say(f"Early stopping had ended this run; {ours if isinstance(early, EarlyStop) else theirs}.")
+                ours = "pass `--early_stopping N` with a larger N, or null"
+                theirs = "remove it from trainer.callbacks"
+                say(
+                    "Early stopping has already ended this run; to train further, "
+                    f"{ours if isinstance(early, EarlyStop) else theirs}."
+                )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note signals from now on."""
@@ -146,7 +149,7 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Write the checkpoint if one is due or a signal has come.
 
-        Not at the end of a batch, where its points of the curves are not written yet.
+        Not at the end of a batch, when its points of the curves are not written yet.
         """
         signum = self.stop.agreed_signal(trainer)
         step = trainer.global_step
@@ -191,18 +194,18 @@ class LastCheckpoint(ModelCheckpoint):
         if trainer.global_step in (0, self.saved_at) or (position is not None and position.is_updating):
             return
         # The other processes may be gone: nothing here may wait for them.
-        if trainer.is_global_zero and not _is_trial(trainer) and (trainer.training or trainer.validating):
+        if trainer.is_global_zero and not _is_dry_run(trainer) and (trainer.training or trainer.validating):
             try:
                 trainer.strategy.checkpoint_io.save_checkpoint(checkpoint_content(trainer), self.path)
                 self.saved_at = trainer.global_step
-            except Exception:  # the one being handled matters more; the last checkpoint is as it was
+            except Exception:  # the exception being handled matters more; the last checkpoint is unchanged
                 return
 
     def _save(self, trainer: Trainer) -> None:
-        if not _is_trial(trainer):
+        if not _is_dry_run(trainer):
             trainer.save_checkpoint(self.path)
             self.saved_at = trainer.global_step
 
 
-def _is_trial(trainer: Trainer) -> bool:
+def _is_dry_run(trainer: Trainer) -> bool:
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]

@@ -14,20 +14,20 @@ from glue_lit.training.refused_callbacks import callbacks_of
 
 
 class EarlyStop(EarlyStopping):
-    """End a fit once the metric that picks the best checkpoint has not improved in so many validations.
+    """End a fit once the metric that picks the best checkpoint has not improved in ``patience`` validations.
 
-    An undefined metric, such as the correlation of equal scores, is no improvement.
+    An undefined metric, such as the correlation of equal scores, counts as no improvement.
 
     Args:
         patience: Validations without improvement, at least 1.
-        best: Knows the metric, and whether higher or lower is better.
+        best: Gives the metric, and whether higher or lower is better.
     """
 
     def __init__(self, patience: int, best: ModelCheckpoint) -> None:
         super().__init__(
             best.monitor or "", patience=patience, mode=best.mode, check_finite=False, check_on_train_epoch_end=False
         )
-        self._counted = -1  # the batch, over all epochs, whose validation was counted last
+        self._counted = -1  # number of the batch, over all epochs, whose validation was counted last
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Monitor the task's metric unless the user chose a value."""
@@ -35,7 +35,7 @@ class EarlyStop(EarlyStopping):
         super().setup(trainer, pl_module, stage)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count a validation once: a fit that is resumed within an accumulation repeats it."""
+        """Count each validation once, although a fit that is resumed within an accumulation repeats one."""
         is_fit = trainer.state.fn == "fit" and not trainer.sanity_checking
         if not is_fit or trainer.fit_loop.total_batch_idx <= self._counted:
             return
@@ -51,18 +51,18 @@ class EarlyStop(EarlyStopping):
         patience = self.patience
         super().load_state_dict(state_dict)
         self.patience, self._counted = patience, state_dict["counted"]
-        is_out = self.wait_count >= patience
-        self.stopping_reason = EarlyStoppingReason.PATIENCE_EXHAUSTED if is_out else EarlyStoppingReason.NOT_STOPPED
-        self.stopped_epoch = self.stopped_epoch if is_out else 0
+        is_over = self.wait_count >= patience
+        self.stopping_reason = EarlyStoppingReason.PATIENCE_EXHAUSTED if is_over else EarlyStoppingReason.NOT_STOPPED
+        self.stopped_epoch = self.stopped_epoch if is_over else 0
 
 
 def early_stop_callbacks(patience: int | None, best: ModelCheckpoint, settings: Mapping[str, Any]) -> list[EarlyStop]:
-    """The `EarlyStop` of ``--early_stopping``, or nothing.
+    """A list with the `EarlyStop` of ``--early_stopping``, empty without early stopping.
 
     Args:
         patience: As for `EarlyStop`; ``None`` for no early stopping.
         best: As for `EarlyStop`.
-        settings: The trainer's.
+        settings: The settings of the trainer.
 
     Raises:
         UsageError: Another callback stops early, or nothing would be validated.
@@ -78,7 +78,7 @@ def early_stop_callbacks(patience: int | None, best: ModelCheckpoint, settings: 
             f"--early_stopping: got {patience}, but with `--trainer.limit_val_batches 0` nothing is validated. "
             "Leave one of them out."
         )
-    return [EarlyStop(int(patience), best)]  # a plain number, as a checkpoint may hold
+    return [EarlyStop(int(patience), best)]  # checkpoints hold only plain numbers
 
 
 def find_early_stop(trainer: Any) -> EarlyStopping | None:
@@ -92,7 +92,7 @@ def find_early_stop(trainer: Any) -> EarlyStopping | None:
 
 
 def describe_end(trainer: Any) -> str:
-    """A sentence on what has ended a fit."""
+    """A sentence that says what has ended a fit."""
     steps, epochs = trainer.global_step, trainer.max_epochs
     where = f"in epoch {trainer.current_epoch}{f' of {epochs}' if epochs > 0 else ''}, after {_counted(steps, 'step')}"
     if 0 <= trainer.max_steps <= steps:
@@ -105,7 +105,7 @@ def describe_end(trainer: Any) -> str:
     for callback in trainer.callbacks:
         if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:
             limit = timedelta(seconds=round(left + callback.time_elapsed(), 3))
-            return f"Ended by its time limit of {limit} (trainer.max_time, of all its continuations together), {where}."
+            return f"Ended by its time limit of {limit} (trainer.max_time, over all parts of a resumed fit), {where}."
     return f"Ended by a callback, {where}."
 
 

@@ -1,4 +1,4 @@
-"""Lightning's summary of a model, with the parameters that the model has outside of a fit."""
+"""Lightning's summary of a model, with the same numbers of parameters as outside of a fit."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from glue_lit.training.lightning_internals import summary_settings
 
 
 class _CountedOnce(Callback):
-    """Counts the token embedding once, although a fit keeps the rows in use beside it."""
+    """Counts the token embedding once, although a fit holds the rows in use a second time."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         with count_embedding_once(pl_module):
@@ -31,7 +31,7 @@ _OURS: dict[type, type[ModelSummary]] = {ModelSummary: _PlainSummary, RichModelS
 def replace_summaries(callbacks: list[Callback]) -> None:
     """Replace Lightning's own summaries among a trainer's callbacks.
 
-    In place: for callbacks that ``configure_callbacks`` returns, Lightning prints that they override others.
+    In place: if ``configure_callbacks`` returned them, Lightning would print that they override others.
     """
     for at, callback in enumerate(callbacks):
         if isinstance(callback, ModelSummary) and (ours := _OURS.get(type(callback))) is not None:

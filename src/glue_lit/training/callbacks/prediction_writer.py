@@ -16,15 +16,15 @@ from glue_lit.system.files import open_atomic
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.tensorboard.evaluated import RowCollector
 
-_AT_ONCE = 64  # rows whose probabilities are Python numbers at a time, which take eight times the memory
+_AT_ONCE = 64  # rows converted to Python numbers at a time, since these take eight times the memory
 
 
 class PredictionWriter(Callback):
     """Write the predictions of `test` and `predict` to ``<folder>/<split>.jsonl``, in the order of the rows.
 
     Args:
-        folder: Made when there is something to write.
-        prefix: Begins each file's name, where the rows are not of the run's own task.
+        folder: Created when there is something to write.
+        prefix: Prefix of each file's name, for rows of another task than the run's.
 
     Attributes:
         written: The files, once written.
@@ -71,10 +71,10 @@ def _write_record(path: Path, trainer: Any, task: TaskSpec, split: str, rows: in
 def prediction_lines(
     task: TaskSpec, idx: Tensor, logits: Tensor, labels: Tensor, places: Places | None = None
 ) -> Iterator[dict[str, Any]]:
-    """One record an example: idx, row, id, label and probabilities (or score), and gold, as far as they are known.
+    """One record per example: idx, row, id, label and probabilities (or score), and gold, as far as known.
 
     Args:
-        task: Names the labels.
+        task: Gives the labels' names.
         idx: Positions in the split, ``(n,)``.
         logits: ``(n, labels)``, or ``(n, 1)`` for regression.
         labels: ``(n,)``, -1 or NaN where unlabelled.
@@ -94,7 +94,7 @@ def prediction_lines(
 
 
 def _names(idx: list[int], places: Places | None) -> Iterator[dict[str, Any]]:
-    """Position of each row in the split, its line or row in the file, and its id."""
+    """Each row's position in the split, its line or row in the file, and its id."""
     for at, number in enumerate(idx):
         found: dict[str, Any] = {"idx": number}
         if places is not None:

@@ -1,4 +1,4 @@
-"""Progress of a fit and the time left: a bar, and lines where no bar can be drawn."""
+"""Progress of a fit and the time left: a bar, or lines if no bar can be drawn."""
 
 import math
 import sys
@@ -46,8 +46,8 @@ class FitClock(Callback):
     def seconds_left(self, trainer: Trainer) -> float | None:
         """Seconds until the fit ends if nothing stops it early; ``None`` if unknown, as before two steps.
 
-        Validations are included once this process has done one. A limit on the time (``trainer.max_time``) counts
-        where it comes first.
+        Validations are included once this process has done one. A time limit (``trainer.max_time``) counts if it comes
+        first.
         """
         ends = [left for timer in _timers(trainer) if (left := timer.time_remaining()) is not None]
         steps, total = self._steps(trainer), planned_steps(trainer)
@@ -69,7 +69,7 @@ def _timers(trainer: Any) -> list[Timer]:
 
 
 def _validations_left(trainer: Any, steps: int) -> int:
-    """Validations in the given number of steps to come."""
+    """Validations in the next ``steps`` steps."""
     batches, every = trainer.num_training_batches, trainer.val_check_batch
     if not trainer.enable_validation or math.inf in (batches, every) or not every:
         return 0
@@ -81,13 +81,13 @@ def _validations_left(trainer: Any, steps: int) -> int:
 
 
 class ProgressLines(Callback):
-    """Print the progress of a fit about every 30 seconds, where no bar shows it.
+    """Print the progress of a fit about every 30 seconds, unless a bar shows it.
 
-    The loss is the mean over the batches of the first device since the last line. It is read from the device only for
-    a line.
+    The loss is the mean over the batches of the first device since the last line. It is read from the device only when
+    a line is printed.
 
     Args:
-        clock: Knows the time left.
+        clock: Estimates the time left.
         speed: Counts the examples.
         every: Seconds between two lines.
     """
@@ -147,7 +147,7 @@ class ProgressLines(Callback):
 
 
 def print_above_bar(trainer: Trainer, line: str) -> None:
-    """Print a line, above the progress bar where one is drawn."""
+    """Print a line, above the progress bar if there is one."""
     bar = trainer.progress_bar_callback
     if bar is not None and getattr(bar, "is_enabled", False):
         bar.print(line)
@@ -160,10 +160,10 @@ _REDRAW = 0.2  # seconds between two states of the progress bar
 
 
 class Bar(ThrottledBar):
-    """Lightning's bar, counting epochs from 1, and drawn only on a terminal.
+    """Lightning's bar, but with epochs from 1, and only on a terminal.
 
     Args:
-        clock: Knows the time left of the fit, which the bar shows beside that of the epoch.
+        clock: Estimates the time left of the fit, which the bar shows beside that of the epoch.
     """
 
     def __init__(self, clock: FitClock | None = None) -> None:
@@ -172,7 +172,7 @@ class Bar(ThrottledBar):
         self._drawn = 0.0
 
     def is_due(self, current: int, total: int) -> bool:
-        """Whether to draw: not at every step, since drawing waits for the device to know the loss."""
+        """Whether to draw: not at every step, since drawing waits for the device to compute the loss."""
         now = time.monotonic()
         if current != total and now - self._drawn < _REDRAW:  # total is not known right after a resume
             return False
@@ -185,7 +185,7 @@ class Bar(ThrottledBar):
         self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The time left of the fit, then Lightning's values but the run's number, which the last lines name."""
+        """The time left of the fit, then Lightning's values without the run's number, which the last lines name."""
         left = None if self._clock is None or trainer.state.fn != "fit" else self._clock.seconds_left(trainer)
         metrics: dict[str, Any] = {} if left is None else {"fit_left": duration(left)}
         return metrics | {name: of for name, of in super().get_metrics(trainer, pl_module).items() if name != "v_num"}

@@ -24,7 +24,7 @@ _LEFT = 15.0  # seconds for this process to end by itself once another is dead
 
 
 def die_with_parent() -> None:
-    """End a process that Lightning started for another device as soon as the process that started it ends."""
+    """If Lightning started this process for another device, end it as soon as its parent process ends."""
     parent = os.getppid()
     if local_rank() == 0:
         announce_starter()
@@ -52,12 +52,12 @@ def _start_thread(name: str, work: Callable[[], None]) -> threading.Thread:
 class RankWatch(Callback):
     """Notice within a minute that another process of the run has died, name it, and end this one.
 
-    The end of a process that this one started is noticed at once. Any other writes a sign of life to the store through
-    which the processes found each other. Where the transport notices a death itself (gloo does, NCCL waits for half an
-    hour), `explain` gives the reason for its error.
+    The end of a child process is noticed at once. Every process also writes signs of life to the store through which
+    the processes found each other. If the transport notices a death itself (gloo does, NCCL waits for half an hour),
+    `explain` gives the reason for its error.
 
     Args:
-        advise: Gives a line to print after the death of a process, or ``None``.
+        advise: Returns a line to print after the death of a process, or ``None``.
 
     Attributes:
         dead: Which process has died, and how; ``None`` while all are alive.
@@ -87,7 +87,7 @@ class RankWatch(Callback):
         """Stop watching at the end of the run, and disconnect the processes.
 
         Args:
-            failed: The run ended by an error: others may be dead, and nothing waits for them.
+            failed: Whether the run ended by an error; other processes may then be dead, so nothing waits for them.
         """
         self._is_over.set()
         if not self._threads:
@@ -97,10 +97,10 @@ class RankWatch(Callback):
         for thread in self._threads:
             thread.join(2 * _EVERY)
         if torch.distributed.is_initialized() and not (failed and torch.distributed.get_backend() == "nccl"):
-            torch.distributed.destroy_process_group()  # else its threads can end this process with an abort
+            torch.distributed.destroy_process_group()  # otherwise its threads can abort this process
 
     def explain(self, seconds: float = 5.0) -> str | None:
-        """Which process has died; ``None`` if none has within some seconds."""
+        """Which process has died; ``None`` if no death is noticed within ``seconds``."""
         until = time.monotonic() + seconds
         while self._threads and self.dead is None and time.monotonic() < until:
             time.sleep(0.1)

@@ -23,20 +23,20 @@ from glue_lit.training.tensorboard.hparams import HPARAMS_FILE
 
 
 def _event_files(run: Run) -> list[Path]:
-    """The event files that grow with the training; the one of the hyperparameters is replaced by every fit."""
+    """The event files that grow during training, so not that of the hyperparameters, which every fit replaces."""
     return [path for path in run.path.glob("events.out.tfevents.*") if path.name != HPARAMS_FILE]
 
 
 class RunLogger(VersionedLogger):
-    """TensorBoard's logger, writing nothing but events to a run directory that no other process has.
+    """TensorBoard's logger, which writes only event files, to a run directory that no other process uses.
 
-    A point has the number of steps made so far, as everywhere else: the last of 282 steps is at 282. Lightning counts
-    the steps before it, so 281.
+    A point's step is the number of steps done, as everywhere else: the last of 282 steps is at 282, where Lightning has
+    281.
 
     Args:
         root: Folder of all runs.
-        task: Folder of the task's runs in it.
-        version: The run's directory in it; ``None`` for a new run.
+        task: Name of the task's folder in it.
+        version: Name of the run's directory in that; ``None`` for a new run.
         curves: Whether to write an event file at all.
     """
 
@@ -48,21 +48,21 @@ class RunLogger(VersionedLogger):
 
     @property
     def experiment(self) -> Any:
-        """The writer of the event file; one that writes nothing before `open` and without curves."""
+        """The writer of the event file; before `open` or without curves, one that writes nothing."""
         return super().experiment if self.curves and self._is_open else DummyExperiment()
 
     def open(self) -> None:
-        """Begin to write, once the run directory is claimed."""
+        """Start writing, once the run directory is claimed."""
         self._is_open = True
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write all values but the epoch, a straight line that TensorBoard would show first."""
+        """Write all values except the epoch, a straight line that TensorBoard would show first."""
         values = {name: value for name, value in metrics.items() if name != "epoch"}
         super().log_metrics(values, None if step is None else step + 1)
 
     def new_version(self) -> int:
         """Claim a directory that no other run has."""
-        # The other ranks write nothing, and are given the first one's directory.
+        # The other ranks write nothing, and get the directory from the first.
         return claim_version(Path(self.root_dir)) if getattr(rank_zero_only, "rank", 0) == 0 else -1
 
     def save(self) -> None:
@@ -74,7 +74,7 @@ class RunDirectory(Callback):
     """Keep a run directory in order while a fit writes to it.
 
     It is locked against a second fit, and its disk must have room for the checkpoints. When a fit is resumed, the
-    curves are cut back to where its checkpoint was written.
+    curves are cut back to the point where its checkpoint was written.
 
     Args:
         command: The command line after ``glue-lit``, as the user typed it.
@@ -84,7 +84,7 @@ class RunDirectory(Callback):
         self.command = list(command)
         self._lock: int | None = None
         self._trainer: Trainer | None = None
-        self._curves: dict[str, int] | None = None  # size of each event file, as the checkpoint has it
+        self._curves: dict[str, int] | None = None  # size of each event file, from the checkpoint
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Claim the directory.
@@ -133,7 +133,7 @@ class RunDirectory(Callback):
             logger.open()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove the final scores of an earlier end, since training goes beyond it."""
+        """Remove the final scores that the run had before, since training continues."""
         if self._curves is not None and (run := _run(trainer)) is not None:
             run.metrics.unlink(missing_ok=True)
 
@@ -149,13 +149,13 @@ def _run_loggers(trainer: Trainer) -> list[RunLogger]:
 
 
 def _run(trainer: Trainer) -> Run | None:
-    """The run directory, on the process that writes to it. (``trainer.log_dir`` would wait for the others.)"""
+    """The run directory, on the process that writes to it; ``trainer.log_dir`` would wait for the others."""
     loggers = _run_loggers(trainer) if trainer.is_global_zero else []
     return Run(Path(loggers[0].log_dir)) if loggers else None
 
 
 def _make_last(run: Run, source: Path) -> None:
-    """Replace a later checkpoint by the one that a fit is resumed from."""
+    """Replace ``last.ckpt`` by the checkpoint that a fit is resumed from, if it is another file."""
     last = run.checkpoints / "last.ckpt"
     if last.is_file() and source.is_file() and not source.samefile(last):
         part = last.with_name(f".{last.name}.{os.getpid()}.part")
@@ -175,11 +175,11 @@ def _check_room(run: Run, module: LightningModule) -> None:
     needed = (kept + 1) * (weights + moments)  # and one that is being written
     free = shutil.disk_usage(run.path).free
     if free < needed:
-        if not run.config.is_file():  # it was made for this fit
+        if not run.config.is_file():  # it was created for this fit
             shutil.rmtree(run.path, ignore_errors=True)
         raise RunError(
-            f"The disk of {run.path.parent} has {_size(free)} left; best.ckpt, last.ckpt and one being written "
-            f"take {_size(needed)}. Make room, or choose another place with `--trainer.default_root_dir DIR`."
+            f"The disk of {run.path.parent} has {_size(free)} left; best.ckpt, last.ckpt and a third one while it is "
+            f"written take {_size(needed)}. Make room, or choose another folder with `--trainer.default_root_dir DIR`."
         )
 
 

@@ -14,7 +14,7 @@ class SaveConfig(SaveConfigCallback):
     """Write ``config.yaml`` when a fit starts; evaluations leave the run as it is."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save all settings but the checkpoint that this fit resumes, which is no setting of the run."""
+        """Save all settings except the checkpoint that this fit resumes, which is not a setting of the run."""
         if stage == "fit":
             is_resumed = self.config["ckpt_path"] is not None
             self.config = self.config.clone()
@@ -23,7 +23,7 @@ class SaveConfig(SaveConfigCallback):
                 self.config["trainer.precision"] = "32-true"  # the model does not run in the machine's fast precision
             folder = trainer.log_dir  # collective under DDP
             if trainer.is_global_zero and folder is not None and not self.already_saved:
-                # Lightning writes in place, and can leave half a file where a resumed run had a whole one.
+                # Lightning would write in place, and could leave a resumed run with half a file.
                 text = self.parser.dump(self.config, skip_none=False)
                 write_text(Path(folder) / self.config_filename, text)
                 open_log(Path(folder), is_resumed)

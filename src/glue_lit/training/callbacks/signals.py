@@ -16,14 +16,14 @@ from glue_lit.errors import Stopped
 from glue_lit.system.environment import slurm_job
 from glue_lit.training.lightning_internals import skip_sigterm_exchange
 
-_MINUTES = 5  # to wait for the other processes; a dead one is noticed much earlier
+_MINUTES = 5  # to wait for the other processes; a death is noticed much earlier
 
 
 class StopRequest:
     """Signals that ask a run to stop.
 
-    In training, a signal is noted, and the run stops between two batches, on every device after the same one. At any
-    other time, and at the second Ctrl-C, it raises `Stopped` at once.
+    During training a signal is noted, and all devices stop after the same batch. At any other time, and at the second
+    Ctrl-C, it raises `Stopped` at once.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class StopRequest:
         raise Stopped(signum)
 
     def note_signals(self, trainer: Any) -> None:
-        """Note signals from now on; every process calls it as training begins.
+        """Note signals from now on; every process calls this as training begins.
 
         Lightning has replaced our handlers by its own. Its SIGTERM handler waits for the other processes, which may
         be waiting elsewhere.

@@ -13,7 +13,7 @@ from glue_lit.training.tensorboard.points import is_point
 
 
 class TrainingSpeed(Callback):
-    """Measure training itself, over all parts of a resumed fit: no start-up, no validation, no checkpoints.
+    """Measure training alone, without start-up, validations and checkpoints, over all parts of a resumed fit.
 
     The curves get ``work/samples_per_second``, ``work/tokens_per_second`` and ``work/padding`` of the steps since the
     last point, over all devices.
@@ -37,24 +37,24 @@ class TrainingSpeed(Callback):
         self._is_fit = True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Note whether this is a fit: an evaluation, too, restores the callbacks of its checkpoint."""
+        """Note whether this is a fit, since evaluations also restore the callbacks of their checkpoint."""
         self._is_fit = stage == "fit"
 
     @property
     def wall_seconds(self) -> float:
-        """Seconds since training started, with all that belongs to it, earlier parts included."""
+        """Seconds since training started, validations and checkpoints included, over all parts of a resumed fit."""
         return self._before[0] + (0.0 if self._started is None else time.perf_counter() - self._started[0])
 
     @property
     def processor_seconds(self) -> float:
-        """Processor time of this process's threads since then, which other work on the machine hardly changes.
+        """Processor time over the same parts, which other work on the machine hardly changes.
 
-        Of the first device alone, and without the worker processes of its loader.
+        Only that of this process, without those of other devices and without data loader workers.
         """
         return self._before[1] + (0.0 if self._started is None else time.process_time() - self._started[1])
 
     def state_dict(self) -> dict[str, Any]:
-        """The measurements up to the last optimizer step: what came after it is done again."""
+        """The measurements up to the last optimizer step, since a resumed fit repeats what came after it."""
         seconds, examples, tokens, padded = self._step
         return {
             "seconds": seconds,
@@ -80,7 +80,7 @@ class TrainingSpeed(Callback):
         """Start the clocks; a resumed fit may begin in the middle of an epoch."""
         self._since = time.perf_counter()
         self._started = self._since, time.process_time()
-        self.tokens = self.tokens.to(pl_module.device)  # added up there, so that nothing waits
+        self.tokens = self.tokens.to(pl_module.device)  # added up on the device, so that nothing waits
         self._point = *self._point[:2], self._point[2].to(pl_module.device), self._point[3]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -118,7 +118,7 @@ class TrainingSpeed(Callback):
         return self.seconds, self.examples, self.tokens, self.padded
 
     def record(self, trainer: Trainer) -> dict[str, float | None]:
-        """Samples and tokens a second over all devices, and the share of padding; ``None`` if nothing was trained."""
+        """Samples and tokens per second on all devices, and the share of padding; ``None`` if nothing was trained."""
         if not self.seconds or not self.padded:
             return dict.fromkeys(("train_samples_per_second", "train_tokens_per_second", "train_padding"))
         return {

@@ -1,7 +1,7 @@
 """All uses of Lightning's private attributes, with their reasons; tested with Lightning 2.6.6.
 
-Each function here does one thing that Lightning has no public way for. `tests/training/test_lightning_internals.py`
-fails when a version of Lightning lacks what one of them needs.
+Each function does one thing for which Lightning has no public API. `tests/training/test_lightning_internals.py` fails
+when a version of Lightning lacks what one of them needs.
 """
 
 import threading
@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def trainer_of(module: LightningModule) -> Trainer | None:
-    """The module's trainer; ``None`` before it has one, where ``module.trainer`` raises."""
+    """The module's trainer; ``None`` before it has one, when ``module.trainer`` raises."""
     return module._trainer
 
 
@@ -28,7 +28,7 @@ def trainer_of(module: LightningModule) -> Trainer | None:
 
 
 def begun_steps(trainer: Any) -> int:
-    """Optimizer steps that have begun, by which Lightning numbers what it logs."""
+    """Optimizer steps that have begun; Lightning numbers logged values by this count."""
     return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
@@ -49,14 +49,14 @@ def is_validation_due(trainer: Any) -> bool:
 
 
 def forget_restart(trainer: Any) -> None:
-    """Begin a new epoch: with ``max_steps``, Lightning resumes every checkpoint as if it were within one."""
+    """Begin a new epoch; with ``max_steps``, Lightning would resume any checkpoint as if it were within an epoch."""
     fit = trainer.fit_loop
     for loop in (fit, fit.epoch_loop, fit.epoch_loop.val_loop):
         loop._restarting = False
 
 
 def refetch_batches(trainer: Any) -> None:
-    """Fetch the first batches again after the sampler has moved: worker processes have prefetched others."""
+    """Fetch the first batches again after the sampler has moved, since worker processes have prefetched others."""
     iter(trainer.fit_loop._data_fetcher)
 
 
@@ -65,11 +65,11 @@ def skip_sigterm_exchange(trainer: Any) -> None:
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
 
 
-# ---------------------------------------------------------------- what is logged, and checkpoints
+# ---------------------------------------------------------------- logged values and checkpoints
 
 
 def is_log_step(trainer: Any) -> bool:
-    """Whether what is logged with the batch in progress reaches the loggers (``log_every_n_steps``)."""
+    """Whether values logged with the batch in progress reach the loggers (``log_every_n_steps``)."""
     return bool(trainer._logger_connector.should_update_logs)
 
 
@@ -121,7 +121,7 @@ def quiet_child_observer() -> None:
 
 
 def is_run_by_tuner(callback: object) -> bool:
-    """Whether Lightning's Tuner runs a finder (of learning rate or batch size) before the fit, not within it."""
+    """Whether a finder (of learning rate or batch size) is run by Lightning's Tuner before the fit, not within it."""
     return bool(getattr(callback, "_early_exit", False))
 
 

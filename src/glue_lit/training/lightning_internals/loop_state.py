@@ -1,8 +1,8 @@
 """The state of Lightning's loops in a checkpoint, written in one of three plain forms.
 
-With Lightning's own counters at the moment of saving, a resumed fit may skip a validation, repeat one, or count a step
-twice. So a checkpoint is always in one of three states: a step has just ended, a validation is due, or an epoch has
-ended. The functions change the state that they are given.
+If a checkpoint held Lightning's counters as they are when it is saved, a resumed fit might skip a validation, repeat
+one, or count a step twice. So a checkpoint is always in one of three states: a step has just ended, a validation is
+due, or an epoch has ended. The functions change the state that they are given.
 """
 
 from typing import Any
@@ -19,12 +19,12 @@ def set_batches(loops: Loops, total: int, current: int, is_last: bool, completed
 
 
 def set_begun_steps(loops: Loops, steps: int) -> None:
-    """Set how many optimizer steps have begun; loggers count by it."""
+    """Set how many optimizer steps have begun; loggers number their points by this count."""
     loops["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
 
 
 def add_begun_steps(loops: Loops, steps: int) -> None:
-    """Change how many optimizer steps have begun."""
+    """Add to the number of optimizer steps that have begun."""
     loops["epoch_loop.state_dict"]["_batches_that_stepped"] += steps
 
 
@@ -32,7 +32,7 @@ def set_within_epoch(loops: Loops, total: int, current: int, stepped: int) -> No
     """Set the state "an optimizer step has just ended", which the next batch follows.
 
     Args:
-        loops: Of the checkpoint.
+        loops: The state of the loops in the checkpoint.
         total: Batches done in all epochs.
         current: Batches done in this epoch, at least 1.
         stepped: Optimizer steps before the one that has just ended.
@@ -43,7 +43,7 @@ def set_within_epoch(loops: Loops, total: int, current: int, stepped: int) -> No
 
 
 def set_before_validation(loops: Loops) -> None:
-    """Set the state "a validation is due", which runs from its start even if a part of it had run."""
+    """Set the state "a validation is due"; it runs from its start even if a part of it had run."""
     _set_validation(loops, begun=True)
 
 
@@ -77,19 +77,19 @@ def set_last_validation(loops: Loops, batches: int) -> None:
 
 
 def is_cut_after_validation(loops: Loops) -> bool:
-    """Whether a checkpoint was written at the end of a validation, before its consequences."""
+    """Whether a checkpoint was written at the end of a validation, before its scores had any effect."""
     batches = loops["epoch_loop.batch_progress"]["total"]
     is_scored = loops["epoch_loop.val_loop.batch_progress"]["current"]["completed"] > 0
     return is_within_epoch(loops) and is_scored and bool(batches["completed"] == batches["processed"])
 
 
-def batches_of_left_epoch(loops: Loops, batches: int, accumulate: int) -> int:
-    """Batches after which a fit left its last epoch, though the checkpoint counts it as whole; 0 if it was whole.
+def batches_of_unfinished_epoch(loops: Loops, batches: int, accumulate: int) -> int:
+    """Batches done in an unfinished last epoch that the checkpoint counts as complete; 0 if it was complete.
 
-    Checkpoints without ``scored_step`` count so. The number of optimizer steps in that epoch gives the batch.
+    Checkpoints without ``scored_step`` count that way. The number of optimizer steps in that epoch gives the batches.
 
     Args:
-        loops: Of the checkpoint.
+        loops: The state of the loops in the checkpoint.
         batches: Batches in an epoch.
         accumulate: Batches in a step.
     """
@@ -105,14 +105,14 @@ def set_back_into_epoch(loops: Loops, done: int) -> None:
 
 
 def reopen_epoch(loops: Loops) -> None:
-    """Count the epoch as begun that Lightning has counted as whole."""
+    """Count the last epoch, which Lightning has counted as complete, as begun."""
     epochs = loops["epoch_progress"]
     for part in ("total", "current"):
         epochs[part] |= dict.fromkeys(("processed", "completed"), epochs[part]["started"] - 1)
 
 
 def close_epoch(loops: Loops) -> None:
-    """Count the epoch as whole, after its last batch and without a validation."""
+    """Count the epoch as complete, after its last batch and without a validation."""
     add_begun_steps(loops, 1)
     for part in ("total", "current"):
         loops["epoch_progress"][part]["processed"] += 1

@@ -1,4 +1,4 @@
-"""Lightning's loops of a fit, changed to score the weights with which a fit ends."""
+"""Lightning's loops of a fit, changed to score the final weights."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from glue_lit.data.accumulation import batches_of_step
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.training.lightning_internals.loop_state import (
-    batches_of_left_epoch,
+    batches_of_unfinished_epoch,
     is_cut_after_validation,
     set_back_into_epoch,
     set_last_validation,
@@ -24,11 +24,11 @@ def _is_reached(count: int, limit: int | None) -> bool:
 class ScoringEpochLoop(_TrainingEpochLoop):
     """Validate also after the last step of the fit, unless its weights have been scored.
 
-    Lightning validates at its interval, at which a fit need not end.
+    Lightning validates only at its interval, and a fit may end between two validations.
 
     Attributes:
-        owes_score: Whether a fit that is resumed at its end has only to score its weights, or to choose the best
-            checkpoint by the scores that it has.
+        owes_score: Whether a resumed fit has nothing left but to score its weights, or to choose the best checkpoint by
+            scores that it has already.
     """
 
     owes_score = False
@@ -52,7 +52,7 @@ class ScoringEpochLoop(_TrainingEpochLoop):
     def _should_check_val_fx(self, data_fetcher: Any) -> bool:
         if not self.trainer.enable_validation or not self.ends_fit:
             return bool(super()._should_check_val_fx(data_fetcher))
-        # A fit that was cut after this validation enters it once more, and finds it done.
+        # A fit that was interrupted after this validation enters it once more, and finds it done.
         return self.restarting or can_be_scored(self.trainer)
 
     def on_advance_end(self, data_fetcher: Any) -> None:
@@ -66,7 +66,7 @@ class ScoringEpochLoop(_TrainingEpochLoop):
 
 
 class ScoringFitLoop(_FitLoop):
-    """Lightning's loop with a `ScoringEpochLoop`; a fit that is resumed at its end does the validation that is left."""
+    """Lightning's loop with a `ScoringEpochLoop`; a fit that is resumed at its end runs a validation if one is left."""
 
     epoch_loop: ScoringEpochLoop
 
@@ -76,10 +76,10 @@ class ScoringFitLoop(_FitLoop):
         return not self.epoch_loop.owes_score and bool(super().done)
 
     def run(self) -> None:
-        """Train, or do only the last validation and its consequences if nothing else is left."""
+        """Train, or run only the last validation and what follows from its scores if nothing else is left."""
         self.setup_data()
         if self._loaded_from_state_dict:
-            self._go_back_into_epoch()
+            self._reopen_unfinished_epoch()
         if self._loaded_from_state_dict and self.done:
             state = self.state_dict()
             if is_cut_after_validation(state):
@@ -92,8 +92,8 @@ class ScoringFitLoop(_FitLoop):
                 self._leave_epoch()
         super().run()
 
-    def _go_back_into_epoch(self) -> None:
-        """Continue within the last epoch, if its batches are the same, that an older checkpoint counts as whole."""
+    def _reopen_unfinished_epoch(self) -> None:
+        """Continue within the last epoch if an older checkpoint counts it as complete and its batches are the same."""
         trainer: Any = self.trainer
         state = self.state_dict()
         epoch = state["epoch_progress"]["current"]["processed"] - 1
@@ -103,12 +103,12 @@ class ScoringFitLoop(_FitLoop):
             return
         if not trainer.datamodule.has_same_batches(trainer):
             return
-        if done := batches_of_left_epoch(state, int(self.max_batches), batches_of_step(trainer, epoch)):
+        if done := batches_of_unfinished_epoch(state, int(self.max_batches), batches_of_step(trainer, epoch)):
             set_back_into_epoch(state, done)
             self.load_state_dict(state)
 
     def _leave_epoch(self) -> None:
-        """Count the epoch in which the fit ended as Lightning does."""
+        """Count the epoch in which the fit ended as complete, as Lightning does."""
         progress: Any = self.epoch_progress
         if progress.current.started > progress.current.processed:
             for part in (progress.total, progress.current):
@@ -124,7 +124,7 @@ def can_be_scored(trainer: Any) -> bool:
 
 
 def score_last_step(trainer: Any) -> None:
-    """Validate if a callback has just ended the fit at the end of an epoch, when Lightning's validation is over."""
+    """Validate if a callback has ended the fit at the end of an epoch, after Lightning's own validation."""
     fit = trainer.fit_loop
     if not (isinstance(fit, ScoringFitLoop) and trainer.should_stop and fit._can_stop_early and can_be_scored(trainer)):
         return
@@ -142,7 +142,7 @@ class FinalValidation(Callback):
     """Score the weights that a fit ends with, wherever it ends."""
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Turn Lightning's loops into ours, with their counters."""
+        """Turn Lightning's loops into ours; they keep their counters."""
         fit = trainer.fit_loop
         if type(fit) is _FitLoop and type(fit.epoch_loop) is _TrainingEpochLoop:
             fit.__class__, fit.epoch_loop.__class__ = ScoringFitLoop, ScoringEpochLoop

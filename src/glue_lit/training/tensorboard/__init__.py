@@ -1,1 +1,1 @@
-"""What a fit shows while it runs: the points of its curves, and in TensorBoard pictures, tables and hyperparameters."""
+"""What a fit shows while it runs: points of its curves, and TensorBoard's pictures, tables and hyperparameters."""

@@ -28,7 +28,7 @@ class Evaluated(NamedTuple):
 
 
 class RowCollector:
-    """Keeps the results of an evaluation on their device, so that nothing waits for it."""
+    """Keeps the results of an evaluation on their device, so that no batch waits for a copy."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[Evaluated]] = {}
@@ -42,7 +42,7 @@ class RowCollector:
         self._parts = {}
 
     def gather(self, trainer: Any) -> Iterator[tuple[str, Evaluated]]:
-        """Each split with the rows of all devices, without fillers; drops them here. Collective under DDP."""
+        """Each split with the rows of all devices, without filler rows; empties itself. Collective under DDP."""
         parts, self._parts = self._parts, {}
         for split, batches in parts.items():
             rows = Evaluated(*(torch.cat(tensors).cpu() for tensors in zip(*batches, strict=True)))
@@ -55,7 +55,7 @@ class RowCollector:
 
 
 def labelled_predictions(task: TaskSpec, rows: Evaluated) -> Predictions | None:
-    """The labelled rows in the form of a report; ``None`` if there are none."""
+    """The labelled rows as `Predictions`; ``None`` if there are none."""
     known = ~rows.labels.isnan() if task.is_regression else rows.labels >= 0
     if not bool(known.any()):
         return None

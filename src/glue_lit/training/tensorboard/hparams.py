@@ -1,4 +1,4 @@
-"""The hyperparameters of a run as TensorBoard's page HParams takes them: in an event file of their own."""
+"""The hyperparameters of a run for TensorBoard's page HParams, in an event file of their own."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -10,18 +10,19 @@ from glue_lit.runs.settings import Setting, settings_of
 from glue_lit.system.environment import global_seed
 from glue_lit.system.files import open_atomic_binary
 
-# TensorBoard keeps the first that it reads of each run, and reads the files of a folder by their names. So a fit that
-# is resumed with other settings replaces this file, and what older versions wrote into the others no longer counts.
+# TensorBoard keeps the first hyperparameters that it reads in a run, and reads a folder's files in the order of their
+# names. This name comes first: a fit that is resumed with other settings replaces the file, and what older versions
+# wrote into other files no longer counts.
 HPARAMS_FILE = "events.out.tfevents.0.hparams"
 _OF_TRAINER = {"accumulate_grad_batches": Setting(default=1), "devices": Setting(default=1)}
 
 
 def hyperparameters(trainer: Any, module: Any, data: Any) -> dict[str, Any]:
-    """Settings that are a number, truth value or text, by name, as far as their descriptions show them here.
+    """Settings that are a number, boolean or string, by name, chosen by `Setting.hparams`.
 
     Args:
-        trainer: Lightning's.
-        module: What is trained.
+        trainer: The trainer of the fit.
+        module: The module that it trains.
         data: Its data module, if it has one.
     """
     values: dict[str, Any] = {}
@@ -51,9 +52,9 @@ def write_hparams(folder: Path, settings: Mapping[str, Any], metrics: Iterable[s
     """Write the file, replacing an earlier one.
 
     Args:
-        folder: Of the run's event files.
-        settings: Each a number, a truth value or a text.
-        metrics: Names of the curves that runs are compared by.
+        folder: The folder of the run's event files.
+        settings: Numbers, booleans and strings.
+        metrics: Names of the curves by which runs are compared.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter

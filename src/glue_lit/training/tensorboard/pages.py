@@ -22,14 +22,14 @@ from glue_lit.training.tensorboard.hparams import HPARAMS_FILE, hyperparameters,
 from glue_lit.training.tensorboard.layout import best_tags, layout
 from glue_lit.training.tensorboard.pictures import draw_outcome, hard_rows
 
-_MOST_CURVES = 12  # of precision and recall
+_MOST_CURVES = 12  # precision-recall curves of a split
 
 
 class TensorBoardPages(Callback):
-    """Show each validation of a fit in TensorBoard; other loggers get scalars alone.
+    """Show each validation of a fit in TensorBoard; other loggers get only scalars.
 
     Attributes:
-        predicted: Labelled rows of the last validation by split, on the first device, also outside a fit.
+        predicted: Labelled rows of the last validation by split, on the first device; also kept outside a fit.
     """
 
     def __init__(self) -> None:
@@ -62,18 +62,18 @@ class TensorBoardPages(Callback):
         for logger in tensorboard_loggers(trainer):
             if not self._is_continued:
                 logger.experiment.add_custom_scalars(layout(pl_module.task))
-            if "://" not in logger.log_dir:  # a cloud gets the curves alone
+            if "://" not in logger.log_dir:  # cloud storage gets only the curves
                 write_hparams(Path(logger.log_dir), settings, best_tags(pl_module.task).values())
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """Drop the rows of an earlier validation that broke off."""
+        """Drop the rows of an interrupted validation."""
         self._rows.clear()
         self.predicted = {}
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Keep the logits of a batch if somebody will look at them."""
+        """Keep the logits of a batch if they will be used."""
         in_fit = trainer.state.fn == "fit"
         if not in_fit or (tensorboard_loggers(trainer) and not trainer.sanity_checking and not trainer.fast_dev_run):
             self._rows.add(pl_module.task.validation_splits[dataloader_idx], outputs, batch)
@@ -109,7 +109,7 @@ class TensorBoardPages(Callback):
                     writer.add_pr_curve(f"{prefix}/{task.labels[label]}", predicted.gold == label, of, at)
 
     def _with_rows(self, trainer: Any, split: str, predicted: Predictions) -> tuple[Predictions, Texts]:
-        """The predictions with the places of their rows, and the texts, read once; neither if the source is gone."""
+        """Add the places of the rows, and get their texts, read once; neither if the source is gone."""
         data = trainer.datamodule
         if split not in self._texts:
             self._texts[split] = data.splits.reread(split) if isinstance(data, GLUEDataModule) else None
@@ -137,7 +137,7 @@ class TensorBoardPages(Callback):
 
 
 def _labels_with_curve(predicted: Predictions, task: TaskSpec) -> list[int]:
-    """Labels with a curve of precision and recall: the positive one of two, else the commonest."""
+    """Labels that get a precision-recall curve: the positive one of two, else the most frequent."""
     assert predicted.probabilities is not None
     labels = predicted.probabilities.shape[1]
     often = np.bincount(predicted.gold.astype(np.int64), minlength=labels)
@@ -145,7 +145,7 @@ def _labels_with_curve(predicted: Predictions, task: TaskSpec) -> list[int]:
 
 
 def _logged_step(logger: Any, step: int) -> int:
-    """The step (from 1) in a logger's count: Lightning's own count the steps before it."""
+    """A step, counted from 1, as the logger counts it: Lightning's own loggers count from 0."""
     return step if getattr(logger, "counts_made_steps", False) else step - 1
 
 

@@ -51,6 +51,6 @@ def _line(cells: Sequence[str], is_plain: bool = False) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text without meaning to Markdown and HTML: all but letters and digits become character codes."""
+    """A text that Markdown and HTML show as it is: punctuation becomes character codes, except period and comma."""
     text = " ".join(text.split())  # a line break would end the row
     return re.sub(r"[^\w .,]|_", lambda match: f"&#{ord(match[0])};", text)

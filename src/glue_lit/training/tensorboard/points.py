@@ -1,4 +1,4 @@
-"""Means over training steps: the points of the curves, each of all steps since the last, and the loss of an epoch."""
+"""Means over training steps: for the curves over the steps since their last point, and the loss of an epoch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ from glue_lit.training.lightning_internals import completes_step, is_log_step, s
 
 def is_point(trainer: Any) -> bool:
     """Whether the curves get a point with this batch; Lightning drops what is logged with any other."""
-    # While gradients are accumulated, several batches have the number of such a step.
+    # With accumulation, several batches have the number of such a step.
     return is_log_step(trainer) and completes_step(trainer)
 
 
 class TrainingPoint:
-    """Mean loss and mean norm of the gradient since the last point of the curves, without the steps skipped.
+    """Mean loss and mean norm of the gradient since the last point of the curves, without skipped steps.
 
     Both are added up on the device, so that nothing waits.
     """
@@ -39,7 +39,7 @@ class TrainingPoint:
 
         Args:
             norm: L2 norm of its gradient before clipping, ``()``.
-            may_overflow: The norm can be infinite; the scaler of float16 then skips the step.
+            may_overflow: Whether the norm may be infinite, in which case float16's scaler skips the step.
         """
         losses, self._batches = self._batches, []
         for loss in losses:
@@ -75,9 +75,9 @@ class TrainingPoint:
 
 
 class EpochLoss:
-    """Mean training loss of an epoch, each batch with the same weight, without the steps skipped.
+    """Mean training loss of an epoch, each batch with the same weight, without skipped steps.
 
-    The sums stay on the device, so that nothing waits before `mean`.
+    The sums stay on the device, so that only `mean` waits for it.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class EpochLoss:
         """The mean so far over all devices; ``None`` before the first step. Collective under DDP.
 
         Args:
-            strategy: The trainer's.
+            strategy: The strategy of the trainer.
         """
         found = torch.stack([self._sum.float(), self._sum.new_tensor(self._batches).float()]).to(strategy.root_device)
         total, batches = strategy.reduce(found, reduce_op="sum").tolist()
@@ -120,7 +120,7 @@ class TrainingCurves(FitPart):
 
     Attributes:
         epoch_loss: The epoch's mean loss so far.
-        last_loss: Of the last batch, ``()``; ``None`` before the first.
+        last_loss: Loss of the last batch, ``()``; ``None`` before the first.
     """
 
     def __init__(self) -> None:
@@ -137,8 +137,8 @@ class TrainingCurves(FitPart):
         """Count the step that is about to be taken, and log a point if one is due.
 
         Args:
-            module: What is trained; logs the values.
-            optimizer: Knows its learning rates.
+            module: The module that is trained; logs the values.
+            optimizer: Gives the learning rates.
             norm: L2 norm of the step's gradient before clipping, ``()``.
         """
         losses = self._point.take(norm, scales_loss(module.trainer))
@@ -169,11 +169,11 @@ class TrainingCurves(FitPart):
 
 
 def state_of_process(kept: dict[str, Any], rank: int) -> dict[str, Any]:
-    """The sums of one process; those of the first if the checkpoint is of fewer processes.
+    """The sums of one process; those of the first if the checkpoint is from fewer processes.
 
     Args:
-        kept: With ``means`` of every process, or the sums of the first alone, as older versions wrote them.
-        rank: The process.
+        kept: With the ``means`` of every process, or only the sums of the first, as older versions wrote them.
+        rank: Rank of the process.
     """
     states = kept.get("means") or [kept]
     found: dict[str, Any] = states[rank if rank < len(states) else 0]
@@ -181,7 +181,7 @@ def state_of_process(kept: dict[str, Any], rank: int) -> dict[str, Any]:
 
 
 def learning_rates(groups: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Learning rates by their logged names: of the first group, and of all (by name or number) if they differ."""
+    """Learning rates by their logged names: that of the first group, and those of all groups if they differ."""
     found = {"weights/learning_rate": float(groups[0]["lr"])}
     if len({group.get("initial_lr", group["lr"]) for group in groups}) > 1:
         for number, group in enumerate(groups):
