@@ -169,7 +169,7 @@ def test_the_strategy_searches_for_unused_parameters_only_if_the_model_has_some(
         "DDP searches for parameters without a gradient at every step: esm.contact_head.regression.weight and "
         "1 more have none.\n"
     )
-    with pytest.raises(UsageError, match=r"find_unused_parameters false, but .*Take `--trainer\.strategy ddp`"):
+    with pytest.raises(UsageError, match=r"find_unused_parameters false, but .*Use `--trainer\.strategy ddp`"):
         Strategies(tmp_path / "esm", "ddp_find_unused_parameters_false").options()
     elsewhere = Strategies(tmp_path / "esm", "ddp")
     elsewhere.trainer.datamodule = None
