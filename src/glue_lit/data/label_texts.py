@@ -24,7 +24,7 @@ def label_text(value: Value) -> str | None:
 
 
 def normalize_label(label: str) -> str:
-    """The common form of equal labels: composed characters (NFC), none invisible, 0 for -0."""
+    """The common form of equal labels: composed characters (NFC), no invisible ones, 0 for -0."""
     if not label.isascii():
         label = unicodedata.normalize("NFC", re.sub(f"[{_INVISIBLE}]", "", label))
     return "0" if label == "-0" else label

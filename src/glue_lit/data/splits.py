@@ -24,14 +24,14 @@ from glue_lit.tasks.custom import parse_custom_task, resolve_task
 
 
 def datamodule_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """State of the data module in a checkpoint, stored under the name of its class; empty if there is none."""
+    """State of the data module in a checkpoint, where its class name is the key; empty if there is none."""
     parts = (value for value in checkpoint.values() if isinstance(value, dict))
     others = (part for part in parts if {"tokenizer", "batches"} <= set(part))
     return checkpoint.get("GLUEDataModule") or next(others, {})
 
 
 class TaskSplits:
-    """The splits of a task and the tokenizer that reads them, without Lightning.
+    """The splits of a task and the tokenizer for them, without Lightning.
 
     Args:
         settings: The settings of a `GLUEDataModule` by name; only ``task``, ``tokenizer`` and ``source`` are needed.

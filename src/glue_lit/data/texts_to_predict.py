@@ -64,7 +64,7 @@ def stdin_texts(lines: Iterable[bytes], columns: Sequence[str], task: TaskSpec) 
 
 
 def read_standard_input() -> Iterator[bytes]:
-    """Read the lines of standard input, but not through ``sys.stdin``.
+    """Read the lines of standard input without ``sys.stdin``.
 
     Python aborts at exit while a thread waits for a line of ``sys.stdin``.
 

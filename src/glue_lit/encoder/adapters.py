@@ -51,9 +51,9 @@ def _plain(value: Any) -> Any:
 
 
 def add_adapters(model: Any, settings: Mapping[str, Any], new: Collection[str] = ()) -> dict[str, Any]:
-    """Add adapters to a model, in place, and freeze its other weights, except the head and parameters in ``new``.
+    """Add adapters to a model, in place, and freeze its other weights, except those that are trained in full.
 
-    The head is everything outside the encoder.
+    These are the head (everything outside the encoder), ``modules_to_save``, and modules with a parameter in ``new``.
 
     Args:
         model: A Hugging Face model.

@@ -111,7 +111,7 @@ def _outputs(task: TaskSpec) -> dict[str, Any]:
 
 
 def _head_weight(model: Any) -> str | None:
-    """The parameter name of the head's matrix."""
+    """Parameter name of the head's weight."""
     head = head_of(model)
     weight = head[2].weight if head is not None else None
     return next((name for name, parameter in model.named_parameters() if parameter is weight), None)

@@ -56,7 +56,7 @@ def resolve(name_or_path: str) -> str:
 
 
 def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options: Any) -> _Loaded:
-    """Call a ``from_pretrained``.
+    """Call a ``from_pretrained`` method and explain its errors.
 
     Args:
         what: What is loaded, for the message: ``model``, ``tokenizer``, ``configuration``.
@@ -65,7 +65,7 @@ def load(what: str, loader: Callable[..., _Loaded], name_or_path: str, **options
         options: Options for the loader.
 
     Raises:
-        ModelError: It fails, for any reason; the message says what to do.
+        ModelError: The call fails, for any reason; the message says what to do.
     """
     place = resolve(name_or_path)
     _check_files(place)

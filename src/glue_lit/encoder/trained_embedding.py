@@ -172,7 +172,7 @@ def saved_rows_in_use(checkpoint: dict[str, Any]) -> Tensor | None:
 
 
 def align_moments(model: nn.Module, parameters: Sequence[Tensor], checkpoint: dict[str, Any]) -> None:
-    """Rearrange AdamW's moments in a checkpoint to the rows in use now, with 0 for rows that were not in use.
+    """Rearrange AdamW's moments in a checkpoint to match the rows in use now; rows that were not in use get 0.
 
     Args:
         model: The model of the resumed fit.

@@ -43,7 +43,7 @@ def weighted_scores(
 
     Args:
         name: The metric.
-        weights: How weight each row occurs in each resample, ``(resamples, rows)``.
+        weights: How often each row occurs in each resample, ``(resamples, rows)``.
         gold: Classes or scores, ``(rows,)``.
         predicted: Predicted classes or scores, ``(rows,)``.
         positive: The class of F1.
@@ -68,7 +68,7 @@ def weighted_scores(
 
 
 def score_of_counts(name: str, gold: Floats, predicted: Floats, right: Floats, positive: int) -> Floats:
-    """A classification metric from how weight each class is gold, predicted, and both, each ``(..., classes)``."""
+    """A classification metric from how often each class is gold, predicted, and both, each ``(..., classes)``."""
     if name == "f1":
         return _f1(gold[..., positive], predicted[..., positive], right[..., positive])
     return _OVER_CLASSES[name](gold, predicted, right)

@@ -74,7 +74,7 @@ class MeanLoss(Metric):
         self.add_state("examples", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, examples: int) -> None:
-        """Add the mean loss of a batch of so many examples; an empty batch, whose loss is NaN, is ignored."""
+        """Add the mean loss of ``examples`` examples; an empty batch, whose loss is NaN, is ignored."""
         if examples:
             new = loss.detach().float() * examples
             total = self.total + new

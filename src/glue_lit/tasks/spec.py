@@ -91,7 +91,7 @@ class TaskSpec:
 
     @property
     def test_splits(self) -> tuple[str, ...]:
-        """Names of the splits whose labels GLUE keeps secret."""
+        """Names of the test splits, whose labels GLUE hides."""
         return tuple(split for split in self.files if split.startswith("test"))
 
     @property

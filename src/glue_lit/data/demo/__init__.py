@@ -1,4 +1,4 @@
-"""A small invented corpus in the file layout of the GLUE download, for trying the program without it.
+"""A small invented corpus in the file layout of the GLUE download, for trying the program without the download.
 
 The grammars in `tools/demo_corpus` write every sentence, so a number measured here says nothing about GLUE.
 """
