@@ -144,7 +144,7 @@ def test_every_command_uses_the_positive_label(
     assert command(*fit(tiny_model, "two.csv", "--data.custom.positive=no", "--data.task=two")) == 0
     out = capsys.readouterr().out
     assert "F1 is of the label no; `--data.custom.positive LABEL` chooses the other one" in out
-    assert "F1 is of the label no." in out
+    assert "F1 is for the label no." in out
     run = place / "lightning_logs" / "two" / "version_0"
     record = json.loads((run / "metrics.json").read_text())
     assert record["positive"] == record["config"]["data"]["custom"]["positive"] == values_of(run)["positive"] == "no"

@@ -49,7 +49,7 @@ def test_a_resumed_fit_stopped_at_once_can_be_resumed(last: LastCheckpoint, caps
     last.path.write_bytes(b"")  # of the part before
     text = stopped(last, capsys)
     assert "Nothing was trained yet" not in text
-    assert "last.ckpt, as it was: nothing was trained since\n" in text
+    assert "last.ckpt, unchanged: nothing was trained since\n" in text
     assert "glue-lit fit --run" in text
 
 

@@ -252,7 +252,7 @@ def test_a_truncated_last_checkpoint_is_replaced_by_the_best(
     checkpoints = f"{run}/checkpoints"
     told = capsys.readouterr().out
     assert told.startswith(f"{checkpoints}/last.ckpt is cut short: only the first 1,000 bytes")
-    assert told.endswith(f" Going on from {checkpoints}/best.ckpt instead.\n")
+    assert told.endswith(f" Resuming from {checkpoints}/best.ckpt instead.\n")
 
 
 @pytest.mark.parametrize("best", ["cut", "none"])
@@ -275,7 +275,7 @@ def test_a_half_written_checkpoint_is_reported(make_run: MakeRun, capsys: pytest
     run = make_run("cola")
     Path(run, "checkpoints/.last.ckpt.a1b2.part").write_bytes(b"PK")
     assert resolve_arguments(["fit", "--ckpt_path", "last"]) == full("fit", run, "last")
-    expected = "The run ended while a checkpoint was being written; that one is left out."
+    expected = "The run ended while a checkpoint was being written; that file is ignored."
     assert capsys.readouterr().out == f"{expected}\n"
 
 
@@ -297,7 +297,7 @@ def test_a_requeued_job_resumes_its_run(
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert resolve_arguments(["fit", *others]) == full("fit", run, "last", *others)
-    assert capsys.readouterr().out == f"SLURM has restarted job 4711: going on with {run}.\n"
+    assert capsys.readouterr().out == f"SLURM has restarted job 4711: resuming {run}.\n"
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,9 @@ def test_the_command_line_of_a_new_fit_is_unchanged(make_run: MakeRun, others: l
 
 def test_fit_with_a_run_needs_a_checkpoint(make_run: MakeRun) -> None:
     run = make_run("cola")
-    with pytest.raises(UsageError, match=r"--run: `fit` continues a run with `--ckpt_path last` beside it; leave"):
+    with pytest.raises(
+        UsageError, match=r"--run: to resume the run with `fit`, add `--ckpt_path last`; for a new run, leave"
+    ):
         resolve_arguments(["fit", "--run", run])
 
 

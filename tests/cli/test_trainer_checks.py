@@ -43,7 +43,7 @@ def test_seeds_within_range_are_accepted(seed: Any) -> None:
         ({"strategy": "ddp_spawn"}, "strategy: got ddp_spawn.*`--trainer.strategy ddp`"),
         ({"strategy": "ddp_notebook"}, "strategy: got ddp_notebook"),  # said nothing was validated
         ({"strategy": "ddp_fork_find_unused_parameters_true"}, "strategy: got ddp_fork_find_unused_parameters_true"),
-        ({"accelerator": "cpu", "devices": "5000"}, "devices: got 5000, allowed on a processor: 1 to"),
+        ({"accelerator": "cpu", "devices": "5000"}, "devices: got 5000, allowed on this machine's CPU: 1 to"),
     ],
 )
 def test_trainer_settings_that_cannot_train_are_refused(values: dict[str, Any], message: str) -> None:

@@ -181,7 +181,7 @@ def test_a_finished_run_says_so(
 ) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
     assert command(monkeypatch, "fit", "--ckpt_path", "last") == 0
-    assert "It has done all 1 epochs; `--trainer.max_epochs N` with a larger N goes on." in capsys.readouterr().out
+    assert "It has done all 1 epochs; pass `--trainer.max_epochs N` with a larger N to train" in capsys.readouterr().out
 
 
 def test_the_lowest_loss_is_the_best(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -552,7 +552,7 @@ def test_later_configs_flags_and_environment_win(
             "--model.schedule: got 'linaer', allowed: linear, cosine, constant, polynomial, ",
         ),
         (["fit", "--model.learning_rate=-1"], 2, "model.learning_rate: got -1.0, allowed: a number from 0 up."),
-        (["fit", "--model.task", "cola"], 2, "--model.task: set data.task instead, which stands for both."),
+        (["fit", "--model.task", "cola"], 2, "--model.task: set data.task instead, which sets both."),
         (["fit", "cola"], 2, "got 'cola', which belongs to no flag; settings are given as `--data.task cola`."),
         (["fit", "--data.task"], 2, "--data.task needs a value."),
         (["fit", "--data.task", "colla"], 2, "there is no task 'colla'. Did you mean 'cola'? The tasks are: cola, "),

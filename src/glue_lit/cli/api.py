@@ -86,7 +86,7 @@ def tune(
     Args:
         task: Name of a task, as for `fit`.
         model: Name on the Hub, or a folder, as for `fit`.
-        trials: How many settings are tried (``tune.trials``).
+        trials: Number of trials (``tune.trials``).
         space: For each setting its type and range (``tune.space``), e.g. ``{"model.learning_rate": {"type": "float",
             "low": 1e-5, "high": 1e-4, "log": True}}``; by default learning rate, batch size and epochs.
         source: Where the rows come from, as for `fit`.
@@ -113,7 +113,7 @@ def tune(
 def _words(
     config: PathLike | Sequence[PathLike], named: Mapping[str, Any], settings: Mapping[str, Any] | None
 ) -> list[str]:
-    """The command line that says the same."""
+    """The equivalent command line."""
     files = [config] if isinstance(config, str | os.PathLike) else config
     words = [word for file in files for word in ("--config", os.fspath(file))]
     given = {key: value for key, value in named.items() if value is not None} | dict(settings or {})
@@ -128,7 +128,7 @@ def _value(value: Any) -> str:
 
 @contextmanager
 def _stop_raised() -> Iterator[None]:
-    """Raise Ctrl-C as Python does."""
+    """Raise ``KeyboardInterrupt`` after Ctrl-C, as Python does."""
     try:
         yield
     except Stopped as stopped:

@@ -1,4 +1,4 @@
-"""The settings of a command, checked and completed with what runs, data and the machine say."""
+"""Check the settings of a command, and complete them from runs, data and the machine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ _PATHS = (
 
 @dataclass(frozen=True)
 class Completed:
-    """What completing the settings has found.
+    """What `complete_settings` has read or chosen.
 
     Attributes:
         origin: Content of the checkpoint whose encoder a new fit starts from.
-        chooses_precision: Whether the precision is the machine's, since nobody asked for one.
+        chooses_precision: Whether the precision was chosen here, since the user named none.
     """
 
     origin: dict[str, Any] | None
@@ -44,13 +44,13 @@ class Completed:
 
 
 def complete_settings(config: Any, line: CommandLine) -> Completed:
-    """Check the settings of a command and complete them, whichever way they came in.
+    """Check the settings of a command and complete them, wherever they were given.
 
-    Folders are written in full, so that the run can be used from any directory.
+    Folders become absolute paths, so that the run can be used from any directory.
 
     Args:
         config: The parsed settings, changed in place.
-        line: The command line that they are from.
+        line: The command line that they come from.
 
     Raises:
         GlueLitError: A setting is out of range or contradicts another, or a run, a file or data cannot be used.
@@ -81,7 +81,7 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
 
 
 def _start_from_run(config: Any, line: CommandLine) -> dict[str, Any]:
-    """Take the model's name from the run whose encoder is taken; returns its best checkpoint, for the tokenizer."""
+    """Take model and tokenizer from the run whose encoder the fit starts from; returns its best checkpoint."""
     file = best_checkpoint(config["model.init_from"])
     saved = read_checkpoint(file)
     if local_rank() == 0:
@@ -91,15 +91,15 @@ def _start_from_run(config: Any, line: CommandLine) -> dict[str, Any]:
     if asked is not None and config["model.name_or_path"] != name:
         raise UsageError(
             f"model.init_from: {config['model.init_from']} is a run of {name}, not of {asked}. Leave "
-            f"{line.where_set('model.name_or_path')} out, or pass `--model.name_or_path {name}`: the run "
-            "brings its model and tokenizer."
+            f"{line.where_set('model.name_or_path')} out, or pass `--model.name_or_path {name}`: model "
+            "and tokenizer are those of the run."
         )
     config["model.name_or_path"] = config["data.tokenizer"] = name
     return saved
 
 
 def _complete_custom_task(config: Any) -> CustomTask:
-    """Complete a task of the user's own by what its data say of it."""
+    """Complete a task of the user's own from its data."""
     custom = parse_custom_task(config["data.custom"].as_dict())
     if custom.text_columns:
         custom = complete_task(config["data.task"], custom, config["data.source"])

@@ -1,4 +1,4 @@
-"""From a command line to a `Session`: LightningCLI parses it, and makes the trainer, the model and the data."""
+"""From a command line to a `Session`: LightningCLI parses it, and builds the trainer, the model and the data."""
 
 import os
 from collections.abc import Sequence
@@ -45,15 +45,15 @@ _OURS: Classes = (SequenceClassifier, GLUEDataModule)
 
 
 def resolve(command: str, words: Sequence[str], classes: Classes = _OURS) -> CommandLine:
-    """The full command line: the run and the checkpoint that are meant, with the run's configuration.
+    """Complete a command line with the run's configuration and the checkpoint that it refers to.
 
     Args:
         command: ``fit``, ``validate``, ``test`` or ``predict``.
-        words: Its flags, as the user gave them.
-        classes: Those of model and data.
+        words: Its flags, as the user typed them.
+        classes: The classes of model and data.
 
     Raises:
-        UsageError: A configuration file cannot be used, or something would be scored without a checkpoint.
+        UsageError: A configuration file cannot be used, or the command needs a checkpoint.
         RunError: There is no such run or checkpoint.
     """
     named = CommandLine(words).config_files
@@ -61,18 +61,18 @@ def resolve(command: str, words: Sequence[str], classes: Classes = _OURS) -> Com
         check_config(file)
     line = CommandLine(resolve_arguments([command, *words], classes)[1:], command)
     for file in line.config_files:
-        if file not in named:  # that of a run, which anybody may have changed
+        if file not in named:  # the run's own file, which anybody may have edited
             check_config(file)
     return line
 
 
 def configure(line: CommandLine, typed: Sequence[str] = (), classes: Classes = _OURS) -> Session:
-    """Parse a command line and make what it asks for.
+    """Parse a command line and build its session.
 
     Args:
-        line: As `resolve` has it.
-        typed: The words after ``glue-lit`` as the user gave them, for the run's records.
-        classes: Those of model and data, whose settings are the flags ``--model.*`` and ``--data.*``.
+        line: The result of `resolve`.
+        typed: The words after ``glue-lit`` as the user typed them, for the run's records.
+        classes: The classes of model and data, whose settings are the flags ``--model.*`` and ``--data.*``.
 
     Raises:
         UsageError: A setting does not exist, is wrong, or contradicts another one.
@@ -85,8 +85,8 @@ class ConfiguredCLI(LightningCLI):
 
     Args:
         line: The full command line.
-        typed: The words after ``glue-lit`` as the user gave them.
-        classes: Those of model and data.
+        typed: The words after ``glue-lit`` as the user typed them.
+        classes: The classes of model and data.
 
     Attributes:
         session: What the command works with.
@@ -127,7 +127,7 @@ class ConfiguredCLI(LightningCLI):
     # ---------------------------------------------------------------- arguments
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """The command that was asked for: to learn the flags of all four would take three times as long."""
+        """The requested command alone, since adding the flags of all four would take three times as long."""
         return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name == self._line.command}
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -135,7 +135,7 @@ class ConfiguredCLI(LightningCLI):
         add_trainer_model_and_data(parser, *self._classes)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the rest."""
+        """Add checkpoints and early stopping, and link settings that model and data share."""
         add_checkpoints(parser)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
@@ -146,15 +146,15 @@ class ConfiguredCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the line, once no variable is misspelt."""
+        """Stop at misspelt environment variables, then parse the line."""
         check_environment(parser, self._line.command, os.environ)
         self.config = parser.parse_args(args)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run nothing: the functions of `glue_lit.training` do, on the session."""
+        """Run nothing: functions of `glue_lit.training` run the session."""
 
     def _parse_ckpt_path(self) -> None:
-        """Leave the flags alone: Lightning would put the checkpoint's hyper-parameters over the user's."""
+        """Do nothing: Lightning would replace the user's settings by the checkpoint's hyperparameters."""
 
     def _set_seed(self) -> None:
         check_seed(self._setting("seed_everything"))
@@ -169,7 +169,7 @@ class ConfiguredCLI(LightningCLI):
         return Path(path) if path else None
 
     def before_instantiate_classes(self) -> None:
-        """Check the settings, and complete them with what runs, data and the machine say."""
+        """Check the settings, and complete them from runs, data and the machine."""
         completed = complete_settings(self.config[self.subcommand], self._line)
         self._origin, self._chooses_precision = completed.origin, completed.chooses_precision
 
@@ -189,13 +189,13 @@ class ConfiguredCLI(LightningCLI):
         else:
             check_monitors(given, self.model.task)
             self._last = LastCheckpoint(self._setting("checkpoint_every"), self._stop)
-            # The directory first, which opens the curves; the clock of the steps last of those that take time.
+            # The directory comes first, since it opens the curves; the clocks come after callbacks that take time.
             callbacks += [self._directory, EpochLines(), self._pages, self._speed, self._clock]
             callbacks += [ProgressLines(self._clock, self._speed)]
             callbacks += [*early_stop_callbacks(self._setting("early_stopping"), best, trainer), self._last]
             if (folder := job_folder()) is not None:
                 callbacks.append(JobProgress(folder, best.monitor))
-            if trainer.get("logger") in (None, True, False):  # without curves it is a run all the same
+            if trainer.get("logger") in (None, True, False):  # a run has its directory even without curves
                 kwargs["logger"] = self._run_logger(run, curves=trainer.get("logger") is not False)
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(Bar(self._clock))
@@ -208,7 +208,7 @@ class ConfiguredCLI(LightningCLI):
         return made
 
     def _place_of_predictions(self, run: Run | None) -> tuple[Path, str]:
-        """Folder, and what precedes the names of files on other rows than the run's own."""
+        """The folder, and a prefix for the names of files that are not on the run's own task."""
         task = self._setting("data.task")
         if run is not None:
             return run.predictions, run.prefix(task)
@@ -217,7 +217,7 @@ class ConfiguredCLI(LightningCLI):
         return Path(self._setting("trainer.default_root_dir") or ".") / "predictions", f"{task}-"
 
     def _run_logger(self, run: Run | None, curves: bool) -> RunLogger:
-        """The logger of a new run, or of the one that is continued."""
+        """The logger of a new run, or of the run that is resumed."""
         if run is not None:
             path = run.path.absolute()
             return RunLogger(path.parent.parent, path.parent.name, path.name, curves)

@@ -28,7 +28,7 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
     Args:
         command: ``tune`` or ``suite``; also the section of its own settings.
         settings: Class of its own settings.
-        arguments: All after the command.
+        arguments: All arguments after the command.
 
     Returns:
         Its own settings, those of the engine, and the arguments of `fit`.
@@ -41,9 +41,9 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:
             raise UsageError(explain(self, message, CommandLine(arguments, command))) from ex
 
-    also = "All other flags and configuration keys are those of `glue-lit fit`, for every training."
+    also = "All other flags and configuration keys are those of `glue-lit fit`, and apply to every training."
     parser = Parser(prog=f"glue-lit {command}", description=also, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="Configuration file; several, the later one wins.")
+    parser.add_argument("--config", action="config", help="Configuration file; may be repeated, then later ones win.")
     parser.add_class_arguments(settings, command)
     parser.add_class_arguments(Engine, _ENGINE)
     sections = (command, _ENGINE)
@@ -61,15 +61,15 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
 
 
 def check_contradictions(arguments: Sequence[str], decided: Mapping[str, str], in_files: bool = False) -> None:
-    """Stop at a setting of `fit` that every training would be given another value for.
+    """Stop at a setting of `fit` that `tune` or `suite` sets for each training.
 
     Args:
-        arguments: Those of `fit`, which all trainings begin with.
-        decided: By dotted key what decides it, as the message names it, and what to do.
-        in_files: Whether a configuration file counts, too: most hold defaults that a search is there to replace.
+        arguments: The arguments of `fit` that all trainings share.
+        decided: By dotted key, the text of the message on what sets it and what to do.
+        in_files: Whether configuration files count, too; most hold defaults that a search is meant to replace.
 
     Raises:
-        UsageError: A flag or a variable gives one; the message names both.
+        UsageError: A flag, a variable or a file gives one; the message names both.
     """
     line = CommandLine(arguments)
     flags = [argument.flag.removeprefix("--") for argument in line.arguments]
@@ -84,7 +84,7 @@ def check_contradictions(arguments: Sequence[str], decided: Mapping[str, str], i
 
 
 def _split(file: Path, sections: tuple[str, ...], folder: Path) -> tuple[Path | None, Path | None]:
-    """A configuration file as two: our sections, and those of `fit`; each keeps its place in the file."""
+    """Split a configuration file into our sections and those of `fit`; all lines keep their numbers."""
     text = file.read_text(encoding="utf-8")
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     lines = text.splitlines()
@@ -117,12 +117,12 @@ def _kept(file: Path, text: str) -> Path:
 
 
 def full_configurations(arguments: Sequence[Sequence[str]]) -> list[str]:
-    """The configurations that `fit` makes of several lists of arguments, as YAML.
+    """The configurations that `fit` builds from several lists of arguments, as YAML.
 
-    One process reads them all: starting it takes longer than reading ten.
+    One process reads them all, since starting it takes longer than reading ten.
 
     Raises:
-        UsageError: It finds something wrong with one of them.
+        UsageError: `fit` refuses one of them.
     """
     command = [sys.executable, "-m", "glue_lit.cli.print_configurations"]
     done = subprocess.run(command, input=json.dumps(arguments), capture_output=True, text=True, check=False)

@@ -40,11 +40,11 @@ def print_start(session: Session, start: Start) -> None:
     say(f"Checkpoint {short_path(session.checkpoint)}{start.position}")
     if start.reached:
         flags = " and ".join(f"`--trainer.{name} N`" for name in start.reached)
-        say(f"It has done {' and '.join(start.reached.values())}; {flags} with a larger N goes on.")
+        say(f"It has done {' and '.join(start.reached.values())}; pass {flags} with a larger N to train further.")
 
 
 def print_fit(session: Session, result: FitResult) -> None:
-    """Print how a fit has ended, the scores of its best checkpoint, and the commands that a user wants next."""
+    """Print how a fit has ended, the scores of its best checkpoint, and useful next commands."""
     trainer, model = session.trainer, session.model
     if result.ended:
         say(result.ended)
@@ -56,7 +56,7 @@ def print_fit(session: Session, result: FitResult) -> None:
     print_scores(title, session.data.task, result.metrics, result.intervals, result.epoch)
     _print_collapsed(model)
     if model.parts.guard.skipped:
-        say(f"{model.parts.guard.skipped} optimizer steps were left out, since their gradient was not finite.")
+        say(f"{model.parts.guard.skipped} optimizer steps were skipped, since loss or gradient was not finite.")
     print_speed(session.speed, trainer)
     _print_next(session, result.checkpoint)
 
@@ -73,7 +73,7 @@ def print_evaluation(session: Session, result: EvaluationResult) -> None:
 
 
 def _print_data(data: TaskSplits, stage: str) -> None:
-    """Which task, from where, how many rows."""
+    """Print the task, the source and the numbers of rows."""
     rows = ", ".join(f"{name} {len(data.dataset(name, stage)):,}" for name in data.names_for(stage))
     known = {"hub": "Hub", "demo": "demo corpus"}
     source = known.get(data.source) or short_path(Path(data.source))
@@ -88,7 +88,7 @@ def _print_data(data: TaskSplits, stage: str) -> None:
 
 
 def _print_model(model: SequenceClassifier, trainer: Trainer) -> None:
-    """Which pretrained model, how large, on what."""
+    """Print the pretrained model, its size and the devices."""
     count, trained = parameter_counts(model)
     of_them = f" ({_millions(trained)} trained)" if trained < count else ""
     place = f"{trainer.world_size} x {trainer.strategy.root_device.type}, {_precision(trainer)}"
@@ -108,14 +108,14 @@ def _millions(count: int) -> str:
 
 
 def _precision(trainer: Trainer) -> str:
-    """The precision in words: what a user compares scores by."""
+    """The precision in words."""
     return {"32-true": "float32", "bf16-mixed": "bfloat16 with float32 weights"}.get(
         str(trainer.precision), str(trainer.precision)
     )
 
 
 def _print_next(session: Session, best: Path) -> None:
-    """Where the checkpoint is, and the commands that a user wants next."""
+    """Print where the checkpoint is, and useful next commands."""
     run, root = best.parent.parent, Path(session.trainer.default_root_dir)
     logs = Path(LOGS) if root == Path.cwd() else root / LOGS
     newest = [other.path.absolute() for other in find_runs(logs)[-1:]] == [run]
@@ -126,12 +126,12 @@ def _print_next(session: Session, best: Path) -> None:
     if tensorboard_loggers(session.trainer):
         say(f"Curves      tensorboard --logdir {logs if newest else shlex.quote(short_path(run))}")
     if session.data.splits.source == "demo":
-        say("These figures are of the demo corpus, not of GLUE. Real GLUE:")
+        say("These scores are on the demo corpus, not on GLUE. For GLUE:")
         say(f"            glue-lit fit --config configs/{session.data.task.name}.yaml")
 
 
 def _print_collapsed(model: SequenceClassifier) -> None:
-    """Say so if the model gives all rows one label: its accuracy can look fine."""
+    """Warn if the model gives all rows the same label, since its accuracy can look fine."""
     for split, counts in model.predicted.items():
         given = [label for label, count in counts.items() if count]
         rows = sum(counts.values())
@@ -143,7 +143,7 @@ def _print_collapsed(model: SequenceClassifier) -> None:
 
 
 def _print_unscored(trainer: Trainer) -> None:
-    """Say why a fit has no score."""
+    """Print why a fit has no score."""
     if not trainer.global_step:
         say("Nothing was trained, so there is no best checkpoint and no score.")
         return
@@ -153,29 +153,29 @@ def _print_unscored(trainer: Trainer) -> None:
 
 
 def print_speed(speed: TrainingSpeed, trainer: Trainer) -> None:
-    """How fast training was, without start-up and evaluation."""
+    """Print how fast training was, without start-up and evaluation."""
     samples, tokens, padding = speed.record(trainer).values()
     if samples is not None and tokens is not None and padding is not None:
         say(f"Speed       {samples:,.0f} samples/s, {tokens:,.0f} tokens/s, {padding:.1%} padding")
 
 
 def print_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheckpoint) -> None:
-    """What a fit leaves that a signal has stopped, and how to go on; of other commands, nothing is left."""
+    """Print what a stopped fit saved and how to resume; other commands print nothing."""
     if last is None:
         return
     name = signal.Signals(stopped.signum).name
     say("")
     say(f"Stopped by {'Ctrl-C' if stopped.signum == signal.SIGINT else name}.")
     if last.saved_at is None and not last.path.is_file():
-        say("Nothing was trained yet, so there is nothing to go on from; start again.")
+        say("Nothing was trained yet, so there is nothing to resume; start again.")
         return
     if best.best_model_score is not None:
         say(f"Best so far {best.monitor} {float(best.best_model_score):.4f}")
-    step = "as it was: nothing was trained since" if last.saved_at is None else f"step {last.saved_at}"
+    step = "unchanged: nothing was trained since" if last.saved_at is None else f"step {last.saved_at}"
     say(f"Checkpoint  {short_path(last.path)}, {step}")
-    say(f"Go on       {resume_command(last)}")
+    say(f"Resume      {resume_command(last)}")
     if name == "SIGUSR1" and requeue_job():
-        say("SLURM will run this job again, and it will go on.")
+        say("SLURM will restart this job, and the run will be resumed.")
 
 
 def print_scores(
@@ -189,10 +189,10 @@ def print_scores(
 
     Args:
         title: What was scored.
-        task: Names the metrics.
-        scores: By logged name.
-        intervals: 95 % intervals by logged name, as far as there are any.
-        epoch: That of the checkpoint, where it was the best of several.
+        task: Gives the metrics.
+        scores: Scores by logged name.
+        intervals: 95 % intervals by logged name, for some or all scores.
+        epoch: Epoch of the checkpoint, if it is the best of several.
     """
     rows = []
     intervals = intervals or {}
@@ -209,11 +209,11 @@ def print_scores(
         say(title)
     print_list(title, columns, rows, right=("value", "best epoch"))
     if any(row[1].startswith("f1") for row in rows):
-        say(f"F1 is of the label {task.positive_label}.")
+        say(f"F1 is for the label {task.positive_label}.")
     if any(row[2] == "undefined" for row in rows):
-        say("A correlation is undefined where all predictions (or all gold scores) are the same.")
+        say("A correlation is undefined if all predictions (or all gold scores) are the same.")
     if any(row[2] == "nan" for row in rows):
-        say("A loss that is not a number (nan): the model has diverged.")
+        say("The loss is not a number (nan): the model has diverged.")
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

@@ -1,4 +1,4 @@
-"""Parse errors in the user's terms: the flag or key and where it stands, what it got, what is allowed."""
+"""Parse errors in the user's terms: the flag or key and where it was set, what it got, what is allowed."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def check_environment(parser: Any, command: str, environment: Mapping[str, str])
     """Stop at a variable that is meant for this command and sets nothing: a misspelt one would be ignored.
 
     Raises:
-        UsageError: There is one; the message names the nearest right one.
+        UsageError: There is one; the message names the closest valid one.
     """
     prefix = setting_variable(command, "")
     known = {setting_variable(command, key) for key in known_keys(parser)}
@@ -35,12 +35,12 @@ def check_environment(parser: Any, command: str, environment: Mapping[str, str])
 
 
 def explain(parser: Any, message: str, line: CommandLine) -> str:
-    """Turn jsonargparse's message into one of ours; what is not recognised is passed on as one line.
+    """Turn jsonargparse's message into one of ours; a message that is not recognised is passed on as one line.
 
     Args:
-        parser: Knows the right names.
+        parser: Gives the valid names.
         message: What jsonargparse would print.
-        line: Says where a setting was made.
+        line: Tells where a setting was made.
     """
     help_hint = f"`glue-lit {line.command} --help` lists all." if line.command else ""
     if match := re.match(r"unrecognized arguments: (\S+)", message):
@@ -49,7 +49,7 @@ def explain(parser: Any, message: str, line: CommandLine) -> str:
         near = did_you_mean(match[1], known_keys(parser))
         return f"{line.where_set(match[1])}: there is no such key.{near} {help_hint}"
     if match := re.match(r'Linked "([^"]+)" must be given via "([^"]+)"', message):
-        return f"{line.where_set(match[1])}: set {match[2]} instead, which stands for both."
+        return f"{line.where_set(match[1])}: set {match[2]} instead, which sets both."
     if match := re.match(r"argument (\S+): expected one argument", message):
         return f"{match[1]} needs a value."
     if match := re.match(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL):
@@ -83,14 +83,14 @@ def _wrong_value(key: str, detail: str, line: CommandLine) -> str:
 
 
 def _nested(key: str, detail: str, line: CommandLine) -> str:
-    """The key of a class's own setting, where the value of one is wrong on the command line."""
+    """The key of a class's own setting, if its value on the command line is wrong; else ``key``."""
     found = re.search(r"NestedArg\(key='([^']+)'", detail)
     names = (f"{key}.init_args.{found[1]}", f"{key}.{found[1]}") if found else ()
     return next((name for name in names if line.has(f"--{name}")), key)
 
 
 def _wrong_class(key: str, detail: str, line: CommandLine) -> str:
-    """What is wrong with a class that is named in a setting, or with one of its own settings; else nothing."""
+    """What is wrong with a class that a setting names, or with one of its own settings; empty if neither."""
     command = f"glue-lit {line.command or 'fit'}"
     if match := re.search(r"the following arguments are required: ([^\n]+)", detail):
         return _lacking(key, re.split(r",\s*", match[1].strip()), detail)
@@ -98,20 +98,20 @@ def _wrong_class(key: str, detail: str, line: CommandLine) -> str:
         return f"the class has no setting {match[1]}. `{command} --{key}.help CLASS` lists all."
     if match := re.search(r"Problem with given class_path '([^']+)':\s*([^\n]+)", detail):
         package = match[1].partition(".")[0]
-        missing = f" `pip install {package}` if that is what it is called." if "No module named" in match[2] else ""
+        missing = f" `pip install {package}` if the package has that name." if "No module named" in match[2] else ""
         return f"there is no class {match[1]} ({match[2]}).{missing}"
     if match := re.search(r"- Import path (\S+) does not correspond to a subclass of (\w+)", detail):
         if match[1].endswith(f".{match[2]}"):
-            return f"which class? Say so first: `--{key}.class_path PACKAGE.CLASS`."
-        return f"{match[1]} is no {match[2]}."
+            return f"no class is named. Name it first: `--{key}.class_path PACKAGE.CLASS`."
+        return f"{match[1]} is not a {match[2]}."
     return ""
 
 
-def unmade(message: str) -> str | None:
-    """What a class says of its settings when it is made, as a Timer of ``duration: soon``; ``None`` for other errors.
+def explain_refused_settings(message: str) -> str | None:
+    """The error of a class that refuses its settings, such as a Timer with ``duration: soon``; else ``None``.
 
     Args:
-        message: jsonargparse's, which lists every type that the value might have been of.
+        message: jsonargparse's message, which lists every type that the value could have had.
     """
     if not message.startswith("Does not validate against any of the Union subtypes"):
         return None
@@ -127,7 +127,7 @@ _CLASS_PATH = r"""class_path['"]?[=:]\s*['"]([^'"]+)['"]"""
 
 
 def _lacking(key: str, names: Sequence[str], detail: str) -> str:
-    """Which class lacks which of its own settings, and how to give the first of them."""
+    """Which class lacks which of its settings, and how to give the first of them."""
     given = detail.rpartition("Given value:")[2]
     starts = [*re.finditer(_CLASS_PATH, given)]
     ends = [start.start() for start in starts[1:]] + [len(given)]
@@ -135,7 +135,7 @@ def _lacking(key: str, names: Sequence[str], detail: str) -> str:
     unset = re.compile(rf"""\b{re.escape(names[0])}['"]?[=:]\s*None""")
     lacks = [kind for kind, said in settings.items() if unset.search(said)] or [*settings][-1:]
     said = " and ".join(f"`{name}`" for name in names)
-    return f"{lacks[0] if lacks else 'the class'} needs {said}: `--{key}.{names[0]} VALUE` behind the class's name."
+    return f"{lacks[0] if lacks else 'the class'} needs {said}: `--{key}.{names[0]} VALUE` after the class's name."
 
 
 _NUMBERS = {
@@ -148,7 +148,7 @@ _NUMBERS = {
 
 
 def _allowed(key: str, types: str) -> str:
-    """What a key takes, as people say it; of the precisions, those that a fit takes."""
+    """The allowed values of a key in words; for precisions, those that a fit accepts."""
     if key.endswith("trainer.precision"):
         from glue_lit.system.precisions import NAMES
 
@@ -157,7 +157,7 @@ def _allowed(key: str, types: str) -> str:
 
 
 def _readable(types: str) -> str:
-    """A type as people say it: ``int``, ``linear, cosine, constant``, ``int or null``, ``a whole number from 1 up``."""
+    """A type in words: ``int``, ``linear, cosine, constant``, ``int or null``, ``a whole number from 1 up``."""
     if match := re.fullmatch(r"(?:typing\.)?Literal\[([^]]*)\]", types):
         return match[1].replace("'", "")
     types = re.sub(r"(?:typing\.)?Literal\[([^]]*)\]", lambda match: match[1].replace("'", ""), types)

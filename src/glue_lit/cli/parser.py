@@ -1,4 +1,4 @@
-"""The parser of the trainer's commands: which settings there are, and which of them are one."""
+"""The parser of the trainer's commands: which settings there are, and which of them are linked."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from glue_lit.cli.parse_errors import explain, unmade
+from glue_lit.cli.parse_errors import explain, explain_refused_settings
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine, arguments_of
@@ -20,7 +20,7 @@ from glue_lit.tasks.custom import parse_custom_task
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint
 from glue_lit.training.classifier import SequenceClassifier
 
-# What differs from lightning.Trainer's own defaults: the notebook's five epochs, and a quiet screen.
+# Differences from lightning.Trainer's own defaults: the notebook's five epochs, and less output.
 TRAINER_DEFAULTS = {
     "max_epochs": 5,
     "log_every_n_steps": 10,
@@ -30,7 +30,7 @@ TRAINER_DEFAULTS = {
 
 
 def load_settings(text: str) -> Any:
-    """Values as jsonargparse reads them, but for those of keys that hold texts: these are as they are written."""
+    """Read values as jsonargparse does, except those of keys that hold texts, which stay as they are written."""
     read = get_loader("yaml")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -56,11 +56,11 @@ def _text(value: Any) -> Any:
 
 
 def keep_custom_texts(words: Sequence[str]) -> list[str]:
-    """Words of a command line whose labels and columns stay texts: ``[no, yes]`` becomes ``["no", "yes"]``."""
+    """Quote the labels and columns of a command line, so that they stay texts: ``[no, yes]``: ``["no", "yes"]``."""
     kept: list[str] = []
     for argument in arguments_of(words):
         is_text = argument.flag.removeprefix("--").removesuffix("+") in CUSTOM_TEXTS
-        # What begins with a dash is a flag to argparse, unless it follows an equals sign.
+        # To argparse, a word with a leading dash is a flag, unless it follows an equals sign.
         if is_text and argument.values and not argument.values[0].startswith("-"):
             kept += [argument.flag, _as_text_value(argument.values[0]), *argument.values[1:]]
         else:
@@ -69,17 +69,17 @@ def keep_custom_texts(words: Sequence[str]) -> list[str]:
 
 
 def _flags_from_environment(command: str) -> list[str]:
-    """Flags for the labels and columns that variables give; their lists are rewritten for jsonargparse, too."""
+    """Flags for labels and columns that environment variables give, whose lists are quoted in place as well."""
     flags = []
     for key in CUSTOM_TEXTS:
         if (name := setting_variable(command, key)) in os.environ:
-            os.environ[name] = str(_as_text_value(os.environ[name]))  # plain: the system holds no other
+            os.environ[name] = str(_as_text_value(os.environ[name]))  # os.environ holds plain str only
             flags.append(f"--{key}={os.environ[name]}")
     return flags
 
 
 def _as_text_value(value: str) -> str:
-    """A value of the command line as jsonargparse reads a list of texts, or one text."""
+    """Write a value of the command line so that jsonargparse reads a text or a list of texts."""
     if value in NULLS:
         return value
     try:
@@ -99,47 +99,47 @@ set_dumper(MODE, dump_config)
 
 
 class Parser(LightningArgumentParser):
-    """A parser whose errors are one message, and which leaves labels and columns as they are written.
+    """A parser that reports errors in one message and keeps labels and columns as they are written.
 
     Attributes:
-        line: The command line, for messages that say where a setting was made.
+        line: The command line, for messages that tell where a setting was made.
     """
 
     line: ClassVar[CommandLine] = CommandLine([])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # jsonargparse makes the parsers of classes from this one, and names the mode itself.
+        # jsonargparse builds the parsers of classes from this class, and passes a mode itself.
         settings: dict[str, Any] = {"allow_abbrev": False, "parser_mode": MODE, **kwargs}
         super().__init__(*args, **settings)
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Parse a command with its flags; labels and columns in the environment are flags before all others."""
+        """Parse a command with its flags; labels and columns from the environment become the first flags."""
         given = list(args or ())
         of_command = _flags_from_environment(given[0]) if given else []
         return super().parse_args(given[:1] + keep_custom_texts([*of_command, *given[1:]]), *more, **options)
 
     def instantiate_classes(self, *args: Any, **options: Any) -> Any:
-        """Make trainer, model, data and what they are given; a class that does not take its settings says why.
+        """Build trainer, model, data and the classes that their settings name.
 
         Raises:
-            UsageError: There is one.
+            UsageError: A class refuses its settings.
         """
         try:
             return super().instantiate_classes(*args, **options)
         except ValueError as error:
-            if (said := unmade(str(error))) is None:
+            if (said := explain_refused_settings(str(error))) is None:
                 raise
             raise UsageError(said) from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say what is wrong, without seventy lines of usage before it."""
+        """Raise the message alone, without seventy lines of usage before it."""
         if isinstance(ex, MemoryError):
             raise ex
         raise UsageError(explain(self, message, self.line)) from ex
 
 
 def parser_of(command_line: CommandLine) -> type[Parser]:
-    """The class of the parsers of a command line: jsonargparse makes further ones by class, for nested settings."""
+    """A parser class with a command line, since jsonargparse builds parsers of nested settings from the class."""
 
     class LineParser(Parser):
         line = command_line
@@ -160,21 +160,21 @@ def add_trainer_model_and_data(
 
 
 def add_checkpoints(parser: LightningArgumentParser) -> None:
-    """Add what checkpoints are kept, and let model and data agree on what they share."""
+    """Add the settings of checkpoints and early stopping, and link the settings that model and data share."""
     parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
     parser.add_argument(
         "--checkpoint_every",
         type=PositiveInt | None,
         default=None,
-        help="Write last.ckpt every so many optimizer steps too; null for the ends of epochs only.",
+        help="Write last.ckpt every N optimizer steps too; null for only at the ends of epochs.",
     )
     parser.add_argument(
         "--early_stopping",
         type=PositiveInt | None,
         default=None,
         metavar="PATIENCE",
-        help="End the fit after so many validations without a better value of what picks the best checkpoint (the "
-        "task's metric, or checkpoint.monitor); null to train to the end.",
+        help="End the fit after PATIENCE validations without improvement of the metric that picks the best checkpoint "
+        "(the task's, or checkpoint.monitor); null to train to the end.",
     )
     parser.link_arguments("data.task", "model.task")
     parser.link_arguments("data.custom", "model.custom", compute_fn=_settings)
@@ -184,6 +184,6 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
 
 
 def _settings(custom: Any) -> dict[str, Any] | None:
-    """The settings of a task of the user's own as plain values; nothing if there is none."""
+    """The settings of a task of the user's own as plain values; ``None`` if there is none."""
     values = custom.as_dict() if hasattr(custom, "as_dict") else parse_custom_task(custom).settings()
     return mark_texts(values) if parse_custom_task(values).text_columns else None

@@ -1,8 +1,8 @@
-"""What `fit` makes of its arguments, in a process of its own: the driver of a search or a suite needs no torch.
+"""Print the configurations that `fit` builds from lists of arguments.
 
     echo '[["--config", "configs/cola.yaml"]]' | python -m glue_lit.cli.print_configurations
 
-Reads lists of arguments and writes the configuration (YAML) of each; `engine.settings.full_configurations` asks.
+`engine_arguments.full_configurations` runs it as a process, so that the driver of a search or a suite needs no torch.
 """
 
 import gc
@@ -16,7 +16,7 @@ from glue_lit.system.system_errors import check_memory_limit
 
 
 def main() -> None:
-    """Answer; ends with 1 and what is wrong where `fit` would not take one of them."""
+    """Read a JSON list of arguments' lists, and write a JSON list of YAML; exits with 1 if `fit` refuses one."""
     from glue_lit.system.library_warnings import filter_warnings
 
     try:
@@ -35,7 +35,7 @@ def main() -> None:
                 configure(resolve("fit", [*arguments, "--print_config"]))
         except GlueLitError as error:
             sys.exit(f"glue-lit: error: {error}")
-        except SystemExit as end:  # which is how jsonargparse ends after printing
+        except SystemExit as end:  # jsonargparse exits after printing
             if end.code:
                 raise
         found.append(printed.getvalue())

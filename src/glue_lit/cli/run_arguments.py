@@ -1,9 +1,9 @@
 """From what the user typed to a full command line: which run, which configuration, which checkpoint.
 
 `glue-lit validate --ckpt_path best` becomes `glue-lit validate --config RUN/config.yaml --ckpt_path
-RUN/checkpoints/best.ckpt`. It is done on the command line itself, before it is parsed: the run's
-configuration comes first, so that all the user says wins over it, and Lightning starts the other
-processes of a DDP run from the same line.
+RUN/checkpoints/best.ckpt`. The command line is rewritten before it is parsed: the run's configuration
+comes first, so that the user's flags win over it, and Lightning starts the other processes of a DDP
+run from the same line.
 """
 
 from collections.abc import Sequence
@@ -31,10 +31,10 @@ def resolve_arguments(
 
     Args:
         arguments: The command and its flags, e.g. ``["validate", "--ckpt_path", "best"]``.
-        classes: Of model and data, whose settings a checkpoint outside any run brings.
+        classes: Classes of model and data; their settings are read from a checkpoint outside any run.
 
     Raises:
-        UsageError: Something would be scored without a checkpoint, or a flag lacks its value.
+        UsageError: The command needs a checkpoint, or a flag lacks its value.
         RunError: There is no such run or checkpoint.
     """
     line = CommandLine(arguments[1:], arguments[0])
@@ -45,7 +45,7 @@ def resolve_arguments(
     if wanted is None and line.command == "fit":
         if run_given is not None:
             raise UsageError(
-                "--run: `fit` continues a run with `--ckpt_path last` beside it; leave --run out for a new one."
+                "--run: to resume the run with `fit`, add `--ckpt_path last`; for a new run, leave --run out."
             )
         requeued = _requeued(list(arguments), line)
         if requeued is None:
@@ -56,17 +56,17 @@ def resolve_arguments(
             return list(arguments)  # a model that was fine-tuned elsewhere; loading it shows whether it was
         raise UsageError(
             f"`{line.command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, "
-            f"or `--run DIR`. Without one, an untrained model would be {_DONE[line.command]}. A model that was "
-            "fine-tuned elsewhere: `--model.name_or_path MODEL`."
+            f"or `--run DIR`. Without one, an untrained model would be {_DONE[line.command]}. For a model that "
+            "was fine-tuned elsewhere: `--model.name_or_path MODEL`."
         )
     run, file = locate("best" if wanted is None else wanted, run_given, line)
     if line.command == "fit" and wanted == "last" and run is not None:
-        file = _readable(run, file)
+        file = _whole_checkpoint(run, file)
     configured = ["--config", str(run.config)] if run is not None else _from_checkpoint(file, classes)
     return [line.command, *configured, *line.words, "--ckpt_path", str(file)]
 
 
-_DONE = {"validate": "scored", "test": "scored", "predict": "asked"}
+_DONE = {"validate": "scored", "test": "scored", "predict": "used"}
 
 
 def locate(wanted: str, run_given: str | None, line: CommandLine) -> tuple[Run | None, Path]:
@@ -75,7 +75,7 @@ def locate(wanted: str, run_given: str | None, line: CommandLine) -> tuple[Run |
     Args:
         wanted: ``best``, ``last`` or a file.
         run_given: Value of ``--run``.
-        line: The other arguments, which may say where runs are and of which task.
+        line: The other arguments, which may name the folder of runs and the task.
 
     Raises:
         RunError: There is no such run or checkpoint.
@@ -94,22 +94,22 @@ def locate(wanted: str, run_given: str | None, line: CommandLine) -> tuple[Run |
 
 
 def _requeued(command: list[str], line: CommandLine) -> Run | None:
-    """The run that this SLURM job had begun before it was requeued, to be continued by the same command."""
+    """The run that this SLURM job began before it was requeued; the same command resumes it."""
     if (job := slurm_job()) is None or not is_slurm_restart():
         return None
     root = Path(line.setting_or_variable("trainer.default_root_dir") or ".")
     run = run_of_slurm_job(root / LOGS, job, command)
     if run is not None:
-        say(f"SLURM has restarted job {job}: going on with {run.path}.")
+        say(f"SLURM has restarted job {job}: resuming {run.path}.")
     return run
 
 
-def _readable(run: Run, last: Path) -> Path:
-    """The last checkpoint, or the best one where the last is not whole; the user is told."""
+def _whole_checkpoint(run: Run, last: Path) -> Path:
+    """The last checkpoint, or if it is damaged the best one, with a message."""
     from glue_lit.runs.checkpoints import read_checkpoint, unfinished_checkpoints, verify_checksums
 
     if unfinished_checkpoints(run.checkpoints):
-        say("The run ended while a checkpoint was being written; that one is left out.")
+        say("The run ended while a checkpoint was being written; that file is ignored.")
     try:
         read_checkpoint(last)
         verify_checksums(last)
@@ -119,13 +119,13 @@ def _readable(run: Run, last: Path) -> Path:
             raise
         read_checkpoint(best)
         verify_checksums(best)
-        say(f"{error} Going on from {best} instead.")
+        say(f"{error} Resuming from {best} instead.")
         return best
     return last
 
 
 def _trained_as(task: str | None) -> str | None:
-    """The task whose runs can work on ``task``."""
+    """The task whose runs can evaluate ``task``: mnli for ax, else the task itself."""
     spec = TASKS.get(task or "")
     return (spec.trained_as or spec.name) if spec else task
 
@@ -135,7 +135,7 @@ def _on_one_line(value: Any) -> Any:
 
 
 def _from_checkpoint(file: Path, classes: tuple[type, type]) -> list[str]:
-    """Flags for a checkpoint outside any run: the task, model and data of its own hyper-parameters."""
+    """Flags for a checkpoint outside any run: task, model and data from its hyperparameters."""
     from glue_lit.runs.checkpoints import read_checkpoint
 
     saved = read_checkpoint(file)

@@ -1,4 +1,4 @@
-"""What the Trainer's settings may be where Lightning would take a number and fail, hang or train wrongly with it."""
+"""Checks of Trainer settings that Lightning accepts, but then fails, hangs or trains wrongly with."""
 
 import os
 import re
@@ -14,7 +14,7 @@ _LARGEST_SEED = 2**32 - 1  # numpy's
 
 
 def check_seed(seed: Any) -> None:
-    """Stop at a seed that no random numbers can be drawn from.
+    """Stop at a seed that NumPy does not accept.
 
     Raises:
         UsageError: It is out of range.
@@ -24,14 +24,14 @@ def check_seed(seed: Any) -> None:
 
 
 def check_trainer(values: Mapping[str, Any], is_fit: bool) -> None:
-    """Stop at a setting of the Trainer that nothing can be trained with.
+    """Stop at a setting of the Trainer that does not work.
 
     Args:
-        values: Those below ``trainer``.
-        is_fit: Whether to look at what only training needs.
+        values: The settings below ``trainer``.
+        is_fit: Whether to check also the settings of training.
 
     Raises:
-        UsageError: A number is out of its range, or the strategy starts processes that cannot be followed.
+        UsageError: A setting is out of its range, or the strategy is not tested.
     """
     _check_processes(values)
     if not is_fit:
@@ -49,17 +49,17 @@ def check_trainer(values: Mapping[str, Any], is_fit: bool) -> None:
     if values.get("val_check_interval") in (0, 0.0):
         raise UsageError(
             "trainer.val_check_interval: got 0, allowed: a number of batches from 1 up, or above 0 and up to 1 for a "
-            "share of the epoch. `--trainer.limit_val_batches 0` validates never."
+            "share of the epoch. `--trainer.limit_val_batches 0` turns validation off."
         )
     if values.get("overfit_batches"):
         raise UsageError(
-            f"trainer.overfit_batches: got {values['overfit_batches']}, which takes the batches apart, into one row "
-            "each, and gives every device the same ones. `--data.train_limit N` trains on N rows."
+            f"trainer.overfit_batches: got {values['overfit_batches']}, which would make batches of one row, the same "
+            "on every device. `--data.train_limit N` trains on N rows."
         )
     if values.get("max_epochs") == -1 and (values.get("max_steps") or -1) < 0:
         raise UsageError(
-            "trainer.max_epochs: got -1 (no end), but the learning rate follows a schedule, which needs one. Give a "
-            "number of epochs, or `--trainer.max_steps N` with it."
+            "trainer.max_epochs: got -1 (no limit), but the learning rate schedule needs an end. Give a number of "
+            "epochs, or add `--trainer.max_steps N`."
         )
 
 
@@ -70,6 +70,6 @@ def _check_processes(values: Mapping[str, Any]) -> None:
     written = str(devices).strip()
     if values.get("accelerator") == "cpu" and written.isdigit() and int(written) > most:
         raise UsageError(
-            f"trainer.devices: got {written}, allowed on a processor: 1 to {most} here. Each is a process with its "
+            f"trainer.devices: got {written}, allowed on this machine's CPU: 1 to {most}. Each is a process with its "
             "own copy of the model."
         )

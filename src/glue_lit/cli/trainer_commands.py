@@ -47,12 +47,12 @@ def main(
 
 
 def predict(words: Sequence[str]) -> EvaluationResult:
-    """Run ``predict`` on its flags, within a command that does more."""
+    """Run ``predict`` with its flags, as a part of another command."""
     return evaluate(_session("predict", words))
 
 
 def _session(command: str, words: Sequence[str], *classes: Classes) -> Session:
-    """What a command line asks for, which from now on is ``sys.argv``: Lightning starts other processes from it."""
+    """Build the session of a command line, and put the full line into ``sys.argv`` for the processes of DDP."""
     prepare_process()
     line = resolve(command, words, *classes)
     sys.argv[1:] = [command, *line.words]
@@ -60,7 +60,7 @@ def _session(command: str, words: Sequence[str], *classes: Classes) -> Session:
 
 
 def prepare_process() -> None:
-    """Set what a trainer's command sets for its whole process."""
+    """Apply the settings of a trainer's command that are for the whole process."""
     quiet_lightning()
     die_with_parent()
     keep_freed_memory()
@@ -76,7 +76,7 @@ def fit(session: Session) -> FitResult:
 
 
 def evaluate(session: Session) -> EvaluationResult:
-    """Validate, test or predict, and print what comes of it."""
+    """Validate, test or predict, and print the result."""
     with _stop_printed(session):
         result = _EVALUATIONS[session.command](session, partial(print_start, session))
     if session.trainer.is_global_zero:

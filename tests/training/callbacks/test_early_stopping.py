@@ -59,7 +59,8 @@ def test_a_fit_that_ends_within_an_epoch_has_a_result_and_is_resumed_there(
     # a finished fit stays finished
     assert command(monkeypatch, "fit", "--ckpt_path", "last") == 0
     assert (
-        "It has done 4 of at most 4 steps; `--trainer.max_steps N` with a larger N goes on." in capsys.readouterr().out
+        "It has done 4 of at most 4 steps; pass `--trainer.max_steps N` with a larger N to train further."
+        in capsys.readouterr().out
     )
     assert {key: record()[key] for key in ("metrics", "best", "epochs", "steps")} == {
         key: before[key] for key in ("metrics", "best", "epochs", "steps")

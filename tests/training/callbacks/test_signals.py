@@ -130,10 +130,10 @@ def test_a_requeued_slurm_job_is_resumed(tmp_path: Path, tiny_model: Path) -> No
     first = run(FAULT="training:2:SIGUSR1:0", SLURM_RESTART_COUNT="0")
     assert first.returncode == 75, first.stderr
     assert "Stopped by SIGUSR1." in first.stdout
-    assert "SLURM will run this job again, and it will go on." in first.stdout
+    assert "SLURM will restart this job, and the run will be resumed." in first.stdout
     assert (tmp_path / "bin" / "calls").read_text() == "requeue 7\n"
     second = run(SLURM_RESTART_COUNT="1")  # by the same command; the job may have others
     assert second.returncode == 0, second.stderr
-    assert "SLURM has restarted job 7: going on with lightning_logs/rte/version_0." in second.stdout
+    assert "SLURM has restarted job 7: resuming lightning_logs/rte/version_0." in second.stdout
     assert [path.name for path in (tmp_path / "lightning_logs" / "rte").iterdir()] == ["version_0"]
     assert (tmp_path / "lightning_logs" / "rte" / "version_0" / "metrics.json").is_file()

@@ -1,1 +1,1 @@
-"""What people do around a training run."""
+"""The commands around a training run."""

@@ -12,11 +12,11 @@ from glue_lit.errors import Stopped
 
 
 def run_child(arguments: Sequence[str], output: IO[str] | None = None) -> tuple[int, str]:
-    """Run ``glue-lit ARGUMENTS`` to its end; its exit status, and what it wrote on standard error.
+    """Run ``glue-lit ARGUMENTS`` to its end; returns its exit status and what it wrote to standard error.
 
     Args:
         arguments: The command and its flags.
-        output: Where its standard output goes, if not into this process's.
+        output: Where its standard output goes; ``None`` for this process's own.
     """
     with _stopping_children():
         done = subprocess.run(
@@ -27,7 +27,7 @@ def run_child(arguments: Sequence[str], output: IO[str] | None = None) -> tuple[
 
 
 def what_it_said(status: int, errors: str) -> str:
-    """What a process says that failed."""
+    """The error message of a process that failed."""
     if said := re.findall(r"^glue-lit: error(?: \(rank \d+\))?: (.*)$", errors, re.MULTILINE):
         return str(said[-1])
     if status < 0:
@@ -38,7 +38,7 @@ def what_it_said(status: int, errors: str) -> str:
 
 @contextmanager
 def _stopping_children() -> Iterator[None]:
-    """End the process that is waited for when this one is asked to end."""
+    """End the child process when this one receives SIGTERM."""
 
     def stop(number: int, _: Any) -> NoReturn:
         raise Stopped(number)
