@@ -1,4 +1,4 @@
-"""What is tried on the simulated accelerator: every option of a fit, and which of them are also resumed."""
+"""The cases for the simulated accelerator: every option of a fit, and which of them are also resumed."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "dropout": ({}, {"dropout": 0.1}, {}),
 }
 RESUMED = ("plain", "average", "lora", "dropout", "bfloat16", "scaled float16")
-# The others take half a minute, and what they have of their own is seldom changed.
+# The other cases take half a minute, and the code that only they run seldom changes.
 QUICK = (
     "plain", "regression", "own data with class weights", "lora", "average", "non-finite", "bfloat16", "scaled float16",
 )  # fmt: skip

@@ -42,7 +42,7 @@ class Phases(Callback):
     """Names the phase of a fit, by which waits are counted.
 
     Attributes:
-        device: That of the weights in the last training step.
+        device: Device of the weights in the last training step.
     """
 
     def __init__(self, simulation: Any) -> None:
@@ -93,7 +93,7 @@ class Fit:
         where: dict[str, Any] = {"accelerator": "cpu", "precision": precision}
         if simulation is not None:
             where = {"strategy": strategy(), "precision": precision}
-        if precision.endswith("mixed"):  # Lightning knows the mixed precisions of its own devices alone
+        if precision.endswith("mixed"):  # Lightning has mixed precisions for its own devices only
             del where["precision"]
             where["plugins"] = MixedPrecision(precision, "cpu" if simulation is None else "sim")
         self.phases = Phases(simulation or Ignored())
@@ -121,12 +121,12 @@ class Fit:
 
 
 def weights_of(module: Any) -> dict[str, Any]:
-    """Copies of a module's weights on the processor."""
+    """Copies of a module's weights on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
 
 class Ignored:
-    """Takes what a simulation takes."""
+    """Has the methods of a simulation, which do nothing."""
 
     def begin(self, phase: str) -> None:
         """Do nothing."""
@@ -140,7 +140,7 @@ def farthest(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 
 def compared(name: str, simulation: Any) -> dict[str, Any]:
-    """A case on both, with its scores in the fit and of its best checkpoint."""
+    """A case on accelerator and CPU, with the scores of its fit and of its best checkpoint."""
     there, here = Fit(name, simulation).run(), Fit(name, None).run()
     found = {
         "device": there.phases.device,
@@ -170,7 +170,7 @@ def tree_tensors(parts: Any) -> list[Any]:
 
 
 def resumed(name: str, simulation: Any) -> dict[str, Any]:
-    """A fit that is cut in the middle of an epoch and resumed, against one that was not."""
+    """A fit that is interrupted within an epoch and resumed, compared with an uninterrupted one."""
     whole = Fit(name, simulation).run()
     first = Fit(name, simulation)
     path = FOLDER / f"{name} cut.ckpt"
@@ -193,7 +193,7 @@ def resumed(name: str, simulation: Any) -> dict[str, Any]:
 
 
 def predicted(simulation: Any) -> dict[str, Any]:
-    """Texts by a checkpoint of the device, there and on the processor."""
+    """Predictions of texts with a checkpoint of the device, there and on the CPU."""
     rows = [(Rows(["a fine room", "the key that opens the old door"], None, [None, None]), None)]
     checkpoint = FOLDER / "plain" / "best.ckpt"
     simulation.begin("texts")
@@ -206,7 +206,7 @@ def predicted(simulation: Any) -> dict[str, Any]:
 
 
 def exported() -> dict[str, Any]:
-    """A checkpoint of the device as a Hugging Face model, against the checkpoint itself."""
+    """A checkpoint of the device as a Hugging Face model, compared with the checkpoint itself."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     folder = str(FOLDER / "exported")

@@ -1,4 +1,4 @@
-"""A simulated accelerator for Lightning, and the time during which it is there; see `device_tensors`."""
+"""A simulated accelerator for Lightning, and a block within which it exists; see `device_tensors`."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 @contextlib.contextmanager
 def simulated() -> Iterator[Simulation]:
-    """The device is there within; modules that are moved keep their parameters, as on CUDA."""
+    """Within the block the device exists, and modules keep their parameters when moved, as on CUDA."""
     from torch.utils.data._utils import pin_memory
 
     def pinned(data: Any, device: Any = None) -> Any:
@@ -38,16 +38,16 @@ def simulated() -> Iterator[Simulation]:
 
 
 class SimulatedAccelerator(Accelerator):
-    """The device as Lightning knows it."""
+    """The device as Lightning sees it."""
 
     def setup_device(self, device: torch.device) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def teardown(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def get_device_stats(self, device: Any) -> dict[str, Any]:
-        """None."""
+        """No statistics."""
         return {}
 
     parse_devices = staticmethod(lambda devices: devices)

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: no network, a cache of our own, one machine for all, a model that is built in milliseconds."""
+"""Fixtures for all tests: no network, a separate cache, the same settings on every machine, a tiny model."""
 
 import json
 import locale
@@ -18,11 +18,11 @@ import pytest
 if TYPE_CHECKING:
     from hub_server import Hub
 
-# huggingface_hub and tokenizers read these once, when they are imported: before any test module is.
+# huggingface_hub and tokenizers read these once, at import, so they are set before any test module is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-# Whoever runs the tests, wherever: each process has one thread (torch reads that at its import; for models of a few
-# thousand weights it is the fastest), one time zone, one locale, and finds the same instructions in its processor.
+# On every machine, each process has one thread (torch reads that at import; for models of a few thousand weights it is
+# the fastest), and the same time zone, locale and processor instructions.
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _STEADY = Path(__file__).resolve().parent / "steady"
 _MACHINE = {
@@ -41,22 +41,22 @@ for _name in list(os.environ):
 os.environ.update(_MACHINE)
 time.tzset()
 locale.setlocale(locale.LC_ALL, "")
-runpy.run_path(str(_STEADY / "sitecustomize.py"))  # this process has begun without it
+runpy.run_path(str(_STEADY / "sitecustomize.py"))  # this process was started without it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--bfloat16 on`` runs everything as on a processor that has instructions for it, ``off`` as on another."""
+    """``--bfloat16 on`` runs everything as on a CPU with bfloat16 instructions, ``off`` as on one without."""
     parser.addoption("--bfloat16", choices=["on", "off"], default="off", help="whether the processor has bfloat16")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell it all processes."""
+    """Pass ``--bfloat16`` on to all processes."""
     os.environ["TEST_BFLOAT16"] = config.getoption("--bfloat16")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let no test's random numbers or threads depend on those before it; ahead of the fixtures of its module."""
+    """Make a test's random numbers and threads independent of earlier tests; runs before the fixtures of its module."""
     random.seed(0)
     if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed(0)
@@ -73,11 +73,11 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, session_cache: Path) -> None:
-    """Nothing in the environment of whoever runs the tests may decide their outcome."""
+    """Remove variables of the user's environment that could decide the outcome of a test."""
     monkeypatch.setenv("GLUE_LIT_CACHE", str(session_cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
-    for name in _LAUNCHED:  # a test before this one may have left it: Lightning writes down its seed
+    for name in _LAUNCHED:  # an earlier test may have left one: Lightning stores its seed in one
         monkeypatch.delenv(name, raising=False)
 
 
@@ -139,7 +139,7 @@ def hub(hub_server: "Hub") -> "Hub":
 def write_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Write a finished run as `fit` and `predict` leave it, in an empty working directory: rows, curves, predictions.
 
-    The predictions are of the demo corpus; how many of them are right is a matter of ``skill`` (0 to 1).
+    The predictions are for the demo corpus; ``skill``, from 0 to 1, decides how many of them are right.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")

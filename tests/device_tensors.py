@@ -1,8 +1,8 @@
-"""Tensors of a device that is simulated on the processor, with real numbers: the device ``sim:0``.
+"""Tensors of the device ``sim:0``, which is simulated on the CPU and computes real numbers.
 
 torch's PrivateUse1 with a backend in Python. Autograd, autocast, seeds and optimizers treat it as any accelerator: an
-operator that gets tensors of two devices raises as it does on CUDA, and whatever would make the host wait for a GPU is
-counted: values that are read, sizes that depend on values, copies that block. Importing this module registers the device
+operator that gets tensors of two devices raises as it does on CUDA, and everything that would make the host wait for a
+GPU is counted: values that are read, sizes that depend on values, copies that block. Importing this module registers the device
 for the whole process, so it is for a process of its own. `accelerator` is what tests use.
 """
 
@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mod
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-# Operators whose kernels on a GPU give a value, or the size of their result, back to the host.
+# Operators whose GPU kernels return a value, or the size of their result, to the host.
 READS = {
     f"aten.{name}"
     for name in (
@@ -37,7 +37,7 @@ FLOAT32 = (
 
 
 class Backend:
-    """What torch expects of ``torch.sim``; its random numbers are the processor's."""
+    """What torch expects of ``torch.sim``; its random numbers are those of the CPU."""
 
     is_available = is_initialized = staticmethod(lambda: True)
     current_device = staticmethod(lambda: 0)
@@ -53,7 +53,7 @@ class Backend:
 
 _setup_privateuseone_for_python_backend("sim", backend_module=Backend())  # type: ignore[no-untyped-call]
 DEVICE = torch.device("sim", 0)
-_LIBRARIES: list[torch.library.Library] = []  # torch forgets what is registered with one that is gone
+_LIBRARIES: list[torch.library.Library] = []  # torch drops the registrations of a deleted one
 
 
 def _casting(operator: Any, dtype: torch.dtype | None) -> Callable[..., Any]:
@@ -87,7 +87,7 @@ _register_autocast()
 
 
 class DeviceTensor(Tensor):
-    """A tensor of the device; ``raw`` is the one on the processor that holds its numbers."""
+    """A tensor of the device; ``raw`` is the CPU tensor that holds its numbers."""
 
     raw: Tensor
 
@@ -106,7 +106,7 @@ class DeviceTensor(Tensor):
         assert Simulation.current is not None, f"{func} on the device, which is no longer there"
         return Simulation.current.run(func, args, kwargs or {})
 
-    def __reduce_ex__(self, protocol: Any) -> Any:  # in a file it is a processor's tensor
+    def __reduce_ex__(self, protocol: Any) -> Any:  # in a file it is a CPU tensor
         return self.raw.detach().clone().__reduce_ex__(protocol)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -125,7 +125,7 @@ class DeviceTensor(Tensor):
         return format(self.item(), spec) if self.dim() == 0 else repr(self)
 
     def tolist(self) -> Any:
-        """A list, by way of the processor."""
+        """A list, copied through the CPU."""
         return self.cpu().tolist()
 
     def numpy(self, *_: Any, **__: Any) -> Any:
@@ -150,13 +150,13 @@ class Simulation(TorchDispatchMode):
         self.waits: Counter[tuple[str, str, str]] = Counter()
 
     def begin(self, phase: str) -> None:
-        """Say what is being done now, by which the waits are counted."""
+        """Name the current phase, by which waits are counted."""
         self._phase = phase
         self.phases[phase] += 1
 
     def __enter__(self) -> "Simulation":
         Simulation.current = self
-        # torch.tensor(..., device="sim") is made on the processor and copied, as it is for CUDA
+        # torch.tensor(..., device="sim") is made on the CPU and copied, as it is for CUDA
         self._lifted = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)
         super().__enter__()
@@ -176,7 +176,7 @@ class Simulation(TorchDispatchMode):
         return self.run(func, args, kwargs or {})
 
     def run(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run an operator, on the device if one of its tensors is there or its result is to be."""
+        """Run an operator, on the device if one of its tensors or its result is there."""
         name = str(func).rsplit(".", 1)[0]
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         ours = [x for x in tensors if isinstance(x, DeviceTensor)]
@@ -185,7 +185,7 @@ class Simulation(TorchDispatchMode):
             return func(*args, **kwargs)
         composite = torch._C.DispatchKey.CompositeImplicitAutograd
         if torch.is_inference_mode_enabled() and func.has_kernel_for_dispatch_key(composite):
-            _push_mode(self)  # without autograd's keys nobody has taken it apart yet
+            _push_mode(self)  # without autograd's keys, torch has not decomposed it yet
             try:
                 return func.decompose(*args, **kwargs)
             finally:
@@ -223,7 +223,9 @@ class Simulation(TorchDispatchMode):
             return known[id(x)] if id(x) in known else DeviceTensor(x)
 
         is_view = func.is_view and torch.is_inference_mode_enabled() and not all(x.is_inference() for x in ours)
-        with torch.inference_mode(False) if is_view else contextlib.nullcontext():  # a normal tensor's view is one
+        with (
+            torch.inference_mode(False) if is_view else contextlib.nullcontext()
+        ):  # a view of a normal tensor is normal
             return tree_map(wrapped, found)
 
     def _copy(self, func: Any, name: str, args: Any, kwargs: Any, device: str | None) -> Any:

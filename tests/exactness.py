@@ -1,6 +1,6 @@
-"""Evaluations, fits and predictions of every task by 1, 2 and 3 processes, and what they must give.
+"""Evaluations, fits and predictions of every task in 1, 2 and 3 processes, and their expected results.
 
-This file is the script that each of several processes runs. `test_exactness.py` compares what they find;
+This file is the script that each of several processes runs. `test_exactness.py` compares their results;
 `test_exactness_of_commands.py` does the same through the command.
 """
 
@@ -159,7 +159,7 @@ def fits(task: str) -> tuple[int, ...]:
 
 
 def everything(world: int, place: Place) -> dict[str, Record]:
-    """All evaluations and fits of one process, by what they are."""
+    """The results of all evaluations and fits of one process, by name."""
     found: dict[str, Record] = {}
     for name in TASKS:
         model, weights = new_model(place, name, place.checkpoint(name)), iter([place.checkpoint(name)])
@@ -189,7 +189,7 @@ def main(world: int, place: Place) -> None:
     from glue_lit.system.library_warnings import filter_warnings
 
     filter_warnings()
-    from lightning.pytorch import Trainer  # noqa: F401  # which turns its notes on
+    from lightning.pytorch import Trainer  # noqa: F401  # its import turns its log messages on
 
     from glue_lit.system.library_warnings import quiet_lightning
 
@@ -201,7 +201,7 @@ def main(world: int, place: Place) -> None:
     (place.root / f"{world}-{os.environ['LOCAL_RANK']}.json").write_text(json.dumps(found))
 
 
-# ---------------------------------------------------------------- what they work on
+# ---------------------------------------------------------------- data and models
 
 
 def write_labelled_tests(folder: Path) -> None:
@@ -225,7 +225,7 @@ def write_labelled_tests(folder: Path) -> None:
 
 
 def varied_model(place: Place, task: str) -> Any:
-    """A model that gives each label to many rows: large weights make rows differ, and its head is centred."""
+    """A model that gives each label to many rows, through large weights that make rows differ and a centred head."""
     import torch
 
     from glue_lit import SequenceClassifier
@@ -283,7 +283,7 @@ def finish(ranks: dict[str, warm.Program], seconds: float) -> None:
         assert done.returncode == 0, done.stderr
 
 
-# ---------------------------------------------------------------- what is right
+# ---------------------------------------------------------------- expected results
 
 
 def reference(task: str, lines: Lines) -> dict[str, float]:

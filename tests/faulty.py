@@ -1,7 +1,7 @@
 """`glue-lit` with one fault: ``FAULT=where:count:what:rank python tests/faulty.py fit ...``.
 
-At the ``count``th time that process ``rank`` comes to ``where``, ``what`` happens to it: a signal by name, or
-``raise``. Started by the fault tests; Lightning starts the other processes of a DDP run from the same line.
+When process ``rank`` reaches ``where`` for the ``count``th time, it gets the signal ``what``, or raises an exception if
+that is ``raise``. The fault tests start it; Lightning starts the other processes of a DDP run from the same line.
 """
 
 import os
@@ -21,7 +21,7 @@ def happen(what: str) -> None:
 
 
 def before(owner: Any, name: str, count: int, what: str, half_way: Callable[..., None] | None = None) -> None:
-    """Let it happen before the ``count``th call of ``owner.name``, or half-way through it."""
+    """Trigger the fault before the ``count``th call of ``owner.name``, or half-way through it."""
     original, calls = getattr(owner, name), [0]
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -1,10 +1,10 @@
-"""Everything that reads what somebody else wrote, as functions of bytes: they end well, or with a message for the user.
+"""Fuzz every reader of untrusted files: each target takes bytes, and succeeds or raises a message for the user.
 
-    python tests/hostile.py --cases 100000               # each of them, by random changes of good samples
-    python tests/hostile.py --cases 100000 tsv zip       # some
-    python tests/hostile.py --atheris tsv                # with coverage as the guide, where atheris is installed
+    python tests/hostile.py --cases 100000               # all targets, on random mutations of good samples
+    python tests/hostile.py --cases 100000 tsv zip       # some targets
+    python tests/hostile.py --atheris tsv                # guided by coverage, if atheris is installed
 
-`test_hostile.py` runs a few hundred of the same.
+`test_hostile.py` runs a few hundred of these cases.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def stdin(data: bytes, folder: Path) -> None:
 
 
 def own_data(data: bytes, folder: Path) -> None:
-    """A table of one's own, whose kind and labels are read from it."""
+    """A table of the user's own, whose kind and labels are inferred from it."""
     (folder / "mine.csv").write_bytes(data)
     custom = CustomTask(text="text", label="label")
     custom = complete_task("mine", custom, str(folder / "mine.csv"))
@@ -95,12 +95,12 @@ def own_data(data: bytes, folder: Path) -> None:
 
 
 def task_block(data: bytes, folder: Path) -> None:
-    """What a configuration says of a task of one's own."""
+    """The settings of a task of the user's own in a configuration."""
     (folder / "mine.csv").write_bytes(b"text,label\na,x\nb,y\n" * 20)
     try:
         values = json.loads(data)
     except (ValueError, RecursionError):
-        return  # jsonargparse's to refuse
+        return  # jsonargparse refuses it
     if isinstance(values, dict) and all(isinstance(value, str | float | None | list) for value in values.values()):
         allowed = {key: value for key, value in values.items() if key in CustomTask.__dataclass_fields__}
         if isinstance(allowed.get("text"), str) and isinstance(allowed.get("label"), str):
@@ -142,7 +142,7 @@ def checkpoint(data: bytes, folder: Path) -> None:
 
 
 def predictions(data: bytes, folder: Path) -> None:
-    """A file of predictions with what is written beside it."""
+    """A file of predictions, and its record."""
     path = folder / "p.jsonl"
     path.write_bytes(data)
     prediction_record_path(path).write_bytes(data)
@@ -151,7 +151,7 @@ def predictions(data: bytes, folder: Path) -> None:
 
 
 def events(data: bytes, folder: Path) -> None:
-    """TensorBoard's file."""
+    """An event file of TensorBoard."""
     (folder / "events.out.tfevents.1.x").write_bytes(data)
     read_curves(folder)
 
@@ -207,7 +207,7 @@ SAMPLES: dict[str, list[bytes]] = {
     "events": [struct.pack("<Q", 9) + b"\0" * 4 + b"\x09" + b"\0" * 8 + b"\0" * 4],
     "suite": [json.dumps({"suite": "x", "models": {"m": _MODEL}}).encode()],
 }  # fmt: skip
-# What parsers stumble over.
+# Bytes that parsers often fail on.
 WORDS = [
     b"\0", b"\xff", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\n", b"\t", b'"', b"'", b"\\", b"{", b"}", b"[", b"]", b"[" * 5000,
     b'{"a":' * 3000, b"nan", b"NaN", b"-Infinity", b"1e999", b"-1", b"0", b"9" * 400, b"\\ud800", b"\xed\xa0\x80",
@@ -217,7 +217,7 @@ WORDS = [
 
 
 def changed(sample: bytes, rng: random.Random) -> bytes:
-    """A sample with a few things wrong."""
+    """A sample with a few random changes."""
     data = bytearray(sample)
     for _ in range(rng.choice((1, 1, 2, 3, 8))):
         place = rng.randint(0, len(data))
@@ -243,7 +243,7 @@ def attempt(name: str, data: bytes, folder: Path) -> None:
 
     Raises:
         AssertionError: It took too long.
-        Exception: Whatever is not a message for the user.
+        Exception: Any error that is not a message for the user.
     """
     begun = time.process_time()
     try:
@@ -255,7 +255,7 @@ def attempt(name: str, data: bytes, folder: Path) -> None:
 
 
 def main() -> None:
-    """Attack by hand."""
+    """Run targets from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", choices=[[], *TARGETS])
     parser.add_argument("--cases", type=int, default=10_000)
@@ -280,7 +280,7 @@ def main() -> None:
 
 
 def guided(name: str, folder: Path) -> None:
-    """Attack one target under atheris (libFuzzer)."""
+    """Run one target under atheris (libFuzzer)."""
     import atheris  # type: ignore[import-not-found]
 
     atheris.instrument_all()

@@ -1,4 +1,4 @@
-"""A connection to the stand-in of the Hub: it finds the route of a request, checks the token, and befalls it with faults."""
+"""A connection to the stand-in of the Hub: it finds the route of a request, checks the token, and applies faults."""
 
 import contextlib
 import json
@@ -19,16 +19,16 @@ EXPIRED = "Invalid credentials in Authorization header"
 
 @dataclass
 class Fault:
-    """What some requests are answered instead.
+    """A fault that changes the answers to some requests.
 
     Attributes:
-        requests: Expression for "METHOD /path?query" of the requests that it befalls.
-        times: How many of them.
-        status: Of the answer; the true one by default.
-        body: Of that answer.
-        headers: Of that answer.
-        cut: The true answer ends after so many bytes of its body, and the connection with it.
-        stall: So many seconds pass before that end.
+        requests: Regular expression for "METHOD /path?query" of these requests.
+        times: The number of requests that get the fault.
+        status: Status of the answer; the true one by default.
+        body: Body of that answer.
+        headers: Headers of that answer.
+        cut: Bytes of the true answer's body after which answer and connection end.
+        stall: Seconds before that end.
     """
 
     requests: str
@@ -69,7 +69,7 @@ class Connection(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_CONNECT = do_GET  # noqa: N815
 
     def log_message(self, *_: Any) -> None:
-        """Be quiet."""
+        """Log nothing."""
 
     def _next_fault(self, asked: str) -> Fault | None:
         for fault in self.hub.faults:
@@ -90,11 +90,11 @@ class Connection(BaseHTTPRequestHandler):
 
     @property
     def user(self) -> str | None:
-        """Whose token the request has."""
+        """The user whose token the request has."""
         return self.hub.users.get(self.headers.get("Authorization", "").removeprefix("Bearer "))
 
     def send(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
-        """Send an answer, or what a fault leaves of it."""
+        """Send an answer, or the part of it that a fault leaves."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a client that gave up waiting
             self._write(status, body, headers or {})
         if self.fault is not None and self.fault.status is None:
@@ -111,7 +111,7 @@ class Connection(BaseHTTPRequestHandler):
             self.wfile.write(body[:cut])
 
     def send_json(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        """Send values."""
+        """Send values as JSON."""
         self.send(status, json.dumps(content).encode(), {"Content-Type": "application/json", **(headers or {})})
 
     def send_file(self, content: bytes, headers: dict[str, str]) -> None:

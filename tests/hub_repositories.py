@@ -23,7 +23,7 @@ class Repository:
     revisions: dict[str, dict[str, bytes]] = field(default_factory=dict)  # besides main
 
     def resolve(self, revision: str) -> str | None:
-        """The commit that a branch, a tag or a commit means; ``None`` if there is none."""
+        """The commit of a revision (branch, tag or commit); ``None`` if there is none."""
         commits = {name: commit_of(files) for name, files in [("main", self.files), *self.revisions.items()]}
         return commits.get(revision, revision if revision in commits.values() else None)
 
@@ -33,17 +33,17 @@ class Repository:
 
 
 def commit_of(files: dict[str, bytes]) -> str:
-    """The commit with these files; others have another."""
+    """A commit's hash, which depends on its files alone."""
     return hashlib.sha1(repr(sorted((path, sha256(content)) for path, content in files.items())).encode()).hexdigest()
 
 
 def git_hash(content: bytes) -> str:
-    """A file's name in Git."""
+    """A file's object id in Git."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def sha256(content: bytes) -> str:
-    """A file's name in LFS."""
+    """A file's object id in LFS."""
     return hashlib.sha256(content).hexdigest()
 
 

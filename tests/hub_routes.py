@@ -42,7 +42,7 @@ class Routes(Connection):
         if kind == "models" and name in self.hub.moved:
             self.send(307, headers={"Location": self.path.replace(name, self.hub.moved[name], 1)})
         elif repository is None or (repository.private and self.user != name.partition("/")[0]):
-            # whether there is a private one is nobody's business
+            # the Hub does not reveal whether a private one exists
             self.refuse("RepoNotFound", 401 if self.user is None else 404)
         elif repository.gated and self.user not in repository.readers and file not in ("", "README.md"):
             self.refuse("GatedRepo", 401 if self.user is None else 403)
@@ -176,5 +176,5 @@ class Routes(Connection):
     # ------------------------------------------------------------ a proxy
 
     def connect(self, host: str) -> None:
-        del host  # every other than this one is out of reach
+        del host  # all hosts but this one are out of reach
         self.send(403)

@@ -23,7 +23,7 @@ class Hub:
     """The server; it listens from its construction to `close`.
 
     Args:
-        tiny_model: Folder of the model that it has as ``distilbert-base-uncased``.
+        tiny_model: Folder of the model that it serves as ``distilbert-base-uncased``.
         home: Where programs keep what they download.
 
     Attributes:
@@ -32,10 +32,10 @@ class Hub:
         repositories: By kind (``models``, ``datasets``) and name.
         moved: The names of models by those that they had before.
         users: By token; every other token is expired.
-        faults: The first that fits a request befalls it.
+        faults: Faults of the answers; the first that matches a request applies.
         requests: "METHOD /path?query" of each; "CONNECT host:port" of a program whose proxy it is.
         uploads: Large files by checksum.
-        environment: Of programs that are to ask it in place of the Hub, and may reach no other host.
+        environment: Variables for programs that use it instead of the Hub and can reach no other host.
     """
 
     def __init__(self, tiny_model: Path, home: Path) -> None:

@@ -9,7 +9,7 @@ class Points(Logger):
     """Keeps every logged point.
 
     Attributes:
-        points: Step and values of each, in their order.
+        points: Step and values of each point, in order.
     """
 
     name = "points"

@@ -1,9 +1,9 @@
-"""How many small changes to the code its tests notice: one mutant after the other, each in a process of its own.
+"""Mutation testing: which small changes to the code its tests notice, each in a process of its own.
 
     python tests/mutants.py tasks.glue evaluation.metrics data.sampling runs.run
 
-By hand, not in the suite: some minutes for each module. Mutants are the usual ones: another comparison, operator,
-number, string or boolean; a condition turned round; nothing returned; a statement left out. Docstrings, annotations,
+Run by hand, not in the suite: it takes some minutes per module. Mutants are the usual ones: another comparison, operator,
+number, string or boolean; a negated condition; nothing returned; a statement left out. Docstrings, annotations,
 the words of f-strings and `__all__` are left alone. Prints the survivors; exits with 1 if more than
 15 % of a module's live.
 """
@@ -63,7 +63,7 @@ def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
 
 
 def left_alone(tree: ast.Module, node: ast.AST) -> bool:
-    """Whether a node says nothing about what is done: an annotation, a docstring, a part of an f-string."""
+    """Whether a node has no effect on behaviour: an annotation, a docstring, a part of an f-string."""
     if not hasattr(node, "lineno"):
         return True
     for parent in ast.walk(tree):
@@ -76,7 +76,7 @@ def left_alone(tree: ast.Module, node: ast.AST) -> bool:
             quiet = [value for value in parent.values if isinstance(value, ast.Constant)]
         elif isinstance(parent, ast.Expr) and isinstance(parent.value, ast.Constant):
             quiet = [parent]
-        elif isinstance(parent, ast.Assign) and ast.unparse(parent.targets[0]) == "__all__":  # mypy's to check
+        elif isinstance(parent, ast.Assign) and ast.unparse(parent.targets[0]) == "__all__":  # mypy checks it
             quiet = [parent.value]
         if any(each is not None and any(node is part for part in ast.walk(each)) for each in quiet):
             return True
@@ -84,7 +84,7 @@ def left_alone(tree: ast.Module, node: ast.AST) -> bool:
 
 
 def mutate(tree: ast.Module, node: ast.AST, kind: int) -> str:
-    """Change one node in its place; what it has become, or nothing if there is no such change."""
+    """Change one node in place; returns its new code, or an empty text if there is no such change."""
     match node, kind:
         case ast.Compare(ops=[operator]), 0:
             node.ops = [OTHERS[type(operator)]()]
@@ -117,7 +117,7 @@ def mutate(tree: ast.Module, node: ast.AST, kind: int) -> str:
 
 
 def replace(tree: ast.Module, node: ast.AST, other: ast.stmt) -> None:
-    """Put a statement in the place of another one."""
+    """Replace one statement by another."""
     for parent in ast.walk(tree):
         for name in ("body", "orelse", "finalbody"):
             block = getattr(parent, name, None)
@@ -126,7 +126,7 @@ def replace(tree: ast.Module, node: ast.AST, other: ast.stmt) -> None:
 
 
 class Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives a changed module in the place of the one on disk."""
+    """Loads a changed module instead of the one on disk."""
 
     def __init__(self, name: str, path: Path, tree: ast.Module) -> None:
         self.name, self.path, self.tree = name, path, tree
@@ -175,7 +175,7 @@ def main() -> None:
     bad = False
     for library in HEAVY:
         importlib.import_module(library)
-    gc.freeze()  # no fork need look at it again
+    gc.freeze()  # forks need not scan these objects again
     for module in parser.parse_args().modules:
         path = SOURCE.joinpath(*module.split(".")).with_suffix(".py")
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A fit of seconds, with everything that tests compare of two fits, and a cut at any hook."""
+"""A fit of seconds, with everything that tests compare between two fits, and an interruption at any hook."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ SEED = 5
 
 
 class CutError(RuntimeError):
-    """Raised to cut a fit."""
+    """Raised to interrupt a fit."""
 
 
 class History(Logger):

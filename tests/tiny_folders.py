@@ -4,7 +4,7 @@ import string
 from pathlib import Path
 from typing import Any
 
-# What the mapping has, and this does not try.
+# Architectures of the mapping that are not tried here.
 LEFT_OUT = {"layoutlmv2": "needs detectron2, and an image of each page"}
 
 LAYERS = 2
@@ -46,7 +46,7 @@ _SIZES: dict[str, Any] = {
     "query_pre_attn_scalar": 16,
 }  # fmt: skip
 
-# What a name alone does not tell.
+# Sizes that do not follow from a setting's name.
 _GEMMA = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": LAYERS, "num_attention_heads": 2,
     "num_key_value_heads": 2, "head_dim": 16, "query_pre_attn_scalar": 16, "vocab_size": 261, "sliding_window": 16,
@@ -143,15 +143,15 @@ def tokenizer_of(kind: str, has_padding: bool) -> Any:
     """A tokenizer that spells words out, of the class that transformers has for the architecture where it can be made.
 
     Args:
-        kind: Of the model.
-        has_padding: Whether the architecture has a padding token: most decoders have none.
+        kind: Kind of the model.
+        has_padding: Whether the architecture has a padding token; most decoders have none.
     """
     import transformers
     from tokenizers import models
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
     found = getattr(transformers, TOKENIZER_MAPPING_NAMES.get(kind) or "", None)
-    if kind in ("canine", "perceiver"):  # characters and bytes: there is nothing to be learned
+    if kind in ("canine", "perceiver"):  # characters and bytes, which need no training
         return found(model_max_length=LENGTH)
     model = getattr(found, "model", None)
     if kind in _BY_THE_TOKENIZER_OF:

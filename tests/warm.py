@@ -1,8 +1,8 @@
-"""Run Python programs in forks of a process that has already imported the heavy libraries, which takes most of a test.
+"""Run Python programs in forks of a process that has already imported the heavy libraries.
 
-A fork does what a new process does, except for what happens while the interpreter starts (locales); tests of that start
-new processes. So do the programs themselves. Libraries read ``HF_*`` when they are imported: programs for which these
-differ are forks of different processes.
+The imports would take most of a test's time. A fork does what a new process does, except for what happens while the
+interpreter starts (locales); tests of that start new processes, and so do the programs themselves. Libraries read
+``HF_*`` when they are imported, so programs with different values are forks of different processes.
 """
 
 import atexit
@@ -118,7 +118,7 @@ def start(
     """Start a program.
 
     Args:
-        arguments: As of ``python``: ``-m`` and a module, ``-c`` and code, or a file, then those of the program.
+        arguments: Arguments of ``python``: ``-m`` and a module, ``-c`` and code, or a file, then the program's own.
         folder: Its working directory; this process's by default.
         stdin: A file, pipe or terminal to read from; nothing by default.
         stdout: A pipe or terminal to write to; by default a file that `Program.wait` reads.
@@ -147,7 +147,7 @@ def serve() -> None:
     gc.disable()
     for name in HEAVY:
         importlib.import_module(name)
-    gc.freeze()  # or every fork would look at all of it again when it ends
+    gc.freeze()  # otherwise every fork would scan all objects again when it ends
     gc.enable()
     while True:
         ready, _, _ = select.select([0], [], [], 0.02)
@@ -189,7 +189,7 @@ def become(arguments: list[str], folder: str, environment: dict[str, str], strea
         streams: Files, pipes or terminals for standard input, output and error.
     """
     status: object = None
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
     try:
         for number, name in enumerate(streams):
             os.dup2(os.open(name, os.O_WRONLY if number else os.O_RDONLY), number)

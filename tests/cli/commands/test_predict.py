@@ -124,7 +124,7 @@ WRONG = [
     (["--text", "a", "--text_pair", "b"], "sst2", "task sst2 takes sentence: leave --text_pair out"),
     (["--text", "a"], "mnli", "takes premise and hypothesis: pass the second text as `--text_pair TEXT`"),
     (["--text_pair", "a"], "mnli", "the first text is missing"),
-    (["--text", "a", "--file", "b.csv"], "sst2", "give one of them"),
+    (["--text", "a", "--file", "b.csv"], "sst2", "give only one of them"),
     (["--text", "a", "--columns", "x"], "sst2", "--columns goes with --file"),
     (["--text", "a", "--output", "x"], "sst2", "--output goes with --file"),
     (["--text", "--fine"], "sst2", "--text needs a value; one that begins with a dash is written --text=VALUE"),

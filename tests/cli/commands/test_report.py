@@ -66,7 +66,7 @@ def test_a_report_of_a_real_run(
     run = Path("lightning_logs/mnli/version_0")
     assert report(monkeypatch, run) == 0
     said = capfd.readouterr().out
-    assert f"Predicting validation_matched with {run} (there are no predictions of it)" in said
+    assert f"Predicting validation_matched with {run} (there are no predictions yet)" in said
     assert f"Report      {run}/report/report.html, and 5 figures (PNG)" in said
     assert report(monkeypatch, run, "--json") == 0
     numbers = json.loads(capfd.readouterr().out)  # nothing else is on standard output, and nothing is predicted again
@@ -80,7 +80,7 @@ def test_a_report_of_a_real_run(
     best = run / "checkpoints" / "best.ckpt"
     best.write_bytes((run / "checkpoints" / "last.ckpt").read_bytes())
     assert report(monkeypatch, run) == 0
-    assert "(its predictions are of another checkpoint)" in capfd.readouterr().out
+    assert "(its predictions are from another checkpoint)" in capfd.readouterr().out
 
 
 def test_a_report_on_the_rows_of_qnli_needs_no_torch_and_takes_seconds(write_run: WriteRun, tmp_path: Path) -> None:
@@ -178,10 +178,10 @@ def test_edited_predictions_are_used_with_a_warning(
     path = run / "predictions" / "validation.jsonl"
     path.write_text(path.read_text() + "\n")
     assert report(monkeypatch, run) == 0
-    assert "validation.jsonl was changed after it was written, and is taken as it is" in capsys.readouterr().out
+    assert "validation.jsonl was changed after it was written, and is used as it is" in capsys.readouterr().out
     path.with_suffix(".provenance.json").unlink()
     assert report(monkeypatch, run) == 0
-    assert "validation.jsonl does not say which checkpoint it is of" in capsys.readouterr().out
+    assert "validation.jsonl does not say which checkpoint it is from" in capsys.readouterr().out
 
 
 def test_missing_files_are_reported_and_their_sections_left_out(

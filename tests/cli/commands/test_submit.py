@@ -86,7 +86,7 @@ def test_all_tasks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
         assert archive.read("STS-B.tsv").decode().splitlines()[1] == "0\t1.500"
     assert submit(monkeypatch, "--check", "submission.zip") == 0
     out = capsys.readouterr().out
-    assert "submission.zip is right: 11 files, 426,309 rows." in out
+    assert "submission.zip is valid: 11 files, 426,309 rows." in out
     assert "0: 531, 1: 532" in out
 
 
@@ -121,9 +121,9 @@ def test_labels_are_matched_by_name_not_by_position(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("record", "why"),
     [
-        ({"source": "demo"}, "they are of the demo corpus"),
-        ({"rows": 9}, "they are of 9 rows"),
-        ({"checkpoint": None}, "they are of another checkpoint"),
+        ({"source": "demo"}, "they are for the demo corpus"),
+        ({"rows": 9}, "they are for 9 rows"),
+        ({"checkpoint": None}, "they are from another checkpoint"),
     ],
 )
 def test_predictions_of_other_rows_are_made_again(
@@ -141,7 +141,7 @@ def test_predictions_of_an_older_checkpoint_are_made_again(monkeypatch: pytest.M
     best.write_text("weights after more training")
     os.utime(best, (1, 1))  # no clock would tell
     assert submit(monkeypatch, run, "--fill_missing=majority") == 0
-    assert asked == [f"wnli {run} (they are of another checkpoint) None"]
+    assert asked == [f"wnli {run} (they are from another checkpoint) None"]
 
 
 def test_predictions_without_a_record_are_made_again_unless_reused(
@@ -151,7 +151,7 @@ def test_predictions_without_a_record_are_made_again_unless_reused(
     path = run / "predictions" / "test.jsonl"
     path.with_suffix(".provenance.json").unlink()
     assert submit(monkeypatch, run, "--fill_missing=majority") == 0
-    assert asked == [f"wnli {run} (test.jsonl does not say what it is of) None"]
+    assert asked == [f"wnli {run} (test.jsonl does not say what it is for) None"]
     assert submit(monkeypatch, run, "--fill_missing=majority", "--reuse") == 0
     assert len(asked) == 1
     (run / "config.yaml").write_text("data:\n  task: wnli\n  source: demo\n")
@@ -178,7 +178,7 @@ def test_both_test_files_of_mnli_are_predicted_together(monkeypatch: pytest.Monk
         patch.setattr("glue_lit.cli.commands.submit.entry_text", lambda entry, path: filled_text(entry))
         assert submit(patch, run, "--fill_missing=majority", "--data.source", "glue") == 0
     assert asked == [
-        f"mnli {run} (they are of another checkpoint) glue",
+        f"mnli {run} (they are from another checkpoint) glue",
         f"ax {run} (there are none) glue",
     ]
 
@@ -195,8 +195,8 @@ def test_runs_left_out_are_named(
     try:
         assert submit(monkeypatch, "--fill_missing=majority") == 0
         out = capsys.readouterr().out
-        assert f"{third} has no best checkpoint, so it is left out." in out
-        assert f"{second} is being trained, so it is left out." in out
+        assert f"{third} has no best checkpoint, so it is skipped." in out
+        assert f"{second} is being trained, so it is skipped." in out
         assert f"wnli  {first}" in out
         assert submit(monkeypatch, second, "--fill_missing=majority") == 1
         assert "is being trained by another process. Wait for it" in capsys.readouterr().err
@@ -221,7 +221,7 @@ def test_named_runs_are_used_and_missing_tasks_filled(
     assert "--fill_missing majority" in error
     assert not Path("submission.zip").exists()
     assert submit(monkeypatch, first, second) == 2
-    assert "are both of task cola" in capsys.readouterr().err
+    assert "are both runs of cola" in capsys.readouterr().err
     assert submit(monkeypatch, first, rte, "--fill_missing", "majority", "--output", "all.zip") == 0
     out = capsys.readouterr().out
     assert out.count("no run") == 9
@@ -248,7 +248,7 @@ def test_a_wrong_zip(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         (["--check", "a.zip", "--reuse"], "--check only looks at a zip"),
         (["--check", "a.zip", "lightning_logs"], "--check only looks at a zip"),
         (["--output", "a.txt"], "--output: got 'a.txt', allowed: the name of a file that ends in .zip."),
-        (["--output", "no.zip/x.zip"], "nothing can be written in "),
+        (["--output", "no.zip/x.zip"], "cannot write in "),
         (["no.zip"], "no.zip is no run directory. To check a zip: `--check no.zip`."),
         (["--data.source", "demo"], "the test rows of the demo corpus are not GLUE's"),
     ],
@@ -267,7 +267,7 @@ def test_a_run_of_an_own_task_is_refused(monkeypatch: pytest.MonkeyPatch, capsys
     run = make_run("cola")
     (run / "config.yaml").write_text("data:\n  task: reviews\n")
     assert submit(monkeypatch, run) == 2
-    assert "is a run of reviews, which is none of GLUE's tasks" in capsys.readouterr().err
+    assert "is a run of reviews, which is not a task of GLUE" in capsys.readouterr().err
 
 
 def official_test_rows(folder: Path) -> None:

@@ -164,7 +164,7 @@ def test_ctrl_c_keeps_everything(folder: Path, tiny_model: Path) -> None:
     driver.send_signal(signal.SIGINT)
     stopped = driver.wait()
     assert stopped.returncode == 130
-    assert "The same command goes on with the search." in stopped.stdout + stopped.stderr
+    assert "The same command resumes the search." in stopped.stdout + stopped.stderr
     assert not trainings()
     assert list(search.rglob("last.ckpt"))
     assert not list(search.rglob("metrics.json"))

@@ -132,7 +132,7 @@ def test_a_suite_is_reported_from_its_folder(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["one", "gone"], "report: gone is no suite with results. Name runs alone, or suites alone."),
+        (["one", "gone"], "report: gone is no suite with results. Name only runs, or only suites."),
         (["one", "--split", "x"], "--split: a suite's report is of scores, not of rows."),
         (["one", "--data.task", "ax"], "--data.task: a suite's report is of scores"),
         (["one", "--output", "one/results.json"], "--output: one/results.json is a file."),

@@ -1,4 +1,4 @@
-"""``glue-lit export``: a run's model as others load it, as a folder, as ONNX, on the Hub."""
+"""``glue-lit export``: a run's model for other programs, as a folder, as ONNX, or on the Hub."""
 
 import sys
 from pathlib import Path
@@ -26,13 +26,13 @@ def _options() -> tuple[Any, list[str]]:
     flags.add_argument("--push_to_hub", metavar="NAME", help="upload the folder as NAME (owner/name), too")
     flags.add_argument(
         "--private", action="count", default=0,
-        help="with --push_to_hub: for your own eyes; given twice, a public repository becomes private, too",
+        help="with --push_to_hub: in a private repository; given twice, a public one becomes private, too",
     )  # fmt: skip
     flags.add_argument("--data.task", dest="task", help="take the newest run of this task")
     flags.add_argument("--trainer.default_root_dir", dest="root", help="where lightning_logs lies")
     flags.add_argument(
         "--model.trust_remote_code", dest="trust", choices=["true", "false"], default="false",
-        help="run code that the model comes with; only for authors you trust",
+        help="run Python code that comes with the model; only for authors you trust",
     )  # fmt: skip
     options = flags.parse_args(sys.argv[2:])
     if options.quantize and options.format != "onnx":

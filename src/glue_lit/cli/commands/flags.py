@@ -1,4 +1,4 @@
-"""The parser of the commands that are not the trainer's: an error is one message."""
+"""The parser of the commands that are not the trainer's, which reports errors in one message."""
 
 import argparse
 import re
@@ -11,7 +11,7 @@ class Flags(argparse.ArgumentParser):
     """``argparse`` with our errors; named as ``glue-lit COMMAND``."""
 
     def error(self, message: str) -> NoReturn:
-        """Name the nearest flag in place of printing the usage.
+        """Name the closest flag instead of printing the usage.
 
         Raises:
             UsageError: Always.

@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("--columns", nargs="+", help="text column(s) of the file (default: those of the task)")
     flags.add_argument("--output", help="file for the predictions, - for standard output (default: in the run)")
-    flags.add_argument("--json", action="store_true", help="print JSON for --text, as is done where no one looks on")
+    flags.add_argument("--json", action="store_true", help="print JSON for --text; the default without a terminal")
     flags.add_argument("--calibrate", action="store_true", help="scale probabilities by a temperature (dev split)")
     flags.add_argument("--devices", type=int, help="number of GPUs, or of groups of processor threads (default: 1)")
     flags.add_argument("--run", help="run directory (default: the newest run)")
@@ -68,7 +68,7 @@ _NOT_THE_TRAINERS = (
 
 
 def main() -> None:
-    """Predict texts, files or standard input here; a split of the run's data is the trainer's."""
+    """Predict texts, files or standard input, or pass a split of the run's data on to the trainer."""
     arguments = sys.argv[2:]
     if not CommandLine(arguments).has(*_NOT_THE_TRAINERS):
         trainer_commands.main()
@@ -104,7 +104,7 @@ def _is_trusted(line: CommandLine) -> bool:
 
 
 def _check_split(options: Any) -> None:
-    """Stop at flags that a split does not have: they would be ignored."""
+    """Stop at flags that would be ignored for a split."""
     if options.text_pair is not None:
         raise UsageError("--text_pair: the first text is missing, `--text TEXT`.")
     if options.devices is not None:
@@ -114,7 +114,7 @@ def _check_split(options: Any) -> None:
 
 
 def _check_own(options: Any, others: list[str]) -> None:
-    """Stop at what does not go with a text or a file."""
+    """Stop at flags and values that do not go with a text or a file."""
     of_runs = Flags("glue-lit predict", allow_abbrev=False, add_help=False)
     of_runs.add_argument("--data.task")  # these two say where the newest run is looked for
     of_runs.add_argument("--trainer.default_root_dir")
@@ -126,7 +126,7 @@ def _check_own(options: Any, others: list[str]) -> None:
     if wrong:
         raise UsageError(f"predict: got {wrong[0]!r}, which belongs to no flag. One file at a time; quote a text.")
     if options.text is not None and options.file is not None:
-        raise UsageError("--text and --file: give one of them.")
+        raise UsageError("--text and --file: give only one of them.")
     if options.text is None and options.text_pair is not None:
         raise UsageError("--text_pair: a file holds both texts; the flag goes with --text.")
     if options.text is not None and (given := [f"--{n}" for n in ("columns", "output") if getattr(options, n)]):
@@ -143,7 +143,7 @@ def _check_own(options: Any, others: list[str]) -> None:
 
 
 def _help() -> None:
-    """Both halves: texts and files, then the trainer's settings for a split."""
+    """Print both parts of the help: for texts and files, then the trainer's settings for a split."""
     parser().print_help()
     print("\nWithout --text and --file, a split of the run's data (data.predict_split) is predicted:\n", flush=True)
     trainer_commands.main()
@@ -164,7 +164,7 @@ def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None
         rescale_probabilities(path, calibration.temperature)
         say(f"Calibrated  {short_path(path)}")
         if path.stem == task.monitored_split:
-            say("            on the rows that the temperature was fitted on: new ones look less well calibrated")
+            say("            on the rows that the temperature was fitted on: new rows will be calibrated less well")
 
 
 def _predict_text(predictor: Predictor, options: Any, temperature: float) -> None:
@@ -213,7 +213,7 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
 def _predicted(
     predictor: Predictor, chunks: Iterable[Sequence[Example]], temperature: float, file: str | None = None
 ) -> Iterator[list[dict[str, Any]]]:
-    """The records of each chunk, numbered throughout."""
+    """The records of each chunk, with numbers that continue from chunk to chunk."""
     start = 0
     for logits, chunk in predictor.logits((unlabelled_rows(chunk), chunk) for chunk in chunks):
         count = len(chunk)
@@ -239,7 +239,7 @@ def _write(found: Iterable[list[dict[str, Any]]], file: IO[str]) -> int:
 
 @contextmanager
 def _standard_output() -> Iterator[IO[str]]:
-    """Standard output; whoever stops reading is left to the caller, a full disk is said."""
+    """Standard output; explains a full disk, and leaves a closed pipe to the caller."""
     try:
         yield sys.stdout
         sys.stdout.flush()

@@ -84,7 +84,7 @@ def _check_installed() -> None:
 
 def _runs(options: Any) -> list[Run]:
     if len(options.runs) > _MOST_RUNS:
-        raise UsageError(f"report: got {len(options.runs)} runs, allowed: up to {_MOST_RUNS} side by side.")
+        raise UsageError(f"report: got {len(options.runs)} runs, allowed: at most {_MOST_RUNS} side by side.")
     runs = [open_run(path, "report") for path in options.runs] or [newest_run(Path(options.root) / LOGS)]
     seen: dict[Path, Path] = {}
     for run in runs:
@@ -104,12 +104,12 @@ def _output(options: Any, runs: Sequence[Run]) -> Path:
         beside = "-".join(part for part in (options.task, options.split) if part)
         output = runs[0].path / (f"report-{beside}" if beside else "report")
     if output.exists() and not output.is_dir():
-        raise UsageError(f"--output: {output} is a file. Allowed: a folder, which is made if it is not there.")
+        raise UsageError(f"--output: {output} is a file. Allowed: a folder, which is created if missing.")
     return output
 
 
 def _material(run: Run, options: Any) -> "Material":
-    """Predictions and texts of a run; the predictions are made where there are none."""
+    """Predictions and texts of a run; missing predictions are made."""
     from glue_lit.data.sources import open_split
     from glue_lit.evaluation.predictions import read_predictions
     from glue_lit.evaluation.report.findings import Material
@@ -151,34 +151,32 @@ def _split(task: TaskSpec, wanted: str | None) -> str:
 
 
 def _predictions(run: Run, task: TaskSpec, split: str, options: Any) -> tuple[Path, list[str]]:
-    """The file of predictions, made where need be, and what a reader has to know of it."""
+    """The file of predictions, made if necessary, and notes on it for the reader."""
     path, best = run.predictions / f"{run.prefix(task.name)}{split}.jsonl", run.checkpoints / "best.ckpt"
-    # rows of another task, as ax, may lie elsewhere
+    # rows of another task, such as ax, may come from another source
     own = run.setting("data.source") if run.setting("data.task") == task.name else None
-    why, notes = _why_anew(path, best, options.source or own)
+    why, notes = _why_outdated(path, best, options.source or own)
     if why:
-        run.checkpoint("best")  # says what there is, where it is missing
+        run.checkpoint("best")  # if it is missing, the error names the others
         _predict(run, task, split, why, options)
     return path, notes
 
 
-def _why_anew(path: Path, best: Path, source: str | None) -> tuple[str, list[str]]:
-    """Why predictions cannot be taken (empty if they can), and what is to be said of them if they are."""
+def _why_outdated(path: Path, best: Path, source: str | None) -> tuple[str, list[str]]:
+    """Why predictions cannot be used (empty if they can), and notes on them if they can."""
     if not path.is_file():
-        return "there are no predictions of it", []
+        return "there are no predictions yet", []
     record = read_prediction_record(path)
     if record is None:
-        return "", [f"{path.name} does not say which checkpoint it is of; delete it, and it is made anew."]
+        return "", [f"{path.name} does not say which checkpoint it is from; delete it to predict again."]
     if record["changed"]:
-        return "", [
-            f"{path.name} was changed after it was written, and is taken as it is; delete it, and it is made anew."
-        ]
+        return "", [f"{path.name} was changed after it was written, and is used as it is; delete it to predict again."]
     if source is not None and record.get("source") != source:
-        return f"its predictions are of other rows, from {record.get('source')}", []
+        return f"its predictions are for other rows, from {record.get('source')}", []
     if not best.is_file():
-        return "", ["The run's best checkpoint is not there any more; these are the predictions that it left."]
+        return "", ["The run's best checkpoint was deleted; these are its last predictions."]
     if record.get("checkpoint_fingerprint") != checkpoint_fingerprint(best):
-        return "its predictions are of another checkpoint", []
+        return "its predictions are from another checkpoint", []
     if "temperature" in record:
         return "", [f"Probabilities in {path.name} are scaled by a temperature (`predict --calibrate`)."]
     return "", []
@@ -197,7 +195,7 @@ def _predict(run: Run, task: TaskSpec, split: str, why: str, options: Any) -> No
 
 
 def _write(output: Path, text: str, figures: Sequence["Drawing"]) -> None:
-    """Write page and pictures, and take away pictures of an earlier report there that this one does not have."""
+    """Write page and pictures, and delete pictures of an earlier report that this one does not have."""
     names = {f"{figure.name}.png" for figure in figures}
     if (output / _PAGE).is_file():
         for kind in ("loss", "learning", "slices", "confusion*", "scatter*", "calibration", "comparison"):

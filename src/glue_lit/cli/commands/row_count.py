@@ -1,4 +1,4 @@
-"""How many rows are done, for whoever looks on."""
+"""A counter of the rows that are done, on a terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from rich.text import Text
 
 @contextmanager
 def row_count(hidden: bool) -> Iterator[Any]:
-    """A line on standard error that counts rows, where someone looks on and the rows themselves do not show."""
+    """A line on standard error that counts rows, if it is a terminal and the rows themselves do not show."""
     console = Console(stderr=True)
     if hidden or not console.is_terminal:  # where rich before 14.3 would print an empty line at the end
         yield lambda count: None
@@ -23,7 +23,7 @@ def row_count(hidden: bool) -> Iterator[Any]:
 
 
 class _Speed(ProgressColumn):
-    """Rows a second, as soon as there is something to measure."""
+    """Rows per second, once it can be measured."""
 
     def render(self, task: Task) -> Text:
         """The speed of ``task``."""

@@ -37,7 +37,7 @@ def _options(arguments: Sequence[str]) -> Any:
         help="metric: by task, the best first (default); date: the newest first",
     )
     flags.add_argument("--limit", type=int, metavar="N", help="only the first N of them")
-    flags.add_argument("--all", dest="nested", action="store_true", help="those of `tune` and `suite`, too")
+    flags.add_argument("--all", dest="nested", action="store_true", help="include runs of `tune` and `suite`")
     flags.add_argument("--compare", nargs="+", type=Path, metavar="RUN", help="what differs between these runs")
     flags.add_argument("--json", action="store_true", help="print JSON, for scripts")
     options = flags.parse_args(arguments)
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def _folder(options: Any) -> Path:
-    """The folder of logs that is meant.
+    """The requested folder of logs.
 
     Raises:
         RunError: One that was named is not there.
@@ -111,11 +111,11 @@ def _is_wanted(facts: RunFacts, options: Any) -> bool:
 
 
 def _nothing(runs: list[RunFacts], folder: Path, options: Any) -> str:
-    """Why nothing is listed, and what to do."""
+    """A message on why nothing is listed, and what to do."""
     if runs:
         tasks = sorted({facts.task for facts in runs if facts.task})
         near = did_you_mean(options.task, tasks) if options.task and options.task not in tasks else ""
-        return f"None of the {len(runs)} runs in {folder} is meant.{near} They are of {', '.join(tasks)}."
+        return f"None of the {len(runs)} runs in {folder} matches.{near} Their tasks are: {', '.join(tasks)}."
     if not options.nested and os.path.isdir(folder) and (deeper := len(find_all_runs(folder, nested=True)[0])):
         return f"There is no run in {folder} itself; `--all` lists the {deeper} further down."
     return (
@@ -132,7 +132,7 @@ def _by_date(facts: RunFacts) -> tuple[float, int]:
 
 
 def _by_metric(facts: RunFacts) -> tuple[Any, ...]:
-    """GLUE's tasks in their order, then others; of each, a metric at a time, the best first, those without one last."""
+    """GLUE's tasks in their order, then others; within a task and metric the best first, runs without a score last."""
     place = list(TASKS).index(facts.task) if facts.task in TASKS else len(TASKS)
     best = 0.0 if facts.best is None else facts.best if facts.mode == "min" else -facts.best
     return place, facts.task or "", facts.monitor or "", facts.best is None, best, *_by_date(facts)
@@ -143,7 +143,7 @@ def _by_metric(facts: RunFacts) -> tuple[Any, ...]:
 
 _COLUMNS = ("run", "task", "model", "metric", "best", "started", "state")
 _FEWER = ("run", "best", "model", "started", "state")
-_WIDE = 110  # columns of a terminal that all of them fit
+_WIDE = 110  # columns of a terminal that fit the whole table
 
 
 def _print(runs: list[RunFacts], folder: Path, by_task: bool) -> None:
@@ -177,7 +177,7 @@ def _state(facts: RunFacts) -> str:
 
 
 def _moment(seconds: float | None) -> datetime | None:
-    """A time of this place; ``None`` where that of a file is none."""
+    """A local time; ``None`` if a file's time is out of range."""
     try:
         return None if seconds is None else datetime.fromtimestamp(seconds).astimezone()
     except (OverflowError, ValueError, OSError):  # a disk can hold any number

@@ -27,7 +27,7 @@ def _options(arguments: Sequence[str]) -> Any:
     parser.add_argument("--data.source", dest="source", help="hub (default), demo, a GLUE folder, or data of your own")
     parser.add_argument("--data.custom.text", dest="text", nargs="+", help="text column(s), for data of your own")
     parser.add_argument("--data.custom.label", dest="label", help="label column, for data of your own")
-    parser.add_argument("--data.custom.id", dest="id", help="column that tells the rows apart, for data of your own")
+    parser.add_argument("--data.custom.id", dest="id", help="column that identifies the rows, for data of your own")
     parser.add_argument("--split", help="split to show (default: train, or the first that the task has)")
     parser.add_argument("-n", type=int, default=10, help="number of examples (default: 10)")
     parser.add_argument("--seed", type=int, help="draw the same examples again")

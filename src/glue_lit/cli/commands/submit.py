@@ -1,4 +1,4 @@
-"""``glue-lit submit``: from runs to the zip that the GLUE server takes, and a check of any such zip."""
+"""``glue-lit submit``: write the zip for the GLUE server from runs, or check such a zip."""
 
 import os
 import sys
@@ -21,19 +21,21 @@ from glue_lit.tasks.glue import TASKS
 def _options() -> Any:
     flags = Flags(
         "glue-lit submit",
-        description="Predict the test rows with the newest run of each task, or with the runs named, and write the zip "
-        "that the GLUE leaderboard takes. Or check a zip.",
+        description="Predict the test rows with the newest run of each task, or with the given runs, and write the zip "
+        "for the GLUE leaderboard. Or check a zip.",
         allow_abbrev=False,
     )
     flags.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directory, one for each task")
     flags.add_argument("--output", type=Path, default=Path("submission.zip"), help="the zip (default: submission.zip)")
-    flags.add_argument("--fill_missing", choices=["majority"], help="fill tasks without a run with the commonest label")
+    flags.add_argument(
+        "--fill_missing", choices=["majority"], help="fill tasks without a run with their most frequent label"
+    )
     flags.add_argument(
         "--reuse",
         action="store_true",
-        help="take predictions in the runs that `test` did not write, too, where newer than the checkpoint",
+        help="also use predictions that `test` did not write, if they are newer than the checkpoint",
     )
-    flags.add_argument("--check", type=Path, metavar="ZIP", help="say what is wrong with a zip, and write nothing")
+    flags.add_argument("--check", type=Path, metavar="ZIP", help="list what is wrong with a zip, and write nothing")
     flags.add_argument("--json", action="store_true", help="print JSON, for scripts")
     flags.add_argument("--data.source", dest="source", help="where the test rows are (default: as in the run)")
     flags.add_argument("--trainer.default_root_dir", dest="root", default=".", help="where lightning_logs lies")
@@ -61,8 +63,8 @@ def _submit(options: Any) -> dict[str, Any]:
         _check_complete(runs)
     for task, run in runs.items():
         say(f"{task:<5} {run.path}")
-    anew = _to_predict(runs, options.source, options.reuse)
-    for (task, name), why in anew.items():
+    outdated = _to_predict(runs, options.source, options.reuse)
+    for (task, name), why in outdated.items():
         _predict(name, runs[task], why, options.source)
     texts, rows = {}, []
     for entry in ENTRIES.values():
@@ -81,27 +83,27 @@ def _submit(options: Any) -> dict[str, Any]:
 
 
 def _check(path: Path) -> dict[str, Any]:
-    """Say what is wrong with a zip, or what is in it; returns the latter."""
+    """Print what is wrong with a zip, or what is in it; returns the content."""
     found = check_zip(path)
     for findings in found:
         for message in findings.messages:
             say(message)
     if count := sum(findings.count for findings in found):
-        raise DataError(f"{path} is no submission that the server takes: {count:,} problem(s), see above.")
+        raise DataError(f"{path} is no submission that the server accepts: {count:,} problem(s), see above.")
     rows = [(f.name, f"{ENTRIES[f.name].rows:,}", f.predicted) for f in found]
     print_table(str(path), ("file", "rows", "predictions"), rows, right=("rows",))
     files = [{"file": f.name, "rows": ENTRIES[f.name].rows, "predictions": f.labels} for f in found]
-    say(f"{path} is right: {len(ENTRIES)} files, {sum(entry.rows for entry in ENTRIES.values()):,} rows.")
+    say(f"{path} is valid: {len(ENTRIES)} files, {sum(entry.rows for entry in ENTRIES.values()):,} rows.")
     return {"zip": str(path), "files": files}
 
 
 def _check_output(path: Path) -> None:
-    """Stop before hours of predicting where the zip could not be written."""
+    """Stop before hours of predictions if the zip cannot be written."""
     if path.suffix.lower() != ".zip" or path.is_dir():
         raise UsageError(f"--output: got {str(path)!r}, allowed: the name of a file that ends in .zip.")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise RunError(f"--output: nothing can be written in {folder}. Choose another place.")
+        raise RunError(f"--output: cannot write in {folder}. Choose another folder.")
 
 
 def _check_complete(runs: dict[str, Run]) -> None:
@@ -110,8 +112,8 @@ def _check_complete(runs: dict[str, Run]) -> None:
         tasks = ", ".join(dict.fromkeys(entry.trained_as for entry in missing))
         raise RunError(
             f"There is no run of {tasks}, so {', '.join(entry.name for entry in missing)} would be missing, and the "
-            "server takes all files only. Train them (`glue-lit fit --config configs/TASK.yaml`), or say "
-            "`--fill_missing majority` to fill them with the commonest label."
+            "server needs all files. Train them (`glue-lit fit --config configs/TASK.yaml`), or pass "
+            "`--fill_missing majority` to fill them with the most frequent label."
         )
 
 
@@ -124,25 +126,25 @@ def _named(paths: Sequence[Path]) -> dict[str, Run]:
         spec = TASKS.get(run.setting("data.task") or "")
         if spec is None:
             name = run.setting("data.task") or "no task"
-            raise UsageError(f"{run.path} is a run of {name}, which is none of GLUE's tasks.")
+            raise UsageError(f"{run.path} is a run of {name}, which is not a task of GLUE.")
         if (task := family(spec)) in runs:
-            raise UsageError(f"{runs[task].path} and {run.path} are both of task {task}; name one of them.")
+            raise UsageError(f"{runs[task].path} and {run.path} are both runs of {task}; name only one of them.")
         check_unlocked(run)
         runs[task] = run
     return runs
 
 
 def _newest(logs: Path) -> dict[str, Run]:
-    """The newest run of each task of GLUE that has something to predict with."""
+    """The newest run of each task of GLUE that has a best checkpoint and is not being trained."""
     runs: dict[str, Run] = {}
     for run in reversed(find_runs(logs)):
         spec = TASKS.get(run.path.parent.name)
         if spec is None or family(spec) in runs:
             continue
         if not (run.checkpoints / "best.ckpt").is_file():
-            say(f"{run.path} has no best checkpoint, so it is left out.")
+            say(f"{run.path} has no best checkpoint, so it is skipped.")
         elif is_locked(run):
-            say(f"{run.path} is being trained, so it is left out.")
+            say(f"{run.path} is being trained, so it is skipped.")
         else:
             runs[family(spec)] = run
     if not runs:
@@ -161,43 +163,43 @@ def _predictions(entry: Entry, run: Run) -> Path:
 
 
 def _to_predict(runs: dict[str, Run], source: str | None, reuse: bool) -> dict[tuple[str, str], str]:
-    """What has to be predicted, and why: run (by its task) and task; both of MNLI's files are made at once."""
-    anew: dict[tuple[str, str], str] = {}
+    """What must be predicted, and why: by run (its task) and task, since both files of MNLI are made at once."""
+    outdated: dict[tuple[str, str], str] = {}
     for entry in ENTRIES.values():
-        if (run := runs.get(entry.trained_as)) is not None and (why := _why_anew(entry, run, reuse)):
-            anew.setdefault((entry.trained_as, entry.task.name), why)
-            run.checkpoint("best")  # says what there is, where it is missing
+        if (run := runs.get(entry.trained_as)) is not None and (why := _why_outdated(entry, run, reuse)):
+            outdated.setdefault((entry.trained_as, entry.task.name), why)
+            run.checkpoint("best")  # if it is missing, the error names the others
             if source is None and run.setting("data.source") == "demo":
                 raise UsageError(
                     f"{run.path} was trained on the demo corpus, whose test rows are not GLUE's. Say where those are: "
                     "`--data.source hub`, or a GLUE folder."
                 )
-    return anew
+    return outdated
 
 
-def _why_anew(entry: Entry, run: Run, reuse: bool) -> str:
-    """Why the predictions that lie in a run cannot be taken; empty if they can."""
+def _why_outdated(entry: Entry, run: Run, reuse: bool) -> str:
+    """Why a run's existing predictions cannot be used; empty if they can."""
     path, best = _predictions(entry, run), run.checkpoints / "best.ckpt"
     if not path.is_file():
         return "there are none"
     record = read_prediction_record(path)
     if record is None and run.setting("data.source") == "demo":
-        return "they may be of the demo corpus"
+        return "they may be for the demo corpus"
     if record is None:
         newer = not best.is_file() or path.stat().st_mtime_ns > best.stat().st_mtime_ns
-        return "" if reuse and newer else f"{path.name} does not say what it is of" if newer else "they are older"
+        return "" if reuse and newer else f"{path.name} does not say what it is for" if newer else "they are older"
     if record["changed"]:
         if reuse:
             return ""
         raise RunError(
-            f"{path} was changed after `test` wrote it. `--reuse` takes it as it is; delete it, and it is made anew."
+            f"{path} was changed after `test` wrote it. `--reuse` uses it as it is; delete it to predict again."
         )
     if record.get("source") == "demo":
-        return "they are of the demo corpus"
+        return "they are for the demo corpus"
     if record.get("rows") != entry.rows:
-        return f"they are of {record.get('rows')} rows"
+        return f"they are for {record.get('rows')} rows"
     other = best.is_file() and record.get("checkpoint_fingerprint") != checkpoint_fingerprint(best)
-    return "they are of another checkpoint" if other else ""
+    return "they are from another checkpoint" if other else ""
 
 
 def _predict(task: str, run: Run, why: str, source: str | None) -> None:

@@ -1,4 +1,4 @@
-"""``glue-lit suite``: all tasks over several seeds, and what they come to."""
+"""``glue-lit suite``: train all tasks over several seeds, and print the averages."""
 
 import subprocess
 import sys
@@ -19,24 +19,24 @@ from glue_lit.system.console import duration, json_document, print_table, say
 
 
 def main() -> None:
-    """Train what is left of a suite and print its results, as JSON for scripts; or print its plan."""
+    """Train the rest of a suite and print its results, or print its plan; as JSON for scripts."""
     line = CommandLine(sys.argv[2:])
     with json_document(line.asks_for_json) as give:
         give(suite_document(line.without("--json").words))
 
 
 def suite_document(words: Sequence[str]) -> Any:
-    """Run a suite as a command line asks for, and print what happens; returns the results, or the plan, for JSON."""
+    """Run the suite of a command line, and print what happens; returns the results, or the plan, for JSON."""
     suite, engine, arguments = parse("suite", Suite, words)
     check_contradictions(arguments, _decided(suite))
-    # What each task's training would be is read now, and not when the others have been trained.
+    # Each task's configuration is read now, so that errors show before the first training.
     drafts = {(p.model, p.task): p for p in suite.plan(Path(suite.name), arguments)}
     texts = full_configurations([arguments, *(draft.job.arguments for draft in drafts.values())])
     settings, *of_each = map(yaml.safe_load, texts)
     for each in of_each:
         check_logger(each)
     if missing := missing_recipes(suite.recipes, suite.tasks, suite.models):
-        say(f"There is no {', '.join(missing)}, so these have the settings of all and no recipe of their own.")
+        say(f"There is no {', '.join(missing)}, so these tasks use the common settings, without a recipe of their own.")
     if suite.dry_run:
         root = Path(settings["trainer"].get("default_root_dir") or ".")
         jobs = suite.plan(suite_folder(suite, settings), arguments)
@@ -44,7 +44,7 @@ def suite_document(words: Sequence[str]) -> Any:
     try:
         result = run_suite(suite, engine, arguments, settings)
     except Stopped:
-        say("The same command goes on with the suite.")
+        say("The same command resumes the suite.")
         raise
     if suite.submit:
         _submit(suite, result)
@@ -52,7 +52,7 @@ def suite_document(words: Sequence[str]) -> Any:
 
 
 def _decided(suite: Suite) -> dict[str, str]:
-    """The settings of `fit` that a suite gives each training, and what decides them."""
+    """The settings of `fit` that a suite sets for each training, and what decides them."""
     decided = {
         "data.task": "suite.tasks, which names the tasks. Use `--suite.tasks '[TASK]'`.",
         "seed_everything": f"suite.seeds ({', '.join(map(str, suite.seeds))}). Use `--suite.seeds '[SEED]'`.",
@@ -65,7 +65,7 @@ def _decided(suite: Suite) -> dict[str, str]:
 
 
 def _print_plan(jobs: list[PlannedJob], times: dict[tuple[str, str], float | None]) -> list[dict[str, Any]]:
-    """Print the plan with the times that earlier runs tell; returns it for JSON."""
+    """Print the plan with times estimated from earlier runs; returns it for JSON."""
     rows, plan, total = [], [], 0.0
     for planned in jobs:
         seconds = times.get((planned.model, planned.task))
@@ -77,7 +77,7 @@ def _print_plan(jobs: list[PlannedJob], times: dict[tuple[str, str], float | Non
     print_table("Plan, in this order", ("training", "after", "time"), rows, right=("time",))
     say(f"{len(jobs)} trainings" + (f", about {duration(total)} one after the other" if total else ""))
     if not times:
-        say("Times are not known before a run of the model has finished.")
+        say("Times are unknown until a run of the model has finished.")
     return plan
 
 
@@ -88,4 +88,4 @@ def _submit(suite: Suite, result: SuiteResult) -> None:
         output = result.folder / (f"submission-{model}.zip" if model else "submission.zip")
         command = [sys.executable, "-m", "glue_lit", "submit", *map(str, runs), "--output", str(output), *fill]
         if subprocess.run(command, check=False).returncode:
-            raise RunError(f"The submission {output} could not be written; see above. The results stand.")
+            raise RunError(f"The submission {output} could not be written; see above. The results are kept.")

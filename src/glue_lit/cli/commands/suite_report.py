@@ -1,4 +1,4 @@
-"""``glue-lit report`` on suites: tasks by models, beside what others have published."""
+"""``glue-lit report`` on suites: a table of tasks by models, beside published results."""
 
 import json
 import sys
@@ -11,11 +11,11 @@ from glue_lit.system.files import open_atomic_binary, to_json_values, write_text
 from glue_lit.system.streams import is_utf8
 
 _MOST_SERIES = 6  # colours that all readers can tell apart
-_OF_RUNS = ("split", "slice", "task", "source")  # flags that are about rows, which a suite's results do not have
+_OF_RUNS = ("split", "slice", "task", "source")  # flags about rows, which a suite's results do not have
 
 
 def is_suite(path: Path) -> bool:
-    """Whether a folder is that of a suite that has results."""
+    """Whether a folder is a suite's and has results."""
     return (path / "results.json").is_file()
 
 
@@ -27,11 +27,11 @@ def write_suite_report(options: Any) -> None:
         RunError: The results cannot be read.
     """
     if runs := [str(path) for path in options.runs if not is_suite(path)]:
-        raise UsageError(f"report: {', '.join(runs)} is no suite with results. Name runs alone, or suites alone.")
+        raise UsageError(f"report: {', '.join(runs)} is no suite with results. Name only runs, or only suites.")
     for name in _OF_RUNS:
         if getattr(options, name):
             flag = f"data.{name}" if name in ("task", "source") else name
-            raise UsageError(f"--{flag}: a suite's report is of scores, not of rows. Name one of its runs for that.")
+            raise UsageError(f"--{flag}: a suite's report has scores, not rows. Name one of its runs for that.")
     folders = list({path.resolve(): path for path in options.runs}.values())
     from glue_lit.evaluation.report.suite_figure import suite_drawing
     from glue_lit.evaluation.report.suite_page import suite_page
@@ -39,10 +39,10 @@ def write_suite_report(options: Any) -> None:
 
     report = suite_report(folders)
     if len(report.series) > _MOST_SERIES:
-        raise UsageError(f"report: got {len(report.series)} models, allowed: up to {_MOST_SERIES} side by side.")
+        raise UsageError(f"report: got {len(report.series)} models, allowed: at most {_MOST_SERIES} side by side.")
     output = options.output or (folders[0] / "report" if len(folders) == 1 else Path("report"))
     if output.exists() and not output.is_dir():
-        raise UsageError(f"--output: {output} is a file. Allowed: a folder, which is made if it is not there.")
+        raise UsageError(f"--output: {output} is a file. Allowed: a folder, which is created if missing.")
     drawing = suite_drawing(report)
     with open_atomic_binary(output / f"{drawing.name}.png") as file:
         file.write(drawing.png)

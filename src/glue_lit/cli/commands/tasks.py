@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def _row(task: TaskSpec) -> tuple[str, ...]:
-    """The cells of a task, an item a line, so that the table fits 80 columns."""
+    """The cells of a task, one item per line, so that the table fits 80 columns."""
     low, high = task.score_range or (0, 0)
     labels = task.labels or (f"score {low:g} to {high:g}",)
     metrics = list(task.metrics)

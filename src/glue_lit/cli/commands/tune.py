@@ -8,7 +8,7 @@ from typing import Any
 from glue_lit.errors import Stopped, UsageError
 
 try:
-    import optuna  # noqa: F401 - which the modules below need
+    import optuna  # noqa: F401 - the modules below need it
 except ImportError:
     raise UsageError("`glue-lit tune` needs Optuna: `pip install 'glue-lit[tune]'`.") from None
 
@@ -28,14 +28,14 @@ def main() -> None:
 
 
 def tune(words: Sequence[str]) -> TuneResult:
-    """Search as a command line asks for, and print what happens."""
+    """Run the search of a command line, and print what happens."""
     settings, engine, arguments = parse("tune", Tune, words)
     _check_contradictions(settings, arguments)
     (base,) = full_configurations([arguments])
     try:
         result = run_tune(settings, engine, base, _print_best)
     except Stopped:
-        say("The same command goes on with the search.")
+        say("The same command resumes the search.")
         raise
     if values := [refit.value for refit in result.refits]:
         spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
@@ -45,7 +45,7 @@ def tune(words: Sequence[str]) -> TuneResult:
 
 
 def _check_contradictions(tune: Tune, arguments: Sequence[str]) -> None:
-    """Stop where a trial would replace what the user asked for.
+    """Stop at settings of the user that trials would override.
 
     The space wins over configuration files, which hold the recipe that it is to better; never over a flag.
     """
