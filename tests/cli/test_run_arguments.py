@@ -354,7 +354,7 @@ def test_the_root_can_come_from_the_environment(make_run: MakeRun, monkeypatch: 
 # ---------------------------------------------------------------- without a checkpoint
 
 
-@pytest.mark.parametrize(("command", "done"), [("validate", "scored"), ("test", "scored"), ("predict", "asked")])
+@pytest.mark.parametrize(("command", "done"), [("validate", "scored"), ("test", "scored"), ("predict", "used")])
 @pytest.mark.parametrize("others", [[], ["--data.task", "cola"], ["--config", "cola.yaml"]], ids=str)
 def test_evaluation_needs_a_checkpoint(make_run: MakeRun, command: str, done: str, others: list[str]) -> None:
     make_run("cola")  # there is one, but it must be asked for
