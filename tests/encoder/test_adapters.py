@@ -169,7 +169,7 @@ def test_unusable_adapters_are_refused(settings: dict[str, Any], message: str, t
 def test_settings_are_of_peft() -> None:
     with pytest.raises(UsageError, match="allowed: a configuration of peft"):
         SequenceClassifier("cola", peft=3)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"model\.freeze and model\.peft: give one"):
+    with pytest.raises(UsageError, match=r"model\.freeze and model\.peft: give only one"):
         SequenceClassifier("cola", peft=peft.LoraConfig(), freeze=2)  # type: ignore[arg-type]
 
 

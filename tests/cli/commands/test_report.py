@@ -228,7 +228,7 @@ def test_a_report_without_its_data_source(
         (["--output", "lightning_logs/rte/version_0/config.yaml"], 2, "is a file. Allowed: a folder"),
         (["--data.task", "axe"], 2, "there is no task 'axe'. Did you mean 'ax'?"),
         (["--jsn"], 2, "Did you mean '--json'?"),
-        (["a", "b", "c", "d", "e", "f", "g"], 2, "got 7 runs, allowed: up to 6"),
+        (["a", "b", "c", "d", "e", "f", "g"], 2, "got 7 runs, allowed: at most 6"),
         (["lightning_logs/rte/version_0", "lightning_logs/rte/../rte/version_0"], 2, "are the same run; name it once"),
     ],
 )

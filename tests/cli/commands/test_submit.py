@@ -166,7 +166,7 @@ def test_edited_predictions_are_not_overwritten(
     path = run / "predictions" / "test.jsonl"
     path.write_text(path.read_text().replace('"idx": 0, "label": "not_entailment"', '"idx": 0, "label": "entailment"'))
     assert submit(monkeypatch, run, "--fill_missing=majority") == 1
-    assert "was changed after `test` wrote it. `--reuse` takes it as it is" in capsys.readouterr().err
+    assert "was changed after `test` wrote it. `--reuse` uses it as it is" in capsys.readouterr().err
     assert submit(monkeypatch, run, "--fill_missing=majority", "--reuse") == 0
     assert zipped_lines("WNLI.tsv")[1] == "0\t1"
     assert asked == []

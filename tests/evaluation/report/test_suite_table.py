@@ -133,10 +133,10 @@ def test_a_suite_is_reported_from_its_folder(
     ("arguments", "message"),
     [
         (["one", "gone"], "report: gone is no suite with results. Name only runs, or only suites."),
-        (["one", "--split", "x"], "--split: a suite's report is of scores, not of rows."),
-        (["one", "--data.task", "ax"], "--data.task: a suite's report is of scores"),
+        (["one", "--split", "x"], "--split: a suite's report has scores, not rows."),
+        (["one", "--data.task", "ax"], "--data.task: a suite's report has scores"),
         (["one", "--output", "one/results.json"], "--output: one/results.json is a file."),
-        (["many"], "report: got 7 models, allowed: up to 6 side by side."),
+        (["many"], "report: got 7 models, allowed: at most 6 side by side."),
     ],
 )
 def test_bad_input_is_one_message(
