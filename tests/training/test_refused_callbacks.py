@@ -17,8 +17,8 @@ from glue_lit import GLUEDataModule, SequenceClassifier
 from glue_lit.cli.parser import Parser, add_checkpoints, add_trainer_model_and_data
 from glue_lit.data.accumulation import planned_steps
 from glue_lit.errors import UsageError
-from glue_lit.runs.recipe import recipe
 from glue_lit.system.library_warnings import filter_warnings
+from glue_lit.training.provenance import recipe_of
 from glue_lit.training.refused_callbacks import REFUSED
 
 SEED = 3
@@ -238,7 +238,7 @@ def test_a_single_callback_needs_no_list(
     assert glue_lit(monkeypatch, *arguments, "--config=timer.yaml") == 0
     config = yaml.safe_load((tmp_path / "lightning_logs/cola/version_0/config.yaml").read_text())
     assert config["trainer"]["callbacks"]["init_args"]["interval"] == "step"
-    assert "Timer (duration 00:00:10:00, interval step" in recipe(config)["Callbacks"]
+    assert "Timer (duration 00:00:10:00, interval step" in recipe_of(config)["Callbacks"]
     assert glue_lit(monkeypatch, "fit", "--ckpt_path=last", "--trainer.max_epochs=2") == 0
     assert glue_lit(monkeypatch, "validate", "--ckpt_path=best") == 0
 

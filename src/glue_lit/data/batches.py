@@ -6,11 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, dataloader
 
 from glue_lit.data.tokens import TokenStore
 
 Batch = dict[str, Tensor]
+
+# Where its workers cannot start, torch's iterator is half built, and its __del__ fails for want of this attribute: a
+# traceback beside the message that explains the error. Seen in torch 2.13.
+dataloader._MultiProcessingDataLoaderIter._shutdown = True
 
 
 class TokenDataset(Dataset[Batch]):
