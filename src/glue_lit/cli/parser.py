@@ -56,7 +56,7 @@ def _text(value: Any) -> Any:
 
 
 def keep_custom_texts(words: Sequence[str]) -> list[str]:
-    """Quote the labels and columns of a command line, so that they stay texts: ``[no, yes]``: ``["no", "yes"]``."""
+    """Quote the labels and columns of a command line so that they stay texts: ``[no]`` becomes ``["no"]``."""
     kept: list[str] = []
     for argument in arguments_of(words):
         is_text = argument.flag.removeprefix("--").removesuffix("+") in CUSTOM_TEXTS
@@ -166,7 +166,7 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
         "--checkpoint_every",
         type=PositiveInt | None,
         default=None,
-        help="Write last.ckpt every N optimizer steps too; null for only at the ends of epochs.",
+        help="Write last.ckpt also every N optimizer steps; null writes it only at the ends of epochs.",
     )
     parser.add_argument(
         "--early_stopping",

@@ -16,7 +16,7 @@ from glue_lit.system.system_errors import check_memory_limit
 
 
 def main() -> None:
-    """Read a JSON list of arguments' lists, and write a JSON list of YAML; exits with 1 if `fit` refuses one."""
+    """Read lists of arguments and write their configurations, both as JSON; exit with 1 if `fit` refuses one."""
     from glue_lit.system.library_warnings import filter_warnings
 
     try:

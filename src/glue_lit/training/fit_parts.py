@@ -33,7 +33,7 @@ class FitParts:
     Attributes:
         callbacks: All of them.
         optimizer: Builds the optimizer.
-        position, guard, curves: Those that are told of each batch and step.
+        position, guard, curves: The parts that record batches and steps.
     """
 
     def __init__(self, settings: Mapping[str, Any], optimizer: RecipeOptimizer) -> None:

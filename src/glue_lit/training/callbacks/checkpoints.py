@@ -74,7 +74,7 @@ class BestCheckpoint(ModelCheckpoint):
                 shutil.copyfileobj(source, file)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best score even if the run was moved, when Lightning would forget it and overwrite the file."""
+        """Restore the best score even if the run was moved; Lightning would forget it and overwrite best.ckpt."""
         here = Path(self.dirpath or ".")
 
         def moved(path: str) -> str:

@@ -66,7 +66,7 @@ class ScoringEpochLoop(_TrainingEpochLoop):
 
 
 class ScoringFitLoop(_FitLoop):
-    """Lightning's loop with a `ScoringEpochLoop`; a fit that is resumed at its end runs a validation if one is left."""
+    """Lightning's loop with a `ScoringEpochLoop`; a fit that is resumed at its end runs the validation that is left."""
 
     epoch_loop: ScoringEpochLoop
 
