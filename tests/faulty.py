@@ -50,8 +50,8 @@ def arm(where: str, count: int, what: str) -> None:
 
     if where == "writing":  # of a checkpoint: its first bytes are on the disk
         before(checkpoints.torch, "save", count, what, half_a_file)
-    elif where == "renaming":  # all its bytes are, under another name
-        before(checkpoints.os, "replace", count, what)
+    elif where == "renaming":  # of any file: all its bytes are on the disk, under another name
+        before(os, "replace", count, what)
     elif where == "updating":
         before(torch.optim.AdamW, "step", count, what)
     elif where == "training":

@@ -12,12 +12,11 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from glue_lit.errors import RunError
 from glue_lit.runs.last_position import write_last_position
-from glue_lit.system.files import replace_file
+from glue_lit.system.files import replace_file, unfinished_files
 from glue_lit.system.version import __version__
 from glue_lit.tasks.glue import TASKS, TaskSpec
 
 CHECKPOINT_FORMAT = 1  # raise it when earlier versions could not read the new content
-_PART = ".part"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -31,7 +30,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         path = Path(path)
         try:
-            with replace_file(path, suffix=_PART, is_durable=True) as file:
+            with replace_file(path, is_durable=True) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:  # torch raises a RuntimeError for a failed write
             kept = f" The earlier {path.name} is kept." if path.is_file() else ""
@@ -44,7 +43,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def unfinished_checkpoints(folder: Path) -> list[Path]:
     """Temporary files of checkpoints whose writing was interrupted."""
-    return sorted(folder.glob(f".*.ckpt.*{_PART}"))
+    return [path for path in unfinished_files(folder) if ".ckpt." in path.name]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

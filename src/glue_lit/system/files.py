@@ -15,14 +15,20 @@ from typing import IO, Any
 
 from glue_lit.errors import RunError
 
+_PART = ".part"  # ends the names of temporary files
+
+
+def unfinished_files(folder: Path) -> list[Path]:
+    """Temporary files in a folder, of a process that is writing or was killed while it wrote."""
+    return sorted(folder.glob(f".*{_PART}"))
+
 
 @contextmanager
-def replace_file(path: Path, suffix: str = "", is_durable: bool = False) -> Iterator[IO[bytes]]:
+def replace_file(path: Path, is_durable: bool = False) -> Iterator[IO[bytes]]:
     """Write a temporary file beside ``path``, then rename it to ``path``: readers find the old file or the new one.
 
     Args:
         path: The file.
-        suffix: Suffix of the temporary file's name.
         is_durable: Whether the new file must survive a power cut, which costs a flush to the disk.
 
     Raises:
@@ -31,7 +37,7 @@ def replace_file(path: Path, suffix: str = "", is_durable: bool = False) -> Iter
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
         with os.fdopen(handle, "wb") as file:
             yield file
             if is_durable:

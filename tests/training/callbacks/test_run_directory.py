@@ -138,16 +138,22 @@ def test_a_resumed_run_needs_room_for_one_checkpoint_and_is_never_removed(
 def test_a_run_that_is_being_trained_is_not_touched(tiny_model: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "cola/version_0")
     run.checkpoints.mkdir(parents=True)
-    part = run.checkpoints / ".last.ckpt.x.part"  # being written by its fit
-    part.write_bytes(b"")
+    # being written by its fit
+    parts = [
+        run.checkpoints / ".last.ckpt.x.part",
+        run.checkpoints / ".last.json.y.part",
+        run.path / ".config.yaml.z.part",
+    ]
+    for part in parts:
+        part.write_bytes(b"")
     handle = lock_run(run)
     assert handle is not None
     with pytest.raises(RunError, match="is being trained by another process"):
         Fit(tiny_model, tmp_path, "version_0").start()
-    assert part.is_file()
+    assert all(part.is_file() for part in parts)
     os.close(handle)
     Fit(tiny_model, tmp_path, "version_0", max_steps=1).start()
-    assert not part.exists()
+    assert not any(part.exists() for part in parts)
 
 
 def test_a_run_is_locked_until_the_fit_ends(tiny_model: Path, tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 
 from glue_lit.errors import RunError
-from glue_lit.runs.checkpoints import unfinished_checkpoints
 from glue_lit.runs.locks import lock_run
 from glue_lit.runs.run import Run, claim_version
 from glue_lit.system.environment import slurm_job
-from glue_lit.system.files import write_text
+from glue_lit.system.files import unfinished_files, write_text
 from glue_lit.training.lightning_internals import VersionedLogger
 from glue_lit.training.tensorboard.hparams import HPARAMS_FILE
 
@@ -99,7 +98,7 @@ class RunDirectory(Callback):
         with contextlib.suppress(OSError):
             run.path.mkdir(parents=True, exist_ok=True)
         self._lock = lock_run(run)
-        for part in unfinished_checkpoints(run.checkpoints):
+        for part in (*unfinished_files(run.path), *unfinished_files(run.checkpoints)):
             part.unlink(missing_ok=True)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             _check_room(run, pl_module)
