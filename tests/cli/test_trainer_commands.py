@@ -926,7 +926,7 @@ def test_the_configuration_of_a_run_is_checked_like_any_other(
     (run / "config.yaml").write_text(text)
     (run / "checkpoints" / "best.ckpt").write_text("x")
     shutil.copy(run / "checkpoints" / "best.ckpt", run / "checkpoints" / "last.ckpt")
-    monkeypatch.setattr("glue_lit.cli.run_arguments._readable", lambda run, last: last)
+    monkeypatch.setattr("glue_lit.cli.run_arguments._whole_checkpoint", lambda run, last: last)
     assert command(monkeypatch, *arguments) == 2
     assert f"--config {run / 'config.yaml'}" in (said := capsys.readouterr().err)
     assert message in said
