@@ -194,7 +194,7 @@ def test_missing_files_are_reported_and_their_sections_left_out(
     assert report(monkeypatch, run, "--data.source", "demo") == 0
     said = capsys.readouterr().out
     assert "metrics.json says Matthews correlation 0.9990, these predictions" in said
-    assert "The run's best checkpoint was deleted" in said
+    assert "The run's best checkpoint is missing" in said
     assert "is damaged (at byte 0)" in said
     (run / "metrics.json").unlink()
     assert report(monkeypatch, run) == 0

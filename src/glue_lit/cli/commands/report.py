@@ -174,7 +174,7 @@ def _why_outdated(path: Path, best: Path, source: str | None) -> tuple[str, list
     if source is not None and record.get("source") != source:
         return f"its predictions are for other rows, from {record.get('source')}", []
     if not best.is_file():
-        return "", ["The run's best checkpoint was deleted; these are its last predictions."]
+        return "", ["The run's best checkpoint is missing; these are its last predictions."]
     if record.get("checkpoint_fingerprint") != checkpoint_fingerprint(best):
         return "its predictions are from another checkpoint", []
     if "temperature" in record:

@@ -105,12 +105,15 @@ def _check_same_task(first: Material, other: Material) -> None:
             f"report: {first.run.path} is of task {first.task.name}, {other.run.path} of {other.task.name}. Runs side "
             "by side need the same task; make a report for each."
         )
-    here, there = ((task.labels, task.metrics, task.positive) for task in (first.task, other.task))
-    if here != there:
+    if _scoring(first.task) != _scoring(other.task):
         raise RunError(
             f"report: task {first.task.name} has other labels or metrics in {other.run.path} than in {first.run.path}. "
             "Runs side by side need the same ones; make a report for each."
         )
+
+
+def _scoring(task: TaskSpec) -> tuple[object, ...]:
+    return task.labels, task.metrics, task.positive
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
