@@ -51,7 +51,7 @@ def test_a_merge_that_changes_logits_is_not_exported(tiny_model: Path, monkeypat
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
-    trained = Trained(model, AutoTokenizer.from_pretrained(tiny_model), 64, {}, None)
+    trained = Trained(model, AutoTokenizer.from_pretrained(tiny_model), 64, {}, {})
     ids = torch.arange(5, 40)[None]
     with torch.inference_mode():
         torch.testing.assert_close(plain_model(trained)(ids).logits, model.model(ids).logits, rtol=1e-4, atol=1e-5)

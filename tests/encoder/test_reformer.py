@@ -64,7 +64,7 @@ def test_a_text_has_one_score_here_and_in_the_export(folder: Path, tmp_path: Pat
         own = AutoModelForSequenceClassification.from_pretrained(folder).eval()
         torch.manual_seed(3)
         assert not torch.equal(own(**BATCH).logits, own(**BATCH).logits)  # transformers alone gives new ones each time
-        write_model(Trained(model, AutoTokenizer.from_pretrained(folder), 64, {}, None), tmp_path)
+        write_model(Trained(model, AutoTokenizer.from_pretrained(folder), 64, {}, {}), tmp_path)
         others = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
         torch.testing.assert_close(others(**BATCH).logits, logits[0], rtol=0, atol=1e-5)
     assert torch.equal(logits[0], logits[1])

@@ -39,7 +39,7 @@ def test_hostile_names_stay_names(name: str) -> None:
 
 
 def test_a_checkpoint_outside_a_run_has_a_card_without_scores() -> None:
-    text = model_card(TASKS["stsb"], 128, None, {}, "my-model")
+    text = model_card(TASKS["stsb"], 128, {}, {}, "my-model")
     assert ModelCard(text).data.eval_results is None
     assert text.startswith("---\nlibrary_name: transformers\n")
     assert "# encoder on stsb\n" in text

@@ -209,7 +209,7 @@ def print_scores(
         say(title)
     print_list(title, columns, rows, right=("value", "best epoch"))
     if any(row[1].startswith("f1") for row in rows):
-        say(f"F1 is for the label {task.positive_label}.")
+        say(f"F1 is for the label {task.f1_label}.")
     if any(row[2] == "undefined" for row in rows):
         say("A correlation is undefined if all predictions (or all gold scores) are the same.")
     if any(row[2] == "nan" for row in rows):

@@ -47,6 +47,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.texts_a)
 
+    def texts_at(self, idx: Sequence[int]) -> list[tuple[str, ...]]:
+        """The one or two texts of each example at some positions."""
+        columns = (self.texts_a,) if self.texts_b is None else (self.texts_a, self.texts_b)
+        return [tuple(texts[at] for texts in columns) for at in idx]
+
     def where(self, mask: NDArray[np.bool_]) -> "Rows":
         """The examples for which ``mask`` ``(rows,)`` is true, in their order."""
         kept = np.flatnonzero(mask).tolist()

@@ -21,8 +21,9 @@ from glue_lit.encoder.reformer import record_hash_seed
 from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
 from glue_lit.evaluation.task_metrics import TaskMetrics
 from glue_lit.outputs.predictor import load_classifier
+from glue_lit.runs.reading import read_record
 from glue_lit.runs.run import Run
-from glue_lit.system.files import read_json
+from glue_lit.system.console import note
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.classifier import SequenceClassifier
 
@@ -45,7 +46,7 @@ class Trained:
     tokenizer: Any
     max_length: int  # in tokens, at which the tokenizer truncates
     saved: dict[str, Any]  # the checkpoint's content
-    record: dict[str, Any] | None  # metrics.json of its run, if it has one
+    record: dict[str, Any]  # metrics.json of its run; empty without one
 
     @property
     def task(self) -> TaskSpec:
@@ -66,11 +67,15 @@ def load_trained(checkpoint: Path, run: Run | None, trust_remote_code: bool = Fa
     """
     classifier, tokenizer, max_length, saved = load_classifier(checkpoint, trust_remote_code)
     tokenizer.model_max_length = max_length
-    record = None
-    if run is not None:
-        with suppress(OSError, ValueError):
-            record = read_json(run.metrics)
-    return Trained(classifier, tokenizer, max_length, saved, record)
+    return Trained(classifier, tokenizer, max_length, saved, {} if run is None else _read_record(run))
+
+
+def _read_record(run: Run) -> dict[str, Any]:
+    try:
+        return read_record(run)
+    except RunError as error:
+        note(f"The model card lacks scores and recipe: {error} in {run.path}.")
+        return {}
 
 
 def plain_model(trained: Trained) -> Any:

@@ -22,7 +22,7 @@ look at its mistakes on your own rows before you rely on it."""
 def model_card(
     task: TaskSpec,
     max_length: int,
-    record: Mapping[str, Any] | None,
+    record: Mapping[str, Any],
     notes: Mapping[str, str],
     place: str,
     is_onnx: bool = False,
@@ -33,13 +33,12 @@ def model_card(
     Args:
         task: The task that the model was trained on.
         max_length: Longest input in tokens.
-        record: The run's ``metrics.json``; ``None`` for a checkpoint outside any run.
+        record: The run's ``metrics.json``; empty without one.
         notes: Further figures of the export, by name.
         place: The name to load the model by: its folder, or ``owner/name`` on the Hub.
         is_onnx: Whether the weights are in ``model.onnx``.
         has_code: Whether the folder holds code that builds the model.
     """
-    record = record or {}
     usage = _usage_of_onnx(task, place) if is_onnx else _usage(task, max_length, place, has_code)
     front = dump_config(_front_matter(task, record).to_dict())  # type: ignore[no-untyped-call]
     return f"---\n{front}---\n" + "\n".join(_body(task, record, notes, usage)) + "\n"

@@ -80,6 +80,11 @@ class TaskSpec:
         return self.labels[self.positive] if len(self.labels) == 2 else None
 
     @property
+    def f1_label(self) -> str | None:
+        """Label that F1 is computed for; ``None`` if F1 is not among the metrics."""
+        return self.positive_label if "f1" in self.metrics else None
+
+    @property
     def num_labels(self) -> int:
         """Number of outputs of the model's head."""
         return max(1, len(self.labels))

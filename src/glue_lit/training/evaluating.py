@@ -72,5 +72,5 @@ def _evaluate(session: Session, on_start: OnStart, evaluate: Callable[[dict[str,
         session.score_intervals(),
         model.predicted,
         () if writer is None else tuple(path.absolute() for path in writer.written),
-        task.positive_label if "f1" in task.metrics else None,
+        task.f1_label,
     )

@@ -121,7 +121,7 @@ def run_record(
         "source": data.source,
         **_describe_model(model),
         "metrics": model.scores,
-        "positive": data.task.positive_label if "f1" in data.task.metrics else None,  # label that F1 is computed for
+        "positive": data.task.f1_label,
         "predicted": model.predicted,
         "best": {"checkpoint": "checkpoints/best.ckpt", "epoch": best["epoch"] + 1, "step": best["global_step"]},
         "epochs": trainer.current_epoch,

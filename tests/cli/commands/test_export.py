@@ -79,6 +79,19 @@ def test_a_transformers_pipeline_gives_the_same_scores(
         assert row == pytest.approx(wanted, abs=1e-5)
 
 
+def test_a_damaged_record_costs_the_model_card_its_scores_only(
+    trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, record = trained["mnli"], trained["mnli"].metrics.read_bytes()
+    run.metrics.write_text("[1]")
+    try:
+        assert glue_lit(monkeypatch, "export", "--run", run.path, "--output", tmp_path / "model") == 0
+    finally:
+        run.metrics.write_bytes(record)
+    assert f"lacks scores and recipe: damaged metrics.json in {run.path}." in capsys.readouterr().err
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
 def test_files_of_an_exported_folder(trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, folder = trained["mnli"], tmp_path / "model"
     assert glue_lit(monkeypatch, "export", "--run", run.path, "--output", folder) == 0

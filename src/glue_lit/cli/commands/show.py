@@ -60,7 +60,7 @@ def _print(task: TaskSpec, split: Split, rows: Rows, picks: Sequence[int], as_js
     if places is not None:
         own = [{"idx": pick, "row": number} for pick, number in zip(picks, places.numbers, strict=True)]
         own = [of | {"id": name} for of, name in zip(own, places.ids, strict=True)] if places.ids is not None else own
-    texts, labels = [_texts(rows, pick) for pick in picks], [rows.labels[pick] for pick in picks]
+    texts, labels = rows.texts_at(picks), [rows.labels[pick] for pick in picks]
     if as_json:
         values = zip(own, texts, labels, strict=True)
         print_json([{**of, **dict(zip(task.text_columns, t, strict=True)), "label": _value(task, label)}
@@ -97,10 +97,6 @@ def _custom(options: Any) -> CustomTask:
         raise UsageError(
             f"data.custom.{wrong}: there is no such key.{did_you_mean(wrong, known)} The keys are: {', '.join(known)}."
         ) from None
-
-
-def _texts(rows: Rows, pick: int) -> tuple[str, ...]:
-    return (rows.texts_a[pick],) if rows.texts_b is None else (rows.texts_a[pick], rows.texts_b[pick])
 
 
 def _label(task: TaskSpec, label: Label) -> str:

@@ -51,9 +51,8 @@ def read_texts(
     if (record is not None and not _match_record(record, split, rows)) or not _match_labels(rows, predicted):
         return Texts(problem="The data have changed since the predictions were made, so their texts are not shown.")
     picked = predicted.idx.tolist()
-    firsts, seconds = rows.texts_a, rows.texts_b
     return Texts(
-        [(firsts[row],) if seconds is None else (firsts[row], seconds[row]) for row in picked],
+        rows.texts_at(picked),
         {name: [values[row] for row in picked] for name, values in split.columns(wanted, task.slice_columns).items()},
     )
 

@@ -116,10 +116,8 @@ class TensorBoardPages(Callback):
         rows = self._texts[split]
         if rows is None:
             return predicted, Texts()
-        first, second = rows.texts_a, rows.texts_b
         idx = predicted.idx.tolist()
-        texts = Texts([(first[at],) if second is None else (first[at], second[at]) for at in idx])
-        return replace(predicted, places=data.splits.split(split).places(rows, idx)), texts
+        return replace(predicted, places=data.splits.split(split).places(rows, idx)), Texts(rows.texts_at(idx))
 
     def _show_best(self, trainer: Any, pl_module: Any, step: int) -> None:
         """Show the scores of the best checkpoint so far, by which the page HParams compares runs."""
