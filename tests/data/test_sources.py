@@ -11,7 +11,8 @@ from glue_lit.data.custom_task import complete_task
 from glue_lit.data.rows import Rows, Split
 from glue_lit.data.source import Source
 from glue_lit.data.sources import SOURCES, find_source, open_split
-from glue_lit.data.tables import Table, open_table
+from glue_lit.data.table import Table
+from glue_lit.data.tables import open_table
 from glue_lit.errors import DataError
 from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.tasks.custom import CustomTask, resolve_task

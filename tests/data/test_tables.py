@@ -2,6 +2,7 @@ import csv
 import json
 import random
 import tracemalloc
+from decimal import Decimal
 from pathlib import Path
 
 import pandas
@@ -74,6 +75,71 @@ def test_a_key_may_be_missing_in_json_lines(tmp_path: Path) -> None:
     assert read(path, "text", "label") == [("a", None), (None, 2.5), (None, None)]
 
 
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "\ufeffsep=;"])
+def test_the_separator_that_excel_names_on_the_first_line(tmp_path: Path, first: str) -> None:
+    path = written(tmp_path, "rows.csv", f'{first}\r\ntext;"label, or score"\r\n"two\nlines";0\r\na, b;1\r\n')
+    table = open_table(path)
+    assert table.columns == ("text", "label, or score")
+    assert list(table.rows(table.columns)) == [(3, ("two\nlines", "0")), (5, ("a, b", "1"))]
+    assert table.separator == ";"  # which tells that 3,5 is a number
+    path.write_text(f"{first}\ntext;label\na;b;1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 3: 3 columns, the header has 2.* contains ';'"):
+        read(path, "text", "label")
+    path.write_text(f"{first}\n", encoding="utf-8")
+    with pytest.raises(DataError, match="is empty"):
+        open_table(path)
+
+
+def test_a_header_that_is_no_separator(tmp_path: Path) -> None:
+    assert open_table(written(tmp_path, "rows.csv", "sep=a\n1\n")).columns == ("sep=a",)
+    assert open_table(written(tmp_path, "rows.csv", "sep=|\ntext|label\na|1\n")).columns == ("text", "label")
+    assert open_table(written(tmp_path, "rows.tsv", "sep=\t\ntext\tlabel\na\t1\n")).columns == ("text", "label")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "read_as"),
+    [
+        (pyarrow.decimal128(38, 2), [Decimal("3.50"), Decimal("4.00"), None], [3.5, 4, None]),
+        (pyarrow.decimal128(38, 0), [Decimal(10**37 + 1), Decimal(0), Decimal(-1)], [10**37 + 1, 0, -1]),
+        (pyarrow.decimal256(40, 1), [Decimal("-0.5"), Decimal("0.1"), None], [-0.5, 0.1, None]),
+        (pyarrow.float16(), [0.5, 2.0, None], [0.5, 2.0, None]),
+        (pyarrow.float32(), [0.5, 2.0, float("nan")], [0.5, 2.0, None]),
+        (pyarrow.float64(), [3.7, 2.0, None], [3.7, 2.0, None]),
+        (pyarrow.int64(), [1, 0, None], [1, 0, None]),
+        (pyarrow.uint8(), [1, 0, 255], [1, 0, 255]),
+        (pyarrow.bool_(), [True, False, None], [True, False, None]),
+        (pyarrow.large_string(), ["a", "ä", None], ["a", "ä", None]),
+        (pyarrow.binary(), ["ä".encode(), b"b", None], ["ä", "b", None]),
+        (pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), ["a", "b", "a"], ["a", "b", "a"]),
+    ],
+    ids=str,
+)
+def test_every_type_of_label_in_parquet(
+    tmp_path: Path, kind: pyarrow.DataType, values: list[object], read_as: list[object]
+) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"label": pyarrow.array(values, kind)}), tmp_path / "x.parquet")
+    found = [value for (value,) in read(tmp_path / "x.parquet", "label")]
+    assert found == read_as
+    assert [type(value) for value in found] == [type(value) for value in read_as]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"caf\xe9,1", "In Windows-1252, as Excel writes it, it reads 'caf\xe9'. If that is right, convert"),
+        (b"so \x96 he said,1", "it reads '\u2013'"),
+        (b"\x84so\x93,1", "it reads '\u201eso\u201c'"),
+        (b"\x81 \xe9,1", "Nor is the line in Windows-1252"),
+    ],
+)
+def test_the_encoding_of_a_file_is_named_by_what_it_makes_of_it(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(written(tmp_path, "rows.csv", b"text,label\n" + content + b"\n"), "text")
+    assert message in str(caught.value)
+    assert ("`iconv -f cp1252 -t utf-8`" in str(caught.value)) == ("reads" in message)
+    assert "latin1" not in str(caught.value)
+
+
 WRONG = [
     ("rows.csv", "", "is empty"),
     ("rows.csv", "text,label\n", "a header but no row"),
@@ -95,7 +161,9 @@ WRONG = [
     ("rows.jsonl", '{"text": "a", "label": ' + "[" * 100_000 + "\n", "line 1: not JSON"),
     ("rows.jsonl", '{"text": "a", "label": ' + "1" * 10_000 + "}\n", "line 1: not JSON"),
     ("rows.parquet", "PAR1", "not a Parquet file"),
-    ("rows.xlsx", "PK", "its name ends with '.xlsx'"),
+    ("rows.xlsx", "PK", "its name ends with '.xlsx', so it is an Excel workbook. Open it and save the sheet as CSV"),
+    ("rows.csv", b"PK\x03\x04\x14\0", "its name ends with '.csv', but it is a ZIP archive, or an Excel workbook."),
+    ("rows.jsonl", b"\x1f\x8b\x08", "but it is a compressed file. Unpack it"),
     ("rows", "text", "Allowed: .csv, .tsv, .jsonl"),
 ]  # fmt: skip
 
@@ -110,7 +178,10 @@ def test_bad_input_is_one_message(tmp_path: Path, name: str, content: bytes | st
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no such file"):
+    with pytest.raises(DataError, match=r"there is no such file\.$"):
+        open_table(tmp_path / "rows.csv")
+    written(tmp_path, "row.csv", "")
+    with pytest.raises(DataError, match=r"there is no such file. Did you mean '.*row.csv'\?"):
         open_table(tmp_path / "rows.csv")
 
 

@@ -127,7 +127,7 @@ def test_a_file_without_a_row(tsv: Path, content: bytes, has_header: bool) -> No
 )
 def test_not_utf8_names_the_line_and_the_byte(tsv: Path, content: bytes, line: int, byte: str) -> None:
     tsv.write_bytes(content)
-    with pytest.raises(DataError, match=re.escape(f"{tsv}, line {line}: byte {byte} is not UTF-8. Convert the file")):
+    with pytest.raises(DataError, match=re.escape(f"{tsv}, line {line}: byte {byte} is not UTF-8. In Windows-1252")):
         read_tsv(tsv, has_header=True)
 
 

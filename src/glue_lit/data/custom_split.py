@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from glue_lit.data.custom_labels import LabelColumn
 from glue_lit.data.label_texts import label_text
 from glue_lit.data.rows import HELD_OUT, Label, Rows, Split
-from glue_lit.data.tables import Table
+from glue_lit.data.table import Table
 from glue_lit.errors import DataError
 from glue_lit.system.untrusted_text import Value, id_as_text
 from glue_lit.tasks.custom import CustomTask

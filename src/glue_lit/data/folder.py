@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from glue_lit.data.demo import CORPUS
+from glue_lit.data.file_kinds import kind_by_name
 from glue_lit.data.glue_files import open_glue_file
 from glue_lit.data.rows import Split
 from glue_lit.data.source import Source
-from glue_lit.data.tables import FORMATS, SPLIT_NAMES, Table, open_table
+from glue_lit.data.table import Table
+from glue_lit.data.tables import FORMATS, SPLIT_NAMES, open_table
 from glue_lit.errors import DataError
 from glue_lit.tasks.spec import TaskSpec
 
@@ -38,8 +40,10 @@ class FolderSource(Source):
                 tables[split] = open_table(files[0])
         if not tables:
             listed = ", ".join(path.name for path in sorted(folder.iterdir())[:20]) or "nothing"
+            other = next((kind for path in sorted(folder.iterdir()) if (kind := kind_by_name(path.name))), None)
+            hint = "" if other is None else f" {other.name[0].upper()}{other.name[1:]} is not read. {other.advice}."
             raise DataError(
-                f"data.source: {folder} has no train, validation (dev) or test file; it holds {listed}. "
+                f"data.source: {folder} has no train, validation (dev) or test file; it holds {listed}.{hint} "
                 f"Allowed: names such as train.csv, with {', '.join(FORMATS)}. Or pass one file."
             )
         return tables

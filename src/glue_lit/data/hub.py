@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.data.class_labels import names_in_features
+from glue_lit.data.file_kinds import looks_like_file
 from glue_lit.data.rows import Label, Rows, Split
 from glue_lit.data.source import Source
-from glue_lit.data.tables import FORMATS, SPLIT_NAMES, NumberedRow, Table
+from glue_lit.data.table import NumberedRow, Table
+from glue_lit.data.tables import FORMATS, SPLIT_NAMES
 from glue_lit.errors import DataError
 from glue_lit.system import hub
 from glue_lit.system.hub_cache import cached_commit, snapshot, unwritable_cache
@@ -177,9 +179,7 @@ class HubSource(Source):
         """Whether the location is ``hub`` or, for a user's own task, can be the name of a data set."""
         if not is_custom:
             return location == "hub"
-        path = Path(location).expanduser()
-        is_path = path.exists() or path.suffix.lower() in FORMATS or location.startswith((".", "/", "~"))
-        return not is_path and location not in ("hub", "demo")
+        return location not in ("hub", "demo") and not looks_like_file(location, FORMATS)
 
     def open_split(self, task: TaskSpec, location: str, split: str) -> Split:
         """Download a split of GLUE, or find it in the cache (always, under ``HF_HUB_OFFLINE=1``)."""

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 
 from glue_lit.data.rows import Split
-from glue_lit.data.tables import Table
+from glue_lit.data.table import Table
 from glue_lit.tasks.spec import TaskSpec
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from glue_lit.data.class_labels import are_class_numbers
 from glue_lit.data.custom_split import open_custom_split
+from glue_lit.data.file_kinds import kind_by_name, similar_file
 from glue_lit.data.folder import DemoSource, FileSource, FolderSource
 from glue_lit.data.hub import HubSource
 from glue_lit.data.rows import Split
 from glue_lit.data.source import Source
-from glue_lit.data.tables import Table, open_table
+from glue_lit.data.table import Table
+from glue_lit.data.tables import open_table
 from glue_lit.errors import DataError, did_you_mean
 from glue_lit.tasks.custom import NO_TASK, CustomTask
 from glue_lit.tasks.spec import TaskSpec
@@ -41,9 +43,12 @@ def find_source(location: str, is_custom: bool) -> Source:
     for source in (*named, *allowed.values()):
         if source.matches(location, is_custom):
             return source
-    problem = f"{location} is a file" if Path(location).is_file() else f"there is no file or folder {location!r}"
-    values = source_values(is_custom)
-    raise DataError(f"data.source: {problem}.{did_you_mean(location, values)} Allowed: {', '.join(values)}.")
+    path, values = Path(location).expanduser(), source_values(is_custom)
+    problem = f"{location} is a file." if path.is_file() else f"there is no file or folder {location!r}."
+    hint = "" if path.is_file() else similar_file(path) or did_you_mean(location, values)
+    if is_custom and not hint and (kind := kind_by_name(location)) is not None:
+        hint = f" It would be {kind.name}, which is not read. {kind.advice}."
+    raise DataError(f"data.source: {problem}{hint} Allowed: {', '.join(values)}.")
 
 
 def open_split(task: TaskSpec, source: str, split: str, custom: CustomTask = NO_TASK) -> Split:

@@ -4,96 +4,23 @@ Only the current row (in Parquet, batch) is in memory, so a file may be larger t
 """
 
 import csv
-import hashlib
-from abc import ABC, abstractmethod
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from glue_lit.data.class_labels import ClassNames, name_class, names_in_schema
-from glue_lit.errors import DataError, did_you_mean
-from glue_lit.system.untrusted_text import Value, parse_json_object, plain_value, read_lines
+from glue_lit.data.class_labels import names_in_schema
+from glue_lit.data.file_kinds import kind_by_content, kind_by_name, similar_file
+from glue_lit.data.table import NumberedRow, Table
+from glue_lit.errors import DataError
+from glue_lit.system.untrusted_text import parse_json_object, read_lines
 
 # Names of the splits, in files and on the Hub.
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 _LONGEST_FIELD = 100_000_000  # characters; Python's limit of 131,072 is shorter than some documents
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\w])"?[\r\n]*', re.IGNORECASE)  # Excel's; it is no row and no header
 _ROWS_FOR_KEYS = 100  # the keys of so many first rows of a JSONL file are its columns
-
-NumberedRow = tuple[int, tuple[Value, ...]]
-
-
-class Table(ABC):
-    """A file with named columns.
-
-    Args:
-        path: The file.
-
-    Attributes:
-        columns: Names of the columns, in the file's order.
-        unit: What the numbers of its rows count: each ``line`` of a text file, as in an editor, or each ``row``.
-        commit: Commit of a data set on the Hub, if it is known.
-        class_names: Names of the classes in their order, for columns that hold class numbers.
-        separator: Character between columns; a comma in formats without one.
-    """
-
-    unit = "line"
-    commit: str | None = None
-    separator = ","
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.class_names: ClassNames = {}
-        self.columns = self._read_columns()
-
-    def place(self, number: int) -> str:
-        """Name the file and line of a row, for a message: ``reviews.csv, line 12``."""
-        return f"{self.path}, {self.unit} {number}"
-
-    def rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
-        """Yield the number of each row (from 1, see ``unit``) and its values in some columns.
-
-        Values from CSV and TSV are texts; numbers, booleans and ``None`` come from JSONL and Parquet only.
-
-        Raises:
-            DataError: A column is missing, or the content does not fit the file's suffix (the message names the line).
-        """
-        for column in columns:
-            if column not in self.columns:
-                raise DataError(
-                    f"{self.path}: there is no column {column!r}.{did_you_mean(column, self.columns)} "
-                    f"The columns are: {', '.join(map(repr, self.columns))}."
-                )
-            if self.columns.count(column) > 1:
-                raise DataError(f"{self.path}: {self.columns.count(column)} columns are called {column!r}.")
-        return self._rows(columns)
-
-    def fingerprint(self) -> str:
-        """A text that changes whenever the content does.
-
-        Raises:
-            DataError: The file cannot be read.
-        """
-        try:
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({error.strerror}).") from None
-
-    @abstractmethod
-    def _read_columns(self) -> tuple[str, ...]: ...
-
-    @abstractmethod
-    def _rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]: ...
-
-    def _numbered(self, number: int, columns: Sequence[str], values: Sequence[Any]) -> NumberedRow:
-        """A row with plain values, in which names replace class numbers."""
-        place = self.place(number)
-        named = [(name_class(v, self.class_names.get(c)), c) for c, v in zip(columns, values, strict=True)]
-        return number, tuple(plain_value(value, column, place) for value, column in named)
-
-    def _empty(self) -> DataError:
-        return DataError(f"{self.path}: the file is empty; a table with at least one row is needed.")
 
 
 class _Separated(Table):
@@ -105,14 +32,20 @@ class _Separated(Table):
             raise self._empty()
         self._has_quotes = self.path.suffix.lower() != ".tsv"
         self.separator = _guess_separator(first[1]) if self._has_quotes else "\t"
+        named = _SEPARATOR_LINE.fullmatch(first[1])
+        self._first = 1 if named is None else 2  # line of the header
+        if named is not None and self._has_quotes:
+            self.separator = named[1]
         try:
             return tuple(next(self._reader()))
+        except StopIteration:
+            raise self._empty() from None
         except csv.Error as error:
-            raise self._not_csv(1, error) from None
+            raise self._not_csv(self._first, error) from None
 
     def _reader(self) -> Any:
         csv.field_size_limit(_LONGEST_FIELD)
-        lines = (line for _, line in read_lines(self.path))
+        lines = (line for number, line in read_lines(self.path) if number >= self._first)
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._has_quotes else csv.QUOTE_NONE
         return csv.reader(lines, delimiter=self.separator, quoting=quoting, strict=True)
 
@@ -120,7 +53,7 @@ class _Separated(Table):
         picks = [self.columns.index(column) for column in columns]
         reader, width, is_empty = self._reader(), len(self.columns), True
         next(reader)
-        line = reader.line_num + 1
+        line = reader.line_num + self._first
         try:
             for row in reader:
                 if row:  # an empty line is not a row
@@ -130,7 +63,7 @@ class _Separated(Table):
                         )
                     is_empty = False
                     yield line, tuple(row[pick] for pick in picks)
-                line = reader.line_num + 1  # a row may span several lines
+                line = reader.line_num + self._first  # a row may span several lines
         except csv.Error as error:
             raise self._not_csv(line, error) from None
         if is_empty:
@@ -228,17 +161,24 @@ FORMATS: dict[str, type[Table]] = {
 def open_table(path: Path) -> Table:
     """Open a file by its suffix: .csv, .tsv, .jsonl (.ndjson) or .parquet.
 
-    Commas separate the fields of a CSV file, or semicolons or tabs if its header has no comma; fields may be quoted.
-    In a TSV file, as in GLUE's own, quotes are text.
+    Commas separate the fields of a CSV file, or semicolons or tabs if its header has no comma, or what a first line
+    such as ``sep=;`` names; fields may be quoted. In a TSV file, as in GLUE's own, quotes are text.
 
     Raises:
         DataError: There is no such file, it has another suffix, or it is empty or unreadable.
     """
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file.")
+        raise DataError(f"{path}: there is no such file.{similar_file(path)}")
     table = FORMATS.get(path.suffix.lower())
     if table is None:
-        raise DataError(
-            f"{path}: its name ends with {path.suffix!r}, which is not a known format. Allowed: {', '.join(FORMATS)}."
-        )
+        raise wrong_ending(path, tuple(FORMATS))
+    if table is not _Parquet and (kind := kind_by_content(path)) is not None:
+        raise DataError(f"{path}: its name ends with {path.suffix!r}, but it is {kind.name}. {kind.advice}.")
     return table(path)
+
+
+def wrong_ending(path: Path, allowed: Sequence[str]) -> DataError:
+    """The error for a file whose name does not end as one of those that are read: what it is, and what to do."""
+    kind = kind_by_name(path.name)
+    what = ", which is not a known format." if kind is None else f", so it is {kind.name}. {kind.advice}."
+    return DataError(f"{path}: its name ends with {path.suffix!r}{what} Allowed: {', '.join(allowed)}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from glue_lit.data.rows import Places, Rows
-from glue_lit.data.tables import FORMATS, open_table
+from glue_lit.data.tables import FORMATS, open_table, wrong_ending
 from glue_lit.errors import DataError
 from glue_lit.system.untrusted_text import Value, decode_utf8, id_as_text, parse_json_object, plain_value, read_lines
 from glue_lit.tasks.glue import TaskSpec
@@ -43,7 +43,7 @@ def file_texts(path: Path, columns: Sequence[str], task: TaskSpec, id_column: st
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not a file, but a folder or a pipe. A pipe is read with `--file -`.")
     if path.is_file() and suffix not in (".txt", *FORMATS):
-        raise DataError(f"{path}: its name ends with {suffix!r}. Allowed: {', '.join((*FORMATS, '.txt'))}.")
+        raise wrong_ending(path, (*FORMATS, ".txt"))
     if path.is_file() and suffix == ".txt":
         for number, line in read_lines(path):
             yield Example(split_line(line, columns, task, f"{path}, line {number}"), number)

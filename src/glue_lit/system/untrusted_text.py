@@ -3,8 +3,10 @@
 import codecs
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,22 @@ def decode_utf8(raw: bytes, place: str) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{place}: byte 0x{raw[error.start]:02x} is not UTF-8. Convert the file, e.g. `iconv -f latin1 -t utf-8`."
-        ) from None
+        advice = _how_to_convert(raw, error.start)
+        raise DataError(f"{place}: byte 0x{raw[error.start]:02x} is not UTF-8. {advice}") from None
+
+
+def _how_to_convert(raw: bytes, at: int) -> str:
+    """Show the word at a position of a line as Windows-1252 has it, so that the user sees whether it is right."""
+    save = "save the file as UTF-8 in the program that wrote it (in Excel: `CSV UTF-8`)."
+    try:
+        text = raw.decode("cp1252")  # a character for each byte
+    except UnicodeDecodeError:  # it leaves five bytes without a character
+        return f"Nor is the line in Windows-1252 (cp1252), as Excel writes it: {save}"
+    word = re.split(r"[\s,;]", text[:at])[-1][-20:] + re.split(r"[\s,;]", text[at:])[0][:20]
+    return (
+        f"In Windows-1252, as Excel writes it, it reads {word!r}. If that is right, convert the file with "
+        f"`iconv -f cp1252 -t utf-8`; else {save}"
+    )
 
 
 def parse_json_object(line: str, place: str) -> dict[str, Any]:
@@ -91,6 +106,8 @@ _KINDS: dict[type, str] = {list: "list", str: "string", int: "number", float: "n
 def plain_value(value: Any, column: str, place: str) -> Value:
     """Check that a value is a text, number, boolean or ``None``; NaN, pandas' missing value, becomes ``None``.
 
+    From Parquet, a decimal number becomes a usual one, and bytes become text.
+
     Raises:
         DataError: It is something else, or a text with half of a surrogate pair.
     """
@@ -98,6 +115,11 @@ def plain_value(value: Any, column: str, place: str) -> Value:
         raise DataError(
             f"{place}: column {column!r} holds half of a surrogate pair (\\ud800 to \\udfff), which is not a character."
         )
+    if isinstance(value, bytes):
+        value = decode_utf8(value, f"{place}, column {column!r}")
+    if isinstance(value, Decimal):
+        is_whole = value.is_finite() and value == value.to_integral_value()
+        value = int(value) if is_whole else float(value)
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):

@@ -1,0 +1,86 @@
+"""`Table`: a file or data set with named columns, read row by row; `glue_lit.data.tables` has the formats."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from glue_lit.data.class_labels import ClassNames, name_class
+from glue_lit.errors import DataError, did_you_mean
+from glue_lit.system.untrusted_text import Value, plain_value
+
+NumberedRow = tuple[int, tuple[Value, ...]]
+
+
+class Table(ABC):
+    """A file with named columns.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        columns: Names of the columns, in the file's order.
+        unit: What the numbers of its rows count: each ``line`` of a text file, as in an editor, or each ``row``.
+        commit: Commit of a data set on the Hub, if it is known.
+        class_names: Names of the classes in their order, for columns that hold class numbers.
+        separator: Character between columns; a comma in formats without one.
+    """
+
+    unit = "line"
+    commit: str | None = None
+    separator = ","
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.class_names: ClassNames = {}
+        self.columns = self._read_columns()
+
+    def place(self, number: int) -> str:
+        """Name the file and line of a row, for a message: ``reviews.csv, line 12``."""
+        return f"{self.path}, {self.unit} {number}"
+
+    def rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
+        """Yield the number of each row (from 1, see ``unit``) and its values in some columns.
+
+        Values from CSV and TSV are texts; numbers, booleans and ``None`` come from JSONL and Parquet only.
+
+        Raises:
+            DataError: A column is missing, or the content does not fit the file's suffix (the message names the line).
+        """
+        for column in columns:
+            if column not in self.columns:
+                raise DataError(
+                    f"{self.path}: there is no column {column!r}.{did_you_mean(column, self.columns)} "
+                    f"The columns are: {', '.join(map(repr, self.columns))}."
+                )
+            if self.columns.count(column) > 1:
+                raise DataError(f"{self.path}: {self.columns.count(column)} columns are called {column!r}.")
+        return self._rows(columns)
+
+    def fingerprint(self) -> str:
+        """A text that changes whenever the content does.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror}).") from None
+
+    @abstractmethod
+    def _read_columns(self) -> tuple[str, ...]: ...
+
+    @abstractmethod
+    def _rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]: ...
+
+    def _numbered(self, number: int, columns: Sequence[str], values: Sequence[Any]) -> NumberedRow:
+        """A row with plain values, in which names replace class numbers."""
+        place = self.place(number)
+        named = [(name_class(v, self.class_names.get(c)), c) for c, v in zip(columns, values, strict=True)]
+        return number, tuple(plain_value(value, column, place) for value, column in named)
+
+    def _empty(self) -> DataError:
+        return DataError(f"{self.path}: the file is empty; a table with at least one row is needed.")
