@@ -182,4 +182,4 @@ def test_a_signal_lets_the_jobs_write_their_checkpoints(tmp_path: Path, signum: 
     assert executor.closed
     assert not queue.outcomes  # neither has ended: both are resumed later
     assert queue.waiting == 2
-    assert "write their checkpoints first" in view.lines[-1]
+    assert view.lines[-1] == "Stopping 1 training; checkpoints are written first."

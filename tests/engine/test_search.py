@@ -226,9 +226,7 @@ def test_a_search_with_trials_but_without_its_database_is_refused(tmp_path: Path
     search = search_in(tmp_path / "cola")
     run(search, closeness)
     (tmp_path / "cola" / "study.db").unlink()
-    with pytest.raises(
-        RunError, match=r"cola holds 4 trial\(s\), but its database has none: study\.db was lost .*NAME"
-    ):
+    with pytest.raises(RunError, match=r"cola holds 4 trials, but its database has none: study\.db was lost .*NAME"):
         search_in(tmp_path / "cola")
 
 

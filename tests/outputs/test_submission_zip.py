@@ -56,7 +56,7 @@ WRONG: list[tuple[str, dict[str, str | bytes], list[str]]] = [
     ("doubled", changed("WNLI.tsv", "\n7\t0\n", "\n7\t0\n7\t0\n"), ["WNLI.tsv: 147 rows, 146 are needed", "WNLI.tsv, line 10: index 7 appears twice, first on line 9"]),
     ("out of order", changed("WNLI.tsv", "\n7\t0\n8\t0\n", "\n8\t0\n7\t0\n"), ["WNLI.tsv, line 10: index 7 comes after 8; rows must be in order"]),
     ("too large", changed("WNLI.tsv", "145\t0", "146\t0"), ["WNLI.tsv: index 145 is missing", "WNLI.tsv, line 147: index 146, the last one is 145"]),
-    ("empty line", TEXTS | {"WNLI.tsv": TEXTS["WNLI.tsv"] + "\n"}, ["WNLI.tsv: 147 rows, 146 are needed", "WNLI.tsv, line 148: 1 column(s), 2 are needed (separated by a tab): ''"]),
+    ("empty line", TEXTS | {"WNLI.tsv": TEXTS["WNLI.tsv"] + "\n"}, ["WNLI.tsv: 147 rows, 146 are needed", "WNLI.tsv, line 148: 1 column, 2 are needed (separated by a tab): ''"]),
     ("name for number", changed("SST-2.tsv", "1820\t1", "1820\tpositive"), ["SST-2.tsv, line 1822: prediction 'positive', allowed: 0, 1"]),
     ("space", changed("SST-2.tsv", "1820\t1", "1820\t1 "), ["SST-2.tsv, line 1822: prediction '1 ', allowed: 0, 1"]),
     ("label", changed("AX.tsv", "3\tcontradiction", "3\tno"), ["AX.tsv, line 5: prediction 'no', allowed: entailment, neutral, contradiction"]),
@@ -64,7 +64,7 @@ WRONG: list[tuple[str, dict[str, str | bytes], list[str]]] = [
       for score in ("nan", "inf", "5.001", "-0.1", "", " 2", "1_0", "1e99", "\u0663")),
     *((f"index {index!r}", changed("STS-B.tsv", "\n9\t2.701", f"\n{index}\t2.701"), ["STS-B.tsv: index 9 is missing", f"STS-B.tsv, line 11: index {index[:50]!r} is not a number from 0 to 1378"])
       for index in ("x", "-9", "9.0", "", "9" * 5000, "\u0669")),
-    ("no tab", changed("STS-B.tsv", "\n9\t2.701", "\n9 2"), ["STS-B.tsv: index 9 is missing", "STS-B.tsv, line 11: 1 column(s), 2 are needed (separated by a tab): '9 2'"]),
+    ("no tab", changed("STS-B.tsv", "\n9\t2.701", "\n9 2"), ["STS-B.tsv: index 9 is missing", "STS-B.tsv, line 11: 1 column, 2 are needed (separated by a tab): '9 2'"]),
     ("byte order mark", TEXTS | {"CoLA.tsv": "\ufeff" + TEXTS["CoLA.tsv"]}, ["CoLA.tsv, line 1: a byte order mark; save the file as UTF-8 without one"]),
     ("UTF-16", TEXTS | {"CoLA.tsv": TEXTS["CoLA.tsv"].encode("utf-16")}, ["CoLA.tsv: is UTF-16; save it as UTF-8"]),
     ("latin-1", TEXTS | {"CoLA.tsv": TEXTS["CoLA.tsv"].encode().replace(b"\n7\t1", b"\n7\t\xe9")}, ["CoLA.tsv: index 7 is missing", "CoLA.tsv, line 9: byte 0xe9 is not UTF-8"]),

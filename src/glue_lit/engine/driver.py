@@ -12,6 +12,7 @@ from glue_lit.engine.executor import Executor
 from glue_lit.engine.job import Job, Outcome, Progress
 from glue_lit.engine.progress_table import ProgressTable
 from glue_lit.errors import RunError, Stopped
+from glue_lit.system.console import count_of
 
 _INTERVAL = 0.5  # seconds between turns: a job takes minutes, a turn a millisecond
 
@@ -104,7 +105,7 @@ class Driver:
     def _close(self) -> None:
         """Let the running jobs write their checkpoints."""
         if self._running:
-            self.display.print(f"Stopping {len(self._running)} training(s); they write their checkpoints first.")
+            self.display.print(f"Stopping {count_of(len(self._running), 'training')}; checkpoints are written first.")
         self.executor.close()
         for job in self._running:
             self.queue.record_outcome(job, job.outcome_from(75))

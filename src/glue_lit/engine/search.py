@@ -20,6 +20,7 @@ from glue_lit.engine.job import Job, Outcome, Progress
 from glue_lit.engine.search_space import settings_to_yaml
 from glue_lit.engine.search_storage import open_study
 from glue_lit.errors import RunError, UsageError
+from glue_lit.system.console import count_of
 from glue_lit.system.files import write_text
 
 _STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
@@ -209,6 +210,6 @@ def _check_no_trials(folder: Path) -> None:
     """Refuse a folder with trials that its new study does not know, since new trials would overwrite them."""
     if trials := list((folder / "trials").glob("*")):
         raise RunError(
-            f"{folder} holds {len(trials)} trial(s), but its database has none: study.db was lost or replaced. "
-            "Restore it, or start a search with another name (`--tune.name NAME`)."
+            f"{folder} holds {count_of(len(trials), 'trial')}, but its database has none: study.db was lost or "
+            "replaced. Restore it, or start a search with another name (`--tune.name NAME`)."
         )

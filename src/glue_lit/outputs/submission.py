@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.errors import DataError
+from glue_lit.system.console import count_of
 from glue_lit.tasks.glue import TASKS, TaskSpec
 
 HEADER = "index\tprediction"
@@ -66,8 +67,8 @@ def entry_text(entry: Entry, predictions: Path) -> str:
             count = sum(1 for _ in file)
             if count != entry.rows:
                 raise DataError(
-                    f"{predictions}: {count:,} rows, {entry.name} needs {entry.rows:,}. The rows are not all those of "
-                    "the official test file. Delete it, and `submit` writes a new one."
+                    f"{predictions}: {count_of(count, 'row')}, {entry.name} needs {entry.rows:,}. The rows are not "
+                    "all those of the official test file. Delete it, and `submit` writes a new one."
                 )
             file.seek(0)
             for row, line in enumerate(file):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from glue_lit.errors import DataError
 from glue_lit.outputs.submission import ENTRIES, HEADER, Entry
+from glue_lit.system.console import count_of
 from glue_lit.system.files import check_regular, open_atomic_binary
 from glue_lit.tasks.glue import TaskSpec
 
@@ -174,7 +175,7 @@ def _check_rows(entry: Entry, raw: bytes, findings: Findings) -> None:
         count += 1
         cells = text.split("\t")
         if len(cells) != 2:
-            findings.add(f"{len(cells)} column(s), 2 are needed (separated by a tab): {text[:50]!r}", number)
+            findings.add(f"{count_of(len(cells), 'column')}, 2 are needed (separated by a tab): {text[:50]!r}", number)
             continue
         if wrong := _wrong_index(cells[0], lines, before):
             findings.add(wrong, number)
@@ -185,7 +186,7 @@ def _check_rows(entry: Entry, raw: bytes, findings: Findings) -> None:
     if not raw:
         findings.add("is empty")
     elif count != entry.rows:
-        findings.add(f"{count:,} rows, {entry.rows:,} are needed")
+        findings.add(f"{count_of(count, 'row')}, {entry.rows:,} are needed")
     if count:
         _add_missing(lines, findings)
 

@@ -229,7 +229,7 @@ def test_an_empty_root_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     make_run("cola/version_0", logs="lightning_logs/tune/x/trials/0/lightning_logs")
     assert said() == "There is no run in lightning_logs itself; `--all` lists the 1 further down.\n"
     make_run("cola/version_0")
-    expected = "None of the 1 runs in lightning_logs matches. Did you mean 'cola'? Their tasks are: cola.\n"
+    expected = "No run in lightning_logs matches (1 run in all). Did you mean 'cola'? Their tasks are: cola.\n"
     assert said("--task", "cla") == expected
 
 

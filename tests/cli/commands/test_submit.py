@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from command_line import glue_lit
 
 from glue_lit.__main__ import main
 from glue_lit.outputs.submission import ENTRIES, filled_text
@@ -26,12 +28,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def submit(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["glue-lit", "submit", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    """Exit status; a zip that an earlier call has written may be replaced."""
+    arguments = arguments if "--check" in arguments else (*arguments, "--overwrite")
+    return glue_lit(monkeypatch, "submit", *arguments)
 
 
 def make_run(task: str, version: int = 0, last_label: int = 0, **record: object) -> Path:
@@ -58,22 +57,36 @@ def make_run(task: str, version: int = 0, last_label: int = 0, **record: object)
     return run
 
 
+def finish(run: Path, score: float | None, rows: int | None = None, source: str = "hub") -> None:
+    """Give a run the score of a finished fit on the validation rows, by default on all."""
+    task = TASKS[run.parent.name]
+    spec = TASKS["mnli"] if "MNLI-m.tsv" in task.submission.values() else task
+    split = str(spec.monitored_split)
+    record = {"metrics": {spec.monitor: score, "val/loss": 0.1}, "source": source}
+    record["data"] = {"splits": {split: {"rows": rows or spec.files[split].rows}}}
+    (run / "metrics.json").write_text(json.dumps(record))
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What would have been predicted in a process of its own, as `task run why source`."""
     calls: list[str] = []
 
-    def predict(task: str, run: Run, why: str, source: str | None) -> None:
-        calls.append(f"{task} {run.path} ({why}) {source}")
+    def predict(task: str, run: Run, source: str | None) -> None:
+        calls[-1] += f" {source}"
 
-    monkeypatch.setattr("glue_lit.cli.commands.submit._predict", predict)
+    monkeypatch.setattr("glue_lit.outputs.submit._predict", predict)
+    monkeypatch.setattr(
+        "glue_lit.cli.commands.submit._say_predicting",
+        lambda task, run, why: calls.append(f"{task} {run.path} ({why})"),
+    )
     return calls
 
 
 def test_all_tasks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]) -> None:
     for task in dict.fromkeys(entry.trained_as for entry in ENTRIES.values()):
         make_run(task)
-    make_run("cola", 1, last_label=1)  # the newest counts
+    finish(make_run("cola", 1, last_label=1), 0.6)
     assert submit(monkeypatch) == 0
     assert asked == []  # all is there
     out = capsys.readouterr().out
@@ -175,12 +188,52 @@ def test_edited_predictions_are_not_overwritten(
 def test_both_test_files_of_mnli_are_predicted_together(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
     run = make_run("mnli-mm", checkpoint=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glue_lit.cli.commands.submit.entry_text", lambda entry, path: filled_text(entry))
+        patch.setattr("glue_lit.outputs.submit.entry_text", lambda entry, path: filled_text(entry))
         assert submit(patch, run, "--fill_missing=majority", "--data.source", "glue") == 0
     assert asked == [
         f"mnli {run} (they are from another checkpoint) glue",
         f"ax {run} (there are none) glue",
     ]
+
+
+def test_the_best_run_of_each_task_is_taken_and_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]
+) -> None:
+    for version, (score, more) in enumerate(
+        [(0.55, {}), (0.61, {}), (0.9, {"rows": 100}), (0.95, {"source": "demo"}), (None, {}), (0.58, {})]
+    ):
+        finish(make_run("cola", version), score, **more)  # type: ignore[arg-type]
+    finish(make_run("mnli", 0), 0.83)
+    finish(make_run("mnli-mm", 0), 0.81)  # by its score on the matched rows, as mnli's
+    finish(make_run("rte", 0), 0.7, rows=20)
+    make_run("wnli", 0)
+    assert submit(monkeypatch, "--fill_missing=majority") == 0
+    lines = [line.split(maxsplit=4) for line in capsys.readouterr().out.splitlines() if " lightning_logs/" in line]
+    logs = "lightning_logs"
+    assert lines[:4] == [
+        ["cola", f"{logs}/cola/version_1", "val/matthews_correlation", "0.6100", "best of 6"],
+        ["mnli", f"{logs}/mnli/version_0", "val_matched/accuracy", "0.8300", "best of 2"],
+        ["rte", f"{logs}/rte/version_0", "val/accuracy", "0.7000", "the only one, scored on other rows than GLUE's dev set"],
+        ["wnli", f"{logs}/wnli/version_0", "val/accuracy", "-", "the only one, no score"],
+    ]  # fmt: skip
+    assert asked == []
+    assert submit(monkeypatch, f"{logs}/cola/version_0", "--fill_missing=majority", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == [
+        {"task": "cola", "run": f"{logs}/cola/version_0", "metric": "val/matthews_correlation", "score": 0.55}
+    ]
+
+
+def test_a_zip_is_replaced_only_if_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: list[str]
+) -> None:
+    make_run("wnli", checkpoint=None)
+    Path("submission.zip").write_text("the one that was uploaded")
+    assert glue_lit(monkeypatch, "submit", "--fill_missing=majority") == 2
+    assert "--output: submission.zip exists. Name another file, or pass `--overwrite`." in capsys.readouterr().err
+    assert Path("submission.zip").read_text() == "the one that was uploaded"
+    assert asked == []  # nor is anything predicted
+    assert glue_lit(monkeypatch, "submit", "--fill_missing=majority", "--overwrite") == 0
+    assert zipped_lines("WNLI.tsv")[0] == "index\tprediction"
 
 
 def test_runs_left_out_are_named(
@@ -197,7 +250,7 @@ def test_runs_left_out_are_named(
         out = capsys.readouterr().out
         assert f"{third} has no best checkpoint, so it is skipped." in out
         assert f"{second} is being trained, so it is skipped." in out
-        assert f"wnli  {first}" in out
+        assert re.search(f"wnli +{first} +val/accuracy +- +the only one", out)
         assert submit(monkeypatch, second, "--fill_missing=majority") == 1
         assert "is being trained by another process. Wait for it" in capsys.readouterr().err
     finally:

@@ -99,6 +99,11 @@ def test_a_suite_is_planned_trained_and_summarised(folder: Path) -> None:
     assert json.loads(said.stdout) == {"folder": str(place), **json.loads((place / "results.json").read_text())}
     assert "0 of 4 trainings to run" in said.stderr
 
+    unfinished = suite(folder, recipes, "--suite.submit=true")
+    assert unfinished.returncode == 1
+    assert "glue/submission.zip is not written: There is no run of cola, sst2, mrpc, " in unfinished.stderr
+    assert "The suite's results are kept." in unfinished.stderr
+
     other = suite(folder, recipes, "--model.learning_rate=1e-3")
     assert other.returncode == 1
     assert "holds a training with other settings" in other.stderr

@@ -30,7 +30,7 @@ from glue_lit.outputs.calibrated import calibration_of, rescale_probabilities
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import Run
-from glue_lit.system.console import print_table, say
+from glue_lit.system.console import count_of, print_table, say
 from glue_lit.system.files import open_atomic, short_path
 from glue_lit.system.hardware import keep_freed_memory
 from glue_lit.system.library_warnings import quiet_lightning
@@ -207,7 +207,7 @@ def _predict_file(predictor: Predictor, options: Any, temperature: float, run: R
         return
     with open_atomic(Path(output)) as file:
         count = _write(found, file)
-    say(f"Predictions {output} ({count:,} rows)")
+    say(f"Predictions {output} ({count_of(count, 'row')})")
 
 
 def _predicted(

@@ -12,9 +12,9 @@ from glue_lit.cli.commands.flags import Flags
 from glue_lit.errors import RunError, UsageError, did_you_mean
 from glue_lit.runs.differences import MISSING, Comparison, compare_runs, format_result, format_value
 from glue_lit.runs.listing import RunFacts, State, find_all_runs, read_facts
-from glue_lit.runs.run import LOGS, open_run, version_of
-from glue_lit.system.console import console, note, print_json, print_list
-from glue_lit.tasks.glue import TASKS
+from glue_lit.runs.run import LOGS, open_run
+from glue_lit.runs.run_list import list_runs
+from glue_lit.system.console import console, count_of, note, print_json, print_list
 
 
 def _options(arguments: Sequence[str]) -> Any:
@@ -71,20 +71,20 @@ def main() -> None:
         _compare(options.compare, options.json)
         return
     folder = _folder(options)
-    found, unreadable = find_all_runs(folder, options.nested) if os.path.isdir(folder) else ([], [])
-    if unreadable and not found:
-        raise RunError(f"{unreadable[0]} Choose another folder: `--trainer.default_root_dir DIR`.")
-    for text in unreadable:
+    listed = list_runs(
+        folder, task=options.task, model=options.model, state=options.state, sort=options.sort, limit=options.limit,
+        nested=options.nested,
+    )  # fmt: skip
+    if listed.unreadable and not listed.found:
+        raise RunError(f"{listed.unreadable[0]} Choose another folder: `--trainer.default_root_dir DIR`.")
+    for text in listed.unreadable:
         note(text)
-    runs = [read_facts(run) for run in found]
-    chosen = [facts for facts in runs if _is_wanted(facts, options)]
-    chosen = sorted(chosen, key=_by_date if options.sort == "date" else _by_metric)[: options.limit]
     if options.json:
-        print_json([_as_json(facts) for facts in chosen])
-    elif chosen:
-        _print(chosen, folder, by_task=options.sort == "metric")
+        print_json([_as_json(facts) for facts in listed.runs])
+    elif listed.runs:
+        _print(listed.runs, folder, by_task=options.sort == "metric")
     else:
-        note(_nothing(runs, folder, options))
+        note(_nothing(listed.found, folder, options))
 
 
 def _folder(options: Any) -> Path:
@@ -103,19 +103,13 @@ def _folder(options: Any) -> Path:
     return inside if options.root is not None or os.path.isdir(inside) else named
 
 
-def _is_wanted(facts: RunFacts, options: Any) -> bool:
-    exact = ((options.task, facts.task), (options.state, facts.state))
-    return all(asked in (None, found) for asked, found in exact) and (
-        options.model is None or options.model.casefold() in (facts.model or "").casefold()
-    )
-
-
-def _nothing(runs: list[RunFacts], folder: Path, options: Any) -> str:
+def _nothing(runs: Sequence[RunFacts], folder: Path, options: Any) -> str:
     """A message on why nothing is listed, and what to do."""
     if runs:
         tasks = sorted({facts.task for facts in runs if facts.task})
         near = did_you_mean(options.task, tasks) if options.task and options.task not in tasks else ""
-        return f"None of the {len(runs)} runs in {folder} matches.{near} Their tasks are: {', '.join(tasks)}."
+        total = count_of(len(runs), "run")
+        return f"No run in {folder} matches ({total} in all).{near} Their tasks are: {', '.join(tasks)}."
     if not options.nested and os.path.isdir(folder) and (deeper := len(find_all_runs(folder, nested=True)[0])):
         return f"There is no run in {folder} itself; `--all` lists the {deeper} further down."
     return (
@@ -124,29 +118,12 @@ def _nothing(runs: list[RunFacts], folder: Path, options: Any) -> str:
     )
 
 
-# ---------------------------------------------------------------- order
-
-
-def _by_date(facts: RunFacts) -> tuple[float, int]:
-    return -(facts.started or 0.0), -version_of(facts.path)
-
-
-def _by_metric(facts: RunFacts) -> tuple[Any, ...]:
-    """GLUE's tasks in their order, then others; within a task and metric the best first, runs without a score last."""
-    place = list(TASKS).index(facts.task) if facts.task in TASKS else len(TASKS)
-    best = 0.0 if facts.best is None else facts.best if facts.mode == "min" else -facts.best
-    return place, facts.task or "", facts.monitor or "", facts.best is None, best, *_by_date(facts)
-
-
-# ---------------------------------------------------------------- output
-
-
 _COLUMNS = ("run", "task", "model", "metric", "best", "started", "state")
 _FEWER = ("run", "best", "model", "started", "state")
 _WIDE = 110  # columns of a terminal that fit the whole table
 
 
-def _print(runs: list[RunFacts], folder: Path, by_task: bool) -> None:
+def _print(runs: Sequence[RunFacts], folder: Path, by_task: bool) -> None:
     rows = [_row(facts) for facts in runs]
     if not sys.stdout.isatty():
         print_list("", _COLUMNS, rows, right=("best",))
@@ -156,7 +133,7 @@ def _print(runs: list[RunFacts], folder: Path, by_task: bool) -> None:
             print_list(", ".join(filter(None, group)), _FEWER, _only(_FEWER, of_both), right=("best",))
     else:
         columns = _COLUMNS if console().width >= _WIDE else _FEWER
-        print_list(f"{len(runs)} runs in {folder}", columns, _only(columns, rows), right=("best",))
+        print_list(f"{count_of(len(runs), 'run')} in {folder}", columns, _only(columns, rows), right=("best",))
 
 
 def _only(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -1,6 +1,5 @@
 """``glue-lit suite``: train all tasks over several seeds, and print the averages."""
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +7,16 @@ from typing import Any
 
 import yaml
 
+from glue_lit.cli.commands.submit import submit
 from glue_lit.cli.engine_arguments import check_contradictions, full_configurations, parse
 from glue_lit.engine.estimates import estimate_seconds
 from glue_lit.engine.settings import check_logger
 from glue_lit.engine.suite import Suite, SuiteResult, run_suite, suite_folder
 from glue_lit.engine.suite_plan import PlannedJob, missing_recipes
-from glue_lit.errors import RunError, Stopped
+from glue_lit.errors import GlueLitError, RunError, Stopped
+from glue_lit.outputs.submitted_runs import named_runs
 from glue_lit.runs.command_line import CommandLine
-from glue_lit.system.console import duration, json_document, print_table, say
+from glue_lit.system.console import count_of, duration, json_document, print_table, say
 
 
 def main() -> None:
@@ -75,7 +76,7 @@ def _print_plan(jobs: list[PlannedJob], times: dict[tuple[str, str], float | Non
         rows.append((planned.job.name, planned.start or "", time))
         plan.append({"training": planned.job.name, "after": planned.start, "done": done, "seconds": seconds})
     print_table("Plan, in this order", ("training", "after", "time"), rows, right=("time",))
-    say(f"{len(jobs)} trainings" + (f", about {duration(total)} one after the other" if total else ""))
+    say(count_of(len(jobs), "training") + (f", about {duration(total)} one after the other" if total else ""))
     if not times:
         say("Times are unknown until a run of the model has finished.")
     return plan
@@ -83,9 +84,9 @@ def _print_plan(jobs: list[PlannedJob], times: dict[tuple[str, str], float | Non
 
 def _submit(suite: Suite, result: SuiteResult) -> None:
     """Write a zip of the best seed of each task, for each model."""
-    fill = ["--fill_missing", "majority"] if suite.majority else []
     for model, runs in result.best_runs.items():
         output = result.folder / (f"submission-{model}.zip" if model else "submission.zip")
-        command = [sys.executable, "-m", "glue_lit", "submit", *map(str, runs), "--output", str(output), *fill]
-        if subprocess.run(command, check=False).returncode:
-            raise RunError(f"The submission {output} could not be written; see above. The results are kept.")
+        try:
+            submit(named_runs(runs), output, fill_missing=bool(suite.majority), overwrite=True)
+        except GlueLitError as error:
+            raise RunError(f"The submission {output} is not written: {error} The suite's results are kept.") from error

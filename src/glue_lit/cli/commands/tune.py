@@ -17,7 +17,7 @@ from glue_lit.engine.search_results import format_setting, last_parts
 from glue_lit.engine.tune_result import TrialResult, TuneResult
 from glue_lit.engine.tuning import Tune, run_tune
 from glue_lit.runs.command_line import CommandLine
-from glue_lit.system.console import duration, json_document, print_table, say
+from glue_lit.system.console import count_of, duration, json_document, print_table, say
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def tune(words: Sequence[str]) -> TuneResult:
         raise
     if values := [refit.value for refit in result.refits]:
         spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-        say(f"On all rows {result.monitor} {statistics.fmean(values):.4f}{spread} ({len(values)} seeds)")
+        say(f"On all rows {result.monitor} {statistics.fmean(values):.4f}{spread} ({count_of(len(values), 'seed')})")
         say(f"Runs        {result.folder / 'refit'}")
     return result
 

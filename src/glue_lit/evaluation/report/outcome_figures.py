@@ -13,6 +13,7 @@ from glue_lit.evaluation.formulas import confusion_matrix
 from glue_lit.evaluation.predictions import Predictions, Values
 from glue_lit.evaluation.report.canvas import MUTED, canvas
 from glue_lit.evaluation.report.texts import truncate
+from glue_lit.system.console import count_of
 from glue_lit.tasks.glue import TaskSpec
 
 _DOTS = 2_000
@@ -88,4 +89,7 @@ def _draw_scatter(axes: Any, gold: Values, values: Values, colour: str) -> tuple
     if len(picked) < len(gold):
         note += f" {len(picked):,} of {len(gold):,} rows, drawn at random."
     error = float(np.abs(gold - values).mean())
-    return f"Predicted against gold scores of {len(gold):,} rows; the mean absolute error is {error:.3f}.", note
+    return (
+        f"Predicted against gold scores of {count_of(len(gold), 'row')}; the mean absolute error is {error:.3f}.",
+        note,
+    )

@@ -8,6 +8,7 @@ import numpy as np
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.examples import Example, mistakes
 from glue_lit.evaluation.report.texts import Texts
+from glue_lit.system.console import count_of
 from glue_lit.tasks.glue import TaskSpec
 
 
@@ -24,7 +25,7 @@ def draw_outcome(task: TaskSpec, predicted: Predictions, title: str) -> np.ndarr
 def hard_rows(task: TaskSpec, predicted: Predictions, texts: Texts) -> str:
     """The most confident mistakes, or the scores furthest off, as a Markdown table with escaped texts."""
     found = mistakes(task, predicted, texts)
-    rows = f"{len(predicted):,} rows"
+    rows = count_of(len(predicted), "row")
     if task.is_regression:
         caption = f"The scores furthest off, of {rows}:"
     else:

@@ -1,6 +1,6 @@
 import pytest
 
-from glue_lit.cli.commands.children import what_it_said
+from glue_lit.outputs.child_process import what_it_said
 
 
 @pytest.mark.parametrize(
