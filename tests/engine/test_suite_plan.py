@@ -91,6 +91,27 @@ def test_a_start_may_be_a_training_on_other_data(tmp_path: Path) -> None:
     assert all(p.start is None for p in jobs if p.task == "rte")
 
 
+def test_a_task_of_ones_own_is_described_by_the_arguments_or_its_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yaml").write_text("data: {source: mine.csv, custom: {text: [a, b]}}")
+    recipes = str(tmp_path / "{task}.yaml")
+    (mine, cola) = planned(tmp_path, tasks=["mine", "cola"], seeds=[1], recipes=recipes)[::-1]
+    assert (mine.task, cola.task) == ("mine", "cola")  # the longer one comes first
+    assert mine.job.arguments[:2] == ("--config", str(tmp_path / "mine.yaml"))
+    with pytest.raises(UsageError, match="there is no task 'other'"):
+        planned(tmp_path, tasks=["other"], recipes=recipes)
+    assert planned(tmp_path, tasks=["other"], arguments=["--data.custom.text", "a"])
+    monkeypatch.setenv("GLUE_LIT_FIT__DATA__CUSTOM__TEXT", "a")
+    assert planned(tmp_path, tasks=["other"])
+
+
+def test_a_start_of_a_task_that_is_not_trained_is_ignored(tmp_path: Path) -> None:
+    starts = {"rte": "mnli", "stsb": "gone.yaml", "mrpc": "gone/version_0"}
+    (cola,) = planned(tmp_path, tasks=["cola"], seeds=[1], init_from=starts)
+    assert cola.start is None
+
+
 def test_the_arguments_of_all_override_recipes(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "rte.yaml").write_text("data: {task: rte}")
@@ -110,7 +131,11 @@ def test_the_arguments_of_all_override_recipes(tmp_path: Path) -> None:
             {"init_from": {"rte": "sst2"}},
             "suite.init_from: 'sst2' is not in suite.tasks (cola, rte, mnli, qqp), and no folder of a",
         ),
-        ({"init_from": {"wnli": "mnli"}}, "suite.init_from: 'wnli' is not in suite.tasks"),
+        (
+            {"init_from": {"rte": "sst2"}},
+            "Add it to suite.tasks, or give rte another start: `--suite.init_from '{rte: ",
+        ),
+        ({"init_from": {"wnil": "mnli"}}, "suite.init_from: 'wnil' is not in suite.tasks (cola, rte, mnli, qqp)."),
         ({"init_from": {"rte": "mnli", "mnli": "rte"}}, "starts from itself"),
         ({"init_from": {"rte": "rte"}}, "starts from itself"),
         ({"init_from": {"rte": "gone.yaml"}}, "suite.init_from: gone.yaml cannot be read (No such file or directory)."),

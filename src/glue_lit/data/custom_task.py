@@ -1,13 +1,31 @@
 """Completing a user's own task from its data, and describing what was read and assumed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from glue_lit.data.custom_labels import LabelColumn, check_and_complete, complete_from_labels
 from glue_lit.data.custom_split import find_table
 from glue_lit.data.label_texts import find_look_alikes, have_decimal_commas, is_number, label_text, parse_number
 from glue_lit.data.sources import open_tables
 from glue_lit.errors import UsageError
-from glue_lit.tasks.custom import CustomTask, check_task_name
+from glue_lit.tasks.custom import CustomTask, check_task_name, parse_custom_task, resolve_task
+from glue_lit.tasks.spec import TaskSpec
+
+
+def task_of_settings(settings: Mapping[str, Any]) -> TaskSpec:
+    """The task of a configuration of `fit`; a task of the user's own is completed from its data, as `fit` does.
+
+    Args:
+        settings: A full configuration.
+
+    Raises:
+        GlueLitError: There is no such task, or its data cannot be used.
+    """
+    data = settings["data"]
+    custom = parse_custom_task(data.get("custom"))
+    if custom.text_columns:
+        custom = complete_task(data["task"], custom, data["source"])
+    return resolve_task(data["task"], custom)
 
 
 def complete_task(name: str, custom: CustomTask, source: str) -> CustomTask:

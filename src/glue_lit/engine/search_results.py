@@ -1,6 +1,7 @@
 """Results of a search: the table of trials, the best settings and the pictures."""
 
 import csv
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -11,7 +12,7 @@ from glue_lit.engine.search import Search
 from glue_lit.engine.search_pictures import draw_search
 from glue_lit.engine.search_space import settings_to_yaml
 from glue_lit.engine.tune_result import TrialResult, TuneResult
-from glue_lit.system.files import open_atomic, write_text
+from glue_lit.system.files import open_atomic, short_path, write_text
 
 
 def last_parts(keys: Iterable[str]) -> tuple[str, ...]:
@@ -32,11 +33,13 @@ def write_results(search: Search) -> None:
         table.writerows(_csv_row(search, trial) for trial in search.all_trials())
     if (best := search.best) is None:
         return
+    best_file = search.folder / "best.yaml"
+    files = [shlex.quote(short_path(path)) for path in (search.base, best_file)]
     header = (
         f"# Best of {len(search.all_trials())} trials (number {best.number}): {search.monitor} {best.value:.6f}\n"
-        "# glue-lit fit --config configs/TASK.yaml --config THIS_FILE\n"
+        f"# glue-lit fit --config {files[0]} --config {files[1]}\n"
     )
-    write_text(search.folder / "best.yaml", header + settings_to_yaml(best.params))
+    write_text(best_file, header + settings_to_yaml(best.params))
     with suppress(ImportError):  # pictures need optional packages, and the search is complete without them
         draw_search(search)
 

@@ -1,7 +1,7 @@
 """`run_suite`: train all tasks with several seeds, from the plan to the results."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ class Suite:
     """What is trained, and how the results are combined.
 
     Args:
-        tasks: Names of the tasks; null for the nine of GLUE.
+        tasks: Names of the tasks; null for the task of your own that the configuration describes, else for the nine of
+            GLUE.
         seeds: Seeds of each task.
         models: Names of the models; null for that of the configuration.
         init_from: For a task, what its encoder starts from: another task, e.g. {rte: mnli}; the configuration of a
@@ -34,7 +35,8 @@ class Suite:
             run or model, e.g. {stsb: lightning_logs/mnli/version_0}.
         recipes: File with each task's recipe. {task} and {model} stand for their names, the model's in lower case and
             without its owner; tasks without a file use only the common settings.
-        name: Name of the suite, a folder in lightning_logs/suite. The same name resumes it.
+        name: Name of the suite, a folder in lightning_logs/suite; null for that of the task of your own, else glue. The
+            same name resumes it.
         majority: Tasks that are not trained but given the commonest label, as WNLI is in most papers.
         left_out: Tasks that do not count in the average.
         submit: Also write the leaderboard's zip, from the best seed of each task.
@@ -48,7 +50,7 @@ class Suite:
         models: list[str] | None = None,
         init_from: dict[str, str] | None = None,
         recipes: str | None = "configs/{task}.yaml",
-        name: str = "glue",
+        name: str | None = None,
         majority: tuple[str, ...] = (),
         left_out: tuple[str, ...] = (),
         submit: bool = False,
@@ -56,7 +58,7 @@ class Suite:
     ) -> None:
         if not seeds or len(set(seeds)) < len(seeds):
             raise UsageError(f"--suite.seeds: got {list(seeds)}, allowed: one or more different numbers.")
-        if name in ("", "..") or Path(name).name != name:
+        if name is not None and (name in ("", "..") or Path(name).name != name):
             raise UsageError(f"--suite.name: got {name!r}, allowed: the name of a folder, without /.")
         trained = dict.fromkeys(GLUE if tasks is None else tasks)
         _check_of_average("majority", majority)
@@ -66,8 +68,15 @@ class Suite:
                 raise UsageError(f"--suite.majority: {task} has scores, and no commonest label.")
             trained.pop(task, None)
         self.tasks, self.seeds, self.models = list(trained), seeds, list(dict.fromkeys(models or ()))
-        self.init_from, self.recipes, self.name = init_from or {}, recipes, name
+        self.init_from, self.recipes, self.name = init_from or {}, recipes, name or "glue"
+        self._is_named, self._names_tasks = name is not None, tasks is not None
+        self.own_task: str | None = None  # the task of a suite that names none
         self.majority, self.left_out, self.submit, self.dry_run = majority, left_out, submit, dry_run
+
+    def default_to(self, task: str) -> None:
+        """Train a task of the user's own if the settings name no tasks; the suite is named after it."""
+        if not self._names_tasks:
+            self.own_task, self.tasks, self.name = task, [task], self.name if self._is_named else task
 
     def plan(self, folder: Path, arguments: Sequence[str]) -> list[PlannedJob]:
         """Plan the trainings, in order.
@@ -115,7 +124,9 @@ def suite_folder(suite: Suite, settings: dict[str, Any]) -> Path:
     return (root / LOGS / "suite" / suite.name).absolute()
 
 
-def run_suite(suite: Suite, engine: Engine, arguments: Sequence[str], settings: dict[str, Any]) -> SuiteResult:
+def run_suite(
+    suite: Suite, engine: Engine, arguments: Sequence[str], settings: dict[str, Any], tasks: Mapping[str, TaskSpec]
+) -> SuiteResult:
     """Run the remaining trainings of a suite, then print and write its results.
 
     Args:
@@ -123,33 +134,34 @@ def run_suite(suite: Suite, engine: Engine, arguments: Sequence[str], settings: 
         engine: Where trainings run.
         arguments: Arguments of `fit` for all trainings.
         settings: The configuration that `fit` makes of them.
+        tasks: The suite's tasks by name.
 
     Raises:
         RunError: Too many trainings failed in the same way, or another process is working on the suite.
         Stopped: A signal stopped it; calling this again resumes the suite.
     """
     folder = suite_folder(suite, settings)
-    jobs = suite.plan(folder, _with_kept_files(arguments, folder))
     lock = lock_folder(folder, "the suite")
     try:
-        for number, file in enumerate(CommandLine(arguments).config_files):
-            write_text(folder / "settings" / f"{number}.yaml", Path(file).read_text(encoding="utf-8"))
+        jobs = suite.plan(folder, _keep_files(arguments, folder / "settings"))
         majority = {task: majority_score(get_task(task), settings["data"]["source"]) for task in suite.majority}
         _train(jobs, folder, engine)
-        results = SuiteResults(suite.name, suite.seeds, majority, suite.left_out)
+        results = SuiteResults(suite.name, tasks, suite.seeds, majority, suite.left_out)
         record = results.write([planned for planned in jobs if planned.task in suite.tasks], folder)
         names = model_names(suite.models) or {"": ""}
-        return SuiteResult(folder, record, {short: _best_runs(suite, jobs, model) for model, short in names.items()})
+        return SuiteResult(folder, record, {short: _best_runs(tasks, jobs, model) for model, short in names.items()})
     finally:
         if lock is not None:
             os.close(lock)
 
 
-def _with_kept_files(arguments: Sequence[str], folder: Path) -> list[str]:
-    """Replace the configuration files in the arguments by the suite's copies of them."""
+def _keep_files(arguments: Sequence[str], folder: Path) -> list[str]:
+    """Copy the configuration files in the arguments; return the arguments with the copies."""
     line = CommandLine(arguments)
-    copies = {file: str(folder / "settings" / f"{number}.yaml") for number, file in enumerate(line.config_files)}
-    return list(line.with_config_files(copies).words)
+    copies = {file: folder / f"{number}.yaml" for number, file in enumerate(line.config_files)}
+    for file, copy in copies.items():
+        write_text(copy, Path(file).read_text(encoding="utf-8"))
+    return list(line.with_config_files({file: str(copy) for file, copy in copies.items()}).words)
 
 
 def _train(jobs: list[PlannedJob], folder: Path, engine: Engine) -> None:
@@ -180,16 +192,16 @@ def majority_score(task: TaskSpec, source: str) -> float:
     return task_score(task, found) or 0.0
 
 
-def _best_runs(suite: Suite, jobs: Sequence[PlannedJob], model: str) -> list[Path]:
+def _best_runs(tasks: Mapping[str, TaskSpec], jobs: Sequence[PlannedJob], model: str) -> list[Path]:
     """The run of the best seed of each task that has a score."""
     runs = []
-    for task in suite.tasks:
+    for name, task in tasks.items():
         done = [
             (score, str(planned.job.run_path))
             for planned in jobs
-            if (planned.task, planned.model) == (task, model)
+            if (planned.task, planned.model) == (name, model)
             and (result := planned.job.result) is not None
-            and (score := task_score(get_task(task), result["metrics"])) is not None
+            and (score := task_score(task, result["metrics"])) is not None
         ]
         runs += [Path(max(done)[1])] if done else []
     return runs

@@ -1,7 +1,8 @@
 """The plan of a suite: tasks x seeds x models as jobs, the longest first, each after the one that it starts from."""
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
@@ -13,7 +14,9 @@ from glue_lit.engine.job import Job
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_values import read_config
-from glue_lit.tasks.glue import get_task
+from glue_lit.system.environment import setting_variable
+from glue_lit.tasks.custom import NO_TASK, resolve_task
+from glue_lit.tasks.glue import TASKS
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ def plan_suite(
         seeds: Seeds of each task and model.
         models: Names of the models; empty for that of the configuration.
         init_from: For a task, what its encoder starts from: a task of the suite, with the same model and seed; the
-            configuration (a YAML file) of a training on other data; or the folder of an earlier run or a model.
+            configuration (a YAML file) of a training on other data; or the folder of an earlier run or a model. GLUE's
+            tasks outside the suite are ignored.
         arguments: Arguments of `fit` for all trainings.
         recipes: File with each task's recipe, with ``{task}`` and ``{model}`` (in lower case) in its name; a missing
             file is ignored.
@@ -60,8 +64,9 @@ def plan_suite(
     Raises:
         UsageError: A task is unknown, or starts from a task outside the suite or a file that cannot be used.
     """
-    _check(tasks, init_from)
-    suite = _Suite(folder, tasks, seeds, init_from, arguments, recipes)
+    suite = _Suite(folder, tasks, seeds, _starts_of(tasks, init_from), arguments, recipes)
+    _check_tasks(tasks, lambda task: any(suite.describes_own_task(task, model) for model in models or [""]))
+    _check_starts(tasks, suite.init_from)
     names = model_names(models) or {"": ""}
     plans = (chain(suite.starts(model, short), suite.jobs(model, short)) for model, short in names.items())
     return list(chain.from_iterable(plans))
@@ -93,17 +98,26 @@ class _Suite:
     def jobs(self, model: str, short: str) -> Iterator[PlannedJob]:
         """Plan the trainings of the tasks."""
         for task in sorted(self.tasks, key=lambda name: -self._training_rows(name)):
-            recipe = _recipe_file(self.recipes, task, model)
-            recipe_flags = ["--config", str(recipe.resolve())] if recipe is not None and recipe.is_file() else []
             for seed in self.seeds:
                 start, start_flags = self._starting_point(short, self.init_from.get(task), seed)
-                flags = (*recipe_flags, *self.arguments, "--data.task", task, *_common_flags(model, seed), *start_flags)
+                of_task = (*self._recipe(task, model), *self.arguments, "--data.task", task)
+                flags = (*of_task, *_common_flags(model, seed), *start_flags)
                 yield PlannedJob(self._job(short, task, seed, task, flags), model, task, seed, start)
 
+    def describes_own_task(self, task: str, model: str) -> bool:
+        """Whether a task's recipe or the arguments for all trainings describe a task of the user's own."""
+        return describes_own_task([*self._recipe(task, model), *self.arguments])
+
+    def _recipe(self, task: str, model: str) -> list[str]:
+        """The flags that name a task's recipe, if it has one."""
+        recipe = _recipe_file(self.recipes, task, model)
+        return ["--config", str(recipe.resolve())] if recipe is not None and recipe.is_file() else []
+
     def _training_rows(self, task: str) -> int:
-        """Training rows of a task and of the longest chain of tasks that wait for it."""
+        """Training rows of a task of GLUE and of the longest chain of tasks that wait for it."""
         waiting = [other for other in self.tasks if self.init_from.get(other) == task]
-        return get_task(task).files["train"].rows + max(map(self._training_rows, waiting), default=0)
+        rows = TASKS[task].files["train"].rows if task in TASKS else 0
+        return rows + max(map(self._training_rows, waiting), default=0)
 
     def _starting_point(self, short: str, start: str | None, seed: int) -> tuple[str | None, list[str]]:
         """The job that a training waits for, if any, and the flags that name its encoder."""
@@ -169,24 +183,46 @@ def _task_of_file(file: str) -> str:
         raise UsageError(f"suite.init_from: {file} has no `data: {{task: ...}}`, which a training needs.") from None
 
 
-def _check(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
+def describes_own_task(arguments: Sequence[str]) -> bool:
+    """Whether arguments of `fit`, its variables included, describe a task of the user's own."""
+    line, key = CommandLine(arguments, "fit"), "data.custom.text"
+    return line.has("--data.custom") or line.where_set(key) != key or setting_variable("fit", key) in os.environ
+
+
+def _starts_of(tasks: Sequence[str], init_from: Mapping[str, str]) -> dict[str, str]:
+    """What the tasks of the suite start from, without GLUE's other tasks, which a configuration may name, too."""
+    for task in init_from:
+        if task not in (*tasks, *TASKS):
+            raise UsageError(
+                f"suite.init_from: {task!r} is not in suite.tasks ({', '.join(tasks)}).{did_you_mean(task, tasks)}"
+            )
+    return {task: start for task, start in init_from.items() if task in tasks}
+
+
+def _check_tasks(tasks: Sequence[str], is_own: Callable[[str], bool]) -> None:
     if not tasks:
         raise UsageError("suite.tasks: it is empty; name at least one task.")
     for task in tasks:
-        spec = get_task(task)
+        if task not in TASKS and is_own(task):
+            continue
+        spec = resolve_task(task, NO_TASK)
         if spec.trained_as is not None or spec.monitored_split is None:
             raise UsageError(f"suite.tasks: {task} has no training rows. Use {spec.trained_as}, which predicts it.")
+
+
+def _check_starts(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
     files = {start for start in init_from.values() if _is_file(start)}
     for file in files:
         _task_of_file(file)  # an error now rather than after the other trainings
         if _label(file) in tasks or any(_label(other) == _label(file) for other in files - {file}):
             raise UsageError(f"suite.init_from: {file} has the name of another training of the suite; rename it.")
     for task, start in init_from.items():
-        for name in (task, *(() if _is_file(start) or _is_folder(start, tasks) else (start,))):
-            if name not in tasks:
-                other = "" if name == task else ", and no folder of a run or model"
-                near = did_you_mean(name, tasks)
-                raise UsageError(f"suite.init_from: {name!r} is not in suite.tasks ({', '.join(tasks)}){other}.{near}")
+        if not _is_file(start) and not _is_folder(start, tasks) and start not in tasks:
+            raise UsageError(
+                f"suite.init_from: {start!r} is not in suite.tasks ({', '.join(tasks)}), and no folder of a run or "
+                f"model.{did_you_mean(start, tasks)} Add it to suite.tasks, or give {task} another start: "
+                f"`--suite.init_from '{{{task}: RUN}}'`."
+            )
     try:
         TopologicalSorter({task: [start] for task, start in init_from.items()}).prepare()
     except CycleError as error:

@@ -11,7 +11,7 @@ from glue_lit.engine.suite_plan import PlannedJob
 from glue_lit.evaluation.glue_average import GLUE, Figure, glue_average, task_figures, task_score
 from glue_lit.system.console import duration, print_table, say
 from glue_lit.system.files import open_atomic, write_json, write_text
-from glue_lit.tasks.glue import get_task
+from glue_lit.tasks.glue import TaskSpec, get_task
 
 COLUMNS = ("task", "metric", "mean ± std", "n", "time")
 
@@ -22,12 +22,14 @@ class SuiteResults:
 
     Args:
         name: Name of the suite.
+        tasks: The tasks by name.
         seeds: Seeds of each task and model.
         majority: Scores, from 0 to 1, of the tasks that get the commonest label instead of a training.
         left_out: Tasks that do not count in the average.
     """
 
     name: str
+    tasks: Mapping[str, TaskSpec]
     seeds: Sequence[int]
     majority: Mapping[str, float]
     left_out: Sequence[str]
@@ -44,9 +46,11 @@ class SuiteResults:
             name = model or next(recorded, "model")
             rows, average, record["models"][name] = self._summarize(of_model)
             print_table(f"{name}, times 100", COLUMNS, rows, right=COLUMNS[2:])
-            say(average)
             lines = (f"| {' | '.join(row)} |" for row in (COLUMNS, ("---",) * len(COLUMNS), *rows))
-            markdown += [f"## {name}", "", *lines, "", average, ""]
+            markdown += [f"## {name}", "", *lines, ""]
+            if average:
+                say(average)
+                markdown += [average, ""]
             table += [(name, *row) for row in rows]
         write_text(folder / "results.md", "\n".join(markdown))
         with open_atomic(folder / "results.csv") as file:
@@ -57,8 +61,8 @@ class SuiteResults:
         return record
 
     def _summarize(self, jobs: Sequence[PlannedJob]) -> tuple[list[tuple[str, ...]], str, dict[str, Any]]:
-        """The rows of a model's table, the line on its average, and both as values for JSON."""
-        figures, scores, seconds = _collect_by_task(jobs)
+        """The rows of a model's table, the line on the GLUE average if any, and both as values for JSON."""
+        figures, scores, seconds = self._collect_by_task(jobs)
         scores |= {task: [score] * len(self.seeds) for task, score in self.majority.items()}
         average = glue_average(scores, self.left_out)
         rows: list[tuple[str, ...]] = [
@@ -79,6 +83,8 @@ class SuiteResults:
         return rows, self._describe_average(average, scores), record
 
     def _describe_average(self, average: Figure | None, scores: Mapping[str, Sequence[float]]) -> str:
+        if not any(task in GLUE for task in (*self.tasks, *self.majority)):
+            return ""
         counted = [task for task in GLUE if task not in self.left_out]
         how = [f"without {', '.join(self.left_out)}"] if self.left_out else []
         how += [f"{', '.join(self.majority)} by the commonest label"] if self.majority else []
@@ -87,17 +93,16 @@ class SuiteResults:
         missing = [task for task in counted if len(scores.get(task, ())) < len(self.seeds)]
         return f"No GLUE average: {', '.join(missing)} not complete."
 
-
-def _collect_by_task(
-    jobs: Sequence[PlannedJob],
-) -> tuple[dict[str, list[Figure]], dict[str, list[float]], dict[str, float]]:
-    """Figures for the table, scores for the average, and seconds of training, by task."""
-    figures, scores, seconds = {}, {}, {}
-    for task in dict.fromkeys(planned.task for planned in jobs):
-        results = [r for planned in jobs if planned.task == task and (r := planned.job.result) is not None]
-        if not results:
-            continue
-        figures[task] = task_figures(get_task(task), results)
-        scores[task] = [task_score(get_task(task), result["metrics"]) or 0.0 for result in results]
-        seconds[task] = sum(result.get("wall_seconds") or 0.0 for result in results)
-    return figures, scores, seconds
+    def _collect_by_task(
+        self, jobs: Sequence[PlannedJob]
+    ) -> tuple[dict[str, list[Figure]], dict[str, list[float]], dict[str, float]]:
+        """Figures for the table, scores for the average, and seconds of training, by task."""
+        figures, scores, seconds = {}, {}, {}
+        for task in dict.fromkeys(planned.task for planned in jobs):
+            results = [r for planned in jobs if planned.task == task and (r := planned.job.result) is not None]
+            if not results:
+                continue
+            figures[task] = task_figures(self.tasks[task], results)
+            scores[task] = [task_score(self.tasks[task], result["metrics"]) or 0.0 for result in results]
+            seconds[task] = sum(result.get("wall_seconds") or 0.0 for result in results)
+        return figures, scores, seconds

@@ -11,6 +11,7 @@ import yaml
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
+from glue_lit.data.custom_task import task_of_settings
 from glue_lit.engine.driver import Driver
 from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Outcome, Progress, lock_folder
@@ -24,7 +25,6 @@ from glue_lit.errors import UsageError
 from glue_lit.runs.run import LOGS
 from glue_lit.system.console import duration, say
 from glue_lit.system.files import write_text
-from glue_lit.tasks.custom import parse_custom_task, resolve_task
 from glue_lit.tasks.glue import monitor_mode
 
 
@@ -124,8 +124,7 @@ def _objective(settings: dict[str, Any]) -> tuple[str, bool]:
     checkpoint = settings.get("checkpoint") or {}
     monitor = checkpoint.get("monitor")
     if monitor is None:
-        task = resolve_task(settings["data"]["task"], parse_custom_task(settings["data"].get("custom")))
-        monitor = task.monitor
+        monitor = task_of_settings(settings).monitor
     if monitor.startswith("train/"):
         raise UsageError(
             f"checkpoint.monitor: {monitor} is measured on training rows, but trials need a validation metric."

@@ -127,6 +127,31 @@ def test_a_task_starts_from_a_training_on_own_data(folder: Path) -> None:
     assert list(found["tasks"]) == ["rte"]
 
 
+def test_a_suite_of_a_task_of_ones_own(folder: Path, tiny_model: Path) -> None:
+    (folder / "other.csv").write_text("text,label\n" + "".join(f"word {n},{'abc'[n % 3]}\n" for n in range(60)))
+    (folder / "other.yaml").write_text("data: {task: other, source: other.csv, custom: {text: text}}")
+    arguments = (
+        "-m", "glue_lit", "suite", "--config=other.yaml", "--suite.seeds=[3]", "--model.name_or_path", tiny_model,
+        "--trainer.max_steps=2", "--trainer.accelerator=cpu", "--engine.gpus_per_job=0", "--engine.cpus_per_job=1",
+    )  # fmt: skip
+    refused = warm.run(*arguments, "--suite.submit=true", folder=folder)
+    assert refused.returncode == 2
+    assert "suite.submit: the leaderboard has no task other." in refused.stderr
+    done = warm.run(*arguments, folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "GLUE average" not in done.stdout
+    assert "recipe" not in done.stdout
+    place = folder / "lightning_logs" / "suite" / "other"
+    (found,) = json.loads((place / "results.json").read_text())["models"].values()
+    (record,) = [json.loads(path.read_text()) for path in place.rglob("metrics.json")]
+    assert [figure["name"] for figure in found["tasks"]["other"]] == ["accuracy", "macro_f1"]
+    assert found["tasks"]["other"][0]["mean"] == pytest.approx(100 * record["metrics"]["val/accuracy"])
+    shown = warm.run("-m", "glue_lit", "report", str(place), "--json", folder=folder)
+    (model,) = json.loads(shown.stdout)["models"].values()
+    assert model["scores"]["other"]["accuracy"]["mean"] == found["tasks"]["other"][0]["mean"]
+    assert "average" not in (place / "report" / "report.html").read_text()
+
+
 @pytest.mark.slow
 def test_four_trainings_at_once_fill_an_empty_cache(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -174,6 +199,10 @@ def test_the_commonest_label_is_scored_by_the_tasks_own_metrics() -> None:
             "trainer.logger: a search or a suite reads the scores",
         ),
         (("--suite.tasks=[colla]",), "Did you mean 'cola'?"),
+        (
+            ("--data.custom.text=text",),
+            "data.task: 'mnli' is a task of GLUE, and data.custom describes one of your own",
+        ),
         (("--suite.recipes=wrong/{task}.yaml",), "there is no such key. Did you mean 'model.learning_rate'?"),
         (("--suite.taskss=[cola]",), "--suite.taskss: there is no such flag. Did you mean '--suite.tasks'?"),
     ],

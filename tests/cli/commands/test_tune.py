@@ -98,12 +98,13 @@ def test_a_search_ends_with_settings_that_fit_uses(folder: Path, tiny_model: Pat
     assert [record["seed"] for record in records] == [1, 2]
     assert all(record["config"]["data"]["train_limit"] is None for record in records)
     assert "On all rows val/loss" in done.stdout
-    # and a fit takes the file
-    fit = warm.run(
-        "-m", "glue_lit", "fit", *FIT[:-2], "--config", search / "best.yaml", "--print_config", folder=folder
-    )
+    # and a fit takes the file, by the command in it
+    said = (search / "best.yaml").read_text().splitlines()[1].removeprefix("# glue-lit ")
+    fit = warm.run("-m", "glue_lit", *said.split(), "--print_config", folder=folder)
     assert fit.returncode == 0, fit.stderr
-    assert yaml.safe_load(fit.stdout)["model"]["learning_rate"] == settings["model"]["learning_rate"]
+    given = yaml.safe_load(fit.stdout)
+    assert given["model"]["learning_rate"] == settings["model"]["learning_rate"]
+    assert (given["data"]["task"], given["model"]["name_or_path"]) == ("sst2", str(tiny_model))
     # the same again has nothing to do
     again = tune(folder, tiny_model, *arguments, "--json")
     assert again.returncode == 0
@@ -117,6 +118,21 @@ def test_a_search_ends_with_settings_that_fit_uses(folder: Path, tiny_model: Pat
     other = tune(folder, tiny_model, "--checkpoint.monitor=val/loss")
     assert other.returncode == 2
     assert "there is a search 'sst2' with another train_fraction" in other.stderr
+
+
+def test_a_search_on_a_task_of_ones_own_reads_it_from_its_data(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("text,label\n" + "".join(f"word {n},{'abc'[n % 3]}\n" for n in range(60)))
+    (tmp_path / "mine.yaml").write_text("data: {task: mine, source: mine.csv, custom: {text: text}}")
+    done = warm.run(
+        "-m", "glue_lit", "tune", "--config", "mine.yaml", "--model.name_or_path", tiny_model, "--tune.trials=1",
+        f"--tune.space={SPACE}", "--trainer.max_steps=2", *FIT[3:4], *FIT[5:], folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    search = tmp_path / "lightning_logs" / "tune" / "mine"
+    (row,) = trials(search)
+    record = json.loads((search / row["run"] / "metrics.json").read_text())
+    assert float(row["val/accuracy"]) == record["metrics"]["val/accuracy"]
+    assert record["config"]["data"]["custom"]["labels"] == ["a", "b", "c"]
 
 
 def wait_for(condition: Any, seconds: float = 90) -> None:

@@ -156,7 +156,7 @@ def test_bad_input_is_one_message(
     "text",
     [
         "", "[]", "{}", '{"models": 3}', '{"models": {"a": 3}}', '{"models": {"a": {"tasks": {}}}}', "[" * 100_000,
-        json.dumps({"models": {"a": model_results(tasks={"what": [{"name": "x", "mean": 1, "deviation": 0, "count": 1}]})}}),
+        json.dumps({"models": {"a": model_results(tasks={"a b": [{"name": "x", "mean": 1, "deviation": 0, "count": 1}]})}}),
         json.dumps({"models": {"a": model_results(float("nan"))}}),
         json.dumps({"models": {"a": model_results(wall_seconds=None)}}),
     ],

@@ -1,7 +1,7 @@
 """``glue-lit suite``: train all tasks over several seeds, and print the averages."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,16 @@ import yaml
 
 from glue_lit.cli.commands.submit import submit
 from glue_lit.cli.engine_arguments import check_contradictions, full_configurations, parse
+from glue_lit.data.custom_task import task_of_settings
 from glue_lit.engine.estimates import estimate_seconds
 from glue_lit.engine.settings import check_logger
 from glue_lit.engine.suite import Suite, SuiteResult, run_suite, suite_folder
-from glue_lit.engine.suite_plan import PlannedJob, missing_recipes
-from glue_lit.errors import GlueLitError, RunError, Stopped
+from glue_lit.engine.suite_plan import PlannedJob, describes_own_task, missing_recipes
+from glue_lit.errors import GlueLitError, RunError, Stopped, UsageError
 from glue_lit.outputs.submitted_runs import named_runs
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.system.console import count_of, duration, json_document, print_table, say
+from glue_lit.tasks.glue import TASKS, TaskSpec
 
 
 def main() -> None:
@@ -29,6 +31,8 @@ def main() -> None:
 def suite_document(words: Sequence[str]) -> Any:
     """Run the suite of a command line, and print what happens; returns the results, or the plan, for JSON."""
     suite, engine, arguments = parse("suite", Suite, words)
+    if describes_own_task(arguments) and (own := CommandLine(arguments, "fit").setting_or_variable("data.task")):
+        suite.default_to(own)
     check_contradictions(arguments, _decided(suite))
     # Each task's configuration is read now, so that errors show before the first training.
     drafts = {(p.model, p.task): p for p in suite.plan(Path(suite.name), arguments)}
@@ -36,14 +40,15 @@ def suite_document(words: Sequence[str]) -> Any:
     settings, *of_each = map(yaml.safe_load, texts)
     for each in of_each:
         check_logger(each)
-    if missing := missing_recipes(suite.recipes, suite.tasks, suite.models):
+    tasks = _tasks(suite, dict(zip(drafts, of_each, strict=True)))
+    if suite.own_task is None and (missing := missing_recipes(suite.recipes, suite.tasks, suite.models)):
         say(f"There is no {', '.join(missing)}, so these tasks use the common settings, without a recipe of their own.")
     if suite.dry_run:
         root = Path(settings["trainer"].get("default_root_dir") or ".")
         jobs = suite.plan(suite_folder(suite, settings), arguments)
         return _print_plan(jobs, estimate_seconds(dict(zip(drafts, of_each, strict=True)), root))
     try:
-        result = run_suite(suite, engine, arguments, settings)
+        result = run_suite(suite, engine, arguments, settings, tasks)
     except Stopped:
         say("The same command resumes the suite.")
         raise
@@ -52,12 +57,27 @@ def suite_document(words: Sequence[str]) -> Any:
     return {"folder": str(result.folder), **result.record}
 
 
+def _tasks(suite: Suite, settings: Mapping[tuple[str, str], Any]) -> dict[str, TaskSpec]:
+    """The suite's tasks by name; those of the user's own are read from their data.
+
+    Args:
+        suite: The suite.
+        settings: A configuration of `fit` for each model and task.
+
+    Raises:
+        GlueLitError: A task cannot be trained, or the leaderboard does not have it.
+    """
+    tasks = {task: task_of_settings(each) for (_, task), each in settings.items() if task in suite.tasks}
+    if suite.submit and (own := [task for task in tasks if task not in TASKS]):
+        raise UsageError(f"suite.submit: the leaderboard has no task {own[0]}. Leave suite.submit out.")
+    return tasks
+
+
 def _decided(suite: Suite) -> dict[str, str]:
     """The settings of `fit` that a suite sets for each training, and what decides them."""
-    decided = {
-        "data.task": "suite.tasks, which names the tasks. Use `--suite.tasks '[TASK]'`.",
-        "seed_everything": f"suite.seeds ({', '.join(map(str, suite.seeds))}). Use `--suite.seeds '[SEED]'`.",
-    }
+    decided = {"seed_everything": f"suite.seeds ({', '.join(map(str, suite.seeds))}). Use `--suite.seeds '[SEED]'`."}
+    if suite.own_task is None:
+        decided["data.task"] = "suite.tasks, which names the tasks. Use `--suite.tasks '[TASK]'`."
     if suite.models:
         decided["model.name_or_path"] = f"suite.models ({', '.join(suite.models)}). Give one of them."
     if suite.init_from:

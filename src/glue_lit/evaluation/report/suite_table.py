@@ -11,6 +11,7 @@ from glue_lit.evaluation.formulas import TITLES
 from glue_lit.evaluation.glue_average import Figure
 from glue_lit.evaluation.report.published_scores import PUBLISHED, published_for
 from glue_lit.system.files import read_json
+from glue_lit.tasks.custom import check_task_name
 from glue_lit.tasks.glue import TASKS
 
 RESULTS = "results.json"
@@ -35,6 +36,7 @@ class SuiteReport:
     title: str  # names of the suites
     series: list[Series]
     keys: list[Key]  # those of all models, in GLUE's order
+    has_glue_tasks: bool
     published: dict[str, dict[Key, float]]  # scores by model, times 100
 
 
@@ -59,14 +61,15 @@ def suite_report(folders: Sequence[Path]) -> SuiteReport:
             ) from None
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise RunError(f"{path} is not a suite's results file; run the suite again to write it.") from None
-    order = list(TASKS)
+    order = {task: place for place, task in enumerate(TASKS)}
     known = {key: None for one in series for key in (*one.figures, *one.majority)}
-    keys = sorted(known, key=lambda key: order.index(key[0]))
+    keys = sorted(known, key=lambda key: order.get(key[0], len(order)))  # tasks of the user's own come last
     if not keys:
         raise RunError(f"{', '.join(map(str, folders))}: no training of the suite has ended, so nothing can be shown.")
     published = {name: {k: PUBLISHED[name][k] for k in keys if k in PUBLISHED[name]} for name in published_for(models)}
     title = ", ".join(folder.resolve().name for folder in folders)
-    return SuiteReport(title, series, keys, {name: found for name, found in published.items() if found})
+    has_glue_tasks = any(task in TASKS for task, _ in keys)
+    return SuiteReport(title, series, keys, has_glue_tasks, {name: found for name, found in published.items() if found})
 
 
 def metric_title(metric: str) -> str:
@@ -135,7 +138,7 @@ def _figure(values: dict[str, Any]) -> Figure:
 
 def _task(name: str) -> str:
     if name not in TASKS:
-        raise ValueError(name)
+        check_task_name(name)  # another name can come only from a damaged file
     return name
 
 
