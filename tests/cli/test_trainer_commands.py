@@ -787,8 +787,23 @@ def test_an_own_task_from_a_file(
     capsys.readouterr()
     assert command(monkeypatch, "fit", "--ckpt_path=last", "--trainer.max_epochs=3") == 0
     assert "Epoch" not in capsys.readouterr().err
-    assert command(monkeypatch, "test", "--ckpt_path=best", "--data.custom.test_file=reviews.csv") == 0
-    assert "accuracy" in capsys.readouterr().out
+    test = ("test", "--ckpt_path=best", "--data.custom.test_file=reviews.csv")
+    assert command(monkeypatch, *test, "--json") == 0
+    out, err = capsys.readouterr()
+    assert "95 % interval" in err
+    tested = json.loads(out)
+    assert set(tested["intervals"]) == {"test/accuracy", "test/f1"}
+    low, high = tested["intervals"]["test/accuracy"]
+    assert low <= tested["metrics"]["test/accuracy"] <= high
+
+    saved = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    saved["state_dict"]["model.classifier.weight"].zero_()
+    saved["state_dict"]["model.classifier.bias"].copy_(torch.tensor([0.0, 1.0]))
+    torch.save(saved, run / "checkpoints" / "best.ckpt")
+    assert command(monkeypatch, *test) == 0
+    out = capsys.readouterr().out
+    assert "The model has collapsed: it gives all 9 rows of test the label yes." in out
+    assert re.search(r"After \d+ steps, it was trained too little\.", out)
 
 
 def test_an_own_regression_task(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from glue_lit.data.rows import describe_id_problems
 from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import Stopped
-from glue_lit.runs.run import LOGS, find_runs
+from glue_lit.evaluation.collapse import collapsed_label, explain_collapse
+from glue_lit.runs.run import LOGS, find_runs, run_of_checkpoint
 from glue_lit.system.console import print_list, say
 from glue_lit.system.files import short_path
 from glue_lit.tasks.glue import TaskSpec, log_prefix
@@ -54,7 +55,7 @@ def print_fit(session: Session, result: FitResult) -> None:
         return
     title = f"{result.task}: best checkpoint"
     print_scores(title, session.data.task, result.metrics, result.intervals, result.epoch)
-    _print_collapsed(model)
+    _print_collapsed(session, result.checkpoint)
     if model.parts.guard.skipped:
         say(f"{model.parts.guard.skipped} optimizer steps were skipped, since loss or gradient was not finite.")
     print_speed(session.speed, trainer)
@@ -65,7 +66,7 @@ def print_evaluation(session: Session, result: EvaluationResult) -> None:
     """Print the scores of an evaluation, and where its predictions are."""
     if result.metrics:
         print_scores(f"{result.task}: {session.command}", session.data.task, result.metrics, result.intervals)
-        _print_collapsed(session.model)
+        _print_collapsed(session, result.checkpoint)
     for path in result.predictions:
         say(f"Predictions {short_path(path)}")
     if session.command == "test" and not result.metrics:
@@ -130,16 +131,15 @@ def _print_next(session: Session, best: Path) -> None:
         say(f"            glue-lit fit --config configs/{session.data.task.name}.yaml")
 
 
-def _print_collapsed(model: SequenceClassifier) -> None:
+def _print_collapsed(session: Session, checkpoint: Path | None) -> None:
     """Warn if the model gives all rows the same label, since its accuracy can look fine."""
-    for split, counts in model.predicted.items():
-        given = [label for label, count in counts.items() if count]
-        rows = sum(counts.values())
-        if len(given) == 1 and rows > 1:
-            say(
-                f"The model has collapsed: it gives all {rows:,} rows of {split} the label {given[0]}. "
-                "A lower --model.learning_rate, --model.warmup 0.1 or another seed usually helps."
-            )
+    task, run = session.data.task, None if checkpoint is None else run_of_checkpoint(checkpoint)
+    found = {split: (rows, collapsed_label(task, rows)) for split, rows in session.labelled.items()}
+    collapsed = [(split, len(rows), label) for split, (rows, label) in found.items() if label is not None]
+    for split, rows, label in collapsed:
+        say(f"The model has collapsed: it gives all {rows:,} rows of {split} the label {label}.")
+    if collapsed:
+        say(explain_collapse(task, None if run is None else run.path, session.model.hparams["learning_rate"]))
 
 
 def _print_unscored(trainer: Trainer) -> None:

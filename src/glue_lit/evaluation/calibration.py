@@ -15,14 +15,21 @@ _LOWEST, _HIGHEST = 1e-2, 1e2  # temperatures; the optimum of a model that is al
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature and its effect on the rows it was fitted on."""
+    """A temperature and its effect on labelled rows."""
 
     temperature: float  # divides the logits
     rows: int  # with a label
     nll_before: float  # mean negative log-likelihood at temperature 1
-    nll_after: float  # at the fitted temperature
+    nll_after: float  # at the temperature
     ece_before: float  # expected calibration error, 0 to 1, at temperature 1
-    ece_after: float  # at the fitted temperature
+    ece_after: float  # at the temperature
+
+    def __str__(self) -> str:
+        before, after = f"{self.ece_before:.4f}", f"{self.ece_after:.4f}"
+        worse = (
+            ", which is worse: leave --calibrate out" if self.ece_after > self.ece_before and after != before else ""
+        )
+        return f"expected calibration error {before} before, {after} after{worse}"
 
 
 def log_softmax(logits: Array) -> Array:
@@ -71,8 +78,12 @@ def fit_temperature(logits: Array, gold: NDArray[np.int64]) -> float:
 
 
 def calibrate(logits: Array, gold: NDArray[np.int64]) -> Calibration:
-    """Fit a temperature, and measure likelihood and calibration error with and without it."""
-    temperature = fit_temperature(logits, gold)
+    """Fit a temperature, and measure its effect on the rows that it is fitted on."""
+    return measure_calibration(logits, gold, fit_temperature(logits, gold))
+
+
+def measure_calibration(logits: Array, gold: NDArray[np.int64], temperature: float) -> Calibration:
+    """Measure likelihood and calibration error of ``(rows, labels)`` logits with and without a temperature."""
     before, after = log_softmax(logits), log_softmax(logits / temperature)
     row = np.arange(len(gold))
     return Calibration(

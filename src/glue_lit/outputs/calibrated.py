@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 
 from glue_lit.data.splits import TaskSplits
 from glue_lit.errors import GlueLitError, RunError, UsageError
-from glue_lit.evaluation.calibration import Array, Calibration, calibrate, log_softmax
+from glue_lit.evaluation.calibration import Array, Calibration, calibrate, log_softmax, measure_calibration
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.runs.config_file import find_key
 from glue_lit.runs.prediction_record import update_prediction_record
 from glue_lit.runs.run import Run
+from glue_lit.system.console import note
 from glue_lit.system.files import open_atomic, read_json, write_json
 from glue_lit.tasks.glue import TaskSpec
 
@@ -51,11 +51,8 @@ def calibration_of(
     if calibration is None:
         calibration = calibrate(*_dev_logits(run, checkpoint, predictor()))
         write_json(place, {"checkpoint": digest, "split": task.monitored_split} | asdict(calibration))
-    print(
-        f"Fitted on {calibration.rows:,} rows of {task.monitored_split}: temperature {calibration.temperature:.4f}, "
-        f"expected calibration error {calibration.ece_before:.4f} before, {calibration.ece_after:.4f} after",
-        file=sys.stderr,
-    )
+    fitted = f"Fitted on {calibration.rows:,} rows of {task.monitored_split}"
+    note(f"{fitted}: temperature {calibration.temperature:.4f}, {calibration}")
     return calibration
 
 
@@ -91,8 +88,8 @@ def _dev_logits(run: Run | None, checkpoint: Path, predictor: Predictor) -> tupl
     return predictor.of_dataset(dataset)[known].double().numpy(), gold[known].numpy()
 
 
-def rescale_probabilities(path: Path, temperature: float) -> None:
-    """Scale the probabilities in a predictions file by a temperature."""
+def rescale_probabilities(path: Path, temperature: float) -> Calibration | None:
+    """Scale the probabilities in a predictions file by a temperature; returns the effect if rows have gold labels."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     probabilities = np.array([list(line["probabilities"].values()) for line in lines], dtype=np.float64)
     logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))  # 0 has no logarithm
@@ -102,3 +99,6 @@ def rescale_probabilities(path: Path, temperature: float) -> None:
             line["probabilities"] = dict(zip(line["probabilities"], row, strict=True))
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     update_prediction_record(path, temperature=temperature)
+    known = [at for at, line in enumerate(lines) if "gold" in line]
+    gold = np.array([list(lines[at]["probabilities"]).index(lines[at]["gold"]) for at in known], dtype=np.int64)
+    return measure_calibration(logarithms[known], gold, temperature) if known else None

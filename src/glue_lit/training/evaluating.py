@@ -16,7 +16,7 @@ class EvaluationResult:
         task: Name of the task.
         checkpoint: Absolute path of the file; ``None`` for a model that was fine-tuned elsewhere.
         metrics: Scores by their logged names, such as ``val/accuracy``; empty if the rows have no labels.
-        intervals: 95 % intervals of a validation's metrics; with several processes, only on the first.
+        intervals: 95 % intervals of the metrics; with several processes, only on the first.
         predicted: By split, the number of rows that got each label.
         predictions: Prediction files that were written.
         positive: Label that F1 is computed for; ``None`` if F1 is not among the task's metrics.

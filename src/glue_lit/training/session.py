@@ -52,7 +52,7 @@ class Session:
         best: Keeps the best checkpoint of a fit.
         last: Keeps the last checkpoint of a fit; ``None`` in an evaluation.
         writer: Writes the predictions of ``test`` and ``predict``.
-        pages: Keeps the labelled rows of the last validation.
+        pages: Keeps the labelled rows of the last validation, as the writer those of a test.
         speed: Measures the training.
         directory: Locks the run directory.
         stop: Receives the signals.
@@ -83,8 +83,13 @@ class Session:
         return {"model": self.model, "datamodule": self.data, "ckpt_path": path, "weights_only": self.weights_only}
 
     def score_intervals(self) -> dict[str, tuple[float, float]]:
-        """95 % intervals of the last validation's metrics by their logged names, on the first device."""
-        return score_intervals(self.model.task, self.pages.predicted)
+        """95 % intervals of the last evaluation's metrics by their logged names, on the first device."""
+        return score_intervals(self.model.task, self.labelled)
+
+    @property
+    def labelled(self) -> dict[str, Predictions]:
+        """The labelled rows of the last evaluation by split, on the first device."""
+        return self.pages.predicted if self.writer is None else self.writer.predicted
 
 
 @dataclass(frozen=True)

@@ -161,8 +161,10 @@ def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None
     named = ["--run", str(run.path)] if run is not None else []
     result = trainer_commands.predict([*line.words, *named, "--ckpt_path", str(checkpoint)])
     for path in result.predictions:
-        rescale_probabilities(path, calibration.temperature)
+        effect = rescale_probabilities(path, calibration.temperature)
         say(f"Calibrated  {short_path(path)}")
+        if effect is not None:
+            say(f"            {effect.rows:,} labelled rows: {effect}")
         if path.stem == task.monitored_split:
             say("            on the rows that the temperature was fitted on: new rows will be calibrated less well")
 

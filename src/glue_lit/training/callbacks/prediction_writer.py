@@ -11,10 +11,11 @@ from torch import Tensor
 
 from glue_lit.data.batches import Batch
 from glue_lit.data.rows import Places
+from glue_lit.evaluation.predictions import Predictions
 from glue_lit.runs.prediction_record import write_prediction_record
 from glue_lit.system.files import open_atomic
 from glue_lit.tasks.glue import TaskSpec
-from glue_lit.training.tensorboard.evaluated import RowCollector
+from glue_lit.training.tensorboard.evaluated import RowCollector, labelled_predictions
 
 _AT_ONCE = 64  # rows converted to Python numbers at a time, since these take eight times the memory
 
@@ -28,12 +29,14 @@ class PredictionWriter(Callback):
 
     Attributes:
         written: The files, once written.
+        predicted: Labelled rows of a test by split, on the first device.
     """
 
     def __init__(self, folder: Path, prefix: str = "") -> None:
         self.folder = folder
         self.prefix = prefix
         self.written: list[Path] = []
+        self.predicted: dict[str, Predictions] = {}
         self._rows = RowCollector()
 
     def on_test_batch_end(
@@ -54,6 +57,8 @@ class PredictionWriter(Callback):
                     file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
                 _write_record(path, trainer, pl_module.task, split, len(rows.idx))
                 self.written.append(path)
+                if trainer.state.fn == "test" and (known := labelled_predictions(pl_module.task, rows)) is not None:
+                    self.predicted[split] = known
 
     on_predict_batch_end, on_predict_end = on_test_batch_end, on_test_end
 

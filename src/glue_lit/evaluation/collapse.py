@@ -1,0 +1,58 @@
+"""Why a model gives all rows one label: its training loss tells a rate that is too high from too few steps."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from glue_lit.evaluation.predictions import Floats, Predictions
+from glue_lit.evaluation.report.events import read_curves
+from glue_lit.tasks.glue import TaskSpec
+
+_FEW = 200  # steps; a pretrained encoder gives most rows of RTE one label for about as long
+_CHANGE = 0.2  # of the loss of guessing: more than noise
+
+
+def collapsed_label(task: TaskSpec, rows: Predictions) -> str | None:
+    """The label that all rows get though some have another; ``None`` if the model has not collapsed."""
+    if task.is_regression or (rows.values != rows.values[0]).any() or (rows.gold == rows.values[0]).all():
+        return None
+    return task.labels[int(rows.values[0])]
+
+
+def explain_collapse(task: TaskSpec, run: Path | None, learning_rate: float) -> str:
+    """Say what the training loss of a collapsed model shows, and what to do.
+
+    Args:
+        task: The task that it was trained on.
+        run: Directory with its curves, if it has one.
+        learning_rate: The highest rate of its training.
+    """
+    curves = read_curves(run)[0] if run is not None else {}
+    steps = max((curve.steps[-1] for curve in curves.values()), default=0)
+    any_rate = "Another --model.learning_rate, --model.warmup 0.1 or another --seed_everything usually helps."
+    longer = "it was trained too little. More --trainer.max_epochs, or a higher rate, usually helps."
+    if (curve := curves.get("train/loss")) is None:
+        return f"After {steps:,} steps, {longer}" if 0 < steps < _FEW else any_rate
+    highest = _averaged(curve.values, steps // 10).max()  # the loss of one batch says little
+    losses = _averaged(curve.values, min(10, steps // 10))
+    guessing = math.log(len(task.labels)) * max(task.class_weights, default=1.0)
+    change, last = _CHANGE * guessing, losses[-3:].mean()
+    if highest > guessing + change or last > losses.min() + change:
+        seen = f"was {highest:.2f} at its highest, where guessing gives {guessing:.2f}"
+        if highest <= guessing + change:
+            seen = f"fell to {losses.min():.2f} and rose to {last:.2f}"
+        return (
+            f"Its training loss {seen}: --model.learning_rate {learning_rate:g} is too high. "
+            "A lower one, or --model.warmup 0.1, usually helps."
+        )
+    seen = f"Its training loss went from {losses[0]:.2f} to {losses[-1]:.2f} in {steps:,} steps"
+    if steps < _FEW or losses[len(losses) // 2] > losses[-1] + change / 2:
+        return f"{seen}: {longer}"
+    return f"{seen}. {any_rate}"
+
+
+def _averaged(losses: list[float], parts: int) -> Floats:
+    """Mean loss in each of so many parts of the training, or at each point if there are fewer."""
+    found = np.array_split(np.array(losses), max(1, min(parts, len(losses))))
+    return np.array([part.mean() for part in found])
