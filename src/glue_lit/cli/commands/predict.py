@@ -28,6 +28,7 @@ from glue_lit.data.texts_to_predict import (
 from glue_lit.errors import RunError, UsageError
 from glue_lit.outputs.calibrated import calibration_of, rescale_probabilities
 from glue_lit.outputs.predictor import Predictor
+from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import Run
 from glue_lit.system.console import count_of, print_table, say
@@ -37,6 +38,7 @@ from glue_lit.system.library_warnings import quiet_lightning
 from glue_lit.system.precisions import NAMES, SHORT_NAMES
 from glue_lit.system.streams import is_utf8
 from glue_lit.system.untrusted_text import is_encodable
+from glue_lit.tasks.custom import parse_custom_task, resolve_task
 from glue_lit.training.callbacks.prediction_writer import prediction_lines
 
 
@@ -151,9 +153,6 @@ def _help() -> None:
 
 def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None:
     """Predict a split as the trainer's command does, then calibrate the probabilities that it has written."""
-    from glue_lit.runs.checkpoints import read_checkpoint
-    from glue_lit.tasks.custom import parse_custom_task, resolve_task
-
     settings = read_checkpoint(checkpoint)["hyper_parameters"]
     task = resolve_task(settings["task"], parse_custom_task(settings.get("custom")))
     trusted = _is_trusted(line)
