@@ -1,8 +1,8 @@
 # docker build -t glue-lit .                                          # for CPUs
 # docker build -t glue-lit:cuda --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 \
 #     --build-arg TORCH_INDEX=https://pypi.org/simple .               # for NVIDIA GPUs: PyPI's torch brings CUDA
-# docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/work" glue-lit fit --config configs/quickstart.yaml
-# Volumes: /work has the runs (and by default only these configs), /cache models and tokens. On GPUs: --gpus all
+# docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/work" glue-lit fit --config quickstart
+# Volumes: /work has the runs, /cache models and tokens. On GPUs: --gpus all
 ARG BASE=python:3.12-slim
 FROM ${BASE} AS build
 # Images of Python have it; the CUDA ones, which are Ubuntu's, don't. Its version is that of the base.
@@ -13,6 +13,8 @@ RUN python3 -m venv /opt/glue-lit
 WORKDIR /src
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY src src
+COPY configs configs
+COPY examples/reviews.csv examples/
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=onnx,peft,quickstart,report,tune
 RUN /opt/glue-lit/bin/pip install --no-cache-dir --extra-index-url "${TORCH_INDEX}" -c constraints.txt ".[${EXTRAS}]"
@@ -26,7 +28,6 @@ ENV PATH=/opt/glue-lit/bin:$PATH USER=glue-lit HOME=/cache HF_HOME=/cache/huggin
 RUN mkdir -m 1777 /cache /work
 USER 1000:1000
 WORKDIR /work
-COPY configs configs
 VOLUME /cache
 ENTRYPOINT ["glue-lit"]
 CMD ["--help"]

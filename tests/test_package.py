@@ -52,21 +52,26 @@ def test_the_source_carries_what_it_needs(built: Path) -> None:
     assert {f"configs/{path.name}" for path in (REPOSITORY / "configs").glob("*.yaml")} <= names
 
 
-def test_the_wheel_holds_the_package_only(built: Path) -> None:
+def test_the_wheel_holds_the_package_and_the_configurations_only(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert names == files_of("glue_lit")
+    folder = REPOSITORY / "configs"
+    configs = [*folder.rglob("*.yaml"), folder / "examples" / "reviews.csv"]
+    assert names == files_of("glue_lit") | {
+        f"glue_lit/configs/{path.relative_to(folder).as_posix()}" for path in configs
+    }
 
 
 def test_the_wheel_works_outside_the_checkout(built: Path, tiny_model: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:  # pure Python: to unpack it is to install it
         archive.extractall(tmp_path / "site")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
-    arguments = ["--data.task", "cola", "--data.source", "demo", "--model.name_or_path", str(tiny_model),
+    arguments = ["--config", "configs/cola.yaml", "--data.source", "demo", "--model.name_or_path", str(tiny_model),
                  "--trainer.max_steps", "2", "--data.cache_dir", str(tmp_path)]  # fmt: skip
     where = [sys.executable, "-c", "import glue_lit; print(glue_lit.__file__)"]
     fit = [sys.executable, "-m", "glue_lit", "fit", *arguments]
-    for command, said in ((where, str(tmp_path / "site")), (fit, "best checkpoint")):
+    show = [sys.executable, "-m", "glue_lit", "show", "--config", "custom"]
+    for command, said in ((where, str(tmp_path / "site")), (fit, "best checkpoint"), (show, "10 of 360 rows")):
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert said in done.stdout

@@ -35,8 +35,8 @@ options:
   --version  the version
 
 examples:
-  glue-lit fit --config configs/cola.yaml
-  glue-lit fit --config configs/cola.yaml --model.learning_rate 5e-5 --data.source GLUE_FOLDER
+  glue-lit fit --config cola
+  glue-lit fit --config cola --model.learning_rate 5e-5 --data.source GLUE_FOLDER
   glue-lit validate --ckpt_path best
   tensorboard --logdir lightning_logs"""
 

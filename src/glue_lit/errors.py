@@ -4,6 +4,10 @@ import difflib
 import signal
 from collections.abc import Iterable
 
+RULE_OF_PATHS = (
+    "A relative path is looked up in the working directory, then beside the configuration file that names it."
+)
+
 
 class GlueLitError(ValueError):
     """Base of the errors that a user can act on; commands print them without a traceback.

@@ -46,6 +46,18 @@ def test_the_command_line_is_split_into_own_engine_and_fit_flags(
     assert (settings["data"]["task"], settings["data"]["batch_size"], settings["model"]["warmup"]) == ("cola", 8, 0.1)
 
 
+def test_paths_and_names_of_configurations_survive_the_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "rows.csv").touch()
+    (tmp_path / "mine" / "both.yaml").write_text("own: {name: file}\ndata:\n  source: rows.csv\n")
+    (tmp_path / "mine" / "fit.yaml").write_text("data: {source: rows.csv}\n")
+    monkeypatch.chdir(tmp_path)
+    own, _, rest = parse("own", Own, ["--config", "mine/both.yaml", "-c", "mine/fit.yaml", "--config=cola"])
+    assert own.name == "file"
+    settings = [yaml.safe_load(Path(file).read_text())["data"] for file in rest[1::2]]
+    assert settings == [{"source": str(tmp_path / "mine" / "rows.csv")}] * 2 + [{"task": "cola"}]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

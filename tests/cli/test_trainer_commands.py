@@ -495,6 +495,7 @@ def test_a_model_from_the_hubs_cache(tiny_model: Path, workplace: Path) -> None:
 def test_shipped_configs_parse(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(REPOSITORY)  # where the files' own paths lead
     assert command(monkeypatch, "fit", "--config", config, "--print_config") == 0
     parsed = yaml.safe_load(capsys.readouterr().out)
     wanted = yaml.safe_load(config.read_text())
@@ -529,6 +530,43 @@ def test_later_configs_flags_and_environment_win(
     parsed = yaml.safe_load(capsys.readouterr().out)
     assert (parsed["data"]["task"], parsed["data"]["batch_size"], parsed["data"]["max_length"]) == ("rte", 32, 99)
     assert parsed["model"]["warmup"] == 0.2
+
+
+def test_a_shipped_configuration_is_named_without_its_path(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not (workplace / "configs").exists()
+    assert command(monkeypatch, "fit", "--config=configs/base.yaml", "-c", "rte", "--print_config") == 0
+    parsed = yaml.safe_load(capsys.readouterr().out)
+    assert (parsed["data"]["task"], parsed["data"]["batch_size"]) == ("rte", 16)
+    monkeypatch.setenv("GLUE_LIT_FIT__CONFIG", "mrpc")
+    assert command(monkeypatch, "fit", "--print_config") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["task"] == "mrpc"
+
+
+def test_paths_of_a_configuration_are_looked_up_beside_it(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = workplace / "beside"
+    place.mkdir()
+    (place / "rows.csv").write_text("text,label\na,x\nb,y\n")
+    (place / "own.yaml").write_text(
+        "data: {task: own, source: rows.csv, custom: {text: text, validation_file: rows.csv, test_file: gone.csv}}"
+    )
+    for files in (["beside/own.yaml"], ["beside/own.yaml", "base"]):
+        given = [word for file in files for word in ("--config", file)]
+        assert command(monkeypatch, "fit", *given, "--print_config") == 0
+        data = yaml.safe_load(capsys.readouterr().out)["data"]
+        custom = data["custom"]
+        expected = "hub" if "base" in files else str(place / "rows.csv")  # a later file wins
+        assert data["source"] == expected
+        assert (custom["text"], custom["validation_file"], custom["test_file"]) == (
+            "text", str(place / "rows.csv"), "gone.csv"
+        )  # fmt: skip
+    assert command(monkeypatch, "fit", "--config", "beside/own.yaml", "--model.name_or_path=tiny") == 1
+    said = capsys.readouterr().err
+    assert "data.custom.test_file: there is no file 'gone.csv'." in said
+    assert "then beside the configuration file that names it." in said
 
 
 # ---------------------------------------------------------------- errors

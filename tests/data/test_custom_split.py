@@ -180,7 +180,12 @@ WRONG: list[tuple[str, dict[str, Any], type[GlueLitError], str]] = [
     ("review,stars\na,x\nb,y\n", {"text": ["review", "review"]}, UsageError, "one or two text columns"),
     ("review,stars\na,x\nb,y\n", {"text": ["a", "b", "c"]}, UsageError, "one or two text columns"),
     ("review,stars\na,x\nb,y\n", {"validation_fraction": 1.0}, UsageError, "got 1.0, allowed: above 0, below 1"),
-    ("review,stars\na,x\nb,y\n", {"validation_file": "no.csv"}, DataError, "no.csv: there is no such file"),
+    (
+        "review,stars\na,x\nb,y\n",
+        {"validation_file": "no.csv"},
+        DataError,
+        "data.custom.validation_file: there is no file 'no.csv'.",
+    ),
 ]
 
 

@@ -99,7 +99,7 @@ def test_an_error_lists_the_runs_there_are(logs: Path, make_run: MakeRun) -> Non
     make_run("cola", 0)
     expected = (
         f"There is no run of task sst2 in {LOGS}. There are runs of cola, rte. Train one first, "
-        "e.g. `glue-lit fit --config configs/sst2.yaml`, or name one: `--run DIR`."
+        "e.g. `glue-lit fit --config sst2`, or name one: `--run DIR`."
     )
     with pytest.raises(RunError, match=re.escape(expected)):
         newest_run(logs, "sst2")

@@ -34,7 +34,7 @@ def fit(
         task: Name of a task (``data.task``); `glue_lit.TASKS` has those of GLUE.
         model: Name on the Hub, or a folder (``model.name_or_path``).
         source: Where the rows come from (``data.source``): hub, demo, a folder, or data of your own.
-        config: A configuration file, or several: the later one wins.
+        config: A configuration file, or several (the later one wins), as ``--config`` takes them.
         settings: All other settings, by the dotted names that ``glue-lit fit --help`` lists.
         resume: A run directory, to continue its training from the last checkpoint with the run's own settings.
 
@@ -90,7 +90,7 @@ def tune(
         space: For each setting its type and range (``tune.space``), e.g. ``{"model.learning_rate": {"type": "float",
             "low": 1e-5, "high": 1e-4, "log": True}}``; by default learning rate, batch size and epochs.
         source: Where the rows come from, as for `fit`.
-        config: A configuration file, or several: the later one wins.
+        config: A configuration file, or several (the later one wins), as ``--config`` takes them.
         settings: All other settings by the dotted names that ``glue-lit tune --help`` lists, as
             ``{"tune.train_fraction": 0.1, "engine.slots": 2}``, and those of `fit`, for every trial.
 

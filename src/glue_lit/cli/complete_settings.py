@@ -12,6 +12,7 @@ from glue_lit.data.custom_task import complete_task
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
 from glue_lit.runs.command_line import CommandLine
+from glue_lit.runs.config_paths import NO_PATHS, PATHS
 from glue_lit.runs.config_values import mark_texts
 from glue_lit.runs.run import best_checkpoint
 from glue_lit.system.environment import local_rank
@@ -19,15 +20,6 @@ from glue_lit.system.hardware import fast_precision
 from glue_lit.system.precisions import check_eps, check_precision
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 from glue_lit.tasks.glue import logged_names
-
-_PATHS = (
-    "data.source",
-    "data.custom.validation_file",
-    "data.custom.test_file",
-    "data.tokenizer",
-    "model.name_or_path",
-    "model.init_from",
-)
 
 
 @dataclass(frozen=True)
@@ -60,8 +52,8 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
     check_precision(config["trainer.precision"], config["trainer.accelerator"], is_fit)
     if is_fit:
         check_eps(str(config["trainer.precision"]), config["model.adam_eps"])
-    for key in _PATHS:
-        if config[key] not in ("hub", "demo", None) and (path := Path(config[key]).expanduser()).exists():
+    for key in PATHS:
+        if config[key] not in (*NO_PATHS, None) and (path := Path(config[key]).expanduser()).exists():
             config[key] = str(path.resolve())
     is_new_fit = is_fit and not checkpoint
     origin = _start_from_run(config, line) if config["model.init_from"] is not None and is_new_fit else None

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from glue_lit.cli.complete_settings import complete_settings
+from glue_lit.cli.engine_arguments import CONFIG_HELP
 from glue_lit.cli.parse_errors import check_environment
 from glue_lit.cli.parser import TRAINER_DEFAULTS, add_checkpoints, add_trainer_model_and_data, parser_of
 from glue_lit.cli.run_arguments import resolve_arguments
@@ -22,7 +23,8 @@ from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_file import check_config
 from glue_lit.runs.run import LOGS, Run, run_of_checkpoint
-from glue_lit.system.environment import job_folder
+from glue_lit.runs.shipped_configs import find_config
+from glue_lit.system.environment import job_folder, setting_variable
 from glue_lit.training.callbacks.checkpoints import LastCheckpoint
 from glue_lit.training.callbacks.early_stopping import early_stop_callbacks
 from glue_lit.training.callbacks.epoch_lines import EpochLines
@@ -56,10 +58,12 @@ def resolve(command: str, words: Sequence[str], classes: Classes = _OURS) -> Com
         UsageError: A configuration file cannot be used, or the command needs a checkpoint.
         RunError: There is no such run or checkpoint.
     """
-    named = CommandLine(words).config_files
-    for file in named:
+    if (variable := setting_variable(command, "config")) in os.environ:
+        os.environ[variable] = find_config(os.environ[variable])
+    given = CommandLine(words).with_found_configs()
+    for file in (named := given.config_files):
         check_config(file)
-    line = CommandLine(resolve_arguments([command, *words], classes)[1:], command)
+    line = CommandLine(resolve_arguments([command, *given.words], classes)[1:], command)
     for file in line.config_files:
         if file not in named:  # the run's own file, which anybody may have edited
             check_config(file)
@@ -140,6 +144,7 @@ class ConfiguredCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        next(action for action in parser._actions if "--config" in action.option_strings).help = CONFIG_HELP
         parser.set_defaults({"weights_only": True})  # a checkpoint is data: no code in it is run
         if subcommand == "predict":
             parser.set_defaults({"return_predictions": False})

@@ -17,9 +17,11 @@ from glue_lit.engine.settings import Engine
 from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_file import check_config
+from glue_lit.runs.config_paths import text_to_copy
 from glue_lit.system.environment import setting_variable
 
 _ENGINE = "engine"
+CONFIG_HELP = "Configuration file, or the name of one that glue-lit ships; may be repeated, then later ones win."
 
 
 def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, Engine, list[str]]:
@@ -43,11 +45,12 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
 
     also = "All other flags and configuration keys are those of `glue-lit fit`, and apply to every training."
     parser = Parser(prog=f"glue-lit {command}", description=also, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="Configuration file; may be repeated, then later ones win.")
+    parser.add_argument("--config", action="config", help=CONFIG_HELP)
     parser.add_class_arguments(settings, command)
     parser.add_class_arguments(Engine, _ENGINE)
     sections = (command, _ENGINE)
-    own, rest = CommandLine(arguments).divide(lambda flag: flag.removeprefix("--").split(".")[0] in sections)
+    line = CommandLine(arguments).with_found_configs()
+    own, rest = line.divide(lambda flag: flag.removeprefix("--").split(".")[0] in sections)
     flags = ["--help"] if rest.has("-h", "--help") else own.words
     with tempfile.TemporaryDirectory() as folder:
         configs, of_fit = list[str](), dict[str, str | None]()
@@ -85,7 +88,7 @@ def check_contradictions(arguments: Sequence[str], decided: Mapping[str, str], i
 
 def _split(file: Path, sections: tuple[str, ...], folder: Path) -> tuple[Path | None, Path | None]:
     """Split a configuration file into our sections and those of `fit`; all lines keep their numbers."""
-    text = file.read_text(encoding="utf-8")
+    text = text_to_copy(str(file))
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     lines = text.splitlines()
     ours = [""] * len(lines)
@@ -98,7 +101,7 @@ def _split(file: Path, sections: tuple[str, ...], folder: Path) -> tuple[Path | 
         for number in range(key.start_mark.line, max(end, key.start_mark.line + 1)):
             ours[number], lines[number] = lines[number], ""
     if not any(ours):
-        return None, file
+        return None, file if text == file.read_text(encoding="utf-8") else _kept(file, text)
     folder.mkdir()
     (folder / file.name).write_text("\n".join(ours) + "\n", encoding="utf-8")
     if not has_rest:

@@ -128,7 +128,7 @@ def _print_next(session: Session, best: Path) -> None:
         say(f"Curves      tensorboard --logdir {logs if newest else shlex.quote(short_path(run))}")
     if session.data.splits.source == "demo":
         say("These scores are on the demo corpus, not on GLUE. For GLUE:")
-        say(f"            glue-lit fit --config configs/{session.data.task.name}.yaml")
+        say(f"            glue-lit fit --config {session.data.task.name}")
 
 
 def _print_collapsed(session: Session, checkpoint: Path | None) -> None:

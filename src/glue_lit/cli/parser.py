@@ -14,6 +14,7 @@ from glue_lit.cli.parse_errors import explain, explain_refused_settings
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine, arguments_of
+from glue_lit.runs.config_paths import paths_beside
 from glue_lit.runs.config_values import CUSTOM_TEXTS, NULLS, Text, dump_config, mark_texts, tag_texts, to_flag
 from glue_lit.system.environment import setting_variable
 from glue_lit.tasks.custom import parse_custom_task
@@ -117,6 +118,13 @@ class Parser(LightningArgumentParser):
         given = list(args or ())
         of_command = _flags_from_environment(given[0]) if given else []
         return super().parse_args(given[:1] + keep_custom_texts([*of_command, *given[1:]]), *more, **options)
+
+    def parse_path(self, path: Any, *more: Any, **options: Any) -> Any:
+        """Read a configuration file; what it names and only exists beside it gets its absolute path."""
+        settings = super().parse_path(path, *more, **options)
+        for key, found in paths_beside(str(path)).items():
+            settings[key] = found
+        return settings
 
     def instantiate_classes(self, *args: Any, **options: Any) -> Any:
         """Build trainer, model, data and the classes that their settings name.

@@ -15,7 +15,7 @@ from glue_lit.data.rows import Split
 from glue_lit.data.source import Source
 from glue_lit.data.table import Table
 from glue_lit.data.tables import open_table
-from glue_lit.errors import DataError, did_you_mean
+from glue_lit.errors import RULE_OF_PATHS, DataError, did_you_mean
 from glue_lit.tasks.custom import NO_TASK, CustomTask
 from glue_lit.tasks.spec import TaskSpec
 
@@ -48,7 +48,8 @@ def find_source(location: str, is_custom: bool) -> Source:
     hint = "" if path.is_file() else similar_file(path) or did_you_mean(location, values)
     if is_custom and not hint and (kind := kind_by_name(location)) is not None:
         hint = f" It would be {kind.name}, which is not read. {kind.advice}."
-    raise DataError(f"data.source: {problem}{hint} Allowed: {', '.join(values)}.")
+    rule = "" if path.is_file() or path.is_absolute() else f" {RULE_OF_PATHS}"
+    raise DataError(f"data.source: {problem}{hint} Allowed: {', '.join(values)}.{rule}")
 
 
 def open_split(task: TaskSpec, source: str, split: str, custom: CustomTask = NO_TASK) -> Split:
@@ -76,7 +77,12 @@ def open_tables(custom: CustomTask, source: str) -> dict[str, Table]:
     tables = find_source(source, is_custom=True).open_tables(source)
     for split, file in (("validation", custom.validation_file), ("test", custom.test_file)):
         if file is not None:
-            tables[split] = open_table(Path(file).expanduser())
+            path = Path(file).expanduser()
+            if not path.is_file():
+                raise DataError(
+                    f"data.custom.{split}_file: there is no file {file!r}.{similar_file(path)} {RULE_OF_PATHS}"
+                )
+            tables[split] = open_table(path)
     for table in tables.values():
         if are_class_numbers(custom.labels, table.class_names.get(custom.label, ())):
             table.class_names = {name: names for name, names in table.class_names.items() if name != custom.label}

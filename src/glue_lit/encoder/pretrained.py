@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from glue_lit.errors import ModelError
+from glue_lit.errors import RULE_OF_PATHS, ModelError
 from glue_lit.system import hub
 from glue_lit.system.files import read_json
 from glue_lit.system.hub_cache import cached_commit, snapshot, unwritable_cache
@@ -51,7 +51,7 @@ def resolve(name_or_path: str) -> str:
     looks_like_path = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
     path = Path(name_or_path).expanduser()
     if looks_like_path and not path.is_dir():
-        raise ModelError(f"model.name_or_path: there is no folder {name_or_path!r}.")
+        raise ModelError(f"model.name_or_path: there is no folder {name_or_path!r}. {RULE_OF_PATHS}")
     return str(path) if looks_like_path else name_or_path
 
 

@@ -12,6 +12,7 @@ from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress, lock_folder
 from glue_lit.engine.progress_table import ProgressTable
 from glue_lit.engine.settings import Engine, open_executor
+from glue_lit.engine.suite_files import find_recipes, find_starts
 from glue_lit.engine.suite_plan import PlannedJob, model_names, plan_suite
 from glue_lit.engine.suite_results import SuiteResults
 from glue_lit.errors import UsageError, did_you_mean
@@ -33,8 +34,8 @@ class Suite:
         init_from: For a task, what its encoder starts from: another task, e.g. {rte: mnli}; the configuration of a
             training on other data, which runs first, e.g. {cola: configs/custom.yaml}; or the folder of an existing
             run or model, e.g. {stsb: lightning_logs/mnli/version_0}.
-        recipes: File with each task's recipe. {task} and {model} stand for their names, the model's in lower case and
-            without its owner; tasks without a file use only the common settings.
+        recipes: File with each task's recipe, or the name of a shipped one. {task} and {model} stand for their names,
+            the model's in lower case and without its owner; tasks without a file use only the common settings.
         name: Name of the suite, a folder in lightning_logs/suite; null for that of the task of your own, else glue. The
             same name resumes it.
         majority: Tasks that are not trained but given the commonest label, as WNLI is in most papers.
@@ -77,6 +78,16 @@ class Suite:
         """Train a task of the user's own if the settings name no tasks; the suite is named after it."""
         if not self._names_tasks:
             self.own_task, self.tasks, self.name = task, [task], self.name if self._is_named else task
+
+    def find_files(self, init_from: Path | None, recipes: Path | None) -> None:
+        """Find starts and recipes, also beside the files that name them.
+
+        Args:
+            init_from: Folder of the configuration file with the starts; ``None`` without one.
+            recipes: The same for the recipes.
+        """
+        self.init_from = find_starts(self.init_from, self.tasks, init_from)
+        self.recipes = find_recipes(self.recipes, self.tasks, self.models, recipes)
 
     def plan(self, folder: Path, arguments: Sequence[str]) -> list[PlannedJob]:
         """Plan the trainings, in order.

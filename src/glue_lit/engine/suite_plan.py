@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 
 from glue_lit.engine.job import Job
-from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.engine.suite_files import is_file, is_folder, recipe_file, without_owner
+from glue_lit.errors import RULE_OF_PATHS, UsageError, did_you_mean
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_values import read_config
 from glue_lit.system.environment import setting_variable
@@ -87,7 +88,7 @@ class _Suite:
         """Plan the trainings on other data that tasks start from."""
         given = [each.words for each in CommandLine(self.arguments).arguments if each.flag == "--model.name_or_path"]
         encoder = given[-1][:2] if given else []
-        for start in dict.fromkeys(filter(_is_file, self.init_from.values())):
+        for start in dict.fromkeys(filter(is_file, self.init_from.values())):
             for seed in self.seeds:
                 # Its file comes after the arguments, since it names other data; the encoder is that of the tasks.
                 file = ("--config", str(Path(start).resolve()))
@@ -110,7 +111,7 @@ class _Suite:
 
     def _recipe(self, task: str, model: str) -> list[str]:
         """The flags that name a task's recipe, if it has one."""
-        recipe = _recipe_file(self.recipes, task, model)
+        recipe = recipe_file(self.recipes, task, model)
         return ["--config", str(recipe.resolve())] if recipe is not None and recipe.is_file() else []
 
     def _training_rows(self, task: str) -> int:
@@ -123,11 +124,11 @@ class _Suite:
         """The job that a training waits for, if any, and the flags that name its encoder."""
         if start is None:
             return None, []
-        if _is_folder(start, self.tasks):
+        if is_folder(start, self.tasks):
             path = Path(start).resolve()  # the job may run in another working directory
             flag = "--model.name_or_path" if (path / "config.json").is_file() else "--model.init_from"
             return None, [flag, str(path)]
-        job = self._job(short, _label(start), seed, _task_of_file(start) if _is_file(start) else start)
+        job = self._job(short, _label(start), seed, _task_of_file(start) if is_file(start) else start)
         return job.name, ["--model.init_from", str(job.run_path)]
 
     def _job(self, short: str, label: str, seed: int, task: str, flags: Sequence[str] = ()) -> Job:
@@ -141,9 +142,9 @@ def model_names(models: Sequence[str]) -> dict[str, str]:
     Raises:
         UsageError: Two models still have the same name.
     """
-    count = Counter(map(_without_owner, models))
+    count = Counter(map(without_owner, models))
     names = {
-        model: short if count[short := _without_owner(model)] == 1 else model.strip("./").replace("/", "--")
+        model: short if count[short := without_owner(model)] == 1 else model.strip("./").replace("/", "--")
         for model in models
     }
     if len(set(names.values())) < len(names):
@@ -151,26 +152,13 @@ def model_names(models: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _without_owner(model: str) -> str:
-    return model.rstrip("/").rpartition("/")[2]
-
-
 def _common_flags(model: str, seed: int) -> list[str]:
     named = ["--model.name_or_path", model] if model else []
     return [*named, "--seed_everything", str(seed), "--trainer.enable_progress_bar", "false"]
 
 
-def _is_folder(start: str, tasks: Sequence[str]) -> bool:
-    """Whether a start is the folder of a run or model; a task takes precedence over a folder of the same name."""
-    return start not in tasks and Path(start).is_dir()
-
-
-def _is_file(start: str) -> bool:
-    return start.endswith((".yaml", ".yml"))
-
-
 def _label(start: str) -> str:
-    return Path(start).stem if _is_file(start) else start
+    return Path(start).stem if is_file(start) else start
 
 
 def _task_of_file(file: str) -> str:
@@ -178,7 +166,7 @@ def _task_of_file(file: str) -> str:
         settings = read_config(Path(file).read_text(encoding="utf-8"))
         return str(settings["data"]["task"])
     except OSError as error:
-        raise UsageError(f"suite.init_from: {file} cannot be read ({error.strerror}).") from None
+        raise UsageError(f"suite.init_from: {file} cannot be read ({error.strerror}). {RULE_OF_PATHS}") from None
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
         raise UsageError(f"suite.init_from: {file} has no `data: {{task: ...}}`, which a training needs.") from None
 
@@ -211,30 +199,19 @@ def _check_tasks(tasks: Sequence[str], is_own: Callable[[str], bool]) -> None:
 
 
 def _check_starts(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
-    files = {start for start in init_from.values() if _is_file(start)}
+    files = {start for start in init_from.values() if is_file(start)}
     for file in files:
         _task_of_file(file)  # an error now rather than after the other trainings
         if _label(file) in tasks or any(_label(other) == _label(file) for other in files - {file}):
             raise UsageError(f"suite.init_from: {file} has the name of another training of the suite; rename it.")
     for task, start in init_from.items():
-        if not _is_file(start) and not _is_folder(start, tasks) and start not in tasks:
+        if not is_file(start) and not is_folder(start, tasks) and start not in tasks:
             raise UsageError(
                 f"suite.init_from: {start!r} is not in suite.tasks ({', '.join(tasks)}), and no folder of a run or "
                 f"model.{did_you_mean(start, tasks)} Add it to suite.tasks, or give {task} another start: "
-                f"`--suite.init_from '{{{task}: RUN}}'`."
+                f"`--suite.init_from '{{{task}: RUN}}'`. {RULE_OF_PATHS}"
             )
     try:
         TopologicalSorter({task: [start] for task, start in init_from.items()}).prepare()
     except CycleError as error:
         raise UsageError(f"suite.init_from: {error.args[1][0]} starts from itself.") from None
-
-
-def _recipe_file(pattern: str | None, task: str, model: str) -> Path | None:
-    named = None if pattern is None else pattern.replace("{task}", task)
-    return None if named is None else Path(named.replace("{model}", _without_owner(model).lower()))
-
-
-def missing_recipes(pattern: str | None, tasks: Sequence[str], models: Sequence[str]) -> list[str]:
-    """Recipe files that do not exist."""
-    files = [_recipe_file(pattern, task, model) for model in models or [""] for task in tasks]
-    return [str(file) for file in files if file is not None and not file.is_file()]

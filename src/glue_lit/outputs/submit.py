@@ -109,7 +109,7 @@ def _check_complete(runs: Mapping[str, Run]) -> None:
         tasks = ", ".join(dict.fromkeys(entry.trained_as for entry in missing))
         raise RunError(
             f"There is no run of {tasks}, so {', '.join(entry.name for entry in missing)} would be missing, and the "
-            "server needs all files. Train them (`glue-lit fit --config configs/TASK.yaml`), or pass "
+            "server needs all files. Train them (`glue-lit fit --config TASK`), or pass "
             "`--fill_missing majority` to fill them with the most frequent label."
         )
 

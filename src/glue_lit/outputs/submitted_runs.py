@@ -71,7 +71,7 @@ def best_runs(logs: Path) -> BestRuns:
     if not found:
         raise RunError(
             f"There is no run of a GLUE task with a checkpoint in {logs}. Train one first, e.g. `glue-lit fit --config "
-            "configs/cola.yaml`, name runs, or say where lightning_logs lies: `--trainer.default_root_dir DIR`."
+            "cola`, name runs, or say where lightning_logs lies: `--trainer.default_root_dir DIR`."
         )
     order = [task for task in dict.fromkeys(entry.trained_as for entry in ENTRIES.values()) if task in found]
     chosen = {task: max(found[task], key=_rank) for task in order}  # of equal ones the first, which is the newest

@@ -5,10 +5,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from glue_lit.errors import UsageError
 from glue_lit.runs.config_file import find_key
+from glue_lit.runs.config_paths import PATHS, paths_beside
 from glue_lit.runs.config_values import NULLS
+from glue_lit.runs.shipped_configs import find_config
 from glue_lit.system.environment import setting_variable
 
 _FLAG = re.compile(r"--.*|-[A-Za-z](=.*)?", re.DOTALL)
@@ -116,6 +119,10 @@ class CommandLine:
         """The files that ``--config`` (``-c``) names, in order."""
         return [argument.values[0] for argument in self.arguments if argument.flag in _CONFIG and argument.values]
 
+    def with_found_configs(self) -> "CommandLine":
+        """The line with the files of the configurations that it names, of which glue-lit ships some."""
+        return self.with_config_files({name: find_config(name) for name in self.config_files})
+
     def with_config_files(self, files: Mapping[str, str | None]) -> "CommandLine":
         """The line with configuration files replaced by others; ``None`` removes one."""
         replaced = list[Argument]()
@@ -130,15 +137,23 @@ class CommandLine:
         return self._of(replaced)
 
     def setting(self, key: str) -> str | None:
-        """Value of a dotted key: from its flag, else from the last configuration file with a text for it."""
+        """Value of a dotted key: from its flag, else from the last configuration file with a text for it.
+
+        A path that exists only beside that file is absolute.
+        """
         value, _ = self.take(f"--{key}")
         if value is not None:
             return None if value in NULLS else value
         for file in reversed(self.config_files):
             found = find_key(file, key)
             if found is not None and isinstance(found[1], str):
-                return found[1]
+                return paths_beside(file).get(key, found[1]) if key in PATHS else found[1]
         return None
+
+    def folder_of(self, key: str) -> Path | None:
+        """Folder of the last configuration file that gives a dotted key; ``None`` if a flag or no file does."""
+        files = [] if self.has(f"--{key}") else reversed(self.config_files)
+        return next((Path(file).parent for file in files if find_key(file, key) is not None), None)
 
     def setting_or_variable(self, key: str) -> str | None:
         """Value of a dotted key from `setting`, else from the command's environment variable."""

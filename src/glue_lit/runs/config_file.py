@@ -8,6 +8,7 @@ import yaml
 
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.config_values import tag_texts
+from glue_lit.runs.shipped_configs import list_shipped
 
 MOST_VALUES = 100_000  # a full configuration has some 200
 DEEPEST = 100  # nested sections; a full configuration has 5. The parser's time grows with the square of it.
@@ -35,7 +36,7 @@ def check_config(file: str) -> None:
         UsageError: It is missing, not UTF-8, not YAML, not a mapping, has a key twice, or is larger than a
             configuration can be.
     """
-    root = _compose(file)
+    root = compose(file)
     if root is not None:
         _check_size(file, root)
     if not isinstance(root, yaml.MappingNode):
@@ -58,14 +59,20 @@ def _explain_yaml_error(file: str, error: Exception) -> UsageError:
     return UsageError(f"--config {file}{line}: not YAML ({problem}).")
 
 
-def _compose(file: str) -> Any:
+def compose(file: str) -> Any:
+    """The YAML node of a configuration file; ``None`` for an empty one.
+
+    Raises:
+        UsageError: It cannot be read, or is not YAML.
+    """
     path = Path(file)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise UsageError(f"--config {file}: a pipe or a device, not a file.")
     if not path.is_file():
         there = sorted(str(other) for other in path.parent.glob("*.yaml"))
-        found = f" There are {', '.join(there)}." if there else ""
-        raise UsageError(f"--config: there is no file {file!r}.{did_you_mean(file, there)}{found}")
+        hint = f"{did_you_mean(file, there)} There are {', '.join(there)}." if there else ""
+        hint += list_shipped(file) if not there or not path.suffix else ""
+        raise UsageError(f"--config: there is no file {file!r}.{hint}")
     try:
         return yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
@@ -121,14 +128,22 @@ def _entries(node: Any) -> Iterator[tuple[str, Any, int]]:
 def find_key(file: str, dotted: str) -> tuple[int, Any] | None:
     """Line and text of a dotted key in a file; ``None`` if the key is missing or the file is not valid."""
     try:
-        node = _compose(file)
+        found = find_node(compose(file), dotted)
     except UsageError:
         return None
-    line = 0
+    if found is None:
+        return None
+    line, node = found
+    is_text = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:null"
+    return line, node.value if is_text else None
+
+
+def find_node(root: Any, dotted: str) -> tuple[int, Any] | None:
+    """Line and value node of a dotted key below a node; ``None`` without one."""
+    node, line = root, 0
     for part in dotted.split("."):
         found = [(value, at) for key, value, at in _entries(node) if key == part]
         if not found:
             return None
         node, line = found[-1]
-    is_text = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:null"
-    return line, node.value if is_text else None
+    return line, node

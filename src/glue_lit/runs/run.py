@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from glue_lit.errors import RunError, did_you_mean
+from glue_lit.errors import RULE_OF_PATHS, RunError, did_you_mean
 from glue_lit.runs.config_file import find_key
+from glue_lit.runs.shipped_configs import shipped_configs
 
 LOGS = "lightning_logs"
 _PREFIX = "version_"
@@ -102,7 +103,8 @@ def best_checkpoint(name: str) -> Path:
     if not run.config.is_file():
         near = did_you_mean(name, (str(other.path) for other in find_runs(Path(LOGS))))
         raise RunError(
-            f"model.init_from: {name!r} is neither a run directory ({LOGS}/<task>/version_N) nor a checkpoint.{near}"
+            f"model.init_from: {name!r} is neither a run directory ({LOGS}/<task>/version_N) nor a checkpoint.{near} "
+            f"{RULE_OF_PATHS}"
         )
     return run.checkpoint("best")
 
@@ -132,10 +134,9 @@ def newest_run(root: Path, task: str | None = None) -> Run:
         of_task = f" of task {task}" if task else ""
         others = sorted({run.path.parent.name for run in find_runs(root)})
         have = f" There are runs of {', '.join(others)}." if others else ""
-        example = f"`glue-lit fit --config configs/{task or 'cola'}.yaml`"
-        raise RunError(
-            f"There is no run{of_task} in {root}.{have} Train one first, e.g. {example}, or name one: `--run DIR`."
-        )
+        name = task or "cola"
+        example = f", e.g. `glue-lit fit --config {name}`" if name in shipped_configs() else ""
+        raise RunError(f"There is no run{of_task} in {root}.{have} Train one first{example}, or name one: `--run DIR`.")
     return runs[-1]
 
 

@@ -113,7 +113,7 @@ def _nothing(runs: Sequence[RunFacts], folder: Path, options: Any) -> str:
     if not options.nested and os.path.isdir(folder) and (deeper := len(find_all_runs(folder, nested=True)[0])):
         return f"There is no run in {folder} itself; `--all` lists the {deeper} further down."
     return (
-        f"There is no run in {folder}. Train one first, e.g. `glue-lit fit --config configs/cola.yaml`, or say where "
+        f"There is no run in {folder}. Train one first, e.g. `glue-lit fit --config cola`, or say where "
         f"{LOGS} lies: `--trainer.default_root_dir DIR`."
     )
 

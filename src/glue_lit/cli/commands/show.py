@@ -4,7 +4,6 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from glue_lit.cli.commands.flags import Flags
@@ -14,6 +13,7 @@ from glue_lit.data.sources import open_split
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.config_file import check_config
+from glue_lit.runs.config_paths import text_to_copy
 from glue_lit.runs.config_values import read_config
 from glue_lit.system.console import print_json, print_table
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
@@ -22,7 +22,7 @@ from glue_lit.tasks.glue import TaskSpec
 
 def _options(arguments: Sequence[str]) -> Any:
     parser = Flags("glue-lit show", description="Print random examples of a task.", allow_abbrev=False)
-    parser.add_argument("--config", action="append", default=[], help="take the data.* settings from a YAML file")
+    parser.add_argument("--config", action="append", default=[], help="file, or shipped configuration, with data.*")
     parser.add_argument("--data.task", dest="task", help="task to show; `glue-lit tasks` lists them")
     parser.add_argument("--data.source", dest="source", help="hub (default), demo, a GLUE folder, or data of your own")
     parser.add_argument("--data.custom.text", dest="text", nargs="+", help="text column(s), for data of your own")
@@ -37,7 +37,8 @@ def _options(arguments: Sequence[str]) -> Any:
 
 def main() -> None:
     """Print the examples."""
-    options, line = _options(sys.argv[2:]), CommandLine(sys.argv[2:])
+    line = CommandLine(sys.argv[2:]).with_found_configs()
+    options = _options(line.words)
     custom = _custom(options)
     name = line.setting("data.task") if options.task is None else options.task
     source = line.setting("data.source") if options.source is None else options.source
@@ -77,7 +78,7 @@ def _custom(options: Any) -> CustomTask:
     values: dict[str, Any] = {}
     for file in options.config:
         check_config(file)
-        data = read_config(Path(file).read_text(encoding="utf-8")).get("data")
+        data = read_config(text_to_copy(file)).get("data")
         data = {} if data is None else data
         if not isinstance(data, dict):
             raise UsageError(f"--config {file}: data is {data!r}, allowed: keys as `task` and `source`.")

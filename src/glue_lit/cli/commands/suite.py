@@ -13,7 +13,8 @@ from glue_lit.data.custom_task import task_of_settings
 from glue_lit.engine.estimates import estimate_seconds
 from glue_lit.engine.settings import check_logger
 from glue_lit.engine.suite import Suite, SuiteResult, run_suite, suite_folder
-from glue_lit.engine.suite_plan import PlannedJob, describes_own_task, missing_recipes
+from glue_lit.engine.suite_files import missing_recipes
+from glue_lit.engine.suite_plan import PlannedJob, describes_own_task
 from glue_lit.errors import GlueLitError, RunError, Stopped, UsageError
 from glue_lit.outputs.submitted_runs import named_runs
 from glue_lit.runs.command_line import CommandLine
@@ -33,6 +34,8 @@ def suite_document(words: Sequence[str]) -> Any:
     suite, engine, arguments = parse("suite", Suite, words)
     if describes_own_task(arguments) and (own := CommandLine(arguments, "fit").setting_or_variable("data.task")):
         suite.default_to(own)
+    line = CommandLine(words).with_found_configs()
+    suite.find_files(line.folder_of("suite.init_from"), line.folder_of("suite.recipes"))
     check_contradictions(arguments, _decided(suite))
     # Each task's configuration is read now, so that errors show before the first training.
     drafts = {(p.model, p.task): p for p in suite.plan(Path(suite.name), arguments)}

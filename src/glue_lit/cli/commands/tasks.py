@@ -18,7 +18,8 @@ def main() -> None:
     columns = ("task", "inputs", "labels", "metrics", "train\nvalidation\ntest")
     print_table("GLUE tasks", columns, [_row(spec) for spec in TASKS.values()])
     say("* picks the checkpoint. Sizes are those of the official download.")
-    say("A task of your own, on your own file: see configs/custom.yaml")
+    say("A task of your own: --data.task NAME --data.source FILE --data.custom.text COLUMN --data.custom.label COLUMN")
+    say("An example, whose data come with glue-lit: glue-lit fit --config custom")
 
 
 def _row(task: TaskSpec) -> tuple[str, ...]:
