@@ -4,7 +4,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
 from glue_lit.evaluation.calibration import expected_calibration_error
-from glue_lit.evaluation.reliability import reliability, share
+from glue_lit.evaluation.reliability import reliability
 
 
 def test_curve_equals_scikit_learns() -> None:
@@ -25,11 +25,3 @@ def test_log_loss_of_a_certain_wrong_model_is_finite() -> None:
     found = reliability(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 1]))
     assert 0 < found.log_loss < 1000
     assert found.error == 0.5
-
-
-def test_share_has_wilsons_interval() -> None:
-    # Wilson 1927 by hand: centre (k + z²/2) / (n + z²), half width z sqrt(k (n - k) / n + z²/4) / (n + z²)
-    found = share(8, 10)
-    assert (found.low, found.high) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
-    assert share(0, 5).low == 0
-    assert share(5, 5).high == 1

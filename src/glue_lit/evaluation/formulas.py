@@ -74,6 +74,20 @@ def score_of_counts(name: str, gold: Floats, predicted: Floats, right: Floats, p
     return _OVER_CLASSES[name](gold, predicted, right)
 
 
+def without_score(
+    name: str, weights: NDArray[np.int64], gold: Values, predicted: Values, positive: int = 1
+) -> NDArray[np.bool_]:
+    """Resamples whose F1 or correlation of classes is 0 / 0, ``(resamples,)``; `weighted_scores` gives 0 there."""
+    found: NDArray[np.bool_] = np.zeros(len(weights), dtype=np.bool_)
+    if name == "f1":
+        found = weights[:, (gold == positive) | (predicted == positive)].sum(axis=1) == 0
+    if name == "matthews_correlation":
+        pairs, codes = np.unique(np.stack([gold, predicted]), axis=1, return_inverse=True)
+        of_pairs = _per_class(weights.astype(np.float64), codes.ravel(), pairs.shape[1])
+        found = (of_pairs > 0).sum(axis=1) == 1
+    return found
+
+
 def confusion_matrix(gold: Values, predicted: Values, labels: int) -> NDArray[np.int64]:
     """Number of rows for each gold class (first axis) and predicted class (second), ``(labels, labels)``."""
     pairs = gold.astype(np.int64) * labels + predicted.astype(np.int64)

@@ -6,11 +6,10 @@ Guo et al. 2017, "On Calibration of Modern Neural Networks" (https://arxiv.org/a
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from glue_lit.evaluation.calibration import confidence_bins, expected_calibration_error
 from glue_lit.evaluation.predictions import Floats, Ints
-from glue_lit.evaluation.resampling import LEVEL, Score
+from glue_lit.evaluation.resampling import Score, share
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,6 @@ class Reliability:
     error: float  # expected calibration error, in 0 to 1
     log_loss: float  # mean negative log-likelihood of the gold labels
     confidence: float  # mean confidence
-
-
-def share(right: int, rows: int) -> Score:
-    """A share of rows with Wilson's interval (Wilson 1927), which is reliable near 0 and 1 and for few rows."""
-    found = stats.binomtest(right, rows).proportion_ci(LEVEL, method="wilson")
-    return Score(right / rows, float(found.low), float(found.high))
 
 
 def reliability(probabilities: Floats, gold: Ints) -> Reliability:

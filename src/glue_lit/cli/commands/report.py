@@ -1,5 +1,6 @@
 """``glue-lit report``: what one run has learned, or several side by side, as a page and pictures."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,13 @@ def _print(result: ReportResult) -> None:
     report = result.report
     titles = metric_titles(report.task)
     rows = [
-        (run.name, report.split, titles[name], f"{score.value:.4f}", f"{score.low:.4f} to {score.high:.4f}")
+        (
+            run.name,
+            report.split,
+            titles[name],
+            f"{score.value:.4f}",
+            "none" if math.isnan(score.low) else f"{score.low:.4f} to {score.high:.4f}",
+        )
         for run in report.runs
         for name, score in run.scores.items()
     ]

@@ -17,9 +17,8 @@ from scipy import stats
 
 from glue_lit.evaluation.formulas import score
 from glue_lit.evaluation.predictions import Floats, Predictions
-from glue_lit.evaluation.reliability import share
 from glue_lit.evaluation.report.texts import Texts
-from glue_lit.evaluation.resampling import LEVEL, Score
+from glue_lit.evaluation.resampling import LEVEL, Score, share
 from glue_lit.tasks.glue import TaskSpec
 
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
@@ -65,7 +64,7 @@ def _mean_error(errors: Floats) -> Score:
     """A mean with Student's interval."""
     mean, error = float(errors.mean()), float(errors.std(ddof=1) / math.sqrt(len(errors))) if len(errors) > 1 else 0.0
     if not error:
-        return Score(mean, math.nan, math.nan) if len(errors) < 2 else Score(mean, mean, mean)
+        return Score(mean, math.nan, math.nan)  # no interval, since the errors do not vary
     low, high = stats.t.interval(LEVEL, len(errors) - 1, loc=mean, scale=error)
     return Score(mean, max(0.0, float(low)), float(high))
 
