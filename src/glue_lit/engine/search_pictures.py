@@ -1,53 +1,41 @@
-"""Pictures of a search: its history, the importance of each setting, and a slice along each."""
+"""Pictures of a search: PNG files, and a page in the style of a report."""
 
 import math
 import warnings
 from pathlib import Path
 
+from optuna.trial import TrialState
+
 from glue_lit.engine.search import Search
 from glue_lit.system.files import open_atomic_binary, write_text
+from glue_lit.system.version import __version__
 
-_PLOTS = {"history": "plot_optimization_history", "importance": "plot_param_importances", "slices": "plot_slice"}
+_MOST_ROWS = 20  # trials in the page's table; trials.csv has all
 
 
 def draw_search(search: Search) -> list[Path]:
-    """Write the pictures as PNG files and as one interactive page; return the files.
+    """Write the pictures as PNG files and the page; return the files.
 
     No picture is drawn until two trials have finished with different values.
     """
-    values = {trial.value for trial in search.all_trials() if trial.value is not None and math.isfinite(trial.value)}
-    if len(values) < 2:
+    finished, trials = search.all_trials(TrialState.COMPLETE), search.all_trials()
+    if len({trial.value for trial in finished if trial.value is not None and math.isfinite(trial.value)}) < 2:
         return []
-    import matplotlib
+    from glue_lit.engine.search_figures import search_figures
+    from glue_lit.evaluation.report.page import environment
 
-    matplotlib.use("Agg")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the functions are experimental
-        return [*_write_png(search), _write_page(search)]
-
-
-def _write_png(search: Search) -> list[Path]:
-    from matplotlib import pyplot
-    from optuna.visualization import matplotlib as visualization
-
-    written = []
-    for name, plot in _PLOTS.items():
-        getattr(visualization, plot)(search.study, target_name=search.monitor)
-        path = search.folder / f"{name}.png"
+        warnings.simplefilter("ignore")  # optuna's importances are experimental in some versions
+        drawings = search_figures(search, finished)
+    written = [search.folder / f"{drawing.name}.png" for drawing in drawings]
+    for path, drawing in zip(written, drawings, strict=True):
         with open_atomic_binary(path) as file:
-            pyplot.gcf().savefig(file, format="png", dpi=150, bbox_inches="tight")
-        pyplot.close("all")
-        written.append(path)
-    return written
-
-
-def _write_page(search: Search) -> Path:
-    """Write a page with all pictures, which needs no network."""
-    from optuna import visualization
-
-    figures = [getattr(visualization, plot)(search.study, target_name=search.monitor) for plot in _PLOTS.values()]
-    parts = [figure.to_html(full_html=False, include_plotlyjs=number == 0) for number, figure in enumerate(figures)]
-    path = search.folder / "pictures.html"
-    title = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{search.folder.name}</title><body>"
-    write_text(path, "\n".join([title, *parts, "</body></html>"]) + "\n")
-    return path
+            file.write(drawing.png)
+    text = environment().get_template("search.html.j2").render(
+        name=search.folder.name, monitor=search.monitor, settings=list(search.space), drawings=drawings,
+        ranked=search.ranked_trials()[:_MOST_ROWS], finished=len(finished), count=len(trials), version=__version__,
+        seconds=sum(trial.duration.total_seconds() for trial in trials if trial.duration is not None),
+    )  # fmt: skip
+    page = search.folder / "pictures.html"
+    write_text(page, text.encode("utf-8", "replace").decode("utf-8"))
+    return [*written, page]

@@ -106,6 +106,29 @@ def test_the_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(found.ids)
 
 
+def test_cards_stand_side_by_side(tmp_path: Path) -> None:
+    def sections(task: str) -> dict[str, str]:
+        html = html_of(build_report([material(tmp_path / task, get_task(task))]))
+        return {part.partition("</h2>")[0]: part for part in html.split("<h2>")[1:]}
+
+    regression = sections("stsb")["Predictions"]  # the scatter plot has no second card of its own
+    assert (
+        regression.index("Predicted against gold") < regression.index("by group of rows") < regression.index("<table")
+    )
+    slices = sections("rte")["Scores by slice"]
+    assert slices.index("by group of rows") < slices.index("<table")
+    assert "<details>" not in slices
+
+
+def test_a_narrow_screen_shows_which_run_a_setting_is_of(tmp_path: Path) -> None:
+    runs = [material(tmp_path / "<b>" / name, get_task("rte"), seed=seed) for seed, name in enumerate("ab")]
+    recipe = html_of(build_report(runs)).partition("<h2>Recipe</h2>")[2]
+    assert 'class="by-run"' in recipe
+    for number, name in enumerate("ab"):
+        named = f'data-run="&lt;b&gt;/{name}" style="--of: var(--series-{number + 1})"><strong>{number}</strong>'
+        assert named in recipe
+
+
 @pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])
 def test_a_browser_shows_hostile_rows_as_text(tmp_path: Path, hostile_task: TaskSpec, scheme: int) -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

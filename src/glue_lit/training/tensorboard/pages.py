@@ -104,7 +104,7 @@ class TensorBoardPages(Callback):
                 writer.add_image(f"{prefix}/{name}", picture, at, dataformats="HWC")
             writer.add_text(f"{prefix}/hard_rows", table, at)
             if predicted.probabilities is not None:
-                for label in _labels_with_curve(predicted, task):
+                for label in _labels_with_curve(predicted):
                     of = predicted.probabilities[:, label]
                     writer.add_pr_curve(f"{prefix}/{task.labels[label]}", predicted.gold == label, of, at)
 
@@ -134,12 +134,11 @@ class TensorBoardPages(Callback):
                 logger.experiment.add_scalar(tag, self._best[1][name], _logged_step(logger, step))
 
 
-def _labels_with_curve(predicted: Predictions, task: TaskSpec) -> list[int]:
-    """Labels that get a precision-recall curve: the positive one of two, else the most frequent."""
+def _labels_with_curve(predicted: Predictions) -> list[int]:
+    """Labels that get a precision-recall curve: all, or of many the most frequent."""
     assert predicted.probabilities is not None
-    labels = predicted.probabilities.shape[1]
-    often = np.bincount(predicted.gold.astype(np.int64), minlength=labels)
-    return [task.positive] if labels == 2 else sorted(np.argsort(-often, kind="stable")[:_MOST_CURVES].tolist())
+    often = np.bincount(predicted.gold.astype(np.int64), minlength=predicted.probabilities.shape[1])
+    return sorted(np.argsort(-often, kind="stable")[:_MOST_CURVES].tolist())
 
 
 def _logged_step(logger: Any, step: int) -> int:
