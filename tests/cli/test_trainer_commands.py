@@ -833,6 +833,12 @@ def test_an_own_task_from_a_file(
     assert set(tested["intervals"]) == {"test/accuracy", "test/f1"}
     low, high = tested["intervals"]["test/accuracy"]
     assert low <= tested["metrics"]["test/accuracy"] <= high
+    assert command(monkeypatch, "report", "--split=test", "--json") == 0
+    (of_run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (of_run["scores"]["accuracy"]["low"], of_run["scores"]["accuracy"]["high"]) == (low, high)
+    assert of_run["notes"] == []  # among them would be that the texts cannot be read
+    page = (run / "report-test" / "report.html").read_text(encoding="utf-8")
+    assert page.count("row, good") + page.count("row, bad") >= 9
 
     saved = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     saved["state_dict"]["model.classifier.weight"].zero_()

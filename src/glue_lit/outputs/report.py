@@ -1,16 +1,15 @@
 """`write_report`: a page and figures on one run, or on several side by side."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glue_lit.errors import RunError, UsageError, did_you_mean
-from glue_lit.outputs.child_process import run_child, what_it_said
+from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.outputs.reported_rows import OnPredict, find_rows
 from glue_lit.runs.locks import check_unlocked
-from glue_lit.runs.prediction_record import checkpoint_fingerprint, read_prediction_record
+from glue_lit.runs.prediction_record import read_prediction_record
 from glue_lit.runs.recipe import recorded_recipe
 from glue_lit.runs.run import Run
 from glue_lit.system.console import count_of
@@ -24,7 +23,6 @@ if TYPE_CHECKING:  # what they import may not be installed
 _NEEDED = {"jinja2": "jinja2", "matplotlib": "matplotlib", "scipy": "scipy"}
 _MOST_RUNS = 6  # colours that all readers can tell apart
 PAGE = "report.html"
-OnPredict = Callable[[Run, str, str], None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,7 @@ class _Wanted:
     slices: Sequence[str]
     task: str | None
     source: str | None
+    test_file: Path | None
     on_predict: OnPredict
 
 
@@ -61,6 +60,7 @@ def write_report(
     slices: Sequence[str] = (),
     task: str | None = None,
     source: str | None = None,
+    test_file: Path | None = None,
     on_predict: OnPredict = lambda run, split, why: None,
 ) -> ReportResult:
     """Write a page and its figures; predictions that are missing or outdated are made first.
@@ -72,6 +72,7 @@ def write_report(
         slices: Columns of the data to group rows by, besides the task's own.
         task: Another task that the runs have predicted.
         source: Where the rows are; ``None`` for the run's own source.
+        test_file: File with the test rows of a task of one's own; ``None`` for the run's, or the one predicted last.
         on_predict: Called before a split is predicted, with the run, the split and the reason.
 
     Raises:
@@ -86,7 +87,7 @@ def write_report(
     from glue_lit.evaluation.report.findings import build_report
     from glue_lit.evaluation.report.page import page
 
-    wanted = _Wanted(split, slices, task, source, on_predict)
+    wanted = _Wanted(split, slices, task, source, test_file, on_predict)
     report = build_report([_material(run, wanted) for run in runs])
     figures = drawings(report)
     text = page(report, figures)
@@ -138,22 +139,21 @@ def _folder(runs: Sequence[Run], output: Path | None, task: str | None, split: s
 
 def _material(run: Run, wanted: _Wanted) -> "Material":
     """Predictions and texts of a run; missing predictions are made."""
-    from glue_lit.data.sources import open_split
     from glue_lit.evaluation.predictions import read_predictions
     from glue_lit.evaluation.report.findings import Material
-    from glue_lit.evaluation.report.run_in_words import read_settings, section, task_in
+    from glue_lit.evaluation.report.run_in_words import read_settings, task_in
     from glue_lit.evaluation.report.texts import read_texts
 
     settings = read_settings(run)
     task, custom = task_in(settings, run, wanted.task)
     split = _split(task, wanted.split)
-    path, notes = _predictions(run, task, split, wanted)
-    record = read_prediction_record(path)
-    predicted = read_predictions(path, task, record)
+    rows = find_rows(run, task, custom, split, wanted.source, wanted.test_file)
+    notes = rows.predict(wanted.on_predict)
+    record = read_prediction_record(rows.predictions)
+    predicted = read_predictions(rows.predictions, task, record)
     if predicted.unlabelled:
         notes.append(f"Left out without a gold label: {count_of(predicted.unlabelled, 'row')}.")
-    source = wanted.source or (record or {}).get("source") or section(settings, "data").get("source") or "hub"
-    texts = read_texts(task, partial(open_split, task, str(source), split, custom), predicted, record, wanted.slices)
+    texts = read_texts(task, rows.open, predicted, record, wanted.slices)
     return Material(run, task, split, settings, _recipe(run, settings), predicted, texts, notes)
 
 
@@ -176,49 +176,6 @@ def _split(task: TaskSpec, wanted: str | None) -> str:
             f"Allowed: {', '.join(task.files)}."
         )
     return wanted
-
-
-def _predictions(run: Run, task: TaskSpec, split: str, wanted: _Wanted) -> tuple[Path, list[str]]:
-    """The file of predictions, made if necessary, and notes on it for the reader."""
-    path, best = run.predictions / f"{run.prefix(task.name)}{split}.jsonl", run.checkpoints / "best.ckpt"
-    # rows of another task, such as ax, may come from another source
-    own = run.setting("data.source") if run.setting("data.task") == task.name else None
-    why, notes = _why_outdated(path, best, wanted.source or own)
-    if why:
-        run.checkpoint("best")  # if it is missing, the error names the others
-        wanted.on_predict(run, split, why)
-        _predict(run, task, split, wanted.source)
-    return path, notes
-
-
-def _why_outdated(path: Path, best: Path, source: str | None) -> tuple[str, list[str]]:
-    """Why predictions cannot be used (empty if they can), and notes on them if they can."""
-    if not path.is_file():
-        return "there are no predictions yet", []
-    record = read_prediction_record(path)
-    if record is None:
-        return "", [f"{path.name} does not say which checkpoint it is from; delete it to predict again."]
-    if record["changed"]:
-        return "", [f"{path.name} was changed after it was written, and is used as it is; delete it to predict again."]
-    if source is not None and record.get("source") != source:
-        return f"its predictions are for other rows, from {record.get('source')}", []
-    if not best.is_file():
-        return "", ["The run's best checkpoint is missing; these are its last predictions."]
-    if record.get("checkpoint_fingerprint") != checkpoint_fingerprint(best):
-        return "its predictions are from another checkpoint", []
-    if "temperature" in record:
-        return "", [f"Probabilities in {path.name} are scaled by a temperature (`predict --calibrate`)."]
-    return "", []
-
-
-def _predict(run: Run, task: TaskSpec, split: str, source: str | None) -> None:
-    """Predict a split with a run's best checkpoint, in a process of its own."""
-    other = [] if run.setting("data.task") == task.name else [f"--data.task={task.name}"]
-    rows = [] if source is None else [f"--data.source={source}"]
-    arguments = ["predict", "--run", str(run.path), "--ckpt_path", "best", f"--data.predict_split={split}"]
-    status, errors = run_child([*arguments, *other, *rows])
-    if status:
-        raise RunError(f"{split} cannot be predicted with {run.path}. {what_it_said(status, errors)}")
 
 
 def _write(output: Path, text: str, figures: Sequence["Drawing"]) -> tuple[Path, ...]:

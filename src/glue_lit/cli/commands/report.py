@@ -12,7 +12,8 @@ from glue_lit.outputs.suite_report import is_suite, write_suite_report
 from glue_lit.runs.run import LOGS, Run, newest_run, open_run
 from glue_lit.system.console import count_of, json_document, print_table, say
 
-_OF_RUNS = ("split", "slice", "task", "source")  # flags about rows, which a suite's results do not have
+# Flags about rows, which a suite's results do not have.
+_OF_RUNS = ("split", "slice", "data.task", "data.source", "data.custom.test_file")
 
 
 def _parser() -> Flags:
@@ -31,6 +32,8 @@ def _parser() -> Flags:
     flags.add_argument("--json", action="store_true", help="print the numbers as JSON")
     flags.add_argument("--data.task", dest="task", help="another task that the runs have predicted (ax)")
     flags.add_argument("--data.source", dest="source", help="where the rows are (default: as in the run)")
+    flags.add_argument("--data.custom.test_file", dest="test_file", type=Path, metavar="FILE", help="test rows, for "
+                       "data of your own (default: the run's, or those tested last)")  # fmt: skip
     flags.add_argument("--trainer.default_root_dir", dest="root", default=".", help="where lightning_logs lies")
     return flags
 
@@ -46,7 +49,7 @@ def _of_runs(options: Any) -> dict[str, Any]:
     runs = [open_run(path, "report") for path in options.runs] or [newest_run(Path(options.root) / LOGS)]
     result = write_report(
         runs, options.output, split=options.split, slices=options.slice, task=options.task, source=options.source,
-        on_predict=_say_predicting,
+        test_file=options.test_file, on_predict=_say_predicting,
     )  # fmt: skip
     _print(result)
     from glue_lit.evaluation.report.as_json import report_values
@@ -87,9 +90,8 @@ def _print(result: ReportResult) -> None:
 def _of_suites(options: Any) -> dict[str, Any]:
     if runs := [str(path) for path in options.runs if not is_suite(path)]:
         raise UsageError(f"report: {', '.join(runs)} is no suite with results. Name only runs, or only suites.")
-    for name in _OF_RUNS:
-        if getattr(options, name):
-            flag = f"data.{name}" if name in ("task", "source") else name
+    for flag in _OF_RUNS:
+        if getattr(options, flag.rpartition(".")[2]):
             raise UsageError(f"--{flag}: a suite's report has scores, not rows. Name one of its runs for that.")
     result = write_suite_report(options.runs, options.output)
     from glue_lit.evaluation.report.suite_table import suite_values, table
