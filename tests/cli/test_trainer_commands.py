@@ -452,7 +452,7 @@ def test_the_diagnostic_set_is_predicted_by_an_mnli_run(
 
 
 def test_two_processes(tiny_model: Path, workplace: Path) -> None:
-    settings = {"trainer__devices": 2, "trainer__strategy": "ddp", "data__validation_limit": 17}
+    settings = {"trainer__devices": 2, "trainer__strategy": "ddp", "data__validation_limit": 17, "data__max_length": 99}
     result = new_process(*tiny_fit(tiny_model, "stsb", **settings), "--json")
     assert result.returncode == 0, result.stderr
     assert "Warning" not in result.stdout + result.stderr
@@ -460,6 +460,11 @@ def test_two_processes(tiny_model: Path, workplace: Path) -> None:
     assert [run.path.name for run in find_runs(workplace / "lightning_logs")] == ["version_0"]
     assert not (workplace / "lightning_logs/stsb/version_1").exists()  # one directory for both
     record = json.loads((workplace / "lightning_logs/stsb/version_0/metrics.json").read_text())
+    found = record["data"]["findings"][-1]  # said once, by the first process
+    assert found["count"] == "99 tokens, the model takes 64"
+    log = (workplace / "lightning_logs/stsb/version_0/log.txt").read_text()
+    for text in (result.stderr, log):
+        assert text.count("Worth a look in the data") == text.count(found["count"]) == text.count(found["advice"]) == 1
     # 17 rows on two processes are 17 rows: the score is that of one process
     alone = scores_of("validate", "--ckpt_path=best", "--trainer.devices=1", "--trainer.strategy=auto")
     assert alone == pytest.approx(record["metrics"], abs=1e-5)

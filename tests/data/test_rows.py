@@ -10,7 +10,7 @@ import pytest
 
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.hub import commit_of
-from glue_lit.data.rows import Rows, Split, describe_id_problems
+from glue_lit.data.rows import Rows, Split
 from glue_lit.data.sources import open_split
 from glue_lit.tasks.custom import CustomTask, resolve_task
 
@@ -78,16 +78,6 @@ def test_rows_are_numbered_as_messages_number_them(suffix: str, first: int, unit
     written = "1.0" if suffix == "csv" else "1"  # pandas turns a column with gaps into floats
     assert rows.ids == [written, ""] * 4
     assert opened(tmp_path, "train", validation_file=str(source)).read().ids is None
-
-
-def test_ids_that_are_not_unique_are_reported(tmp_path: Path) -> None:
-    for name in ("train.csv", "dev.csv"):
-        (tmp_path / name).write_text(REVIEWS, encoding="utf-8")
-    assert describe_id_problems(opened(tmp_path, "train", id="id")) == (
-        f"1 row(s) have no id, the first is {tmp_path / 'train.csv'}, line 9; 1 row(s) repeat the id of another one, the "
-        f"first is {tmp_path / 'train.csv'}, line 8, with 'r3' as in line 7"
-    )
-    assert describe_id_problems(opened(tmp_path, "train", id="review")) is None
 
 
 def test_the_same_rows_have_the_same_hash_in_every_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

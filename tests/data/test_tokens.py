@@ -167,7 +167,7 @@ def test_the_second_call_reads_nothing(cached: Tokens, counted: Counted, tokeniz
         raise AssertionError("read again")
 
     assert same(cached(replace(counted.split, read=read)), first)
-    assert same(first, tokenise(PAIRS, tokenizer, 20, is_regression=False))
+    assert same(tokenise(PAIRS, tokenizer, 20, is_regression=False), first)
     assert counted.reads == 1
 
 
@@ -278,7 +278,7 @@ def test_a_cache_that_cannot_be_written_is_ignored(tmp_path: Path, tokenizer: An
     folder = tmp_path / "file" / "cache"
     for reads in (1, 2):
         store = cached_tokens(counted.split, tokenizer, 20, False, folder)
-        assert same(store, tokenise(PAIRS, tokenizer, 20, is_regression=False))
+        assert same(tokenise(PAIRS, tokenizer, 20, is_regression=False), store)
         assert counted.reads == reads
     assert (tmp_path / "file").read_text(encoding="utf-8") == "in the way"
 

@@ -4,14 +4,14 @@ import math
 import shlex
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning.pytorch import Trainer
 
 from glue_lit.data.custom_task import describe_task
+from glue_lit.data.finding import Finding
 from glue_lit.data.model_inputs import describe_padding
-from glue_lit.data.rows import describe_id_problems
 from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import Stopped
@@ -83,9 +83,14 @@ def _print_data(data: TaskSplits, stage: str) -> None:
         say(note)
     for line in describe_task(data.custom, data.source) if data.custom.text_columns and stage == "fit" else ():
         say(line)
-    for name in data.names_for(stage) if data.custom.id is not None else ():
-        if (wrong := describe_id_problems(data.split(name))) is not None:
-            say(f"data.custom.id {data.custom.id!r}, {name}: {wrong}")
+    _print_findings(data.findings(stage))
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    if findings:
+        say("Worth a look in the data, which are used as they are:")
+        cells = [(found.what, found.count, found.example, found.advice) for found in findings]
+        print_list("", ("found", "how many", "for example", "what to do"), cells)
 
 
 def _print_model(model: SequenceClassifier, trainer: Trainer) -> None:

@@ -64,10 +64,10 @@ class LabelColumn:
             DataError: A label is not a class of the task, or not a number.
         """
         if custom.kind == "regression":
-            return self._parse_scores(custom.decimal_comma or False)
-        return self._parse_classes(custom.labels or [])
+            return self._parse_scores(custom.decimal_comma or False, custom.label)
+        return self._parse_classes(custom.labels or [], custom.label)
 
-    def _parse_classes(self, labels: Sequence[str]) -> list[Label]:
+    def _parse_classes(self, labels: Sequence[str], column: str) -> list[Label]:
         normalize: Callable[[str], str] = normalize_label
         numbers = {normalize(label): number for number, label in enumerate(labels)}
         if len(numbers) < len(labels):  # in older runs, -0 and 0 may be two labels
@@ -78,7 +78,8 @@ class LabelColumn:
             if label not in known:
                 number = numbers.get(normalize(label or ""))
                 if number is None:
-                    hint, listed = did_you_mean(label or "", labels), ", ".join(labels[:20])
+                    hint = _header_hint(label, column) or did_you_mean(label or "", labels)
+                    listed = ", ".join(labels[:20])
                     raise DataError(
                         f"{self.place(row)}: label {label!r} is not one of the task's.{hint} "
                         f"Its labels are: {listed}{' ...' if len(labels) > 20 else ''}."
@@ -86,17 +87,21 @@ class LabelColumn:
                 known[label] = number
         return [known[label] for label in self.labels]
 
-    def _parse_scores(self, decimal_comma: bool) -> list[Label]:
+    def _parse_scores(self, decimal_comma: bool, column: str) -> list[Label]:
         scores: list[Label] = []
         for row, label in enumerate(self.labels):
             score = None if label is None else parse_number(label, decimal_comma)
             if label is not None and score is None:
                 raise DataError(
-                    f"{self.place(row)}: {label!r} is not a number, as a regression task needs. Correct it, or say "
-                    "`--data.custom.kind classification`."
+                    f"{self.place(row)}: {label!r} is not a number, as a regression task needs."
+                    f"{_header_hint(label, column)} Correct it, or say `--data.custom.kind classification`."
                 )
             scores.append(score)
         return scores
+
+
+def _header_hint(label: str | None, column: str) -> str:
+    return " The row repeats the header: take it out." if label == column else ""
 
 
 def complete_from_labels(custom: CustomTask, training: LabelColumn) -> CustomTask:
@@ -143,8 +148,9 @@ def _guess_kind(custom: CustomTask, counts: Counter[str], training: LabelColumn)
         row = [normalize_label(label or "") for label in training.labels].index(words[0])
         others = counts.total() - sum(counts[word] for word in words)
         raise DataError(
-            f"{training.place(row)}: the label is {words[0]!r}, while {others:,} other rows have numbers. Correct it, "
-            "or say what they are: `--data.custom.kind classification`, or regression."
+            f"{training.place(row)}: the label is {words[0]!r}, while {others:,} other rows have numbers."
+            f"{_header_hint(words[0], custom.label)} Correct it, or say what they are: `--data.custom.kind "
+            "classification`, or regression."
         )
     has_decimals = not words and any(not float(label).is_integer() for label in counts)
     return "regression" if not words and (has_decimals or len(counts) > _MOST_NUMERIC_CLASSES) else "classification"

@@ -5,7 +5,7 @@ from typing import Any
 
 from glue_lit.data.custom_labels import LabelColumn, check_and_complete, complete_from_labels
 from glue_lit.data.custom_split import find_table
-from glue_lit.data.label_texts import find_look_alikes, have_decimal_commas, is_number, label_text, parse_number
+from glue_lit.data.label_texts import have_decimal_commas, is_number, label_text, parse_number
 from glue_lit.data.sources import open_tables
 from glue_lit.errors import UsageError
 from glue_lit.tasks.custom import CustomTask, check_task_name, parse_custom_task, resolve_task
@@ -90,8 +90,3 @@ def describe_labels(custom: CustomTask) -> Iterator[str]:
         yield f"{', '.join(codes[:3])} and the like are read as codes, not as numbers (data.custom.kind)"
     if labels and have_decimal_commas(labels, ";"):
         yield f"{', '.join(labels[:3])} are read as classes; `--data.custom.decimal_comma true` makes them numbers"
-    for group in find_look_alikes(labels)[:3]:
-        yield (
-            f"{' and '.join(map(repr, group[:5]))} differ only in how they are written, and count as {len(group)} "
-            "labels. If they mean the same, write them alike"
-        )

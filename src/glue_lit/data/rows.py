@@ -175,22 +175,3 @@ class Places:
         numbers = ", ".join(map(str, self.numbers))
         ids = "" if self.ids is None else f" (ids {', '.join(name or '-' for name in self.ids)})"
         return f"{self.unit}{'s' if len(self.numbers) > 1 else ''} {numbers} of {self.file}{ids}"
-
-
-def describe_id_problems(split: Split) -> str | None:
-    """Say which rows of a split have no id, or the id of another row; ``None`` if each row has its own id."""
-    rows = split.read()
-    ids = rows.ids or []
-    missing = [row for row, name in enumerate(ids) if not name]
-    first: dict[str, int] = {}
-    repeated = [(first[name], row) for row, name in enumerate(ids) if name and first.setdefault(name, row) != row]
-    problems = []
-    if missing:
-        problems.append(f"{len(missing):,} row(s) have no id, the first is {split.place(rows, missing[0])}")
-    if repeated:
-        earlier, later = repeated[0]
-        problems.append(
-            f"{len(repeated):,} row(s) repeat the id of another one, the first is {split.place(rows, later)}, with "
-            f"{ids[earlier]!r} as in {split.unit} {0 if rows.numbers is None else rows.numbers[earlier]}"
-        )
-    return "; ".join(problems) or None

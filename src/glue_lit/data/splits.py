@@ -12,10 +12,12 @@ from glue_lit.data.batches import TokenDataset
 from glue_lit.data.both_orders import join_stores, swap_texts
 from glue_lit.data.checks import check_all_labelled
 from glue_lit.data.custom_task import complete_task
+from glue_lit.data.finding import ExaminedSplit, Finding
+from glue_lit.data.findings import find_all, find_cut, find_length_above
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
 from glue_lit.data.rows import Places, Rows, Split
 from glue_lit.data.sampling import EvaluationSampler
-from glue_lit.data.sources import open_split
+from glue_lit.data.sources import open_split, open_tables
 from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
 from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, evenly_spaced
 from glue_lit.errors import DataError, UsageError
@@ -55,6 +57,7 @@ class TaskSplits:
         self._cache = cache_folder(settings.get("cache_dir"))
         self._datasets: dict[str, TokenDataset] = {}
         self._splits: dict[str, Split] = {}
+        self._findings: dict[str, tuple[Finding, ...]] = {}
         self._packed_tokenizer: dict[str, Tensor] = {}  # of a checkpoint
         self._architecture: str | None = None  # configuration of the checkpoint's model, as JSON
 
@@ -180,6 +183,22 @@ class TaskSplits:
     def loaded_stores(self) -> list[TokenStore]:
         """The tokens of the splits that are loaded."""
         return [dataset.store for dataset in self._datasets.values()]
+
+    def findings(self, stage: str) -> tuple[Finding, ...]:
+        """What a user may want to correct in the data of a stage, found once; a fit's test rows are read for it."""
+        if stage not in self._findings:
+            names, limit = self.names_for(stage), longest_input(self.tokenizer, self.model_config, None)
+            parts = [ExaminedSplit.of(self.split(name), self.dataset(name, stage).store) for name in names]
+            is_custom_fit = stage == "fit" and bool(self.custom.text_columns)
+            has_test = is_custom_fit and "test" in open_tables(self.custom, self.source)
+            test = self.split("test") if has_test else None
+            wanted = self._settings.get("max_length") if stage == "fit" else None
+            self._findings[stage] = (
+                *find_all(parts, self.task, self.custom, test, self._cache),
+                *find_cut(parts, self.max_length, limit),
+                *find_length_above(wanted, limit),
+            )
+        return self._findings[stage]
 
     @property
     def training_rows(self) -> int | None:

@@ -20,13 +20,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from glue_lit.data.cut_texts import count_cut
 from glue_lit.data.long_texts import TextStarts
 from glue_lit.data.rows import Rows, Split
+from glue_lit.data.text_hashes import hash_texts
 from glue_lit.errors import DataError, RunError
 from glue_lit.system import environment
 from glue_lit.system.files import open_atomic_binary
 
-_LAYOUT = 2  # part of the cache key; increase it when the arrays change their meaning
+_LAYOUT = 3  # part of the cache key; increase it when the arrays change their meaning
 _COMPARED = 100  # rows on which the fast way is compared with the tokenizer's own call
 _CHUNK = 10_000  # rows per tokenizer call, to bound the memory of its Python lists
 _CHARACTERS = 1 << 22  # characters per call, because until it truncates, a tokenizer holds 150 bytes for each
@@ -42,6 +44,8 @@ class TokenStore:
         labels: ``(examples,)``, classes as int64 or scores as float32; -1 or NaN if unlabelled.
         token_type_ids: ``(tokens,)`` uint8; ``None`` if the tokenizer gives none.
         numbers: Line or row of each example in its file, ``(examples,)`` int32; see `Rows`.
+        hashes: Hash of each example's text or pair, ``(examples,)`` int64; see `hash_texts`.
+        cut: Values of `CutTexts`, ``(5,)`` int64; empty if no example is cut.
         digest: Hash of the rows, the same for every source; see `Rows.digest`.
     """
 
@@ -50,6 +54,8 @@ class TokenStore:
     labels: Tensor
     token_type_ids: Tensor | None = None
     numbers: Tensor | None = None
+    hashes: Tensor | None = None
+    cut: Tensor | None = None
     digest: str | None = None
 
     def __len__(self) -> int:
@@ -200,7 +206,10 @@ def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: 
     except (OSError, SafetensorError, TypeError):
         pass  # missing or damaged
     rows = split.read()
-    store = replace(tokenise(rows, tokenizer, max_length, is_regression, split), digest=rows.digest(split.labels))
+    store = tokenise(rows, tokenizer, max_length, is_regression, split)
+    cut = count_cut(rows, tokenizer, store.lengths, max_length)
+    hashes = hash_texts(rows.texts_a, rows.texts_b)
+    store = replace(store, hashes=hashes, cut=cut, digest=rows.digest(split.labels))
     tensors = {name: value for name, value in vars(store).items() if isinstance(value, Tensor)}
     with contextlib.suppress(RunError, SafetensorError), open_atomic_binary(path) as file:
         file.write(save(tensors, {"digest": store.digest or ""}))

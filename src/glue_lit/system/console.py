@@ -62,7 +62,7 @@ def print_list(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     to = console()
     whole = {*right, *(columns[:1] if widths[0] <= to.width // 2 else ())}
     to.print(_make_table(title, columns, lines[1:], right, whole, box=SIMPLE_HEAD, pad_edge=False))
-    add_to_log(f"{title}\n{plain}")
+    add_to_log(f"{title}\n{plain}" if title else plain)
 
 
 def _make_table(

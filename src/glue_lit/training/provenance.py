@@ -4,6 +4,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def describe_data(data: TaskSplits, stage: str) -> dict[str, Any]:
         }
 
     splits = {name: describe(name) for name in data.names_for(stage)}
-    return {"source": data.source, "max_length": data.max_length, "splits": splits}
+    findings = [asdict(found) for found in data.findings(stage)]
+    return {"source": data.source, "max_length": data.max_length, "splits": splits, "findings": findings}
 
 
 def _describe_model(model: SequenceClassifier) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def test_a_report_of_a_real_run(
     assert found["scores"]["accuracy"]["value"] == pytest.approx(metrics["val_matched/accuracy"], abs=1e-9)
     assert found["reliability"]["log_loss"] == pytest.approx(metrics["val_matched/loss"], abs=1e-5)
     assert found["curves"]["val_matched/accuracy"]["values"] == [pytest.approx(metrics["val_matched/accuracy"])]
-    assert found["notes"] == []
+    assert len(found["notes"]) == 3
+    assert found["notes"][0].startswith("In the data: train texts cut at 64 tokens: about ")
     assert sum(part["rows"] for part in found["slices"] if part["feature"] == "Genre") == found["rows"]
     best = run / "checkpoints" / "best.ckpt"
     best.write_bytes((run / "checkpoints" / "last.ckpt").read_bytes())

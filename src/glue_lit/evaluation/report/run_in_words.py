@@ -62,7 +62,15 @@ def read_record_notes(run: Run) -> tuple[Record, list[str]]:
         return {}, [f"metrics.json cannot be read ({error}), so time and device are unknown."]
     if not record:
         return {}, ["The fit was not finished: there is no metrics.json, so time and device are unknown."]
-    return record, []
+    found = section(record, "data").get("findings")
+    found = [values for values in found if isinstance(values, Mapping)] if isinstance(found, list) else []
+    return record, [f"In the data: {_describe_finding(values)}." for values in found]
+
+
+def _describe_finding(values: Record) -> str:
+    """A `Finding` of the fit in one line."""
+    what, *parts = (values.get(name) for name in ("what", "count", "example"))
+    return f"{what}: {'; '.join(str(part) for part in parts if part)}"
 
 
 def outcome(record: Record) -> dict[str, str]:

@@ -1,0 +1,192 @@
+"""Look for what a user may want to correct in the data. Nothing is changed: training uses the data as they are."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glue_lit.data.cut_texts import CutTexts
+from glue_lit.data.finding import ExaminedSplit, Finding
+from glue_lit.data.label_texts import find_look_alikes
+from glue_lit.data.rows import Split
+from glue_lit.data.text_hashes import cached_hashes, hash_texts
+from glue_lit.errors import DataError
+from glue_lit.tasks.custom import CustomTask
+from glue_lit.tasks.spec import TaskSpec
+
+
+def find_all(
+    parts: Sequence[ExaminedSplit], task: TaskSpec, custom: CustomTask, test: Split | None, cache: Path
+) -> Iterator[Finding]:
+    """Examine the loaded splits of a stage.
+
+    Args:
+        parts: The splits; training rows, if they are among them, come first.
+        task: Their task.
+        custom: Settings of a task of the user's own.
+        test: A test split that is not loaded, to be compared with the training rows.
+        cache: Folder in which the hashes of the test rows are kept.
+    """
+    train = parts[0] if parts[0].split.name == "train" else None
+    is_own = bool(custom.text_columns)
+    for found in _find_in_texts(train, parts[1:], task, custom, test, cache) if train is not None else ():
+        yield found if is_own else replace(found, advice="GLUE's own: published scores have it, too")
+    for part in parts if custom.id is not None else ():
+        yield from find_in_ids(part)
+
+
+def _find_in_texts(
+    train: ExaminedSplit,
+    others: Sequence[ExaminedSplit],
+    task: TaskSpec,
+    custom: CustomTask,
+    test: Split | None,
+    cache: Path,
+) -> Iterator[Finding]:
+    if not task.is_regression:
+        yield from find_in_labels(train, task.text_columns, custom.label)
+        yield from find_contradictions(train)
+    yield from find_repeated(train, others)
+    if test is not None:
+        try:
+            hashed = ExaminedSplit(test, *cached_hashes(test, cache))
+        except DataError as error:
+            yield Finding("test rows cannot be read", "", str(error), "Correct them before `glue-lit test`")
+        else:
+            yield from find_repeated(train, [hashed])
+
+
+def find_in_labels(train: ExaminedSplit, columns: Sequence[str], label: str) -> Iterator[Finding]:
+    """Find labels that only look different or have hardly a training row, and a header among the rows.
+
+    Args:
+        train: The training rows.
+        columns: Names of the text columns.
+        label: Name of the label column.
+    """
+    names = train.split.labels
+    rows = [np.flatnonzero(train.labels == number) for number in range(len(names))]
+    by_name = dict(zip(names, rows, strict=True))
+    headers = by_name.get(label, np.array([], dtype=np.intp))
+    headers = headers[train.hashes[headers] == hash_texts(*([column] for column in columns)).numpy()]
+    if len(headers):
+        by_name.pop(label)
+        yield Finding("header among training rows", plural(len(headers), "row"), train.place(headers[0]), "Take it out")
+    if groups := find_look_alikes(list(by_name)):
+        rarest = [sorted(group, key=lambda name: len(by_name[name]))[:2] for group in groups[:3]]
+        yield Finding(
+            "labels written in several ways",
+            f"{len(by_name)} labels, {len(by_name) - sum(map(len, groups)) + len(groups)} if written alike",
+            "; ".join(f"{_example(train, by_name, rare)} and {_quoted(usual)}" for rare, usual in rarest),
+            "Write them alike if they mean the same",
+        )
+    for count, what, advice in (
+        (1, "labels with one training row", "Too few to learn from: add rows, or correct the label"),
+        (0, "labels without a training row", "Add rows, or take them out of data.custom.labels"),
+    ):
+        if few := [name for name, found in by_name.items() if len(found) == count]:
+            number = f"{len(few):,} of {plural(len(by_name), 'label')}"
+            yield Finding(what, number, _example(train, by_name, few[0]), advice)
+
+
+def _example(train: ExaminedSplit, rows: Mapping[str, NDArray[np.intp]], name: str) -> str:
+    return f"{_quoted(name)} ({train.place(rows[name][0])})" if len(rows[name]) else _quoted(name)
+
+
+def _quoted(label: str) -> str:
+    return repr(label if len(label) <= 40 else f"{label[:37]}...")
+
+
+def find_contradictions(train: ExaminedSplit) -> Iterator[Finding]:
+    """Find equal texts with different labels."""
+    hashes, labels = train.hashes[train.order], train.labels[train.order]
+    starts = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
+    mixed = np.flatnonzero(np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts))
+    if len(mixed):
+        ends = np.append(starts[1:], len(hashes))
+        shown = mixed[np.argmin(train.order[starts[mixed]])]  # the first in the file
+        first, end = int(starts[shown]), int(ends[shown])
+        other = first + int(np.flatnonzero(labels[first:end] != labels[first])[0])
+        one, two = train.order[first], train.order[other]
+        names = train.split.labels
+        yield Finding(
+            "equal texts, different labels",
+            f"{plural(len(mixed), 'text')}, {plural(int((ends - starts)[mixed].sum()), 'row')}",
+            f"{train.place(one)}: {_quoted(names[labels[first]])}, "
+            f"{train.place(two, train.split)}: {_quoted(names[labels[other]])}",
+            "Decide on one label: a model cannot learn both",
+        )
+
+
+def find_repeated(train: ExaminedSplit, others: Sequence[ExaminedSplit]) -> Iterator[Finding]:
+    """Find rows of other splits whose texts are those of training rows."""
+    known = train.hashes[train.order]
+    for part in others:
+        at = np.searchsorted(known, part.hashes)
+        rows = np.flatnonzero(known[np.minimum(at, len(known) - 1)] == part.hashes)
+        if len(rows):
+            twin = train.order[at[rows[0]]]
+            yield Finding(
+                f"{part.split.name} rows also in train",
+                f"{len(rows):,} of {plural(len(part), 'row')} ({len(rows) / len(part):.0%})",
+                f"{part.place(rows[0])}, as {train.place(twin, part.split)}",
+                "Leave them in one split: their scores are too good",
+            )
+
+
+def find_cut(parts: Sequence[ExaminedSplit], max_length: int, longest: int) -> Iterator[Finding]:
+    """Find texts that are cut.
+
+    Args:
+        parts: The splits, tokenised.
+        max_length: Tokens at which they are cut.
+        longest: Tokens that the model takes.
+    """
+    for part in parts:
+        store = part.store
+        if store is None or store.cut is None or not len(store.cut):
+            continue
+        cut = CutTexts(*store.cut.tolist())
+        share = cut.tokens / (cut.tokens + int(store.offsets[len(part)]))
+        about = "" if cut.is_exact else "about "
+        advice = "The model takes no more: shorten them, or take a model for longer texts"
+        if max_length < longest:
+            advice = f"`--data.max_length {min(cut.length, longest)}` keeps more of them"
+        yield Finding(
+            f"{part.split.name} texts cut at {max_length:,} tokens",
+            f"{about}{cut.rows:,} of {plural(len(part), 'row')}, {share:.1%} of all tokens",
+            f"{part.place(cut.longest)}: {cut.length:,} tokens",
+            advice,
+        )
+
+
+def find_length_above(wanted: int | None, longest: int) -> Iterator[Finding]:
+    """Find a requested length that the model does not take."""
+    if wanted is not None and wanted > longest:
+        yield Finding(
+            "data.max_length above the model's",
+            f"{wanted:,} tokens, the model takes {longest:,}",
+            "",
+            f"Texts are cut at {longest:,}: `--data.max_length {longest}`, or a model for longer texts",
+        )
+
+
+def find_in_ids(part: ExaminedSplit) -> Iterator[Finding]:
+    """Find rows without an id, and rows with the id of another row; the ids are read again."""
+    ids, name = part.split.read().ids or [], part.split.name
+    if missing := [row for row, own in enumerate(ids) if not own]:
+        count = plural(len(missing), "row")
+        yield Finding(f"{name} rows without an id", count, part.place(missing[0]), "Give each row an id of its own")
+    first: dict[str, int] = {}
+    if repeated := [row for row, own in enumerate(ids) if own and first.setdefault(own, row) != row]:
+        row = repeated[0]
+        example = f"{part.place(row)}: {_quoted(ids[row])}, as in {part.place(first[ids[row]], part.split)}"
+        count = plural(len(repeated), "row")
+        yield Finding(f"{name} rows with another row's id", count, example, "Give each row an id of its own")
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun: ``1 row``, ``2,000 rows``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
