@@ -65,6 +65,26 @@ def test_a_run_without_a_record(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("findings", "notes"),
+    [
+        (
+            [
+                {"what": "labels with one training row", "count": "1 of 3 labels", "example": "'c' (a.csv, line 2)"},
+                1,
+                {},
+            ],
+            ["In the data: labels with one training row: 1 of 3 labels; 'c' (a.csv, line 2)."],
+        ),
+        ("none", []),
+        (None, []),
+    ],
+)
+def test_what_was_found_in_the_data_is_a_note(findings: object, notes: list[str], run: Run) -> None:
+    run.metrics.write_text(json.dumps({"data": {"findings": findings}}))
+    assert read_record_notes(run)[1] == notes
+
+
 @pytest.mark.parametrize("content", ["{", "[1]", "\x00", '{"a": ' * 10_000])
 def test_a_damaged_record_is_reported(content: str, run: Run) -> None:
     run.metrics.write_text(content)

@@ -63,14 +63,14 @@ def read_record_notes(run: Run) -> tuple[Record, list[str]]:
     if not record:
         return {}, ["The fit was not finished: there is no metrics.json, so time and device are unknown."]
     found = section(record, "data").get("findings")
-    found = [values for values in found if isinstance(values, Mapping)] if isinstance(found, list) else []
-    return record, [f"In the data: {_describe_finding(values)}." for values in found]
+    described = [values for values in found if isinstance(values, Mapping)] if isinstance(found, list) else []
+    return record, [f"In the data: {_describe_finding(values)}." for values in described if "what" in values]
 
 
 def _describe_finding(values: Record) -> str:
     """A `Finding` of the fit in one line."""
-    what, *parts = (values.get(name) for name in ("what", "count", "example"))
-    return f"{what}: {'; '.join(str(part) for part in parts if part)}"
+    parts = [str(part) for name in ("count", "example") if (part := values.get(name))]
+    return f"{values['what']}: {'; '.join(parts)}"
 
 
 def outcome(record: Record) -> dict[str, str]:
