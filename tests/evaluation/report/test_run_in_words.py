@@ -81,7 +81,7 @@ def test_a_run_without_a_record(run: Run) -> None:
     ],
 )
 def test_what_was_found_in_the_data_is_a_note(findings: object, notes: list[str], run: Run) -> None:
-    run.metrics.write_text(json.dumps({"data": {"findings": findings}}))
+    run.metrics.write_text(json.dumps({"metrics": {"val/loss": 1.0}, "data": {"findings": findings}}))
     assert read_record_notes(run)[1] == notes
 
 
