@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pandas
 import pytest
 
@@ -92,6 +93,11 @@ def test_a_header_among_the_rows(examine: Examine, columns: list[str]) -> None:
 def test_a_label_that_is_called_as_its_column_is_no_header(examine: Examine) -> None:
     write(Path("rows.csv"), [*PLAIN, *((f"own {n}", "label") for n in range(4))])
     assert examine("rows.csv") == {}
+    write(Path("data/dev.csv"), PLAIN[:2])
+    write(Path("data/train.csv"), [*PLAIN[2:], ("own", "label"), ("text", "label")])
+    found = examine("data")
+    assert found["header among training rows"].count == "1 row"
+    assert "labels with one training row" not in found  # a class of two rows, one of which is wrong
 
 
 @pytest.mark.parametrize(
@@ -209,6 +215,28 @@ def test_rows_of_parquet_have_numbers_and_folders_stay_private(examine: Examine,
     found = examine(str(tmp_path / "rows.parquet"), custom={"validation_file": "dev.csv"})
     assert found["equal texts, different labels"].example == "rows.parquet, row 6: 'b', row 21: 'a'"
     assert found["validation rows also in train"].example == "dev.csv, line 2, as rows.parquet, row 3"
+
+
+def test_rows_of_the_hub(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["b", "a"])})
+    parts = {
+        "train": {"text": [*(f"text {n}" for n in range(20)), "text 5"], "label": [*(n % 2 for n in range(20)), 0]},
+        "dev": {"text": ["new", "text 7"], "label": [0, 1]},
+        "test": {"text": ["text 4", "newer"], "label": [-1, -1]},
+    }
+    data = {name: datasets.Dataset.from_dict(part, features=features) for name, part in parts.items()}
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(data))
+    assert [(one.what, one.count, one.example) for one in examine("owner/movies:plain").values()] == [
+        ("equal texts, different labels", "1 text, 2 rows", "owner/movies:plain:train, row 6: 'a', row 21: 'b'"),
+        (
+            "validation rows also in train", "1 of 2 rows (50%)",
+            "owner/movies:plain:dev, row 2, as owner/movies:plain:train, row 8",
+        ),
+        (
+            "test rows also in train", "1 of 2 rows (50%)",
+            "owner/movies:plain:test, row 1, as owner/movies:plain:train, row 5",
+        ),
+    ]  # fmt: skip
 
 
 def test_findings_in_glue_are_as_published(tiny_model: Path, tmp_path: Path) -> None:

@@ -67,12 +67,14 @@ def find_in_labels(train: ExaminedSplit, columns: Sequence[str], label: str) -> 
         label: Name of the label column.
     """
     names = train.split.labels
-    rows = [np.flatnonzero(train.labels == number) for number in range(len(names))]
+    order = np.argsort(train.labels, kind="stable")
+    rows = np.split(order, np.searchsorted(train.labels[order], np.arange(1, len(names))))
     by_name = dict(zip(names, rows, strict=True))
     headers = by_name.get(label, np.array([], dtype=np.intp))
     headers = headers[train.hashes[headers] == hash_texts(*([column] for column in columns)).numpy()]
     if len(headers):
-        by_name.pop(label)
+        if len(headers) == len(by_name[label]):
+            del by_name[label]
         yield Finding("header among training rows", plural(len(headers), "row"), train.place(headers[0]), "Take it out")
     if groups := find_look_alikes(list(by_name)):
         rarest = [sorted(group, key=lambda name: len(by_name[name]))[:2] for group in groups[:3]]
