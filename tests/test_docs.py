@@ -43,6 +43,7 @@ REFUSED = {
     "glue-lit submit": "There is no run of sst2, ",
     "glue-lit submit RUN_OF_COLA RUN_OF_MNLI --fill_missing majority": "was trained on the demo corpus",
     "glue-lit submit --check submission.zip": "submission.zip: cannot be read",
+    "glue-lit runs --delete lightning_logs/cola/version_0": "pass `--yes` to delete 1 run, ",
     "glue-lit export --output my-model --overwrite --push_to_hub me/my-model": "The Hub said: ",
     "glue-lit report lightning_logs/suite/glue": "there is no directory 'lightning_logs/suite/glue'",
     "glue-lit report lightning_logs/suite/all-minilm-l6-v2": "there is no directory 'lightning_logs/suite/",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from command_line import glue_lit
 
-from glue_lit.cli.trainer_checks import check_seed, check_trainer
+from glue_lit.cli.trainer_checks import check_name, check_seed, check_trainer
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
 from glue_lit.system.system_errors import explain_system_error, original_error
@@ -17,6 +17,12 @@ from glue_lit.training.classifier import SequenceClassifier
 def test_seeds_out_of_range_are_refused(seed: int) -> None:
     with pytest.raises(UsageError, match=f"seed_everything: got {seed}, allowed: 0 to 4294967295"):
         check_seed(seed)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "two\nlines", "\x1b[31mred", "long" * 26])
+def test_names_that_no_table_can_show_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=r"--name: got .*, allowed: 1 to 100 printable characters"):
+        check_name(name)
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1, True, False, None])

@@ -541,8 +541,10 @@ def test_a_shipped_configuration_is_named_without_its_path(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not (workplace / "configs").exists()
-    assert command(monkeypatch, "fit", "--config=configs/base.yaml", "-c", "rte", "--print_config") == 0
+    given = ("--config=configs/base.yaml", "-c", "rte", "--name", "2024")
+    assert command(monkeypatch, "fit", *given, "--print_config") == 0
     parsed = yaml.safe_load(capsys.readouterr().out)
+    assert parsed["name"] == "2024"  # a name, not a number
     assert (parsed["data"]["task"], parsed["data"]["batch_size"]) == ("rte", 16)
     monkeypatch.setenv("GLUE_LIT_FIT__CONFIG", "mrpc")
     assert command(monkeypatch, "fit", "--print_config") == 0

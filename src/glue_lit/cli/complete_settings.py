@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from glue_lit.cli.trainer_checks import check_trainer
+from glue_lit.cli.trainer_checks import check_name, check_trainer
 from glue_lit.data.custom_task import complete_task
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
@@ -48,6 +48,7 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
         GlueLitError: A setting is out of range or contradicts another, or a run, a file or data cannot be used.
     """
     is_fit, checkpoint = line.command == "fit", config.get("ckpt_path")
+    check_name(config["name"])
     check_trainer(config["trainer"], is_fit)
     check_precision(config["trainer.precision"], config["trainer.accelerator"], is_fit)
     if is_fit:

@@ -60,7 +60,10 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
             configs += [] if ours is None else ["--config", str(ours)]
             of_fit[file] = None if theirs is None else str(theirs)
         found: Namespace = parser.instantiate(parser.parse_args([*configs, *flags]))
-        return found[command], found[_ENGINE], list(rest.with_config_files(of_fit).words)
+        arguments = list(rest.with_config_files(of_fit).words)
+        name = f"{command}.name, the name of all its runs together. --name is for a single run; leave it out."
+        check_contradictions(arguments, {"name": name}, in_files=True)
+        return found[command], found[_ENGINE], arguments
 
 
 def check_contradictions(arguments: Sequence[str], decided: Mapping[str, str], in_files: bool = False) -> None:

@@ -171,6 +171,9 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
     """Add the settings of checkpoints and early stopping, and link the settings that model and data share."""
     parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
     parser.add_argument(
+        "--name", type=str | None, default=None, help="Name of the run, for `glue-lit runs` and reports."
+    )
+    parser.add_argument(
         "--checkpoint_every",
         type=PositiveInt | None,
         default=None,

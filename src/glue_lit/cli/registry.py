@@ -40,7 +40,7 @@ COMMANDS = {
     "submit": Command("write or check the zip for the GLUE leaderboard", f"{_COMMANDS}.submit:main"),
     "tune": Command("search hyperparameters: many short trainings, then the best settings", f"{_COMMANDS}.tune:main"),
     "suite": Command("train all tasks over several seeds: means, spreads, the GLUE average", f"{_COMMANDS}.suite:main"),
-    "runs": Command("list the runs, best first, or compare some of them", f"{_COMMANDS}.runs:main"),
+    "runs": Command("list the runs, best first; compare or delete some of them", f"{_COMMANDS}.runs:main"),
     "report": Command("write a page and figures on a run, or on several side by side", f"{_COMMANDS}.report:main"),
     "tasks": Command("list the tasks", f"{_COMMANDS}.tasks:main"),
     "show": Command("print random examples of a task", f"{_COMMANDS}.show:main"),

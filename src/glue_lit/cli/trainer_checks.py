@@ -13,6 +13,16 @@ _LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_
 _LARGEST_SEED = 2**32 - 1  # numpy's
 
 
+def check_name(name: str | None) -> None:
+    """Stop at a name that no table can show.
+
+    Raises:
+        UsageError: It is empty, longer than 100 characters, or has control characters.
+    """
+    if name is not None and not (name.strip() and len(name) <= 100 and name.isprintable()):
+        raise UsageError(f"--name: got {name[:100]!r}, allowed: 1 to 100 printable characters, on one line.")
+
+
 def check_seed(seed: Any) -> None:
     """Stop at a seed that NumPy does not accept.
 

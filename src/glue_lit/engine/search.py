@@ -202,8 +202,11 @@ class Search:
 
 
 def without_root_dir(setting: Any) -> Any:
-    """A configuration without ``default_root_dir``, which differs between drivers that share a database."""
-    return re.sub(r"(?m)^  default_root_dir:.*\n", "", setting) if isinstance(setting, str) else setting
+    """A configuration without ``default_root_dir``, which differs between drivers that share a database.
+
+    The run's name is left out, too: older searches have none.
+    """
+    return re.sub(r"(?m)^(  default_root_dir|name):.*\n", "", setting) if isinstance(setting, str) else setting
 
 
 def _check_no_trials(folder: Path) -> None:

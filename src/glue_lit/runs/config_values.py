@@ -20,7 +20,7 @@ _CUSTOM = {name: {hint, *get_args(hint)} for name, hint in get_type_hints(Custom
 _OTHERS = (
     "data.task", "data.source", "data.tokenizer", "data.revision", "data.cache_dir", "data.predict_split", "model.task",
     "model.name_or_path", "model.revision", "model.init_from", "checkpoint.monitor", "trainer.default_root_dir",
-    "ckpt_path",
+    "ckpt_path", "name",
 )  # fmt: skip
 CUSTOM_TEXTS = tuple(f"data.custom.{key}" for key, types in _CUSTOM.items() if types & {str, list[str]})
 _TEXTS = frozenset({*CUSTOM_TEXTS, *_OTHERS})

@@ -27,6 +27,7 @@ class RunFacts:
         state: ``running`` if a process holds its lock, else ``damaged`` if one of its files is, else ``finished`` if
             it has final metrics, else ``interrupted``.
         problem: What is wrong, e.g. ``damaged metrics.json``; empty if nothing is.
+        name: The name that ``--name`` gave it.
         task: ``data.task``, else the name of the folder above its directory.
         model: ``model.name_or_path``.
         monitor: Logged name of the metric that picks the best checkpoint.
@@ -40,6 +41,7 @@ class RunFacts:
     path: Path
     state: State
     problem: str = ""
+    name: str | None = None
     task: str | None = None
     model: str | None = None
     monitor: str | None = None
@@ -76,6 +78,7 @@ def read_facts(run: Run) -> RunFacts:
         path=run.path,
         state=state,
         problem=problem,
+        name=_text(config.get("name")),
         task=task,
         model=_text(record.get("model")) or _text(model.get("name_or_path")),
         monitor=monitor,

@@ -131,6 +131,11 @@ def note(text: str) -> None:
     add_to_log(text)
 
 
+def size_in_words(count: int) -> str:
+    """Format bytes as MB or GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
 def duration(seconds: float | None) -> str:
     """Format seconds as hours, minutes and seconds; ``?`` for ``None``."""
     if seconds is None:

@@ -130,6 +130,23 @@ def test_a_report_compares_two_runs(
     }  # fmt: skip
 
 
+def test_a_report_shows_the_names_of_runs(
+    write_run: WriteRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = write_run("wnli", 0), write_run("wnli", 1)
+    for run, names in ((one, "<b>bigger</b>"), (two, "")):
+        settings = json.loads((run / "config.yaml").read_text())
+        (run / "config.yaml").write_text(json.dumps(settings | {"name": names}))
+    assert report(monkeypatch, one, two) == 0
+    html = Path("report/report.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;bigger&lt;/b&gt;" in html
+    assert "<b>bigger" not in html
+    assert "wnli/version_1" in html
+    assert "<th>Run</th>" in html  # which directory it is
+    assert "wnli/version_0" in html
+    assert "<b>bigger</b>" in capsys.readouterr().out
+
+
 def test_a_report_compares_six_runs(write_run: WriteRun, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [write_run("wnli", version) for version in range(6)]
     assert report(monkeypatch, *runs) == 0

@@ -133,11 +133,32 @@ def test_a_run_is_listed_with_its_record(listed: Any, monkeypatch: pytest.Monkey
     (facts,) = listed()
     assert re.fullmatch(r"1970-01-1\dT\d\d:\d\d:40[+-]\d\d:\d\d", facts.pop("started"))
     assert facts == {
-        "run": "lightning_logs/cola/version_0", "task": "cola", "model": "bert-base-cased",
+        "run": "lightning_logs/cola/version_0", "name": None, "task": "cola", "model": "bert-base-cased",
         "monitor": "val/matthews_correlation", "mode": "max", "best": 0.25,
         "metrics": {"val/matthews_correlation": 0.25, "val/loss": 0.5},
         "state": "finished", "problem": None, "step": None, "epoch": None,
     }  # fmt: skip
+
+
+def test_names_are_listed_where_a_run_has_one(
+    listed: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run("rte/version_0", 0.5)
+    assert runs(monkeypatch) == 0
+    assert capsys.readouterr().out.split()[:3] == ["run", "task", "model"]
+    for run in (make_run("cola/version_0", 0.5), make_run("cola/version_1")):  # with its record, and without one
+        for file in (run / "config.yaml", run / "metrics.json"):
+            if file.exists():
+                content = json.loads(file.read_text()) if file.suffix == ".json" else yaml.safe_load(file.read_text())
+                content.get("config", content)["name"] = f"of {run.name}"
+                file.write_text(json.dumps(content))
+    assert {facts["run"][-14:]: facts["name"] for facts in listed()} == {
+        "cola/version_0": "of version_0", "cola/version_1": "of version_1", "/rte/version_0": None,
+    }  # fmt: skip
+    assert runs(monkeypatch) == 0
+    header, first, *_ = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["run", "name", "task"]
+    assert "of version_0" in first
 
 
 def test_runs_with_an_undefined_metric_come_last(listed: Any) -> None:
@@ -579,3 +600,66 @@ def test_markup_in_files_is_printed_as_text(
     assert "[red]a[/red]" in screen.getvalue()
     assert r"\x1b[2Jb" in screen.getvalue()
     assert "\x1b[2J" not in screen.getvalue()
+
+
+# ---------------------------------------------------------------- deletion
+
+
+def test_runs_are_deleted_with_all_their_files(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], listed: Any
+) -> None:
+    first, second, third = (make_run(f"cola/version_{number}", 0.5) for number in range(3))
+    make_checkpoint(first, 1, 10)
+    (first / "report-validation").mkdir()
+    (first / "events.out.tfevents.1.host").touch()
+    (second / "config.yaml").unlink()  # one that was killed as it began
+    assert runs(monkeypatch, "--delete", first, f"{first}/", second) == 2
+    assert "--delete: pass `--yes` to delete 2 runs, 0.0 MB; without a terminal" in capsys.readouterr().err
+    assert first.exists()
+    assert runs(monkeypatch, "--delete", first, f"{first}/", second, "--yes", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["deleted"] == [f"{first}", f"{second}"]
+    assert "Deleted: 2 runs, 0.0 MB." in err
+    assert [facts["run"] for facts in listed()] == [str(third)]
+    assert not first.exists()
+
+
+@pytest.mark.parametrize(("answer", "is_deleted"), [("n", False), ("", False), ("y", True), ("YES", True)])
+def test_on_a_terminal_the_user_is_asked(
+    answer: str, is_deleted: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run("cola/version_0", 0.5)
+    terminal = io.StringIO(f"{answer}\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert runs(monkeypatch, "--delete", run) == 0
+    assert "Delete 1 run, 0.0 MB, with checkpoints and predictions? [y/N] " in capsys.readouterr().err
+    assert run.exists() is not is_deleted
+
+
+def test_nothing_but_idle_runs_is_deleted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    good, locked, mixed = (make_run(f"cola/version_{number}", 0.5) for number in range(3))
+    (mixed / "thesis.md").write_text("mine")
+    Path("project/checkpoints").mkdir(parents=True)
+    Path("link").symlink_to(good)
+    lock = lock_run(Run(locked))
+    assert lock is not None
+    try:
+        for path, message in (
+            (locked, f"{locked} is being trained by another process, so nothing is deleted."),
+            (mixed, f"{mixed} holds 'thesis.md', which glue-lit did not write there"),
+            ("lightning_logs/cola", "lightning_logs/cola is not a run"),
+            ("project", "project is not a run"),
+            (".", ". is not a run"),
+            ("link", f"link is a link to {good.resolve()}. Name the run itself."),
+            ("gone", "there is no directory 'gone'"),
+            (good / "config.yaml", "there is no directory"),
+        ):
+            assert runs(monkeypatch, "--delete", good, path, "--yes") == 1
+            assert message in capsys.readouterr().err
+    finally:
+        os.close(lock)
+    assert all(path.exists() for path in (good / "metrics.json", locked, mixed, Path("project")))
+    for flags in (["--yes"], ["--delete", good, "--task", "cola"], ["--delete", good, "--compare", good, locked]):
+        assert runs(monkeypatch, *flags) == 2
+    assert good.exists()

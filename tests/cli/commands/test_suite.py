@@ -219,6 +219,7 @@ def test_bad_input_is_one_message(arguments: tuple[str, ...], message: str, fold
     ("given", "message"),
     [
         (["--data.task=cola"], "--data.task contradicts suite.tasks"),
+        (["--name=mine"], "--name contradicts suite.name"),
         (["--seed_everything", "7"], "--seed_everything contradicts suite.seeds (1, 2, 3)"),
         (["--suite.models=[a/b]", "--model.name_or_path=c"], "--model.name_or_path contradicts suite.models (a/b)"),
         (["--suite.init_from={rte: mnli}", "--model.init_from=run"], "--model.init_from contradicts suite.init_from"),

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
+from glue_lit.cli.commands.delete_runs import delete
 from glue_lit.cli.commands.flags import Flags
 from glue_lit.errors import RunError, UsageError, did_you_mean
 from glue_lit.runs.differences import MISSING, Comparison, compare_runs, format_result, format_value
@@ -20,7 +21,7 @@ from glue_lit.system.console import console, count_of, note, print_json, print_l
 def _options(arguments: Sequence[str]) -> Any:
     flags = Flags(
         "glue-lit runs",
-        description="List the runs below lightning_logs: by task, the best first. Or compare some of them.",
+        description="List the runs below lightning_logs: by task, the best first. Or compare or delete some of them.",
         allow_abbrev=False,
     )
     flags.add_argument(
@@ -39,6 +40,8 @@ def _options(arguments: Sequence[str]) -> Any:
     flags.add_argument("--limit", type=int, metavar="N", help="only the first N of them")
     flags.add_argument("--all", dest="nested", action="store_true", help="include runs of `tune` and `suite`")
     flags.add_argument("--compare", nargs="+", type=Path, metavar="RUN", help="what differs between these runs")
+    flags.add_argument("--delete", nargs="+", type=Path, metavar="RUN", help="delete these runs with their checkpoints")
+    flags.add_argument("--yes", action="store_true", help="with --delete: do not ask")
     flags.add_argument("--json", action="store_true", help="print JSON, for scripts")
     options = flags.parse_args(arguments)
     _check(options, flags)
@@ -50,11 +53,17 @@ def _check(options: Any, flags: argparse.ArgumentParser) -> None:
         raise UsageError(f"--limit: got {options.limit}, allowed: 1 or more.")
     if options.folder is not None and options.root is not None:
         raise UsageError("runs: a folder is given twice; leave FOLDER or --trainer.default_root_dir out.")
+    if options.yes and options.delete is None:
+        raise UsageError("--yes goes with --delete.")
+    for mode, own in (("delete", ("yes", "json")), ("compare", ("json",))):
+        others = [name for name, value in vars(options).items() if value != flags.get_default(name)]
+        if getattr(options, mode) is not None and set(others).difference((mode, *own)):
+            *first, last = ("runs", *(f"--{name}" for name in own))
+            raise UsageError(
+                f"--{mode} takes {', '.join(first)} and {last} only: leave the folder and the other flags out."
+            )
     if options.compare is None:
         return
-    own = ("compare", "json")
-    if any(name not in own and value != flags.get_default(name) for name, value in vars(options).items()):
-        raise UsageError("--compare takes runs and --json only: leave the folder and the other flags out.")
     if len(options.compare) < 2:
         raise UsageError(
             f"--compare: got 1 run ({options.compare[0]}), allowed: 2 or more. `glue-lit runs` lists them."
@@ -65,10 +74,13 @@ def _check(options: Any, flags: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    """Print the list, or the comparison."""
+    """Print the list or the comparison, or delete runs."""
     options = _options(sys.argv[2:])
     if options.compare is not None:
         _compare(options.compare, options.json)
+        return
+    if options.delete is not None:
+        delete(options.delete, options.yes, options.json)
         return
     folder = _folder(options)
     listed = list_runs(
@@ -118,33 +130,43 @@ def _nothing(runs: Sequence[RunFacts], folder: Path, options: Any) -> str:
     )
 
 
-_COLUMNS = ("run", "task", "model", "metric", "best", "started", "state")
-_FEWER = ("run", "best", "model", "started", "state")
+_COLUMNS = ("run", "name", "task", "model", "metric", "best", "started", "state")
+_FEWER = ("run", "name", "best", "model", "started", "state")
 _WIDE = 110  # columns of a terminal that fit the whole table
 
 
 def _print(runs: Sequence[RunFacts], folder: Path, by_task: bool) -> None:
     rows = [_row(facts) for facts in runs]
     if not sys.stdout.isatty():
-        print_list("", _COLUMNS, rows, right=("best",))
+        _print_columns("", _COLUMNS, rows)
     elif by_task:  # task and metric stand above each table
-        for group in dict.fromkeys((row[1], row[3]) for row in rows):
-            of_both = [row for row in rows if (row[1], row[3]) == group]
-            print_list(", ".join(filter(None, group)), _FEWER, _only(_FEWER, of_both), right=("best",))
+        for group in dict.fromkeys((row[2], row[4]) for row in rows):
+            _print_columns(", ".join(filter(None, group)), _FEWER, [row for row in rows if (row[2], row[4]) == group])
     else:
         columns = _COLUMNS if console().width >= _WIDE else _FEWER
-        print_list(f"{count_of(len(runs), 'run')} in {folder}", columns, _only(columns, rows), right=("best",))
+        _print_columns(f"{count_of(len(runs), 'run')} in {folder}", columns, rows)
 
 
-def _only(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    return [tuple(row[_COLUMNS.index(column)] for column in columns) for row in rows]
+def _print_columns(title: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print some columns of the rows, that of the names only if a run has one."""
+    shown = [column for column in columns if column != "name" or any(row[1] for row in rows)]
+    print_list(title, shown, [tuple(row[_COLUMNS.index(column)] for column in shown) for row in rows], right=("best",))
 
 
 def _row(facts: RunFacts) -> tuple[str, ...]:
     best = "" if facts.best is None else f"{facts.best:.4f}"
     started = _moment(facts.started)
     when = "" if started is None else f"{started:%Y-%m-%d %H:%M}"
-    return str(facts.path), facts.task or "", facts.model or "", facts.monitor or "", best, when, _state(facts)
+    return (
+        str(facts.path),
+        facts.name or "",
+        facts.task or "",
+        facts.model or "",
+        facts.monitor or "",
+        best,
+        when,
+        _state(facts),
+    )
 
 
 def _state(facts: RunFacts) -> str:
@@ -165,6 +187,7 @@ def _as_json(facts: RunFacts) -> dict[str, Any]:
     started = _moment(facts.started)
     return {
         "run": str(facts.path),
+        "name": facts.name,
         "task": facts.task,
         "model": facts.model,
         "monitor": facts.monitor,

@@ -20,10 +20,11 @@ from glue_lit.evaluation.resampling import Score, scores_with_intervals
 from glue_lit.evaluation.significance import Comparison, compare
 from glue_lit.runs.differences import flatten
 from glue_lit.runs.run import Run
+from glue_lit.system.printable import printable
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 
 _TOLERANCE = 5e-3  # between scores; bfloat16 rounds differently in other batches
-_WITHOUT_EFFECT = ("trainer.default_root_dir", "ckpt_path", "data.cache_dir")  # on scores
+_WITHOUT_EFFECT = ("name", "trainer.default_root_dir", "ckpt_path", "data.cache_dir")  # on scores
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def build_report(materials: Sequence[Material]) -> Report:
     first = materials[0]
     for other in materials[1:]:
         _check_same_task(first, other)
-    names = names_of([material.run.path for material in materials])
+    names = _display_names(materials)
     runs = [_findings(material, name) for material, name in zip(materials, names, strict=True)]
     comparison = None
     if len(runs) == 2:
@@ -114,6 +115,13 @@ def _check_same_task(first: Material, other: Material) -> None:
 
 def _scoring(task: TaskSpec) -> tuple[object, ...]:
     return task.labels, task.metrics, task.positive
+
+
+def _display_names(materials: Sequence[Material]) -> list[str]:
+    """The names that ``--name`` gave, where they tell the runs apart; else those of `names_of`."""
+    given = [printable(str(material.settings.get("name") or "")) for material in materials]
+    folders = names_of([material.run.path for material in materials])
+    return [name if name and given.count(name) == 1 else folder for name, folder in zip(given, folders, strict=True)]
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
@@ -143,7 +151,7 @@ def _findings(material: Material, name: str) -> Findings:
         name,
         [*material.notes, *record_notes, *damaged, *text_notes, *_disagreements(material, record, scores)],
         material.recipe,
-        outcome(record),
+        {"Run": "/".join(material.run.path.absolute().parts[-2:])} | outcome(record),
         len(predicted),
         scores,
         None if task.is_regression else confusion_matrix(predicted.gold, predicted.values, len(task.labels)).tolist(),

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[att
 from glue_lit.errors import RunError
 from glue_lit.runs.locks import lock_run
 from glue_lit.runs.run import Run, claim_version
+from glue_lit.system.console import size_in_words
 from glue_lit.system.environment import slurm_job
 from glue_lit.system.files import unfinished_files, write_text
 from glue_lit.training.lightning_internals import VersionedLogger
@@ -177,10 +178,7 @@ def _check_room(run: Run, module: LightningModule) -> None:
         if not run.config.is_file():  # it was created for this fit
             shutil.rmtree(run.path, ignore_errors=True)
         raise RunError(
-            f"The disk of {run.path.parent} has {_size(free)} left; best.ckpt, last.ckpt and a third one while it is "
-            f"written take {_size(needed)}. Make room, or choose another folder with `--trainer.default_root_dir DIR`."
+            f"The disk of {run.path.parent} has {size_in_words(free)} left; best.ckpt, last.ckpt and a third one while "
+            f"it is written take {size_in_words(needed)}. Make room, or choose another folder with "
+            "`--trainer.default_root_dir DIR`."
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
