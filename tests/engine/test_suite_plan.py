@@ -133,8 +133,9 @@ def test_the_arguments_of_all_override_recipes(tmp_path: Path) -> None:
         ),
         (
             {"init_from": {"rte": "sst2"}},
-            "Add it to suite.tasks, or give rte another start: `--suite.init_from '{rte: ",
+            "Add it, or start rte from a run: `--suite.init_from '{rte: RUN}'`.",
         ),
+        ({"init_from": {"rte": "gone"}}, "no folder of a run or model. A relative path is looked up in the working"),
         ({"init_from": {"wnil": "mnli"}}, "suite.init_from: 'wnil' is not in suite.tasks (cola, rte, mnli, qqp)."),
         ({"init_from": {"rte": "mnli", "mnli": "rte"}}, "starts from itself"),
         ({"init_from": {"rte": "rte"}}, "starts from itself"),

@@ -206,10 +206,11 @@ def _check_starts(tasks: Sequence[str], init_from: Mapping[str, str]) -> None:
             raise UsageError(f"suite.init_from: {file} has the name of another training of the suite; rename it.")
     for task, start in init_from.items():
         if not is_file(start) and not is_folder(start, tasks) and start not in tasks:
+            near, other = did_you_mean(start, tasks), f"`--suite.init_from '{{{task}: RUN}}'`"
+            what_to_do = f"Add it, or start {task} from a run: {other}." if start in TASKS else RULE_OF_PATHS
             raise UsageError(
                 f"suite.init_from: {start!r} is not in suite.tasks ({', '.join(tasks)}), and no folder of a run or "
-                f"model.{did_you_mean(start, tasks)} Add it to suite.tasks, or give {task} another start: "
-                f"`--suite.init_from '{{{task}: RUN}}'`. {RULE_OF_PATHS}"
+                f"model.{near} {what_to_do}"
             )
     try:
         TopologicalSorter({task: [start] for task, start in init_from.items()}).prepare()
