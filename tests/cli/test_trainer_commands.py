@@ -551,6 +551,15 @@ def test_a_shipped_configuration_is_named_without_its_path(
     assert yaml.safe_load(capsys.readouterr().out)["data"]["task"] == "mrpc"
 
 
+@pytest.mark.parametrize(("name", "section"), [("tune/default", "tune"), ("suite/glue", "suite")])
+def test_a_configuration_of_another_command_is_refused(
+    name: str, section: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "fit", "--config", "cola", "--config", name) == 2
+    assert f"{name}.yaml, line " in (said := capsys.readouterr().err)
+    assert f"the section `{section}` is for `{section}`, and `fit` has none." in said
+
+
 def test_paths_of_a_configuration_are_looked_up_beside_it(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,7 +21,7 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.engine.job_progress import JobProgress
 from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine
-from glue_lit.runs.config_file import check_config
+from glue_lit.runs.config_file import check_config, compose, find_node
 from glue_lit.runs.run import LOGS, Run, run_of_checkpoint
 from glue_lit.runs.shipped_configs import find_config
 from glue_lit.system.environment import job_folder, setting_variable
@@ -63,11 +63,23 @@ def resolve(command: str, words: Sequence[str], classes: Classes = _OURS) -> Com
     given = CommandLine(words).with_found_configs()
     for file in (named := given.config_files):
         check_config(file)
+        _check_sections(file, command)
     line = CommandLine(resolve_arguments([command, *given.words], classes)[1:], command)
     for file in line.config_files:
         if file not in named:  # the run's own file, which anybody may have edited
             check_config(file)
     return line
+
+
+def _check_sections(file: str, command: str) -> None:
+    """Refuse a file for `tune` or `suite`, whose sections the other commands do not have."""
+    root = compose(file)
+    for section, of in (("tune", "tune"), ("suite", "suite"), ("engine", "tune` and `suite")):
+        if (found := find_node(root, section)) is not None:
+            raise UsageError(
+                f"--config {file}, line {found[0]}: the section `{section}` is for `{of}`, and `{command}` has none. "
+                "Leave the file out, or use a copy without the section."
+            )
 
 
 def configure(line: CommandLine, typed: Sequence[str] = (), classes: Classes = _OURS) -> Session:
