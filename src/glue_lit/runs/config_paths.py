@@ -18,6 +18,7 @@ PATHS = (
     "model.name_or_path",
     "model.init_from",
 )
+_MODELS = ("data.tokenizer", "model.name_or_path")
 NO_PATHS = ("hub", "demo")  # sources of data
 
 
@@ -33,7 +34,7 @@ def find_beside(value: str, folder: Path, key: str = "") -> str:
     if not value or value in NO_PATHS or Path(value).expanduser().exists():
         return value
     path = folder.absolute() / value
-    is_there = (path / "config.json").is_file() if key == "model.name_or_path" else path.exists()
+    is_there = (path / "config.json").is_file() if key in _MODELS else path.exists()
     return str(path) if is_there else value
 
 
