@@ -190,6 +190,18 @@ def test_texts_that_are_cut(examine: Examine) -> None:
     assert examine("data", stage="validate", max_length=20) == {shorter.what: shorter}
 
 
+def test_other_stages_than_fit_look_for_cut_texts_only(examine: Examine) -> None:
+    write(Path("data/train.csv"), [*PLAIN, *PLAIN[:3], ("x" * 99, "a"), ("text", "label")])
+    write(Path("data/dev.csv"), PLAIN)
+    write(Path("data/test.csv"), [("text 1", ""), ("x" * 99, "a")])
+    for split, count in (("train", "1 of 25 rows"), ("test", "1 of 2 rows")):
+        (found,) = examine(
+            "data", stage="predict", predict_split=split, custom={"labels": ["a", "b", "label"]}
+        ).values()
+        assert found.what == f"{split} texts cut at 64 tokens"
+        assert found.count.startswith(count)
+
+
 def test_a_length_above_what_the_model_takes(examine: Examine) -> None:
     write(Path("rows.csv"), PLAIN)
     assert examine("rows.csv", max_length=64) == {}

@@ -17,24 +17,21 @@ from glue_lit.tasks.custom import CustomTask
 from glue_lit.tasks.spec import TaskSpec
 
 
-def find_all(
+def find_in_fit(
     parts: Sequence[ExaminedSplit], task: TaskSpec, custom: CustomTask, test: Split | None, cache: Path
 ) -> Iterator[Finding]:
-    """Examine the loaded splits of a stage.
+    """Examine the labels and texts of a fit.
 
     Args:
-        parts: The splits; training rows, if they are among them, come first.
+        parts: The training rows, then the validation rows.
         task: Their task.
         custom: Settings of a task of the user's own.
         test: A test split that is not loaded, to be compared with the training rows.
         cache: Folder in which the hashes of the test rows are kept.
     """
-    train = parts[0] if parts[0].split.name == "train" else None
     is_own = bool(custom.text_columns)
-    for found in _find_in_texts(train, parts[1:], task, custom, test, cache) if train is not None else ():
+    for found in _find_in_texts(parts[0], parts[1:], task, custom, test, cache):
         yield found if is_own else replace(found, advice="GLUE's own: published scores have it, too")
-    for part in parts if custom.id is not None else ():
-        yield from find_in_ids(part)
 
 
 def _find_in_texts(

@@ -13,7 +13,7 @@ from glue_lit.data.both_orders import join_stores, swap_texts
 from glue_lit.data.checks import check_all_labelled
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.finding import ExaminedSplit, Finding
-from glue_lit.data.findings import find_all, find_cut, find_length_above
+from glue_lit.data.findings import find_cut, find_in_fit, find_in_ids, find_length_above
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
 from glue_lit.data.rows import Places, Rows, Split
 from glue_lit.data.sampling import EvaluationSampler
@@ -189,15 +189,14 @@ class TaskSplits:
         if stage not in self._findings:
             names, limit = self.names_for(stage), longest_input(self.tokenizer, self.model_config, None)
             parts = [ExaminedSplit.of(self.split(name), self.dataset(name, stage).store) for name in names]
-            is_custom_fit = stage == "fit" and bool(self.custom.text_columns)
-            has_test = is_custom_fit and "test" in open_tables(self.custom, self.source)
-            test = self.split("test") if has_test else None
-            wanted = self._settings.get("max_length") if stage == "fit" else None
-            self._findings[stage] = (
-                *find_all(parts, self.task, self.custom, test, self._cache),
-                *find_cut(parts, self.max_length, limit),
-                *find_length_above(wanted, limit),
-            )
+            found = [*find_cut(parts, self.max_length, limit)]
+            if stage == "fit":
+                has_test = bool(self.custom.text_columns) and "test" in open_tables(self.custom, self.source)
+                test = self.split("test") if has_test else None
+                found = [*find_in_fit(parts, self.task, self.custom, test, self._cache), *found]
+                found += find_length_above(self._settings.get("max_length"), limit)
+            found += [one for part in parts if self.custom.id is not None for one in find_in_ids(part)]
+            self._findings[stage] = tuple(found)
         return self._findings[stage]
 
     @property
