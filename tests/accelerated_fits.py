@@ -25,6 +25,7 @@ import glue_lit.training.optimizer
 from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
 from glue_lit.cli.commands import export
 from glue_lit.data.rows import Rows
+from glue_lit.errors import DivergenceError
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.tasks.custom import CustomTask
@@ -65,12 +66,24 @@ class Phases(Callback):
     def on_validation_epoch_end(self, *_: Any) -> None:
         self.simulation.begin("end of a validation")
 
+    def on_test_batch_start(self, *_: Any) -> None:
+        self.simulation.begin("test batch")
+
+    def on_test_epoch_end(self, *_: Any) -> None:
+        self.simulation.begin("end of a test")
+
+    def on_predict_batch_start(self, *_: Any) -> None:
+        self.simulation.begin("prediction batch")
+
+    def on_predict_epoch_end(self, *_: Any) -> None:
+        self.simulation.begin("end of a prediction")
+
 
 class Fit:
     """A fit's trainer, model and data."""
 
     def __init__(self, name: str, simulation: Any, **more: Any) -> None:
-        options, settings, of_data = copy.deepcopy(CASES[name])
+        options, settings, of_data = copy.deepcopy(CASES.get(name, ({"log_every_n_steps": 50}, {}, {})))
         seed_everything(3, verbose=False)
         task = of_data.pop("task", "cola")
         custom = {}
@@ -97,12 +110,12 @@ class Fit:
             del where["precision"]
             where["plugins"] = MixedPrecision(precision, "cpu" if simulation is None else "sim")
         self.phases = Phases(simulation or Ignored())
-        if name == "non-finite":
+        if name in ("non-finite", "stopped"):
             self._spoil_a_loss()
         self.trainer = Trainer(
             logger=TensorBoardLogger(FOLDER) if name in ("plain", "regression") else False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-            log_every_n_steps=2, callbacks=[self.phases, TensorBoardPages(), TrainingSpeed(), self.best, self.last],
-            **{"max_epochs": 2} | where | options | more,
+            callbacks=[self.phases, TensorBoardPages(), TrainingSpeed(), self.best, self.last],
+            **{"max_epochs": 2, "log_every_n_steps": 2} | where | options | more,
         )  # fmt: skip
 
     def _spoil_a_loss(self) -> None:
@@ -192,6 +205,19 @@ def resumed(name: str, simulation: Any) -> dict[str, Any]:
     }
 
 
+def stopped(simulation: Any) -> dict[str, Any]:
+    """Fits that stop at a step that is not finite, on accelerator and CPU."""
+    messages, weights = [], []
+    for where in (simulation, None):
+        fit = Fit("stopped", where)
+        try:
+            fit.run()
+        except DivergenceError as error:
+            messages.append(str(error))
+        weights.append(weights_of(fit.model))
+    return {"messages": messages, "weights": farthest(*weights), "steps": fit.trainer.global_step}
+
+
 def predicted(simulation: Any) -> dict[str, Any]:
     """Predictions of texts with a checkpoint of the device, there and on the CPU."""
     rows = [(Rows(["a fine room", "the key that opens the old door"], None, [None, None]), None)]
@@ -241,11 +267,11 @@ def main() -> None:
             simulation.waits.clear()
             simulation.phases.clear()
             note(name, lambda name=name: compared(name, simulation))  # type: ignore[misc]
-            if name == "plain":
-                found["waits"] = [[*key, count] for key, count in sorted(simulation.waits.items())]
-                found["phases"] = dict(simulation.phases)
+            found[name] |= {"waits": [[*key, count] for key, count in sorted(simulation.waits.items())]}
+            found[name] |= {"phases": dict(simulation.phases)}
         for name in [name for name in RESUMED if f"{name}, resumed" in sys.argv[3:]]:
             note(f"{name}, resumed", lambda name=name: resumed(name, simulation))  # type: ignore[misc]
+        note("stopped", lambda: stopped(simulation))
         note("export", exported)
         note("texts", lambda: predicted(simulation))
     (FOLDER / "found.json").write_text(json.dumps(found))

@@ -31,7 +31,7 @@ def quiet() -> None:
 
 def allows_step(guard: DivergenceGuard, norm: float, step: int = 0, scaler: object = None) -> bool:
     trainer = SimpleNamespace(global_step=step, datamodule=None, precision_plugin=SimpleNamespace(scaler=scaler))
-    return guard.allows_step(trainer, SimpleNamespace(param_groups=[{"lr": RATE}]), torch.tensor(norm))
+    return guard.check_step(trainer, SimpleNamespace(param_groups=[{"lr": RATE}]), torch.tensor(norm))
 
 
 def added(guard: DivergenceGuard, *batches: list[int], loss: float = 0.5) -> DivergenceGuard:

@@ -160,7 +160,8 @@ def decay_unused_rows(optimizer: Optimizer, table: TrainedRows) -> None:
         group = optimizer.param_groups[groups.index(True)]  # looked up each time, because loading a state replaces it
         factor = 1 - float(group["lr"]) * group["weight_decay"]
         if table.rows.grad is not None and factor != 1:
-            table.decay(factor)
+            is_skipped = getattr(optimizer, "found_inf", None)  # then the weights of a skipped step stay as they are
+            table.decay(factor if is_skipped is None else is_skipped.new_full((), factor).where(is_skipped == 0, 1))
 
     optimizer.register_step_post_hook(after_step)
 

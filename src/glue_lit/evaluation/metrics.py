@@ -24,13 +24,16 @@ class ClassCounts(Metric):
         self.add_state("counts", default=torch.zeros(3, labels, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Count predicted and gold classes, both ``(batch,)``."""
-        for row, classes in enumerate((target, preds, target[preds == target])):
-            self.counts[row] += torch.bincount(classes, minlength=self.counts.shape[1])
+        """Count predicted and gold classes, both ``(batch,)``; rows whose gold class is -1 are ignored."""
+        # Sizes that depend on values, as those of `bincount` and of rows picked by a mask, would wait for the device.
+        known = target >= 0
+        gold = target.clamp(min=0)
+        for row, (classes, is_counted) in enumerate(((gold, known), (preds, known), (gold, known & (preds == gold)))):
+            self.counts[row].scatter_add_(0, classes, is_counted.to(torch.int64))
 
     def compute(self) -> Tensor:
-        """The counts over all examples."""
-        return self.counts.clone()
+        """The counts over all examples, on the CPU."""
+        return self.counts.to("cpu", copy=True)
 
 
 class ScorePairs(Metric):
@@ -46,13 +49,14 @@ class ScorePairs(Metric):
         self.add_state("preds", default=[], dist_reduce_fx="cat")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Keep predicted and gold scores, both ``(batch,)``."""
+        """Keep predicted and gold scores, both ``(batch,)``; rows whose gold score is NaN are ignored."""
         self.target.append(target.detach().float())
         self.preds.append(preds.detach().float())
 
     def compute(self) -> Tensor:
-        """Gold scores, then predicted ones, ``(2, examples)`` float32."""
-        return torch.stack([dim_zero_cat(self.target), dim_zero_cat(self.preds)])
+        """Gold scores, then predicted ones, ``(2, examples)`` float32 on the CPU."""
+        scores = torch.stack([dim_zero_cat(self.target), dim_zero_cat(self.preds)]).cpu()
+        return scores[:, ~scores[0].isnan()]
 
 
 class MeanLoss(Metric):
@@ -73,17 +77,16 @@ class MeanLoss(Metric):
         self.add_state("rest", default=torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("examples", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, loss: Tensor, examples: int) -> None:
-        """Add the mean loss of ``examples`` examples; an empty batch, whose loss is NaN, is ignored."""
-        if examples:
-            new = loss.detach().float() * examples
-            total = self.total + new
-            part = total - self.total
-            self.rest = self.rest + (self.total - (total - part)) + (new - part)
-            self.total = total
-            self.examples += examples
+    def update(self, loss: Tensor, examples: Tensor) -> None:
+        """Add the mean loss ``()`` of ``examples`` examples, ``()`` int64; that of none, which is NaN, is ignored."""
+        new = (loss.detach().float() * examples).where(examples > 0, 0)
+        total = self.total + new
+        part = total - self.total
+        self.rest = self.rest + (self.total - (total - part)) + (new - part)
+        self.total = total
+        self.examples += examples
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Mean over all examples, a float64 scalar (NaN if there are none), and their number."""
-        total = self.total.cpu().double() + self.rest.cpu().double()
-        return total / self.examples.cpu(), self.examples.clone()
+        """Mean over all examples, a float64 scalar (NaN if there are none), and their number, on the CPU."""
+        examples = self.examples.to("cpu", copy=True)
+        return torch.stack([self.total, self.rest]).cpu().double().sum() / examples, examples

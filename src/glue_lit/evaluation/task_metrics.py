@@ -26,16 +26,14 @@ class TaskMetrics(nn.Module):
         Args:
             logits: ``(batch, labels)``, or ``(batch, 1)`` for regression.
             labels: ``(batch,)``, -1 or NaN where unlabelled.
-            loss: Computes the mean loss from logits and labels.
+            loss: Computes the mean loss of the labelled examples from logits and labels.
         """
-        known = labels >= 0 if self.task.labels else ~labels.isnan()
-        seen, gold = logits[known], labels[known]
-        self.update(seen.argmax(dim=1) if self.task.labels else seen[:, 0], gold, loss(seen, gold))
+        self.update(logits.argmax(dim=1) if self.task.labels else logits[:, 0], labels, loss(logits, labels))
 
     def update(self, preds: Tensor, target: Tensor, loss: Tensor) -> None:
-        """Add ``(batch,)`` predictions with their gold labels and their mean loss; the batch may be empty."""
+        """Add ``(batch,)`` predictions, their gold labels, and the mean loss of those that are labelled, if any."""
         self.outcomes.update(preds, target)
-        self.loss.update(loss, len(preds))
+        self.loss.update(loss, (target >= 0 if self.task.labels else ~target.isnan()).sum())
 
     def prediction_counts(self) -> dict[str, int]:
         """Number of examples predicted as each label, by name; empty for regression. Collective under DDP."""
@@ -46,7 +44,7 @@ class TaskMetrics(nn.Module):
         loss, examples = self.loss.compute()
         if not examples:
             return {}
-        names, outcomes = self.task.metrics, self.outcomes.compute().cpu().double().numpy()
+        names, outcomes = self.task.metrics, self.outcomes.compute().double().numpy()
         if self.task.labels:
             gold, predicted, right = outcomes
             scores = {n: float(score_of_counts(n, gold, predicted, right, self.task.positive)) for n in names}

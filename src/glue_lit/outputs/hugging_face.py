@@ -143,7 +143,7 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
         batch = dataset[rows]
         for name, compute in logits.items():
             found = compute({key: batch[key] for key in batch if key not in ("labels", "idx")})
-            metrics[name].add(found, batch["labels"], trained.classifier.loss)
+            metrics[name].add(found, batch["labels"], trained.classifier.loss.plain)
     return {name: metric.compute() for name, metric in metrics.items()}
 
 

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Self
 
+import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -149,10 +150,8 @@ class SequenceClassifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        if weight := self.hparams["r_drop"]:
-            loss = r_drop_loss(self, self.loss, batch, weight)
-        else:
-            loss = self.loss(self(batch), batch["labels"])
+        weight = self.hparams["r_drop"]
+        loss = r_drop_loss(self, self.loss, batch, weight) if weight else self.loss(self(batch), batch["labels"])
         self.parts.note_batch(batch["idx"], loss)
         return loss
 
@@ -219,8 +218,8 @@ class SequenceClassifier(LightningModule):
 
     def _log_scores(self, splits: tuple[str, ...]) -> None:
         self.scores, self.predicted = self.metrics.compute(splits)
-        for name, value in self.scores.items():  # already the same on every device
-            self.log(name, value, prog_bar=name == self.monitor)
+        for name, value in self.scores.items():  # already the same on every device, and not to be copied to one
+            self.log(name, torch.tensor(value, device="cpu"), prog_bar=name == self.monitor)
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:

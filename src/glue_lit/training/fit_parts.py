@@ -37,8 +37,8 @@ class FitParts:
     """
 
     def __init__(self, settings: Mapping[str, Any], optimizer: RecipeOptimizer) -> None:
-        self.optimizer, self.position, self.curves = optimizer, Position(), TrainingCurves()
-        self.guard = DivergenceGuard(settings["non_finite"])
+        self.optimizer, self.position, self.guard = optimizer, Position(), DivergenceGuard(settings["non_finite"])
+        self.curves = TrainingCurves(self.guard)
         parts = [BatchSeeds(), FinalValidation(), optimizer, self.position, self.guard, self.curves]
         self.callbacks: list[Callback] = parts + ([WeightAverage(decay)] if (decay := settings["average"]) else [])
 
@@ -48,7 +48,7 @@ class FitParts:
         self.curves.note_batch(loss)
 
     def prepare_step(self, module: LightningModule, optimizer: Optimizer, limit: float, algorithm: str | None) -> None:
-        """Check, log and clip the gradient of an optimizer step, or clear it if the step is skipped.
+        """Check, record and clip the gradient of an optimizer step, or clear it if the step is skipped.
 
         Args:
             module: The module that is trained.
@@ -61,11 +61,12 @@ class FitParts:
         """
         parameters = [p for p in module.parameters() if p.grad is not None]
         norm = gradient_norm(parameters)
-        if not self.guard.allows_step(module.trainer, optimizer, norm):
+        is_taken = self.guard.check_step(module.trainer, optimizer, norm)
+        if is_taken is False:
             optimizer.zero_grad()  # without gradients, the step changes nothing
             self.curves.skip_step()
             return
-        self.curves.take_step(module, optimizer, norm)
+        self.curves.take_step(module, optimizer, norm, is_taken)
         clip_gradient(optimizer, parameters, norm, limit, algorithm)
         self.position.is_updating = True
 

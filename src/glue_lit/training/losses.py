@@ -39,24 +39,25 @@ class TaskLoss(nn.Module):
         return self
 
     def plain(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The evaluation loss, ``()``.
+        """The evaluation loss ``()``: the mean over the labelled rows; NaN if there are none.
 
         Args:
             logits: ``(batch, labels)``, or ``(batch, 1)`` for regression.
-            labels: ``(batch,)``, all known.
+            labels: ``(batch,)``, -1 or NaN where unlabelled.
         """
         if self.is_regression:
-            return F.mse_loss(logits[:, 0], labels.to(logits.dtype))
-        return F.cross_entropy(logits, labels)
+            known = ~labels.isnan()
+            return (logits[:, 0] - labels.to(logits.dtype)).square().where(known, 0).sum() / known.sum()
+        return F.cross_entropy(logits, labels, ignore_index=-1)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a training batch, ``()``; arguments as for `plain`.
+        """The loss of a training batch, ``()``; arguments as for `plain`, all rows labelled.
 
         A weighted loss is divided by the number of rows. Torch would divide by the sum of their weights, so that a rare
         class would count less in a batch with several of its rows.
         """
         if self.is_regression:
-            return self.plain(logits, labels)
+            return F.mse_loss(logits[:, 0], labels.to(logits.dtype))
         if self.weights is None:
             return F.cross_entropy(logits, labels, label_smoothing=self._smoothing)
         each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self._smoothing)

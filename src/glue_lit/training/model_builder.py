@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glue_lit.encoder.adapters import add_adapters, check_same_adapters, requested_adapters
+from glue_lit.encoder.attention_mask import build_masks_on_device
 from glue_lit.encoder.build import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
 from glue_lit.encoder.layers import freeze_layers
@@ -57,6 +58,7 @@ class ModelBuilder:
         make_reproducible(model)
         self._freeze_as_pretrained(model)
         choose_attention_by_length(model)
+        build_masks_on_device()
         if settings["freeze"] is not None:
             freeze_layers(model, settings["freeze"])
         score_in_float32(model)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from glue_lit.data.batches import Batch
 from glue_lit.training.lightning_internals import completes_step
-from glue_lit.training.tensorboard.points import is_point
+from glue_lit.training.tensorboard.points import TrainingCurves, is_point
 
 
 class TrainingSpeed(Callback):
@@ -112,7 +112,10 @@ class TrainingSpeed(Callback):
                 "work/tokens_per_second": trainer.world_size * tokens / seconds,
                 "work/padding": 1 - tokens / padded,
             }
-            pl_module.log_dict(rates, on_step=True, on_epoch=False, batch_size=1)
+            if (curves := TrainingCurves.of(trainer)) is None:
+                pl_module.log_dict(rates, on_step=True, on_epoch=False, batch_size=1)
+            else:
+                curves.add_to_point(rates)
 
     def _sums(self) -> tuple[float, int, Tensor, int]:
         return self.seconds, self.examples, self.tokens, self.padded

@@ -1,6 +1,7 @@
 """Means over training steps: for the curves over the steps since their last point, and the loss of an epoch."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 
+from glue_lit.training.divergence import DivergenceGuard
 from glue_lit.training.fit_part import FitPart
 from glue_lit.training.gathering import gather_values
 from glue_lit.training.lightning_internals import completes_step, is_log_step, scales_loss
@@ -34,27 +36,29 @@ class TrainingPoint:
         """Note a batch's loss, ``()``; it counts once its step is taken."""
         self._batches.append(loss.detach())
 
-    def take(self, norm: Tensor, may_overflow: bool = False) -> list[Tensor]:
+    def take(self, norm: Tensor, may_overflow: bool = False, is_taken: Tensor | None = None) -> list[Tensor]:
         """Add the step in progress, and return the losses of its batches, each ``()``.
 
         Args:
             norm: L2 norm of its gradient before clipping, ``()``.
             may_overflow: Whether the norm may be infinite, in which case float16's scaler skips the step.
+            is_taken: Whether the step counts, ``()`` bool on the device; ``None`` if it does.
         """
         losses, self._batches = self._batches, []
         for loss in losses:
-            self._add("train/loss", loss, 1)
-        finite = norm.isfinite() if may_overflow else 1
-        self._add("weights/gradient_norm", norm.where(norm.isfinite(), 0) if may_overflow else norm, finite)
+            self._add("train/loss", loss, is_taken)
+        self._add("weights/gradient_norm", norm, norm.isfinite() if may_overflow else is_taken)
         return losses
 
     def skip(self) -> None:
         """Drop the batches of a step that is not taken."""
         self._batches = []
 
-    def _add(self, name: str, value: Tensor, count: Tensor | int) -> None:
+    def _add(self, name: str, value: Tensor, counts: Tensor | None) -> None:
+        if counts is not None:
+            value = value.where(counts, 0)
         self._sums[name] = self._sums[name] + value if name in self._sums else value.detach().float()
-        self._counts[name] = self._counts.get(name, 0) + count
+        self._counts[name] = self._counts.get(name, 0) + (1 if counts is None else counts.long())
 
     def means(self) -> dict[str, Tensor]:
         """``train/loss`` and ``weights/gradient_norm``, empty if no step was taken; resets the sums."""
@@ -83,17 +87,18 @@ class EpochLoss:
     def __init__(self) -> None:
         self._epoch = -1  # from 0
         self._sum = torch.zeros((), dtype=torch.float64)
-        self._batches = 0
+        self._batches: Tensor | int = 0
 
-    def add(self, epoch: int, losses: Sequence[Tensor]) -> None:
-        """Add the losses ``()`` of a step's batches; a new epoch (from 0) starts from zero."""
-        if epoch != self._epoch:
-            self._epoch, self._sum, self._batches = epoch, torch.zeros((), dtype=torch.float64), 0
+    def add(self, epoch: int, losses: Sequence[Tensor], is_taken: Tensor | None = None) -> None:
+        """Add the losses ``()`` of a step's batches, if it is taken; a new epoch (from 0) starts from zero."""
         for loss in losses:
             # float32 sums of MNLI's 24,000 batches are off in the fourth digit; MPS has no float64.
             kind = torch.float32 if loss.device.type == "mps" else torch.float64
-            self._sum = self._sum.to(kind).to(loss.device) + loss
-        self._batches += len(losses)
+            if epoch != self._epoch:
+                self._epoch, self._sum, self._batches = epoch, torch.zeros((), dtype=kind, device=loss.device), 0
+            loss = loss if is_taken is None else loss.where(is_taken, 0)
+            self._sum = self._sum.to(loss.device, kind) + loss
+            self._batches = self._batches + (1 if is_taken is None else is_taken.long())
 
     def mean(self, strategy: Any) -> float | None:
         """The mean so far over all devices; ``None`` before the first step. Collective under DDP.
@@ -101,13 +106,14 @@ class EpochLoss:
         Args:
             strategy: The strategy of the trainer.
         """
-        found = torch.stack([self._sum.float(), self._sum.new_tensor(self._batches).float()]).to(strategy.root_device)
+        device = strategy.root_device
+        found = torch.stack([self._sum.to(device).float(), torch.as_tensor(self._batches, device=device).float()])
         total, batches = strategy.reduce(found, reduce_op="sum").tolist()
         return total / batches if batches else None
 
     def state_dict(self) -> dict[str, Any]:
         """The sums."""
-        return {"epoch": self._epoch, "sum": self._sum.cpu(), "batches": self._batches}
+        return {"epoch": self._epoch, "sum": self._sum.cpu(), "batches": int(self._batches)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the sums."""
@@ -118,38 +124,70 @@ class EpochLoss:
 class TrainingCurves(FitPart):
     """Log mean loss, mean gradient norm and learning rates where the curves get a point.
 
+    All values of a point are read from the device at once, with the results of the checks of its steps.
+
+    Args:
+        guard: Checks the steps.
+
     Attributes:
         epoch_loss: The epoch's mean loss so far.
         last_loss: Loss of the last batch, ``()``; ``None`` before the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, guard: DivergenceGuard) -> None:
         self.epoch_loss = EpochLoss()
         self.last_loss: Tensor | None = None
+        self._guard = guard
         self._point = TrainingPoint()
+        self._rates: dict[str, float] = {}
+        self._more: dict[str, Tensor | float] = {}
 
     def note_batch(self, loss: Tensor) -> None:
         """Note a batch's loss, ``()``."""
         self.last_loss = loss.detach()
         self._point.add(self.last_loss)
 
-    def take_step(self, module: LightningModule, optimizer: Optimizer, norm: Tensor) -> None:
-        """Count the step that is about to be taken, and log a point if one is due.
+    def take_step(self, module: LightningModule, optimizer: Optimizer, norm: Tensor, is_taken: Tensor | bool) -> None:
+        """Count the step that is about to be taken.
 
         Args:
-            module: The module that is trained; logs the values.
+            module: The module that is trained.
             optimizer: Gives the learning rates.
             norm: L2 norm of the step's gradient before clipping, ``()``.
+            is_taken: Whether the optimizer will take it, on the device if the host does not know.
         """
-        losses = self._point.take(norm, scales_loss(module.trainer))
-        self.epoch_loss.add(module.trainer.current_epoch, losses)
-        if not is_point(module.trainer):  # Lightning would drop it, at some cost
+        counts = is_taken if isinstance(is_taken, Tensor) else None
+        losses = self._point.take(norm, scales_loss(module.trainer), counts)
+        self.epoch_loss.add(module.trainer.current_epoch, losses, counts)
+        if is_point(module.trainer):
+            self._rates = learning_rates(optimizer.param_groups)
+
+    def add_to_point(self, values: Mapping[str, Tensor | float]) -> None:
+        """Add values to the point that is due with this batch: numbers, or tensors ``()`` on the device."""
+        self._more |= values
+
+    def on_train_batch_end(self, trainer: Any, pl_module: LightningModule, *_: Any) -> None:
+        """Log a point if one is due; Lightning would drop any other, at some cost.
+
+        Raises:
+            DivergenceError: A step since the last point was not finite, and the policy is to stop.
+        """
+        if not is_point(trainer):
             return
-        for name, value in self._point.means().items():
-            # Each device has its own loss, and all have the same gradient.
-            is_loss = name == "train/loss"
-            module.log(name, value, prog_bar=is_loss, sync_dist=is_loss, batch_size=1)
-        module.log_dict(learning_rates(optimizer.param_groups), batch_size=1)
+        values: dict[str, Tensor | float] = dict(self._point.means()) if self._rates else {}
+        if "train/loss" in values:  # each device has its own loss, and all have the same gradient
+            values["train/loss"] = trainer.strategy.reduce(values["train/loss"], reduce_op="mean")
+        values |= self._rates | self._more
+        self._rates, self._more = {}, {}
+        on_device = [name for name, value in values.items() if isinstance(value, Tensor)]
+        read = [*(torch.as_tensor(values[name]) for name in on_device), *self._guard.flags]
+        numbers = torch.stack([value.float() for value in read]).tolist() if read else []
+        self._guard.read(trainer, numbers[len(on_device) :])
+        for name, value in (values | dict(zip(on_device, numbers, strict=False))).items():
+            if not math.isnan(value):  # the mean over steps of which all were skipped
+                on_host = torch.tensor(value, device="cpu")  # a number would be copied to the device and back
+                is_loss = name == "train/loss"
+                pl_module.log(name, on_host, prog_bar=is_loss, on_step=True, on_epoch=False, batch_size=1)
 
     def skip_step(self) -> None:
         """Drop the batches of a step that is not taken."""
