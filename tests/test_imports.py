@@ -76,9 +76,10 @@ def test_the_files_that_contributing_names_exist() -> None:
 
 
 def test_a_module_has_at_most_250_lines_and_a_function_40() -> None:
+    """Without the function's signature, which in a class of settings is their list."""
     for _, path in modules():
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 250, path.relative_to(SOURCE)
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                assert (node.end_lineno or 0) - node.lineno < 40, f"{path.relative_to(SOURCE)}: {node.name}"
+                assert (node.end_lineno or 0) - node.body[0].lineno < 40, f"{path.relative_to(SOURCE)}: {node.name}"

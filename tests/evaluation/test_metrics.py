@@ -268,6 +268,14 @@ def test_class_counts_add_up_over_batches() -> None:
     assert found.tolist() == [[3, 1, 2, 0], [2, 0, 3, 1], [2, 0, 2, 0]]  # unchanged by a later batch
 
 
+def test_class_counts_ignore_unlabelled_rows() -> None:
+    metric = ClassCounts(3)
+    metric.update(torch.tensor([0, 2, 1, 1]), torch.tensor([0, -1, 1, -1]))
+    assert metric.compute().tolist() == [[1, 1, 0]] * 3
+    metric.update(torch.tensor([2]), torch.tensor([-1]))
+    assert metric.compute().tolist() == [[1, 1, 0]] * 3
+
+
 @pytest.mark.parametrize("metric", ["pearson", "spearmanr"])
 def test_one_example_has_no_correlation(metric: Any) -> None:
     assert math.isnan(score_in_batches(metric, np.array([1.0], np.float32), np.array([2.0], np.float32), []))

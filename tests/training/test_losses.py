@@ -30,6 +30,18 @@ def test_the_loss_of_a_task() -> None:
         torch.testing.assert_close(loss(LOGITS[:, :1], gold), ((LOGITS[:, 0] - gold) ** 2).mean())
 
 
+def test_the_evaluation_loss_is_the_mean_over_labelled_rows() -> None:
+    classes, scores = TaskLoss(get_task("mnli")), TaskLoss(get_task("stsb"))
+    gold = torch.linspace(0, 5, 12)
+    some = torch.arange(12) < 7
+    assert torch.equal(classes.plain(LOGITS, LABELS.where(some, -1)), F.cross_entropy(LOGITS[some], LABELS[some]))
+    torch.testing.assert_close(
+        scores.plain(LOGITS[:, :1], gold.where(some, torch.nan)), F.mse_loss(LOGITS[some, 0], gold[some])
+    )
+    assert classes.plain(LOGITS, torch.full((12,), -1)).isnan()
+    assert scores.plain(LOGITS[:, :1], torch.full((12,), torch.nan)).isnan()
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_training_adds_class_weights_and_smoothed_labels(smoothing: float) -> None:
     targets = F.one_hot(LABELS, 3) * (1 - smoothing) + smoothing / 3

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Self
 
-import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -35,8 +34,8 @@ class SequenceClassifier(LightningModule):
     Args:
         task: Task to train on; `glue-lit tasks` lists them.
         name_or_path: Model name on the Hub, a folder, or pkg:PACKAGE/FOLDER inside an installed package.
-        init_from: Run directory or checkpoint to start from instead of the pretrained weights, such as an mnli run for
-            rte, mrpc or stsb; its head is used too if the labels are the same.
+        init_from: Run or checkpoint to start from instead of the pretrained weights, such as an mnli run for rte, mrpc
+            or stsb; its head is used too if the labels are the same.
         learning_rate: Peak learning rate.
         weight_decay: AdamW's weight decay of matrices and embeddings; biases and norms never decay.
         schedule: Learning rate schedule after the warm-up: linear or cosine (both to 0), constant, polynomial,
@@ -64,6 +63,7 @@ class SequenceClassifier(LightningModule):
         architecture: Configuration of a checkpoint's model as JSON (set by `load_from_checkpoint`).
         schedule_options: For polynomial: power, lr_end; for cosine_with_restarts: num_cycles; for warmup_stable_decay:
             num_decay_steps (required; a fraction of all steps if below 1), decay_type, warmup_type, min_lr_ratio.
+        gradient_checkpointing: Keep fewer activations in training and compute them again: less memory, more time.
     """
 
     @described
@@ -94,6 +94,7 @@ class SequenceClassifier(LightningModule):
         custom: Annotated[dict[str, Any] | None, INTERNAL] = None,
         architecture: Annotated[str | None, INTERNAL] = None,
         schedule_options: Annotated[Options | None, Setting(row=203)] = None,
+        gradient_checkpointing: Annotated[bool, Setting(row=705, restored=False)] = False,
     ) -> None:
         super().__init__()
         custom, peft = plain_values(custom, peft)
@@ -218,8 +219,8 @@ class SequenceClassifier(LightningModule):
 
     def _log_scores(self, splits: tuple[str, ...]) -> None:
         self.scores, self.predicted = self.metrics.compute(splits)
-        for name, value in self.scores.items():  # already the same on every device, and not to be copied to one
-            self.log(name, torch.tensor(value, device="cpu"), prog_bar=name == self.monitor)
+        for name, value in self.scores.items():  # already the same on every device
+            self.log(name, value, prog_bar=name == self.monitor)
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:

@@ -7,6 +7,7 @@ from glue_lit.encoder.adapters import add_adapters, check_same_adapters, request
 from glue_lit.encoder.attention_mask import build_masks_on_device
 from glue_lit.encoder.build import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
+from glue_lit.encoder.gradient_checkpointing import checkpoint_gradients
 from glue_lit.encoder.layers import freeze_layers
 from glue_lit.encoder.limits import check_kernels
 from glue_lit.encoder.merging import check_can_be_merged
@@ -70,6 +71,8 @@ class ModelBuilder:
             self.peft = add_adapters(model, self.peft, built.new)
             if not is_restored:  # never train what cannot be exported
                 check_can_be_merged(model)
+        if settings["gradient_checkpointing"]:
+            checkpoint_gradients(model)
         # from_pretrained returns the model in eval mode, and Lightning would leave it so: training without dropout.
         return model.train()
 
