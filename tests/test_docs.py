@@ -69,7 +69,7 @@ def reader(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             logs = Path("lightning_logs", task)
             for name in names:
                 shutil.copytree(logs / "version_0", logs / name if name.startswith("version") else name)
-        Path("more_reviews.csv").write_text("review\nThe tea was cold.\nThe tea was hot.\n", encoding="utf-8")
+        Path("more_reviews.csv").write_text("id,review\nr1,The tea was cold.\nr2,The tea was hot.\n", encoding="utf-8")
         Path("lightning_logs/tune/cola").mkdir(parents=True)
         Path("lightning_logs/tune/cola/best.yaml").write_text("model:\n  learning_rate: 3e-5\n", encoding="utf-8")
         assert glue_lit(patch, "export", "--output", "my-model") == 0

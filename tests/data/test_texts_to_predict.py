@@ -178,3 +178,9 @@ def test_texts_of_a_file_have_their_line_and_id(tmp_path: Path) -> None:
         ]
     assert places_of("a.txt", list(file_texts(tmp_path / "a.txt", ("text",), SINGLE))).numbers == [1, 2, 3]
     assert places_of("a.parquet", examples("one")).unit == "row"
+
+
+def test_a_json_line_of_standard_input_can_have_an_id() -> None:
+    lines = [b'{"sentence": "a", "no": 7.0}\n', b"plain\n", b'{"sentence": "b"}\n']
+    found = stdin_texts(lines, ("sentence",), SINGLE, "no")
+    assert [(example.texts, example.id) for example in found] == [(("a",), "7"), (("plain",), ""), (("b",), "")]

@@ -27,7 +27,9 @@ class Example(NamedTuple):
     id: str = ""
 
 
-def file_texts(path: Path, columns: Sequence[str], task: TaskSpec, id_column: str | None = None) -> Iterator[Example]:
+def file_texts(
+    path: Path, columns: Sequence[str], task: TaskSpec, id_column: str | None = None, needs_id: bool = False
+) -> Iterator[Example]:
     """Read the texts of a file: some columns of a table, or the lines of a ``.txt`` file.
 
     Args:
@@ -35,6 +37,7 @@ def file_texts(path: Path, columns: Sequence[str], task: TaskSpec, id_column: st
         columns: Its text columns.
         task: The task to predict.
         id_column: Column that identifies rows, if the file has it.
+        needs_id: Whether the file must have it.
 
     Raises:
         DataError: A column is missing, or a row has no text (the message names the line).
@@ -49,18 +52,22 @@ def file_texts(path: Path, columns: Sequence[str], task: TaskSpec, id_column: st
             yield Example(split_line(line, columns, task, f"{path}, line {number}"), number)
         return
     table = open_table(path)
-    ids = [id_column] if id_column in table.columns else []
+    ids = [id_column] if id_column is not None and (needs_id or id_column in table.columns) else []
     for number, values in table.rows([*columns, *ids]):
         texts = _check_texts(values[: len(columns)], columns, table.place(number))
         yield Example(texts, number, id_as_text(values[-1]) if ids else "")
 
 
-def stdin_texts(lines: Iterable[bytes], columns: Sequence[str], task: TaskSpec) -> Iterator[Example]:
-    """Read the texts of standard input, on each line a JSON object or plain text."""
+def stdin_texts(
+    lines: Iterable[bytes], columns: Sequence[str], task: TaskSpec, id_column: str | None = None
+) -> Iterator[Example]:
+    """Read the texts of standard input, on each line a JSON object, perhaps with an id, or plain text."""
     for number, raw in enumerate(lines, start=1):
         place = f"standard input, line {number}"
         line = decode_utf8(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, place)
-        yield Example(parse_line(line, columns, task, place), number)
+        texts, is_json = parse_line(line, columns, task, place), line.lstrip().startswith("{")
+        value = parse_json_object(line, place).get(id_column) if is_json and id_column is not None else None
+        yield Example(texts, number, id_as_text(plain_value(value, str(id_column), place)))
 
 
 def read_standard_input() -> Iterator[bytes]:

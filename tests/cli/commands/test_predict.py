@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+import pandas
 import pytest
 import torch
 import warm
@@ -95,6 +96,48 @@ def test_one_text_is_predicted(
     assert table.index(found["label"]) == min(table.index(name) for name in found["probabilities"])
 
 
+def test_each_of_several_texts_is_predicted(
+    trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained["mnli"]
+    rows = open_split(get_task("mnli"), "demo", "validation_matched").read()
+    texts = rows.texts_at([3, 4])
+    pairs = [word for first, second in texts for word in (f"--text={first}", f"--text_pair={second}")]
+    expected = lines_of(run.predictions / "validation_matched.jsonl")[3:5]
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, *pairs, "--with_texts") == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["idx"], line["premise"], line["hypothesis"]) for line in found] == [(0, *texts[0]), (1, *texts[1])]
+    same([line | {"idx": n} for n, line in enumerate(found, start=3)], expected)
+    assert glue_lit(monkeypatch, "predict", "--run", run.path, *pairs, "--output", tmp_path / "two.csv") == 0
+    assert "two.csv (2 rows)" in capsys.readouterr().out.replace("\n", "")
+    assert (tmp_path / "two.csv").read_text().startswith("idx,label,probability_entailment,probability_neutral,")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert glue_lit(monkeypatch, "predict", "--run", trained["stsb"].path, *pairs) == 0
+    assert capsys.readouterr().out.count("score") == 1  # a table with a row for each pair
+
+
+def test_a_file_is_written_as_its_ending_says(
+    trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = ["=SUM(A1)", 'say "hi", or\nnot', "plain"]
+    Path("in.jsonl").write_text("".join(json.dumps({"no": n, "label": text}) + "\n" for n, text in enumerate(texts)))
+    flags = ("--file", "in.jsonl", "--columns", "label", "--id", "no", "--with_texts")
+    for ending in ("jsonl", "csv", "parquet"):
+        assert glue_lit(monkeypatch, "predict", "--run", trained["sst2"].path, *flags, "--output", f"out.{ending}") == 0
+    lines = lines_of(Path("out.jsonl"))
+    assert [(line["row"], line["id"], line["text_label"]) for line in lines] == [
+        (n + 1, str(n), text) for n, text in enumerate(texts)
+    ]
+    for table in (pandas.read_csv("out.csv", dtype={"id": str}), pandas.read_parquet("out.parquet")):
+        of_lines = [
+            {**line, **{f"probability_{name}": p for name, p in line["probabilities"].items()}} for line in lines
+        ]
+        assert table.to_dict("records") == [
+            {name: value for name, value in line.items() if name != "probabilities"} for line in of_lines
+        ]
+
+
 @contextlib.contextmanager
 def predicting_standard_input(checkpoint: Path, folder: Path) -> Iterator[tuple[warm.Program, TextIO, TextIO]]:
     """`predict --file -`, with pipes to its standard input and from its standard output."""
@@ -126,7 +169,13 @@ WRONG = [
     (["--text_pair", "a"], "mnli", "the first text is missing"),
     (["--text", "a", "--file", "b.csv"], "sst2", "give only one of them"),
     (["--text", "a", "--columns", "x"], "sst2", "--columns goes with --file"),
-    (["--text", "a", "--output", "x"], "sst2", "--output goes with --file"),
+    (["--text", "a", "--id", "x"], "sst2", "--id goes with --file"),
+    (["--text", "a", "--output", "x.xlsx"], "sst2", "x.xlsx: its name ends with '.xlsx'. Allowed: .csv, .tsv, .jsonl,"),
+    (["--file", "rows.csv", "--columns", "text", "--output", "x"], "sst2", "--output: x: its name has no ending. Allowed:"),
+    (["--file", "rows.csv", "--columns", "text", "--id", "labels"], "sst2", "no column 'labels'. Did you mean 'label'?"),
+    (["--file", "rows.txt", "--id", "labels"], "sst2", "--id: rows.txt has no columns"),
+    (["--text", "a", "--text", "b", "--text_pair", "c"], "mnli", "--text_pair: got 1 for 2 of --text"),
+    (["--with_texts", "--ckpt_path", "best"], "sst2", "--with_texts goes with --text or --file"),
     (["--text", "--fine"], "sst2", "--text needs a value; one that begins with a dash is written --text=VALUE"),
     (["--text", "caf\udce9"], "sst2", "--text: not UTF-8"),
     (["--text", "two", "words"], "sst2", "got 'words', which belongs to no flag"),

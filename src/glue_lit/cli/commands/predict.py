@@ -1,45 +1,28 @@
 """``glue-lit predict`` of texts, files and standard input, and with calibrated probabilities."""
 
 import argparse
-import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-import torch
+from typing import Any
 
 from glue_lit.cli import trainer_commands
 from glue_lit.cli.commands.flags import Flags
-from glue_lit.cli.commands.row_count import row_count
+from glue_lit.cli.commands.predict_texts import predict_file, predict_texts
 from glue_lit.cli.run_arguments import locate
-from glue_lit.data.texts_to_predict import (
-    Example,
-    chunk_arriving_texts,
-    chunk_size,
-    chunk_texts,
-    file_texts,
-    places_of,
-    read_standard_input,
-    stdin_texts,
-    unlabelled_rows,
-)
-from glue_lit.errors import RunError, UsageError
+from glue_lit.errors import UsageError
 from glue_lit.outputs.calibrated import calibration_of, rescale_probabilities
+from glue_lit.outputs.prediction_files import FORMATS, check_ending
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import Run
-from glue_lit.system.console import count_of, print_table, say
-from glue_lit.system.files import open_atomic, short_path
+from glue_lit.system.console import say
+from glue_lit.system.files import short_path
 from glue_lit.system.hardware import keep_freed_memory
 from glue_lit.system.library_warnings import quiet_lightning
 from glue_lit.system.precisions import NAMES, SHORT_NAMES
-from glue_lit.system.streams import is_utf8
 from glue_lit.system.untrusted_text import is_encodable
 from glue_lit.tasks.custom import parse_custom_task, resolve_task
-from glue_lit.training.callbacks.prediction_writer import prediction_lines
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,13 +32,18 @@ def parser() -> argparse.ArgumentParser:
         description="Predict texts or files with a checkpoint, or a split of its data (see further below).",
         allow_abbrev=False,
     )
-    flags.add_argument("--text", help="predict one text and print the result")
-    flags.add_argument("--text_pair", help="its second text, for tasks on pairs")
+    flags.add_argument("--text", action="append", help="predict a text and print the result; repeat it for several")
+    flags.add_argument("--text_pair", action="append", help="its second text, for tasks on pairs")
     flags.add_argument(
         "--file", help="predict a .csv, .tsv, .jsonl, .parquet or .txt file; - for standard input, line by line"
     )
     flags.add_argument("--columns", nargs="+", help="text column(s) of the file (default: those of the task)")
-    flags.add_argument("--output", help="file for the predictions, - for standard output (default: in the run)")
+    flags.add_argument("--id", metavar="COLUMN", help="column that identifies the rows (default: data.custom.id)")
+    flags.add_argument("--with_texts", action="store_true", help="put the texts into the predictions")
+    flags.add_argument(
+        "--output", metavar="FILE", help="file for the predictions, written as its ending says: "
+        f"{', '.join(FORMATS)}; - for standard output (default: JSON Lines, in the run)"
+    )  # fmt: skip
     flags.add_argument("--json", action="store_true", help="print JSON for --text; the default without a terminal")
     flags.add_argument("--calibrate", action="store_true", help="scale probabilities by a temperature (dev split)")
     flags.add_argument("--devices", type=int, help="number of GPUs, or of groups of processor threads (default: 1)")
@@ -64,8 +52,10 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
+_OF_TEXTS = ("columns", "id", "with_texts", "output", "json")
 _NOT_THE_TRAINERS = (
-    "--text", "--text_pair", "--file", "--columns", "--output", "--json", "--devices", "--calibrate", "--help", "-h",
+    "--text", "--text_pair", "--file", "--columns", "--id", "--with_texts", "--output", "--json", "--devices",
+    "--calibrate", "--help", "-h",
 )  # fmt: skip
 
 
@@ -96,9 +86,9 @@ def main() -> None:
     calibration = calibration_of(run, checkpoint, predictor.task, lambda: predictor) if options.calibrate else None
     temperature = 1.0 if calibration is None else calibration.temperature
     if options.text is not None:
-        _predict_text(predictor, options, temperature)
+        predict_texts(predictor, options, temperature)
     else:
-        _predict_file(predictor, options, temperature, run, checkpoint)
+        predict_file(predictor, options, temperature, run, checkpoint)
 
 
 def _is_trusted(line: CommandLine) -> bool:
@@ -111,7 +101,7 @@ def _check_split(options: Any) -> None:
         raise UsageError("--text_pair: the first text is missing, `--text TEXT`.")
     if options.devices is not None:
         raise UsageError("--devices goes with --text or --file; for a split it is `--trainer.devices`.")
-    if given := [f"--{name}" for name in ("columns", "output", "json") if getattr(options, name)]:
+    if given := [f"--{name}" for name in _OF_TEXTS if getattr(options, name)]:
         raise UsageError(f"{given[0]} goes with --text or --file; a split is written into the run.")
 
 
@@ -131,17 +121,23 @@ def _check_own(options: Any, others: list[str]) -> None:
         raise UsageError("--text and --file: give only one of them.")
     if options.text is None and options.text_pair is not None:
         raise UsageError("--text_pair: a file holds both texts; the flag goes with --text.")
-    if options.text is not None and (given := [f"--{n}" for n in ("columns", "output") if getattr(options, n)]):
-        raise UsageError(f"{given[0]} goes with --file: a text has no columns, and its result is printed.")
-    if not all(is_encodable(text) for text in (options.text or "", options.text_pair or "")):
+    if options.text is not None and (given := [f"--{name}" for name in ("columns", "id") if getattr(options, name)]):
+        raise UsageError(f"{given[0]} goes with --file: a text has no columns.")
+    if not all(map(is_encodable, [*(options.text or ()), *(options.text_pair or ())])):
         raise UsageError("--text: not UTF-8 text. Convert it, or set a UTF-8 locale.")
-    if options.file is None or options.output in (None, "-"):
-        return
+    if options.id is not None and Path(options.file).suffix.lower() == ".txt":
+        raise UsageError(f"--id: {options.file} has no columns. Rows are named by their line.")
+    if options.output not in (None, "-"):
+        _check_output(options)
+
+
+def _check_output(options: Any) -> None:
     output = Path(options.output)
     if output.is_dir():
         raise UsageError(f"--output: {options.output} is a folder. Allowed: a file, or - for standard output.")
-    if output.exists() and Path(options.file).exists() and output.samefile(options.file):
+    if options.file is not None and output.exists() and Path(options.file).exists() and output.samefile(options.file):
         raise UsageError(f"--output: {options.output} is the file that is read; it would be replaced.")
+    check_ending(options.output)
 
 
 def _help() -> None:
@@ -166,85 +162,3 @@ def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None
             say(f"            {effect.rows:,} labelled rows: {effect}")
         if path.stem == task.monitored_split:
             say("            on the rows that the temperature was fitted on: new rows will be calibrated less well")
-
-
-def _predict_text(predictor: Predictor, options: Any, temperature: float) -> None:
-    task = predictor.task
-    texts = (options.text,) if options.text_pair is None else (options.text, options.text_pair)
-    if len(texts) != len(task.text_columns):
-        raise UsageError(
-            f"--text: task {task.name} takes {' and '.join(task.text_columns)}: "
-            + ("pass the second text as `--text_pair TEXT`." if len(texts) == 1 else "leave --text_pair out.")
-        )
-    line = next(_predicted(predictor, [[Example(texts, 1)]], temperature))[0]
-    del line["idx"]
-    if options.json or not sys.stdout.isatty():
-        with _standard_output() as file:
-            file.write(json.dumps(line, ensure_ascii=not is_utf8(file)) + "\n")
-    elif task.is_regression:
-        say(f"score {line['score']:.4f}")
-    else:
-        ranked = sorted(line["probabilities"].items(), key=lambda item: -item[1])
-        print_table(task.name, ("label", "probability"), [(n, f"{p:.4f}") for n, p in ranked], right=("probability",))
-
-
-def _predict_file(predictor: Predictor, options: Any, temperature: float, run: Run | None, checkpoint: Path) -> None:
-    task, columns = predictor.task, tuple(options.columns or predictor.task.text_columns)
-    if len(columns) != len(task.text_columns):
-        raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.text_columns)}.")
-    size, file = chunk_size(task.num_labels), None
-    if options.file == "-":
-        chunks: Iterable[list[Example]] = chunk_arriving_texts(stdin_texts(read_standard_input(), columns, task), size)
-        output = options.output or "-"
-    else:
-        file = options.file
-        chunks = chunk_texts(file_texts(Path(file), columns, task, predictor.id_column), size)
-        folder = run.predictions if run is not None else checkpoint.parent / "predictions"
-        output = options.output or str(folder / f"{Path(options.file).name}.jsonl")
-    found = _predicted(predictor, chunks, temperature, file)
-    if output == "-":
-        with _standard_output() as file:
-            _write(found, file)
-        return
-    with open_atomic(Path(output)) as file:
-        count = _write(found, file)
-    say(f"Predictions {output} ({count_of(count, 'row')})")
-
-
-def _predicted(
-    predictor: Predictor, chunks: Iterable[Sequence[Example]], temperature: float, file: str | None = None
-) -> Iterator[list[dict[str, Any]]]:
-    """The records of each chunk, with numbers that continue from chunk to chunk."""
-    start = 0
-    for logits, chunk in predictor.logits((unlabelled_rows(chunk), chunk) for chunk in chunks):
-        count = len(chunk)
-        idx = torch.arange(start, start + count)
-        hidden = torch.full((count,), float("nan") if predictor.task.is_regression else -1)
-        scaled = logits if predictor.task.is_regression else logits / temperature
-        places = None if file is None else places_of(file, chunk)
-        yield list(prediction_lines(predictor.task, idx, scaled, hidden, places))
-        start += count
-
-
-def _write(found: Iterable[list[dict[str, Any]]], file: IO[str]) -> int:
-    """Write records as JSON lines, a chunk at once; returns their number."""
-    count, codes = 0, not is_utf8(file)
-    with row_count(hidden=file.isatty()) as advance:
-        for lines in found:
-            file.write("".join(json.dumps(line, ensure_ascii=codes) + "\n" for line in lines))
-            file.flush()
-            count += len(lines)
-            advance(count)
-    return count
-
-
-@contextmanager
-def _standard_output() -> Iterator[IO[str]]:
-    """Standard output; explains a full disk, and leaves a closed pipe to the caller."""
-    try:
-        yield sys.stdout
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise RunError(f"Cannot write to standard output ({error.strerror}).") from None
