@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from glue_lit.data.file_kinds import similar_file
 from glue_lit.data.sources import find_source
 from glue_lit.data.tables import FORMATS
 from glue_lit.errors import DataError
@@ -58,3 +59,11 @@ def test_a_folder_with_a_workbook(place: Path) -> None:
         DataError, match=r"holds train\.xlsx\. An Excel workbook is not read. Open it and save the sheet"
     ):
         find_source("data", is_custom=True).open_tables("data")
+
+
+def test_a_folder_is_not_suggested_for_a_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "reviews").mkdir()
+    assert similar_file(tmp_path / "reviews.csv") == ""
+    assert similar_file(tmp_path / "review") == f" Did you mean {str(tmp_path / 'reviews')!r}?"
+    (tmp_path / "review.csv").touch()
+    assert similar_file(tmp_path / "reviews.csv") == f" Did you mean {str(tmp_path / 'review.csv')!r}?"

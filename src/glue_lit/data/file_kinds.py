@@ -63,10 +63,13 @@ def kind_by_content(path: Path) -> Kind | None:
 
 
 def similar_file(path: Path) -> str:
-    """``" Did you mean 'FILE'?"`` for the name in its folder that is nearest to a missing file's, or ``""``."""
+    """``" Did you mean 'FILE'?"`` for what is called nearly as a missing file in its folder, or ``""``.
+
+    A folder is meant only by a name without an ending.
+    """
     names: list[str] = []
     with contextlib.suppress(OSError):
-        names = sorted(other.name for other in path.parent.iterdir())
+        names = sorted(other.name for other in path.parent.iterdir() if other.is_file() or not path.suffix)
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     return f" Did you mean {str(path.with_name(near[0]))!r}?" if near else ""
 

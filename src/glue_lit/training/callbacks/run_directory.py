@@ -171,14 +171,14 @@ def _check_room(run: Run, module: LightningModule) -> None:
     """Stop before training if the checkpoints cannot fit on the disk."""
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
     moments = 2 * sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
-    kept = sum(not (run.checkpoints / name).is_file() for name in ("best.ckpt", "last.ckpt"))
-    needed = (kept + 1) * (weights + moments)  # and one that is being written
+    new = [name for name in ("best.ckpt", "last.ckpt") if not (run.checkpoints / name).is_file()]
+    needed = (len(new) + 1) * (weights + moments)
     free = shutil.disk_usage(run.path).free
     if free < needed:
         if not run.config.is_file():  # it was created for this fit
             shutil.rmtree(run.path, ignore_errors=True)
+        files = " and ".join(filter(None, [", ".join(new), "one more checkpoint while it is written"]))
         raise RunError(
-            f"The disk of {run.path.parent} has {size_in_words(free)} left; best.ckpt, last.ckpt and a third one while "
-            f"it is written take {size_in_words(needed)}. Make room, or choose another folder with "
-            "`--trainer.default_root_dir DIR`."
+            f"The disk of {run.path.parent} has {size_in_words(free)} left, and this fit needs {size_in_words(needed)} "
+            f"for {files}. Make room, or choose another folder with `--trainer.default_root_dir DIR`."
         )
