@@ -31,7 +31,7 @@ SOURCE = TESTS.parent / "src" / "glue_lit"
 LOOKED_AT_BY = {
     "tasks.spec": ["tasks/test_glue.py", "tasks/test_custom.py", "data/test_sources.py", "cli/commands/test_tasks.py"],
     "tasks.glue": ["tasks/test_glue.py", "tasks/test_custom.py", "data/test_sources.py", "cli/commands/test_tasks.py"],
-    "evaluation.formulas": ["evaluation/test_formulas.py", "evaluation/test_metrics.py"],
+    "evaluation.formulas": ["evaluation/test_formulas.py", "evaluation/test_resampling.py", "evaluation/test_metrics.py"],
     "evaluation.metrics": ["evaluation/test_metrics.py"],
     "evaluation.task_metrics": ["evaluation/test_metrics.py", "training/test_classifier.py"],
     "data.sampling": ["data/test_sampling.py", "data/test_batches.py"],
