@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from glue_lit.tasks.glue import get_task
@@ -31,6 +32,30 @@ def test_rows_come_in_order_once_and_without_fillers() -> None:
     assert predicted.unlabelled == 1
     assert predicted.probabilities is not None
     assert predicted.probabilities.sum(axis=1).tolist() == [1.0, 1.0]
+
+
+def test_many_rows_leave_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In as many copies as it takes to keep within the limit, and with the same rows as ever."""
+    copies: list[int] = []
+    of_tensor = torch.Tensor.cpu
+
+    def counted(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.ndim == 2:
+            copies.append(len(tensor))
+        return of_tensor(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", counted)
+    rows = RowCollector(most=10)
+    for idx in (3, 0, 2, 1, 4):
+        logits = torch.arange(4.0)[None] + idx
+        rows.add(
+            "test" if idx == 4 else "validation", logits, {"idx": torch.tensor([idx]), "labels": torch.tensor([1])}
+        )
+    assert copies == [3]
+    (split, found), (other, last) = rows.gather(ONE)
+    assert copies == [3, 1, 1]
+    assert (split, found.idx.tolist(), found.logits[:, 0].tolist()) == ("validation", [0, 1, 2, 3], [0, 1, 2, 3])
+    assert (other, last.idx.tolist()) == ("test", [4])
 
 
 def test_without_a_label_there_is_nothing_to_compare() -> None:

@@ -28,24 +28,45 @@ class Evaluated(NamedTuple):
 
 
 class RowCollector:
-    """Keeps the results of an evaluation on their device, so that no batch waits for a copy."""
+    """Keeps the results of an evaluation.
 
-    def __init__(self) -> None:
-        self._parts: dict[str, list[Evaluated]] = {}
+    They stay on their device, so that no batch waits for a copy, until there are many: logits of 10,000 labels and
+    400,000 rows would take 16 GB of it.
+
+    Args:
+        most: Logits that are kept on the device.
+    """
+
+    def __init__(self, most: int = 1 << 24) -> None:
+        self._most = most
+        self.clear()
 
     def add(self, split: str, logits: Tensor, batch: Batch) -> None:
         """Keep a batch."""
-        self._parts.setdefault(split, []).append(Evaluated(batch["idx"], logits.detach(), batch["labels"]))
+        self._batches.setdefault(split, []).append(Evaluated(batch["idx"], logits.detach(), batch["labels"]))
+        self._on_device += logits.numel()
+        if self._on_device > self._most:
+            self._move()
 
     def clear(self) -> None:
         """Drop all batches."""
-        self._parts = {}
+        self._batches: dict[str, list[Evaluated]] = {}
+        self._moved: dict[str, list[Evaluated]] = {}
+        self._on_device = 0
+
+    def _move(self) -> None:
+        for split, batches in self._batches.items():
+            rows = Evaluated(*(torch.cat(tensors).cpu() for tensors in zip(*batches, strict=True)))
+            self._moved.setdefault(split, []).append(rows)
+        self._batches, self._on_device = {}, 0
 
     def gather(self, trainer: Any) -> Iterator[tuple[str, Evaluated]]:
         """Each split with the rows of all devices, without filler rows; empties itself. Collective under DDP."""
-        parts, self._parts = self._parts, {}
-        for split, batches in parts.items():
-            rows = Evaluated(*(torch.cat(tensors).cpu() for tensors in zip(*batches, strict=True)))
+        self._move()
+        moved = self._moved
+        self.clear()
+        for split, parts in moved.items():
+            rows = Evaluated(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
             real = rows.idx >= 0
             rows = Evaluated(*(tensor[real] for tensor in rows))
             if trainer.world_size > 1:
