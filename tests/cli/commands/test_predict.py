@@ -185,6 +185,7 @@ WRONG = [
     (["--file", "rows.csv", "--columns", "text", "--output", "."], "sst2", "--output: . is a folder"),
     (["--file", "surrogate.jsonl", "--columns", "text"], "sst2", "surrogate.jsonl, line 1: column 'text' holds half"),
     (["--text", "a", "--devices", "0"], "sst2", "--devices: got 0, allowed: 1 to"),
+    (["--text", "a", "--ouput=x.csv"], "sst2", "--ouput=x.csv does not go with --text or --file. Did you mean '--output'?"),
     (["--text", "a", "--data.source", "x"], "sst2", "--data.source does not go with --text"),
     (["--file", "no.csv"], "sst2", "no.csv: there is no such file"),
     (["--file", "rows.xlsx"], "sst2", "Allowed: .csv"),

@@ -9,7 +9,7 @@ from glue_lit.cli import trainer_commands
 from glue_lit.cli.commands.flags import Flags
 from glue_lit.cli.commands.predict_texts import predict_file, predict_texts
 from glue_lit.cli.run_arguments import locate
-from glue_lit.errors import UsageError
+from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.outputs.calibrated import calibration_of, rescale_probabilities
 from glue_lit.outputs.prediction_files import FORMATS, check_ending
 from glue_lit.outputs.predictor import Predictor
@@ -114,7 +114,11 @@ def _check_own(options: Any, others: list[str]) -> None:
     of_runs.add_argument("--trainer.precision", choices=[*NAMES, *SHORT_NAMES])
     _, wrong = of_runs.parse_known_args(others)
     if wrong and wrong[0].startswith("-"):
-        raise UsageError(f"predict: {wrong[0]} does not go with --text or --file. `glue-lit predict --help` lists all.")
+        flags = [flag for action in parser()._actions for flag in action.option_strings]
+        hint = did_you_mean(wrong[0].partition("=")[0], flags)
+        raise UsageError(
+            f"predict: {wrong[0]} does not go with --text or --file.{hint} `glue-lit predict --help` lists all."
+        )
     if wrong:
         raise UsageError(f"predict: got {wrong[0]!r}, which belongs to no flag. One file at a time; quote a text.")
     if options.text is not None and options.file is not None:
