@@ -181,7 +181,9 @@ def test_a_finished_run_says_so(
 ) -> None:
     assert command(monkeypatch, *tiny_fit(tiny_model, trainer__max_epochs=1)) == 0
     assert command(monkeypatch, "fit", "--ckpt_path", "last") == 0
-    assert "It has done all 1 epochs; pass `--trainer.max_epochs N` with a larger N to train" in capsys.readouterr().out
+    assert (
+        "It has done its only epoch; pass `--trainer.max_epochs N` with a larger N to train" in capsys.readouterr().out
+    )
 
 
 def test_the_lowest_loss_is_the_best(tiny_model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

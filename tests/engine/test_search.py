@@ -140,6 +140,12 @@ def test_drivers_of_a_shared_search_try_different_settings(tmp_path: Path) -> No
     assert len({str(trial.params) for trial in drivers[0].all_trials()}) == 6
 
 
+def test_a_search_from_before_runs_had_names_continues(tmp_path: Path) -> None:
+    search_in(tmp_path)
+    (tmp_path / "newer.yaml").write_text("data: {task: cola}\nname: null\n")
+    assert search_in(tmp_path, base=tmp_path / "newer.yaml").next_job() is not None
+
+
 def test_a_trial_that_another_driver_is_starting_is_not_taken(tmp_path: Path) -> None:
     shared = f"sqlite:///{tmp_path / 'shared.db'}"
     first = search_in(tmp_path / "one" / "cola", storage=shared)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from glue_lit.__main__ import main
-from glue_lit.system.console import note, print_list, print_table, say
+from glue_lit.system.console import count_of, note, print_list, print_table, say, size_in_words
 from glue_lit.system.printable import printable_lines
 
 NASTY = "red \x1b[31m\x1b]0;title\x07 \x9b5m \u202egnp.exe [bold]x[/bold]"
@@ -57,3 +57,13 @@ def test_a_narrow_terminal_shows_every_column(
     print_table("t", ("a", "b", "c", "d", "e"), [("1", "2", "3", "4", "5")])
     out = capsys.readouterr().out
     assert [cell for cell in out if cell in "12345"] == ["1", "2", "3", "4", "5"]
+
+
+def test_a_number_agrees_with_its_noun() -> None:
+    assert [count_of(number, "figure") for number in (0, 1, 2, 5463)] == [
+        "0 figures", "1 figure", "2 figures", "5,463 figures"
+    ]  # fmt: skip
+
+
+def test_sizes_are_in_mb_or_gb() -> None:
+    assert [size_in_words(count) for count in (735_177, 99_000_000, 1_340_000_000)] == ["0.7 MB", "99.0 MB", "1.3 GB"]

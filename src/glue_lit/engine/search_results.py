@@ -12,6 +12,7 @@ from glue_lit.engine.search import Search
 from glue_lit.engine.search_pictures import draw_search
 from glue_lit.engine.search_space import settings_to_yaml
 from glue_lit.engine.tune_result import TrialResult, TuneResult
+from glue_lit.system.console import count_of
 from glue_lit.system.files import open_atomic, short_path, write_text
 
 
@@ -35,8 +36,9 @@ def write_results(search: Search) -> None:
         return
     best_file = search.folder / "best.yaml"
     files = [shlex.quote(short_path(path)) for path in (search.base, best_file)]
+    tried = count_of(len(search.all_trials()), "trial")
     header = (
-        f"# Best of {len(search.all_trials())} trials (number {best.number}): {search.monitor} {best.value:.6f}\n"
+        f"# Best of {tried} (number {best.number}): {search.monitor} {best.value:.6f}\n"
         f"# glue-lit fit --config {files[0]} --config {files[1]}\n"
     )
     write_text(best_file, header + settings_to_yaml(best.params))

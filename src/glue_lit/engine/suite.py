@@ -19,6 +19,7 @@ from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.evaluation.glue_average import GLUE, task_score
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.runs.run import LOGS
+from glue_lit.system.console import count_of
 from glue_lit.system.files import write_text
 from glue_lit.tasks.glue import TaskSpec, get_task, log_prefix
 
@@ -179,7 +180,7 @@ def _train(jobs: list[PlannedJob], folder: Path, engine: Engine) -> None:
     queue = FixedQueue([planned.job for planned in jobs], {p.job.name: p.start for p in jobs if p.start is not None})
     with ProgressTable(("training", "last score"), _row, queue.summary) as table:
         queue.print = table.print
-        table.print(f"Suite {folder}: {queue.waiting} of {len(jobs)} trainings to run")
+        table.print(f"Suite {folder}: {queue.waiting} of {count_of(len(jobs), 'training')} to run")
         Driver(queue, open_executor(engine), table, engine.patience).work()
 
 

@@ -23,7 +23,7 @@ from glue_lit.engine.settings import Engine, check_logger, open_executor
 from glue_lit.engine.tune_result import RefitResult, TuneResult
 from glue_lit.errors import UsageError
 from glue_lit.runs.run import LOGS
-from glue_lit.system.console import duration, say
+from glue_lit.system.console import count_of, duration, say
 from glue_lit.system.files import write_text
 from glue_lit.tasks.glue import monitor_mode
 
@@ -139,7 +139,9 @@ def _run_trials(search: Search, engine: Engine) -> None:
         with ProgressTable(("trial", *last_parts(search.space), search.monitor), queue.row, queue.summary) as table:
             queue.print = table.print
             left = search.trials - sum(trial.state.is_finished() for trial in search.all_trials())
-            table.print(f"Search {search.folder}: {max(0, left)} of {search.trials} trials to run, {search.monitor}")
+            table.print(
+                f"Search {search.folder}: {max(0, left)} of {count_of(search.trials, 'trial')} to run, {search.monitor}"
+            )
             executor = open_executor(engine)
             queue.slots = executor.free_slots
             Driver(queue, executor, table, engine.patience).work()
@@ -184,7 +186,7 @@ class _PrintedSearch:
         """A line that sums up all trials."""
         trials = self.search.all_trials()
         done, best = sum(trial.state.is_finished() for trial in trials), self.search.best
-        parts = [f"{done} of {self.search.trials} trials"]
+        parts = [f"{done} of {count_of(self.search.trials, 'trial')}"]
         parts += [f"best {self.search.monitor} {best.value:.4f}"] if best is not None else []
         if times := [trial.duration.total_seconds() for trial in trials if trial.duration is not None]:
             left = statistics.fmean(times) * (self.search.trials - done) / self.slots

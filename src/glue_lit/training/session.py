@@ -149,7 +149,7 @@ def _read_checkpoint(session: Session) -> dict[str, Any] | None:
 
 def _reached_limits(trainer: Trainer, epochs: int, steps: int) -> dict[str, str]:
     limit, most = trainer.max_epochs or 0, trainer.max_steps
-    reached = {"max_epochs": f"all {limit} epochs"} if 0 < limit <= epochs else {}
+    reached = {"max_epochs": f"all {limit} epochs" if limit > 1 else "its only epoch"} if 0 < limit <= epochs else {}
     return reached | ({"max_steps": f"{steps} of at most {most} steps"} if 0 < most <= steps else {})
 
 

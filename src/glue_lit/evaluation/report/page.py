@@ -14,6 +14,7 @@ from glue_lit.evaluation.report.run_in_words import duration
 from glue_lit.evaluation.report.slice_figure import slice_keys
 from glue_lit.evaluation.report.slices import Slice
 from glue_lit.evaluation.significance import Comparison
+from glue_lit.system.console import count_of
 from glue_lit.system.version import __version__
 
 SliceRow = tuple[str, int, list[Slice | None]]  # a group, its number of rows, its slice in each run
@@ -51,7 +52,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "trusted": Markup, "visible": visible, "decimals": decimals, "p_value": p_value, "duration": duration
+        "trusted": Markup, "visible": visible, "decimals": decimals, "p_value": p_value, "duration": duration,
+        "count_of": count_of,
     }  # fmt: skip
     return environment
 
@@ -93,7 +95,9 @@ def verdict(report: Report, found: Comparison) -> str:
 
 def reasons(found: Comparison) -> str:
     """The tests behind a verdict."""
-    parts = [f"Decided by {found.decided_by} at the 5 % level, on {found.rows:,} rows that both runs predicted."]
+    parts = [
+        f"Decided by {found.decided_by} at the 5 % level, on {count_of(found.rows, 'row')} that both runs predicted."
+    ]
     if found.mcnemar is not None:
         parts.append(f"McNemar's exact test on errors: p = {p_value(found.mcnemar.p)}.")
     if not math.isnan(found.difference.low):
