@@ -71,7 +71,7 @@ def describe_task(custom: CustomTask, source: str) -> Iterator[str]:
         yield f"{columns} -> {custom.label}, one of {listed}; metrics: {metrics}"
     yield from describe_labels(custom)
     if "validation" not in open_tables(custom, source):
-        how = "at random" if custom.kind == "regression" else "stratified by label, at least one of each,"
+        how = "at random" if custom.kind == "regression" else "stratified by label with at least one of each"
         yield (
             f"No validation rows are given: {custom.validation_fraction:.0%} of the training rows are held out, {how} "
             f"(data.custom.split_seed {custom.split_seed})"
