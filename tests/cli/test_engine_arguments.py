@@ -46,6 +46,15 @@ def test_the_command_line_is_split_into_own_engine_and_fit_flags(
     assert (settings["data"]["task"], settings["data"]["batch_size"], settings["model"]["warmup"]) == ("cola", 8, 0.1)
 
 
+@pytest.mark.parametrize("own", ["", "own: {name: file}\n"])
+def test_the_name_of_a_run_stays_behind_when_its_configuration_is_used_again(tmp_path: Path, own: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"data: {{task: rte}}\nname: the best\n{own}model: {{warmup: 0.1}}\n")
+    _, _, rest = parse("own", Own, ["--config", str(file)])
+    assert yaml.safe_load(Path(rest[1]).read_text()) == {"data": {"task": "rte"}, "model": {"warmup": 0.1}}
+    assert Path(rest[1]).read_text().splitlines()[0] == "data: {task: rte}"
+
+
 def test_paths_and_names_of_configurations_survive_the_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "rows.csv").touch()

@@ -62,7 +62,7 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
         found: Namespace = parser.instantiate(parser.parse_args([*configs, *flags]))
         arguments = list(rest.with_config_files(of_fit).words)
         name = f"{command}.name, the name of all its runs together. --name is for a single run; leave it out."
-        check_contradictions(arguments, {"name": name}, in_files=True)
+        check_contradictions(arguments, {"name": name})
         return found[command], found[_ENGINE], arguments
 
 
@@ -90,26 +90,31 @@ def check_contradictions(arguments: Sequence[str], decided: Mapping[str, str], i
 
 
 def _split(file: Path, sections: tuple[str, ...], folder: Path) -> tuple[Path | None, Path | None]:
-    """Split a configuration file into our sections and those of `fit`; all lines keep their numbers."""
+    """Split a configuration file into our sections and those of `fit`; all lines keep their numbers.
+
+    The name of the run that the file may come from is left out.
+    """
     text = text_to_copy(str(file))
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     lines = text.splitlines()
     ours = [""] * len(lines)
     has_rest = False
     for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
-        if key.value not in sections:
+        if key.value not in (*sections, "name"):
             has_rest = True
             continue
         end = value.end_mark.line + (1 if value.end_mark.column else 0)
         for number in range(key.start_mark.line, max(end, key.start_mark.line + 1)):
-            ours[number], lines[number] = lines[number], ""
+            ours[number], lines[number] = lines[number] if key.value in sections else "", ""
+    theirs = None
+    if has_rest or not any(ours):
+        is_whole = lines == file.read_text(encoding="utf-8").splitlines()
+        theirs = file if is_whole else _kept(file, "\n".join(lines) + "\n")
     if not any(ours):
-        return None, file if text == file.read_text(encoding="utf-8") else _kept(file, text)
+        return None, theirs
     folder.mkdir()
     (folder / file.name).write_text("\n".join(ours) + "\n", encoding="utf-8")
-    if not has_rest:
-        return folder / file.name, None
-    return folder / file.name, _kept(file, "\n".join(lines) + "\n")
+    return folder / file.name, theirs
 
 
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []  # until this process ends: `fit` reads them later
