@@ -282,7 +282,8 @@ def test_from_fit_to_export(
     ("flags", "message"),
     [
         (["--model.peft=pefd.LoraConfig"], "--model.peft: there is no class pefd.LoraConfig (No module named 'pefd')"),
-        (["--model.peft=LoraConfig"], "A class is named with its package: PACKAGE.CLASS"),
+        (["--model.peft=LoraConfig"], "--model.peft: got 'LoraConfig', allowed: PeftMethod or null. Did you mean 'peft.LoraConfig'?"),
+        (["--model.peft=LoRA"], "A class is named with its package: PACKAGE.CLASS"),
         (["--model.peft.class_path=peft.LoraConfg"], "there is no class peft.LoraConfg (module 'peft' has no attribute"),
         (["--model.peft.class_path=lightning.Trainer"], "--model.peft.class_path: lightning.Trainer is not a PeftMethod"),
         (["--model.peft.r=8"], "--model.peft.r: no class is named. Name it first: `--model.peft.class_path PACKAGE.CLASS`"),

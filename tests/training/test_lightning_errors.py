@@ -12,6 +12,8 @@ def test_errors_of_lightning_are_one_message() -> None:
         == "trainer: `val_check_interval` (9) must be"
     )
     assert explain_lightning_error(ValueError("other")) is None
+    no_key = type("UsageError", (Exception,), {"__module__": "wandb.errors"})("No API key configured.")
+    assert explain_lightning_error(no_key) == "trainer.logger: wandb says: No API key configured."
     late = (
         "Early stopping conditioned on metric `train/loss` which is not available. Pass in or modify your "
         "`EarlyStopping` callback to use any of the following: `val/accuracy`, `val/loss`"

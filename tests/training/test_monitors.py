@@ -12,6 +12,7 @@ from glue_lit.errors import UsageError
 from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.tasks.glue import get_task
 from glue_lit.training.monitors import check_monitors
+from glue_lit.training.tensorboard.points import TrainingCurves
 
 
 class Own(Callback):
@@ -24,6 +25,8 @@ class Own(Callback):
         ([EarlyStopping("val/los")], "EarlyStopping monitors 'val/los', which is not logged. Did you mean 'val/loss'"),
         ([EarlyStopping("step")], "Allowed: val/matthews_correlation, val/loss, train/loss"),
         ([EarlyStopping("weights/nothing")], "'weights/nothing', which is not logged"),
+        ([ModelCheckpoint(monitor="work/speed")], "'work/speed', which is not logged. Did you mean 'work/p"),
+        ([EarlyStopping("val_los")], "weights/gradient_norm, work/samples_per_second, work/tokens_per_second, work/p"),
         ([ModelCheckpoint(monitor="val_loss")], "ModelCheckpoint monitors 'val_loss', which is not logged. Did you"),
         ([Callback(), EarlyStopping("lr-AdamW")], "EarlyStopping monitors 'lr-AdamW'"),
         ([BestCheckpoint(monitor="val/f1")], "BestCheckpoint monitors 'val/f1'"),
@@ -42,6 +45,7 @@ def test_a_monitor_that_is_logged_is_accepted() -> None:
             EarlyStopping("val/matthews_correlation"),
             EarlyStopping("train/loss"),
             EarlyStopping("weights/gradient_norm"),
+            EarlyStopping("weights/learning_rate_head"),
             EarlyStopping("val/los", strict=False),
             EarlyStopping("lr-AdamW"),
             LearningRateMonitor(),
@@ -77,3 +81,29 @@ def test_a_trainer_in_python_refuses_it_too(tiny_model: Path, tmp_path: Path, mo
         model = kind(task="cola", name_or_path=str(tiny_model))
         with pytest.raises(error, match=message):
             trainer.fit(model, GLUEDataModule(task="cola", source="demo", tokenizer=str(tiny_model)))
+
+
+@pytest.mark.parametrize("validations", [1.0, 0])
+def test_the_mean_loss_of_an_epoch_can_be_monitored(validations: float, tiny_model: Path, tmp_path: Path) -> None:
+    filter_warnings()
+
+    class Seen(EarlyStopping):
+        values: list[float] = []
+
+        def _run_early_stopping_check(self, trainer: Trainer) -> None:
+            curves = TrainingCurves.of(trainer)
+            assert curves is not None
+            assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(
+                curves.epoch_loss.mean(trainer.strategy)
+            )
+            self.values.append(float(trainer.callback_metrics["train/loss"]))
+            super()._run_early_stopping_check(trainer)
+
+    trainer = Trainer(
+        accelerator="cpu", precision="32-true", max_epochs=2, logger=False, default_root_dir=tmp_path,
+        callbacks=Seen("train/loss"), enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        limit_val_batches=validations, log_every_n_steps=50,  # no point of the curves in either epoch
+    )  # fmt: skip
+    data = GLUEDataModule(task="cola", source="demo", tokenizer=str(tiny_model), train_limit=40, validation_limit=8)
+    trainer.fit(SequenceClassifier(task="cola", name_or_path=str(tiny_model), learning_rate=1e-3), data)
+    assert len(set(Seen.values)) == 2

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from glue_lit.system.hardware import fast_precision
 from glue_lit.system.precisions import check_eps, check_precision
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 from glue_lit.tasks.glue import logged_names
+from glue_lit.training.refused_callbacks import as_list
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
         raise UsageError(
             f"ckpt_path: there is no file {str(Path(checkpoint))!r}. Pass `--ckpt_path best` on the command line."
         )
+    if is_fit:
+        _complete_mlflow(config["trainer.logger"])
     names = logged_names(resolve_task(config["data.task"], custom))
     if is_fit:
         _check_monitor(config["checkpoint.monitor"], names)
@@ -99,6 +104,15 @@ def _complete_custom_task(config: Any) -> CustomTask:
         config["model.custom"] = mark_texts(custom.settings())
         config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
     return custom
+
+
+def _complete_mlflow(loggers: Any) -> None:
+    """Let an MLFlowLogger that names no place write where MLflow does; MLflow refuses Lightning's own default."""
+    for logger in as_list(loggers):
+        if str(getattr(logger, "class_path", "")).endswith(".MLFlowLogger") and find_spec("mlflow") is not None:
+            settings = logger.init_args
+            if not settings.tracking_uri and settings.save_dir == "./mlruns":  # Lightning's default
+                settings.tracking_uri = import_module("mlflow").get_tracking_uri()
 
 
 def _check_monitor(monitor: str | None, names: Sequence[str]) -> None:

@@ -38,7 +38,7 @@ from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
 from glue_lit.training.monitors import check_monitors
 from glue_lit.training.processes import check_processes
-from glue_lit.training.refused_callbacks import allowed_callbacks
+from glue_lit.training.refused_callbacks import allowed_callbacks, as_list
 from glue_lit.training.session import Session, resume_advice
 from glue_lit.training.tensorboard.pages import TensorBoardPages
 
@@ -212,8 +212,9 @@ class ConfiguredCLI(LightningCLI):
             callbacks += [*early_stop_callbacks(self._setting("early_stopping"), best, trainer), self._last]
             if (folder := job_folder()) is not None:
                 callbacks.append(JobProgress(folder, best.monitor))
-            if trainer.get("logger") in (None, True, False):  # a run has its directory even without curves
-                kwargs["logger"] = self._run_logger(run, curves=trainer.get("logger") is not False)
+            own = trainer.get("logger")  # besides those of the run directory, which a fit always has
+            others = [] if own is True or own is False else as_list(own)
+            kwargs["logger"] = [self._run_logger(run, curves=own is not False), *others]
         if trainer.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(Bar(self._clock))
         try:

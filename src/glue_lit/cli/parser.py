@@ -10,7 +10,8 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from glue_lit.cli.parse_errors import explain, explain_refused_settings
+from glue_lit.cli.class_errors import explain_refused_settings
+from glue_lit.cli.parse_errors import explain
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine, arguments_of

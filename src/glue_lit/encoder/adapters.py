@@ -20,7 +20,13 @@ _FILE_SETTINGS = ("auto_mapping", "base_model_name_or_path", "revision", "infere
 
 
 class PeftMethod(ABC):  # noqa: B024
-    """Any subclass of peft's ``PeftConfig``, such as ``peft.LoraConfig``, without importing peft."""
+    """Any subclass of peft's ``PeftConfig``, such as ``peft.LoraConfig``, without importing peft.
+
+    Attributes:
+        package: Where such classes are, for messages.
+    """
+
+    package = "peft"
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:

@@ -1,8 +1,7 @@
 """`Engine`: where trainings run, and how many at once."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from glue_lit.engine.executor import Executor
 from glue_lit.engine.local_slots import LocalSlots
@@ -56,19 +55,3 @@ def open_executor(engine: Engine) -> Executor:
     from glue_lit.engine.ray_cluster import RayCluster
 
     return RayCluster(engine.slots, engine.gpus_per_job, engine.cpus_per_job, engine.address, engine.retries)
-
-
-def check_logger(settings: Mapping[str, Any]) -> None:
-    """Refuse a custom logger: a search or suite finds scores only in the runs that the default one writes.
-
-    Args:
-        settings: A full configuration of `fit`.
-
-    Raises:
-        UsageError: It has a custom logger.
-    """
-    if (settings.get("trainer") or {}).get("logger") not in (None, True, False):
-        raise UsageError(
-            "trainer.logger: a search or a suite reads the scores from the runs that glue-lit writes itself. "
-            "Leave it out; `glue-lit fit` takes any of Lightning's."
-        )

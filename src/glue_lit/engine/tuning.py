@@ -19,7 +19,7 @@ from glue_lit.engine.progress_table import ProgressTable
 from glue_lit.engine.search import Search
 from glue_lit.engine.search_results import format_setting, last_parts, search_result, write_results
 from glue_lit.engine.search_space import DEFAULT_SPACE, dotted_keys, parse_space, settings_to_yaml
-from glue_lit.engine.settings import Engine, check_logger, open_executor
+from glue_lit.engine.settings import Engine, open_executor
 from glue_lit.engine.tune_result import RefitResult, TuneResult
 from glue_lit.errors import UsageError
 from glue_lit.runs.run import LOGS
@@ -95,7 +95,6 @@ def run_tune(
         Stopped: A signal stopped it; calling this again resumes the search.
     """
     settings = yaml.safe_load(base)
-    check_logger(settings)
     space = parse_space(tune.searched, dotted_keys(settings))
     monitor, higher_is_better = _objective(settings)
     root, task = Path(settings["trainer"].get("default_root_dir") or "."), settings["data"]["task"]

@@ -3,9 +3,10 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from glue_lit.errors import UsageError
 from glue_lit.runs.config_file import find_key
@@ -59,6 +60,14 @@ def arguments_of(words: Iterable[str]) -> Iterator[Argument]:
         yield Argument(flag, tuple(values))
 
 
+def _here() -> str:
+    """The working directory; empty if it was deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
 @dataclass(frozen=True)
 class CommandLine:
     """The command line of a command.
@@ -66,10 +75,12 @@ class CommandLine:
     Attributes:
         words: The words after the command.
         command: Name of the command, for the environment variables that give its settings.
+        folder: The working directory, since jsonargparse changes it while it reads a file.
     """
 
     words: Sequence[str]
     command: str = ""
+    folder: str = field(default_factory=_here, compare=False, repr=False)
 
     @cached_property
     def arguments(self) -> tuple[Argument, ...]:
@@ -112,7 +123,7 @@ class CommandLine:
         return self._of(first), self._of([argument for argument in self.arguments if argument not in first])
 
     def _of(self, arguments: Iterable[Argument]) -> "CommandLine":
-        return CommandLine([word for argument in arguments for word in argument.words], self.command)
+        return replace(self, words=[word for argument in arguments for word in argument.words])
 
     @property
     def config_files(self) -> list[str]:
@@ -145,7 +156,7 @@ class CommandLine:
         if value is not None:
             return None if value in NULLS else value
         for file in reversed(self.config_files):
-            found = find_key(file, key)
+            found = self._find(file, key)
             if found is not None and isinstance(found[1], str):
                 return paths_beside(file).get(key, found[1]) if key in PATHS else found[1]
         return None
@@ -153,7 +164,7 @@ class CommandLine:
     def folder_of(self, key: str) -> Path | None:
         """Folder of the last configuration file that gives a dotted key; ``None`` if a flag or no file does."""
         files = [] if self.has(f"--{key}") else reversed(self.config_files)
-        return next((Path(file).parent for file in files if find_key(file, key) is not None), None)
+        return next((Path(file).parent for file in files if self._find(file, key) is not None), None)
 
     def setting_or_variable(self, key: str) -> str | None:
         """Value of a dotted key from `setting`, else from the command's environment variable."""
@@ -164,6 +175,9 @@ class CommandLine:
         if self.has(f"--{key}"):
             return f"--{key}"
         for file in reversed(self.config_files):
-            if (found := find_key(file, key)) is not None:
+            if (found := self._find(file, key)) is not None:
                 return f"{key} ({file}, line {found[0]})"
         return key
+
+    def _find(self, file: str, key: str) -> tuple[int, Any] | None:
+        return find_key(os.path.join(self.folder, file), key)

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from glue_lit.errors import UsageError, did_you_mean
-from glue_lit.runs.config_values import tag_texts
+from glue_lit.runs.config_values import SECTIONS, is_null, tag_texts
 from glue_lit.runs.shipped_configs import list_shipped
 
 MOST_VALUES = 100_000  # a full configuration has some 200
@@ -45,6 +45,9 @@ def check_config(file: str) -> None:
             f"--config {file}: the file {what}. It needs sections as in `data:` with `task: cola` indented below."
         )
     _check_duplicate_keys(file, root)
+    for key, value, line in _entries(root):
+        if key in SECTIONS and not (isinstance(value, yaml.MappingNode) or is_null(value)):
+            raise UsageError(f"--config {file}, line {line}: {key} is not a section. It needs keys, indented below it.")
     tag_texts(root)
     try:
         yaml.constructor.SafeConstructor().construct_document(root)  # tags, merges, dates

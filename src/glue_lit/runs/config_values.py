@@ -24,7 +24,7 @@ _OTHERS = (
 )  # fmt: skip
 CUSTOM_TEXTS = tuple(f"data.custom.{key}" for key, types in _CUSTOM.items() if types & {str, list[str]})
 _TEXTS = frozenset({*CUSTOM_TEXTS, *_OTHERS})
-_SECTIONS = {"data", "model", "trainer", "checkpoint"}
+SECTIONS = {"data", "model", "trainer", "checkpoint"}
 _OF_DATA = {key.split(".")[1] for key in _TEXTS if key.startswith("data.")}
 NULLS = ("null", "~", "")
 _PLAIN_TAG = re.compile(r"tag:yaml\.org,2002:\w+")
@@ -122,12 +122,12 @@ def tag_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:
     keys = {str(key.value) for key, _ in root.value} if isinstance(root, yaml.MappingNode) else set()
     if not keys:
         return []
-    start = () if keys & _SECTIONS else ("data", "custom") if keys <= _CUSTOM.keys() else ("data",)
+    start = () if keys & SECTIONS else ("data", "custom") if keys <= _CUSTOM.keys() else ("data",)
     if start == ("data",) and not keys & {*_OF_DATA, "custom"}:
         start = ()
     found: list[tuple[tuple[str, ...], bool]] = []
     for path, node in _find_texts(root, start):
-        parts = node.value if isinstance(node, yaml.SequenceNode) else [] if _is_null(node) else [node]
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [] if is_null(node) else [node]
         texts = [part for part in parts if isinstance(part, yaml.ScalarNode) and _PLAIN_TAG.fullmatch(part.tag)]
         for part in texts:
             part.tag, part.style = _STR, '"'
@@ -152,6 +152,7 @@ def _find_texts(node: Any, path: tuple[str, ...], above: tuple[int, ...] = ()) -
             yield from _find_texts(value, here, (*above, id(node)))
 
 
-def _is_null(node: yaml.Node) -> bool:
+def is_null(node: yaml.Node) -> bool:
+    """Whether a YAML node is empty or ``null``."""
     is_bare = isinstance(node, yaml.ScalarNode) and not node.style
     return is_bare and str(node.value) in (*NULLS, "Null", "NULL")

@@ -8,8 +8,11 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.tasks.glue import TaskSpec, logged_names
 
-# Prefixes of logged names that end differently with other settings, such as those of the parameter groups.
-_PREFIXES = ("weights/gradient_norm", "weights/learning_rate", "work/")
+_OF_TRAINING = (
+    "weights/learning_rate", "weights/gradient_norm", "work/samples_per_second", "work/tokens_per_second",
+    "work/padding",
+)  # fmt: skip
+_PREFIXES = ("weights/learning_rate_",)  # of names that end differently with other settings: the parameter groups
 _KNOWN = ("lightning", "glue_lit")  # packages whose callbacks log nothing else
 _COUNTS = ("epoch", "step")  # ModelCheckpoint adds them itself
 
@@ -35,7 +38,8 @@ def check_monitors(callbacks: Sequence[object], task: TaskSpec) -> None:
         if not isinstance(callback, EarlyStopping | ModelCheckpoint) or not getattr(callback, "strict", True):
             continue
         monitor = callback.monitor
-        names = (*logged_names(task), *(_COUNTS if isinstance(callback, ModelCheckpoint) else ()))
+        counts = _COUNTS if isinstance(callback, ModelCheckpoint) else ()
+        names = (*logged_names(task), *_OF_TRAINING, *counts)
         if monitor and monitor not in names and not monitor.startswith(prefixes):
             raise UsageError(
                 f"trainer.callbacks: {type(callback).__name__} monitors {monitor!r}, which is not logged."

@@ -59,8 +59,8 @@ REFUSED: dict[type, tuple[str, str]] = {
 }
 
 
-def callbacks_of(given: Any) -> list[Any]:
-    """A trainer's ``callbacks`` setting (``None``, a callback or a list) as a list."""
+def as_list(given: Any) -> list[Any]:
+    """A trainer's ``callbacks`` or ``logger`` (``None``, an object or a list) as a list."""
     return [*given] if isinstance(given, list | tuple) else [] if given is None else [given]
 
 
@@ -105,7 +105,7 @@ def allowed_callbacks(callbacks: Any, is_fit: bool) -> list[Any]:
     Raises:
         UsageError: A fit has a refused callback.
     """
-    given = callbacks_of(callbacks)
+    given = as_list(callbacks)
     if is_fit:
         check_callbacks(given)
     return [callback for callback in given if not is_refused(callback)]

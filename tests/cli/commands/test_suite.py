@@ -194,10 +194,6 @@ def test_the_commonest_label_is_scored_by_the_tasks_own_metrics() -> None:
         (("--suite.majority=[stsb]",), "--suite.majority: stsb has scores"),
         (("--suite.majority=[ax]",), "--suite.majority: got 'ax', allowed: cola, sst2,"),
         (("--suite.left_out=[wnil]",), "Did you mean 'wnli'?"),
-        (
-            ("--trainer.logger=CSVLogger", "--trainer.logger.save_dir=logs"),
-            "trainer.logger: a search or a suite reads the scores",
-        ),
         (("--suite.tasks=[colla]",), "Did you mean 'cola'?"),
         (
             ("--data.custom.text=text",),

@@ -2,7 +2,11 @@
 
 import csv
 import json
+import shutil
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -40,30 +44,35 @@ def columns(path: Path) -> set[str]:
         return set(next(csv.reader(file)))
 
 
+RUN = Path("lightning_logs/rte/version_0")
+
+
 def test_the_csv_logger_gets_every_curve(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fit(monkeypatch, tiny_model, named("CSVLogger")) == 0
-    run = Path("logs/lightning_logs/version_0")
-    assert columns(run / "metrics.csv") >= CURVES
-    assert (run / "checkpoints" / "best.ckpt").is_file()
-    assert (run / "metrics.json").is_file()
-    assert "tensorboard --logdir" not in capsys.readouterr().out  # there would be nothing to see
-    assert command(monkeypatch, "validate", "--run", run) == 0
+    assert columns(Path("logs/lightning_logs/version_0/metrics.csv")) >= CURVES
+    assert (RUN / "checkpoints" / "best.ckpt").is_file()
+    assert (RUN / "metrics.json").is_file()
+    assert command(monkeypatch, "validate", "--ckpt_path", "best") == 0
+    capsys.readouterr()
+    assert command(monkeypatch, "runs", "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["run"], found["state"]) == (str(RUN), "finished")
 
 
-def test_a_fit_resumed_in_a_new_folder_keeps_its_best_checkpoint(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_fit_stays_in_its_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fit(monkeypatch, tiny_model, named("CSVLogger"), "--model.learning_rate=1e-3") == 0
-    first, second = (Path(f"logs/lightning_logs/version_{number}") for number in (0, 1))
-    best = (first / "checkpoints" / "best.ckpt").read_bytes()
+    # as the versions that wrote the run where the first logger has its files
+    before = shutil.move(RUN, Path("logs/lightning_logs/version_0").with_name("version_9"))
+    best, record = (before / "checkpoints/best.ckpt").read_bytes(), json.loads((before / "metrics.json").read_text())
     # with a learning rate of 0, no score gets better
-    on = ("fit", "--run", first, "--ckpt_path=last", "--trainer.max_epochs=3", "--model.learning_rate=1e-12")
+    on = ("fit", "--run", before, "--ckpt_path=last", "--trainer.max_epochs=3", "--model.learning_rate=1e-12")
     assert command(monkeypatch, *on) == 0
-    assert (second / "checkpoints" / "best.ckpt").read_bytes() == best
-    records = [json.loads((run / "metrics.json").read_text()) for run in (first, second)]
-    assert records[1]["metrics"] == records[0]["metrics"]
+    assert (before / "checkpoints/best.ckpt").read_bytes() == best
+    after = json.loads((before / "metrics.json").read_text())
+    assert after["metrics"] == record["metrics"]
+    assert after["epochs"] == 3
 
 
 def test_two_loggers_get_the_same_curves(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,3 +118,25 @@ def test_a_logger_of_numbers_only(beside: tuple[str, ...], tiny_model: Path, mon
     assert fit(monkeypatch, tiny_model, [own, *map(named, beside)], "--trainer.max_epochs=1") == 0
     assert set(ScalarsOnly.metrics) >= CURVES
     assert ScalarsOnly.settings["learning_rate"] == 2e-5
+
+
+class PlacedByMLflow(ScalarsOnly):
+    """With the arguments of Lightning's MLFlowLogger that say where it writes."""
+
+    def __init__(self, tracking_uri: str | None = None, save_dir: str = "./mlruns") -> None:
+        super().__init__()
+        self.settings["place"] = tracking_uri or save_dir
+
+
+@pytest.mark.parametrize("asked", [None, "sqlite:///mine.db"])
+def test_mlflow_writes_where_it_does_by_itself(
+    asked: str | None, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = ModuleType("mlflow")
+    mlflow.__spec__ = ModuleSpec("mlflow", None)
+    mlflow.get_tracking_uri = lambda: "sqlite:///mlflow.db"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setattr("lightning.pytorch.loggers.MLFlowLogger", PlacedByMLflow)
+    own = {"class_path": "lightning.pytorch.loggers.MLFlowLogger", "init_args": {"tracking_uri": asked}}
+    assert fit(monkeypatch, tiny_model, own, "--trainer.fast_dev_run=true") == 0
+    assert PlacedByMLflow.settings["place"] == (asked or "sqlite:///mlflow.db")

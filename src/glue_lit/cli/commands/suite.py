@@ -11,7 +11,6 @@ from glue_lit.cli.commands.submit import submit
 from glue_lit.cli.engine_arguments import check_contradictions, full_configurations, parse
 from glue_lit.data.custom_task import task_of_settings
 from glue_lit.engine.estimates import estimate_seconds
-from glue_lit.engine.settings import check_logger
 from glue_lit.engine.suite import Suite, SuiteResult, run_suite, suite_folder
 from glue_lit.engine.suite_files import missing_recipes
 from glue_lit.engine.suite_plan import PlannedJob, describes_own_task
@@ -41,8 +40,6 @@ def suite_document(words: Sequence[str]) -> Any:
     drafts = {(p.model, p.task): p for p in suite.plan(Path(suite.name), arguments)}
     texts = full_configurations([arguments, *(draft.job.arguments for draft in drafts.values())])
     settings, *of_each = map(yaml.safe_load, texts)
-    for each in of_each:
-        check_logger(each)
     tasks = _tasks(suite, dict(zip(drafts, of_each, strict=True)))
     if suite.own_task is None and (missing := missing_recipes(suite.recipes, suite.tasks, suite.models)):
         say(f"There is no {', '.join(missing)}, so these tasks use the common settings, without a recipe of their own.")

@@ -1,6 +1,5 @@
 """The checkpoints of a run: the best by a metric, and the last state of training."""
 
-import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,6 @@ from glue_lit.errors import RunError, Stopped
 from glue_lit.runs.checkpoints import AtomicCheckpointIO
 from glue_lit.runs.settings import Setting, described
 from glue_lit.system.console import say
-from glue_lit.system.files import open_atomic_binary
 from glue_lit.tasks.glue import monitor_mode
 from glue_lit.training.callbacks.early_stopping import EarlyStop, find_early_stop
 from glue_lit.training.callbacks.signals import StopRequest
@@ -62,16 +60,6 @@ class BestCheckpoint(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             check_shared_folder(trainer, Path(self.dirpath or "."))
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Copy the best checkpoint so far into the new folder that most loggers give to a resumed fit."""
-        super().on_load_checkpoint(trainer, pl_module, checkpoint)
-        here, before = Path(self.dirpath or ".") / "best.ckpt", Path(trainer.ckpt_path or "").parent / "best.ckpt"
-        is_of_run = (before.parent.parent / "config.yaml").is_file()
-        if trainer.state.fn == "fit" and is_of_run and before.is_file() and not here.is_file():
-            here.parent.mkdir(parents=True, exist_ok=True)
-            with before.open("rb") as source, open_atomic_binary(here) as file:
-                shutil.copyfileobj(source, file)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best score even if the run was moved; Lightning would forget it and overwrite best.ckpt."""

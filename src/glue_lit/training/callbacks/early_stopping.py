@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from glue_lit.errors import UsageError
 from glue_lit.training.lightning_internals import is_epoch_complete
-from glue_lit.training.refused_callbacks import callbacks_of
+from glue_lit.training.refused_callbacks import as_list
 
 
 class EarlyStop(EarlyStopping):
@@ -69,7 +69,7 @@ def early_stop_callbacks(patience: int | None, best: ModelCheckpoint, settings: 
     """
     if patience is None:
         return []
-    if any(isinstance(callback, EarlyStopping) for callback in callbacks_of(settings.get("callbacks"))):
+    if any(isinstance(callback, EarlyStopping) for callback in as_list(settings.get("callbacks"))):
         raise UsageError(
             f"--early_stopping: got {patience}, and an EarlyStopping in trainer.callbacks. Leave one of them out."
         )

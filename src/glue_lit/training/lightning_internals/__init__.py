@@ -74,7 +74,7 @@ def is_log_step(trainer: Any) -> bool:
 
 
 def restore_logged(trainer: Any, scores: Mapping[str, float]) -> None:
-    """Add scores of an earlier validation to ``callback_metrics``, which checkpoints and early stopping read."""
+    """Add values by name to ``callback_metrics``, which checkpoints and early stopping read."""
     trainer._logger_connector._callback_metrics |= {name: torch.tensor(score) for name, score in scores.items()}
 
 

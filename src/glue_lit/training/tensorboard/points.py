@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
 from glue_lit.training.divergence import DivergenceGuard
 from glue_lit.training.fit_part import FitPart
 from glue_lit.training.gathering import gather_values
-from glue_lit.training.lightning_internals import completes_step, is_log_step, scales_loss
+from glue_lit.training.lightning_internals import completes_step, is_log_step, restore_logged, scales_loss
 
 
 def is_point(trainer: Any) -> bool:
@@ -192,6 +192,21 @@ class TrainingCurves(FitPart):
     def skip_step(self) -> None:
         """Drop the batches of a step that is not taken."""
         self._point.skip()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let callbacks monitor the training, however many steps a point of the curves covers."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._set_monitored(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Do the same where nothing is validated."""
+        self._set_monitored(trainer)
+
+    def _set_monitored(self, trainer: Trainer) -> None:
+        """Give monitors the epoch's mean loss so far, which a resumed fit has too, and the current learning rates."""
+        loss = self.epoch_loss.mean(trainer.strategy)
+        rates = learning_rates(trainer.optimizers[0].param_groups)
+        restore_logged(trainer, rates if loss is None else {"train/loss": loss, **rates})
 
     def save_state(self, trainer: Any, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """The sums of every process."""
