@@ -61,7 +61,8 @@ def _classes(types: str) -> Iterator[type]:
 
 def _known_names(kind: type, name: str) -> Iterator[str]:
     """Names of a class's subclasses but ours, and ``name`` with the package that the class says they come from."""
-    for below in kind.__subclasses__():
+    subclasses: list[type] = kind.__subclasses__()
+    for below in subclasses:
         if not below.__module__.startswith("glue_lit."):
             yield below.__name__
         yield from _known_names(below, name)
