@@ -74,6 +74,25 @@ def test_a_run_means_its_best_checkpoint(make_run: MakeRun) -> None:
         assert resolve_arguments(["fit", *flag, "--ckpt_path=last"]) == full("fit", run, "last")
 
 
+def test_a_run_needs_no_flag(make_run: MakeRun) -> None:
+    run = make_run("cola", 0)
+    make_run("cola", 1)
+    assert resolve_arguments(["test", run]) == full("test", run, "best")
+    assert resolve_arguments(["test", "--data.task", "cola", run]) == full("test", run, "best", "--data.task", "cola")
+    assert resolve_arguments(["test", "--trainer.devices=1", run]) == full("test", run, "best", "--trainer.devices=1")
+    assert resolve_arguments(["test", run, "--ckpt_path", "last"]) == full("test", run, "last")
+    assert resolve_arguments(["fit", "--ckpt_path", "last", run]) == full("fit", run, "last")
+    assert resolve_arguments(["fit", "--model.init_from", run]) == ["fit", "--model.init_from", run]
+    assert resolve_arguments(["fit", f"--model.init_from={run}"]) == ["fit", f"--model.init_from={run}"]
+    assert resolve_arguments(["fit", "cola"]) == ["fit", "cola"]  # the parser says what is wrong with it
+    with pytest.raises(RunError, match=r"there is no directory 'lightning_logs/colla/version_0'\. Did you mean"):
+        resolve_arguments(["validate", "lightning_logs/colla/version_0"])
+    with pytest.raises(UsageError, match=r"^test: got the runs \S+version_0 and other\. Name one\.$"):
+        resolve_arguments(["test", run, "--run", "other"])
+    with pytest.raises(UsageError, match=r"add `--ckpt_path last`"):
+        resolve_arguments(["fit", run])
+
+
 def test_the_last_of_two_equal_flags_counts(make_run: MakeRun) -> None:
     first, second = make_run("cola", 0), make_run("cola", 1)
     given = ["test", "--run", second, "--ckpt_path=last", "--run", first, "--ckpt_path", "best"]

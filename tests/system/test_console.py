@@ -1,11 +1,14 @@
 """Control characters in data never reach the terminal."""
 
+import json
+import math
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from glue_lit.__main__ import main
-from glue_lit.system.console import count_of, note, print_list, print_table, say, size_in_words
+from glue_lit.system.console import count_of, note, print_json, print_list, print_table, say, size_in_words
 from glue_lit.system.printable import printable_lines
 
 NASTY = "red \x1b[31m\x1b]0;title\x07 \x9b5m \u202egnp.exe [bold]x[/bold]"
@@ -28,6 +31,15 @@ def test_control_characters_are_escaped_everywhere(
     assert out.count(SHOWN) == 5
     assert SHOWN in err
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(out + err)
+
+
+def test_json_has_absolute_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    print_json({"run": Path("a/b"), "predictions": (Path("c"), tmp_path / "d"), "day": date(2024, 1, 2), "x": math.nan})
+    expected = {"run": f"{tmp_path}/a/b", "predictions": [f"{tmp_path}/c", f"{tmp_path}/d"]}
+    assert json.loads(capsys.readouterr().out) == expected | {"day": "2024-01-02", "x": None}
 
 
 def test_texts_and_errors_from_data(

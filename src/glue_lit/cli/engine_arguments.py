@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from glue_lit.cli.lists import join_lists
 from glue_lit.cli.parse_errors import explain
 from glue_lit.engine.settings import Engine
 from glue_lit.errors import UsageError
@@ -59,7 +60,7 @@ def parse(command: str, settings: type, arguments: Sequence[str]) -> tuple[Any, 
             ours, theirs = _split(Path(file), sections, Path(folder, str(number)))
             configs += [] if ours is None else ["--config", str(ours)]
             of_fit[file] = None if theirs is None else str(theirs)
-        found: Namespace = parser.instantiate(parser.parse_args([*configs, *flags]))
+        found: Namespace = parser.instantiate(parser.parse_args([*configs, *join_lists(parser, flags)]))
         arguments = list(rest.with_config_files(of_fit).words)
         name = f"{command}.name, the name of all its runs together. --name is for a single run; leave it out."
         check_contradictions(arguments, {"name": name})

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glue_lit.cli.class_errors import given_value, nested_key, unknown_class, wrong_class
+from glue_lit.cli.usual_names import USUAL_NAMES, nearest_flag
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.system.environment import setting_variable
@@ -47,7 +48,7 @@ def explain(parser: Any, message: str, line: CommandLine) -> str:
     if match := re.match(r"unrecognized arguments: (\S+)", message):
         return _unknown_flag(parser, match[1], help_hint)
     if match := re.search(r"does not accept option '([^']+)'", message):
-        near = did_you_mean(match[1], known_keys(parser))
+        near = nearest_flag(match[1], known_keys(parser))
         return f"{line.where_set(match[1])}: there is no such key.{near} {help_hint}"
     if match := re.match(r'Linked "([^"]+)" must be given via "([^"]+)"', message):
         return f"{line.where_set(match[1])}: set {match[2]} instead, which sets both."
@@ -64,7 +65,7 @@ def _unknown_flag(parser: Any, argument: str, help_hint: str) -> str:
     if not argument.startswith("-"):
         return f"got {argument!r}, which belongs to no flag; settings are given as `--data.task cola`. {help_hint}"
     flag = argument.partition("=")[0]
-    near = did_you_mean(flag, (f"--{key}" for key in known_keys(parser)))
+    near = nearest_flag(flag, [f"--{key}" for key in known_keys(parser)])
     return f"{flag}: there is no such flag.{near} {help_hint}"
 
 
@@ -75,9 +76,10 @@ def _wrong_value(key: str, detail: str, line: CommandLine) -> str:
     if said := wrong_class(key, detail, line):
         return f"{where}: {said}"
     if match := re.match(r"Unable to load config '(.*?)'\s", detail):
+        usual = f" Did you mean '--{USUAL_NAMES[key]}'?" if key in USUAL_NAMES else ""
         return (
             f"{where}: got {match[1]!r}, allowed: a file with the settings below it, which are also flags: "
-            f"`--{key}.NAME VALUE`. `glue-lit {line.command} --help` lists all."
+            f"`--{key}.NAME VALUE`.{usual} `glue-lit {line.command} --help` lists all."
         )
     if match := re.match(r"Expected a (.+?)\. Got value: (.*)", detail, re.DOTALL):
         return f"{where}: got {match[2].strip()!r}, allowed: {_allowed(key, match[1])}."

@@ -11,12 +11,22 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from glue_lit.cli.class_errors import explain_refused_settings
+from glue_lit.cli.lists import join_lists
 from glue_lit.cli.parse_errors import explain
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine, arguments_of
 from glue_lit.runs.config_paths import paths_beside
-from glue_lit.runs.config_values import CUSTOM_TEXTS, NULLS, Text, dump_config, mark_texts, tag_texts, to_flag
+from glue_lit.runs.config_values import (
+    CUSTOM_TEXTS,
+    NULLS,
+    Text,
+    dump_config,
+    mark_texts,
+    tag_texts,
+    texts_in_list,
+    to_flag,
+)
 from glue_lit.system.environment import setting_variable
 from glue_lit.tasks.custom import parse_custom_task
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint
@@ -84,15 +94,9 @@ def _as_text_value(value: str) -> str:
     """Write a value of the command line so that jsonargparse reads a text or a list of texts."""
     if value in NULLS:
         return value
-    try:
-        root = yaml.compose(value, Loader=yaml.SafeLoader) if value.lstrip().startswith("[") else None
-    except yaml.YAMLError:
-        return value  # jsonargparse says what is wrong with it
-    if isinstance(root, yaml.SequenceNode):
-        if all(isinstance(part, yaml.ScalarNode) for part in root.value):
-            return to_flag([str(part.value) for part in root.value])
-        return value
-    return Text(value)
+    if (texts := texts_in_list(value)) is not None:
+        return to_flag(texts)
+    return value if value.lstrip().startswith("[") else Text(value)  # jsonargparse says what is wrong with a list
 
 
 MODE = "glue-lit"
@@ -118,7 +122,8 @@ class Parser(LightningArgumentParser):
         """Parse a command with its flags; labels and columns from the environment become the first flags."""
         given = list(args or ())
         of_command = _flags_from_environment(given[0]) if given else []
-        return super().parse_args(given[:1] + keep_custom_texts([*of_command, *given[1:]]), *more, **options)
+        words = keep_custom_texts([*of_command, *join_lists(self, given[1:])])
+        return super().parse_args([*given[:1], *words], *more, **options)
 
     def parse_path(self, path: Any, *more: Any, **options: Any) -> Any:
         """Read a configuration file; what it names and only exists beside it gets its absolute path."""

@@ -27,7 +27,9 @@ TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
 def resolve_arguments(
     arguments: Sequence[str], classes: tuple[type, type] = (SequenceClassifier, GLUEDataModule)
 ) -> list[str]:
-    """Replace ``--run`` and a named ``--ckpt_path`` by the configuration and the file that they stand for.
+    """Replace a run directory, with ``--run`` or without a flag, and a named ``--ckpt_path``.
+
+    Configuration and checkpoint file that they stand for take their places.
 
     Args:
         arguments: The command and its flags, e.g. ``["validate", "--ckpt_path", "best"]``.
@@ -40,6 +42,7 @@ def resolve_arguments(
     line = CommandLine(arguments[1:], arguments[0])
     if line.command not in TRAINER_COMMANDS or line.only_shows:
         return list(arguments)
+    line = line.with_run_flag(first_word=line.command != "fit")
     run_given, line = line.take("--run")
     wanted, line = line.take("--ckpt_path")
     if wanted is None and line.command == "fit":
@@ -54,11 +57,7 @@ def resolve_arguments(
     if wanted is None and run_given is None:
         if line.setting("model.name_or_path") is not None:
             return list(arguments)  # a model that was fine-tuned elsewhere; loading it shows whether it was
-        raise UsageError(
-            f"`{line.command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, "
-            f"or `--run DIR`. Without one, an untrained model would be {_DONE[line.command]}. For a model that "
-            "was fine-tuned elsewhere: `--model.name_or_path MODEL`."
-        )
+        raise _no_checkpoint(line.command)
     run, file = locate("best" if wanted is None else wanted, run_given, line)
     if line.command == "fit" and wanted == "last" and run is not None:
         file = _whole_checkpoint(run, file)
@@ -66,7 +65,13 @@ def resolve_arguments(
     return [line.command, *configured, *line.words, "--ckpt_path", str(file)]
 
 
-_DONE = {"validate": "scored", "test": "scored", "predict": "used"}
+def _no_checkpoint(command: str) -> UsageError:
+    done = {"validate": "scored", "test": "scored", "predict": "used"}[command]
+    return UsageError(
+        f"`{command}` needs a checkpoint: `--ckpt_path best` (of the newest run), `--ckpt_path FILE`, or `--run DIR`. "
+        f"Without one, an untrained model would be {done}. For a model that was fine-tuned elsewhere: "
+        "`--model.name_or_path MODEL`."
+    )
 
 
 def locate(wanted: str, run_given: str | None, line: CommandLine) -> tuple[Run | None, Path]:

@@ -98,7 +98,7 @@ def fit_document(result: FitResult) -> dict[str, Any]:
     """The result of a fit for ``--json``."""
     if result.checkpoint is None:
         return {"task": result.task, "checkpoint": None, "metrics": {}}
-    places = {"run": result.run and str(result.run), "checkpoint": str(result.checkpoint)}
+    places = {"run": result.run, "checkpoint": result.checkpoint}
     return {"task": result.task, **places, **result.record, "intervals": result.intervals}
 
 
@@ -106,9 +106,9 @@ def evaluation_document(result: EvaluationResult) -> dict[str, Any]:
     """The result of an evaluation for ``--json``."""
     return {
         "task": result.task,
-        "checkpoint": result.checkpoint and str(result.checkpoint),
+        "checkpoint": result.checkpoint,
         "metrics": result.metrics,
         "intervals": result.intervals,
         "predicted": result.predicted,
-        "predictions": [str(path) for path in result.predictions],
+        "predictions": result.predictions,
     } | ({"positive": result.positive} if result.positive is not None else {})

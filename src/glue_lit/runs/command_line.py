@@ -12,12 +12,14 @@ from glue_lit.errors import UsageError
 from glue_lit.runs.config_file import find_key
 from glue_lit.runs.config_paths import PATHS, paths_beside
 from glue_lit.runs.config_values import NULLS
+from glue_lit.runs.run import CONFIG
 from glue_lit.runs.shipped_configs import find_config
 from glue_lit.system.environment import setting_variable
 
 _FLAG = re.compile(r"--.*|-[A-Za-z](=.*)?", re.DOTALL)
 _CONFIG = ("--config", "-c")
 _SHOWS_ONLY = ("-h", "--help", "--print_config")
+_WITHOUT_VALUE = (*_SHOWS_ONLY, "--json", "--calibrate", "--overwrite", "--private")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,32 @@ class CommandLine:
             raise UsageError(f"{flag} needs a value.")
         kept = [Argument("", a.values[1:]) if a.flag == flag else a for a in self.arguments]
         return taken[-1][0] if taken else None, self._of(kept)
+
+    def with_run_flag(self, first_word: bool) -> "CommandLine":
+        """The line with ``--run`` before a run directory that stands without a flag.
+
+        Args:
+            first_word: Whether a word before all flags is one, even if there is no such directory.
+
+        Raises:
+            UsageError: ``--run`` is given, too.
+        """
+        found, kept = list[str](), list[Argument]()
+        for number, argument in enumerate(self.arguments):
+            own = 0 if argument.flag in ("", *_WITHOUT_VALUE) else 1
+            others = () if argument.is_inline else argument.values[own:]
+            runs = [word for word in others if (Path(word) / CONFIG).is_file()]
+            if first_word and number == 0 and not argument.flag:
+                runs = [*others[:1]]
+            found += runs
+            left = tuple(word for word in argument.values if word not in runs)
+            kept.append(replace(argument, values=left) if runs else argument)
+        if not found:
+            return self
+        if len(found) > 1 or self.has("--run"):
+            given = self.take("--run")[0] if self.has("--run") else found[1]
+            raise UsageError(f"{self.command}: got the runs {found[0]} and {given}. Name one.")
+        return replace(self, words=["--run", found[0], *self._of(kept).words])
 
     def divide(self, is_first: Callable[[str], bool]) -> tuple["CommandLine", "CommandLine"]:
         """Split the line into the arguments whose flag satisfies a condition, and the others."""

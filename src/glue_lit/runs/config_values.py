@@ -92,6 +92,17 @@ def to_flag(values: Any) -> str:
     return str(yaml.dump(values, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=2**30)).strip()
 
 
+def texts_in_list(value: str) -> list[str] | None:
+    """The texts of a list in brackets, such as ``[a, b]``; ``None`` for another value, or a list of lists."""
+    try:
+        root = yaml.compose(value, Loader=yaml.SafeLoader) if value.lstrip().startswith("[") else None
+    except yaml.YAMLError:
+        return None
+    if not isinstance(root, yaml.SequenceNode) or not all(isinstance(part, yaml.ScalarNode) for part in root.value):
+        return None
+    return [str(part.value) for part in root.value]
+
+
 def mark_texts(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with their texts marked as `Text`."""
     return {key: Text(value) if isinstance(value, str) else value for key, value in values.items()}

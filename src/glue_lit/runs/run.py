@@ -10,6 +10,7 @@ from glue_lit.runs.config_file import find_key
 from glue_lit.runs.shipped_configs import shipped_configs
 
 LOGS = "lightning_logs"
+CONFIG = "config.yaml"
 _PREFIX = "version_"
 
 
@@ -22,7 +23,7 @@ class Run:
     @property
     def config(self) -> Path:
         """File with its full configuration."""
-        return self.path / "config.yaml"
+        return self.path / CONFIG
 
     @property
     def metrics(self) -> Path:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -92,8 +93,12 @@ def _align(columns: Sequence[str], line: Sequence[str], widths: Sequence[int], r
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; NaN becomes ``null``, and a value without a JSON type, such as a date, becomes text."""
-    print(json.dumps(to_json_values(value), indent=2, default=str))
+    """Print a value as JSON: NaN is ``null``, paths are absolute, other values without a JSON type (dates) are text."""
+    print(json.dumps(to_json_values(value), indent=2, default=_as_text))
+
+
+def _as_text(value: Any) -> str:
+    return str(value.absolute() if isinstance(value, Path) else value)
 
 
 @contextmanager

@@ -37,11 +37,15 @@ def runs(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """What `--json` lists with some flags."""
+    """What `--json` lists with some flags; its runs, whose paths are absolute, as they are seen from here."""
 
     def ask(*arguments: object) -> Any:
         assert runs(monkeypatch, *arguments, "--json") == 0
-        return json.loads(capsys.readouterr().out)
+        found = json.loads(capsys.readouterr().out)
+        for facts in found["runs"] if isinstance(found, dict) else found:
+            assert os.path.isabs(facts["run"])
+            facts["run"] = os.path.relpath(facts["run"])
+        return found
 
     return ask
 
@@ -555,6 +559,7 @@ def test_a_comparison_for_scripts(listed: Any) -> None:
     )
     found = listed("--compare", first, second)
     assert [facts["best"] for facts in found["runs"]] == [0.5, 0.75]
+    first, second = first.absolute(), second.absolute()
     assert found["config"] == {"model.x": {str(first): None}, "data.y": {str(second): None}}  # JSON has no NaN
     assert found["results"]["val/matthews_correlation"] == {str(first): 0.5, str(second): 0.75}
 

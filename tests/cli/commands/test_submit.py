@@ -373,10 +373,14 @@ def test_json_lists_the_files_of_the_zip(
     make_run("rte", 0)
     assert submit(monkeypatch, "--fill_missing", "majority", "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["zip"] == "submission.zip"
+    assert document["zip"] == str(Path("submission.zip").absolute())
     found = {entry["file"]: entry for entry in document["files"]}
     assert list(found) == list(ENTRIES)
-    assert found["RTE.tsv"] == {"file": "RTE.tsv", "rows": 3000, "from": "lightning_logs/rte/version_0"}
+    assert found["RTE.tsv"] == {
+        "file": "RTE.tsv",
+        "rows": 3000,
+        "from": str(Path("lightning_logs/rte/version_0").absolute()),
+    }
     assert submit(monkeypatch, "--check", "submission.zip", "--json") == 0
     found = {entry["file"]: entry for entry in json.loads(capsys.readouterr().out)["files"]}
     assert sum(found["RTE.tsv"]["predictions"].values()) == 3000

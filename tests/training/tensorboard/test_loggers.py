@@ -58,7 +58,7 @@ def test_the_csv_logger_gets_every_curve(
     capsys.readouterr()
     assert command(monkeypatch, "runs", "--json") == 0
     (found,) = json.loads(capsys.readouterr().out)
-    assert (found["run"], found["state"]) == (str(RUN), "finished")
+    assert (found["run"], found["state"]) == (str(RUN.absolute()), "finished")
 
 
 def test_a_resumed_fit_stays_in_its_run(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def _options() -> tuple[Any, list[str]]:
         "--model.trust_remote_code", dest="trust", choices=["true", "false"], default="false",
         help="run Python code that comes with the model; only for authors you trust",
     )  # fmt: skip
-    options = flags.parse_args(sys.argv[2:])
+    options = flags.parse_args(CommandLine(sys.argv[2:], "export").with_run_flag(first_word=True).words)
     if options.quantize and options.format != "onnx":
         raise UsageError("--quantize goes with --format onnx.")
     if options.private and not options.push_to_hub:

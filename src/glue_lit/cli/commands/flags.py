@@ -2,13 +2,27 @@
 
 import argparse
 import re
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
+from glue_lit.cli.usual_names import nearest_flag
 from glue_lit.errors import UsageError, did_you_mean
+from glue_lit.runs.command_line import arguments_of
+from glue_lit.runs.config_values import texts_in_list
 
 
 class Flags(argparse.ArgumentParser):
     """``argparse`` with our errors; named as ``glue-lit COMMAND``."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse the words; a list may be several words, or one in brackets."""
+        lists = [flag for action in self._actions if action.nargs == "+" for flag in action.option_strings]
+        words: list[str] = []
+        for argument in arguments_of(args or ()):
+            is_one = argument.flag in lists and len(argument.values) == 1
+            texts = texts_in_list(argument.values[0]) if is_one else None
+            words += argument.words if texts is None else [argument.flag, *texts]
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Name the closest flag instead of printing the usage.
@@ -21,5 +35,6 @@ class Flags(argparse.ArgumentParser):
         command = self.prog.removeprefix("glue-lit ")
         unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0].partition("=")[0]
         flags = [option for action in self._actions for option in action.option_strings]
-        hint = did_you_mean(unknown, flags) if unknown != message.split(" ")[0] else ""
+        near = did_you_mean(unknown, flags) or nearest_flag(unknown, flags)
+        hint = near if unknown != message.split(" ")[0] else ""
         raise UsageError(f"{command}: {message}.{hint} The flags are: {', '.join(flags)}.")

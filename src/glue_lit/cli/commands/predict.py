@@ -70,7 +70,7 @@ def main() -> None:
     if {"-h", "--help"} & set(arguments):
         _help()
         return
-    options, others = parser().parse_known_args(arguments)
+    options, others = parser().parse_known_args(CommandLine(arguments, "predict").with_run_flag(first_word=True).words)
     is_split = options.text is None and options.file is None
     if is_split:
         _check_split(options)

@@ -26,6 +26,7 @@ def _parser() -> Flags:
     )
     flags.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories, or suites (default: the "
                        "newest run)")  # fmt: skip
+    flags.add_argument("--run", action="append", type=Path, default=[], help="the same; may be repeated")
     flags.add_argument("--output", type=Path, help="folder (default: RUN/report; of several runs ./report)")
     flags.add_argument("--split", help="labelled split (default: the one whose metric picks the checkpoint)")
     flags.add_argument("--slice", action="append", default=[], metavar="COLUMN", help="score by a column of the data")
@@ -41,6 +42,7 @@ def _parser() -> Flags:
 def main() -> None:
     """Write the report."""
     options = _parser().parse_args(sys.argv[2:])
+    options.runs = [*options.runs, *options.run]
     with json_document(options.json) as give:
         give(_of_suites(options) if any(is_suite(path) for path in options.runs) else _of_runs(options))
 

@@ -186,7 +186,7 @@ def _moment(seconds: float | None) -> datetime | None:
 def _as_json(facts: RunFacts) -> dict[str, Any]:
     started = _moment(facts.started)
     return {
-        "run": str(facts.path),
+        "run": facts.path,
         "name": facts.name,
         "task": facts.task,
         "model": facts.model,
@@ -208,7 +208,7 @@ def _compare(paths: list[Path], as_json: bool) -> None:
     except OSError as error:
         raise RunError(f"--compare: {error.filename} cannot be read ({error.strerror}).") from None
     found = compare_runs(runs)
-    names = [str(path) for path in paths]
+    names = [str(path.absolute() if as_json else path) for path in paths]
     if as_json:
         sides = {"config": found.config, "results": found.results}
         print_json(

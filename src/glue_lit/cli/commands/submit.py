@@ -25,6 +25,7 @@ def _options() -> Any:
     )
     flags.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directory, one for each task (default: "
                        "of each task the best by its metric on all validation rows)")  # fmt: skip
+    flags.add_argument("--run", action="append", type=Path, default=[], help="the same; may be repeated")
     flags.add_argument("--output", type=Path, default=Path("submission.zip"), help="the zip (default: submission.zip)")
     flags.add_argument("--overwrite", action="store_true", help="replace an earlier zip")
     flags.add_argument(
@@ -40,6 +41,7 @@ def _options() -> Any:
     flags.add_argument("--data.source", dest="source", help="where the test rows are (default: as in the run)")
     flags.add_argument("--trainer.default_root_dir", dest="root", default=".", help="where lightning_logs lies")
     options = flags.parse_args(sys.argv[2:])
+    options.runs = [*options.runs, *options.run]
     own = ("check", "json")
     given = [name for name, value in vars(options).items() if name not in own and value != flags.get_default(name)]
     if options.check is not None and (options.runs or [name for name in given if name != "runs"]):
@@ -85,9 +87,9 @@ def submit(
     print_list("Runs", ("task", "run", "metric", "score", "chosen"), rows, right=("score",))
     result = run_submit({task: one.run for task, one in runs.items()}, output, on_predict=_say_predicting, **options)
     document = _print_result(result)
-    chosen = [{"task": task, "run": str(one.run.path), "metric": TASKS[task].monitor, "score": one.score}
+    chosen = [{"task": task, "run": one.run.path, "metric": TASKS[task].monitor, "score": one.score}
               for task, one in runs.items()]  # fmt: skip
-    return {"zip": str(result.zip), "runs": chosen, "files": document}
+    return {"zip": result.zip, "runs": chosen, "files": document}
 
 
 def _why(task: str, one: SubmittedRun, found: BestRuns | None) -> str:
@@ -110,7 +112,7 @@ def _print_result(result: SubmitResult) -> list[dict[str, Any]]:
     for file in result.files:
         most_common = ENTRIES[file.name].task.most_common
         origin = f"filled with {most_common!r}, no run" if file.run is None else str(file.run)
-        files.append({"file": file.name, "rows": file.rows, "from": origin})
+        files.append({"file": file.name, "rows": file.rows, "from": file.run or origin})
         rows.append((file.name, f"{file.rows:,}", origin))
     print_table("Submission", ("file", "rows", "from"), rows, right=("rows",))
     say(f"Written to {result.zip}. Upload it on https://gluebenchmark.com/submit")
@@ -129,4 +131,4 @@ def _check(path: Path) -> dict[str, Any]:
     print_table(str(path), ("file", "rows", "predictions"), rows, right=("rows",))
     files = [{"file": f.name, "rows": ENTRIES[f.name].rows, "predictions": f.labels} for f in found]
     say(f"{path} is valid: {len(ENTRIES)} files, {sum(entry.rows for entry in ENTRIES.values()):,} rows.")
-    return {"zip": str(path), "files": files}
+    return {"zip": path, "files": files}

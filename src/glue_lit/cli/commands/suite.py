@@ -54,7 +54,7 @@ def suite_document(words: Sequence[str]) -> Any:
         raise
     if suite.submit:
         _submit(suite, result)
-    return {"folder": str(result.folder), **result.record}
+    return {"folder": result.folder, **result.record}
 
 
 def _tasks(suite: Suite, settings: Mapping[tuple[str, str], Any]) -> dict[str, TaskSpec]:

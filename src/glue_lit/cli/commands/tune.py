@@ -87,11 +87,11 @@ def _print_best(result: TuneResult) -> None:
 def tune_document(result: TuneResult) -> dict[str, Any]:
     """The result of a search for ``--json``."""
     return {
-        "folder": str(result.folder),
+        "folder": result.folder,
         "monitor": result.monitor,
         "best": None if result.best is None else _trial_document(result.best),
         "trials": [_trial_document(trial) for trial in result.trials],
-        "refit": [{"run": refit.run and str(refit.run), "value": refit.value} for refit in result.refits],
+        "refit": [{"run": refit.run, "value": refit.value} for refit in result.refits],
     }
 
 
@@ -103,5 +103,5 @@ def _trial_document(trial: TrialResult) -> dict[str, Any]:
         "params": trial.settings,
         "seconds": trial.seconds,
         "error": trial.error or None,
-        "run": trial.run and str(trial.run),
+        "run": trial.run,
     }
