@@ -153,7 +153,7 @@ def test_ctrl_c_at_the_start_of_a_command_prints_nothing(
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("glue_lit.__main__.replace_closed_streams", interrupted)
+    monkeypatch.setattr("glue_lit.cli.reporting.replace_closed_streams", interrupted)
     assert run(monkeypatch, "tasks") == 130
     assert capsys.readouterr() == ("", "")
 

@@ -90,9 +90,30 @@ def test_own_settings_are_flags_with_help(program: Path) -> None:
 )
 def test_own_settings_are_checked(program: Path, flag: str, value: str, allowed: str) -> None:
     done = execute(program, "fit", f"--{flag}={value}", "--data.source=demo")
-    assert done.returncode != 0
-    assert f"{flag}: got {value}" in done.stderr
-    assert f"allowed: {allowed}." in done.stderr
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == f"glue-lit: error: {flag}: got {value}{'.0' if flag == 'model.focal' else ''}, allowed: {allowed}.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["fit", "--model.focl=1"], 2, "--model.focl: there is no such flag. Did you mean '--model.focal'?"),
+        (["validate", "--ckpt_path=best", "--trainer.default_root_dir=none"], 1, "There is no run in none/lightning_logs."),
+        (["fit", "--data.source=nowhere"], 1, "there is no file or folder 'nowhere'."),
+        (["fitt"], 2, "got 'fitt'; allowed: fit, validate, test, predict"),
+        ([], 2, "the command is missing; allowed: fit, validate, test, predict"),
+    ],
+)  # fmt: skip
+def test_an_own_program_has_the_messages_of_the_command(
+    program: Path, arguments: list[str], status: int, message: str
+) -> None:
+    done = execute(program, *arguments)
+    assert done.returncode == status
+    assert done.stderr.startswith(f"glue-lit: error: {message}")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_own_settings_are_in_configuration_and_checkpoint(run: Path) -> None:

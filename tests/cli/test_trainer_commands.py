@@ -207,6 +207,24 @@ def test_a_fit_without_logger_makes_a_run(tiny_model: Path, workplace: Path, mon
     assert files(workplace) == {f"{run}/{name}" for name in ("config.yaml", "log.txt", "metrics.json", *checkpoints)}
 
 
+@pytest.mark.parametrize("profiler", ["simple", "advanced", "AdvancedProfiler"])
+def test_the_profile_of_a_fit_is_shown_or_written(
+    profiler: str,
+    tiny_model: Path,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    to_file = ["--trainer.profiler.filename=profile"] if profiler == "AdvancedProfiler" else []
+    given = tiny_fit(tiny_model, trainer__max_epochs=1, trainer__profiler=profiler)
+    assert command(monkeypatch, *given, *to_file) == 0
+    out = capsys.readouterr().out
+    written = [path.name for path in workplace.rglob("*profile*")]
+    assert written == (["fit-profile.txt"] if to_file else [])  # nothing of the final scores
+    assert out.count("Profiler Report") == (0 if to_file else 1)
+    assert ("run_training_epoch" in out) == (not to_file)
+
+
 def test_a_fit_that_validates_nothing_says_so(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -139,10 +139,10 @@ def test_only_a_sufficient_memory_limit_is_accepted(monkeypatch: pytest.MonkeyPa
 def test_running_out_of_memory_during_the_message_is_reported(tmp_path: Path) -> None:
     program = """
 import sys
-from glue_lit import __main__ as command
-def out(error): raise MemoryError
-command._run, command._print_error = out, out
-command.main()
+from glue_lit.cli import reporting
+def out(*error): raise MemoryError
+reporting._print_error = out
+reporting.report_errors(out)
 """
     result = said([sys.executable, "-c", program], tmp_path)
     assert result.returncode == 1

@@ -26,7 +26,7 @@ class Command:
         return function
 
 
-_TRAINER = "glue_lit.cli.trainer_commands:main"
+_TRAINER = "glue_lit.cli.trainer_commands:run"
 _COMMANDS = "glue_lit.cli.commands"
 
 COMMANDS = {

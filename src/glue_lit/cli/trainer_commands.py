@@ -8,13 +8,15 @@ from typing import Any
 
 from glue_lit.cli.configure import Classes, configure, resolve
 from glue_lit.cli.messages import print_evaluation, print_fit, print_start, print_stopped
+from glue_lit.cli.reporting import report_errors
+from glue_lit.cli.run_arguments import TRAINER_COMMANDS
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.engine.job_progress import end_with_driver
-from glue_lit.errors import Stopped
+from glue_lit.errors import Stopped, UsageError
 from glue_lit.runs.command_line import CommandLine
 from glue_lit.system.console import json_document
 from glue_lit.system.hardware import keep_freed_memory
-from glue_lit.system.library_warnings import quiet_lightning
+from glue_lit.system.library_warnings import filter_warnings, quiet_lightning
 from glue_lit.system.run_log import begin_log
 from glue_lit.training.callbacks.rank_watch import die_with_parent
 from glue_lit.training.classifier import SequenceClassifier
@@ -29,12 +31,29 @@ def main(
     model_class: type[SequenceClassifier] = SequenceClassifier,
     datamodule_class: type[GLUEDataModule] = GLUEDataModule,
 ) -> None:
-    """Run one of the trainer's commands on ``sys.argv``.
+    """Run one of the trainer's commands on ``sys.argv``, with the messages and exit statuses of ``glue-lit``.
 
     Args:
         model_class: Class whose settings are the flags ``--model.*``.
         datamodule_class: Class whose settings are the flags ``--data.*``.
     """
+    filter_warnings()
+    report_errors(partial(run, model_class, datamodule_class))
+
+
+def run(
+    model_class: type[SequenceClassifier] = SequenceClassifier,
+    datamodule_class: type[GLUEDataModule] = GLUEDataModule,
+) -> None:
+    """Run one of the trainer's commands as `main` does, and raise its errors.
+
+    Raises:
+        GlueLitError: The command fails.
+        Stopped: A signal stopped it.
+    """
+    if sys.argv[1:2] == [] or sys.argv[1] not in TRAINER_COMMANDS:
+        given = f"got {sys.argv[1]!r}" if sys.argv[1:] else "the command is missing"
+        raise UsageError(f"{given}; allowed: {', '.join(TRAINER_COMMANDS)}, each with `--help` for its flags.")
     line = CommandLine(sys.argv[2:], sys.argv[1])
     end_with_driver()
     if line.command == "fit":

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from glue_lit.system.console import say
 from glue_lit.system.environment import is_debugging
 from glue_lit.system.printable import printable
 from glue_lit.system.run_log import add_to_log
@@ -34,6 +35,14 @@ _MESSAGES = (
     r".*You're using the WeightAveraging callback",  # about sharded models and evaluations, which need no average
 )
 _LIGHTNING = ("lightning.pytorch", "lightning.fabric")
+_PROFILERS = logging.getLogger("lightning.pytorch.profilers")
+
+
+class _Say(logging.Handler):
+    """Prints a message as our own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage().strip("\n"))
 
 
 def filter_warnings() -> None:
@@ -52,12 +61,14 @@ def filter_warnings() -> None:
 
 
 def quiet_lightning() -> None:
-    """Turn off Lightning's info messages, and the lines of code in warnings.
+    """Turn off Lightning's info messages, except a profiler's table, and the lines of code in warnings.
 
     Call it after the import of Lightning, which sets both.
     """
     for name in _LIGHTNING:
         logging.getLogger(name).setLevel(logging.WARNING)
+    _PROFILERS.setLevel(logging.INFO)
+    _PROFILERS.handlers, _PROFILERS.propagate = [_Say()], False
     if not is_debugging():
         warnings.formatwarning = _format_in_a_line
 
@@ -76,6 +87,8 @@ def quiet_libraries() -> Iterator[None]:
             warnings.formatwarning = formatwarning
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
+            _PROFILERS.setLevel(logging.NOTSET)
+            _PROFILERS.handlers, _PROFILERS.propagate = [], True
 
 
 def _format_in_a_line(message: Warning | str, *_: object, **__: object) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.profilers import PassThroughProfiler
 
 from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.runs.run import run_of_checkpoint
@@ -67,7 +68,7 @@ def _score_best(session: Session, is_over: bool) -> FitResult:
     best = Path(session.best.best_model_path or ".").absolute()
     if not best.is_file():
         return FitResult(task.name, ended=ended)
-    with _without_loggers(trainer):  # the best checkpoint's scores are not a point of the curves
+    with _unobserved(trainer):  # the best checkpoint's scores are no point of the curves, and no part of a profile
         trainer.validate(**session.options(best) | {"weights_only": True}, verbose=False)
     scores, run = session.model.scores, run_of_checkpoint(best)
     place = None if run is None else run.path.absolute()
@@ -84,10 +85,11 @@ def _score_best(session: Session, is_over: bool) -> FitResult:
 
 
 @contextmanager
-def _without_loggers(trainer: Trainer) -> Iterator[None]:
-    loggers = trainer.loggers
-    trainer.loggers = []
+def _unobserved(trainer: Trainer) -> Iterator[None]:
+    observers: Any = trainer
+    loggers, profiler = observers.loggers, observers.profiler
+    observers.loggers, observers.profiler = [], PassThroughProfiler()
     try:
         yield
     finally:
-        trainer.loggers = loggers
+        observers.loggers, observers.profiler = loggers, profiler

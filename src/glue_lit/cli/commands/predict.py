@@ -63,7 +63,7 @@ def main() -> None:
     """Predict texts, files or standard input, or pass a split of the run's data on to the trainer."""
     arguments = sys.argv[2:]
     if not CommandLine(arguments).has(*_NOT_THE_TRAINERS):
-        trainer_commands.main()
+        trainer_commands.run()
         return
     quiet_lightning()
     keep_freed_memory()
@@ -148,7 +148,7 @@ def _help() -> None:
     """Print both parts of the help: for texts and files, then the trainer's settings for a split."""
     parser().print_help()
     print("\nWithout --text and --file, a split of the run's data (data.predict_split) is predicted:\n", flush=True)
-    trainer_commands.main()
+    trainer_commands.run()
 
 
 def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None:
