@@ -12,7 +12,7 @@ from glue_lit.system.version import __version__
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<10}{command.help}" for name, command in COMMANDS.items())
+    commands = "\n".join(f"  {name:<12}{command.help}" for name, command in COMMANDS.items())
     return f"""usage: glue-lit COMMAND [options]
 
 Fine-tune any Hugging Face encoder on the GLUE benchmark.

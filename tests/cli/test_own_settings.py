@@ -102,7 +102,7 @@ def test_own_settings_are_checked(program: Path, flag: str, value: str, allowed:
     [
         (["fit", "--model.focl=1"], 2, "--model.focl: there is no such flag. Did you mean '--model.focal'?"),
         (["validate", "--ckpt_path=best", "--trainer.default_root_dir=none"], 1, "There is no run in none/lightning_logs."),
-        (["fit", "--data.source=nowhere"], 1, "there is no file or folder 'nowhere'."),
+        (["fit", "--data.source=nowhere"], 1, "data.source: there is no file or folder 'nowhere'."),
         (["fitt"], 2, "got 'fitt'; allowed: fit, validate, test, predict"),
         ([], 2, "the command is missing; allowed: fit, validate, test, predict"),
     ],

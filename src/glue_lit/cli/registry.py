@@ -44,4 +44,5 @@ COMMANDS = {
     "report": Command("write a page and figures on a run, or on several side by side", f"{_COMMANDS}.report:main"),
     "tasks": Command("list the tasks", f"{_COMMANDS}.tasks:main"),
     "show": Command("print random examples of a task", f"{_COMMANDS}.show:main"),
+    "completion": Command("print a script for tab completion: bash, zsh, tcsh", f"{_COMMANDS}.completion:main", True),
 }

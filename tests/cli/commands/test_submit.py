@@ -219,7 +219,12 @@ def test_the_best_run_of_each_task_is_taken_and_named(
     assert asked == []
     assert submit(monkeypatch, f"{logs}/cola/version_0", "--fill_missing=majority", "--json") == 0
     assert json.loads(capsys.readouterr().out)["runs"] == [
-        {"task": "cola", "run": f"{logs}/cola/version_0", "metric": "val/matthews_correlation", "score": 0.55}
+        {
+            "task": "cola",
+            "run": str(Path(logs, "cola/version_0").absolute()),
+            "metric": "val/matthews_correlation",
+            "score": 0.55,
+        }
     ]
 
 
