@@ -63,9 +63,15 @@ def test_a_second_word_of_another_flag_is_refused(
     assert "got 'rte', which belongs to no flag" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("tasks", [["cola", "rte"], ["cola,rte"], ["[cola, rte]"]], ids=str)
+@pytest.mark.parametrize("tasks", [["cola", "rte"], ["cola,rte"], ["[cola, rte]"], ["[cola,", "rte]"]], ids=str)
 @pytest.mark.parametrize("seeds", [["1", "2"], ["1,2"], ["[1,2]"]], ids=str)
 def test_tasks_and_seeds_of_a_suite(tasks: list[str], seeds: list[str]) -> None:
     suite, _, rest = parse("suite", Suite, ["--suite.tasks", *tasks, "--suite.seeds", *seeds, "--data.task", "x"])
     assert (list(suite.tasks), list(suite.seeds)) == (["cola", "rte"], [1, 2])
     assert rest == ["--data.task", "x"]
+
+
+def test_a_list_of_one_and_no_list() -> None:
+    suite, _, _ = parse("suite", Suite, ["--suite.tasks", "cola", "--suite.seeds=7", "--suite.left_out", "wnli"])
+    assert (list(suite.tasks), list(suite.seeds), list(suite.left_out)) == (["cola"], [7], ["wnli"])
+    assert parse("suite", Suite, ["--suite.tasks=null"])[0].tasks == parse("suite", Suite, [])[0].tasks

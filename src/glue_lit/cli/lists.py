@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, get_args, get_origin
 
 from glue_lit.runs.command_line import arguments_of
-from glue_lit.runs.config_values import CUSTOM_TEXTS, to_flag
+from glue_lit.runs.config_values import CUSTOM_TEXTS, NULLS, to_flag
 
 _NOT_PLAIN = re.compile(r"[][{},:#'\"&*!|>%@`\s]")
 
@@ -22,12 +22,13 @@ def join_lists(parser: Any, words: Iterable[str]) -> list[str]:
     joined: list[str] = []
     for argument in arguments_of(words):
         values, hint = list(argument.values), types.get(argument.flag)
-        is_list, has_text = _takes(hint, _is_list), _takes(hint, lambda kind: kind is str)
-        if is_list and not has_text and len(values) == 1 and "," in values[0] and values[0][:1] not in "[{":
-            values = values[0].split(",")
+        kinds = [hint] if _is_list(hint) else [kind for kind in get_args(hint) if kind is not type(None)]
+        is_list, is_only_list = any(map(_is_list, kinds)), bool(kinds) and all(map(_is_list, kinds))
         # A class's own settings, as those of --trainer.callbacks, are not in the parser.
         is_nested = hint is None and any(argument.flag.startswith(f"{flag}.") for flag in types)
-        if len(values) > 1 and (is_list or is_nested):
+        if is_only_list and len(values) == 1 and values[0] not in NULLS and values[0][:1] != "[":
+            joined += [argument.flag, _bracketed(argument.flag, values[0].split(","))]
+        elif len(values) > 1 and (is_list or is_nested):
             joined += [argument.flag, _bracketed(argument.flag, values)]
         else:
             joined += argument.words
@@ -44,15 +45,13 @@ def _types(parser: Any) -> Iterator[tuple[str, Any]]:
                 yield from _types(command)
 
 
-def _takes(hint: Any, accepts: Any) -> bool:
-    return accepts(hint) or (not _is_list(hint) and any(accepts(kind) for kind in get_args(hint)))
-
-
 def _is_list(hint: Any) -> bool:
     return isinstance(origin := get_origin(hint), type) and issubclass(origin, Iterable) and origin is not dict
 
 
 def _bracketed(flag: str, values: Sequence[str]) -> str:
+    if values[0].startswith("[") and values[-1].endswith("]"):  # `[a, b]` without quotes
+        return " ".join(values)
     if flag.removeprefix("--").removesuffix("+") in CUSTOM_TEXTS:
         return to_flag(values)
     return f"[{', '.join(json.dumps(value) if _NOT_PLAIN.search(value) else value for value in values)}]"

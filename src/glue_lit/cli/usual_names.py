@@ -53,6 +53,7 @@ USUAL_NAMES = {
     "precision": "trainer.precision",
     "resume": "ckpt_path last",
     "resume_from_checkpoint": "ckpt_path last",
+    "run_name": "name",
     "save_steps": "checkpoint_every",
     "scheduler": "model.schedule",
     "seed": "seed_everything",

@@ -623,7 +623,7 @@ def test_runs_are_deleted_with_all_their_files(
     assert first.exists()
     assert runs(monkeypatch, "--delete", first, f"{first}/", second, "--yes", "--json") == 0
     out, err = capsys.readouterr()
-    assert json.loads(out)["deleted"] == [f"{first}", f"{second}"]
+    assert json.loads(out)["deleted"] == [str(first.absolute()), str(second.absolute())]
     assert "Deleted: 2 runs, 0.0 MB." in err
     assert [facts["run"] for facts in listed()] == [str(third)]
     assert not first.exists()

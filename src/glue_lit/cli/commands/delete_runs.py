@@ -29,5 +29,5 @@ def delete(paths: Sequence[Path], is_confirmed: bool, as_json: bool) -> None:
             return
     delete_runs(found)
     if as_json:
-        print_json({"deleted": [str(one.run.path) for one in found], "bytes": sum(one.size for one in found)})
+        print_json({"deleted": [one.run.path for one in found], "bytes": sum(one.size for one in found)})
     note(f"Deleted: {total}.")
