@@ -193,7 +193,7 @@ class TrainingCurves(FitPart):
         """Drop the batches of a step that is not taken."""
         self._point.skip()
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let callbacks monitor the training, however many steps a point of the curves covers."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._set_monitored(trainer)
