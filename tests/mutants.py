@@ -173,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", choices=list(LOOKED_AT_BY), default=list(LOOKED_AT_BY))
     bad = False
+    os.environ["HF_HUB_OFFLINE"] = "1"  # read at import, which is before conftest.py sets it
     for library in HEAVY:
         importlib.import_module(library)
     gc.freeze()  # forks need not scan these objects again
