@@ -238,15 +238,15 @@ def test_rows_of_the_hub(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> N
     }
     data = {name: datasets.Dataset.from_dict(part, features=features) for name, part in parts.items()}
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(data))
-    assert [(one.what, one.count, one.example) for one in examine("owner/movies:plain").values()] == [
-        ("equal texts, different labels", "1 text, 2 rows", "owner/movies:plain:train, row 6: 'a', row 21: 'b'"),
+    assert [(one.what, one.count, one.example) for one in examine("owner/repeats:plain").values()] == [
+        ("equal texts, different labels", "1 text, 2 rows", "owner/repeats:plain:train, row 6: 'a', row 21: 'b'"),
         (
             "validation rows also in train", "1 of 2 rows (50%)",
-            "owner/movies:plain:dev, row 2, as owner/movies:plain:train, row 8",
+            "owner/repeats:plain:dev, row 2, as owner/repeats:plain:train, row 8",
         ),
         (
             "test rows also in train", "1 of 2 rows (50%)",
-            "owner/movies:plain:test, row 1, as owner/movies:plain:train, row 5",
+            "owner/repeats:plain:test, row 1, as owner/repeats:plain:train, row 5",
         ),
     ]  # fmt: skip
 

@@ -85,8 +85,9 @@ def test_an_empty_source_is_a_folder_and_not_the_hub(
     [
         *((f"{{custom: {custom}}}", "data.custom") for custom in
           ("[1]", "abc", "{1: 2}", "{text: 5}", "{text: t, labels: {a: b}}")),
-        *((data, "c.yaml: data") for data in  # and not the Hub in its place
-          ("[1]", "[]", "0", "abc", "{source: [demo]}", "{task: [3], source: demo}", "{task: {a: b}}")),
+        # and not the Hub in its place
+        *((data, "c.yaml, line 1: data is not a section") for data in ("[1]", "[]", "0", "abc")),
+        *((data, "c.yaml: data") for data in ("{source: [demo]}", "{task: [3], source: demo}", "{task: {a: b}}")),
     ],
 )  # fmt: skip
 def test_a_config_that_describes_no_data(

@@ -99,7 +99,6 @@ def test_a_damaged_record_is_reported(content: str, run: Run) -> None:
     ("config", "message"),
     [
         ("data:\n  source: demo\n", "data.task is None, which is not the name of a task"),
-        ("data: 3\n", "data.task is None, which is not the name of a task"),
         ("data:\n  task: rte\n  custom: {txt: a}\n", "data.custom does not describe a task"),
     ],
 )
@@ -109,7 +108,7 @@ def test_a_configuration_without_a_known_task_is_one_message(config: str, messag
         task_in(read_settings(run), run)
 
 
-@pytest.mark.parametrize("config", ["", "data: [", "- a\n", "data: !!python/name:os.system ''\n"])
+@pytest.mark.parametrize("config", ["", "data: [", "- a\n", "data: 3\n", "data: !!python/name:os.system ''\n"])
 def test_a_file_that_is_no_configuration_is_one_message(config: str, run: Run) -> None:
     run.config.write_text(config)
     with pytest.raises(UsageError, match=r"config\.yaml"):
