@@ -39,7 +39,7 @@ class Suite:
             the model's in lower case and without its owner; tasks without a file use only the common settings.
         name: Name of the suite, a folder in lightning_logs/suite; null for that of the task of your own, else glue. The
             same name resumes it.
-        majority: Tasks that are not trained but given the commonest label, as WNLI is in most papers.
+        majority: Tasks that are not trained but given the most frequent label, as WNLI is in most papers.
         left_out: Tasks that do not count in the average.
         submit: Also write the leaderboard's zip, from the best seed of each task.
         dry_run: Show what would be trained, and how long it may take.
@@ -67,7 +67,7 @@ class Suite:
         _check_of_average("left_out", left_out)
         for task in majority:
             if get_task(task).is_regression:
-                raise UsageError(f"--suite.majority: {task} has scores, and no commonest label.")
+                raise UsageError(f"--suite.majority: {task} has scores, and no most frequent label.")
             trained.pop(task, None)
         self.tasks, self.seeds, self.models = list(trained), seeds, list(dict.fromkeys(models or ()))
         self.init_from, self.recipes, self.name = init_from or {}, recipes, name or "glue"
@@ -189,7 +189,7 @@ def _row(job: Job, progress: Progress) -> tuple[str, ...]:
 
 
 def majority_score(task: TaskSpec, source: str) -> float:
-    """A task's score for the average, from 0 to 1, with its commonest label for every dev row."""
+    """A task's score for the average, from 0 to 1, with its most frequent label for every dev row."""
     import torch
 
     from glue_lit.evaluation.task_metrics import TaskMetrics

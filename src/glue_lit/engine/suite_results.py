@@ -24,7 +24,7 @@ class SuiteResults:
         name: Name of the suite.
         tasks: The tasks by name.
         seeds: Seeds of each task and model.
-        majority: Scores, from 0 to 1, of the tasks that get the commonest label instead of a training.
+        majority: Scores, from 0 to 1, of the tasks that get the most frequent label instead of a training.
         left_out: Tasks that do not count in the average.
     """
 
@@ -70,7 +70,7 @@ class SuiteResults:
             for task, of_task in figures.items() for figure in of_task
         ]  # fmt: skip
         rows += [
-            (task, f"{', '.join(get_task(task).metrics)} of the commonest label", f"{100 * score:.2f}", "", "")
+            (task, f"{', '.join(get_task(task).metrics)} of the most frequent label", f"{100 * score:.2f}", "", "")
             for task, score in self.majority.items()
         ]
         record = {
@@ -87,7 +87,7 @@ class SuiteResults:
             return ""
         counted = [task for task in GLUE if task not in self.left_out]
         how = [f"without {', '.join(self.left_out)}"] if self.left_out else []
-        how += [f"{', '.join(self.majority)} by the commonest label"] if self.majority else []
+        how += [f"{', '.join(self.majority)} by the most frequent label"] if self.majority else []
         if average is not None:
             return ", ".join([f"GLUE average of {len(counted)} tasks: {average} (n {average.count})", *how])
         missing = [task for task in counted if len(scores.get(task, ())) < len(self.seeds)]

@@ -70,7 +70,7 @@ def test_table_has_all_scores_in_the_order_of_tasks(tmp_path: Path) -> None:
         ("stsb", "Spearman correlation", "85.00 ± 1.50 (n 3)", "88.48"),
         ("mnli", "Accuracy, matched", "80.00 ± 1.50 (n 3)", "83.91"),
         ("mnli", "Accuracy, mismatched", "81.00 ± 1.50 (n 3)", "84.10"),
-        ("wnli", "Accuracy", "56.34 (commonest label)", "56.34"),
+        ("wnli", "Accuracy", "56.34 (most frequent label)", "56.34"),
     ]
 
 

@@ -31,7 +31,7 @@ def suite_drawing(report: SuiteReport) -> Drawing:
         figure.legend(loc="outside lower left", ncols=1, handlelength=1.0)
         note = "Dots: means over seeds; lines: one standard deviation to either side"
         has_majority = any(one.majority for one in report.series)
-        note += "; x: accuracy of the commonest label, without training." if has_majority else "."
+        note += "; x: accuracy of the most frequent label, without training." if has_majority else "."
         note += " Published scores are other people's runs, mostly the best of several." if report.published else ""
         return render(figure, "suite", "Scores by task and model", _describe(report), note)
 

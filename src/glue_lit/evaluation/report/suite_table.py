@@ -24,7 +24,7 @@ class Series:
 
     name: str  # of the model, prefixed with its suite if several are shown
     figures: dict[Key, Figure]  # times 100
-    majority: dict[Key, float]  # accuracy of the commonest label, times 100, for tasks that are not trained
+    majority: dict[Key, float]  # accuracy of the most frequent label, times 100, for tasks that are not trained
     average: Figure | None  # GLUE average, if the suite has one
     seconds: dict[str, float]  # training time by task
 
@@ -96,7 +96,7 @@ def table(report: SuiteReport) -> tuple[list[str], list[list[str]]]:
 def _cell(one: Series, key: Key) -> str:
     if (figure := one.figures.get(key)) is not None:
         return f"{figure} (n {figure.count})"
-    return f"{one.majority[key]:.2f} (commonest label)" if key in one.majority else ""
+    return f"{one.majority[key]:.2f} (most frequent label)" if key in one.majority else ""
 
 
 def suite_values(report: SuiteReport) -> dict[str, Any]:
