@@ -246,3 +246,15 @@ def test_most_common_is_written_as_the_official_files_write_it(task: TaskSpec) -
 def test_the_lowest_loss_and_the_highest_metric_are_best() -> None:
     assert {monitor_mode(spec.monitor) for spec in TASKS.values()} == {"max"}
     assert monitor_mode("val/loss") == monitor_mode("train/loss") == "min"
+
+
+def test_the_positive_label_is_named_for_two_labels_and_for_f1_alone() -> None:
+    assert {name: spec.positive_label for name, spec in TASKS.items() if len(spec.labels) == 2} == {
+        "cola": "acceptable", "sst2": "positive", "mrpc": "equivalent", "qqp": "duplicate", "qnli": "not_entailment",
+        "rte": "not_entailment", "wnli": "entailment",
+    }  # fmt: skip
+    assert {name: spec.f1_label for name, spec in TASKS.items() if spec.f1_label is not None} == {
+        "mrpc": "equivalent", "qqp": "duplicate"
+    }  # fmt: skip
+    assert get_task("mnli").positive_label is None
+    assert get_task("stsb").positive_label is None
