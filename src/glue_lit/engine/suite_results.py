@@ -83,7 +83,7 @@ class SuiteResults:
         return rows, self._describe_average(average, scores), record
 
     def _describe_average(self, average: Figure | None, scores: Mapping[str, Sequence[float]]) -> str:
-        if not any(task in GLUE for task in (*self.tasks, *self.majority)):
+        if set(GLUE).isdisjoint([*self.tasks, *self.majority]):
             return ""
         counted = [task for task in GLUE if task not in self.left_out]
         how = [f"without {', '.join(self.left_out)}"] if self.left_out else []

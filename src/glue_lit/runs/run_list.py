@@ -51,12 +51,16 @@ def list_runs(
     wanted = [
         facts
         for facts in found
-        if task in (None, facts.task)
-        and state in (None, facts.state)
+        if _is_wanted(task, facts.task)
+        and _is_wanted(state, facts.state)
         and (model is None or model.casefold() in (facts.model or "").casefold())
     ]
     wanted.sort(key=_by_date if sort == "date" else _by_metric)
     return RunList(tuple(wanted[:limit]), found, tuple(unreadable))
+
+
+def _is_wanted(asked: str | None, found: str | None) -> bool:
+    return asked is None or found == asked
 
 
 def _by_date(facts: RunFacts) -> tuple[float, int]:
