@@ -76,10 +76,13 @@ def test_the_files_that_contributing_names_exist() -> None:
 
 
 def test_a_module_has_at_most_250_lines_and_a_function_40() -> None:
-    """Without the function's signature, which in a class of settings is their list."""
+    """Without the function's signature, and the module's if it is a list of settings (``@described``)."""
     for _, path in modules():
         text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) <= 250, path.relative_to(SOURCE)
+        lines = len(text.splitlines())
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert (node.end_lineno or 0) - node.body[0].lineno < 40, f"{path.relative_to(SOURCE)}: {node.name}"
+                if any(isinstance(name, ast.Name) and name.id == "described" for name in node.decorator_list):
+                    lines -= node.body[0].lineno - node.lineno
+        assert lines <= 250, path.relative_to(SOURCE)
