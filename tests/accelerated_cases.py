@@ -17,7 +17,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "accumulation": ({"accumulate_grad_batches": 2}, {}, {}),
     "init_from": ({}, {"init_from": "plain"}, {"task": "rte"}),
     "non-finite": ({}, {"non_finite": "skip"}, {}),
-    "tokens_per_batch": ({}, {}, {"tokens_per_batch": 256, "group_by_length": True}),
+    "tokens_per_batch": ({}, {}, {"tokens_per_batch": 256, "group_by_length": True, "pad_to_multiple_of": 8}),
     "clipping by value": ({"gradient_clip_val": 1e-3, "gradient_clip_algorithm": "value"}, {}, {}),
     "no clipping": ({}, {"max_grad_norm": 0.0}, {}),
     "float64": ({"precision": "64-true"}, {}, {}),

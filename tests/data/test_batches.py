@@ -113,3 +113,16 @@ def test_a_loader_does_not_change_batches(tokenizer: Any) -> None:
 
     loader = DataLoader(dataset(tokenizer), batch_size=2, collate_fn=identity_collate)
     assert [batch["idx"].tolist() for batch in loader] == [[0, 1], [2, 3], [4]]
+
+
+@pytest.mark.parametrize("multiple", [1, 4, 8, 100])
+def test_padding_to_a_multiple_is_the_tokenizers_and_ends_at_the_longest_input(tokenizer: Any, multiple: int) -> None:
+    store = tokenise(ROWS, tokenizer, 40, is_regression=False)
+    got = TokenDataset(store, torch.arange(5), tokenizer, multiple, 40)
+    tokens = tokenizer(ROWS.texts_a, ROWS.texts_b, truncation=True, max_length=40)
+    expected = tokenizer.pad(tokens, pad_to_multiple_of=multiple, return_tensors="pt")["input_ids"]
+    batch, width = got.__getitems__(range(5)), min(expected.shape[1], 40)
+    kept = expected[:, -width:] if tokenizer.padding_side == "left" else expected[:, :width]
+    assert torch.equal(batch["input_ids"], kept)
+    assert torch.equal(batch["attention_mask"].sum(1), store.lengths)
+    assert [got[row]["input_ids"].shape[1] for row in range(5)] == got.lengths.tolist()

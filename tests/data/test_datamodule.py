@@ -175,8 +175,10 @@ def test_evaluation_has_every_row_once(tiny_model: Path) -> None:
 
 
 def test_a_training_batch_can_be_filled_with_tokens(tiny_model: Path) -> None:
-    batches = list(module(tiny_model, train_limit=60, tokens_per_batch=200).train_dataloader())
+    options = {"tokens_per_batch": 200, "pad_to_multiple_of": 8}
+    batches = list(module(tiny_model, train_limit=60, **options).train_dataloader())
     assert max(batch["input_ids"].numel() for batch in batches) <= 200
+    assert {batch["input_ids"].shape[1] % 8 for batch in batches} == {0}
     assert sorted(torch.cat([batch["idx"] for batch in batches]).tolist()) == sorted(
         module(tiny_model, train_limit=60).dataset("train").examples.tolist()
     )

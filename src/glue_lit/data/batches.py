@@ -24,10 +24,15 @@ class TokenDataset(Dataset[Batch]):
         store: The split's tokens.
         examples: Positions in the store of the examples in this dataset, ``(n,)``.
         tokenizer: Decides how to pad.
+        multiple: Pad batches to a multiple of this many tokens.
+        max_length: Longest batch in tokens, which ends such padding; ``None`` for no limit.
     """
 
-    def __init__(self, store: TokenStore, examples: Tensor, tokenizer: Any) -> None:
+    def __init__(
+        self, store: TokenStore, examples: Tensor, tokenizer: Any, multiple: int = 1, max_length: int | None = None
+    ) -> None:
         self.store = store
+        self.multiple, self.max_length = multiple, max_length
         self.examples = examples
         self.pad_id = int(tokenizer.pad_token_id)
         self.pad_type = int(getattr(tokenizer, "pad_token_type_id", 0) or 0)
@@ -38,15 +43,19 @@ class TokenDataset(Dataset[Batch]):
 
     @property
     def lengths(self) -> Tensor:
-        """Tokens of each example, ``(examples,)``."""
-        return self.store.lengths[self.examples]
+        """Tokens of each example, with those that pad it to the multiple, ``(examples,)``."""
+        return self._padded(self.store.lengths[self.examples])
+
+    def _padded(self, lengths: Tensor) -> Tensor:
+        longer = lengths + -lengths % self.multiple
+        return longer if self.max_length is None else torch.minimum(longer, lengths.clamp(min=self.max_length))
 
     def __getitem__(self, indices: int | Sequence[int]) -> Batch:
         """The batch of some examples, or of one."""
         return self.__getitems__([indices] if isinstance(indices, int) else indices)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """The examples at ``indices``, padded to the longest of them.
+        """The examples at ``indices``, padded to the longest of them, or to the multiple above it.
 
         A negative index gives a filler (see `EvaluationSampler`): any example, with ``idx`` -1 and no label.
 
@@ -58,7 +67,7 @@ class TokenDataset(Dataset[Batch]):
         filler = wanted < 0
         idx = self.examples[torch.where(filler, ~wanted, wanted)]
         starts, lengths = self.store.offsets[idx], self.store.offsets[idx + 1] - self.store.offsets[idx]
-        longest = int(lengths.max())
+        longest = int(self._padded(lengths).max())
         column = torch.arange(longest, device="cpu")
         if self.pad_left:
             column = column - (longest - lengths)[:, None]

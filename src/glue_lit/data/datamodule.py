@@ -53,6 +53,8 @@ class GLUEDataModule(LightningDataModule):
         revision: Branch, tag or commit of the tokenizer on the Hub.
         trust_remote_code: Run code that comes with the tokenizer. Only for authors you trust.
         custom: Columns, labels and metrics of a task of your own.
+        pad_to_multiple_of: Pad batches to a multiple of this many tokens, at most to max_length: 8 may suit a GPU, and
+            a compiled model sees fewer lengths. Models whose logits depend on padding are not padded so.
     """
 
     @described
@@ -78,6 +80,7 @@ class GLUEDataModule(LightningDataModule):
         revision: Annotated[str, Setting(card="never", restored=False)] = "main",
         trust_remote_code: Annotated[bool, Setting(card="never", restored=False)] = False,
         custom: Annotated[CustomTask, INTERNAL] = NO_TASK,
+        pad_to_multiple_of: Annotated[int, Setting(count(1), card="never")] = 1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["custom"])
@@ -152,7 +155,14 @@ class GLUEDataModule(LightningDataModule):
 
     def _batch_settings(self, trainer: Trainer | None) -> dict[str, Any]:
         """All that decides which examples a training batch holds, by its name in a message."""
-        names = ("batch_size", "group_by_length", "tokens_per_batch", "train_limit", "both_orders")
+        names = (
+            "batch_size",
+            "group_by_length",
+            "tokens_per_batch",
+            "train_limit",
+            "both_orders",
+            "pad_to_multiple_of",
+        )
         schedule, batches = (accumulation_schedule(trainer), trainer.accumulate_grad_batches) if trainer else (None, 1)
         return {f"data.{name}": self.hparams[name] for name in names} | {
             "data.max_length": self.max_length,  # the lengths by which examples are grouped

@@ -163,7 +163,8 @@ class TaskSplits:
             if both:
                 positions = torch.cat([positions, positions + len(store)])
                 store = join_stores(store, self._tokenise(swap_texts(split)))
-            self._datasets[key] = TokenDataset(store, positions, self.tokenizer)
+            multiple = 1 if needs_equal_lengths(self.model_config) else self._settings.get("pad_to_multiple_of", 1)
+            self._datasets[key] = TokenDataset(store, positions, self.tokenizer, multiple, self.max_length)
         return self._datasets[key]
 
     def _tokenise(self, split: Split) -> TokenStore:
