@@ -8,6 +8,7 @@ from glue_lit.data.rows import Split
 from glue_lit.data.tokens import TokenStore
 from glue_lit.errors import DataError, UsageError
 from glue_lit.runs.settings import Allowed, check_settings
+from glue_lit.tasks.custom import parse_custom_task
 from glue_lit.tasks.glue import TaskSpec
 
 MOST_WORKERS = max(64, 8 * (os.cpu_count() or 1))
@@ -26,6 +27,26 @@ def check_data_settings(owner: type, values: Mapping[str, Any], task: TaskSpec) 
     check_settings("data", owner, values)
     if values["both_orders"] and len(task.text_columns) < 2:
         raise UsageError(f"data.both_orders: an example of {task.name} has one text, and this setting is for pairs.")
+    if values["shots"] is not None:
+        _check_shots(values, task)
+
+
+def _check_shots(values: Mapping[str, Any], task: TaskSpec) -> None:
+    if task.is_regression:
+        raise UsageError(
+            f"data.shots: got {values['shots']}, but {task.name} is a regression, which has no labels to choose rows "
+            f"by. `--data.train_limit {values['shots']}` trains on as many rows."
+        )
+    if values["train_limit"] is not None:
+        raise UsageError(
+            f"data.shots: got {values['shots']}, and data.train_limit {values['train_limit']}: both say how many rows "
+            "to train on. Give one of them."
+        )
+    if parse_custom_task(values["custom"]).class_weights == "balanced":
+        raise UsageError(
+            "data.custom.class_weights: got balanced, but with data.shots the labels have equally many training rows. "
+            "Leave it out."
+        )
 
 
 def check_all_labelled(store: TokenStore, split: Split) -> None:

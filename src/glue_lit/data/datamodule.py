@@ -13,12 +13,12 @@ from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, identity
 from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
 from glue_lit.data.rows import Split
 from glue_lit.data.sampling import ShuffledSampler
+from glue_lit.data.shots import order_seed
 from glue_lit.data.sources import source_values
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
 from glue_lit.errors import RunError
 from glue_lit.runs.settings import INTERNAL, Setting, count, described
-from glue_lit.system.environment import global_seed
 from glue_lit.tasks.custom import NO_TASK, CustomTask
 from glue_lit.tasks.spec import TaskSpec
 
@@ -55,6 +55,8 @@ class GLUEDataModule(LightningDataModule):
         custom: Columns, labels and metrics of a task of your own.
         pad_to_multiple_of: Pad batches to a multiple of this many tokens, at most to max_length: 8 may suit a GPU, and
             a compiled model sees fewer lengths. Models whose logits depend on padding are not padded so.
+        shots: Train on this many examples of each label, drawn by the seed, so that the seeds of a suite are as many
+            draws; null for all.
     """
 
     @described
@@ -81,12 +83,13 @@ class GLUEDataModule(LightningDataModule):
         trust_remote_code: Annotated[bool, Setting(card="never", restored=False)] = False,
         custom: Annotated[CustomTask, INTERNAL] = NO_TASK,
         pad_to_multiple_of: Annotated[int, Setting(count(1), card="never")] = 1,
+        shots: Annotated[int | None, Setting(count(1), "Training rows of each label", 807)] = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["custom"])
         self.splits = TaskSplits({**self.hparams, "custom": custom})
         self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})
-        check_data_settings(type(self), self.hparams, self.task)
+        check_data_settings(type(self), {**self.hparams, "custom": custom}, self.task)
         self._batches_before: dict[str, Any] | None = None
 
     @property
@@ -156,17 +159,13 @@ class GLUEDataModule(LightningDataModule):
     def _batch_settings(self, trainer: Trainer | None) -> dict[str, Any]:
         """All that decides which examples a training batch holds, by its name in a message."""
         names = (
-            "batch_size",
-            "group_by_length",
-            "tokens_per_batch",
-            "train_limit",
-            "both_orders",
+            "batch_size", "group_by_length", "tokens_per_batch", "train_limit", "shots", "both_orders",
             "pad_to_multiple_of",
-        )
+        )  # fmt: skip
         schedule, batches = (accumulation_schedule(trainer), trainer.accumulate_grad_batches) if trainer else (None, 1)
         return {f"data.{name}": self.hparams[name] for name in names} | {
             "data.max_length": self.max_length,  # the lengths by which examples are grouped
-            "the seed of the order": self._order_seed,
+            "the seed of the order": order_seed(self.hparams),
             "training rows": self.splits.training_rows,
             "devices": _rank_and_world(trainer)[1],
             "trainer.accumulate_grad_batches": schedule or batches,
@@ -201,12 +200,7 @@ class GLUEDataModule(LightningDataModule):
         """The order of the training examples in this process of a trainer."""
         lengths, size, place = self.dataset("train").lengths, self.hparams["batch_size"], _rank_and_world(trainer)
         grouped, tokens = self.hparams["group_by_length"], self.hparams["tokens_per_batch"]
-        return ShuffledSampler(lengths, size, self._order_seed, *place, grouped=grouped, tokens=tokens)
-
-    @property
-    def _order_seed(self) -> int:
-        seed = global_seed() if self.hparams["seed"] is None else self.hparams["seed"]
-        return 42 if seed is None else int(seed)
+        return ShuffledSampler(lengths, size, order_seed(self.hparams), *place, grouped=grouped, tokens=tokens)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each validation split."""

@@ -17,9 +17,10 @@ from glue_lit.data.findings import find_cut, find_in_fit, find_in_ids, find_leng
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
 from glue_lit.data.rows import Places, Rows, Split
 from glue_lit.data.sampling import EvaluationSampler
+from glue_lit.data.shots import choose_examples
 from glue_lit.data.sources import open_split, open_tables
 from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
-from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, evenly_spaced
+from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens
 from glue_lit.errors import DataError, UsageError
 from glue_lit.system.console import note
 from glue_lit.tasks.custom import parse_custom_task, resolve_task
@@ -157,7 +158,7 @@ class TaskSplits:
         if key not in self._datasets:
             split = self.split(name)
             store = self._tokenise(split)
-            positions = evenly_spaced(store, self._settings.get(f"{name.split('_')[0]}_limit"))
+            positions = choose_examples(name, store, self._settings)
             if name == "train":
                 check_all_labelled(store, split)
             if both:

@@ -46,4 +46,6 @@ def _estimate(name: str, settings: Mapping[str, Any], speeds: Mapping[tuple[str,
         return None
     rows, limit = task.files["train"].rows, data.get("train_limit")
     rows = rows if limit is None else min(rows, round(limit * rows) if limit < 1 else limit)
+    if (shots := data.get("shots")) is not None:
+        rows = min(rows, shots * len(task.labels))
     return float(rows * (2 if data.get("both_orders") else 1) * epochs / speed)

@@ -7,6 +7,7 @@ import numpy as np
 
 from glue_lit.evaluation.predictions import Floats, Predictions
 from glue_lit.evaluation.report.events import read_curves
+from glue_lit.system.console import count_of
 from glue_lit.tasks.glue import TaskSpec
 
 _FEW = 200  # steps; a pretrained encoder gives most rows of RTE one label for about as long
@@ -33,7 +34,7 @@ def explain_collapse(task: TaskSpec, run: Path | None, learning_rate: float) -> 
     any_rate = "Another --model.learning_rate, --model.warmup 0.1 or another --seed_everything usually helps."
     longer = "it was trained too little. More --trainer.max_epochs, or a higher rate, usually helps."
     if (curve := curves.get("train/loss")) is None:
-        return f"After {steps:,} steps, {longer}" if 0 < steps < _FEW else any_rate
+        return f"After {count_of(steps, 'step')}, {longer}" if 0 < steps < _FEW else any_rate
     highest = _averaged(curve.values, steps // 10).max()  # the loss of one batch says little
     losses = _averaged(curve.values, min(10, steps // 10))
     guessing = math.log(len(task.labels)) * max(task.class_weights, default=1.0)
@@ -46,7 +47,7 @@ def explain_collapse(task: TaskSpec, run: Path | None, learning_rate: float) -> 
             f"Its training loss {seen}: --model.learning_rate {learning_rate:g} is too high. "
             "A lower one, or --model.warmup 0.1, usually helps."
         )
-    seen = f"Its training loss went from {losses[0]:.2f} to {losses[-1]:.2f} in {steps:,} steps"
+    seen = f"Its training loss went from {losses[0]:.2f} to {losses[-1]:.2f} in {count_of(steps, 'step')}"
     if steps < _FEW or losses[len(losses) // 2] > losses[-1] + change / 2:
         return f"{seen}: {longer}"
     return f"{seen}. {any_rate}"

@@ -61,7 +61,7 @@ def _check_contradictions(tune: Tune, arguments: Sequence[str]) -> None:
         rows = (
             f"tune.train_fraction {tune.train_fraction:g}: both say how many rows a trial trains on. Give one of them."
         )
-        check_contradictions(arguments, {"data.train_limit": rows}, in_files=True)
+        check_contradictions(arguments, {"data.train_limit": rows, "data.shots": rows}, in_files=True)
 
 
 def _print_best(result: TuneResult) -> None:
