@@ -7,6 +7,7 @@ import random
 import runpy
 import string
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -133,6 +134,14 @@ def hub(hub_server: "Hub") -> "Hub":
     """A stand-in of the Hub with GLUE and DistilBERT; nothing of it is cached."""
     hub_server.reset()
     return hub_server
+
+
+@pytest.fixture
+def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make forks of the processes that the code under test starts; see `warm`."""
+    import warm
+
+    monkeypatch.setattr(subprocess, "Popen", warm.Popen)
 
 
 @pytest.fixture

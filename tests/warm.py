@@ -6,6 +6,7 @@ interpreter starts (locales); tests of that start new processes, and so do the p
 """
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -14,10 +15,13 @@ import runpy
 import select
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,35 +31,12 @@ HEAVY = (
     "lightning.pytorch.cli", "transformers.models.bert.modeling_bert", "torch.distributed", "datasets", "optuna",
     "scipy.stats", "tensorboard.backend.event_processing.event_accumulator",
 )  # fmt: skip
+OWN = ("glue_lit", "glue_lit.__main__", "glue_lit.cli.print_configurations")  # the modules of glue-lit's processes
+NUMBER = struct.Struct("q")  # over a connection: the length of a request; then the pid, and in the end the exit status
 
 
-class Program:
-    """A program that is running in a fork."""
-
-    def __init__(self, pid: int, folder: Path, ended: "dict[int, int]", arrived: threading.Condition) -> None:
-        self.pid, self._folder, self._ended, self._arrived = pid, folder, ended, arrived
-
-    def poll(self) -> int | None:
-        """Return the exit status, negative for a signal, or ``None`` while it runs."""
-        return self._ended.get(self.pid)
-
-    def send_signal(self, number: int) -> None:
-        """Send it a signal."""
-        os.kill(self.pid, number)
-
-    def wait(self, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        """Wait for its end, and return status and output."""
-        with self._arrived:
-            if not self._arrived.wait_for(lambda: self.pid in self._ended, timeout):
-                os.kill(self.pid, 9)
-                raise subprocess.TimeoutExpired(str(self.pid), timeout)
-        texts = [(self._folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
-        shutil.rmtree(self._folder)
-        return subprocess.CompletedProcess([], self._ended[self.pid], *texts)
-
-
-class Warm:
-    """The process that is forked; all tests of a worker share it.
+class Server:
+    """The process that is forked; all tests of a worker share it, and the programs that they start.
 
     Args:
         read_at_import: The variables that libraries read when they are imported.
@@ -63,42 +44,106 @@ class Warm:
 
     def __init__(self, read_at_import: dict[str, str]) -> None:
         own = {name: value for name, value in os.environ.items() if not is_read_at_import(name)}
-        self._server = subprocess.Popen(
-            [sys.executable, str(HERE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=own | read_at_import,
-        )  # fmt: skip
-        self._pids: list[int] = []
-        self._ended: dict[int, int] = {}
-        self._arrived = threading.Condition()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.address = str(Path(tempfile.mkdtemp(prefix="warm-"), "socket"))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.address)
+            listener.listen()
+            self._process = subprocess.Popen(
+                [sys.executable, str(HERE), self.address, str(listener.fileno())], stdin=subprocess.PIPE,
+                env=own | read_at_import, pass_fds=[listener.fileno()],
+            )  # fmt: skip
+        atexit.register(self._close)
 
-    def _listen(self) -> None:
-        assert self._server.stdout is not None
-        for line in self._server.stdout:
-            what, pid, status = line.split()
-            with self._arrived:
-                if what == "begun":
-                    self._pids.append(int(pid))
-                else:
-                    self._ended[int(pid)] = int(status)
-                self._arrived.notify_all()
+    def _close(self) -> None:
+        self._process.communicate()  # it ends when the pipe does
+        shutil.rmtree(Path(self.address).parent)
 
-    def start(
-        self, arguments: list[str], folder: Path, environment: dict[str, str], stdin: Path | None, stdout: Path | None
-    ) -> Program:
-        """Start a program; see the function `start`."""
-        output = Path(tempfile.mkdtemp(prefix="warm-"))
-        for name in ("stdout", "stderr"):
-            (output / name).touch()
-        streams = [str(stdin or os.devnull), str(stdout or output / "stdout"), str(output / "stderr")]
-        request = {"arguments": arguments, "folder": str(folder), "environment": environment, "streams": streams}
-        assert self._server.stdin is not None
-        with self._arrived:
-            count = len(self._pids)
-            self._server.stdin.write(json.dumps(request) + "\n")
-            self._server.stdin.flush()
-            assert self._arrived.wait_for(lambda: len(self._pids) > count, 120)
-            return Program(self._pids[-1], output, self._ended, self._arrived)
+
+class Popen(subprocess.Popen[Any]):
+    """``subprocess.Popen``, with forks of a server in place of glue-lit's processes.
+
+    Args:
+        command: A program and its arguments.
+        paths: Pipes or terminals that a fork opens itself in place of standard input and output.
+        options: Those of ``subprocess.Popen``.
+    """
+
+    def __init__(self, command: Any, *more: Any, paths: Sequence[Path | None] | None = None, **options: Any) -> None:
+        self._connection: socket.socket | None = None
+        self._paths = paths
+        self._leads = options.get("start_new_session", False)
+        super().__init__(command, *more, **options)
+
+    def _execute_child(self, command: Any, *others: Any) -> None:
+        folder, environment, streams = others[4], others[5], others[9:15]
+        environment = dict(os.environ if environment is None else environment)
+        if self._paths is None and not is_own(command):
+            super()._execute_child(command, *others)  # type: ignore[misc]
+            return
+        request = {
+            "arguments": [str(word) for word in command[1:]], "folder": str(folder or Path.cwd()),
+            "environment": environment, "paths": [path and str(path) for path in self._paths or ()],
+            "leads": self._leads, "parent": os.getpid(),
+        }  # fmt: skip
+        content = json.dumps(request).encode()
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(_server_of(environment))
+        own = [number if given < 0 else given for number, given in enumerate((streams[0], streams[3], streams[5]))]
+        socket.send_fds(self._connection, [NUMBER.pack(len(content))], own)
+        self._connection.sendall(content)
+        self._close_pipe_fds(*streams)  # type: ignore[attr-defined]
+        self.pid = self._received()
+        self._child_created = True
+
+    def _received(self) -> int:
+        assert self._connection is not None
+        content = self._connection.recv(NUMBER.size, socket.MSG_WAITALL)
+        return int(NUMBER.unpack(content)[0])
+
+    def _try_wait(self, flags: int) -> tuple[int, int]:
+        if self._connection is None:
+            return super()._try_wait(flags)  # type: ignore[misc, no-any-return]
+        if flags & os.WNOHANG and not select.select([self._connection], [], [], 0)[0]:
+            return 0, 0
+        status = self._received()
+        self._connection.close()
+        return self.pid, status
+
+    def _internal_poll(self, *dead: Any, **options: Any) -> int | None:
+        if self._connection is None:
+            return super()._internal_poll(*dead, **options)  # type: ignore[misc, no-any-return]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+
+class Program:
+    """A program that is running in a fork, whose output is kept in a folder."""
+
+    def __init__(self, process: Popen, folder: Path) -> None:
+        self.pid, self.poll, self.send_signal = process.pid, process.poll, process.send_signal
+        self._process, self._folder = process, folder
+
+    def wait(self, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """Wait for its end, and return status and output."""
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        texts = [(self._folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+        shutil.rmtree(self._folder)
+        return subprocess.CompletedProcess([], status, *texts)
+
+
+def is_own(command: Any) -> bool:
+    """Whether a command runs glue-lit or a file of the tests in a process of its own."""
+    match command:
+        case [sys.executable, "-m", module, *_]:
+            return module in OWN
+        case [sys.executable, str() as file, *_]:
+            return HERE.parent in Path(file).parents
+    return False
 
 
 def is_read_at_import(name: str) -> bool:
@@ -106,9 +151,18 @@ def is_read_at_import(name: str) -> bool:
     return name.startswith("HF_") and name != "HF_TOKEN"
 
 
+_forked_from: str | None = None  # address of the server that this process is a fork of
+
+
+def _server_of(environment: dict[str, str]) -> str:
+    if _forked_from is not None:
+        return _forked_from
+    return _server(tuple(sorted(item for item in environment.items() if is_read_at_import(item[0])))).address
+
+
 @cache
-def _warm(read_at_import: tuple[tuple[str, str], ...]) -> Warm:
-    return Warm(dict(read_at_import))  # it ends with this process, whose pipe it reads
+def _server(read_at_import: tuple[tuple[str, str], ...]) -> Server:
+    return Server(dict(read_at_import))
 
 
 def start(
@@ -124,11 +178,13 @@ def start(
         stdout: A pipe or terminal to write to; by default a file that `Program.wait` reads.
         environment: Variables besides this process's.
     """
-    everything = {**os.environ, **environment}
-    read_at_import = tuple(sorted(item for item in everything.items() if is_read_at_import(item[0])))
-    return _warm(read_at_import).start(
-        [str(argument) for argument in arguments], folder or Path.cwd(), everything, stdin, stdout
-    )
+    output = Path(tempfile.mkdtemp(prefix="warm-"))
+    with (output / "stdout").open("wb") as out, (output / "stderr").open("wb") as errors:
+        process = Popen(
+            [sys.executable, *map(str, arguments)], paths=[stdin, stdout], stdin=subprocess.DEVNULL, stdout=out,
+            stderr=errors, cwd=folder, env={**os.environ, **environment},
+        )  # fmt: skip
+    return Program(process, output)
 
 
 def run(*arguments: object, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -139,8 +195,9 @@ def run(*arguments: object, folder: Path | None = None, **environment: str) -> s
 # ---------------------------------------------------------------- in the process that is forked
 
 
-def serve() -> None:
-    """Fork for every line of standard input."""
+def serve(address: str, listener: socket.socket) -> None:
+    """Fork for every connection; see `Popen`."""
+    global _forked_from
     from glue_lit.system.library_warnings import filter_warnings
 
     filter_warnings()
@@ -149,18 +206,27 @@ def serve() -> None:
         importlib.import_module(name)
     gc.freeze()  # otherwise every fork would scan all objects again when it ends
     gc.enable()
+    waiting: dict[int, socket.socket] = {}
     while True:
-        ready, _, _ = select.select([0], [], [], 0.02)
+        ready, _, _ = select.select([0, listener], [], [], 0.02)
         while (ended := wait_for_any()) is not None:
-            os.write(1, f"ended {ended[0]} {os.waitstatus_to_exitcode(ended[1])}\n".encode())
-        if not ready:
+            with waiting.pop(ended[0]) as connection, contextlib.suppress(OSError):  # nobody may wait for it any more
+                connection.sendall(NUMBER.pack(ended[1]))
+        if 0 in ready:
+            os._exit(0)  # without freeing memory first
+        if listener not in ready:
             continue
-        if not (line := read_line()):
-            return
+        connection, _ = listener.accept()
+        size, streams, _, _ = socket.recv_fds(connection, NUMBER.size, 3)
+        request = connection.recv(NUMBER.unpack(size)[0], socket.MSG_WAITALL)
         if (pid := os.fork()) == 0:
             break
-        os.write(1, f"begun {pid} 0\n".encode())
-    become(**json.loads(line))
+        for stream in streams:
+            os.close(stream)
+        waiting[pid] = connection
+        connection.sendall(NUMBER.pack(pid))
+    _forked_from = address
+    become(streams, **json.loads(request))
 
 
 def wait_for_any() -> tuple[int, int] | None:
@@ -171,28 +237,38 @@ def wait_for_any() -> tuple[int, int] | None:
     return (pid, status) if pid else None
 
 
-def read_line() -> bytes:
-    """Read a line of standard input without a buffer, which a fork would share."""
-    line = b""
-    while not line.endswith(b"\n") and (byte := os.read(0, 1)):
-        line += byte
-    return line
-
-
-def become(arguments: list[str], folder: str, environment: dict[str, str], streams: list[str]) -> None:
+def become(
+    streams: list[int],
+    arguments: list[str],
+    folder: str,
+    environment: dict[str, str],
+    paths: list[str | None],
+    leads: bool,
+    parent: int,
+) -> None:
     """Run the program and exit with its status, without freeing memory first, which would take longer.
 
     Args:
+        streams: Standard input, output and error.
         arguments: As of `start`.
         folder: Its working directory.
         environment: Its whole environment.
-        streams: Files, pipes or terminals for standard input, output and error.
+        paths: Pipes or terminals in place of standard input and output.
+        leads: Whether it leads a new session.
+        parent: The process that has started it.
     """
     status: object = None
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
     try:
-        for number, name in enumerate(streams):
-            os.dup2(os.open(name, os.O_WRONLY if number else os.O_RDONLY), number)
+        os.getppid = lambda: parent if is_alive(parent) else 1
+        if leads:
+            os.setsid()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        for number, path in enumerate(paths):
+            if path is not None:
+                os.dup2(os.open(path, os.O_WRONLY if number else os.O_RDONLY), number)
         execute(arguments, folder, environment)
     except SystemExit as stop:
         status = stop.code
@@ -206,9 +282,17 @@ def become(arguments: list[str], folder: str, environment: dict[str, str], strea
     os._exit((status or 0) & 0xFF)
 
 
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def execute(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
     """Run the program."""
-    subprocess.run = answering(subprocess.run)
+    subprocess.Popen = Popen  # type: ignore[misc]
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -228,28 +312,5 @@ def execute(arguments: list[str], folder: str, environment: dict[str, str]) -> N
         runpy.run_path(how, run_name="__main__")
 
 
-def answering(run: Any) -> Any:
-    """Wrap ``subprocess.run`` so that the program which prints a driver's configurations is a fork, too."""
-
-    def answered(command: list[str], **options: Any) -> Any:
-        if command[1:] != ["-m", "glue_lit.cli.print_configurations"]:
-            return run(command, **options)
-        output = tempfile.mkdtemp(prefix="warm-")  # a TemporaryDirectory would end with the fork
-        paths = [Path(output, name) for name in ("stdin", "stdout", "stderr")]
-        for path in paths:
-            path.write_text(options["input"] if path.stem == "stdin" else "", encoding="utf-8")
-        sys.stdout.flush()
-        if (pid := os.fork()) == 0:
-            atexit._clear()  # the driver's own clean-up, such as removing its temporary folders
-            sys.stdout = sys.__stdout__  # `--json` replaces it
-            become(command[1:], os.getcwd(), dict(os.environ), [str(path) for path in paths])
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        texts = [path.read_text(encoding="utf-8") for path in paths[1:]]
-        shutil.rmtree(output)
-        return subprocess.CompletedProcess(command, status, *texts)
-
-    return answered
-
-
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))

@@ -49,6 +49,7 @@ def test_every_task_has_a_report(task: str, write_run: WriteRun, monkeypatch: py
     assert pictures == {"learning", "loss", "slices"} | of_rows
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_report_of_a_real_run(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,6 +322,7 @@ def test_a_run_in_training_is_not_predicted(
     assert f"{run} is being trained by another process. Wait for it" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_failed_prediction_is_reported(
     write_run: WriteRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,8 +1,8 @@
 """`glue-lit tune` with real trainings of a tiny model, each in a process of its own."""
 
+import contextlib
 import csv
 import json
-import os
 import re
 import signal
 import subprocess
@@ -44,27 +44,23 @@ def trials(search: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def trainings() -> list[int]:
-    """Processes that this test's searches have started."""
+def trainings(folder: Path) -> list[int]:
+    """Processes of the searches in a folder."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            content = path.read_bytes()
-        except OSError:
-            continue
-        if f"GLUE_LIT_JOB={os.environ['PYTEST_JOBS']}".encode() in content:
-            found.append(int(path.parent.name))
+    for path in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):  # it has ended
+            if path.readlink() == folder:
+                found.append(int(path.parent.name))
     return found
 
 
 @pytest.fixture(autouse=True)
-def none_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("PYTEST_JOBS", str(folder))
+def none_left(folder: Path) -> Iterator[None]:
     yield
     until = time.monotonic() + 90
-    while trainings() and time.monotonic() < until:
+    while trainings(folder) and time.monotonic() < until:
         time.sleep(0.2)
-    assert not trainings()
+    assert not trainings(folder)
 
 
 def test_a_search_ends_with_settings_that_fit_uses(folder: Path, tiny_model: Path) -> None:
@@ -162,7 +158,7 @@ def test_a_killed_search_is_resumed(folder: Path, tiny_model: Path) -> None:
     assert "Another process is working on the search" in second.stderr
     driver.send_signal(signal.SIGKILL)
     assert driver.wait().returncode == -signal.SIGKILL
-    wait_for(lambda: not trainings())  # no child survives its driver
+    wait_for(lambda: not trainings(folder))  # no child survives its driver
     study = optuna.load_study(study_name="killed", storage=f"sqlite:///{search / 'study.db'}")
     begun = {trial.number: trial.params for trial in study.get_trials()}
     assert len(begun) in (1, 2)
@@ -184,7 +180,7 @@ def test_ctrl_c_keeps_everything(folder: Path, tiny_model: Path) -> None:
     stopped = driver.wait()
     assert stopped.returncode == 130
     assert "The same command resumes the search." in stopped.stdout + stopped.stderr
-    assert not trainings()
+    assert not trainings(folder)
     assert list(search.rglob("last.ckpt"))
     assert not list(search.rglob("metrics.json"))
 
