@@ -142,7 +142,7 @@ def is_own(command: Any) -> bool:
         case [sys.executable, "-m", module, *_]:
             return module in OWN
         case [sys.executable, str() as file, *_]:
-            return HERE.parent in Path(file).parents
+            return HERE.parent in Path(file).parents and Path(file) != HERE
     return False
 
 

@@ -20,6 +20,7 @@ class Own:
         self.name, self.values = name, values
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_the_command_line_is_split_into_own_engine_and_fit_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +89,7 @@ def test_bad_input_is_one_message(
         parse("own", Own, arguments)
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_wrong_settings_of_fit_are_one_message() -> None:
     with pytest.raises(UsageError, match=re.escape("--model.learning_rat: there is no such flag. Did you mean")):
         full_configurations([[], ["--model.learning_rat", "1"]])

@@ -322,7 +322,6 @@ def test_a_run_in_training_is_not_predicted(
     assert f"{run} is being trained by another process. Wait for it" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("forked_children")
 def test_a_failed_prediction_is_reported(
     write_run: WriteRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

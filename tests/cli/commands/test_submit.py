@@ -338,6 +338,7 @@ def official_test_rows(folder: Path) -> None:
         path.write_text("\n".join([header, *(f"{n}\tText {n} .\tIt is {n} ." for n in range(rows))]) + "\n")
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_test_rows_are_predicted_first(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
