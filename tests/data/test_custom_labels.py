@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from glue_lit.data.custom_labels import LabelColumn, check_and_complete, complete_from_labels
+from glue_lit.data.custom_labels import check_and_complete, complete_from_labels
+from glue_lit.data.label_column import LabelColumn
 from glue_lit.data.rows import Label
 from glue_lit.errors import DataError, GlueLitError, UsageError
 from glue_lit.tasks.custom import CustomTask, resolve_task

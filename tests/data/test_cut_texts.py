@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from glue_lit.data import cut_texts
-from glue_lit.data.cut_texts import CutTexts, count_cut
+from glue_lit.data.cut_texts import CutCounter, CutTexts
 from glue_lit.data.rows import Rows
 from glue_lit.data.tokenizers import load_tokenizer
 from glue_lit.data.tokens import tokenise
@@ -18,7 +18,9 @@ def tokenizer(tiny_model: Path) -> Any:
 
 def count(rows: Rows, tokenizer: Any, max_length: int) -> CutTexts | None:
     before = tokenise(rows, tokenizer, max_length, is_regression=False)
-    found = count_cut(rows, tokenizer, before.lengths, max_length).tolist()
+    counter = CutCounter(max_length)
+    counter.add(rows, before.lengths.numpy())
+    found = counter.count(list, tokenizer).tolist()
     after = tokenise(rows, tokenizer, max_length, is_regression=False)
     assert after.input_ids.tolist() == before.input_ids.tolist()  # the tokenizer cuts as before
     return CutTexts(*found) if found else None

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from glue_lit.data.model_inputs import longest_input
-from glue_lit.data.tokenizers import load_tokenizer, pack, unpack
-from glue_lit.data.tokens import tokenizer_fingerprint
+from glue_lit.data.tokenizers import load_tokenizer, pack, tokenizer_fingerprint, unpack
 from glue_lit.errors import ModelError
 
 TEXTS = ["The cat sat.", "Ünïcode \U0001f600 [SEP] x", "", "a quick brown fox jumps over the lazy dog"]

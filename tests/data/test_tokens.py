@@ -14,9 +14,11 @@ from tokenizers.normalizers import BertNormalizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from glue_lit.data import tokens
+from glue_lit.data import token_encoder, tokens
+from glue_lit.data.cache import cache_folder
 from glue_lit.data.rows import Rows, Split
-from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens, evenly_spaced, tokenise, tokenizer_fingerprint
+from glue_lit.data.tokenizers import tokenizer_fingerprint
+from glue_lit.data.tokens import TokenStore, cached_tokens, evenly_spaced, tokenise
 from glue_lit.errors import DataError
 
 SHORT = "The cat sat."
@@ -66,7 +68,7 @@ def test_the_fast_way_is_right_beyond_the_rows_it_was_compared_on(
     tokenizer: Any, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = tokenise(rows, tokenizer, 12, is_regression=False)
-    monkeypatch.setattr(tokens, "_COMPARED", 1)
+    monkeypatch.setattr(token_encoder, "_COMPARED", 1)
     monkeypatch.setattr(tokens, "_CHUNK", 3)
     found = tokenise(rows, tokenizer, 12, is_regression=False)
     assert all(
@@ -255,7 +257,9 @@ def test_another_length_content_or_split_is_noticed(cached: Tokens, counted: Cou
 def test_a_truncated_cache_file_is_made_again(cached: Tokens, counted: Counted, tmp_path: Path, keep: int) -> None:
     first = cached()
     (file,) = (tmp_path / "cache").iterdir()
-    file.write_bytes(file.read_bytes()[:keep])
+    content = file.read_bytes()
+    file.unlink()  # `first` maps it
+    file.write_bytes(content[:keep])
     assert same(cached(), first)
     assert counted.reads == 2
     assert same(cached(), first)
@@ -267,6 +271,7 @@ def test_a_cache_file_of_something_else_is_made_again(cached: Tokens, counted: C
 
     first = cached()
     (file,) = (tmp_path / "cache").iterdir()
+    file.unlink()  # `first` maps it
     save_file({"weights": torch.zeros(3)}, file)
     assert same(cached(), first)
     assert counted.reads == 2

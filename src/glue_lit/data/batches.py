@@ -47,6 +47,8 @@ class TokenDataset(Dataset[Batch]):
         return self._padded(self.store.lengths[self.examples])
 
     def _padded(self, lengths: Tensor) -> Tensor:
+        if self.multiple == 1:
+            return lengths
         longer = lengths + -lengths % self.multiple
         return longer if self.max_length is None else torch.minimum(longer, lengths.clamp(min=self.max_length))
 

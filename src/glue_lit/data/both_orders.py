@@ -12,12 +12,16 @@ from glue_lit.data.tokens import TokenStore
 def swap_texts(split: Split) -> Split:
     """The same pairs with the second text first, which are tokenised and cached as a split of their own."""
 
-    def read() -> Rows:
-        rows = split.read()
+    def swapped(rows: Rows) -> Rows:
         assert rows.texts_b is not None
         return replace(rows, texts_a=rows.texts_b, texts_b=rows.texts_a)
 
-    return replace(split, fingerprint=f"{split.fingerprint}, texts swapped", read=read)
+    return replace(
+        split,
+        fingerprint=f"{split.fingerprint}, texts swapped",
+        read=lambda: swapped(split.read()),
+        read_parts=lambda: map(swapped, split.parts()),
+    )
 
 
 def join_stores(first: TokenStore, second: TokenStore) -> TokenStore:

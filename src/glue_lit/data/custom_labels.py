@@ -1,107 +1,24 @@
-"""The label column of a user's own task: what kind its labels are, and the class or score of each row."""
+"""What follows for a user's own task from its labels: kind, classes, metrics and class weights."""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from glue_lit.data.label_column import LabelColumn, header_hint
 from glue_lit.data.label_texts import (
     are_codes,
     have_decimal_commas,
     is_number,
     label_text,
     normalize_label,
-    parse_number,
 )
-from glue_lit.data.rows import Label
 from glue_lit.errors import DataError, UsageError, did_you_mean
 from glue_lit.tasks.custom import CustomTask, Kind
 from glue_lit.tasks.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 _MOST_NUMERIC_CLASSES = 20  # more different numbers than this are scores
 _MOST_CLASSES = 20  # with more, and fewer than four rows per label on average, the user must say what the labels are
-
-
-@dataclass(frozen=True)
-class LabelColumn:
-    """Labels as written, and their places in the file.
-
-    Attributes:
-        labels: Label of each row; ``None`` where it has none.
-        numbers: Number of each row in the file.
-        name_place: Gives the name of a row in messages, from its number.
-        classes: Names of the classes in the data set's own order, if it has one.
-        separator: Character between the columns of the file; a comma in formats without one.
-    """
-
-    labels: Sequence[str | None]
-    numbers: Sequence[int]
-    name_place: Callable[[int], str]
-    classes: Sequence[str] = ()
-    separator: str = ","
-
-    def place(self, row: int) -> str:
-        """Name a row (from 0) in a message."""
-        return self.name_place(self.numbers[row])
-
-    def check_complete(self, name: str) -> None:
-        """Refuse training rows without a label.
-
-        Raises:
-            DataError: A training row has no label.
-        """
-        unlabelled = [row for row, label in enumerate(self.labels) if label is None]
-        if unlabelled:
-            raise DataError(
-                f"{self.place(unlabelled[0])}: no label in column {name!r}, as in {len(unlabelled)} training row(s). "
-                "Label them or take them out."
-            )
-
-    def parse(self, custom: CustomTask) -> list[Label]:
-        """The class number or score of each row, ``None`` where it has no label.
-
-        Raises:
-            DataError: A label is not a class of the task, or not a number.
-        """
-        if custom.kind == "regression":
-            return self._parse_scores(custom.decimal_comma or False, custom.label)
-        return self._parse_classes(custom.labels or [], custom.label)
-
-    def _parse_classes(self, labels: Sequence[str], column: str) -> list[Label]:
-        normalize: Callable[[str], str] = normalize_label
-        numbers = {normalize(label): number for number, label in enumerate(labels)}
-        if len(numbers) < len(labels):  # in older runs, -0 and 0 may be two labels
-            normalize = str
-            numbers = {label: number for number, label in enumerate(labels)}
-        known: dict[str | None, Label] = {None: None}
-        for row, label in enumerate(self.labels):
-            if label not in known:
-                number = numbers.get(normalize(label or ""))
-                if number is None:
-                    hint = _header_hint(label, column) or did_you_mean(label or "", labels)
-                    listed = ", ".join(labels[:20])
-                    raise DataError(
-                        f"{self.place(row)}: label {label!r} is not one of the task's.{hint} "
-                        f"Its labels are: {listed}{' ...' if len(labels) > 20 else ''}."
-                    )
-                known[label] = number
-        return [known[label] for label in self.labels]
-
-    def _parse_scores(self, decimal_comma: bool, column: str) -> list[Label]:
-        scores: list[Label] = []
-        for row, label in enumerate(self.labels):
-            score = None if label is None else parse_number(label, decimal_comma)
-            if label is not None and score is None:
-                raise DataError(
-                    f"{self.place(row)}: {label!r} is not a number, as a regression task needs."
-                    f"{_header_hint(label, column)} Correct it, or say `--data.custom.kind classification`."
-                )
-            scores.append(score)
-        return scores
-
-
-def _header_hint(label: str | None, column: str) -> str:
-    return " The row repeats the header: take it out." if label == column else ""
 
 
 def complete_from_labels(custom: CustomTask, training: LabelColumn) -> CustomTask:
@@ -111,7 +28,7 @@ def complete_from_labels(custom: CustomTask, training: LabelColumn) -> CustomTas
         DataError: The labels are ambiguous, or contradict the settings.
         UsageError: The settings contradict each other.
     """
-    counts = Counter(normalize_label(label) for label in training.labels if label is not None)
+    counts = training.count()
     is_named = bool(custom.labels or training.classes)
     if custom.decimal_comma is None and custom.kind != "classification" and not is_named:
         custom = replace(custom, decimal_comma=have_decimal_commas(counts, training.separator) or None)
@@ -149,7 +66,7 @@ def _guess_kind(custom: CustomTask, counts: Counter[str], training: LabelColumn)
         others = counts.total() - sum(counts[word] for word in words)
         raise DataError(
             f"{training.place(row)}: the label is {words[0]!r}, while {others:,} other rows have numbers."
-            f"{_header_hint(words[0], custom.label)} Correct it, or say what they are: `--data.custom.kind "
+            f"{header_hint(words[0], custom.label)} Correct it, or say what they are: `--data.custom.kind "
             "classification`, or regression."
         )
     has_decimals = not words and any(not float(label).is_integer() for label in counts)

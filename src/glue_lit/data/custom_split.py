@@ -2,19 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from glue_lit.data.custom_labels import LabelColumn
+from glue_lit.data.label_column import LabelColumn
 from glue_lit.data.label_texts import label_text
 from glue_lit.data.rows import HELD_OUT, Label, Rows, Split
-from glue_lit.data.table import Table
+from glue_lit.data.table import NumberedRow, Table
 from glue_lit.errors import DataError
 from glue_lit.system.untrusted_text import Value, id_as_text
 from glue_lit.tasks.custom import CustomTask
 from glue_lit.tasks.glue import TaskSpec
+
+_PART = 10_000  # rows in memory
+_CHARACTERS = 1 << 22  # of their texts
 
 
 def find_table(tables: Mapping[str, Table], split: str, source: str) -> Table:
@@ -44,70 +48,121 @@ def open_custom_split(
     meaning = [custom.text_columns, custom.label, custom.kind, custom.labels, part, table.path.suffix.lower()]
     fingerprint = hashlib.sha256((table.fingerprint() + json.dumps(meaning)).encode()).hexdigest()
 
-    def belongs(labels: list[Label]) -> NDArray[np.bool_]:
-        held_out = choose_held_out(labels, custom)
-        return held_out if split == "validation" else ~held_out
+    def parts() -> Iterator[Rows]:
+        read = _read_parts(task, custom, table, needs_labels=split == "train" or is_part)
+        return _rows_where(belonging, read) if is_part else read
 
-    def read() -> Rows:
-        rows = _read(task, custom, table, needs_labels=split == "train" or is_part)
-        return rows.where(belongs(rows.labels)) if is_part else rows
+    def belonging() -> NDArray[np.bool_]:
+        held_out = _held_out(custom, table)
+        return held_out if split == "validation" else ~held_out
 
     def read_columns(names: Sequence[str], optional: Sequence[str]) -> dict[str, list[str]]:
         names = [*names, *(name for name in optional if name in table.columns)]
-        rows = [values for _, values in table.rows([custom.label, *names])] if names else []
+        rows = [values for _, values in table.rows(names)] if names else []
         if is_part and names:
-            column = LabelColumn([label_text(row[0]) for row in rows], range(len(rows)), table.place)
-            rows = [rows[at] for at in np.flatnonzero(belongs(column.parse(custom)))]
-        return {name: [label_text(row[at]) or "" for row in rows] for at, name in enumerate(names, start=1)}
+            rows = [rows[at] for at in np.flatnonzero(belonging())]
+        return {name: [label_text(row[at]) or "" for row in rows] for at, name in enumerate(names)}
 
     origin = f"{table.path}{HELD_OUT if is_part and split == 'validation' else ''}"
-    return Split(split, origin, fingerprint, read, table.unit, task.file_labels, table.commit, read_columns)
+    return Split(
+        split, origin, fingerprint, lambda: Rows.joined(parts()), table.unit, task.file_labels, table.commit,
+        read_columns, parts,
+    )  # fmt: skip
 
 
-def choose_held_out(labels: list[Label], custom: CustomTask) -> NDArray[np.bool_]:
+_chosen: dict[str, NDArray[np.bool_]] = {}  # the last choice, for which both splits of a fit ask
+
+
+def _held_out(custom: CustomTask, table: Table) -> NDArray[np.bool_]:
+    """The rows of a training table that are held out for validation, ``(rows,)`` bool."""
+    key = json.dumps([table.fingerprint(), str(table.path), custom.settings()])
+    if key not in _chosen:
+        groups = [np.empty(0, np.int32)]
+        rows = table.rows([custom.label])
+        while some := list(islice(rows, _PART)):
+            labels = LabelColumn([label_text(label) for _, (label,) in some], [at for at, _ in some], table.place)
+            parsed = _parse(labels, custom, table, needs_labels=True)
+            groups.append(np.array(parsed if custom.kind == "classification" else [0] * len(some), np.int32))
+        _chosen.clear()
+        _chosen[key] = choose_held_out(np.concatenate(groups), custom)
+    return _chosen[key]
+
+
+def choose_held_out(labels: ArrayLike, custom: CustomTask) -> NDArray[np.bool_]:
     """Choose the training rows to hold out for validation, ``(rows,)`` bool.
 
     The share of each class is the same, rounded to whole rows, but at least one row if the class has two or more. The
     same labels, fraction and seed give the same choice.
 
+    Args:
+        labels: Class number of each row, ``(rows,)``; of scores, only their number matters.
+        custom: The task.
+
     Raises:
         DataError: There are too few rows.
     """
+    groups = np.asarray(labels)
     generator = np.random.Generator(np.random.PCG64(custom.split_seed))
-    order = generator.permutation(len(labels))
-    held_out = np.zeros(len(labels), dtype=bool)
-    groups = np.zeros(len(labels)) if custom.kind == "regression" else np.asarray(labels)
-    for group in np.unique(groups):
-        members = order[groups[order] == group]
+    order = generator.permutation(len(groups)).astype(np.int32)
+    held_out = np.zeros(len(groups), dtype=bool)
+    counts = np.array([len(groups)])
+    if custom.kind != "regression":
+        order = order[groups[order].argsort(kind="stable")]
+        counts = np.unique(groups, return_counts=True)[1]
+    for members in np.split(order, np.cumsum(counts)[:-1]):
         count = round(len(members) * custom.validation_fraction)
         held_out[members[: min(max(count, 1), len(members) - 1)]] = True
     if not held_out.any():
         raise DataError(
-            f"data.source: {len(labels)} training row(s) are too few to hold some out for validation. "
+            f"data.source: {len(groups)} training row(s) are too few to hold some out for validation. "
             "Give `--data.custom.validation_file FILE`, or more rows."
         )
     return held_out
 
 
-def _read(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) -> Rows:
-    """Read all rows of a table; labels, or the label column, may be missing unless they are needed."""
+def _read_parts(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) -> Iterator[Rows]:
+    """Read a table some rows at a time; labels, or the label column, may be missing unless they are needed."""
     has_labels = needs_labels or custom.label in table.columns
     columns = [*task.text_columns, *([custom.label] if has_labels else []), *([custom.id] if custom.id else [])]
-    texts: list[list[str]] = [[] for _ in task.text_columns]
-    labels: list[str | None] = []
-    ids: list[str] = []
-    numbers: list[int] = []
-    for number, values in table.rows(columns):
-        for column, name, value in zip(texts, task.text_columns, values, strict=False):
-            column.append(_check_text(value, name, table, number))
-        labels.append(label_text(values[len(texts)]) if has_labels else None)
-        if custom.id:
-            ids.append(id_as_text(values[-1]))
-        numbers.append(number)
-    label_column = LabelColumn(labels, numbers, table.place)
-    if needs_labels:
-        label_column.check_complete(custom.label)
-    return Rows.from_columns(texts, label_column.parse(custom), numbers, ids if custom.id else None)
+    rows = table.rows(columns)
+    while some := list(_first_rows(rows, len(task.text_columns))):
+        texts: list[list[str]] = [[] for _ in task.text_columns]
+        for number, values in some:
+            for column, name, value in zip(texts, task.text_columns, values, strict=False):
+                column.append(_check_text(value, name, table, number))
+        numbers = [number for number, _ in some]
+        written = [label_text(values[len(texts)]) if has_labels else None for _, values in some]
+        labels = _parse(LabelColumn(written, numbers, table.place), custom, table, needs_labels)
+        ids = [id_as_text(values[-1]) for _, values in some] if custom.id else None
+        yield Rows.from_columns(texts, labels, numbers, ids)
+
+
+def _first_rows(rows: Iterator[NumberedRow], texts: int) -> Iterator[NumberedRow]:
+    """The next rows: `_PART` of them, or fewer if their texts, which come first, are long."""
+    characters = 0
+    for row in islice(rows, _PART):
+        yield row
+        characters += sum(len(text) for text in row[1][:texts] if isinstance(text, str))
+        if characters >= _CHARACTERS:
+            return
+
+
+def _parse(labels: LabelColumn, custom: CustomTask, table: Table, needs_labels: bool) -> list[Label]:
+    """The class or score of some rows of a table; the error for a missing one counts those of the whole table."""
+    if needs_labels and None in labels.labels:
+        LabelColumn.of_table(table, custom.label, has_scores=True).check_complete(custom.label)
+    return labels.parse(custom)
+
+
+def _rows_where(choose: Callable[[], NDArray[np.bool_]], parts: Iterable[Rows]) -> Iterator[Rows]:
+    """The rows for which the chosen mask ``(rows,)`` is true; errors in the first rows come first."""
+    mask, start = None, 0
+    for rows in parts:
+        mask = choose() if mask is None else mask
+        kept = rows.where(mask[start : start + len(rows)])
+        start += len(rows)
+        if len(kept):
+            yield kept
 
 
 def _check_text(value: Value, column: str, table: Table, number: int) -> str:

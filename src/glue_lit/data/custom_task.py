@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from glue_lit.data.custom_labels import LabelColumn, check_and_complete, complete_from_labels
+from glue_lit.data.custom_labels import check_and_complete, complete_from_labels
 from glue_lit.data.custom_split import find_table
-from glue_lit.data.label_texts import have_decimal_commas, is_number, label_text, parse_number
+from glue_lit.data.label_column import LabelColumn
+from glue_lit.data.label_texts import have_decimal_commas, is_number, parse_number
 from glue_lit.data.sources import open_tables
 from glue_lit.errors import UsageError
 from glue_lit.tasks.custom import CustomTask, check_task_name, parse_custom_task, resolve_task
@@ -48,14 +49,7 @@ def complete_task(name: str, custom: CustomTask, source: str) -> CustomTask:
     if custom.is_complete:
         return check_and_complete(custom)
     table = find_table(open_tables(custom, source), "train", source)
-    rows = list(table.rows([custom.label]))
-    training = LabelColumn(
-        [label_text(label) for _, (label,) in rows],
-        [number for number, _ in rows],
-        table.place,
-        table.class_names.get(custom.label, ()),
-        table.separator,
-    )
+    training = LabelColumn.of_table(table, custom.label, has_scores=custom.kind != "classification")
     training.check_complete(custom.label)
     return complete_from_labels(custom, training)
 

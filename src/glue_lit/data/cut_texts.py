@@ -1,11 +1,14 @@
 """Count the tokens that are lost because examples are longer than the model's input."""
 
 import math
-from collections.abc import Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from glue_lit.data.rows import Rows
@@ -32,32 +35,70 @@ class CutTexts(NamedTuple):
     is_exact: int
 
 
-def count_cut(rows: Rows, tokenizer: Any, kept: Tensor, max_length: int) -> Tensor:
-    """The values of `CutTexts` for rows that were tokenised, ``(5,)`` int64; empty if none is cut.
+class CutCounter:
+    """Counts the tokens cut off a split whose rows come in parts.
 
     Args:
-        rows: The rows.
-        tokenizer: Their tokenizer.
-        kept: Tokens kept of each row, ``(rows,)``.
         max_length: The longest input, in tokens.
     """
-    none = torch.empty(0, dtype=torch.int64, device="cpu")
-    full = np.flatnonzero(kept.numpy() >= max_length).tolist()
-    if not full:
-        return none
-    columns = [rows.texts_a] if rows.texts_b is None else [rows.texts_a, rows.texts_b]
-    sizes = [len(column[row]) for column in columns for row in full]
-    budget = max(_BUDGET, sum(len(text) for column in columns for text in column) // 100)
-    picked = full[:: max(1, math.ceil(sum(min(size, _START) for size in sizes) / budget))]
-    lengths = _count_tokens([[column[row] for row in picked] for column in columns], tokenizer)
-    lost = [length - max_length for length in lengths]
-    cut = sum(tokens > 0 for tokens in lost)
-    if not cut:
-        return none
-    share, longest = len(full) / len(picked), lengths.index(max(lengths))
-    is_exact = len(picked) == len(full) and max(sizes) <= _START
-    counted = (round(cut * share), round(sum(lost) * share), picked[longest], lengths[longest], is_exact)
-    return torch.tensor(counted, dtype=torch.int64, device="cpu")
+
+    def __init__(self, max_length: int) -> None:
+        self._max_length = max_length
+        self._rows = self._characters = 0
+        self._full: list[int] = []  # positions of the rows that are as long as an input, and may be cut
+        self._sizes = array("q")  # characters of their texts, at most `_START` of each
+        self._longest = 0
+        self._only: Rows | None = None  # the rows, as long as there is one part
+
+    def add(self, rows: Rows, kept: NDArray[np.int64]) -> None:
+        """Add some rows, with the number of tokens kept of each, ``(rows,)``."""
+        columns = _columns(rows)
+        full = np.flatnonzero(kept >= self._max_length).tolist()
+        sizes = [len(column[row]) for column in columns for row in full]
+        self._only = rows if self._rows == 0 else None
+        self._full += [self._rows + row for row in full]
+        self._sizes.extend(min(size, _START) for size in sizes)
+        self._longest = max(self._longest, *sizes) if sizes else self._longest
+        self._characters += sum(len(text) for column in columns for text in column)
+        self._rows += len(rows)
+
+    def count(self, read: Callable[[], Iterable[Rows]], tokenizer: Any) -> Tensor:
+        """The values of `CutTexts`, ``(5,)`` int64; empty if no row is cut.
+
+        Args:
+            read: Reads the rows once more, if there was more than one part.
+            tokenizer: Their tokenizer.
+        """
+        none = torch.empty(0, dtype=torch.int64, device="cpu")
+        full = self._full
+        if not full:
+            return none
+        budget = max(_BUDGET, self._characters // 100)
+        picked = full[:: max(1, math.ceil(sum(self._sizes) / budget))]
+        parts = read() if self._only is None else [self._only]
+        lengths = [length for columns in _texts_at(parts, picked) for length in _count_tokens(columns, tokenizer)]
+        lost = [length - self._max_length for length in lengths]
+        cut = sum(tokens > 0 for tokens in lost)
+        if not cut:
+            return none
+        share, longest = len(full) / len(picked), lengths.index(max(lengths))
+        is_exact = len(picked) == len(full) and self._longest <= _START
+        counted = (round(cut * share), round(sum(lost) * share), picked[longest], lengths[longest], is_exact)
+        return torch.tensor(counted, dtype=torch.int64, device="cpu")
+
+
+def _columns(rows: Rows) -> list[list[str]]:
+    return [rows.texts_a] if rows.texts_b is None else [rows.texts_a, rows.texts_b]
+
+
+def _texts_at(parts: Iterable[Rows], picked: Sequence[int]) -> Iterator[list[list[str]]]:
+    """The texts at sorted positions, by columns, a part at a time."""
+    start = 0
+    for rows in parts:
+        own = [row - start for row in picked[bisect_left(picked, start) : bisect_left(picked, start + len(rows))]]
+        start += len(rows)
+        if own:
+            yield [[column[row] for row in own] for column in _columns(rows)]
 
 
 def _count_tokens(columns: Sequence[Sequence[str]], tokenizer: Any) -> list[int]:

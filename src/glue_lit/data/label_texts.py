@@ -4,6 +4,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from glue_lit.system.untrusted_text import Value
 
@@ -17,10 +18,17 @@ _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+", re.ASCII)
 
 def label_text(value: Value) -> str | None:
     """A label as text, the same from every file format: 1.0 becomes 1, an empty field ``None``."""
+    return _known_label_text(value) if type(value) is str else _label_text(value)
+
+
+def _label_text(value: Value) -> str | None:
     if value is None:
         return None
     text = str(value).lower() if isinstance(value, bool) else str(value).strip(_ENDS)
     return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", text) or None
+
+
+_known_label_text = lru_cache(4096)(_label_text)  # millions of rows have a few labels
 
 
 def normalize_label(label: str) -> str:

@@ -1,20 +1,18 @@
 """Rows of a split: their texts and labels, and the place of each row in the user's file."""
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glue_lit.data.row_digest import RowDigest
 from glue_lit.errors import DataError
 
 Label = int | float | None
 HELD_OUT = " (held out)"  # follows the file's name if the split's rows are held out of the training file
-_CHUNK = 10_000  # rows hashed at a time
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,19 @@ class Rows:
         """Make rows from one or two columns of texts, with the line or row number of each."""
         return cls(texts[0], texts[1] if len(texts) > 1 else None, labels, np.array(numbers, dtype=np.int32), ids)
 
+    @classmethod
+    def joined(cls, parts: Iterable["Rows"]) -> "Rows":
+        """Join parts of a split in their order."""
+        first, *others = parts
+        for part in others:
+            for own, more in ((first.texts_b, part.texts_b), (first.ids, part.ids)):
+                if own is not None and more is not None:
+                    own.extend(more)
+            first.texts_a.extend(part.texts_a)
+            first.labels.extend(part.labels)
+        numbers = [part.numbers for part in (first, *others) if part.numbers is not None]
+        return replace(first, numbers=np.concatenate(numbers) if numbers else None)
+
     def __len__(self) -> int:
         return len(self.texts_a)
 
@@ -64,30 +75,10 @@ class Rows:
         )
 
     def digest(self, names: Sequence[str] = ()) -> str:
-        """BLAKE2 hash of texts and labels in their order, the same for the same rows from any source.
-
-        Args:
-            names: The classes as the data write them, so that the order of the model's outputs does not matter; empty
-                for scores, which are hashed as float32, the precision that a model sees.
-        """
-        digest = hashlib.blake2b(digest_size=32)
-        for texts in (self.texts_a, self.texts_b or []):
-            for start in range(0, len(texts), _CHUNK):
-                part = texts[start : start + _CHUNK]
-                digest.update("".join(part).encode("utf-8", "surrogatepass"))
-                digest.update(np.fromiter(map(len, part), dtype="<i8", count=len(part)).tobytes())
-        digest.update(self._labels_as_bytes(names))
-        return digest.hexdigest()
-
-    def _labels_as_bytes(self, names: Sequence[str]) -> bytes:
-        """Scores as float32, or class numbers in the alphabetical order of their names."""
-        if not names:
-            return np.array([np.nan if label is None else label for label in self.labels], dtype="<f4").tobytes()
-        classes = np.array([-1 if label is None else label for label in self.labels], dtype=np.int64)
-        used = sorted(names[number] for number in np.unique(classes) if number >= 0)
-        rank = {name: number for number, name in enumerate(used)}
-        ranks = np.array([*(rank.get(name, -1) for name in names), -1], dtype="<i8")  # the last for class -1, hidden
-        return json.dumps(used).encode() + ranks[classes].tobytes()
+        """Hash of texts and labels in their order, the same for the same rows from any source; see `RowDigest`."""
+        digest = RowDigest()
+        digest.add(self.texts_a, self.texts_b, self.labels)
+        return digest.hexdigest(names)
 
 
 @dataclass(frozen=True)
@@ -104,6 +95,7 @@ class Split:
         commit: Commit of the data set on the Hub; ``None`` if unknown, or if the rows are in a file.
         read_columns: Reads columns by name, from the needed names and the optional ones. ``None`` if columns have no
             names.
+        read_parts: Reads the rows as consecutive parts, so that few are in memory; ``None`` if they are read at once.
     """
 
     name: str
@@ -114,6 +106,18 @@ class Split:
     labels: tuple[str, ...] = ()
     commit: str | None = None
     read_columns: Callable[[Sequence[str], Sequence[str]], dict[str, list[str]]] | None = None
+    read_parts: Callable[[], Iterator[Rows]] | None = None
+
+    def parts(self) -> Iterator[Rows]:
+        """Read the rows as consecutive parts, of which none is empty.
+
+        Raises:
+            DataError: A row is bad.
+        """
+        if self.read_parts is None:
+            yield self.read()
+        else:
+            yield from self.read_parts()
 
     def columns(self, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list[str]]:
         """Read columns beside texts and labels, one value for each row.

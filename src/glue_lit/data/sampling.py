@@ -11,7 +11,9 @@ once, for a ``DataLoader`` with ``batch_size=None``.
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
@@ -46,14 +48,14 @@ class ShuffledSampler(DistributedSampler[Any]):
         tokens: int | None = None,
     ) -> None:
         super().__init__(range(len(lengths)), num_replicas=world, rank=rank, shuffle=True, seed=seed)  # type: ignore[arg-type]
-        self._lengths = lengths
+        self._lengths = lengths.int()
         self._step = batch_size * world
         self._grouped = grouped
         self._start = (0, 0)  # epoch and batches done
         self._by_tokens = tokens is not None
-        filled = lengths[torch.arange(self.total_size, device="cpu") % len(lengths)]
         self._sizes = _equal_parts(self.total_size, self._step)
         if tokens is not None:
+            filled = _repeated(self._lengths, self.total_size)
             self._sizes = fill_batches(filled.sort(descending=True).values, tokens, world)
 
     def start_at(self, epoch: int, done: int) -> None:
@@ -66,32 +68,28 @@ class ShuffledSampler(DistributedSampler[Any]):
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, done = self._start
-        return iter(self._batches()[done if epoch == self.epoch else 0 :])
+        order, steps = self._steps()
+        return _share(order, steps[done if epoch == self.epoch else 0 :], self.rank, self.num_replicas)
 
-    def _batches(self) -> list[list[int]]:
+    def _steps(self) -> tuple[Tensor, "_Steps"]:
+        """The order of the examples, and the steps into which it is cut."""
         # One number per (seed, epoch): with seed + epoch, epoch 1 of seed 0 would have the order of epoch 0 of seed 1.
         generator = torch.Generator("cpu").manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self._lengths), generator=generator, device="cpu")
-        order = order[torch.arange(self.total_size, device="cpu") % len(order)]
+        order = torch.randperm(len(self._lengths), generator=generator, device="cpu").int()
+        order = _repeated(order, self.total_size)
         if self._by_tokens:
             order = order[self._lengths[order].argsort(descending=True, stable=True)]
-            steps = list(torch.split(order, self._sizes))
-            steps = [steps[i] for i in torch.randperm(len(steps), generator=generator, device="cpu").tolist()]
-        else:
-            if self._grouped:
-                order = self._group(order, generator)
-            steps = list(torch.split(order, self._step))
-        return _share(steps, self.rank, self.num_replicas)
+            return order, _shuffled(_bounds(self._sizes), generator)
+        return self._group(order, generator) if self._grouped else order, _bounds(self._sizes)
 
     def _group(self, order: Tensor, generator: torch.Generator) -> Tensor:
         """Sort a random order by length within pools, then shuffle its batches; an incomplete batch stays last."""
         whole = len(order) // self._step * self._step
-        pool = torch.arange(whole, device="cpu") // (self._step * _POOL)
-        lengths = self._lengths[order[:whole]]
-        by_length = (pool * (int(self._lengths.max()) + 1) + lengths).argsort(stable=True)
-        steps = order[:whole][by_length].view(-1, self._step)
-        steps = steps[torch.randperm(len(steps), generator=generator, device="cpu")]
-        return torch.cat([steps.flatten(), order[whole:]])
+        for pool in order[:whole].split(self._step * _POOL):
+            pool.copy_(pool[self._lengths[pool].argsort(stable=True)])
+        steps = order[:whole].view(-1, self._step)
+        order[:whole] = steps[torch.randperm(len(steps), generator=generator, device="cpu")].flatten()
+        return order
 
 
 class EvaluationSampler(DistributedSampler[Any]):
@@ -120,34 +118,51 @@ class EvaluationSampler(DistributedSampler[Any]):
         equal_lengths: bool = False,
     ) -> None:
         super().__init__(range(len(lengths)), num_replicas=world, rank=rank, shuffle=False)  # type: ignore[arg-type]
-        order = lengths.argsort(descending=True, stable=True)
-        parts = [order]
+        self._order = lengths.argsort(descending=True, stable=True).int()
+        parts = [self._order]
         if equal_lengths:
             counts = torch.unique(lengths, return_counts=True)[1]
-            parts = list(torch.split(order, counts.flip(0).tolist()))
-        steps: list[Tensor] = []
+            parts = list(torch.split(self._order, counts.flip(0).tolist()))
+        sizes: list[int] = []
         for part in parts:
             size = len(part)
-            sizes = (
+            sizes += (
                 fill_batches(lengths[part], tokens, world)
                 if batch_size is None
                 else _equal_parts(size, batch_size * world)
             )
-            steps += torch.split(part, sizes)
-        generator = torch.Generator("cpu").manual_seed(0)
-        steps = [steps[i] for i in torch.randperm(len(steps), generator=generator, device="cpu").tolist()]
-        self.mine = _share(steps, rank, world)
+        self._steps = _shuffled(_bounds(sizes), torch.Generator("cpu").manual_seed(0))
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.mine)
+        return _share(self._order, self._steps, self.rank, self.num_replicas)
 
     def __len__(self) -> int:
-        return len(self.mine)
+        return len(self._steps)
 
 
-def _share(steps: list[Tensor], rank: int, world: int) -> list[list[int]]:
+_Steps = NDArray[np.int64]  # the first position of each step in the order, and the end of the step: (steps, 2)
+
+
+def _bounds(sizes: list[int]) -> _Steps:
+    """Steps of some sizes, one after the other."""
+    ends = np.cumsum(sizes, dtype=np.int64)
+    return np.stack([ends - sizes, ends], axis=1)
+
+
+def _shuffled(steps: _Steps, generator: torch.Generator) -> _Steps:
+    shuffled: _Steps = steps[torch.randperm(len(steps), generator=generator, device="cpu").numpy()]
+    return shuffled
+
+
+def _share(order: Tensor, steps: _Steps, rank: int, world: int) -> Iterator[list[int]]:
     """A device's part of each step: every ``world``-th example, or a filler if there is none."""
-    return [step[rank::world].tolist() or [-1] for step in steps]
+    for start, end in steps:
+        yield order[start + rank : end : world].tolist() or [-1]
+
+
+def _repeated(values: Tensor, size: int) -> Tensor:
+    """The first ``size`` of the values, which are repeated as often as that needs."""
+    return values if size == len(values) else values.repeat(-(-size // len(values)))[:size]
 
 
 def _equal_parts(total: int, size: int) -> list[int]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.both_orders import join_stores, swap_texts
+from glue_lit.data.cache import cache_folder
 from glue_lit.data.checks import check_all_labelled
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.finding import ExaminedSplit, Finding
@@ -20,10 +21,12 @@ from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.shots import choose_examples
 from glue_lit.data.sources import open_split, open_tables
 from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
-from glue_lit.data.tokens import TokenStore, cache_folder, cached_tokens
+from glue_lit.data.tokens import TokenStore, cached_tokens
 from glue_lit.errors import DataError, UsageError
 from glue_lit.system.console import note
 from glue_lit.tasks.custom import parse_custom_task, resolve_task
+
+_TOKENS = 1 << 22  # looked at together
 
 
 def datamodule_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,11 +217,11 @@ class TaskSplits:
     def training_tokens(self) -> Tensor:
         """All tokens that occur in training batches, padding included, sorted, ``(tokens,)`` int64."""
         dataset = self.dataset("train")
-        input_ids = dataset.store.input_ids
-        # Lightning builds the model inside `torch.device(...)`, where torch.tensor would make this one on the GPU.
-        padding = input_ids.new_tensor([dataset.pad_id])
-        tokens: Tensor = torch.unique(torch.cat([input_ids, padding]))
-        return tokens.long()
+        # Lightning builds the model inside `torch.device(...)`, where a tensor without a device would be on the GPU.
+        found = torch.tensor([dataset.pad_id], dtype=torch.int32, device="cpu")
+        for part in dataset.store.input_ids.split(_TOKENS):
+            found = torch.cat([found, part]).unique()
+        return found.long()
 
     def places(self, name: str, idx: Sequence[int], stage: str = "predict") -> Places | None:
         """Places of some examples of a split in the user's file; ``None`` if unknown.

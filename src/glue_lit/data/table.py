@@ -78,6 +78,8 @@ class Table(ABC):
 
     def _numbered(self, number: int, columns: Sequence[str], values: Sequence[Any]) -> NumberedRow:
         """A row with plain values, in which names replace class numbers."""
+        if not self.class_names and all(type(value) is str and value.isascii() for value in values):
+            return number, tuple(values)
         place = self.place(number)
         named = [(name_class(v, self.class_names.get(c)), c) for c, v in zip(columns, values, strict=True)]
         return number, tuple(plain_value(value, column, place) for value, column in named)

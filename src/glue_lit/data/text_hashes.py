@@ -9,10 +9,11 @@ from zlib import adler32, crc32
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
-from glue_lit.data.rows import Rows, Split
+from glue_lit.data.large_arrays import GrowingArray, write_tensors
+from glue_lit.data.rows import Split
 from glue_lit.errors import RunError
 from glue_lit.system.files import open_atomic_binary
 
@@ -48,9 +49,12 @@ def cached_hashes(split: Split, folder: Path) -> tuple[Tensor, Tensor | None]:
     with contextlib.suppress(OSError, SafetensorError, KeyError):  # missing or damaged
         found = load_file(path)
         return found["hashes"], found.get("numbers")
-    rows: Rows = split.read()
-    hashes = hash_texts(rows.texts_a, rows.texts_b)
-    numbers = None if rows.numbers is None else torch.from_numpy(rows.numbers)
-    with contextlib.suppress(RunError, SafetensorError), open_atomic_binary(path) as file:
-        file.write(save({"hashes": hashes} | ({} if numbers is None else {"numbers": numbers})))
-    return hashes, numbers
+    found = {"hashes": GrowingArray("int64", folder), "numbers": GrowingArray("int32", folder)}
+    for rows in split.parts():
+        found["hashes"].append(hash_texts(rows.texts_a, rows.texts_b).numpy())
+        if rows.numbers is not None:
+            found["numbers"].append(rows.numbers)
+    tensors = {name: torch.from_numpy(array) for name, grown in found.items() if len(array := grown.array())}
+    with contextlib.suppress(RunError), open_atomic_binary(path) as file:
+        write_tensors(file, tensors, {})
+    return tensors["hashes"], tensors.get("numbers")

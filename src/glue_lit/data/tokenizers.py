@@ -1,5 +1,6 @@
 """Load a tokenizer by name, pack it into a checkpoint, and unpack it from there."""
 
+import hashlib
 import json
 import re
 import tempfile
@@ -95,3 +96,29 @@ def _is_data(name: str, content: bytes) -> bool:
     except ValueError:
         return False
     return not (isinstance(values, dict) and "auto_map" in values)
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """Hash of all that decides which ids a tokenizer gives."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    state: dict[str, Any]
+    if backend is not None:
+        backend.no_truncation()  # every call sets these two again
+        backend.no_padding()
+        state = {"backend": backend.to_str()}
+    else:  # a tokenizer written in Python, which its settings describe
+        state = {"vocabulary": tokenizer.get_vocab(), "settings": _settings(tokenizer.init_kwargs)}
+    state["class"] = type(tokenizer).__name__
+    state["inputs"] = list(tokenizer.model_input_names)
+    state["sides"] = [tokenizer.padding_side, tokenizer.truncation_side]
+    return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer's settings without its location; files by their content, not their path."""
+    locations = {"name_or_path", "is_local", "local_files_only"}
+    settings = {name: value for name, value in given.items() if name not in locations and value not in (None, [], {})}
+    for name, value in settings.items():
+        if name.endswith("_file") and isinstance(value, str) and Path(value).is_file():
+            settings[name] = hashlib.sha256(Path(value).read_bytes()).hexdigest()
+    return settings

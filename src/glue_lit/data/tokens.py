@@ -7,8 +7,7 @@ per example, it has one array each of ids, offsets and labels, and one indexing 
 import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -16,20 +15,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from glue_lit.data.cut_texts import count_cut
-from glue_lit.data.long_texts import TextStarts
+from glue_lit.data.cut_texts import CutCounter
+from glue_lit.data.large_arrays import GrowingArray, write_tensors
+from glue_lit.data.row_digest import RowDigest
 from glue_lit.data.rows import Rows, Split
 from glue_lit.data.text_hashes import hash_texts
+from glue_lit.data.token_encoder import Encode, fastest_encoder
+from glue_lit.data.tokenizers import tokenizer_fingerprint
 from glue_lit.errors import DataError, RunError
-from glue_lit.system import environment
+from glue_lit.system.ahead import ahead
 from glue_lit.system.files import open_atomic_binary
 
 _LAYOUT = 3  # part of the cache key; increase it when the arrays change their meaning
-_COMPARED = 100  # rows on which the fast way is compared with the tokenizer's own call
 _CHUNK = 10_000  # rows per tokenizer call, to bound the memory of its Python lists
 _CHARACTERS = 1 << 22  # characters per call, because until it truncates, a tokenizer holds 150 bytes for each
 
@@ -72,44 +73,6 @@ class TokenStore:
         return ~self.labels.isnan() if self.labels.is_floating_point() else self.labels >= 0
 
 
-def cache_folder(chosen: str | None = None) -> Path:
-    """Folder of the token cache: ``chosen``, ``$GLUE_LIT_CACHE``, or one below ``$XDG_CACHE_HOME``."""
-    if chosen or (chosen := environment.cache_folder()):
-        return Path(chosen)
-    if not (folder := os.environ.get("XDG_CACHE_HOME")):
-        try:
-            folder = str(Path.home() / ".cache")
-        except RuntimeError:  # no $HOME and no entry for the user, as in a container
-            folder = os.devnull  # no folder can be made there, so nothing is cached
-    return Path(folder) / "glue-lit"
-
-
-def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """Hash of all that decides which ids a tokenizer gives."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    state: dict[str, Any]
-    if backend is not None:
-        backend.no_truncation()  # every call sets these two again
-        backend.no_padding()
-        state = {"backend": backend.to_str()}
-    else:  # a tokenizer written in Python, which its settings describe
-        state = {"vocabulary": tokenizer.get_vocab(), "settings": _settings(tokenizer.init_kwargs)}
-    state["class"] = type(tokenizer).__name__
-    state["inputs"] = list(tokenizer.model_input_names)
-    state["sides"] = [tokenizer.padding_side, tokenizer.truncation_side]
-    return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    """A tokenizer's settings without its location; files by their content, not their path."""
-    locations = {"name_or_path", "is_local", "local_files_only"}
-    settings = {name: value for name, value in given.items() if name not in locations and value not in (None, [], {})}
-    for name, value in settings.items():
-        if name.endswith("_file") and isinstance(value, str) and Path(value).is_file():
-            settings[name] = hashlib.sha256(Path(value).read_bytes()).hexdigest()
-    return settings
-
-
 def tokenise(
     rows: Rows, tokenizer: Any, max_length: int, is_regression: bool, split: Split | None = None
 ) -> TokenStore:
@@ -118,30 +81,9 @@ def tokenise(
     Raises:
         DataError: An example has no tokens, for example an empty text if the tokenizer adds no special tokens.
     """
-    ids: list[np.ndarray] = []
-    types: list[np.ndarray] = []
-    lengths: list[np.ndarray] = []
-    encode = _fastest_encoder(rows, tokenizer, max_length)
-    for part in _parts(rows, _CHUNK):
-        part_ids, part_types = encode(part)
-        if [] in part_ids:
-            row = part.start + part_ids.index([])
-            place = f"Row {row} (from 0)" if split is None else split.place(rows, row)
-            raise DataError(f"{place}, {rows.texts_a[row]!r}, has no tokens with this tokenizer. Write something.")
-        lengths.append(np.fromiter(map(len, part_ids), dtype=np.int64))
-        ids.append(np.fromiter(chain.from_iterable(part_ids), dtype=np.int32))
-        if part_types is not None:
-            types.append(np.fromiter(chain.from_iterable(part_types), dtype=np.uint8))
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
-    hidden: float = float("nan") if is_regression else -1
-    labels = [hidden if label is None else label for label in rows.labels]
-    return TokenStore(
-        torch.from_numpy(np.concatenate(ids)),
-        torch.from_numpy(offsets),
-        torch.tensor(labels, dtype=torch.float32 if is_regression else torch.int64, device="cpu"),
-        torch.from_numpy(np.concatenate(types)) if types else None,
-        None if rows.numbers is None else torch.from_numpy(rows.numbers),
-    )
+    builder = _StoreBuilder(tokenizer, max_length, is_regression, split)
+    builder.add(rows)
+    return builder.store()
 
 
 def _parts(rows: Rows, size: int) -> Iterator[slice]:
@@ -154,40 +96,76 @@ def _parts(rows: Rows, size: int) -> Iterator[slice]:
             start, characters = row, 0
 
 
-_Lists = list[list[int]]
-_Encode = Callable[[slice], tuple[_Lists, _Lists | None]]  # turns some rows into ids and token types
+class _StoreBuilder:
+    """Makes a `TokenStore` of rows that come in parts.
 
-
-def _fastest_encoder(rows: Rows, tokenizer: Any, max_length: int) -> _Encode:
-    """The fastest function that tokenises ``rows`` as the tokenizer's own call does.
-
-    The tokenizer's call turns everything that the Rust tokenizer returns into Python objects, offsets and masks too.
-    Calling the Rust tokenizer directly takes half the time; it is done if the first rows get the same tokens.
+    Args:
+        tokenizer: Their tokenizer.
+        max_length: Tokens at which an example is cut.
+        is_regression: Whether labels are scores.
+        split: Where the rows come from, for messages.
+        folder: Folder for temporary files, which hold arrays that are too large for the memory.
     """
-    starts = TextStarts(tokenizer, max_length)
 
-    def texts(part: slice) -> list[list[str]]:
-        columns = [rows.texts_a] if rows.texts_b is None else [rows.texts_a, rows.texts_b]
-        return [starts.cut(column[part]) for column in columns]
+    def __init__(
+        self, tokenizer: Any, max_length: int, is_regression: bool, split: Split | None, folder: Path | None = None
+    ) -> None:
+        self._tokenizer, self._max_length, self._is_regression, self._split = (
+            tokenizer,
+            max_length,
+            is_regression,
+            split,
+        )
+        dtypes = {
+            "input_ids": "int32", "token_type_ids": "uint8", "ends": "int64", "numbers": "int32",
+            "labels": "float32" if is_regression else "int64",
+        }  # fmt: skip
+        self._arrays = {name: GrowingArray(dtype, folder) for name, dtype in dtypes.items()}
+        self._arrays["ends"].append([0])
+        self._encode: Encode | None = None
+        self._rows = self._tokens = 0
 
-    def call(columns: list[list[str]]) -> tuple[_Lists, _Lists | None]:
-        encoded = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
-        return encoded["input_ids"], encoded.get("token_type_ids")
+    def add(self, rows: Rows) -> NDArray[np.int64]:
+        """Tokenise some rows, and return the number of tokens of each, ``(rows,)``.
 
-    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    has_types = "token_type_ids" in tokenizer.model_input_names
+        Raises:
+            DataError: A row has no tokens.
+        """
+        self._encode = self._encode or fastest_encoder(rows, self._tokenizer, self._max_length)
+        kept = [np.empty(0, np.int64)]
+        for part in _parts(rows, _CHUNK):
+            ids, types = self._encode(rows, part)
+            if [] in ids:
+                raise self._no_tokens(rows, part.start + ids.index([]))
+            kept.append(np.fromiter(map(len, ids), np.int64, len(ids)))
+            self._arrays["ends"].append(self._tokens + np.cumsum(kept[-1]))
+            total = int(kept[-1].sum())
+            self._arrays["input_ids"].append(np.fromiter(chain.from_iterable(ids), np.int32, total))
+            if types is not None:
+                self._arrays["token_type_ids"].append(np.fromiter(chain.from_iterable(types), np.uint8, total))
+            self._tokens += total
+        hidden: float = float("nan") if self._is_regression else -1
+        self._arrays["labels"].append([hidden if label is None else label for label in rows.labels])
+        if rows.numbers is not None:
+            self._arrays["numbers"].append(rows.numbers)
+        self._rows += len(rows)
+        return np.concatenate(kept)
 
-    def direct(columns: list[list[str]]) -> tuple[_Lists, _Lists | None]:
-        inputs = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-        encodings = backend.encode_batch_fast(inputs)
-        return [e.ids for e in encodings], [e.type_ids for e in encodings] if has_types else None
+    def _no_tokens(self, rows: Rows, at: int) -> DataError:
+        place = f"Row {self._rows + at} (from 0)" if self._split is None else self._split.place(rows, at)
+        return DataError(f"{place}, {rows.texts_a[at]!r}, has no tokens with this tokenizer. Write something.")
 
-    if not hasattr(backend, "encode_batch_fast"):
-        return lambda part: call(texts(part))
-    sample = texts(slice(_COMPARED))
-    expected = call(sample)  # also sets the truncation that `direct` needs
-    encode = direct if direct(sample) == expected else call
-    return lambda part: encode(texts(part))
+    def store(self) -> TokenStore:
+        """The rows so far."""
+        found = {name: torch.from_numpy(array.array()) for name, array in self._arrays.items()}
+        types, numbers = found["token_type_ids"], found["numbers"]
+        return TokenStore(
+            found["input_ids"],
+            found["ends"],
+            found["labels"],
+            types if len(types) == self._tokens else None,
+            numbers if len(numbers) == self._rows else None,
+        )
 
 
 def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path) -> TokenStore:
@@ -201,25 +179,40 @@ def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: 
     content = [split.name, split.fingerprint, is_regression]
     key = json.dumps([_LAYOUT, *content, tokenizer_fingerprint(tokenizer), max_length])
     path = folder / f"{split.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
-    try:
-        return _read(path)
-    except (OSError, SafetensorError, TypeError):
-        pass  # missing or damaged
-    rows = split.read()
-    store = tokenise(rows, tokenizer, max_length, is_regression, split)
-    cut = count_cut(rows, tokenizer, store.lengths, max_length)
-    hashes = hash_texts(rows.texts_a, rows.texts_b)
-    store = replace(store, hashes=hashes, cut=cut, digest=rows.digest(split.labels))
+    if (known := _read(path)) is not None:
+        return known
+    store = _tokenise_parts(split, tokenizer, max_length, is_regression, folder)
     tensors = {name: value for name, value in vars(store).items() if isinstance(value, Tensor)}
-    with contextlib.suppress(RunError, SafetensorError), open_atomic_binary(path) as file:
-        file.write(save(tensors, {"digest": store.digest or ""}))
-    return store
+    with contextlib.suppress(RunError), open_atomic_binary(path) as file:
+        write_tensors(file, tensors, {"digest": store.digest or ""})
+    return _read(path) or store  # the file's arrays are mapped into memory
 
 
-def _read(path: Path) -> TokenStore:
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        return TokenStore(**tensors, digest=(file.metadata() or {}).get("digest"))
+def _tokenise_parts(split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path) -> TokenStore:
+    """Tokenise a split part by part, while the next part is read."""
+    builder = _StoreBuilder(tokenizer, max_length, is_regression, split, folder)
+    hashes, digest, cut = GrowingArray("int64", folder), RowDigest(folder), CutCounter(max_length)
+    with ahead(split.parts()) as parts:
+        for rows in parts:
+            cut.add(rows, builder.add(rows))
+            hashes.append(hash_texts(rows.texts_a, rows.texts_b).numpy())
+            digest.add(rows.texts_a, rows.texts_b, rows.labels)
+    return replace(
+        builder.store(),
+        hashes=torch.from_numpy(hashes.array()),
+        cut=cut.count(split.parts, tokenizer),
+        digest=digest.hexdigest(split.labels),
+    )
+
+
+def _read(path: Path) -> TokenStore | None:
+    """The store in a file; ``None`` if the file is missing or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return TokenStore(**tensors, digest=(file.metadata() or {}).get("digest"))
+    except (OSError, SafetensorError, TypeError):
+        return None
 
 
 def evenly_spaced(store: TokenStore, limit: float | None) -> Tensor:

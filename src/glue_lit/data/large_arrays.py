@@ -1,0 +1,83 @@
+"""Arrays that grow by parts and are written to a file without being in memory as a whole."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+_HELD = 1 << 24  # bytes of one array in memory; beyond them, a temporary file holds it
+_TYPES = {"int64": "I64", "int32": "I32", "float32": "F32", "uint8": "U8"}  # as safetensors calls them
+
+
+class GrowingArray:
+    """A flat array to which parts are appended: in memory while it is small, else in a temporary file without a name.
+
+    Args:
+        dtype: Type of its numbers.
+        folder: Folder of the temporary file. Where none can be written, the array stays in memory.
+    """
+
+    def __init__(self, dtype: str, folder: Path | None = None) -> None:
+        self._dtype = np.dtype(dtype)
+        self._folder = folder
+        self._parts: list[NDArray[Any]] = []
+        self._held = 0
+        self._file: IO[bytes] | None = None
+
+    def append(self, part: Any) -> None:
+        """Append some numbers."""
+        self._parts.append(np.ascontiguousarray(part, dtype=self._dtype))
+        self._held += self._parts[-1].nbytes
+        if self._held >= _HELD and self._folder is not None:
+            self._move_to_file(self._folder)
+
+    def _move_to_file(self, folder: Path) -> None:
+        done = 0
+        try:
+            if self._file is None:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives with the array
+            done = self._file.tell()
+            for part in self._parts:
+                left = memoryview(part).cast("B")
+                while left:
+                    left = left[self._file.write(left) :]
+        except OSError:  # a full disk, or a folder that cannot be written
+            self._folder = None
+            if self._file is not None:
+                self._file.truncate(done)
+        else:
+            self._parts, self._held = [], 0
+
+    def array(self) -> NDArray[Any]:
+        """The whole array, ``(n,)``; what is in the file is mapped into memory."""
+        parts = self._parts
+        if self._file is not None and (size := self._file.seek(0, 2)):
+            # "c": torch wants arrays that can be written, and nobody writes to them
+            mapped = np.memmap(self._file, self._dtype, "c", shape=(size // self._dtype.itemsize,))
+            parts = [mapped.view(np.ndarray), *parts]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self._dtype), *parts])
+
+
+def write_tensors(file: IO[bytes], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors in the format of safetensors, whose own function first copies them all into memory.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    arrays = sorted(((name, tensor.numpy()) for name, tensor in tensors.items()), key=lambda pair: -pair[1].itemsize)
+    end = 0
+    for name, array in arrays:
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": _TYPES[str(array.dtype)], "shape": array.shape, "data_offsets": [start, end]}
+    words = json.dumps(header).encode()
+    words += b" " * (-len(words) % 8)  # so that every tensor is aligned
+    file.write(len(words).to_bytes(8, "little") + words)
+    for _, array in arrays:
+        file.write(memoryview(np.ascontiguousarray(array)).cast("B"))

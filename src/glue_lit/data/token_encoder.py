@@ -1,0 +1,43 @@
+"""The call of a tokenizer that turns rows into lists of token ids."""
+
+from collections.abc import Callable
+from typing import Any
+
+from glue_lit.data.long_texts import TextStarts
+from glue_lit.data.rows import Rows
+
+_COMPARED = 100  # rows on which the fast way is compared with the tokenizer's own call
+_Lists = list[list[int]]
+Encode = Callable[[Rows, slice], tuple[_Lists, _Lists | None]]  # turns some of the rows into ids and token types
+
+
+def fastest_encoder(sample: Rows, tokenizer: Any, max_length: int) -> Encode:
+    """The fastest function that tokenises rows such as the sample as the tokenizer's own call does.
+
+    The tokenizer's call turns everything that the Rust tokenizer returns into Python objects, offsets and masks too.
+    Calling the Rust tokenizer directly takes half the time; it is done if the first rows get the same tokens.
+    """
+    starts = TextStarts(tokenizer, max_length)
+
+    def texts(rows: Rows, part: slice) -> list[list[str]]:
+        columns = [rows.texts_a] if rows.texts_b is None else [rows.texts_a, rows.texts_b]
+        return [starts.cut(column[part]) for column in columns]
+
+    def call(columns: list[list[str]]) -> tuple[_Lists, _Lists | None]:
+        encoded = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
+        return encoded["input_ids"], encoded.get("token_type_ids")
+
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    has_types = "token_type_ids" in tokenizer.model_input_names
+
+    def direct(columns: list[list[str]]) -> tuple[_Lists, _Lists | None]:
+        inputs = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+        encodings = backend.encode_batch_fast(inputs)
+        return [e.ids for e in encodings], [e.type_ids for e in encodings] if has_types else None
+
+    if not hasattr(backend, "encode_batch_fast"):
+        return lambda rows, part: call(texts(rows, part))
+    compared = texts(sample, slice(_COMPARED))
+    expected = call(compared)  # also sets the truncation that `direct` needs
+    encode = direct if direct(compared) == expected else call
+    return lambda rows, part: encode(texts(rows, part))
