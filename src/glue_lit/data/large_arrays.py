@@ -44,7 +44,7 @@ class GrowingArray:
                 self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives with the array
             done = self._file.tell()
             for part in self._parts:
-                left = memoryview(part).cast("B")
+                left = part.view(np.uint8).data
                 while left:
                     left = left[self._file.write(left) :]
         except OSError:  # a full disk, or a folder that cannot be written
@@ -80,4 +80,4 @@ def write_tensors(file: IO[bytes], tensors: Mapping[str, Tensor], metadata: Mapp
     words += b" " * (-len(words) % 8)  # so that every tensor is aligned
     file.write(len(words).to_bytes(8, "little") + words)
     for _, array in arrays:
-        file.write(memoryview(np.ascontiguousarray(array)).cast("B"))
+        file.write(np.ascontiguousarray(array).view(np.uint8).data)

@@ -43,11 +43,11 @@ class RowDigest:
         """
         digest = self._digest.copy()
         digest.update(_as_bytes(self._lengths[0]))
-        digest.update(self._seconds.array())
+        digest.update(self._seconds.array().data)
         digest.update(_as_bytes(self._lengths[1]))
         labels = self._labels.array()
         if not names:
-            digest.update(labels.astype("<f4"))
+            digest.update(labels.astype("<f4").data)
             return digest.hexdigest()
         counts = np.zeros(len(names) + 1, np.int64)
         for part in _chunks(labels):
@@ -57,7 +57,7 @@ class RowDigest:
         ranks = np.array([-1, *(rank.get(name, -1) for name in names)], dtype="<i8")  # the first for hidden labels
         digest.update(json.dumps(used).encode())
         for part in _chunks(labels):
-            digest.update(ranks[_classes(part)])
+            digest.update(ranks[_classes(part)].data)
         return digest.hexdigest()
 
 

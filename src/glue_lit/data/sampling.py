@@ -85,7 +85,7 @@ class ShuffledSampler(DistributedSampler[Any]):
     def _group(self, order: Tensor, generator: torch.Generator) -> Tensor:
         """Sort a random order by length within pools, then shuffle its batches; an incomplete batch stays last."""
         whole = len(order) // self._step * self._step
-        for pool in order[:whole].split(self._step * _POOL):
+        for pool in torch.split(order[:whole], self._step * _POOL):
             pool.copy_(pool[self._lengths[pool].argsort(stable=True)])
         steps = order[:whole].view(-1, self._step)
         order[:whole] = steps[torch.randperm(len(steps), generator=generator, device="cpu")].flatten()

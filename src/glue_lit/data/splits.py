@@ -219,8 +219,8 @@ class TaskSplits:
         dataset = self.dataset("train")
         # Lightning builds the model inside `torch.device(...)`, where a tensor without a device would be on the GPU.
         found = torch.tensor([dataset.pad_id], dtype=torch.int32, device="cpu")
-        for part in dataset.store.input_ids.split(_TOKENS):
-            found = torch.cat([found, part]).unique()
+        for part in torch.split(dataset.store.input_ids, _TOKENS):
+            found = torch.unique(torch.cat([found, part]))
         return found.long()
 
     def places(self, name: str, idx: Sequence[int], stage: str = "predict") -> Places | None:
