@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, dataloader
 from glue_lit.data.tokens import TokenStore
 
 Batch = dict[str, Tensor]
+_TOKENS = 1 << 22  # sorted together
 
 # Where its workers cannot start, torch's iterator is half built, and its __del__ fails for want of this attribute: a
 # traceback beside the message that explains the error. Seen in torch 2.13.
@@ -45,6 +46,14 @@ class TokenDataset(Dataset[Batch]):
     def lengths(self) -> Tensor:
         """Tokens of each example, with those that pad it to the multiple, ``(examples,)``."""
         return self._padded(self.store.lengths[self.examples])
+
+    def tokens(self) -> Tensor:
+        """All tokens of the store and the padding, each once, sorted, ``(tokens,)`` int64."""
+        # Lightning builds the model inside `torch.device(...)`, where a tensor without a device would be on the GPU.
+        found = torch.tensor([self.pad_id], dtype=torch.int32, device="cpu")
+        for part in torch.split(self.store.input_ids, _TOKENS):
+            found = torch.unique(torch.cat([found, part]))
+        return found.long()
 
     def _padded(self, lengths: Tensor) -> Tensor:
         if self.multiple == 1:

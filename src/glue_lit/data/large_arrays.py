@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -42,6 +43,7 @@ class GrowingArray:
             if self._file is None:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives with the array
+                weakref.finalize(self, self._file.close)
             done = self._file.tell()
             for part in self._parts:
                 left = part.view(np.uint8).data

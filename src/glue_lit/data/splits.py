@@ -26,8 +26,6 @@ from glue_lit.errors import DataError, UsageError
 from glue_lit.system.console import note
 from glue_lit.tasks.custom import parse_custom_task, resolve_task
 
-_TOKENS = 1 << 22  # looked at together
-
 
 def datamodule_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """State of the data module in a checkpoint, where its class name is the key; empty if there is none."""
@@ -216,12 +214,7 @@ class TaskSplits:
 
     def training_tokens(self) -> Tensor:
         """All tokens that occur in training batches, padding included, sorted, ``(tokens,)`` int64."""
-        dataset = self.dataset("train")
-        # Lightning builds the model inside `torch.device(...)`, where a tensor without a device would be on the GPU.
-        found = torch.tensor([dataset.pad_id], dtype=torch.int32, device="cpu")
-        for part in torch.split(dataset.store.input_ids, _TOKENS):
-            found = torch.unique(torch.cat([found, part]))
-        return found.long()
+        return self.dataset("train").tokens()
 
     def places(self, name: str, idx: Sequence[int], stage: str = "predict") -> Places | None:
         """Places of some examples of a split in the user's file; ``None`` if unknown.

@@ -192,11 +192,10 @@ def _tokenise_parts(split: Split, tokenizer: Any, max_length: int, is_regression
     """Tokenise a split part by part, while the next part is read."""
     builder = _StoreBuilder(tokenizer, max_length, is_regression, split, folder)
     hashes, digest, cut = GrowingArray("int64", folder), RowDigest(folder), CutCounter(max_length)
-    with ahead(split.parts()) as parts:
-        for rows in parts:
-            cut.add(rows, builder.add(rows))
-            hashes.append(hash_texts(rows.texts_a, rows.texts_b).numpy())
-            digest.add(rows.texts_a, rows.texts_b, rows.labels)
+    for rows in ahead(split.parts()):
+        cut.add(rows, builder.add(rows))
+        hashes.append(hash_texts(rows.texts_a, rows.texts_b).numpy())
+        digest.add(rows.texts_a, rows.texts_b, rows.labels)
     return replace(
         builder.store(),
         hashes=torch.from_numpy(hashes.array()),

@@ -1,0 +1,173 @@
+"""A split of more rows than are read at once: the tokens, labels, places, findings and errors of all rows together."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from glue_lit.data import custom_split, label_column, large_arrays, row_digest
+from glue_lit.data.label_column import LabelColumn
+from glue_lit.data.rows import Rows
+from glue_lit.data.splits import TaskSplits
+from glue_lit.data.tables import open_table
+from glue_lit.data.tokens import TokenStore
+from glue_lit.errors import DataError
+from glue_lit.tasks.custom import CustomTask
+
+ROWS = 60
+STORED = ("input_ids", "offsets", "labels", "token_type_ids", "numbers", "hashes", "cut")
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let a part have seven rows, and an array in memory fifty bytes."""
+
+    def change() -> None:
+        monkeypatch.setattr(custom_split, "_PART", 7)
+        monkeypatch.setattr(custom_split, "_CHARACTERS", 300)
+        monkeypatch.setattr(large_arrays, "_HELD", 50)
+
+    return change
+
+
+def frame() -> pandas.DataFrame:
+    draw = random.Random(1)
+    texts = ["".join(draw.choices("abcdé ", k=draw.randint(1, 90))) + str(row) for row in range(ROWS)]
+    texts[40] = texts[3]  # with another label, and another second text
+    return pandas.DataFrame(
+        {
+            "a": texts,
+            "b": texts[::-1],
+            "label": ["no", "yes", "yes"] * 20,
+            "score": [f"{row / 7:.9f}" for row in range(ROWS)],
+        }
+    )
+
+
+def write(suffix: str, folder: Path) -> Path:
+    path = folder / f"rows.{suffix}"
+    if suffix == "parquet":
+        frame().to_parquet(path)
+    elif suffix == "jsonl":
+        frame().to_json(path, orient="records", lines=True)
+    else:
+        frame().to_csv(path, index=False)
+    return path
+
+
+def splits(source: Path, model: Path, cache: Path, **settings: Any) -> TaskSplits:
+    custom = CustomTask(**{"text": "a", "label": "label", "validation_fraction": 0.2} | settings)
+    return TaskSplits(
+        {
+            "task": "own",
+            "source": str(source),
+            "tokenizer": str(model),
+            "cache_dir": str(cache),
+            "custom": custom,
+            "max_length": 40,
+        }
+    )
+
+
+def same(one: TokenStore, other: TokenStore) -> bool:
+    def equal(first: Any, second: Any) -> bool:
+        return first is second is None or (first.dtype == second.dtype and torch.equal(first, second))
+
+    return one.digest == other.digest and all(equal(getattr(one, name), getattr(other, name)) for name in STORED)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "settings"),
+    [("csv", {}), ("jsonl", {"text": ["a", "b"]}), ("parquet", {"label": "score", "text": ["a", "b"], "kind": "regression"})],
+)  # fmt: skip
+def test_parts_give_the_store_of_the_whole(
+    suffix: str, settings: dict[str, Any], tmp_path: Path, tiny_model: Path, small_parts: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    source = write(suffix, tmp_path)
+    whole = splits(source, tiny_model, tmp_path / "whole", **settings)
+    names, found = ("train", "validation"), whole.findings("fit")
+    expected = [whole.dataset(name).store for name in names]
+    read = [whole.split(name).read() for name in names]
+    assert len(expected[0]) + len(expected[1]) == ROWS
+    assert expected[0].cut is not None
+    assert len(expected[0].cut)
+    small_parts()
+    custom_split._chosen.clear()
+    parts = splits(source, tiny_model, tmp_path / "parts", **settings)
+    assert max(map(len, parts.split("train").parts())) <= 7
+    assert [parts.split(name).read() for name in names] == read
+    for _ in range(2):  # tokenised, then from the cache
+        assert all(same(parts.dataset(name).store, store) for name, store in zip(names, expected, strict=True))
+        assert parts.findings("fit") == found
+        parts = splits(source, tiny_model, tmp_path / "parts", **settings)
+    monkeypatch.setattr(large_arrays.tempfile, "TemporaryFile", full_disk)
+    unwritten = splits(source, tiny_model, tmp_path / "full", **settings)
+    assert all(same(unwritten.dataset(name).store, store) for name, store in zip(names, expected, strict=True))
+
+
+def full_disk(*_: Any, **__: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "value", "message"),
+    [
+        (50, "a", "", r"line 52: column 'a' is empty"),
+        (50, "label", "", r"line 52: no label in column 'label', as in 2 training row\(s\)"),
+        (50, "label", "maybe", r"line 52: label 'maybe' is not one of the task's"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_of_a_later_part_is_named(
+    row: int, column: str, value: str, message: str, tmp_path: Path, tiny_model: Path, small_parts: Callable[[], None]
+) -> None:
+    rows = frame()
+    rows.loc[row, column] = value
+    if not value:
+        rows.loc[57, column] = value
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    small_parts()
+    with pytest.raises(DataError, match=rf"rows.csv, {message}"):
+        splits(
+            tmp_path / "rows.csv",
+            tiny_model,
+            tmp_path,
+            labels=["no", "yes"],
+            metrics=["accuracy"],
+            kind="classification",
+        ).dataset("train")
+
+
+def test_scores_are_not_kept_to_complete_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_column, "_MOST_DIFFERENT", 5)
+    source = write("csv", tmp_path)
+    column = LabelColumn.of_table(open_table(source), "score", has_scores=True)
+    assert column.labels == ["0", "0.142857143", "0.285714286", "0.428571429", "0.571428571", *"12345678"]
+    assert column.count().total() == ROWS
+    classes = LabelColumn.of_table(open_table(source), "score", has_scores=False)
+    assert len(classes.labels) == ROWS
+    with source.open("a") as file:
+        file.write("text,text,yes,high\n")
+    mixed = LabelColumn.of_table(open_table(source), "score", has_scores=True)
+    assert (mixed.labels[-1], mixed.place(len(mixed.labels) - 1)) == ("high", f"{source}, line {ROWS + 2}")
+
+
+def test_a_hash_does_not_depend_on_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_digest, "_CHUNK", 10)
+    rows = Rows([f"{n}é" for n in range(45)], [str(n) for n in range(45)], [n % 3 or None for n in range(45)])
+    digest = row_digest.RowDigest()
+    for start, end in ((0, 1), (1, 14), (14, 20), (20, 45)):
+        part = rows.where((np.arange(45) >= start) & (np.arange(45) < end))
+        digest.add(part.texts_a, part.texts_b, part.labels)
+    assert digest.hexdigest(("a", "b", "c")) == rows.digest(("a", "b", "c"))
+    assert digest.hexdigest() == rows.digest()
+    # as in runs of earlier versions, which hashed all rows at once
+    assert Rows(["a", "ç"], ["b", ""], [1, None]).digest(("x", "y")) == DIGEST
+
+
+DIGEST = "f716a0461bfb8c29c5b5238c4109f53de7b2dcd249b38898cf62b0f243a9c931"
