@@ -53,6 +53,7 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
     is_fit, checkpoint = line.command == "fit", config.get("ckpt_path")
     check_name(config["name"])
     check_trainer(config["trainer"], is_fit)
+    _gather_checkpoints(config, line)
     check_precision(config["trainer.precision"], config["trainer.accelerator"], is_fit)
     if is_fit:
         check_eps(str(config["trainer.precision"]), config["model.adam_eps"])
@@ -94,6 +95,19 @@ def _start_from_run(config: Any, line: CommandLine) -> dict[str, Any]:
         )
     config["model.name_or_path"] = config["data.tokenizer"] = name
     return saved
+
+
+def _gather_checkpoints(config: Any, line: CommandLine) -> None:
+    """Let Lightning's strategy for parts of a model write whole checkpoints."""
+    name, below = "save_distributed_checkpoint", "trainer.strategy"
+    if not config.get(f"{below}.init_args.{name}"):
+        return
+    for key in (f"{below}.init_args.{name}", f"{below}.{name}"):
+        if (place := line.where_set(key)) != key:
+            raise UsageError(
+                f"{place}: got true, which writes a folder for each checkpoint, and no command reads one. Leave it out."
+            )
+    config[f"{below}.init_args.{name}"] = False
 
 
 def _complete_custom_task(config: Any) -> CustomTask:

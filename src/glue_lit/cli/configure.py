@@ -9,6 +9,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import ModelParallelStrategy
 
 from glue_lit.cli.complete_settings import complete_settings
 from glue_lit.cli.engine_arguments import CONFIG_HELP
@@ -36,8 +37,9 @@ from glue_lit.training.callbacks.save_config import SaveConfig
 from glue_lit.training.callbacks.signals import EvaluationSignals, StopRequest
 from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
+from glue_lit.training.lightning_internals.sharding import ShardedStrategy
 from glue_lit.training.monitors import check_monitors
-from glue_lit.training.processes import check_processes
+from glue_lit.training.processes import check_processes, check_sharding, launched_devices
 from glue_lit.training.refused_callbacks import allowed_callbacks, as_list
 from glue_lit.training.session import Session, resume_advice
 from glue_lit.training.tensorboard.pages import TensorBoardPages
@@ -196,6 +198,9 @@ class ConfiguredCLI(LightningCLI):
         best = config["checkpoint"]
         trainer = config["trainer"]
         run = run_of_checkpoint(self._checkpoint) if self._checkpoint is not None else None
+        if type(strategy := trainer.get("strategy")) is ModelParallelStrategy:
+            kwargs["strategy"] = ShardedStrategy.like(strategy)
+        kwargs |= launched_devices(trainer.get("devices"), trainer.get("num_nodes"))
         given = allowed_callbacks(trainer.get("callbacks"), self.subcommand == "fit")
         callbacks = [*given, self._watch, EvaluationSignals(self._stop)]
         if self.subcommand != "fit":
@@ -222,6 +227,7 @@ class ConfiguredCLI(LightningCLI):
         except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
         check_processes(made)
+        check_sharding(made, self.model.hparams)
         check_accumulation(made)
         return made
 

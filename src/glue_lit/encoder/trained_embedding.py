@@ -181,13 +181,18 @@ def align_moments(model: nn.Module, parameters: Sequence[Tensor], checkpoint: di
         checkpoint: Its ``optimizer_states`` are changed in place.
     """
     table, before = find_trained_rows(model), saved_rows_in_use(checkpoint)
-    number = next((n for n, p in enumerate(parameters) if table is not None and p is table.rows), None)
-    if table is None or number is None:
+    if table is None and before is None:
         return
+    if table is None:  # every row is in use now
+        plain = _token_embedding(getattr(model, "model", model))
+        trained, rows = (None, 0) if plain is None else (plain[2].weight, plain[2].num_embeddings)
+    else:
+        trained, rows = table.rows, table.num_embeddings
+    number = next((n for n, p in enumerate(parameters) if p is trained), None)
     for state in checkpoint.get("optimizer_states", ()):
         values = state["state"].get(number, {})
         for key in values.keys() & {"exp_avg", "exp_avg_sq"}:
             moment = values[key]
             old = torch.arange(len(moment), device=moment.device) if before is None else before
-            whole = moment.new_zeros(table.num_embeddings, moment.shape[1]).index_copy(0, old.to(moment.device), moment)
-            values[key] = whole[table.tokens.to(moment.device)]
+            whole = moment.new_zeros(rows, moment.shape[1]).index_copy(0, old.to(moment.device), moment)
+            values[key] = whole if table is None else whole[table.tokens.to(moment.device)]

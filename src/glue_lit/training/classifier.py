@@ -11,6 +11,7 @@ from glue_lit.data.accumulation import short_step_factor
 from glue_lit.data.batches import Batch
 from glue_lit.encoder.adapters import PeftMethod
 from glue_lit.encoder.limits import accepted_inputs, check_precision_of, compute_logits
+from glue_lit.encoder.sharding import shard_model
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.runs.settings import FACTOR, INTERNAL, SHARE, Setting, above, at_least, described, one_of
 from glue_lit.system.precisions import keep_labels_exact
@@ -21,9 +22,11 @@ from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts, prepare_trainer
 from glue_lit.training.hyperparameters import check_hyperparameters, plain_values
 from glue_lit.training.lightning_internals import trainer_of
+from glue_lit.training.lightning_internals.sharding import sharing_devices
 from glue_lit.training.losses import TaskLoss, r_drop_loss
 from glue_lit.training.model_builder import ModelBuilder
 from glue_lit.training.optimizer import RecipeOptimizer
+from glue_lit.training.processes import check_sharding
 from glue_lit.training.schedule import Options, Schedule
 from glue_lit.training.unused_parameters import find_unused
 
@@ -143,6 +146,8 @@ class SequenceClassifier(LightningModule):
         if is_fit(trainer):
             self.parts.optimizer.choose_rows(self, trainer)
             find_unused(self, trainer)
+        if (devices := sharing_devices(trainer)) is not None:
+            shard_model(self.model, devices)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits ``(batch, labels)`` in float32 (float64 for 64-true), or scores ``(batch, 1)`` for regression."""
@@ -186,6 +191,7 @@ class SequenceClassifier(LightningModule):
         """
         trainer: Any = self.trainer
         prepare_trainer(trainer, self.task, type(self))
+        check_sharding(trainer, self.hparams)
         if not is_fit(trainer) or self.parts.position in trainer.callbacks:  # this trainer has run a fit already
             return []
         self.parts = FitParts(self.hparams, self.parts.optimizer)  # without state of another trainer's fit

@@ -1,12 +1,13 @@
 """The optimizer of the recipe: AdamW over two groups of parameters, and gradient clipping."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -23,6 +24,7 @@ from glue_lit.encoder.trained_embedding import (
 )
 from glue_lit.system.precisions import check_eps
 from glue_lit.training.fit_part import FitPart
+from glue_lit.training.lightning_internals.sharding import is_sharded
 from glue_lit.training.schedule import build_schedule, warmup_steps
 
 
@@ -76,8 +78,9 @@ class RecipeOptimizer(FitPart):
         return {} if table is None else {"rows": table.tokens.cpu()}
 
     def choose_rows(self, module: Any, trainer: Any) -> None:
-        """Train only the embedding rows in use, if optimizer and data are ours."""
-        if module.has_recipe_optimizer and isinstance(trainer.datamodule, GLUEDataModule):
+        """Train only the embedding rows in use, if optimizer and data are ours and each device has the whole table."""
+        is_ours = module.has_recipe_optimizer and isinstance(trainer.datamodule, GLUEDataModule)
+        if is_ours and not is_sharded(trainer):
             tokens = trainer.datamodule.splits.training_tokens()
             train_rows_in_use(
                 module.model, tokens if self._rows_before is None else torch.cat([tokens, self._rows_before])
@@ -129,8 +132,17 @@ def build_adamw(
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """L2 norm of the whole gradient, ``()`` in float32, or in float64 if the gradient is."""
+    """L2 norm of the whole gradient, ``()`` in float32, or in float64 if it is; collective if devices have parts."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    parts = [gradient.to_local() for gradient in gradients if isinstance(gradient, DTensor)]
+    if parts:
+        total = _norm(parts).double().square()
+        torch.distributed.all_reduce(total)
+        return total.sqrt().float()
+    return _norm(gradients)
+
+
+def _norm(gradients: Sequence[Tensor]) -> Tensor:
     if any(gradient.dtype in (torch.float16, torch.bfloat16) for gradient in gradients):
         # In their own precision the norm would have two or three digits, and overflow above 65504 in float16.
         norm: Tensor = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients]).norm()

@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 
 from glue_lit.errors import RunError, UsageError
 from glue_lit.training.gathering import gather_values
+from glue_lit.training.lightning_internals.sharding import NAME, ShardedStrategy
 
-_ALLOWED = "Allowed: auto, ddp and its variants (each device holds the whole model), or one device."
+_ALLOWED = (
+    "Allowed: auto, ddp and its variants (each device holds the whole model), fsdp2 (each holds a part of it), or one "
+    "device."
+)
+_SHARDED_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-true")
 _NODE_VARIABLES = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK")
 _SEEN_WITHIN = 10.0  # seconds for a network file system to show a new file
 
@@ -33,29 +39,68 @@ def check_strategy_setting(strategy: Any) -> None:
                 f"trainer.strategy: got {strategy}, which trains in child processes and loses their results. Use "
                 "`--trainer.strategy ddp`."
             )
-        if strategy not in ("auto", "single_device") and not strategy.startswith("ddp"):
+        if strategy not in ("auto", "single_device", NAME) and not strategy.startswith("ddp"):
             raise UsageError(_wrong_strategy(strategy))
     elif strategy is not None:
         path = strategy.get("class_path") if hasattr(strategy, "get") else None
         module, _, name = str(path).rpartition(".")
         kind = type(strategy) if path is None else getattr(import_module(module), name)
-        if not _is_tested(kind):
+        if kind is ModelParallelStrategy and path is not None:
+            _check_parts(strategy.get("init_args") or {})
+        elif not _is_tested(kind):
             raise UsageError(_wrong_strategy(kind.__name__))
+
+
+def _check_parts(settings: Mapping[str, Any]) -> None:
+    if (size := settings.get("tensor_parallel_size", "auto")) not in ("auto", 1):
+        raise UsageError(
+            f"trainer.strategy.init_args.tensor_parallel_size: got {size}, allowed: auto or 1. The devices share the "
+            "weights (data_parallel_size), not the computation of a layer."
+        )
+
+
+def check_sharding(trainer: Trainer, settings: Mapping[str, Any]) -> None:
+    """Stop at settings that do not work where each device has only a part of the model.
+
+    Args:
+        trainer: With any strategy.
+        settings: The hyperparameters of `SequenceClassifier`.
+
+    Raises:
+        UsageError: The precision, the number of parts, or a moving average of the weights is refused.
+    """
+    strategy = trainer.strategy
+    if not isinstance(strategy, ShardedStrategy):
+        return
+    if (precision := str(trainer.precision)) not in _SHARDED_PRECISIONS:
+        raise UsageError(
+            f"trainer.precision: got {precision}, allowed with the strategy {NAME}: {', '.join(_SHARDED_PRECISIONS)}."
+        )
+    if strategy.parts not in ("auto", trainer.world_size):
+        raise UsageError(
+            f"trainer.strategy.init_args.data_parallel_size: got {strategy.parts}, allowed: auto or the number of "
+            f"devices, {trainer.world_size}."
+        )
+    if settings["average"]:
+        raise UsageError(
+            f"model.average: got {settings['average']}, which needs the whole model on each device, and with the "
+            f"strategy {NAME} each has a part. Leave it out, or use `--trainer.strategy ddp`."
+        )
 
 
 def _is_tested(kind: type) -> bool:
     """Whether it is DDP, one device or a user's subclass; Lightning's subclasses (DeepSpeed, XLA) are not tested."""
     of_lightning = {base for base in kind.__mro__ if base.__module__.startswith("lightning.")}
-    return issubclass(kind, SingleDeviceStrategy | DDPStrategy) and of_lightning <= {
-        *SingleDeviceStrategy.__mro__,
-        *DDPStrategy.__mro__,
-    }
+    return issubclass(kind, ShardedStrategy) or (
+        issubclass(kind, SingleDeviceStrategy | DDPStrategy)
+        and of_lightning <= {*SingleDeviceStrategy.__mro__, *DDPStrategy.__mro__}
+    )
 
 
 def _wrong_strategy(name: str) -> str:
     return (
-        f"trainer.strategy: got {name}. A model that is split over devices would train differently, since each part "
-        f"would be clipped and decayed by itself. {_ALLOWED}"
+        f"trainer.strategy: got {name}. Gradient norm, checkpoints and optimizer of a model that is split over devices "
+        f"are right only with `--trainer.strategy {NAME}`. {_ALLOWED}"
     )
 
 
@@ -63,19 +108,11 @@ def check_processes(trainer: Trainer) -> None:
     """Stop if each process would train by itself, wait for the others forever, or hold a part of the model.
 
     Raises:
-        UsageError: The trainer's strategy is not tested; more processes were started than it has devices; or there
-            are several machines, and the rank of this one is unknown.
+        UsageError: The trainer's strategy is not tested; a launcher has not started a process for each device; or
+            there are several machines, and the rank of this one is unknown.
     """
     check_strategy_setting(trainer.strategy)
-    by, started, nodes = _launched()
-    if started > trainer.world_size:
-        more = f" --trainer.num_nodes {nodes}" if nodes > 1 else ""
-        message = (
-            f"trainer.devices: {by} started {started} processes, but the trainer has {trainer.world_size} device(s) in "
-            "all: each process would train by itself and overwrite the others' files. Pass "
-            f"`--trainer.devices {started // nodes}{more}`, or start one process."
-        )
-        raise UsageError(message, everywhere=True)
+    _check_launcher(trainer)
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if (
         trainer.num_nodes > 1
@@ -85,6 +122,42 @@ def check_processes(trainer: Trainer) -> None:
         raise UsageError(
             f"trainer.num_nodes: got {trainer.num_nodes}, but the rank of this machine is unknown. Start it with "
             "SLURM or `torchrun`, or set $MASTER_ADDR, $MASTER_PORT and $NODE_RANK on each machine."
+        )
+
+
+def launched_devices(devices: Any, nodes: int | None) -> dict[str, int]:
+    """The trainer's ``devices`` and ``num_nodes`` as torchrun or srun started processes, unless the user chose them.
+
+    Args:
+        devices: The trainer's setting; a user's number of devices stays.
+        nodes: As ``devices``.
+    """
+    _, started, machines = _launched()
+    if started == 1 or devices not in (None, "auto") or nodes not in (None, 1, machines):
+        return {}
+    return {"devices": started // machines, "num_nodes": machines}
+
+
+def _check_launcher(trainer: Trainer) -> None:
+    by, started, nodes = _launched()
+    devices = f"the trainer has {trainer.world_size} device(s) in all"
+    if by and started != trainer.world_size:
+        more = f" --trainer.num_nodes {nodes}" if nodes > 1 else ""
+        wrong = (
+            "each process would train by itself and overwrite the others' files"
+            if started > trainer.world_size
+            else "it would wait for the others forever"
+        )
+        raise UsageError(
+            f"trainer.devices: {by} started {started} process{'es' * (started > 1)}, but {devices}: {wrong}. Pass "
+            f"`--trainer.devices {started // nodes}{more}`, or start {trainer.world_size} instead.",
+            everywhere=True,
+        )
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if not by and isinstance(environment, SLURMEnvironment) and trainer.world_size > 1:
+        raise UsageError(
+            f"trainer.devices: {devices}, but in a SLURM job only srun starts a process for each. Put `srun` before "
+            "the command."
         )
 
 

@@ -7,11 +7,11 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.encoder.sharding import DROPPED_LAYERS
 from glue_lit.errors import GlueLitError, UsageError
 from glue_lit.system.console import say
 from glue_lit.training.lightning_internals import ddp_options
 
-_DROPPED_LAYERS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
 _FIND = "find_unused_parameters"
 
 
@@ -82,7 +82,7 @@ def _few_rows(data: Any) -> dict[str, Any]:
 def _reason_to_search(classifier: Any, trainer: Any) -> str:
     """Why parameters may have no gradient; empty if all have one."""
     config = classifier.model.config
-    if dropped := [name for name in _DROPPED_LAYERS if getattr(config, name, 0)]:
+    if dropped := [name for name in DROPPED_LAYERS if getattr(config, name, 0)]:
         return f"{dropped[0]} skips whole layers"
     try:
         unused = parameters_without_gradient(classifier, _few_rows(trainer.datamodule))

@@ -16,6 +16,7 @@ from glue_lit.training.callbacks.early_stopping import EarlyStop, find_early_sto
 from glue_lit.training.callbacks.signals import StopRequest
 from glue_lit.training.lightning_internals import checkpoint_content
 from glue_lit.training.lightning_internals.loops import score_last_step
+from glue_lit.training.lightning_internals.sharding import is_sharded
 from glue_lit.training.position import Position
 from glue_lit.training.processes import check_shared_folder
 
@@ -175,6 +176,8 @@ class LastCheckpoint(ModelCheckpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write the state after the last optimizer step, unless the exception came within one."""
         self.stop.release_signals()
+        if is_sharded(trainer):  # the file needs the parts of all processes, and the others may be gone
+            return
         # Before the first batch the file is up to date, and our own errors need no rescue.
         if not self._has_begun or isinstance(exception, Stopped | RunError) or trainer.state.fn != "fit":
             return
