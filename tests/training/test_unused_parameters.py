@@ -23,7 +23,10 @@ WITHOUT = {
 }
 
 
-def new_fit(folder: Path, world: int, steps: int = 4) -> tuple[Any, Any, Any]:
+NOTHING_SENT = {"broadcast_buffers": False}
+
+
+def new_fit(folder: Path, world: int, steps: int = 4, strategy: Any = "ddp") -> tuple[Any, Any, Any]:
     from lightning.pytorch import Trainer
 
     from glue_lit import GLUEDataModule, SequenceClassifier
@@ -33,7 +36,7 @@ def new_fit(folder: Path, world: int, steps: int = 4) -> tuple[Any, Any, Any]:
     model = SequenceClassifier(task="mrpc", name_or_path=str(folder), learning_rate=1e-3, weight_decay=0.1,
                                schedule="constant")  # fmt: skip
     trainer = Trainer(
-        accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", logger=False, max_steps=steps,
+        accelerator="cpu", devices=world, strategy=strategy if world > 1 else "auto", logger=False, max_steps=steps,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
         precision="32-true",
     )  # fmt: skip
@@ -59,6 +62,17 @@ def main(folder: Path, kinds: list[str]) -> None:
         whole.fit(model, data)
         weights = [{name: value.clone() for name, value in m.model.state_dict().items()} for m in (model, resumed)]
         torch.save((weights, whole.strategy._ddp_kwargs), folder / f"{kind}-{rank}.pt")
+    from lightning.pytorch.strategies import DDPStrategy
+    from torch.nn.parallel import DistributedDataParallel
+
+    sent = []
+    send = DistributedDataParallel._sync_buffers
+    DistributedDataParallel._sync_buffers = lambda model: (sent.append(model), send(model))
+    for strategy in ("ddp", DDPStrategy(find_unused_parameters=True, broadcast_buffers=True)):
+        sent.clear()
+        trainer, model, data = new_fit(folder / kinds[0], 2, strategy=strategy)
+        trainer.fit(model, data)
+        torch.save((len(sent), model.model.state_dict()), folder / f"{strategy == 'ddp'}-{rank}.pt")
 
 
 def checked(folder: Path, kinds: list[str]) -> None:
@@ -82,7 +96,7 @@ def checked(folder: Path, kinds: list[str]) -> None:
     for kind in kinds:
         (ours, resumed), options = torch.load(folder / f"{kind}-0.pt", weights_only=True)
         (theirs, _), _ = torch.load(folder / f"{kind}-1.pt", weights_only=True)
-        assert options == ({"find_unused_parameters": True} if WITHOUT[kind][0] else {})
+        assert options == NOTHING_SENT | ({"find_unused_parameters": True} if WITHOUT[kind][0] else {})
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
         assert all(torch.equal(ours[name], resumed[name]) for name in ours)
         trainer, alone, data = new_fit(folder / kind, 1)
@@ -103,7 +117,12 @@ def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_processes_train_xlnet(tmp_path: Path) -> None:
+    import torch
+
     checked(tmp_path, ["xlnet"])
+    (none, ours), (some, plain) = (torch.load(tmp_path / f"{name}-1.pt", weights_only=True) for name in (True, False))
+    assert (none, some > 0) == (0, True)  # buffers are sent before no pass, or before each
+    assert all(torch.equal(value, plain[name]) for name, value in ours.items())
 
 
 @pytest.mark.slow
@@ -116,20 +135,36 @@ def test_which_parameters_get_no_gradient(kind: str, tmp_path: Path) -> None:
     import torch
     from tiny_folders import write_tiny
 
-    from glue_lit.training.unused_parameters import parameters_without_gradient
+    from glue_lit.training.unused_parameters import try_pass
 
     write_tiny(kind, tmp_path)
     _, model, data = new_fit(tmp_path, 1)
     model.configure_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     random = torch.random.get_rng_state()
-    found = parameters_without_gradient(model, data.dataset("train")[[0, 1]])
+    found, changes_buffers = try_pass(model, data.dataset("train")[[0, 1]])
+    assert not changes_buffers
     count, first = WITHOUT[kind]
     assert len(found) >= count
     assert not count or found[0].startswith(f"model.{first}"), found
     assert torch.equal(random, torch.random.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_model_with_a_running_mean_sends_its_buffers(tmp_path: Path) -> None:
+    import torch
+    from tiny_folders import write_tiny
+
+    from glue_lit.training.unused_parameters import try_pass
+
+    write_tiny("bert", tmp_path)
+    _, model, data = new_fit(tmp_path, 1)
+    model.configure_model()
+    norm = torch.nn.BatchNorm1d(model.model.config.num_labels)
+    model.model.classifier = torch.nn.Sequential(model.model.classifier, norm)
+    assert try_pass(model, data.dataset("train")[[0, 1]]) == ([], True)
+    assert norm.num_batches_tracked == 0
 
 
 class Strategies:
@@ -144,9 +179,9 @@ class Strategies:
         self.model.configure_model()
 
     def options(self) -> dict[str, Any]:
-        from glue_lit.training.unused_parameters import find_unused
+        from glue_lit.training.unused_parameters import adapt_ddp
 
-        find_unused(self.model, self.trainer)
+        adapt_ddp(self.model, self.trainer)
         return dict(self.trainer.strategy._ddp_kwargs)
 
 
@@ -159,12 +194,13 @@ def test_the_strategy_searches_for_unused_parameters_only_if_the_model_has_some(
 
     for kind in ("bert", "esm"):
         write_tiny(kind, tmp_path / kind)
-    assert Strategies(tmp_path / "bert", "ddp").options() == {}
+    assert Strategies(tmp_path / "bert", "ddp").options() == NOTHING_SENT
     assert Strategies(tmp_path / "bert", "ddp_find_unused_parameters_false").options() == {
-        "find_unused_parameters": False
+        "find_unused_parameters": False,
+        **NOTHING_SENT,
     }
     assert capsys.readouterr().out == ""
-    assert Strategies(tmp_path / "esm", "ddp").options() == {"find_unused_parameters": True}
+    assert Strategies(tmp_path / "esm", "ddp").options() == {"find_unused_parameters": True, **NOTHING_SENT}
     assert capsys.readouterr().out == (
         "DDP searches for parameters without a gradient at every step: esm.contact_head.regression.weight and "
         "1 more have none.\n"
@@ -173,11 +209,11 @@ def test_the_strategy_searches_for_unused_parameters_only_if_the_model_has_some(
         Strategies(tmp_path / "esm", "ddp_find_unused_parameters_false").options()
     elsewhere = Strategies(tmp_path / "esm", "ddp")
     elsewhere.trainer.datamodule = None
-    assert elsewhere.options() == {"find_unused_parameters": True}
+    assert elsewhere.options() == {"find_unused_parameters": True, **NOTHING_SENT}
     capsys.readouterr()
     dropping = Strategies(tmp_path / "bert", "ddp")
     dropping.model.model.config.encoder_layerdrop = 0.1
-    assert dropping.options() == {"find_unused_parameters": True}
+    assert dropping.options() == {"find_unused_parameters": True, **NOTHING_SENT}
     assert "encoder_layerdrop skips whole layers" in capsys.readouterr().out
 
 

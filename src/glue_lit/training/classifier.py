@@ -28,7 +28,7 @@ from glue_lit.training.model_builder import ModelBuilder
 from glue_lit.training.optimizer import RecipeOptimizer
 from glue_lit.training.processes import check_sharding
 from glue_lit.training.schedule import Options, Schedule
-from glue_lit.training.unused_parameters import find_unused
+from glue_lit.training.unused_parameters import adapt_ddp
 
 
 class SequenceClassifier(LightningModule):
@@ -145,7 +145,7 @@ class SequenceClassifier(LightningModule):
         keep_labels_exact(trainer)
         if is_fit(trainer):
             self.parts.optimizer.choose_rows(self, trainer)
-            find_unused(self, trainer)
+            adapt_ddp(self, trainer)
         if (devices := sharing_devices(trainer)) is not None:
             shard_model(self.model, devices)
 

@@ -1,6 +1,7 @@
-"""Parameters without a gradient (XLNet's mask, ESM's contact head), which DDP has to search for."""
+"""Parameters without a gradient (XLNet's mask, ESM's contact head) and buffers, which DDP has to be told of."""
 
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
@@ -15,8 +16,20 @@ from glue_lit.training.lightning_internals import ddp_options
 _FIND = "find_unused_parameters"
 
 
-def parameters_without_gradient(classifier: nn.Module, batch: dict[str, Any]) -> list[str]:
-    """The trained parameters that get no gradient from a batch; nothing else changes.
+class TrialPass(NamedTuple):
+    """What a training pass over a few rows shows.
+
+    Attributes:
+        unused: The trained parameters that get no gradient.
+        changes_buffers: Whether a buffer, such as the running mean of a BatchNorm, changes.
+    """
+
+    unused: list[str]
+    changes_buffers: bool
+
+
+def try_pass(classifier: nn.Module, batch: dict[str, Any]) -> TrialPass:
+    """Compute the gradient of a batch, and leave everything as it was.
 
     Args:
         classifier: Gives the logits of a batch.
@@ -31,7 +44,8 @@ def parameters_without_gradient(classifier: nn.Module, batch: dict[str, Any]) ->
                 name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in batch.items()
             }
             classifier(inputs).sum().backward()
-        return [name for name, p in classifier.named_parameters() if p.requires_grad and p.grad is None]
+        unused = [name for name, p in classifier.named_parameters() if p.requires_grad and p.grad is None]
+        return TrialPass(unused, not all(torch.equal(buffer, before) for buffer, before in kept))
     finally:
         classifier.zero_grad(set_to_none=True)
         with torch.no_grad():
@@ -39,11 +53,11 @@ def parameters_without_gradient(classifier: nn.Module, batch: dict[str, Any]) ->
                 buffer.copy_(before)
 
 
-def find_unused(classifier: Any, trainer: Any) -> None:
-    """Let DDP search for parameters without a gradient if the model has any; otherwise it would stop.
+def adapt_ddp(classifier: Any, trainer: Any) -> None:
+    """Let DDP search for parameters without a gradient if the model has any, and send no buffers if none changes.
 
-    They are not frozen, so that optimizer and checkpoints are the same on any number of devices; besides, a parameter
-    may get a gradient at another step.
+    Without the search it would stop. The parameters are not frozen, so that optimizer and checkpoints are the same on
+    any number of devices; besides, a parameter may get a gradient at another step.
 
     Args:
         classifier: Built, and not yet on its devices.
@@ -56,9 +70,14 @@ def find_unused(classifier: Any, trainer: Any) -> None:
     if not isinstance(strategy, DDPStrategy) or trainer.world_size == 1:
         return
     options = ddp_options(strategy)
+    tried = TrialPass([], True)
+    with suppress(GlueLitError):  # the first batch will raise it again
+        tried = try_pass(classifier, _few_rows(trainer.datamodule))
+    if not tried.changes_buffers:  # DDP sends all buffers once, as it starts; by default also before each pass
+        options.setdefault("broadcast_buffers", False)
     if options.get(_FIND) or options.get("static_graph"):
         return
-    if not (reason := _reason_to_search(classifier, trainer)):
+    if not (reason := _reason_to_search(classifier.model.config, tried.unused)):
         return
     if options.get(_FIND) is False:
         raise UsageError(
@@ -79,15 +98,10 @@ def _few_rows(data: Any) -> dict[str, Any]:
     return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
 
 
-def _reason_to_search(classifier: Any, trainer: Any) -> str:
+def _reason_to_search(config: Any, unused: list[str]) -> str:
     """Why parameters may have no gradient; empty if all have one."""
-    config = classifier.model.config
     if dropped := [name for name in DROPPED_LAYERS if getattr(config, name, 0)]:
         return f"{dropped[0]} skips whole layers"
-    try:
-        unused = parameters_without_gradient(classifier, _few_rows(trainer.datamodule))
-    except GlueLitError:  # the first batch will raise it again
-        return ""
     names = [name.removeprefix("model.") for name in unused]
     if len(names) < 2:
         return "".join(f"{name} has none" for name in names)
