@@ -2,7 +2,10 @@
 
 import os
 import pwd
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,6 +173,36 @@ def test_the_second_call_reads_nothing(cached: Tokens, counted: Counted, tokeniz
 
     assert same(cached(replace(counted.split, read=read)), first)
     assert same(tokenise(PAIRS, tokenizer, 20, is_regression=False), first)
+    assert counted.reads == 1
+
+
+def test_processes_that_need_the_same_tokens_make_them_once(cached: Tokens, counted: Counted, tmp_path: Path) -> None:
+    here, finish = threading.Event(), threading.Event()
+
+    def slow() -> Rows:
+        here.set()
+        assert finish.wait(60)
+        return counted.read()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cached, split=replace(counted.split, read=slow))
+        assert here.wait(60)
+        second = pool.submit(cached)
+        time.sleep(0.2)
+        assert (second.done(), counted.reads) == (False, 0)
+        finish.set()
+        assert same(first.result(60), second.result(60))
+    assert counted.reads == 1
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".safetensors"]
+
+
+def test_a_process_that_fails_lets_the_next_one_in(cached: Tokens, counted: Counted, tmp_path: Path) -> None:
+    def fail() -> Rows:
+        raise DataError("Row 3 is bad.")
+
+    with pytest.raises(DataError, match="Row 3 is bad"):
+        cached(split=replace(counted.split, read=fail))
+    cached()
     assert counted.reads == 1
 
 

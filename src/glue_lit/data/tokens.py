@@ -28,7 +28,7 @@ from glue_lit.data.token_encoder import Encode, fastest_encoder
 from glue_lit.data.tokenizers import tokenizer_fingerprint
 from glue_lit.errors import DataError, RunError
 from glue_lit.system.ahead import ahead
-from glue_lit.system.files import open_atomic_binary
+from glue_lit.system.files import one_at_a_time, open_atomic_binary
 
 _LAYOUT = 3  # part of the cache key; increase it when the arrays change their meaning
 _CHUNK = 10_000  # rows per tokenizer call, to bound the memory of its Python lists
@@ -181,11 +181,14 @@ def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: 
     path = folder / f"{split.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
     if (known := _read(path)) is not None:
         return known
-    store = _tokenise_parts(split, tokenizer, max_length, is_regression, folder)
-    tensors = {name: value for name, value in vars(store).items() if isinstance(value, Tensor)}
-    with contextlib.suppress(RunError), open_atomic_binary(path) as file:
-        write_tensors(file, tensors, {"digest": store.digest or ""})
-    return _read(path) or store  # the file's arrays are mapped into memory
+    with one_at_a_time(path.with_suffix(".lock")):  # the devices of a fit would all do the same work
+        if (known := _read(path)) is not None:
+            return known
+        store = _tokenise_parts(split, tokenizer, max_length, is_regression, folder)
+        tensors = {name: value for name, value in vars(store).items() if isinstance(value, Tensor)}
+        with contextlib.suppress(RunError), open_atomic_binary(path) as file:
+            write_tensors(file, tensors, {"digest": store.digest or ""})
+        return _read(path) or store  # the file's arrays are mapped into memory
 
 
 def _tokenise_parts(split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path) -> TokenStore:

@@ -53,6 +53,35 @@ def replace_file(path: Path, is_durable: bool = False) -> Iterator[IO[bytes]]:
                 os.unlink(part)
 
 
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Let one process of this machine at a time run the block; the end of a process, however it ends, lets the next in.
+
+    Where there are no such locks, all run it.
+
+    Args:
+        path: A file of its own for the lock, which exists only meanwhile.
+    """
+    handle = None
+    with contextlib.suppress(ImportError, OSError):  # Windows has no fcntl, and the folder may be read-only
+        import fcntl
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    has_failed = True
+    try:
+        yield
+        has_failed = False
+    finally:
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+                if has_failed:
+                    path.parent.rmdir()  # if nothing is in it
+            os.close(handle)
+
+
 def _sync_folder(folder: Path) -> None:
     """Flush a rename to the disk, if the system can."""
     with contextlib.suppress(OSError):

@@ -1,8 +1,12 @@
+"""Signals that stop a run. This file is also the script of two processes that gloo cannot connect."""
+
 import contextlib
 import os
 import signal
+import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,6 +92,41 @@ def test_slurms_warning_signal_counts_only_under_slurm(monkeypatch: pytest.Monke
         assert stop.agreed_signal(ALONE) == signal.SIGUSR1
 
 
+def main(rank: int) -> None:
+    import torch
+
+    def refuse(**options: Any) -> None:
+        raise RuntimeError("no route to host")
+
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)  # in place of NCCL
+    torch.distributed.new_group = refuse
+    trainer: Any = SimpleNamespace(
+        world_size=2, is_global_zero=rank == 0, strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace()),
+    )  # fmt: skip
+    stop = StopRequest()
+    with stop.listening():
+        stop.note_signals(trainer)
+        for batch in range(1, 50):
+            if batch == 3 and rank == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            if signum := stop.agreed_signal(trainer):
+                print(f"stopped by {signum} at batch {batch}")
+                break
+
+
+def test_processes_that_gloo_cannot_connect_stop_at_the_same_batch() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    ranks = [warm.start(__file__, rank, MASTER_ADDR="127.0.0.1", MASTER_PORT=port) for rank in range(2)]
+    first, second = (rank.wait(60) for rank in ranks)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "looked for at every 20th batch only, because gloo cannot connect the processes: no route to" in first.stdout
+    assert first.stdout.endswith("stopped by 15 at batch 20\n")
+    assert second.stdout == "stopped by 15 at batch 20\n"
+
+
 def scontrol(folder: Path, status: int = 0) -> Path:
     """A fake of SLURM's command that records its arguments."""
     folder.mkdir(exist_ok=True)
@@ -137,3 +176,7 @@ def test_a_requeued_slurm_job_is_resumed(tmp_path: Path, tiny_model: Path) -> No
     assert "SLURM has restarted job 7: resuming lightning_logs/rte/version_0." in second.stdout
     assert [path.name for path in (tmp_path / "lightning_logs" / "rte").iterdir()] == ["version_0"]
     assert (tmp_path / "lightning_logs" / "rte" / "version_0" / "metrics.json").is_file()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

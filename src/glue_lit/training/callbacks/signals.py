@@ -13,10 +13,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from glue_lit.errors import Stopped
+from glue_lit.system.console import say
 from glue_lit.system.environment import slurm_job
+from glue_lit.training.gathering import gather_values
 from glue_lit.training.lightning_internals import skip_sigterm_exchange
 
 _MINUTES = 5  # to wait for the other processes; a death is noticed much earlier
+_SELDOM = 20  # batches between two exchanges that wait for the device
 
 
 class StopRequest:
@@ -30,7 +33,9 @@ class StopRequest:
         self._signum = 0
         self._is_listening = False
         self._is_training = False
-        self._group: Any = None
+        self._is_shared = False  # with other processes
+        self._group: Any = None  # for exchanges of the hosts; None if only the devices are connected
+        self._calls = 0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -72,7 +77,7 @@ class StopRequest:
         if not self._is_listening:
             return
         if trainer.world_size > 1 and torch.distributed.is_initialized():
-            self._group = torch.distributed.new_group(backend="gloo", timeout=timedelta(minutes=_MINUTES))
+            self._is_shared, self._group = True, _connect_hosts(trainer)
             skip_sigterm_exchange(trainer)
         self._install()
         self._is_training = True
@@ -82,10 +87,16 @@ class StopRequest:
         self._is_training = False
 
     def agreed_signal(self, trainer: Any) -> int:
-        """The signal that any process has received, 0 for none. Collective under DDP."""
-        if self._group is None:
+        """The signal that any process has received, 0 for none. Collective under DDP.
+
+        If only the devices are connected, all processes look at every twentieth call, since the host waits for that.
+        """
+        if not self._is_shared:
             return self._signum
-        flag = torch.tensor([self._signum], device="cpu")  # gloo's device
+        self._calls += 1
+        if self._group is None and self._calls % _SELDOM:
+            return 0
+        flag = torch.tensor([self._signum], device="cpu" if self._group else trainer.strategy.root_device)
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=self._group)
         return int(flag)
 
@@ -93,6 +104,23 @@ class StopRequest:
         """Replace the handlers that Lightning has installed for an evaluation."""
         if self._is_listening:
             self._install()
+
+
+def _connect_hosts(trainer: Any) -> Any:
+    """A group of all processes whose exchanges no device waits for; ``None`` where gloo cannot connect them."""
+    group, error = None, ""
+    try:
+        group = torch.distributed.new_group(backend="gloo", timeout=timedelta(minutes=_MINUTES))
+    except (RuntimeError, OSError) as refused:  # as on a cluster on which only NCCL's network is open
+        error = " ".join(str(refused).split())[:200]
+    if not any(errors := gather_values(error)):
+        return group
+    if trainer.is_global_zero:
+        say(
+            f"Signals to stop are looked for at every {_SELDOM}th batch only, because gloo cannot connect the "
+            f"processes: {next(filter(None, errors))}"
+        )
+    return None
 
 
 class EvaluationSignals(Callback):
