@@ -10,15 +10,17 @@ _LEVELS = 1 << 16
 
 
 class CheapDropout(nn.Dropout):
-    """Dropout whose rate is rounded to a multiple of 1/65536 (0.1 to 0.100006) on a CPU; PyTorch's elsewhere.
+    """Dropout whose rate is rounded to a multiple of 1/65536 (0.1 to 0.100006) on a CPU.
 
-    The scale of the kept elements follows the rounded rate, so that the mean does not change.
+    The scale of the kept elements follows the rounded rate, so that the mean does not change. On other devices, and in
+    compiled code, it is PyTorch's dropout.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """In training, zero some elements of ``input`` and scale the others up; else return ``input``."""
         dropped = round(self.p * _LEVELS)
-        if not self.training or not input.is_cpu or not 0 < dropped < _LEVELS:
+        is_plain = not input.is_cpu or torch.compiler.is_compiling()  # which cannot trace random_()
+        if not self.training or is_plain or not 0 < dropped < _LEVELS:
             return super().forward(input)
         count = input.numel()
         # with a lower bound, because random_() alone draws no negative numbers

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from glue_lit.encoder.compiling import compiled_for, is_compiled
 from glue_lit.errors import GlueLitError, ModelError
 from glue_lit.system.precisions import at_least_float32
 from glue_lit.system.system_errors import explain_system_error
@@ -65,7 +66,8 @@ def explain_model_error(model: Any, error: Exception) -> ModelError | None:
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
     weights = next(model.parameters())
     is_half = torch.is_autocast_enabled(weights.device.type) or weights.dtype in (torch.bfloat16, torch.float16)
-    advice = " It was computed in half precision; `--trainer.precision 32-true` may do." if is_half else ""
+    advice = " It was compiled; `--model.compile false` may do." if is_compiled(model) else ""
+    advice += " It was computed in half precision; `--trainer.precision 32-true` may do." if is_half else ""
     return ModelError(
         f"A model of the architecture {model.config.model_type} cannot be run with these inputs: its own code stopped. "
         f"{PAGE} says which architectures work, and what the others need.{advice} The library said: {reason}"
@@ -91,7 +93,8 @@ def compute_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     if model.config.model_type == "gemma3":  # its token types mark images; transformers 5.0 needs them in training
         inputs["token_type_ids"] = inputs["input_ids"].new_zeros(inputs["input_ids"].shape)
     try:
-        output = model(**pad_for_training(model, inputs))
+        with compiled_for(model, len(inputs["input_ids"])):
+            output = model(**pad_for_training(model, inputs))
     except Exception as error:
         if (explained := explain_model_error(model, error)) is None:
             raise

@@ -17,6 +17,7 @@ from glue_lit.runs.settings import FACTOR, INTERNAL, SHARE, Setting, above, at_l
 from glue_lit.system.precisions import keep_labels_exact
 from glue_lit.tasks.custom import parse_custom_task, resolve_task
 from glue_lit.training.averaging import restore_trained_weights
+from glue_lit.training.compilation import ALLOWED, Compile
 from glue_lit.training.divergence import NonFinite
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts, prepare_trainer
@@ -67,6 +68,8 @@ class SequenceClassifier(LightningModule):
         schedule_options: For polynomial: power, lr_end; for cosine_with_restarts: num_cycles; for warmup_stable_decay:
             num_decay_steps (required; a fraction of all steps if below 1), decay_type, warmup_type, min_lr_ratio.
         gradient_checkpointing: Keep fewer activations in training and compute them again: less memory, more time.
+        compile: Compile the model for training (torch.compile): true, false, or auto, which does it on a GPU for fits
+            that are long enough to gain more than the minute or more that it takes.
     """
 
     @described
@@ -98,6 +101,7 @@ class SequenceClassifier(LightningModule):
         architecture: Annotated[str | None, INTERNAL] = None,
         schedule_options: Annotated[Options | None, Setting(row=203)] = None,
         gradient_checkpointing: Annotated[bool, Setting(row=705, restored=False)] = False,
+        compile: Annotated[Compile, Setting(ALLOWED, row=706, restored=False)] = "auto",
     ) -> None:
         super().__init__()
         custom, peft = plain_values(custom, peft)

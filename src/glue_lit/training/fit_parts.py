@@ -12,6 +12,7 @@ from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.averaging import WeightAverage
 from glue_lit.training.batch_seeds import BatchSeeds
 from glue_lit.training.callbacks.model_summary import replace_summaries
+from glue_lit.training.compilation import Compilation
 from glue_lit.training.divergence import DivergenceGuard
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.lightning_internals.loops import FinalValidation
@@ -40,6 +41,7 @@ class FitParts:
         self.optimizer, self.position, self.guard = optimizer, Position(), DivergenceGuard(settings["non_finite"])
         self.curves = TrainingCurves(self.guard)
         parts = [BatchSeeds(), FinalValidation(), optimizer, self.position, self.guard, self.curves]
+        parts.append(Compilation(settings["compile"]))
         self.callbacks: list[Callback] = parts + ([WeightAverage(decay)] if (decay := settings["average"]) else [])
 
     def note_batch(self, examples: Tensor, loss: Tensor) -> None:

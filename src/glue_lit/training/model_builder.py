@@ -7,6 +7,7 @@ from glue_lit.encoder.adapters import add_adapters, check_same_adapters, request
 from glue_lit.encoder.attention_mask import build_masks_on_device
 from glue_lit.encoder.build import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
+from glue_lit.encoder.compiling import check_can_be_compiled
 from glue_lit.encoder.gradient_checkpointing import checkpoint_gradients
 from glue_lit.encoder.layers import freeze_layers
 from glue_lit.encoder.limits import check_kernels
@@ -56,6 +57,8 @@ class ModelBuilder:
         model, self.has_trained_head = built.model, built.has_trained_head
         self.commit = built.commit or self.commit
         check_kernels(model)
+        if settings["compile"] is True:
+            check_can_be_compiled(model)
         make_reproducible(model)
         self._freeze_as_pretrained(model)
         choose_attention_by_length(model)

@@ -13,6 +13,7 @@ from glue_lit.data.accumulation import batches_of_step
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.splits import datamodule_state
 from glue_lit.encoder.build import check_tokens
+from glue_lit.encoder.compiling import check_can_compile
 from glue_lit.encoder.limits import MIXED, check_precision_of, why_not_mixed
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.evaluation.predictions import Predictions
@@ -114,6 +115,8 @@ def prepare(session: Session) -> Start:
     Raises:
         GlueLitError: The data, the model, the checkpoint or the precision cannot be used.
     """
+    if session.command == "fit" and session.model.hparams["compile"] is True:
+        check_can_compile(session.trainer.strategy.root_device)
     saved = _read_checkpoint(session)
     session.data.setup(session.command)
     position, reached = "", dict[str, str]()
