@@ -4,6 +4,7 @@
     python -m benchmarks ledger --glue_dir GLUE recipes            # scores and times of the recipes: LEDGER.md
     python -m benchmarks load --model DIR predict --rows [1000000] # many rows, runs, classes, characters or processes
     python -m benchmarks profile --glue_dir GLUE                   # what holds a training step, by operator
+    python -m benchmarks gpu                                       # 8 minutes on a GPU, without the Hub
 
 Each says more with --help. `hf` and `ours` are single measurements, which the others run as processes of their own.
 """
@@ -19,6 +20,7 @@ COMMANDS = {
     "speed": ("speed", "speed"),
     "profile": ("speed", "profile"),
     "ledger": ("ledger", "Ledger"),
+    "gpu": ("gpu", "gpu"),
     "load": ("load", "Load"),
     "hf": ("hugging_face", "HuggingFace"),
     "ours": ("ours", "Ours"),

@@ -38,6 +38,7 @@ TASKS = {
     "sst2": ("SST-2", ["sentence"], "label", "accuracy", ["0", "1"]),
     "mrpc": ("MRPC", ["#1 String", "#2 String"], "Quality", "accuracy", ["0", "1"]),
     "stsb": ("STS-B", ["sentence1", "sentence2"], "score", "pearson", None),
+    "mnli": ("MNLI", ["sentence1", "sentence2"], "gold_label", "accuracy", ["entailment", "neutral", "contradiction"]),
     "qnli": ("QNLI", ["question", "sentence"], "label", "accuracy", ["entailment", "not_entailment"]),
     "rte": ("RTE", ["sentence1", "sentence2"], "label", "accuracy", ["entailment", "not_entailment"]),
     "wnli": ("WNLI", ["sentence1", "sentence2"], "label", "accuracy", ["0", "1"]),
@@ -168,11 +169,11 @@ class HuggingFace(Side):
             "peak_gpu": torch.cuda.max_memory_allocated() if on_gpu else None,
         }
 
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self, flags: dict[str, Any] | None = None) -> dict[str, Any]:
         """``Trainer.evaluate``, after a warm-up on some rows."""
         rows = self._cached("dev")
         with tempfile.TemporaryDirectory() as folder:
-            trainer = self._trainer(None, rows, output_dir=folder)
+            trainer = self._trainer(None, rows, output_dir=folder, **(flags or {}))
             trainer.evaluate(rows.select(range(min(len(rows), 4 * self.batch_size))))
             start = time.perf_counter()
             trainer.evaluate()

@@ -36,7 +36,7 @@ class Ours(Side):
         )  # fmt: skip
         trainer.validate(model, self._data(validation_limit=64), verbose=False)
         data = self._data(validation_limit=self.rows)
-        rows = len(data.dataset("validation"))
+        rows = sum(len(data.dataset(split)) for split in data.task.validation_splits)
         start = time.perf_counter()
         trainer.validate(model, data, verbose=False)
         return {"samples_per_second": rows / (time.perf_counter() - start)}
@@ -78,7 +78,9 @@ class Ours(Side):
         layer; backward twice that (Kaplan et al. 2020, section 2.1). Padding and everything else count nothing.
         """
         config = AutoConfig.from_pretrained(self.model)
-        layers = next(m for m in AutoModel.from_config(config).modules() if isinstance(m, torch.nn.ModuleList))
+        with torch.device("meta"):
+            model = AutoModel.from_config(config)
+        layers = next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
         weights = sum(m.weight.numel() for m in layers.modules() if isinstance(m, torch.nn.Linear))
         lengths = self._data(train_limit=self.rows).dataset("train").lengths.double()
         dense = 6 * weights * float(lengths.mean())

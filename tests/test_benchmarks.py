@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from small_fit import Fit
 
+from benchmarks import gpu, gpu_child
 from benchmarks.clock import OperatorClock, StepClock
+from benchmarks.gpu_page import markdown as gpu_table
 from benchmarks.speed import PARTS, second_epoch
 from benchmarks.speed_page import draw, markdown, rows
 from glue_lit.system.library_warnings import filter_warnings
@@ -81,3 +84,68 @@ def test_clocks_know_the_parts_of_a_step(tiny_model: Path, tmp_path: Path, monke
     assert found["operators"] > 100
     assert "aten.addmm.default" in found["self_ms"]
     assert found["step_ms"] > 0
+
+
+def test_the_gpu_benchmark_runs_on_a_processor_and_survives_a_case_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, and with a fraction of its cases."""
+    filter_warnings()
+
+    def measure(plan: dict[str, Any], seconds: float) -> str:
+        if plan["side"] == "hf best":
+            return "its process ended with 1: "
+        gpu_child.main(plan)
+        return ""
+
+    train = {"what": "train", "task": "cola", "batch_size": 16}
+    cases = [{**train, "task": "none"}, train, {"what": "evaluate", "task": "mnli", "batch_size": 128}]
+    monkeypatch.setattr(gpu, "CASES", cases)
+    monkeypatch.setattr(gpu, "run_child", measure)
+    monkeypatch.setattr(gpu, "start_up", lambda *_: {"hf": 4.0, "ours": 3.0})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    gpu.gpu(minutes=5, device="cpu", quick=True, output=tmp_path / "gpu.json")
+    record = json.loads((tmp_path / "gpu.json").read_text())
+    assert [line["side"] for line in record["measured"]] == ["ours"] * 3 + ["hf"] * 3 + ["hf best"] * 3
+    speeds = [line.get("samples_per_second", 0) > 0 for line in record["measured"]]
+    assert speeds == [False, True, True] * 2 + [False] * 3
+    assert {line["failed"].partition(":")[0] for line in record["measured"] if "failed" in line} == {
+        "KeyError", "UsageError", "its process ended with 1"
+    }  # fmt: skip
+    assert record["measured"][1]["flops_per_sample"] > 0
+    assert "tiny-bert, hf best, CoLA-like, training, batch 16: its process ended" in capsys.readouterr().out
+
+
+def test_the_gpu_table_has_ratios_shares_and_targets() -> None:
+    case = {"model": "bert-base", "what": "train", "task": "mnli", "batch_size": 32}
+    measured = [
+        {"model": "bert-base", "side": "ours", "what": "peak", "flops_per_second": 8e14},
+        {**case, "side": "hf", "samples_per_second": 500.0},
+        {**case, "side": "hf best", "samples_per_second": 1000.0, "memory": 2**33},
+        {
+            **case,
+            "side": "ours",
+            "samples_per_second": 2000.0,
+            "memory": 2**32,
+            "idle": 0.0625,
+            "flops_per_sample": 2e11,
+        },
+    ]
+    machine = {"device": "a GPU", "precision": "bf16-mixed", "torch": "2"}
+    lines = gpu_table({"machine": machine, "start": None, "measured": measured}).splitlines()
+    cells = "500 | 1,000 | 2,000 | 4.00 x | 2.00 x | 0.500 | 0.062 | 8.0, 4.0 |"
+    assert lines[4] == f"| bert-base | MNLI-like, training, batch 32 | {cells}"
+    assert "(target 4 x)" in lines[2]
+    assert len({line.count("|") for line in lines[2:5]}) == 1
+
+
+def test_the_gpu_is_busy_while_any_of_its_streams_is() -> None:
+    from torch.autograd import DeviceType
+
+    def event(start: float, end: float, device: Any = DeviceType.CUDA, note: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(
+            device_type=device, time_range=SimpleNamespace(start=start, end=end), is_user_annotation=note
+        )
+
+    events = [event(0, 2e6), event(1e6, 3e6), event(5e6, 6e6), event(0, 9e6, DeviceType.CPU), event(0, 9e6, note=True)]
+    assert gpu_child.busy_seconds(events) == 4.0
