@@ -4,13 +4,14 @@
 # make docs        the documentation as a site, in site/; warnings are errors
 # make lowest      the tests with the oldest versions that pyproject.toml allows, in .venv-lowest
 # make release     build the source distribution and the wheel in dist/, check both, and try the wheel in .venv-release
+# make gpu         on a machine with an NVIDIA GPU: the tests that need one, and speed, in gpu.json and a table
 # make bench       speed against the Hugging Face Trainer; GLUE_DIR=FOLDER names the official files
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: install quickstart test docs slow lowest release bench
+.PHONY: install quickstart test docs slow lowest release bench gpu
 
 install: $(INSTALLED)
 
@@ -57,3 +58,7 @@ release: install
 
 bench: install
 	$(BIN)/python -m benchmarks speed --glue_dir $(or $(GLUE_DIR),$(error make bench GLUE_DIR=FOLDER with the official GLUE files))
+
+gpu: install
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m benchmarks gpu
