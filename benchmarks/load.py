@@ -51,6 +51,17 @@ class Growth:
         self.points.append((round(time.perf_counter() - self.begun), written // 10**6, sum(resident) // 1024))
 
 
+class Anonymous:
+    """The highest anonymous memory of a process, in MiB: what is not pages of files, which the system can drop."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+
+    def __call__(self, process: int) -> None:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        self.peak = max(self.peak, *(int(line.split()[1]) // 1024 for line in lines if line.startswith("Anonymous:")))
+
+
 class Load:
     """What a large load costs, each part in an empty folder.
 
@@ -63,7 +74,7 @@ class Load:
         self._temporary = tempfile.TemporaryDirectory()
         self._folder = Path(self._temporary.name)
 
-    def _glue_lit(self, *arguments: object, watch: Growth | None = None, **environment: str) -> Measured:
+    def _glue_lit(self, *arguments: object, watch: Growth | Anonymous | None = None, **environment: str) -> Measured:
         """Run a command: its seconds, the processor's, and its highest resident size."""
         done = run("glue_lit", *arguments, folder=self._folder, watch=watch, **environment)
         found: Measured = {
@@ -71,16 +82,18 @@ class Load:
             "processor_seconds": round(done.processor_seconds, 1),
             "peak_mib": round(done.peak_mib),
         }
-        if watch:
+        if isinstance(watch, Anonymous):
+            found["peak_anonymous_mib"] = watch.peak
+        if isinstance(watch, Growth):
             found["curve: seconds, MB written, MiB resident"] = watch.points[:: max(1, len(watch.points) // 20)]
         return found
 
-    def _fit(self, source: Path, *more: object, **environment: str) -> Measured:
+    def _fit(self, source: Path, *more: object, watch: Anonymous | None = None, **environment: str) -> Measured:
         """A fit on a file of texts and labels."""
         return self._glue_lit(
             "fit", "--data.task", "load", "--data.source", source, "--data.custom.text", "text",
             "--data.custom.label", "label", "--model.name_or_path", self.model, "--trainer.accelerator", "cpu", *more,
-            GLUE_LIT_CACHE=str(self._folder / "cache"), **environment,
+            watch=watch, GLUE_LIT_CACHE=str(self._folder / "cache"), **environment,
         )  # fmt: skip
 
     def _small_run(self) -> Path:
@@ -106,7 +119,7 @@ class Load:
                 begun = time.time()
                 found = self._fit(
                     source, "--trainer.max_steps", 1, "--data.validation_limit", 100,
-                    "--trainer.callbacks+=benchmarks.clock.FirstStep", BENCHMARK_CLOCK=str(clock),
+                    "--trainer.callbacks+=benchmarks.clock.FirstStep", watch=Anonymous(), BENCHMARK_CLOCK=str(clock),
                 )  # fmt: skip
                 first = json.loads(clock.read_text())["first_step_at"] - begun
                 yield {"rows": count, "cache": cache, "first_step": round(first, 1)} | found

@@ -220,12 +220,13 @@ def stopped(simulation: Any) -> dict[str, Any]:
 
 def predicted(simulation: Any) -> dict[str, Any]:
     """Predictions of texts with a checkpoint of the device, there and on the CPU."""
-    rows = [(Rows(["a fine room", "the key that opens the old door"], None, [None, None]), None)]
+    texts = (["a fine room", "the key that opens the old door"], ["no key"], ["an old room", "a door", "the key"])
+    rows = [(Rows([*chunk], None, [None] * len(chunk)), None) for chunk in texts]  # one is tokenised while one is used
     checkpoint = FOLDER / "plain" / "best.ckpt"
     simulation.begin("texts")
-    there, _ = next(Predictor(checkpoint).logits(rows))
+    there = torch.cat([logits for logits, _ in Predictor(checkpoint).logits(rows)])
     accelerator, torch.accelerator.current_accelerator = torch.accelerator.current_accelerator, lambda **_: None
-    here, _ = next(Predictor(checkpoint).logits(rows))
+    here = torch.cat([logits for logits, _ in Predictor(checkpoint).logits(rows)])
     torch.accelerator.current_accelerator = accelerator
     waits = sum(count for (phase, *_), count in simulation.waits.items() if phase == "texts")
     return {"predict": float((there - here).abs().max()), "waits": waits}

@@ -10,7 +10,7 @@ import pandas
 import pytest
 import torch
 
-from glue_lit.data import custom_split, label_column, large_arrays, row_digest
+from glue_lit.data import custom_split, custom_task, label_column, large_arrays, row_digest, table
 from glue_lit.data.label_column import LabelColumn
 from glue_lit.data.rows import Rows
 from glue_lit.data.splits import TaskSplits
@@ -171,3 +171,20 @@ def test_a_hash_does_not_depend_on_the_parts(monkeypatch: pytest.MonkeyPatch) ->
 
 
 DIGEST = "f716a0461bfb8c29c5b5238c4109f53de7b2dcd249b38898cf62b0f243a9c931"
+
+
+def test_the_task_of_a_large_table_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(custom_task, "_MANY", ROWS)
+    monkeypatch.setattr(table, "_SETTLED", 0)
+    source, cache = write("csv", tmp_path), tmp_path / "cache"
+    custom = CustomTask(text="a", class_weights="balanced")
+    first = custom_task.complete_task("own", custom, str(source), cache)
+    (kept,) = cache.iterdir()
+    monkeypatch.setattr(LabelColumn, "of_table", lambda *_, **__: pytest.fail("read again"))
+    assert custom_task.complete_task("own", custom, str(source), cache) == first
+    monkeypatch.undo()
+    kept.write_text("{}")
+    assert custom_task.complete_task("own", custom, str(source), cache) == first
+    frame()[1:].to_csv(source, index=False)  # fewer rows than are worth a file
+    assert custom_task.complete_task("own", custom, str(source), cache) != first
+    assert [*cache.iterdir()] == [kept]

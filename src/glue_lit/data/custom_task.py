@@ -1,6 +1,10 @@
 """Completing a user's own task from its data, and describing what was read and assumed."""
 
+import contextlib
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from glue_lit.data.custom_labels import check_and_complete, complete_from_labels
@@ -8,9 +12,13 @@ from glue_lit.data.custom_split import find_table
 from glue_lit.data.label_column import LabelColumn
 from glue_lit.data.label_texts import have_decimal_commas, is_number, parse_number
 from glue_lit.data.sources import open_tables
-from glue_lit.errors import UsageError
+from glue_lit.errors import RunError, UsageError
+from glue_lit.system.files import read_json, write_json
+from glue_lit.system.version import __version__
 from glue_lit.tasks.custom import CustomTask, check_task_name, parse_custom_task, resolve_task
 from glue_lit.tasks.spec import TaskSpec
+
+_MANY = 50_000  # rows whose labels take longer to read than the file to hash
 
 
 def task_of_settings(settings: Mapping[str, Any]) -> TaskSpec:
@@ -29,8 +37,14 @@ def task_of_settings(settings: Mapping[str, Any]) -> TaskSpec:
     return resolve_task(data["task"], custom)
 
 
-def complete_task(name: str, custom: CustomTask, source: str) -> CustomTask:
+def complete_task(name: str, custom: CustomTask, source: str, cache: Path | None = None) -> CustomTask:
     """Complete the settings of a task from its data: kind, labels, metrics and class weights.
+
+    Args:
+        name: Name of the task.
+        custom: Its settings.
+        source: Where the rows come from.
+        cache: Folder that keeps the settings of a large table for the next time.
 
     Raises:
         DataError: The data contradict the settings, or are ambiguous.
@@ -49,9 +63,27 @@ def complete_task(name: str, custom: CustomTask, source: str) -> CustomTask:
     if custom.is_complete:
         return check_and_complete(custom)
     table = find_table(open_tables(custom, source), "train", source)
+    read = [__version__, table.fingerprint(), table.path.suffix.lower(), table.class_names.get(custom.label, ())]
+    key = hashlib.sha256(json.dumps([*read, custom.settings()]).encode()).hexdigest()[:32]
+    path = None if cache is None else cache / f"task-{key}.json"
+    if path is not None and (known := _read_task(path)) is not None:
+        return known
     training = LabelColumn.of_table(table, custom.label, has_scores=custom.kind != "classification")
     training.check_complete(custom.label)
-    return complete_from_labels(custom, training)
+    completed = complete_from_labels(custom, training)
+    if path is not None and sum(training.rows or ()) >= _MANY:
+        with contextlib.suppress(RunError):
+            write_json(path, completed.settings())
+    return completed
+
+
+def _read_task(path: Path) -> CustomTask | None:
+    """The settings in a file; ``None`` if it is missing or damaged."""
+    try:
+        custom = parse_custom_task(read_json(path))
+    except (OSError, ValueError, TypeError):
+        return None
+    return custom if custom.is_complete else None
 
 
 def describe_task(custom: CustomTask, source: str) -> Iterator[str]:

@@ -48,15 +48,15 @@ class TaskSplits:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.source: str = settings["source"]
+        self._cache = cache_folder(settings.get("cache_dir"))
         self.custom = parse_custom_task(settings.get("custom"))
         if self.custom.text_columns:
-            self.custom = complete_task(settings["task"], self.custom, self.source)
+            self.custom = complete_task(settings["task"], self.custom, self.source, self._cache)
         self.task = resolve_task(settings["task"], self.custom)
         self._settings = settings
         self._tokenizer_place = (
             settings["tokenizer"], settings.get("revision", "main"), settings.get("trust_remote_code", False)
         )  # fmt: skip
-        self._cache = cache_folder(settings.get("cache_dir"))
         self._datasets: dict[str, TokenDataset] = {}
         self._splits: dict[str, Split] = {}
         self._findings: dict[str, tuple[Finding, ...]] = {}

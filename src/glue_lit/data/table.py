@@ -1,6 +1,8 @@
 """`Table`: a file or data set with named columns, read row by row; `glue_lit.data.tables` has the formats."""
 
 import hashlib
+import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +11,9 @@ from typing import Any
 from glue_lit.data.class_labels import ClassNames, name_class
 from glue_lit.errors import DataError, did_you_mean
 from glue_lit.system.untrusted_text import Value, plain_value
+
+_SETTLED = 2_000_000_000  # nanoseconds after which another change of a file has another time
+_digests: dict[tuple[str, int, int, int], str] = {}  # of files that this process has read
 
 NumberedRow = tuple[int, tuple[Value, ...]]
 
@@ -66,7 +71,12 @@ class Table(ABC):
         """
         try:
             with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+                status = os.fstat(file.fileno())
+                key = (str(self.path), status.st_ino, status.st_size, status.st_mtime_ns)
+                digest = _digests.get(key) or hashlib.file_digest(file, "sha256").hexdigest()
+            if time.time_ns() - status.st_mtime_ns > _SETTLED:
+                _digests[key] = digest
+            return digest
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read ({error.strerror}).") from None
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.data._utils import pin_memory
 
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
@@ -24,6 +25,7 @@ from glue_lit.encoder.build import check_tokens
 from glue_lit.encoder.limits import check_precision_of
 from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
+from glue_lit.system.ahead import ahead
 from glue_lit.system.precisions import precision_name
 from glue_lit.system.system_errors import explain_system_error
 from glue_lit.tasks.glue import TaskSpec
@@ -113,13 +115,16 @@ class Predictor:
 
         Within a chunk, rows of about the same length (of exactly the same, for a model whose logits depend on
         padding) share a batch of about 8192 tokens; the logits are in the order of the rows. One chunk is held at a
-        time.
+        time; on an accelerator two, of which one is read and tokenised while the other is computed.
 
         Raises:
             RunError: A logit is NaN or infinite.
         """
-        for rows, kept in chunks:
-            store = tokenise(rows, self._tokenizer, self._max_length, self.task.is_regression)
+        tokenised = (
+            (tokenise(rows, self._tokenizer, self._max_length, self.task.is_regression), kept) for rows, kept in chunks
+        )
+        # A processor computes and tokenises with the same cores; an accelerator would wait.
+        for store, kept in ahead(tokenised) if self._replicas[0].device.type != "cpu" else tokenised:
             yield self.of_dataset(TokenDataset(store, torch.arange(len(store), device="cpu"), self._tokenizer)), kept
 
     def of_dataset(self, dataset: TokenDataset) -> Tensor:
@@ -160,6 +165,8 @@ class Predictor:
         device = replica.device
         cast: Any = nullcontext() if self._autocast is None else torch.autocast(device.type, self._autocast)
         with torch.inference_mode(), cast:
+            if device.type not in ("cpu", "mps"):  # from other memory a copy waits
+                batch = pin_memory.pin_memory(batch)  # type: ignore[no-untyped-call]
             logits: Tensor = replica({key: value.to(device, non_blocking=True) for key, value in batch.items()})
         return logits
 
