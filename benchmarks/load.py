@@ -6,6 +6,7 @@
 Every measurement is of ``glue-lit`` in a process of its own, in an empty folder. Prints one JSON object a line.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -58,8 +59,10 @@ class Anonymous:
         self.peak = 0
 
     def __call__(self, process: int) -> None:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        self.peak = max(self.peak, *(int(line.split()[1]) // 1024 for line in lines if line.startswith("Anonymous:")))
+        with contextlib.suppress(OSError):  # it has just ended
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Anonymous:"):
+                    self.peak = max(self.peak, int(line.split()[1]) // 1024)
 
 
 class Load:
