@@ -6,6 +6,7 @@ python -m benchmarks gpu --device cpu --quick true # tries the program on a proc
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,10 +56,14 @@ def gpu(
         models = make_models(folder, TINY if quick else SHAPES)
         timing = {"seconds": 0.2, "warm": 2} if quick else {"seconds": seconds, "warm": 10}
         common = {"glue": str(folder / "glue"), "folder": name, "output": str(folder / "found.jsonl"), **timing}
+        try:
+            start = start_up(folder, next(iter(models.values())), deadline)
+        except SystemExit as error:
+            print(f"The start-up was not measured: {error}", file=sys.stderr)
+            start = None
         for plan in plans(models, quick):
             measure({**common, **plan}, deadline)
         lines = (folder / "found.jsonl").read_text().splitlines()
-        start = start_up(folder, next(iter(models.values())), deadline)
     measured = [json.loads(line) for line in lines]
     record = {"machine": machine(), "minutes": minutes, "start": start, "measured": measured}
     output.write_text(json.dumps(record, indent=1) + "\n")
@@ -105,19 +110,22 @@ def run_child(plan: dict[str, Any], seconds: float) -> str:
     return f"its process ended with {done.returncode}: {said[-1][:200] if said else ''}"
 
 
-def start_up(folder: Path, model: str, deadline: float) -> dict[str, float] | None:
-    """Seconds from ``glue-lit fit`` to its first step; ``None`` if no time is left."""
-    if deadline - time.time() < _LEAST:
-        return None
+def start_up(folder: Path, model: str, deadline: float) -> dict[str, float]:
+    """Seconds from the command to the first step of both sides; raises `SystemExit` if one fails or time is over."""
+
+    def stop_late(process: int) -> None:
+        if time.time() > deadline:
+            os.kill(process, signal.SIGKILL)
+
     clock, began = folder / "clock.json", time.time()
     run(
         "glue_lit", "fit", "--data.task=cola", f"--data.source={folder / 'glue'}", f"--model.name_or_path={model}",
         "--data.train_limit=16", "--trainer.max_steps=1", "--trainer.limit_val_batches=0",
         f"--trainer.default_root_dir={folder}", "--trainer.callbacks+=benchmarks.clock.FirstStep",
-        f"--data.cache_dir={folder / 'ours' / 'tokens'}", BENCHMARK_CLOCK=str(clock),
+        f"--data.cache_dir={folder / 'ours' / 'tokens'}", watch=stop_late, BENCHMARK_CLOCK=str(clock),
     )  # fmt: skip
     ours = json.loads(clock.read_text())["first_step_at"] - began
     began = time.time()
     side = {"glue_dir": str(folder / "glue"), "task": "cola", "model": model, "rows": 16, "cache": str(folder / "hf")}
-    found = run("benchmarks.hugging_face", "train", json.dumps(side), "{}")
+    found = run("benchmarks.hugging_face", "train", json.dumps(side), "{}", watch=stop_late)
     return {"hf": json.loads(found.output.splitlines()[-1])["first_step_at"] - began, "ours": ours}
