@@ -1,10 +1,14 @@
 """Cheap dropout has the distribution of PyTorch's, in each of its four 16-bit lanes, and its gradient."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from tiny_folders import write_tiny
 from torch import nn
+from transformers import AutoModelForSequenceClassification
 
-from glue_lit.encoder.cheap_dropout import CheapDropout, cheapen_dropout
+from glue_lit.encoder.cheap_dropout import CheapDropout, cheapen_dropout, set_dropout
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -73,3 +77,13 @@ def test_only_plain_dropout_is_replaced() -> None:
     assert [type(m) for m in model][:3] == [CheapDropout, Own, nn.Dropout]
     assert type(model[3][0]) is CheapDropout  # type: ignore[index]
     assert (model[0].p, model[0].training, model[3][0].p) == (0.2, False, 0.5)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+def test_a_rate_of_zero_reaches_what_has_no_dropout_module(kind: str, tmp_path: Path) -> None:
+    write_tiny(kind, tmp_path)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path).train()
+    tokens = torch.tensor([[5, 6, 7, model.config.eos_token_id]])
+    assert len({model(input_ids=tokens).logits.tolist()[0][0] for _ in range(3)}) == 3
+    set_dropout(model, 0.0)
+    assert len({model(input_ids=tokens).logits.tolist()[0][0] for _ in range(3)}) == 1

@@ -36,8 +36,8 @@ def set_dropout(model: nn.Module, rate: float) -> None:
             module.out_drop = nn.Dropout(rate).train(module.training)
         if isinstance(module, nn.Dropout):
             module.p = rate
-        for name in ("dropout_prob", "attention_dropout"):  # of attention without a dropout module
-            if isinstance(getattr(module, name, None), float):
+        for name, value in list(vars(module).items()):  # rates without a dropout module, as in T5's attention
+            if "dropout" in name and isinstance(value, float):
                 setattr(module, name, rate)
 
 
