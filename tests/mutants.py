@@ -1,8 +1,9 @@
-"""Mutation testing: which small changes to the code its tests notice, each in a process of its own.
+"""Mutation testing: which small changes to the code its tests notice, each in a fork of its own.
 
     python tests/mutants.py tasks.glue evaluation.metrics data.sampling runs.run
 
-Run by hand, not in the suite: it takes some minutes per module. Mutants are the usual ones: another comparison, operator,
+Run by hand, not in the suite: it takes some minutes per module. A change inside a function replaces the function's code
+once the tests have been collected; after any other, the module and its tests are imported anew. Mutants are the usual ones: another comparison, operator,
 number, string or boolean; a negated condition; nothing returned; a statement left out. Docstrings, annotations,
 the words of f-strings and `__all__` are left alone. Prints the survivors; exits with 1 if more than
 15 % of a module's live.
@@ -16,21 +17,26 @@ import gc
 import importlib
 import importlib.abc
 import importlib.util
+import inspect
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import CodeType, ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+from _pytest.main import pytest_runtestloop as run_tests
 
 TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src" / "glue_lit"
 # Which tests look at a module, the quick ones first.
 LOOKED_AT_BY = {
-    "tasks.spec": ["tasks/test_glue.py", "tasks/test_custom.py", "data/test_sources.py", "cli/commands/test_tasks.py"],
-    "tasks.glue": ["tasks/test_glue.py", "tasks/test_custom.py", "data/test_sources.py", "cli/commands/test_tasks.py"],
+    "tasks.spec": ["tasks/test_glue.py", "tasks/test_custom.py", "data/test_custom_labels.py", "cli/commands/test_tasks.py"],
+    "tasks.glue": ["tasks/test_glue.py", "tasks/test_custom.py", "data/test_glue_files.py", "cli/commands/test_tasks.py"],
     "evaluation.formulas": ["evaluation/test_formulas.py", "evaluation/test_resampling.py", "evaluation/test_metrics.py"],
     "evaluation.metrics": ["evaluation/test_metrics.py"],
     "evaluation.task_metrics": ["evaluation/test_metrics.py", "training/test_classifier.py"],
@@ -50,16 +56,43 @@ OTHERS: dict[type, type] = {
 }  # fmt: skip
 
 
-def mutants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
-    """Every mutant: its line, what was changed, and the changed module."""
+class Mutant(NamedTuple):
+    """A changed module.
+
+    Attributes:
+        line: Where it was changed.
+        change: What was changed.
+        inside: Class and name, or name, of the function whose body was changed; empty for a change outside of functions.
+        tree: The changed module.
+    """
+
+    line: int
+    change: str
+    inside: tuple[str, ...]
+    tree: ast.Module
+
+
+def mutants(tree: ast.Module) -> Iterator[Mutant]:
+    """Every mutant of a module."""
+    inside = {id(node): name for name, body in bodies(tree) for node in body}
     for number, node in enumerate(ast.walk(tree)):
         for kind in range(2):
             changed = copy.deepcopy(tree)
             at = next(other for place, other in enumerate(ast.walk(changed)) if place == number)
             if left_alone(tree, node) or not (becomes := mutate(changed, at, kind)):
                 break
-            was = ast.unparse(node)
-            yield node.lineno, f"{was[:70]} -> {becomes[:70]}", ast.fix_missing_locations(changed)
+            change = f"{ast.unparse(node)[:70]} -> {becomes[:70]}"
+            yield Mutant(node.lineno, change, inside.get(id(node), ()), ast.fix_missing_locations(changed))
+
+
+def bodies(tree: ast.Module) -> Iterator[tuple[tuple[str, ...], Iterator[ast.AST]]]:
+    """Each function and method of a module, with all nodes of its body."""
+    for outer in tree.body:
+        within = outer.body if isinstance(outer, ast.ClassDef) else [outer]
+        for each in within:
+            if isinstance(each, ast.FunctionDef):
+                name = (outer.name, each.name) if isinstance(outer, ast.ClassDef) else (each.name,)
+                yield name, (node for statement in each.body for node in ast.walk(statement))
 
 
 def left_alone(tree: ast.Module, node: ast.AST) -> bool:
@@ -140,33 +173,96 @@ class Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.tree, str(self.path), "exec"), module.__dict__)
 
 
-def noticed(name: str, path: Path, tree: ast.Module, tests: Sequence[str], limit: float = 600) -> bool:
-    """Whether a test fails with the changed module, or runs on for ``limit`` seconds."""
+class InPlace:
+    """A pytest plugin that runs the collected tests once for each mutant whose change is inside a function.
+
+    Args:
+        module: The module's name.
+        changed: The mutants.
+        limit: Seconds after which a mutant counts as noticed.
+        report: Descriptor to which it writes a line for each mutant: whether it was noticed.
+    """
+
+    def __init__(self, module: str, changed: Sequence[Mutant], limit: float, report: int) -> None:
+        self.module, self.changed, self.limit, self.report = module, changed, limit, report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        for mutant in self.changed:
+            found = fails(lambda mutant=mutant: self._fails(session, mutant), self.limit)  # type: ignore[misc]
+            os.write(self.report, b"noticed\n" if found else b"alive\n")
+        return True
+
+    def _fails(self, session: pytest.Session, mutant: Mutant) -> bool:
+        replace_code(sys.modules[self.module], mutant)
+        run_tests(session)
+        return session.testsfailed > 0
+
+
+def replace_code(module: ModuleType, mutant: Mutant) -> None:
+    """Give the function that a mutant changes its new code."""
+    code = compile(mutant.tree, str(module.__file__), "exec")
+    found: Any = module
+    for name in mutant.inside:
+        code = next(part for part in code.co_consts if isinstance(part, CodeType) and part.co_name == name)
+        found = vars(found)[name]
+    found = found.fget if isinstance(found, property) else found
+    inspect.unwrap(found).__code__ = code
+
+
+def fails(look: Callable[[], bool], limit: float) -> bool:
+    """Call a function in a fork; returns whether it returns true, raises or takes longer than ``limit`` seconds."""
     child = os.fork()
     if child == 0:
         os.setsid()
         silence = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(silence, stream)
-        sys.meta_path.insert(0, Mutated(name, path, tree))
-        code = 3
+        code = 1
         with contextlib.suppress(BaseException):
-            import pytest
-
-            files = [str(TESTS / test) for test in tests]
-            early = "ignore::pytest.PytestAssertRewriteWarning"  # the heavy libraries have been imported
-            options = ("-x", "-n0", "-p", "no:cacheprovider", "-m", "not slow and not gpu", "-W", early)
-            code = int(pytest.main([*files, *options]))
+            code = int(look())
         os._exit(code)
     until = time.monotonic() + limit
     while time.monotonic() < until:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return status != 0
-        time.sleep(0.02)
+        time.sleep(0.005)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return True
+
+
+def run_pytest(tests: Sequence[str], *plugins: object) -> int:
+    """Run the quick tests of some files up to the first failure."""
+    early = "ignore::pytest.PytestAssertRewriteWarning"  # the heavy libraries have been imported
+    options = ("-x", "-n0", "-p", "no:cacheprovider", "-m", "not slow and not gpu", "-W", early)
+    return int(pytest.main([*(str(TESTS / test) for test in tests), *options], [*plugins]))
+
+
+def survivors(name: str, path: Path, tests: Sequence[str], limit: float) -> tuple[list[Mutant], int]:
+    """The mutants of a module that no test notices, and the number of all."""
+    alive, inside, total = [], [], 0
+    for mutant in mutants(ast.parse(path.read_text(encoding="utf-8"))):
+        total += 1
+        if mutant.inside:
+            inside.append(mutant)
+        elif not fails(partial(run_changed, name, path, mutant.tree, tests), limit):
+            alive.append(mutant)
+    reading, writing = os.pipe()
+    everything = limit * (1 + len(inside))
+    fails(lambda: bool(run_pytest(tests, InPlace(name, inside, limit, writing))), everything)
+    os.close(writing)
+    with os.fdopen(reading) as report:
+        lines = report.read().split()
+    assert len(lines) == len(inside), f"{len(lines)} results of {len(inside)} mutants"
+    return alive + [mutant for mutant, said in zip(inside, lines, strict=True) if said == "alive"], total
+
+
+def run_changed(name: str, path: Path, tree: ast.Module, tests: Sequence[str]) -> bool:
+    """Whether a test fails with a changed module, which is imported here."""
+    sys.meta_path.insert(0, Mutated(name, path, tree))
+    return run_pytest(tests) != 0
 
 
 def main() -> None:
@@ -179,20 +275,15 @@ def main() -> None:
     gc.freeze()  # forks need not scan these objects again
     for module in parser.parse_args().modules:
         path = SOURCE.joinpath(*module.split(".")).with_suffix(".py")
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        name = f"glue_lit.{module}"
+        tests = LOOKED_AT_BY[module]
         begun = time.monotonic()
-        if noticed(name, path, tree, LOOKED_AT_BY[module]):
-            parser.error(f"the tests of {module} fail as it is: {', '.join(LOOKED_AT_BY[module])}")
-        limit = 10 + 4 * (time.monotonic() - begun)
-        alive = total = 0
-        for line, change, changed in mutants(tree):
-            total += 1
-            if not noticed(name, path, changed, LOOKED_AT_BY[module], limit):
-                alive += 1
-                print(f"alive: {path.name}:{line}: {change}".replace("\n", " "), flush=True)
-        print(f"{module}: {total - alive} of {total} mutants noticed ({1 - alive / total:.1%})", flush=True)
-        bad = bad or alive > 0.15 * total
+        if fails(lambda tests=tests: run_pytest(tests) != 0, 600):  # type: ignore[misc]
+            parser.error(f"the tests of {module} fail as it is: {', '.join(tests)}")
+        alive, total = survivors(f"glue_lit.{module}", path, tests, 10 + 4 * (time.monotonic() - begun))
+        for mutant in alive:
+            print(f"alive: {path.name}:{mutant.line}: {mutant.change}".replace("\n", " "), flush=True)
+        print(f"{module}: {total - len(alive)} of {total} mutants noticed ({1 - len(alive) / total:.1%})", flush=True)
+        bad = bad or len(alive) > 0.15 * total
     sys.exit(bad)
 
 

@@ -258,6 +258,13 @@ def test_mean_loss_keeps_small_losses_beside_a_large_sum() -> None:
     assert int(examples) == len(losses)
 
 
+def test_mean_loss_keeps_a_small_loss_before_a_large_one() -> None:
+    metric = MeanLoss()
+    for loss in (1.0, 3e8):  # float32 has steps of 32 there
+        metric.update(torch.tensor(loss), torch.tensor(1))
+    assert metric.compute()[0] == (1 + 3e8) / 2
+
+
 def test_class_counts_add_up_over_batches() -> None:
     metric = ClassCounts(4)
     for preds, gold in (([0, 2, 2], [0, 2, 1]), ([], []), ([3, 2, 0], [0, 2, 0])):

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -220,6 +221,18 @@ def test_a_run_has_one_fit_at_a_time(make_run: MakeRun) -> None:
     assert again is not None
     os.close(again)
     os.close(elsewhere)
+
+
+def test_a_fit_is_refused_within_a_second(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(make_run("cola", 0))
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    handle = lock_run(run)
+    assert handle is not None
+    with pytest.raises(RunError, match="is being trained"):
+        lock_run(run)
+    assert 0 < sum(waits) < 1
+    os.close(handle)
 
 
 def test_a_refused_fit_leaves_no_open_handle(make_run: MakeRun) -> None:

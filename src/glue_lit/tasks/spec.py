@@ -118,4 +118,4 @@ def monitor_mode(monitor: str) -> Literal["max", "min"]:
 
 def log_prefix(split: str) -> str:
     """Prefix of a split's scores in logs and results: ``validation_matched`` becomes ``val_matched``."""
-    return split.replace("validation", "val", 1)
+    return split.replace("validation", "val")
