@@ -71,7 +71,7 @@ class Ledger:
                 train.train_baseline(task)
                 train.train_same(task)
             train.train_recipes(tasks)
-            found = [commonest(task, self._glue_dir) for task in suite_settings()["majority"] if task in tasks]
+            found = [most_frequent(task, self._glue_dir) for task in suite_settings()["majority"] if task in tasks]
         if fresh:
             self._path.unlink(missing_ok=True)
         trained = [*baselines(self._work / "hf.jsonl"), *runs(self._work)]
@@ -171,8 +171,8 @@ def made(record: Record) -> Iterator[Record]:
             yield json.loads(path.read_text(encoding="utf-8"))
 
 
-def commonest(task: str, glue_dir: Path) -> Record:
-    """What the commonest label of the training rows makes of dev, where that is the recipe: nothing is trained."""
+def most_frequent(task: str, glue_dir: Path) -> Record:
+    """What the most frequent label of the training rows makes of dev, where that is the recipe: nothing is trained."""
     spec = get_task(task)
     of_train, of_dev = (open_split(spec, str(glue_dir), split).read().labels for split in ("train", "validation"))
     label = Counter(of_train).most_common(1)[0][0]

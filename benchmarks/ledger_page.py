@@ -99,7 +99,7 @@ def error(*sides: Sequence[float]) -> str:
 def epochs(records: Records) -> str:
     found = sorted({record["epochs"] for record in records})
     if found == [0]:
-        return ", the commonest label"
+        return ", the most frequent label"
     return f", {'/'.join(map(str, found))} epoch{'' if found == [1] else 's'}" if found else ""
 
 

@@ -106,15 +106,15 @@ def test_the_page_shows_the_check_on_untouched_rows() -> None:
     assert line == "| stsb | pearson | 0.8100 ± 0.0141 (n 2) | 0.8550 ± 0.0071 (n 2) | +0.0450 |"
 
 
-def test_the_commonest_label_is_that_of_the_training_rows(tmp_path: Path) -> None:
+def test_the_most_frequent_label_is_that_of_the_training_rows(tmp_path: Path) -> None:
     (tmp_path / "WNLI").mkdir()
     for name, labels in (("train", "00010"), ("dev", "1101")):
         rows = "".join(f"{row}\tA.\tB.\t{label}\n" for row, label in enumerate(labels))
         (tmp_path / "WNLI" / f"{name}.tsv").write_text(f"index\tsentence1\tsentence2\tlabel\n{rows}")
-    record = ledger.commonest("wnli", tmp_path)
+    record = ledger.most_frequent("wnli", tmp_path)
     assert record["metrics"] == {"accuracy": 0.25}
     (line,) = list(ledger_page.scores([record]))[2:]
-    assert "| 0.2500 (n 1, the commonest label) |" in line
+    assert "| 0.2500 (n 1, the most frequent label) |" in line
     assert "not measured" in list(ledger_page.times([record]))[2]
 
 

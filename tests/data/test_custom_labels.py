@@ -102,7 +102,12 @@ WRONG: list[tuple[list[str], dict[str, object], type[GlueLitError], str]] = [
     (["a", "b"], {"labels": ["a", "b", "a"]}, UsageError, "given twice"),
     (["a", "b"], {"label_names": ["x", "x"]}, UsageError, "given twice"),
     (["a", "b"], {"label_names": ["x"]}, UsageError, "1 names for 2 labels (a, b)"),
-    (["a", "b"], {"metrics": ["pearson"]}, UsageError, "'pearson' is not a metric for 2 labels. Allowed: accuracy, f1"),
+    (
+        ["a", "b"],
+        {"metrics": ["pearson"]},
+        UsageError,
+        "'pearson' is not a metric for 2 labels. Allowed: accuracy, f1, macro_f1, matthews_correlation.",
+    ),
     (["a", "b", "c"], {"metrics": ["f1"]}, UsageError, "not a metric for 3 labels. Allowed: accuracy, macro_f1"),
     (["1", "2.5"], {"metrics": ["accuracy"]}, UsageError, "not a metric for regression. Allowed: pearson, spearmanr"),
     (["a", "b"], {"positive": "c"}, UsageError, "data.custom.positive: 'c' is not a label. Allowed: a, b."),

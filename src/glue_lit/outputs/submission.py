@@ -103,5 +103,5 @@ def _prediction(task: TaskSpec, record: Any, row: int) -> str:
 
 
 def filled_text(entry: Entry) -> str:
-    """The content of an entry's file without a run: the commonest training label or the mean score on every row."""
+    """The content of an entry's file without a run: the most frequent training label or the mean score on every row."""
     return "\n".join([HEADER, *(f"{row}\t{entry.task.most_common}" for row in range(entry.rows))]) + "\n"

@@ -171,16 +171,16 @@ def test_four_trainings_at_once_fill_an_empty_cache(
     assert not [name for name in stored if name.startswith(".") or "tmp" in name or "part" in name]
 
 
-def test_the_commonest_label_is_scored_by_the_tasks_own_metrics() -> None:
+def test_the_most_frequent_label_is_scored_by_the_tasks_own_metrics() -> None:
     for name in ("cola", "mrpc", "qqp", "mnli", "wnli"):
         task = get_task(name)
         expected = []
         for split in task.validation_splits:
             gold = open_split(task, "demo", split).read().labels
-            commonest = [task.file_labels.index(task.most_common)] * len(gold)
+            most_frequent = [task.file_labels.index(task.most_common)] * len(gold)
             for metric in task.metrics:
                 score = {"matthews_correlation": matthews_corrcoef, "accuracy": accuracy_score, "f1": f1_score}[metric]
-                expected.append(score(gold, commonest))
+                expected.append(score(gold, most_frequent))
         assert majority_score(task, "demo") == pytest.approx(sum(expected) / len(expected), abs=1e-6), name
     assert majority_score(get_task("cola"), "demo") == 0
 
