@@ -209,7 +209,7 @@ def explained(session: Session) -> Iterator[None]:
         raise shown from error
     finally:
         session.watch.close(failed)
-        session.directory.release()
+        session.directory.release(session.trainer)
 
 
 def _explain(session: Session, error: Exception) -> Exception:

@@ -120,6 +120,21 @@ def test_a_logger_of_numbers_only(beside: tuple[str, ...], tiny_model: Path, mon
     assert ScalarsOnly.settings["learning_rate"] == 2e-5
 
 
+class WithoutKey(ScalarsOnly):
+    @property
+    def experiment(self) -> object:
+        raise RuntimeError("api_key not configured")
+
+
+def test_a_logger_that_fails_at_its_start_leaves_no_run(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lightning.pytorch.loggers.WithoutKey", WithoutKey, raising=False)
+    assert fit(monkeypatch, tiny_model, {"class_path": "lightning.pytorch.loggers.WithoutKey"}) == 1
+    assert "api_key not configured" in capsys.readouterr().err
+    assert not [*Path("lightning_logs").rglob("version_*")]
+
+
 class PlacedByMLflow(ScalarsOnly):
     """With the arguments of Lightning's MLFlowLogger that say where it writes."""
 

@@ -45,6 +45,7 @@ class RunLogger(VersionedLogger):
         self.counts_made_steps = True
         self.curves = curves
         self._is_open = False
+        self._claimed: Run | None = None
 
     @property
     def experiment(self) -> Any:
@@ -62,8 +63,17 @@ class RunLogger(VersionedLogger):
 
     def new_version(self) -> int:
         """Claim a directory that no other run has."""
-        # The other ranks write nothing, and get the directory from the first.
-        return claim_version(Path(self.root_dir)) if getattr(rank_zero_only, "rank", 0) == 0 else -1
+        if getattr(rank_zero_only, "rank", 0) != 0:
+            return -1  # the other ranks write nothing, and get the directory from the first
+        version = claim_version(Path(self.root_dir))
+        self._claimed = Run(Path(self.root_dir, f"version_{version}"))
+        return version
+
+    def remove_unused(self) -> None:
+        """Remove the directory that was claimed if no part of a fit is in it."""
+        run = self._claimed
+        if run is not None and run.path.is_dir() and {path.name for path in run.path.iterdir()} <= {run.job.name}:
+            shutil.rmtree(run.path, ignore_errors=True)
 
     def save(self) -> None:
         """Flush the event file, without ``hparams.yaml``: ``config.yaml`` holds all of it."""
@@ -137,11 +147,13 @@ class RunDirectory(Callback):
         if self._curves is not None and (run := _run(trainer)) is not None:
             run.metrics.unlink(missing_ok=True)
 
-    def release(self) -> None:
-        """Unlock the directory."""
+    def release(self, trainer: Trainer) -> None:
+        """Unlock the directory; remove it if the fit has failed before it wrote to it."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        for logger in _run_loggers(trainer):
+            logger.remove_unused()
 
 
 def _run_loggers(trainer: Trainer) -> list[RunLogger]:
