@@ -28,7 +28,7 @@ def last(tmp_path: Path) -> LastCheckpoint:
 
 
 def stopped(last: LastCheckpoint, capsys: pytest.CaptureFixture[str]) -> str:
-    print_stopped(Stopped(signal.SIGTERM), last, BestCheckpoint("val/loss"))
+    print_stopped(Stopped(signal.SIGTERM), last, BestCheckpoint("val/loss"), "python own.py")
     return capsys.readouterr().out
 
 
@@ -42,6 +42,7 @@ def test_the_message_of_a_fit_stopped_after_a_checkpoint(
     last.saved_at = 7
     text = stopped(last, capsys)
     assert "last.ckpt, step 7\n" in text
+    assert "python own.py fit --run " in text
     assert "--ckpt_path last" in text
 
 

@@ -125,6 +125,10 @@ def test_own_settings_are_in_configuration_and_checkpoint(run: Path) -> None:
     assert json.loads((run / "metrics.json").read_text())["config"]["model"]["focal"] == 0.5
 
 
+def test_the_next_command_is_one_of_the_own_program(program: Path, run: Path) -> None:
+    assert f"Score it    python {program} validate --ckpt_path best" in (run / "log.txt").read_text(encoding="utf-8")
+
+
 def test_a_checkpoint_of_own_classes_is_scored_with_them_and_without(program: Path, run: Path) -> None:
     own = execute(program, "validate", f"--run={run}", "--json")
     assert own.returncode == 0, own.stderr

@@ -1,6 +1,8 @@
 """From a command line to a `Session`: LightningCLI parses it, and builds the trainer, the model and the data."""
 
 import os
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +123,8 @@ class ConfiguredCLI(LightningCLI):
         self._writer: PredictionWriter | None = None
         self._speed, self._clock, self._pages = TrainingSpeed(), FitClock(), TensorBoardPages()
         self._directory, self._stop = RunDirectory(typed), StopRequest()
-        self._watch = RankWatch(lambda: resume_advice(self._last))
+        program = "glue-lit" if classes == _OURS else f"python {shlex.quote(sys.argv[0])}"
+        self._watch = RankWatch(lambda: resume_advice(self._last, program))
         super().__init__(
             *classes,
             save_config_callback=SaveConfig,
@@ -139,7 +142,7 @@ class ConfiguredCLI(LightningCLI):
             checkpoint=self._checkpoint, weights_only=self._setting("weights_only"), origin=self._origin,
             may_use_float32=self._chooses_precision, best=self.config_init[line.command]["checkpoint"],
             last=self._last, writer=self._writer, pages=self._pages, speed=self._speed, directory=self._directory,
-            stop=self._stop, watch=self._watch,
+            stop=self._stop, watch=self._watch, program=program,
         )  # fmt: skip
 
     # ---------------------------------------------------------------- arguments

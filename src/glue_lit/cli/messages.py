@@ -51,7 +51,7 @@ def print_fit(session: Session, result: FitResult) -> None:
         say(result.ended)
     if result.checkpoint is None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            _print_unscored(trainer)
+            _print_unscored(session)
         return
     title = f"{result.task}: best checkpoint"
     print_scores(title, session.data.task, result.metrics, result.intervals, result.epoch)
@@ -128,12 +128,12 @@ def _print_next(session: Session, best: Path) -> None:
     place = "" if root == Path.cwd() else f" --trainer.default_root_dir {root}"
     say(f"Checkpoint  {short_path(best)}")
     named = f"--ckpt_path best{place}" if newest else f"--run {shlex.quote(short_path(run))}"
-    say(f"Score it    glue-lit validate {named}")
+    say(f"Score it    {session.program} validate {named}")
     if tensorboard_loggers(session.trainer):
         say(f"Curves      tensorboard --logdir {logs if newest else shlex.quote(short_path(run))}")
     if session.data.splits.source == "demo":
         say("These scores are on the demo corpus, not on GLUE. For GLUE:")
-        say(f"            glue-lit fit --config {session.data.task.name}")
+        say(f"            {session.program} fit --config {session.data.task.name}")
 
 
 def _print_collapsed(session: Session, checkpoint: Path | None) -> None:
@@ -147,14 +147,15 @@ def _print_collapsed(session: Session, checkpoint: Path | None) -> None:
         say(explain_collapse(task, None if run is None else run.path, session.model.hparams["learning_rate"]))
 
 
-def _print_unscored(trainer: Trainer) -> None:
+def _print_unscored(session: Session) -> None:
     """Print why a fit has no score."""
+    trainer = session.trainer
     if not trainer.global_step:
         say("Nothing was trained, so there is no best checkpoint and no score.")
         return
     why = " (trainer.limit_val_batches is 0)" if trainer.limit_val_batches == 0 else ""
     say(f"Nothing was validated{why}, so there is no best checkpoint and no score.")
-    say("Score it    glue-lit validate --ckpt_path last")
+    say(f"Score it    {session.program} validate --ckpt_path last")
 
 
 def print_speed(speed: TrainingSpeed, trainer: Trainer) -> None:
@@ -164,7 +165,7 @@ def print_speed(speed: TrainingSpeed, trainer: Trainer) -> None:
         say(f"Speed       {samples:,.0f} samples/s, {tokens:,.0f} tokens/s, {padding:.1%} padding")
 
 
-def print_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheckpoint) -> None:
+def print_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheckpoint, program: str) -> None:
     """Print what a stopped fit saved and how to resume; other commands print nothing."""
     if last is None:
         return
@@ -178,7 +179,7 @@ def print_stopped(stopped: Stopped, last: LastCheckpoint | None, best: BestCheck
         say(f"Best so far {best.monitor} {float(best.best_model_score):.4f}")
     step = "unchanged: nothing was trained since" if last.saved_at is None else f"step {last.saved_at}"
     say(f"Checkpoint  {short_path(last.path)}, {step}")
-    say(f"Resume      {resume_command(last)}")
+    say(f"Resume      {resume_command(last, program)}")
     if name == "SIGUSR1" and requeue_job():
         say("SLURM will restart this job, and the run will be resumed.")
 

@@ -109,7 +109,7 @@ def _stop_printed(session: Session) -> Iterator[None]:
         yield
     except Stopped as stopped:
         if session.trainer.is_global_zero:
-            print_stopped(stopped, session.last, session.best)
+            print_stopped(stopped, session.last, session.best, session.program)
         raise
 
 

@@ -58,6 +58,7 @@ class Session:
         directory: Locks the run directory.
         stop: Receives the signals.
         watch: Watches the other processes of the run.
+        program: How a shell starts the program: ``glue-lit``, or the user's own that has classes of its own.
     """
 
     command: str
@@ -77,6 +78,7 @@ class Session:
     directory: RunDirectory = field(default_factory=RunDirectory)
     stop: StopRequest = field(default_factory=StopRequest)
     watch: RankWatch = field(default_factory=RankWatch)
+    program: str = "glue-lit"
 
     def options(self, checkpoint: Path | None) -> dict[str, Any]:
         """The arguments of the trainer's ``fit``, ``validate``, ``test`` and ``predict``."""
@@ -202,7 +204,7 @@ def explained(session: Session) -> Iterator[None]:
         raise
     except Exception as error:
         shown = _explain(session, error)
-        if (line := resume_advice(session.last)) is not None:
+        if (line := resume_advice(session.last, session.program)) is not None:
             shown.add_note(line)
         if shown is error:
             raise
@@ -222,16 +224,16 @@ def _explain(session: Session, error: Exception) -> Exception:
     return error
 
 
-def resume_advice(last: LastCheckpoint | None) -> str | None:
+def resume_advice(last: LastCheckpoint | None, program: str) -> str | None:
     """How to resume after an error; ``None`` if this fit has written no checkpoint."""
     if last is None or last.saved_at is None:
         return None
-    return f"The last checkpoint is from step {last.saved_at}. To resume: {resume_command(last)}"
+    return f"The last checkpoint is from step {last.saved_at}. To resume: {resume_command(last, program)}"
 
 
-def resume_command(last: LastCheckpoint) -> str:
+def resume_command(last: LastCheckpoint, program: str) -> str:
     """The command that resumes a run from its last checkpoint."""
-    return f"glue-lit fit --run {shlex.quote(short_path(last.path.parent.parent))} --ckpt_path last"
+    return f"{program} fit --run {shlex.quote(short_path(last.path.parent.parent))} --ckpt_path last"
 
 
 def score_intervals(task: TaskSpec, predicted: Mapping[str, Predictions]) -> dict[str, tuple[float, float]]:
