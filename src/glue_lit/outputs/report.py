@@ -112,10 +112,13 @@ def check_output(output: Path) -> None:
     """Stop at a file where a folder is to be written.
 
     Raises:
-        UsageError: It is a file.
+        UsageError: It is a file, or a new name that ends as a page's or a figure's.
     """
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"--output: {output} is a file. Allowed: a folder, which is created if missing.")
+    if output.is_dir() or not (output.exists() or output.suffix.lower() in (".html", ".htm", ".png")):
+        return
+    raise UsageError(
+        f"--output: {output} names a file. Allowed: a folder, which is created if missing, for {PAGE} and its figures."
+    )
 
 
 def _check_runs(runs: Sequence[Run]) -> None:

@@ -244,7 +244,12 @@ def test_a_report_without_its_data_source(
         (["--split", "dev"], 2, "--split: task rte has no split 'dev'. Allowed: train, validation, test."),
         (["--split", "train"], 1, "has no checkpoint"),
         (["--slice", "genre"], 1, "there is no column 'genre'"),
-        (["--output", "lightning_logs/rte/version_0/config.yaml"], 2, "is a file. Allowed: a folder"),
+        (["--output", "lightning_logs/rte/version_0/config.yaml"], 2, "names a file. Allowed: a folder"),
+        (
+            ["--output", "page.html"],
+            2,
+            "page.html names a file. Allowed: a folder, which is created if missing, for report.html",
+        ),
         (["--data.task", "axe"], 2, "there is no task 'axe'. Did you mean 'ax'?"),
         (["--jsn"], 2, "Did you mean '--json'?"),
         (["lightning_logs/rte/version_0"] * 7, 2, "got 7 runs, allowed: at most 6"),

@@ -135,7 +135,7 @@ def test_a_suite_is_reported_from_its_folder(
         (["one", "gone"], "report: gone is no suite with results. Name only runs, or only suites."),
         (["one", "--split", "x"], "--split: a suite's report has scores, not rows."),
         (["one", "--data.task", "ax"], "--data.task: a suite's report has scores"),
-        (["one", "--output", "one/results.json"], "--output: one/results.json is a file."),
+        (["one", "--output", "one/results.json"], "--output: one/results.json names a file."),
         (["many"], "report: got 7 models, allowed: at most 6 side by side."),
     ],
 )
