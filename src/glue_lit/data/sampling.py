@@ -47,11 +47,11 @@ class ShuffledSampler(DistributedSampler[Any]):
         grouped: bool = True,
         tokens: int | None = None,
     ) -> None:
-        super().__init__(range(len(lengths)), num_replicas=world, rank=rank, shuffle=True, seed=seed)  # type: ignore[arg-type]
+        super().__init__(range(len(lengths)), num_replicas=world, rank=rank, seed=seed)  # type: ignore[arg-type]
         self._lengths = lengths.int()
         self._step = batch_size * world
         self._grouped = grouped
-        self._start = (0, 0)  # epoch and batches done
+        self._done: dict[int, int] = {}  # batches by epoch
         self._by_tokens = tokens is not None
         self._sizes = _equal_parts(self.total_size, self._step)
         if tokens is not None:
@@ -61,15 +61,14 @@ class ShuffledSampler(DistributedSampler[Any]):
     def start_at(self, epoch: int, done: int) -> None:
         """Continue within an epoch: skip the first ``done`` batches of this device in that epoch."""
         self.epoch = epoch
-        self._start = (epoch, done)
+        self._done = {epoch: done}
 
     def __len__(self) -> int:
         return len(self._sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, done = self._start
         order, steps = self._steps()
-        return _share(order, steps[done if epoch == self.epoch else 0 :], self.rank, self.num_replicas)
+        return _share(order, steps[self._done.get(self.epoch, 0) :], self.rank, self.num_replicas)
 
     def _steps(self) -> tuple[Tensor, "_Steps"]:
         """The order of the examples, and the steps into which it is cut."""
@@ -117,7 +116,7 @@ class EvaluationSampler(DistributedSampler[Any]):
         tokens: int = 8192,
         equal_lengths: bool = False,
     ) -> None:
-        super().__init__(range(len(lengths)), num_replicas=world, rank=rank, shuffle=False)  # type: ignore[arg-type]
+        super().__init__(range(len(lengths)), num_replicas=world, rank=rank)  # type: ignore[arg-type]
         self._order = lengths.argsort(descending=True, stable=True).int()
         parts = [self._order]
         if equal_lengths:
