@@ -25,7 +25,7 @@ from glue_lit.tasks.glue import TaskSpec, log_prefix
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from glue_lit.training.callbacks.prediction_writer import PredictionWriter
 from glue_lit.training.callbacks.rank_watch import RankWatch, is_lost_connection
-from glue_lit.training.callbacks.run_directory import RunDirectory
+from glue_lit.training.callbacks.run_directory import RunDirectory, remove_unused_run
 from glue_lit.training.callbacks.signals import StopRequest
 from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
@@ -211,7 +211,8 @@ def explained(session: Session) -> Iterator[None]:
         raise shown from error
     finally:
         session.watch.close(failed)
-        session.directory.release(session.trainer)
+        session.directory.release()
+        remove_unused_run(session.trainer)
 
 
 def _explain(session: Session, error: Exception) -> Exception:

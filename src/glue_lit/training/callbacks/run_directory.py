@@ -147,13 +147,17 @@ class RunDirectory(Callback):
         if self._curves is not None and (run := _run(trainer)) is not None:
             run.metrics.unlink(missing_ok=True)
 
-    def release(self, trainer: Trainer) -> None:
-        """Unlock the directory; remove it if the fit has failed before it wrote to it."""
+    def release(self) -> None:
+        """Unlock the directory."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-        for logger in _run_loggers(trainer):
-            logger.remove_unused()
+
+
+def remove_unused_run(trainer: Trainer) -> None:
+    """Remove the directory that was claimed for a fit if it has failed before it wrote to it."""
+    for logger in _run_loggers(trainer):
+        logger.remove_unused()
 
 
 def _run_loggers(trainer: Trainer) -> list[RunLogger]:
