@@ -51,7 +51,7 @@ def test_a_resumed_fit_stopped_at_once_can_be_resumed(last: LastCheckpoint, caps
     text = stopped(last, capsys)
     assert "Nothing was trained yet" not in text
     assert "last.ckpt, unchanged: nothing was trained since\n" in text
-    assert "glue-lit fit --run" in text
+    assert "python own.py fit --run" in text
 
 
 @pytest.mark.parametrize("trained", [True, False])
