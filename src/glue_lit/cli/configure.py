@@ -1,8 +1,6 @@
 """From a command line to a `Session`: LightningCLI parses it, and builds the trainer, the model and the data."""
 
 import os
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +41,8 @@ from glue_lit.training.lightning_internals.sharding import ShardedStrategy
 from glue_lit.training.monitors import check_monitors
 from glue_lit.training.processes import check_processes, check_sharding, launched_devices
 from glue_lit.training.refused_callbacks import allowed_callbacks, as_list
-from glue_lit.training.session import Session, resume_advice
+from glue_lit.training.resume_advice import own_program, resume_advice
+from glue_lit.training.session import Session
 from glue_lit.training.tensorboard.pages import TensorBoardPages
 
 Classes = tuple[type[SequenceClassifier], type[GLUEDataModule]]
@@ -123,7 +122,7 @@ class ConfiguredCLI(LightningCLI):
         self._writer: PredictionWriter | None = None
         self._speed, self._clock, self._pages = TrainingSpeed(), FitClock(), TensorBoardPages()
         self._directory, self._stop = RunDirectory(typed), StopRequest()
-        program = "glue-lit" if classes == _OURS else f"python {shlex.quote(sys.argv[0])}"
+        program = "glue-lit" if classes == _OURS else own_program()
         self._watch = RankWatch(lambda: resume_advice(self._last, program))
         super().__init__(
             *classes,
@@ -144,8 +143,6 @@ class ConfiguredCLI(LightningCLI):
             last=self._last, writer=self._writer, pages=self._pages, speed=self._speed, directory=self._directory,
             stop=self._stop, watch=self._watch, program=program,
         )  # fmt: skip
-
-    # ---------------------------------------------------------------- arguments
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """The requested command alone, since adding the flags of all four would take three times as long."""

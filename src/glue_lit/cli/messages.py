@@ -26,7 +26,8 @@ from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
 from glue_lit.training.evaluating import EvaluationResult
 from glue_lit.training.fitting import FitResult
-from glue_lit.training.session import Session, Start, resume_command
+from glue_lit.training.resume_advice import resume_command
+from glue_lit.training.session import Session, Start
 from glue_lit.training.tensorboard.pages import tensorboard_loggers
 
 

@@ -1,6 +1,5 @@
 """A command's trainer, model, data and callbacks: checked before the trainer starts, with its errors explained."""
 
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.resampling import scores_with_intervals
 from glue_lit.runs.checkpoints import check_model, check_task, read_checkpoint, verify_checksums
 from glue_lit.system.environment import local_rank
-from glue_lit.system.files import short_path
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from glue_lit.training.callbacks.prediction_writer import PredictionWriter
@@ -33,6 +31,7 @@ from glue_lit.training.lightning_errors import explain_lightning_error
 from glue_lit.training.lightning_internals import compute_in_float32
 from glue_lit.training.lightning_internals.loop_state import batches_of_unfinished_epoch, is_within_epoch
 from glue_lit.training.resume import explain_restore_error, read_progress
+from glue_lit.training.resume_advice import resume_advice
 from glue_lit.training.tensorboard.pages import TensorBoardPages
 
 
@@ -223,18 +222,6 @@ def _explain(session: Session, error: Exception) -> Exception:
     if (reason := explain_restore_error(session.checkpoint, error)) is not None:
         return RunError(reason)
     return error
-
-
-def resume_advice(last: LastCheckpoint | None, program: str) -> str | None:
-    """How to resume after an error; ``None`` if this fit has written no checkpoint."""
-    if last is None or last.saved_at is None:
-        return None
-    return f"The last checkpoint is from step {last.saved_at}. To resume: {resume_command(last, program)}"
-
-
-def resume_command(last: LastCheckpoint, program: str) -> str:
-    """The command that resumes a run from its last checkpoint."""
-    return f"{program} fit --run {shlex.quote(short_path(last.path.parent.parent))} --ckpt_path last"
 
 
 def score_intervals(task: TaskSpec, predicted: Mapping[str, Predictions]) -> dict[str, tuple[float, float]]:
