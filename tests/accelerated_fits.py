@@ -34,9 +34,11 @@ from glue_lit.training.tensorboard.pages import TensorBoardPages
 
 MODEL, FOLDER = sys.argv[1], Path(sys.argv[2])
 REVIEWS = FOLDER / "reviews.csv"
-OWN = CustomTask(
-    text="text", kind="classification", class_weights=[0.5, 2.0], metrics=["accuracy"], test_file=str(REVIEWS)
-)
+METRICS: list[str | dict[str, Any]] = [
+    "accuracy", "f1", "log_loss", "brier_score", "top_k_accuracy(k=1)", "quadratic_weighted_kappa", "auroc",
+    {"class_path": "torchmetrics.classification.BinaryAccuracy"},
+]  # fmt: skip
+OWN = CustomTask(text="text", kind="classification", class_weights=[0.5, 2.0], metrics=METRICS, test_file=str(REVIEWS))
 
 
 class Phases(Callback):

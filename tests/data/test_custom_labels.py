@@ -106,9 +106,14 @@ WRONG: list[tuple[list[str], dict[str, object], type[GlueLitError], str]] = [
         ["a", "b"],
         {"metrics": ["pearson"]},
         UsageError,
-        "'pearson' is not a metric for 2 labels. Allowed: accuracy, f1, macro_f1, matthews_correlation.",
+        "'pearson' is not a metric for 2 labels. Did you mean 'precision'? Allowed: accuracy, ",
     ),
-    (["a", "b", "c"], {"metrics": ["f1"]}, UsageError, "not a metric for 3 labels. Allowed: accuracy, macro_f1"),
+    (
+        ["a", "b", "c"],
+        {"metrics": ["f1"]},
+        UsageError,
+        "not a metric for 3 labels, since it describes one. Allowed: macro_f1",
+    ),
     (["1", "2.5"], {"metrics": ["accuracy"]}, UsageError, "not a metric for regression. Allowed: pearson, spearmanr"),
     (["a", "b"], {"positive": "c"}, UsageError, "data.custom.positive: 'c' is not a label. Allowed: a, b."),
     (

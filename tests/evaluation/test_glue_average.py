@@ -1,6 +1,7 @@
 import pytest
 
 from glue_lit.evaluation.glue_average import GLUE, figure, glue_average, task_figures, task_score
+from glue_lit.tasks.custom import CustomTask, resolve_task
 from glue_lit.tasks.glue import get_task
 
 
@@ -38,3 +39,18 @@ def test_glue_average_needs_every_task() -> None:
         assert left_out is not None
         others = [values[0] for task, values in scores.items() if task != name]
         assert left_out.mean == pytest.approx(100 * (sum(others) / 8 + 0.01))
+
+
+def test_more_metrics_have_figures_but_do_not_count() -> None:
+    task = resolve_task("mrpc", CustomTask(), ["log_loss", "auroc"])
+    metrics = {"val/accuracy": 0.8, "val/f1": 0.9, "val/log_loss": 0.5, "val/auroc": None}
+    assert task_score(task, metrics) == pytest.approx(0.85)
+    results = [{"metrics": metrics}, {"metrics": metrics | {"val/log_loss": None, "val/auroc": 0.5}}]
+    found = {one.name: (one.mean, one.count) for one in task_figures(task, results)}
+    assert found["log_loss"] == (0.5, 1)  # as it is, and without the run in which it is undefined
+    assert found["auroc"] == (25.0, 2)
+
+
+def test_a_run_of_an_own_task_is_ranked_by_its_first_metric() -> None:
+    own = CustomTask(text="text", kind="classification", labels=["a", "b"], metrics=["brier_score", "accuracy"])
+    assert task_score(resolve_task("own", own), {"val/brier_score": 0.25, "val/accuracy": 1.0}) == -0.25

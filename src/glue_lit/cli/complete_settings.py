@@ -73,7 +73,7 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
         )
     if is_fit:
         _complete_mlflow(config["trainer.logger"])
-    names = logged_names(resolve_task(config["data.task"], custom))
+    names = logged_names(resolve_task(config["data.task"], custom, config["data.metrics"]))
     if is_fit:
         _check_monitor(config["checkpoint.monitor"], names)
     return Completed(origin, chooses_precision)
@@ -115,7 +115,7 @@ def _complete_custom_task(config: Any) -> CustomTask:
     custom = parse_custom_task(config["data.custom"].as_dict())
     if custom.text_columns:
         custom = complete_task(config["data.task"], custom, config["data.source"])
-        config["model.custom"] = mark_texts(custom.settings())
+        config["model.custom"] = mark_texts(custom.settings_of_model())
         config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
     return custom
 

@@ -209,6 +209,7 @@ class ConfiguredCLI(LightningCLI):
                 self._writer = PredictionWriter(*self._place_of_predictions(run))
             callbacks.append(self._writer or self._pages)
         else:
+            best.follow(self.model)
             check_monitors(given, self.model.task)
             self._last = LastCheckpoint(self._setting("checkpoint_every"), self._stop)
             # The directory comes first, since it opens the curves; the clocks come after callbacks that take time.

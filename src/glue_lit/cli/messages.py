@@ -215,10 +215,11 @@ def print_scores(
     if not sys.stdout.isatty():
         say(title)
     print_list(title, columns, rows, right=("value", "best epoch"))
-    if any(row[1].startswith("f1") for row in rows):
-        say(f"F1 is for the label {task.f1_label}.")
-    if any(row[2] == "undefined" for row in rows):
-        say("A correlation is undefined if all predictions (or all gold scores) are the same.")
+    if task.f1_label is not None:
+        say(f"{task.label_metrics} {'are' if ' ' in task.label_metrics else 'is'} for the label {task.f1_label}.")
+    missing = {row[1].removesuffix(" *") for row in rows if row[2] == "undefined"}
+    for one in (one for one in task.scoring if one.logged in missing):
+        say(f"{one.title()} is undefined if {one.spec.undefined}.")
     if any(row[2] == "nan" for row in rows):
         say("The loss is not a number (nan): the model has diverged.")
 

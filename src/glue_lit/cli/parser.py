@@ -195,6 +195,7 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
     )
     parser.link_arguments("data.task", "model.task")
     parser.link_arguments("data.custom", "model.custom", compute_fn=_settings)
+    parser.link_arguments("data.metrics", "model.metrics")
     parser.link_arguments("model.name_or_path", "data.tokenizer")
     parser.link_arguments("model.revision", "data.revision")
     parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
@@ -202,5 +203,5 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
 
 def _settings(custom: Any) -> dict[str, Any] | None:
     """The settings of a task of the user's own as plain values; ``None`` if there is none."""
-    values = custom.as_dict() if hasattr(custom, "as_dict") else parse_custom_task(custom).settings()
-    return mark_texts(values) if parse_custom_task(values).text_columns else None
+    task = parse_custom_task(custom.as_dict() if hasattr(custom, "as_dict") else custom)
+    return mark_texts(task.settings_of_model()) if task.text_columns else None

@@ -43,6 +43,7 @@ COMMANDS = {
     "runs": Command("list the runs, best first; compare or delete some of them", f"{_COMMANDS}.runs:main"),
     "report": Command("write a page and figures on a run, or on several side by side", f"{_COMMANDS}.report:main"),
     "tasks": Command("list the tasks", f"{_COMMANDS}.tasks:main"),
+    "metrics": Command("list the metrics that a task may have", f"{_COMMANDS}.metrics:main"),
     "show": Command("print random examples of a task", f"{_COMMANDS}.show:main"),
     "completion": Command("print a script for tab completion: bash, zsh, tcsh", f"{_COMMANDS}.completion:main", True),
 }

@@ -2,8 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from glue_lit.data.label_column import LabelColumn, header_hint
 from glue_lit.data.label_texts import (
@@ -14,8 +15,9 @@ from glue_lit.data.label_texts import (
     normalize_label,
 )
 from glue_lit.errors import DataError, UsageError, did_you_mean
-from glue_lit.tasks.custom import CustomTask, Kind
-from glue_lit.tasks.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from glue_lit.tasks.custom import CustomTask
+from glue_lit.tasks.metric_entries import Target, join_entries, parse_metrics
+from glue_lit.tasks.metrics import Kind
 
 _MOST_NUMERIC_CLASSES = 20  # more different numbers than this are scores
 _MOST_CLASSES = 20  # with more, and fewer than four rows per label on average, the user must say what the labels are
@@ -93,12 +95,13 @@ def check_and_complete(custom: CustomTask, counts: Counter[str] | None = None) -
         _check_classes(custom, labels)
     elif custom.labels or custom.label_names or custom.class_weights:
         raise UsageError("data.custom: a regression task has no labels, label_names or class_weights.")
+    positive = _positive(custom, labels)
     return replace(
         custom,
         text=list(custom.text_columns),
         labels=labels,
-        positive=_positive(custom, labels),
-        metrics=_metrics(custom.metrics, labels),
+        positive=positive,
+        metrics=_metrics(custom, labels, positive),
         class_weights=_class_weights(custom, labels or [], counts or Counter()),
     )
 
@@ -134,20 +137,14 @@ def _positive(custom: CustomTask, labels: list[str] | None) -> str | None:
     )
 
 
-def _metrics(wanted: Sequence[str] | None, labels: list[str] | None) -> list[str]:
-    if labels is None:
-        allowed = usual = list(REGRESSION_METRICS)
-    else:
-        allowed = [name for name in CLASSIFICATION_METRICS if name != "f1" or len(labels) == 2]
-        usual = ["accuracy", "f1" if len(labels) == 2 else "macro_f1"]
-    for name in wanted or ():
-        if name not in allowed:
-            what = "regression" if labels is None else f"{len(labels)} labels"
-            raise UsageError(
-                f"data.custom.metrics: {name!r} is not a metric for {what}.{did_you_mean(name, allowed)} "
-                f"Allowed: {', '.join(allowed)}."
-            )
-    return list(wanted or usual)
+def _metrics(custom: CustomTask, labels: list[str] | None, positive: str | None) -> list[Any]:
+    if not custom.metrics:
+        return ["accuracy", "f1" if len(labels) == 2 else "macro_f1"] if labels else ["pearson", "spearmanr"]
+    names, written = tuple(custom.label_names or labels or ()), tuple(labels or ())
+    place = labels.index(positive) if labels and positive is not None else 1
+    target = Target("classification" if labels else "regression", names, written, place)
+    parse_metrics(custom.metrics, target, "data.custom.metrics")
+    return join_entries(custom.metrics)
 
 
 def _class_weights(custom: CustomTask, labels: list[str], counts: Counter[str]) -> list[float] | None:

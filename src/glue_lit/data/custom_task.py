@@ -16,6 +16,7 @@ from glue_lit.errors import RunError, UsageError
 from glue_lit.system.files import read_json, write_json
 from glue_lit.system.version import __version__
 from glue_lit.tasks.custom import CustomTask, check_task_name, parse_custom_task, resolve_task
+from glue_lit.tasks.metric_entries import Target, name_of, parse_metrics
 from glue_lit.tasks.spec import TaskSpec
 
 _MANY = 50_000  # rows whose labels take longer to read than the file to hash
@@ -34,7 +35,7 @@ def task_of_settings(settings: Mapping[str, Any]) -> TaskSpec:
     custom = parse_custom_task(data.get("custom"))
     if custom.text_columns:
         custom = complete_task(data["task"], custom, data["source"])
-    return resolve_task(data["task"], custom)
+    return resolve_task(data["task"], custom, data.get("metrics"))
 
 
 def complete_task(name: str, custom: CustomTask, source: str, cache: Path | None = None) -> CustomTask:
@@ -62,6 +63,7 @@ def complete_task(name: str, custom: CustomTask, source: str, cache: Path | None
         )
     if custom.is_complete:
         return check_and_complete(custom)
+    parse_metrics(custom.metrics or (), Target(custom.kind, is_known=False), "data.custom.metrics")
     table = find_table(open_tables(custom, source), "train", source)
     read = [__version__, table.fingerprint(), table.path.suffix.lower(), table.class_names.get(custom.label, ())]
     key = hashlib.sha256(json.dumps([*read, custom.settings()]).encode()).hexdigest()[:32]
@@ -88,7 +90,7 @@ def _read_task(path: Path) -> CustomTask | None:
 
 def describe_task(custom: CustomTask, source: str) -> Iterator[str]:
     """Say, a line each, what was read from the data and what was assumed about the labels."""
-    columns, metrics = " and ".join(custom.text_columns), ", ".join(custom.metrics or ())
+    columns, metrics = " and ".join(custom.text_columns), ", ".join(map(name_of, custom.metrics or ()))
     if custom.kind == "regression":
         yield f"{columns} -> {custom.label}, a number (regression); metrics: {metrics}"
     else:
@@ -109,9 +111,11 @@ def describe_labels(custom: CustomTask) -> Iterator[str]:
     labels = custom.labels or []
     if custom.decimal_comma:
         yield "The labels are read as numbers with a decimal comma: 3,5 is 3.5 (data.custom.decimal_comma)"
-    if len(labels) == 2 and "f1" in (custom.metrics or ()):
+    entries = parse_metrics(custom.metrics or (), Target(custom.kind, is_known=False), "data.custom.metrics")
+    if len(labels) == 2 and (titles := [metric.title() for metric in entries if metric.is_of_default_label]):
         name = (custom.label_names or labels)[labels.index(custom.positive or labels[-1])]
-        yield f"F1 is of the label {name}; `--data.custom.positive LABEL` chooses the other one"
+        words = f"{' and '.join(titles)} {'is' if len(titles) == 1 else 'are'}"
+        yield f"{words} of the label {name}; `--data.custom.positive LABEL` chooses the other one"
     if codes := [label for label in labels if parse_number(label) is not None and not is_number(label)]:
         yield f"{', '.join(codes[:3])} and the like are read as codes, not as numbers (data.custom.kind)"
     if labels and have_decimal_commas(labels, ";"):

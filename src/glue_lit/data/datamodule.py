@@ -19,7 +19,7 @@ from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
 from glue_lit.errors import RunError
 from glue_lit.runs.settings import INTERNAL, Setting, count, described
-from glue_lit.tasks.custom import NO_TASK, CustomTask
+from glue_lit.tasks.custom import NO_TASK, CustomTask, plain
 from glue_lit.tasks.spec import TaskSpec
 
 
@@ -57,6 +57,7 @@ class GLUEDataModule(LightningDataModule):
             a compiled model sees fewer lengths. Models whose logits depend on padding are not padded so.
         shots: Train on this many examples of each label, drawn by the seed, so that the seeds of a suite are as many
             draws; null for all.
+        metrics: Metrics beside the task's own, such as auroc; `glue-lit metrics` lists them. Null for none.
     """
 
     @described
@@ -84,8 +85,10 @@ class GLUEDataModule(LightningDataModule):
         custom: Annotated[CustomTask, INTERNAL] = NO_TASK,
         pad_to_multiple_of: Annotated[int, Setting(count(1), card="never")] = 1,
         shots: Annotated[int | None, Setting(count(1), "Training rows of each label", 807)] = None,
+        metrics: Annotated[list[str | dict[str, Any]] | None, Setting(None, "More metrics", 808)] = None,
     ) -> None:
         super().__init__()
+        metrics = plain(metrics)
         self.save_hyperparameters(ignore=["custom"])
         self.splits = TaskSplits({**self.hparams, "custom": custom})
         self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})

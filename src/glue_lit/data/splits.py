@@ -52,7 +52,7 @@ class TaskSplits:
         self.custom = parse_custom_task(settings.get("custom"))
         if self.custom.text_columns:
             self.custom = complete_task(settings["task"], self.custom, self.source, self._cache)
-        self.task = resolve_task(settings["task"], self.custom)
+        self.task = resolve_task(settings["task"], self.custom, settings.get("metrics"))
         self._settings = settings
         self._tokenizer_place = (
             settings["tokenizer"], settings.get("revision", "main"), settings.get("trust_remote_code", False)

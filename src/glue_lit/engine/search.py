@@ -22,6 +22,7 @@ from glue_lit.engine.search_storage import open_study
 from glue_lit.errors import RunError, UsageError
 from glue_lit.system.console import count_of
 from glue_lit.system.files import write_text
+from glue_lit.tasks.metrics import METRICS
 
 _STATES = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
 _FOLDER, _ERROR, _SETTINGS = "glue_lit_folder", "glue_lit_error", "glue_lit_settings"
@@ -166,7 +167,9 @@ class Search:
         if outcome.state == "finished":
             value = (job.result or {}).get("metrics", {}).get(self.monitor)
             if value is None:
-                outcome = Outcome("failed", f"{self.monitor} is undefined: the model gives all rows the same")
+                spec = METRICS.get(self.monitor.rpartition("/")[2])
+                why = (spec and spec.undefined) or "the model gives all rows the same"
+                outcome = Outcome("failed", f"{self.monitor} is undefined: {why}")
         if outcome.state == "failed":
             Trial(self.study, self.trial(number)._trial_id).set_user_attr(_ERROR, outcome.error)
         self.study.tell(number, value, state=_STATES[outcome.state])

@@ -121,14 +121,13 @@ def run_tune(
 def _objective(settings: dict[str, Any]) -> tuple[str, bool]:
     """The value that trials are judged by, and whether a higher one is better."""
     checkpoint = settings.get("checkpoint") or {}
-    monitor = checkpoint.get("monitor")
-    if monitor is None:
-        monitor = task_of_settings(settings).monitor
+    task = task_of_settings(settings)
+    monitor = checkpoint.get("monitor") or task.monitor
     if monitor.startswith("train/"):
         raise UsageError(
             f"checkpoint.monitor: {monitor} is measured on training rows, but trials need a validation metric."
         )
-    return str(monitor), (checkpoint.get("mode") or monitor_mode(monitor)) == "max"
+    return str(monitor), (checkpoint.get("mode") or monitor_mode(monitor, task)) == "max"
 
 
 def _run_trials(search: Search, engine: Engine) -> None:

@@ -2,86 +2,136 @@
 
 Training, the report and the bootstrap share these formulas: the weight of a row is 1 in a split, and the number of
 times it was drawn in a resample. Edge cases follow scikit-learn and SciPy: division by zero gives 0; the correlation of
-values that are constant, or of which one is NaN, is NaN.
+values that are constant, or of which one is NaN, is NaN. `glue_lit.tasks.metrics` describes the metrics.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glue_lit.evaluation.predictions import Floats, Values
+from glue_lit.evaluation.probability_formulas import ranking_scores, row_values
+from glue_lit.evaluation.score_formulas import OF_SCORES
+from glue_lit.tasks.chosen_metrics import Metric
 from glue_lit.tasks.glue import TaskSpec
-
-TITLES = {
-    "accuracy": "Accuracy",
-    "f1": "F1",
-    "macro_f1": "Macro F1",
-    "matthews_correlation": "Matthews correlation",
-    "pearson": "Pearson correlation",
-    "spearmanr": "Spearman correlation",
-}
+from glue_lit.tasks.metric_entries import Target, parse_metric
 
 
 def metric_titles(task: TaskSpec) -> dict[str, str]:
-    """Titles by metric; with two labels, the title of F1 names the positive label."""
-    label = task.positive_label
-    return TITLES if label is None else TITLES | {"f1": f"F1 of {label if len(label) <= 40 else label[:39] + '…'}"}
+    """Titles of a task's metrics by name; with two labels, that of F1, say, names the positive label."""
+    return {name: task.metric(name).title(task.labels) for name in task.metrics}
 
 
-def score(name: str, gold: Values, predicted: Values, positive: int = 1) -> float:
-    """A metric of ``(rows,)`` gold and predicted values; NaN where undefined. ``positive`` is the class of F1."""
-    return float(weighted_scores(name, np.ones((1, len(gold)), dtype=np.int64), gold, predicted, positive)[0])
+def as_metric(metric: str | Metric, positive: int = 1) -> Metric:
+    """A metric by its name; ``positive`` is the class of F1."""
+    return parse_metric(metric, Target(None, positive=positive, is_known=False)) if isinstance(metric, str) else metric
+
+
+def score(
+    metric: str | Metric, gold: Values, predicted: Values, positive: int = 1, probabilities: Floats | None = None
+) -> float:
+    """A metric of the rows; NaN where undefined, or without the probabilities that it needs.
+
+    Args:
+        metric: The metric, or its name.
+        gold: Classes or scores, ``(rows,)``.
+        predicted: Predicted classes or scores, ``(rows,)``.
+        positive: The class of F1, of a metric given by name.
+        probabilities: ``(rows, labels)``.
+    """
+    metric = as_metric(metric, positive)
+    if metric.class_path:
+        from glue_lit.evaluation.torchmetrics_scores import torchmetrics_score  # imports torch
+
+        is_missing = probabilities is None and gold.dtype.kind != "f"
+        return math.nan if is_missing else torchmetrics_score(metric, gold, predicted, probabilities)
+    once = np.ones((1, len(gold)), dtype=np.int64)
+    return float(weighted_scores(metric, once, gold, predicted, probabilities=probabilities)[0])
 
 
 @np.errstate(invalid="ignore", over="ignore")  # a diverged model predicts infinite scores
 def weighted_scores(
-    name: str, weights: NDArray[np.int64], gold: Values, predicted: Values, positive: int = 1
+    metric: str | Metric,
+    weights: NDArray[np.int64],
+    gold: Values,
+    predicted: Values,
+    positive: int = 1,
+    probabilities: Floats | None = None,
 ) -> Floats:
-    """A metric of each resample, ``(resamples,)``; NaN where undefined.
+    """A metric of each resample, ``(resamples,)``; NaN where undefined. See `score`.
 
     Args:
-        name: The metric.
+        metric: The metric, or its name; none of torchmetrics.
         weights: How often each row occurs in each resample, ``(resamples, rows)``.
         gold: Classes or scores, ``(rows,)``.
         predicted: Predicted classes or scores, ``(rows,)``.
-        positive: The class of F1.
+        positive: The class of F1, of a metric given by name.
+        probabilities: ``(rows, labels)``.
     """
-    weight = weights.astype(np.float64)
-    if name == "pearson":
-        return _pearson(weight, _standardized(gold), _standardized(predicted))
-    if name == "spearmanr":
-        return _pearson(weight, _ranks(weight, gold), _ranks(weight, predicted))
+    metric, weight = as_metric(metric, positive), weights.astype(np.float64)
+    if metric.spec.needs == "scores":
+        return OF_SCORES[metric.name](weight, gold, predicted)
+    if metric.spec.needs in ("means", "ranking"):
+        if probabilities is None:
+            return np.full(len(weight), math.nan)
+        gold = gold.astype(np.int64)
+        if metric.spec.needs == "ranking":
+            return ranking_scores(metric, weight, gold, probabilities)
+        mean: Floats = weight @ row_values(metric, gold, probabilities) / weight.sum(axis=1)
+        return mean
+    distance = weight @ ((gold - predicted) ** 2).astype(np.float64) if metric.spec.needs == "distances" else None
     # Only classes that occur are numbered, so that the cost grows with the rows and not with the number of labels.
-    _, codes = np.unique(np.concatenate([gold, predicted, [positive]]), return_inverse=True)
-    gold, predicted, positive = codes[: len(gold)], codes[len(gold) : -1], int(codes[-1])
+    place = 0 if metric.positive is None else metric.positive
+    numbers, codes = np.unique(np.concatenate([gold, predicted, [place]]), return_inverse=True)
+    gold, predicted, place = codes[: len(gold)], codes[len(gold) : -1], int(codes[-1])
     right = gold == predicted
     size = int(codes.max()) + 1
-    return score_of_counts(
-        name,
-        _per_class(weight, gold, size),
-        _per_class(weight, predicted, size),
-        _per_class(weight[:, right], gold[right], size),
-        positive,
-    )
+    of_gold, of_predicted = _per_class(weight, gold, size), _per_class(weight, predicted, size)
+    if distance is not None:
+        return quadratic_kappa(of_gold, of_predicted, distance, numbers.astype(np.float64))
+    if metric.positive is not None:
+        metric = replace(metric, positive=place)
+    return score_of_counts(metric, of_gold, of_predicted, _per_class(weight[:, right], gold[right], size))
 
 
-def score_of_counts(name: str, gold: Floats, predicted: Floats, right: Floats, positive: int) -> Floats:
+def score_of_counts(metric: str | Metric, gold: Floats, predicted: Floats, right: Floats, positive: int = 1) -> Floats:
     """A classification metric from how often each class is gold, predicted, and both, each ``(..., classes)``."""
-    if name == "f1":
-        return _f1(gold[..., positive], predicted[..., positive], right[..., positive])
-    return _OVER_CLASSES[name](gold, predicted, right)
+    metric = as_metric(metric, positive)
+    if metric.spec.is_of_positive:
+        return _averaged(metric, gold, predicted, right)
+    return _OVER_CLASSES[metric.name](gold, predicted, right)
+
+
+def quadratic_kappa(gold: Floats, predicted: Floats, distance: Floats, numbers: Floats) -> Floats:
+    """Quadratic weighted kappa; NaN if all gold and predicted labels are the same.
+
+    Args:
+        gold: How often each class is gold, ``(..., classes)``.
+        predicted: How often each class is predicted.
+        distance: Sum of the squared distances of gold and predicted class, ``(...)``.
+        numbers: Number of each class.
+    """
+    total = gold.sum(axis=-1)
+    squares = total * ((gold + predicted) @ numbers**2) - 2 * (gold @ numbers) * (predicted @ numbers)
+    return _one_minus(distance * total, squares)
 
 
 def without_score(
-    name: str, weights: NDArray[np.int64], gold: Values, predicted: Values, positive: int = 1
+    metric: str | Metric, weights: NDArray[np.int64], gold: Values, predicted: Values, positive: int = 1
 ) -> NDArray[np.bool_]:
     """Resamples whose F1 or correlation of classes is 0 / 0, ``(resamples,)``; `weighted_scores` gives 0 there."""
     found: NDArray[np.bool_] = np.zeros(len(weights), dtype=np.bool_)
-    if name == "f1":
-        found = weights[:, (gold == positive) | (predicted == positive)].sum(axis=1) == 0
-    if name == "matthews_correlation":
+    metric = as_metric(metric, positive)
+    if metric.spec.is_of_positive and metric.average is None:
+        is_gold, is_predicted = gold == metric.positive, predicted == metric.positive
+        either = {"precision": is_predicted, "recall": is_gold}.get(metric.name, is_gold | is_predicted)
+        found = weights[:, either].sum(axis=1) == 0
+    if metric.name == "average_precision" and metric.positive is not None:
+        found = weights[:, gold == metric.positive].sum(axis=1) == 0
+    if metric.name == "matthews_correlation":
         pairs, codes = np.unique(np.stack([gold, predicted]), axis=1, return_inverse=True)
         of_pairs = _per_class(weights.astype(np.float64), codes.ravel(), pairs.shape[1])
         found = (of_pairs > 0).sum(axis=1) == 1
@@ -114,15 +164,47 @@ def _accuracy(gold: Floats, predicted: Floats, right: Floats) -> Floats:
     return _ratio(right.sum(axis=-1), gold.sum(axis=-1))
 
 
-def _f1(gold: Floats, predicted: Floats, right: Floats) -> Floats:
-    """Twice the true positives over gold plus predicted positives."""
-    return _ratio(2 * right, gold + predicted)
+def _balanced_accuracy(gold: Floats, predicted: Floats, right: Floats) -> Floats:
+    """Mean recall of the classes that occur among the gold labels."""
+    return _ratio(_ratio(right, gold).sum(axis=-1), (gold > 0).sum(axis=-1).astype(np.float64))
 
 
-def _macro_f1(gold: Floats, predicted: Floats, right: Floats) -> Floats:
-    """Mean F1 over the classes that occur among gold or predicted labels."""
-    occurs = (gold + predicted > 0).sum(axis=-1).astype(np.float64)
-    return _ratio(_f1(gold, predicted, right).sum(axis=-1), occurs)
+def _cohen_kappa(gold: Floats, predicted: Floats, right: Floats) -> Floats:
+    total = gold.sum(axis=-1)
+    return _one_minus((total - right.sum(axis=-1)) * total, total**2 - (gold * predicted).sum(axis=-1))
+
+
+def _one_minus(observed: Floats, expected: Floats) -> Floats:
+    """One minus the observed disagreement over that expected by chance; NaN where chance gives none."""
+    found: Floats = np.full(np.shape(observed), math.nan)
+    np.divide(observed, expected, out=found, where=np.asarray(expected) > 0)
+    return 1 - found
+
+
+def _of_class(metric: Metric, gold: Floats, predicted: Floats, right: Floats) -> Floats:
+    """Precision, recall, F1 or F-beta of each class; F1 is twice the true positives over gold and predicted ones."""
+    if metric.name == "precision":
+        return _ratio(right, predicted)
+    if metric.name == "recall":
+        return _ratio(right, gold)
+    square = metric.beta**2
+    return _ratio((1 + square) * right, square * gold + predicted)
+
+
+def _averaged(metric: Metric, gold: Floats, predicted: Floats, right: Floats) -> Floats:
+    """That of the positive class; or of all rows (micro), or the mean over classes, as often as they are gold or once.
+
+    The macro average is over the classes that occur among gold or predicted labels.
+    """
+    if metric.average is None:
+        at = metric.positive
+        return _of_class(metric, gold[..., at], predicted[..., at], right[..., at])
+    if metric.average == "micro":
+        return _of_class(metric, gold.sum(axis=-1), predicted.sum(axis=-1), right.sum(axis=-1))
+    of_class = _of_class(metric, gold, predicted, right)
+    if metric.average == "weighted":
+        return _ratio((of_class * gold).sum(axis=-1), gold.sum(axis=-1))
+    return _ratio(of_class.sum(axis=-1), (gold + predicted > 0).sum(axis=-1).astype(np.float64))
 
 
 def _matthews_correlation(gold: Floats, predicted: Floats, right: Floats) -> Floats:
@@ -138,32 +220,6 @@ def _matthews_correlation(gold: Floats, predicted: Floats, right: Floats) -> Flo
 
 
 _OVER_CLASSES: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {
-    "accuracy": _accuracy, "macro_f1": _macro_f1, "matthews_correlation": _matthews_correlation
+    "accuracy": _accuracy, "balanced_accuracy": _balanced_accuracy, "cohen_kappa": _cohen_kappa,
+    "matthews_correlation": _matthews_correlation,
 }  # fmt: skip
-
-
-def _pearson(weight: Floats, x: Floats, y: Floats) -> Floats:
-    """Weighted correlation along the last axis; ``x`` and ``y`` are ``(rows,)`` or ``(resamples, rows)``."""
-    total = weight.sum(axis=1, keepdims=True)
-    x = x - (weight * x).sum(axis=1, keepdims=True) / total
-    y = y - (weight * y).sum(axis=1, keepdims=True) / total
-    spread = (weight * x**2).sum(axis=1) * (weight * y**2).sum(axis=1)
-    correlation: Floats = np.full(len(weight), math.nan)
-    np.divide((weight * x * y).sum(axis=1), np.sqrt(spread), out=correlation, where=spread > 1e-20)
-    return np.clip(correlation, -1, 1)
-
-
-def _standardized(values: Values) -> Floats:
-    """Values with mean 0 and standard deviation 1, so that `_pearson` detects constant values of any scale."""
-    standardized: Floats = (values - values.mean()) / (values.std() or 1.0)
-    return standardized
-
-
-def _ranks(weight: Floats, values: Values) -> Floats:
-    """Rank of each row in each resample, ``(resamples, rows)``; equal values share their mean rank, NaN stays NaN."""
-    distinct, codes = np.unique(values, return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(len(distinct)))
-    counts = np.add.reduceat(weight[:, order], starts, axis=1)
-    ranks = np.cumsum(counts, axis=1) - (counts - 1) / 2
-    return np.where(np.isnan(values), math.nan, ranks[:, codes])

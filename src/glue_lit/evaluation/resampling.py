@@ -9,17 +9,20 @@ the bootstrap's: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from statistics import NormalDist
 
 import numpy as np
 
-from glue_lit.evaluation.formulas import score, weighted_scores, without_score
+from glue_lit.evaluation.formulas import as_metric, score, weighted_scores, without_score
 from glue_lit.evaluation.predictions import Floats, Ints, Values
+from glue_lit.tasks.chosen_metrics import Metric
 
 LEVEL = 0.95
 _MOST_RESAMPLES, _LEAST_RESAMPLES = 10_000, 1_000
 _DRAWS = 20_000_000  # random numbers in all: the more distinct rows, the fewer resamples
 _DRAWS_AT_ONCE = 2_000_000  # random numbers in memory at a time
+_MOST_WORK = 200_000_000  # rows to resample, times their cost
 _SEED = 20_180_420  # fixed, so that reports are reproducible
 
 
@@ -32,39 +35,74 @@ class Score:
     high: float
 
 
-def resampled_scores(names: Sequence[str], gold: Values, predictions: Sequence[Values], positive: int = 1) -> Floats:
+def resampled_scores(
+    metrics: Sequence[str | Metric],
+    gold: Values,
+    predictions: Sequence[Values],
+    positive: int = 1,
+    probabilities: Sequence[Floats] = (),
+) -> Floats:
     """Metrics of resamples of the rows, ``(metrics, runs, resamples)``; NaN where undefined.
 
     Identical rows are drawn together as one multinomial count. In classification, pairs of gold and predicted class are
     few, which makes this a thousand times faster than drawing row by row.
 
     Args:
-        names: The metrics.
+        metrics: The metrics; either all or none of them need probabilities.
         gold: Classes or scores, ``(rows,)``.
         predictions: Predicted classes or scores of each run, ``(rows,)``; all runs are scored on the same resamples.
-        positive: The class of F1.
+        positive: The class of F1, of metrics given by name.
+        probabilities: Those of each run, ``(rows, labels)``, if the metrics need them.
     """
-    rows, counts = np.unique(np.stack([gold, *predictions], axis=1), axis=0, return_counts=True)
-    gold, *predictions = np.ascontiguousarray(rows.T)
-    left = max(_LEAST_RESAMPLES, min(_MOST_RESAMPLES, _DRAWS // len(counts)))
+    chosen = [as_metric(metric, positive) for metric in metrics]
+    counts = np.ones(len(gold), dtype=np.int64)
+    if not probabilities:
+        rows, counts = np.unique(np.stack([gold, *predictions], axis=1), axis=0, return_counts=True)
+        gold, *predictions = np.ascontiguousarray(rows.T)
+    runs = [*zip_longest(predictions, probabilities)]
+    cost = max(_cost(metric, next(iter(probabilities), None)) for metric in chosen)
+    left = max(_LEAST_RESAMPLES, min(_MOST_RESAMPLES, _DRAWS // (cost * len(counts))))
     generator, found = np.random.default_rng(_SEED), []
     while left:
         size = min(left, max(1, _DRAWS_AT_ONCE // len(counts)))
         weights = generator.multinomial(counts.sum(), counts / counts.sum(), size=size)
-        found.append([[_scores(name, weights, gold, run, positive) for run in predictions] for name in names])
+        found.append([[_scores(metric, weights, gold, *run) for run in runs] for metric in chosen])
         left -= size
     return np.concatenate(found, axis=-1)
 
 
-def _scores(name: str, weights: Ints, gold: Values, predicted: Values, positive: int) -> Floats:
-    scores = weighted_scores(name, weights, gold, predicted, positive)
-    return np.where(without_score(name, weights, gold, predicted, positive), math.nan, scores)
+def _scores(metric: Metric, weights: Ints, gold: Values, predicted: Values, probabilities: Floats | None) -> Floats:
+    scores = weighted_scores(metric, weights, gold, predicted, probabilities=probabilities)
+    return np.where(without_score(metric, weights, gold, predicted), math.nan, scores)
+
+
+def why_no_interval(metric: Metric, rows: int, probabilities: Floats | None) -> str:
+    """Why the rows of a metric are not resampled, in words; empty if they are."""
+    if metric.class_path:
+        return "a metric of torchmetrics is not resampled"
+    if _needs_probabilities(metric) and probabilities is None:
+        return "these predictions have no probabilities"
+    is_much = _LEAST_RESAMPLES * rows * _cost(metric, probabilities) > _MOST_WORK
+    return "to resample so many rows takes too long" if is_much else ""
+
+
+def _needs_probabilities(metric: Metric) -> bool:
+    return metric.spec.needs in ("means", "ranking")
+
+
+def _cost(metric: Metric, probabilities: Floats | None) -> int:
+    """How many times as long as that of other metrics a resample of the rows takes, about."""
+    if metric.name == "kendall":
+        return 10
+    if metric.spec.needs != "ranking" or probabilities is None:
+        return 1
+    return 2 * (probabilities.shape[1] if metric.positive is None else 1)
 
 
 def interval(scores: Floats) -> tuple[float, float]:
     """The percentile interval of ``(resamples,)`` scores; NaN where more than a tenth of them are undefined."""
     known = scores[~np.isnan(scores)]
-    if len(known) < 0.9 * len(scores):
+    if not len(known) or len(known) < 0.9 * len(scores):
         return float("nan"), float("nan")
     low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
@@ -80,21 +118,36 @@ def share(right: int, rows: int) -> Score:
     return Score(right / rows, *(min(1.0, max(0.0, end)) for end in ends))
 
 
-def scores_with_intervals(names: Sequence[str], gold: Values, predicted: Values, positive: int = 1) -> dict[str, Score]:
-    """Metrics by name, each with its 95 % interval; ``positive`` is the class of F1.
+def scores_with_intervals(
+    metrics: Sequence[str | Metric], gold: Values, predicted: Values, positive: int = 1,
+    probabilities: Floats | None = None,
+) -> dict[str, Score]:  # fmt: skip
+    """Metrics by name, each with its 95 % interval; ``positive`` is the class of F1, of metrics given by name.
 
-    An interval is NaN where the rows cannot tell it: if many resamples have no score, or if all have the same one.
+    An interval is NaN where the rows cannot tell it (if many resamples have no score, or if all have the same one), or
+    where `why_no_interval` says why.
     """
-    drawn = [name for name in names if name not in _OF_SHARES]
-    ends = dict.fromkeys(names, (math.nan, math.nan))
-    for name, (scores,) in zip(
-        drawn, resampled_scores(drawn, gold, [predicted], positive) if drawn else (), strict=True
-    ):
-        low, high = interval(scores)
-        ends[name] = (low, high) if low < high else ends[name]
-    for name in set(names).intersection(_OF_SHARES):
-        ends[name] = _OF_SHARES[name](gold, predicted, positive)
-    return {name: Score(score(name, gold, predicted, positive), *ends[name]) for name in names}
+    chosen = [as_metric(metric, positive) for metric in metrics]
+    drawn = [one for one in chosen if not _has_share(one) and not why_no_interval(one, len(gold), probabilities)]
+    ends = {one.logged: (math.nan, math.nan) for one in chosen}
+    alike: dict[tuple[bool, int], list[Metric]] = {}
+    for one in drawn:
+        alike.setdefault((_needs_probabilities(one), _cost(one, probabilities)), []).append(one)
+    for (needs, _), part in alike.items():
+        given = [probabilities] if needs and probabilities is not None else []
+        found = resampled_scores(part, gold, [predicted], probabilities=given)
+        for one, scores in zip(part, found[:, 0], strict=True):
+            low, high = interval(scores)
+            ends[one.logged] = (low, high) if low < high else ends[one.logged]
+    for one in filter(_has_share, chosen):
+        ends[one.logged] = _OF_SHARES[one.name](gold, predicted, 1 if one.positive is None else one.positive)
+    return {
+        one.logged: Score(score(one, gold, predicted, probabilities=probabilities), *ends[one.logged]) for one in chosen
+    }
+
+
+def _has_share(metric: Metric) -> bool:
+    return metric.name in _OF_SHARES and metric.average is None
 
 
 def _accuracy_interval(gold: Values, predicted: Values, positive: int) -> tuple[float, float]:

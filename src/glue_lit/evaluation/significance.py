@@ -10,9 +10,10 @@ import numpy as np
 from scipy import stats
 
 from glue_lit.errors import RunError
-from glue_lit.evaluation.formulas import score
-from glue_lit.evaluation.predictions import Predictions, Values
-from glue_lit.evaluation.resampling import LEVEL, Score, interval, resampled_scores
+from glue_lit.evaluation.formulas import as_metric, score
+from glue_lit.evaluation.predictions import Floats, Ints, Predictions, Values
+from glue_lit.evaluation.resampling import LEVEL, Score, interval, resampled_scores, why_no_interval
+from glue_lit.tasks.chosen_metrics import Metric
 
 _BINS = 40  # of the histogram of differences
 
@@ -40,34 +41,36 @@ class Comparison:
     edges: list[float]  # of the histogram of resampled differences
     heights: list[int]  # resamples in each bin
     mcnemar: McNemar | None  # `None` for regression
-    decided_by: str  # the test behind `is_more_than_chance`
+    decided_by: str  # the test behind `is_more_than_chance`; empty if there is none for the metric
     is_more_than_chance: bool  # at the 5 % level
+    lower_is_better: bool = False  # whether a lower value of the metric is better
 
 
-def compare(metric: str, first: Predictions, second: Predictions, positive: int = 1) -> Comparison:
-    """Compare two runs row by row by a metric; ``positive`` is the class of F1.
+def compare(metric: str | Metric, first: Predictions, second: Predictions, positive: int = 1) -> Comparison:
+    """Compare two runs row by row by a metric; ``positive`` is the class of F1, of a metric given by name.
 
     Raises:
         RunError: They have no rows in common, or different gold labels.
     """
-    gold, one, two = _paired(first, second)
-    ((of_first, of_second),) = resampled_scores([metric], gold, [one, two], positive)
-    draws = of_second - of_first
+    metric = as_metric(metric, positive)
+    first, second = _paired(first, second)
+    gold, one, two = first.gold, first.values, second.values
+    scores = [score(metric, gold, run.values, probabilities=run.probabilities) for run in (first, second)]
+    draws = _resampled_differences(metric, first, second)
     known = draws[~np.isnan(draws)]
-    gain = score(metric, gold, two, positive) - score(metric, gold, one, positive)
-    difference = Score(gain, *interval(draws))
+    difference = Score(scores[1] - scores[0], *interval(draws))
     # The rows themselves count as one more resample, so that p is never 0
     # (Davison and Hinkley 1997, "Bootstrap Methods and their Application", section 4.2).
     tail = min(int((known <= 0).sum()), int((known >= 0).sum()))
     p = min(1.0, 2 * (tail + 1) / (len(known) + 1))
     heights, edges = np.histogram(known, bins=_BINS) if len(known) else (np.zeros(0), np.zeros(0))
     mcnemar = None if gold.dtype.kind == "f" else mcnemar_test(one == gold, two == gold)
-    is_more, decided_by = difference.low > 0 or difference.high < 0, "the paired bootstrap"
-    if mcnemar is not None and metric == "accuracy":
+    is_more, decided_by = difference.low > 0 or difference.high < 0, "the paired bootstrap" if len(draws) else ""
+    if mcnemar is not None and metric.name == "accuracy":
         is_more, decided_by = mcnemar.p < 1 - LEVEL, "McNemar's test"
     return Comparison(
-        metric, len(gold), difference, p, len(draws), edges.tolist(), heights.astype(int).tolist(), mcnemar,
-        decided_by, is_more,
+        metric.logged, len(gold), difference, p, len(draws), edges.tolist(), heights.astype(int).tolist(), mcnemar,
+        decided_by, is_more, metric.lower_is_better,
     )  # fmt: skip
 
 
@@ -83,8 +86,22 @@ def mcnemar_test(first: np.ndarray, second: np.ndarray) -> McNemar:
     return McNemar(one, two, int((first & second).sum()), int((~first & ~second).sum()), p)
 
 
-def _paired(first: Predictions, second: Predictions) -> tuple[Values, Values, Values]:
-    """Gold labels and both predictions of the rows that both runs predicted."""
+def _resampled_differences(metric: Metric, first: Predictions, second: Predictions) -> Floats:
+    """Second minus first on each resample; none where the metric has no interval."""
+    runs = (first, second)
+    if any(why_no_interval(metric, len(run), run.probabilities) for run in runs):
+        return np.zeros(0)
+    needs = metric.spec.needs in ("means", "ranking")
+    probabilities = [run.probabilities for run in runs if run.probabilities is not None and needs]
+    ((of_first, of_second),) = resampled_scores(
+        [metric], first.gold, [run.values for run in runs], probabilities=probabilities
+    )
+    difference: Floats = of_second - of_first
+    return difference
+
+
+def _paired(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
+    """The rows that both runs predicted, with the gold labels of the first."""
     _, here, there = np.intersect1d(first.idx, second.idx, return_indices=True)
     gold, other = first.gold[here], second.gold[there]
     if not len(gold) or np.abs(gold - other).max() > 1e-5:
@@ -93,4 +110,9 @@ def _paired(first: Predictions, second: Predictions) -> tuple[Values, Values, Va
             f"report: the runs have not predicted the same rows: {what}. Compare runs on the same data, "
             "or make a report for each."
         )
-    return gold, first.values[here], second.values[there]
+    return _at(first, here, gold), _at(second, there, gold)
+
+
+def _at(run: Predictions, rows: Ints, gold: Values) -> Predictions:
+    probabilities = None if run.probabilities is None else run.probabilities[rows]
+    return Predictions(run.idx[rows], gold, run.values[rows], probabilities)

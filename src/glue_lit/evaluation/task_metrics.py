@@ -1,11 +1,17 @@
 """Turn logits into logged scores, for every evaluation split of a task."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from glue_lit.evaluation.formulas import score, score_of_counts
-from glue_lit.evaluation.metrics import ClassCounts, MeanLoss, ScorePairs
+from glue_lit.evaluation.formulas import quadratic_kappa, score, score_of_counts
+from glue_lit.evaluation.metrics import ClassCounts, KeptRows, MeanLoss, RowMeans, ScorePairs
+from glue_lit.evaluation.predictions import Floats
+from glue_lit.evaluation.probability_formulas import MOST_LOG_LOSS
+from glue_lit.evaluation.torchmetrics_scores import check_torchmetrics
+from glue_lit.tasks.chosen_metrics import Metric
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -19,6 +25,11 @@ class TaskMetrics(nn.Module):
         self.task = task
         self.loss = MeanLoss()
         self.outcomes: ClassCounts | ScorePairs = ClassCounts(task.num_labels) if task.labels else ScorePairs()
+        self._metrics = {name: task.metric(name) for name in task.metrics}
+        needs = {name: metric.spec.needs for name, metric in self._metrics.items()} if task.labels else {}
+        self._means = [name for name, need in needs.items() if need in ("means", "distances")]
+        self.means = RowMeans(len(self._means)) if self._means else None
+        self.rows = KeptRows() if "ranking" in needs.values() else None
 
     def add(self, logits: Tensor, labels: Tensor, loss: Loss) -> None:
         """Add the labelled examples of a batch.
@@ -29,9 +40,17 @@ class TaskMetrics(nn.Module):
             loss: Computes the mean loss of the labelled examples from logits and labels.
         """
         self.update(logits.argmax(dim=1) if self.task.labels else logits[:, 0], labels, loss(logits, labels))
+        if self.means is not None:
+            metrics = [self._metrics[name] for name in self._means]
+            self.means.update(row_values(metrics, logits.float(), labels.clamp(min=0)), labels >= 0)
+        if self.rows is not None:
+            self.rows.update(logits, labels)
 
     def update(self, preds: Tensor, target: Tensor, loss: Tensor) -> None:
-        """Add ``(batch,)`` predictions, their gold labels, and the mean loss of those that are labelled, if any."""
+        """Add ``(batch,)`` predictions, their gold labels, and the mean loss of those that are labelled, if any.
+
+        Only metrics that need no probabilities can be computed from them.
+        """
         self.outcomes.update(preds, target)
         self.loss.update(loss, (target >= 0 if self.task.labels else ~target.isnan()).sum())
 
@@ -44,25 +63,77 @@ class TaskMetrics(nn.Module):
         loss, examples = self.loss.compute()
         if not examples:
             return {}
-        names, outcomes = self.task.metrics, self.outcomes.compute().double().numpy()
-        if self.task.labels:
-            gold, predicted, right = outcomes
-            scores = {n: float(score_of_counts(n, gold, predicted, right, self.task.positive)) for n in names}
-        else:
-            gold, predicted = outcomes
-            scores = {n: score(n, gold, predicted) for n in names}
+        outcomes = self.outcomes.compute().double().numpy()
+        # `view`, because torchmetrics makes a scalar of a single mean
+        means = [] if self.means is None else self.means.compute().view(-1).tolist()
+        rows = None if self.rows is None else self.rows.compute().numpy()
+        by_name = dict(zip(self._means, means, strict=True))
+        scores = {name: self._score(one, outcomes, by_name.get(name), rows) for name, one in self._metrics.items()}
         return {**scores, "loss": float(loss)}
+
+    def _score(self, metric: Metric, outcomes: Floats, mean: float | None, rows: Floats | None) -> float:
+        if not self.task.labels:
+            return score(metric, *outcomes)
+        gold, predicted, right = outcomes
+        if metric.spec.needs == "distances" and mean is not None:
+            numbers = np.arange(len(gold), dtype=np.float64)
+            return float(quadratic_kappa(gold, predicted, np.asarray(mean * gold.sum()), numbers))
+        if mean is not None:
+            return mean
+        if metric.spec.needs == "ranking" and rows is not None:
+            probabilities = rows[:, 1:]
+            return score(metric, rows[:, 0].astype(np.int64), probabilities.argmax(axis=1), probabilities=probabilities)
+        return float(score_of_counts(metric, gold, predicted, right))
 
     def reset(self) -> None:
         """Forget all examples."""
-        self.outcomes.reset()
-        self.loss.reset()
+        for part in (self.outcomes, self.loss, self.means, self.rows):
+            if part is not None:
+                part.reset()
+
+
+def row_values(metrics: Sequence[Metric], logits: Tensor, gold: Tensor) -> Tensor:
+    """The values of each row whose means are the metrics, ``(batch, metrics)``, on the device of the logits.
+
+    Args:
+        metrics: Metrics that need means or distances.
+        logits: ``(batch, labels)`` float32.
+        gold: Classes, ``(batch,)``.
+    """
+    return torch.stack([_ROW_VALUES[metric.name](metric, logits, gold) for metric in metrics], dim=1)
+
+
+def _log_loss(metric: Metric, logits: Tensor, gold: Tensor) -> Tensor:
+    return -logits.log_softmax(dim=1).gather(1, gold[:, None])[:, 0].clamp(min=-MOST_LOG_LOSS)
+
+
+def _brier_score(metric: Metric, logits: Tensor, gold: Tensor) -> Tensor:
+    of_gold = torch.zeros_like(logits).scatter(1, gold[:, None], 1.0)
+    distance = (logits.softmax(dim=1) - of_gold).square().sum(dim=1)
+    return distance / 2 if logits.shape[1] == 2 else distance
+
+
+def _top_k_accuracy(metric: Metric, logits: Tensor, gold: Tensor) -> Tensor:
+    of_gold, numbers = logits.gather(1, gold[:, None]), torch.arange(logits.shape[1], device=logits.device)
+    before = (logits > of_gold) | ((logits == of_gold) & (numbers > gold[:, None]))
+    return (before.sum(dim=1) < metric.k).float() + 0 * logits.sum(dim=1)  # NaN if a logit is not finite
+
+
+def _squared_distance(metric: Metric, logits: Tensor, gold: Tensor) -> Tensor:
+    return (logits.argmax(dim=1) - gold).float().square()
+
+
+_ROW_VALUES: dict[str, Callable[[Metric, Tensor, Tensor], Tensor]] = {
+    "log_loss": _log_loss, "brier_score": _brier_score, "top_k_accuracy": _top_k_accuracy,
+    "quadratic_weighted_kappa": _squared_distance,
+}  # fmt: skip
 
 
 class SplitMetrics(nn.ModuleDict):
     """`TaskMetrics` for each validation and test split of a task."""
 
     def __init__(self, task: TaskSpec) -> None:
+        check_torchmetrics(task)
         super().__init__({split: TaskMetrics(task) for split in (*task.validation_splits, *task.test_splits)})
 
     def of(self, split: str) -> TaskMetrics:

@@ -51,9 +51,9 @@ def _front_matter(task: TaskSpec, record: Mapping[str, Any]) -> ModelCardData:
             task_type="text-classification",
             dataset_type=next(iter(data_sets), "glue" if task.hub_name else task.name),
             dataset_name=task.title,
-            metric_type=name.partition("/")[2],
             metric_name=name,
             metric_value=value,
+            **_metric_of_hub(task, name.partition("/")[2]),
         )
         for name, value in (record.get("metrics") or {}).items()
         if value is not None
@@ -68,6 +68,18 @@ def _front_matter(task: TaskSpec, record: Mapping[str, Any]) -> ModelCardData:
         datasets=data_sets or None,
         model_name=f"{_base(record)} on {task.name}" if results else None,
         eval_results=results or None,
+    )
+
+
+def _metric_of_hub(task: TaskSpec, name: str) -> dict[str, Any]:
+    """A metric's name among those of the Hub, if it has one, and its arguments."""
+    if name not in task.metrics:  # the loss
+        return {"metric_type": name}
+    metric = task.metric(name)
+    if not metric.spec.hub_id:
+        return {"metric_type": name}
+    return {"metric_type": metric.spec.hub_id} | (
+        {"metric_args": {"average": metric.average}} if metric.average else {}
     )
 
 
@@ -102,7 +114,8 @@ def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], u
     if scores := record.get("metrics"):
         figures = {name: "undefined" if value is None else f"{value:.6f}" for name, value in scores.items()}
         yield from _table("Scores", "split and metric | value", figures.items())
-        yield f"\nF1 is for the label {plain(record['positive'])}.\n" if record.get("positive") else ""
+        described = task.label_metrics or "F1"
+        yield f"\n{described}: for the label {plain(record['positive'])}.\n" if record.get("positive") else ""
     if notes:
         yield from _table("This export", "what | figure", notes.items())
         yield ""

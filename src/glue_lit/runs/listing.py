@@ -70,8 +70,9 @@ def read_facts(run: Run) -> RunFacts:
     problem = config_problem or problem
     data, model, checkpoint = (_section(config, name) for name in ("data", "model", "checkpoint"))
     task = _text(record.get("task")) or _text(data.get("task")) or run.path.absolute().parent.name
-    monitor = _text(record.get("monitor")) or _text(checkpoint.get("monitor")) or _own_monitor(task, data)
-    mode = checkpoint.get("mode")
+    monitor = _text(record.get("monitor")) or _text(checkpoint.get("monitor"))
+    own, own_mode = _own_monitor(task, data, monitor)
+    mode = record.get("mode") or checkpoint.get("mode")
     state: State = "running" if is_locked(run) else "damaged" if problem else "finished" if record else "interrupted"
     epoch, step = read_last_position(run.checkpoints / "last.ckpt") if state == "interrupted" else (None, None)
     return RunFacts(
@@ -81,8 +82,8 @@ def read_facts(run: Run) -> RunFacts:
         name=_text(config.get("name")),
         task=task,
         model=_text(record.get("model")) or _text(model.get("name_or_path")),
-        monitor=monitor,
-        mode=mode if mode in ("max", "min") else monitor_mode(monitor or ""),
+        monitor=monitor or own,
+        mode=mode if mode in ("max", "min") else own_mode,
         started=started,
         record=record,
         step=step,
@@ -100,14 +101,14 @@ def _text(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float) and value != "" else None
 
 
-def _own_monitor(task: str, data: Mapping[str, Any]) -> str | None:
-    """The metric that picks the best checkpoint of a task; ``None`` for an unknown task."""
-    if (spec := TASKS.get(task)) is not None:
-        return spec.monitor
+def _own_monitor(task: str, data: Mapping[str, Any], monitor: str | None) -> tuple[str | None, str]:
+    """The metric that picks the best checkpoint of a task, ``None`` for an unknown one, and the mode of ``monitor``."""
     try:
-        return resolve_task(task, parse_custom_task(data.get("custom"))).monitor
+        known = task in TASKS and not data.get("metrics")
+        spec = TASKS[task] if known else resolve_task(task, parse_custom_task(data.get("custom")), data.get("metrics"))
+        return spec.monitor, monitor_mode(monitor or spec.monitor, spec)
     except Exception:  # a configuration edited by hand can raise anything
-        return None
+        return None, monitor_mode(monitor or "")
 
 
 def _config(run: Run, needed: bool) -> tuple[Mapping[str, Any], float | None, str]:

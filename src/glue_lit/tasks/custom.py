@@ -1,14 +1,14 @@
 """`CustomTask`: the settings of a user's own task (columns, kind, labels), and the `TaskSpec` made from them."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from glue_lit.errors import UsageError
 from glue_lit.tasks.glue import TASKS, SplitFile, TaskSpec, get_task
-
-Kind = Literal["classification", "regression"]
+from glue_lit.tasks.metric_entries import Entry, entry_of_text, entry_text, parse_metrics
+from glue_lit.tasks.metrics import Kind
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class CustomTask:
             training rows, in the order of the data set's ClassLabel, else sorted.
         label_names: Names to show in place of the labels, in the same order; null for the labels themselves.
         positive: The label, of two, that F1, precision and recall describe; null for the last one.
-        metrics: Any of accuracy, f1 (two labels only), macro_f1 and matthews_correlation, or of pearson and spearmanr;
-            the first picks the checkpoint unless checkpoint.monitor names another. Null for accuracy with an F1, or
-            both correlations.
+        metrics: Names of metrics, with parameters where they need some, as in [macro_f1, "fbeta(beta=2)", auroc];
+            `glue-lit metrics` lists them. The first picks the checkpoint unless checkpoint.monitor names another. Null
+            for accuracy with an F1, or Pearson and Spearman.
         class_weights: Factor of each label in the training loss, in the order of the labels; balanced for the inverse
             of the label's frequency; null for none.
         decimal_comma: Whether numbers are written 3,5; null to decide by the labels, which works only for files whose
@@ -46,7 +46,7 @@ class CustomTask:
     labels: list[str] | None = None
     label_names: list[str] | None = None
     positive: str | None = None
-    metrics: list[str] | None = None
+    metrics: list[str | dict[str, Any]] | None = None
     class_weights: Literal["balanced"] | list[float] | None = None
     decimal_comma: bool | None = None
     validation_file: str | None = None
@@ -69,6 +69,10 @@ class CustomTask:
     def settings(self) -> dict[str, Any]:
         """The settings as plain values, for checkpoints and configurations."""
         return asdict(self)
+
+    def settings_of_model(self) -> dict[str, Any]:
+        """The same with classes of metrics as text: among values of any type, jsonargparse would build them."""
+        return self.settings() | {"metrics": self.metrics and [entry_text(entry) for entry in self.metrics]}
 
 
 NO_TASK = CustomTask()
@@ -98,7 +102,7 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "labels": ("a list of texts", _are_labels),
     "label_names": ("a list of texts", _are_labels),
     "positive": ("one of two labels", _is_text),
-    "metrics": ("a list of texts", _are_labels),
+    "metrics": ("a list of names, as `glue-lit metrics` lists them", lambda value: _is_list(value, str, dict)),
     "class_weights": (
         "balanced, or a list of numbers", lambda value: value == "balanced" or _is_list(value, int, float)
     ),
@@ -111,10 +115,12 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }  # fmt: skip
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Convert subclasses of ``str`` to ``str``, the only type of text that checkpoints can hold."""
     if isinstance(value, list | tuple):
-        return type(value)(map(_plain, value))
+        return type(value)(map(plain, value))
+    if isinstance(value, Mapping):
+        return {plain(key): plain(part) for key, part in value.items()}
     return str(value) if isinstance(value, str) else value
 
 
@@ -129,7 +135,9 @@ def parse_custom_task(values: Mapping[str, Any] | CustomTask | None) -> CustomTa
         return values
     if not isinstance(values, Mapping | None):
         raise UsageError(f"data.custom: got {values!r}, allowed: keys such as `text` and `label`, each with a value.")
-    custom = CustomTask(**{key: _plain(value) for key, value in (values or {}).items()})
+    custom = CustomTask(**{key: plain(value) for key, value in (values or {}).items()})
+    if isinstance(custom.metrics, list | tuple):
+        custom = replace(custom, metrics=[entry_of_text(entry) for entry in custom.metrics])
     for key, value in custom.settings().items():
         words, is_allowed = _ALLOWED[key]
         if not (is_allowed(value) or (value is None and getattr(NO_TASK, key) is None)):
@@ -137,19 +145,41 @@ def parse_custom_task(values: Mapping[str, Any] | CustomTask | None) -> CustomTa
     return custom
 
 
-def resolve_task(name: str, custom: CustomTask) -> TaskSpec:
+def resolve_task(name: str, custom: CustomTask, metrics: Sequence[Entry] | None = None) -> TaskSpec:
     """Return the task called ``name``: the user's own if ``custom`` names its columns, else GLUE's.
 
+    Args:
+        name: Its name.
+        custom: The settings of the user's own task.
+        metrics: Metrics beside the task's own (``data.metrics``).
+
     Raises:
-        UsageError: There is no such task, or the user's own task has a name that is not allowed.
+        UsageError: There is no such task or metric, or the user's own task has a name that is not allowed.
     """
     if not custom.text_columns:
         try:
-            return get_task(name)
+            task = get_task(name)
         except UsageError as error:
             raise UsageError(
                 f"{error} For a task of your own, name its columns: `--data.custom.text COLUMN`."
             ) from None
+        return _with_metrics(task, metrics)
+    return _with_metrics(_own_task(name, custom), metrics)
+
+
+def _with_metrics(task: TaskSpec, entries: Sequence[Entry] | None) -> TaskSpec:
+    """The task with further metrics; those that it has already are left out."""
+    if not entries:
+        return task
+    own = [task.metric(name) for name in task.metrics]
+    added = [metric for metric in parse_metrics(entries, task.target, "data.metrics") if metric not in own]
+    if taken := [metric.logged for metric in added if metric.logged in task.metrics]:
+        raise UsageError(f"data.metrics: {taken[0]} is the name of another metric of the task. Leave it out.")
+    names = (metric.logged for metric in added)
+    return replace(task, metrics=(*task.metrics, *names), chosen=(*task.chosen, *added))
+
+
+def _own_task(name: str, custom: CustomTask) -> TaskSpec:
     check_task_name(name)
     if not custom.is_complete:
         raise UsageError(
@@ -158,19 +188,21 @@ def resolve_task(name: str, custom: CustomTask) -> TaskSpec:
         )
     values = tuple(custom.labels or ()) if custom.kind != "regression" else ()
     positive = values.index(custom.positive) if custom.positive in values else max(len(values) - 1, 0)
-    return TaskSpec(
+    task = TaskSpec(
         name=name,
         title=f"A {custom.kind or 'task'} task",
         hub_name="",
         text_columns=custom.text_columns,
         labels=tuple(custom.label_names or ()) or values,
         file_labels=values,
-        metrics=tuple(custom.metrics or ()),
+        metrics=(),
         files={split: SplitFile("", custom.text_columns, custom.label, 0) for split in ("train", "validation", "test")},
         submission={},
         class_weights=tuple(custom.class_weights or ()) if custom.class_weights != "balanced" else (),
         positive=positive if len(values) == 2 else 1,
     )
+    chosen = parse_metrics(custom.metrics or (), task.target, "data.custom.metrics")
+    return replace(task, metrics=tuple(metric.logged for metric in chosen), chosen=chosen)
 
 
 def check_task_name(name: str) -> None:

@@ -1,11 +1,12 @@
 """`TaskSpec`: everything the package knows about a task, and the names under which its scores are logged."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-CLASSIFICATION_METRICS = ("accuracy", "f1", "macro_f1", "matthews_correlation")
-REGRESSION_METRICS = ("pearson", "spearmanr")
+from glue_lit.tasks.chosen_metrics import Metric
+from glue_lit.tasks.metric_entries import Target, parse_metric
+from glue_lit.tasks.metrics import Kind
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class TaskSpec:
         hub_name: Configuration of ``nyu-mll/glue``.
         text_columns: The one or two text columns on the Hub.
         labels: Label names in GLUE's order; empty for regression.
-        metrics: The metrics, all that GLUE names; the first picks the checkpoint.
+        metrics: The metrics by the names that they are logged under, first all that GLUE names; the first picks the
+            checkpoint.
         files: File of each split: ``train``, ``validation...`` and ``test...``.
         submission: File name that the leaderboard expects for each test split.
         monitored_split: The validation split whose metric picks the checkpoint; ``None`` if the task has none.
@@ -50,6 +52,7 @@ class TaskSpec:
         positive: With two labels, index of the one that F1, precision and recall describe.
         slice_columns: Columns whose values divide rows into the groups that a report scores. AX's are those of the
             annotated file that its authors publish beside the official one.
+        chosen: The metrics that the user has chosen, with their parameters.
     """
 
     name: str
@@ -68,6 +71,7 @@ class TaskSpec:
     class_weights: tuple[float, ...] = ()
     positive: int = 1
     slice_columns: tuple[str, ...] = ()
+    chosen: tuple[Metric, ...] = ()
 
     @property
     def is_regression(self) -> bool:
@@ -81,8 +85,29 @@ class TaskSpec:
 
     @property
     def f1_label(self) -> str | None:
-        """Label that F1 is computed for; ``None`` if F1 is not among the metrics."""
-        return self.positive_label if "f1" in self.metrics else None
+        """Label that F1, precision and recall are computed for; ``None`` if none of them is among the metrics."""
+        return self.positive_label if any(self.metric(name).is_of_default_label for name in self.metrics) else None
+
+    @property
+    def label_metrics(self) -> str:
+        """Titles of the metrics that describe the positive label, such as ``Precision and F1``."""
+        return " and ".join(one.title() for one in self.scoring if one.is_of_default_label)
+
+    @property
+    def target(self) -> Target:
+        """What its metrics compare."""
+        kind: Kind = "regression" if self.is_regression else "classification"
+        return Target(kind, self.labels, self.file_labels, self.positive)
+
+    def metric(self, name: str) -> Metric:
+        """One of its metrics, by its logged name."""
+        found = (metric for metric in self.chosen if metric.logged == name)
+        return next(found, None) or parse_metric(name, replace(self.target, is_known=False))
+
+    @property
+    def scoring(self) -> tuple[Metric, ...]:
+        """All its metrics, with their parameters."""
+        return tuple(self.metric(name) for name in self.metrics)
 
     @property
     def num_labels(self) -> int:
@@ -111,9 +136,17 @@ def logged_names(task: TaskSpec) -> tuple[str, ...]:
     return (*(f"{log_prefix(split)}/{name}" for split in task.validation_splits for name in scores), "train/loss")
 
 
-def monitor_mode(monitor: str) -> Literal["max", "min"]:
-    """Direction in which a logged value improves: ``min`` for a loss, ``max`` for a metric."""
-    return "min" if monitor.endswith("loss") else "max"
+def monitor_mode(monitor: str, task: TaskSpec | None = None) -> Literal["max", "min"]:
+    """Direction in which a logged value improves: ``min`` for a loss, else as the task's metric says.
+
+    Args:
+        monitor: The logged name.
+        task: The task; ``None`` if it is not known.
+    """
+    name = monitor.rpartition("/")[2]
+    if task is None or name not in task.metrics:
+        return "min" if monitor.endswith("loss") else "max"
+    return "min" if task.metric(name).lower_is_better else "max"
 
 
 def log_prefix(split: str) -> str:

@@ -15,7 +15,7 @@ from glue_lit.encoder.sharding import shard_model
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.runs.settings import FACTOR, INTERNAL, SHARE, Setting, above, at_least, described, one_of
 from glue_lit.system.precisions import keep_labels_exact
-from glue_lit.tasks.custom import parse_custom_task, resolve_task
+from glue_lit.tasks.custom import parse_custom_task, plain, resolve_task
 from glue_lit.training.averaging import restore_trained_weights
 from glue_lit.training.compilation import ALLOWED, Compile
 from glue_lit.training.divergence import NonFinite
@@ -70,6 +70,7 @@ class SequenceClassifier(LightningModule):
         gradient_checkpointing: Keep fewer activations in training and compute them again: less memory, more time.
         compile: Compile the model for training (torch.compile): true, false, or auto, which does it on a GPU for fits
             that are long enough to gain more than the minute or more that it takes.
+        metrics: Metrics beside the task's own, as the data module has them (``data.metrics``).
     """
 
     @described
@@ -102,13 +103,15 @@ class SequenceClassifier(LightningModule):
         schedule_options: Annotated[Options | None, Setting(row=203)] = None,
         gradient_checkpointing: Annotated[bool, Setting(row=705, restored=False)] = False,
         compile: Annotated[Compile, Setting(ALLOWED, row=706, restored=False)] = "auto",
+        metrics: Annotated[list[str | dict[str, Any]] | None, INTERNAL] = None,
     ) -> None:
         super().__init__()
         custom, peft = plain_values(custom, peft)
+        metrics = plain(metrics)
         self.save_hyperparameters(ignore="architecture")
         check_hyperparameters(type(self), self.hparams)
-        self.task = resolve_task(task, parse_custom_task(custom))
-        self.monitor = self.task.monitor  # the metric that picks the checkpoint; higher is better
+        self.task = resolve_task(task, parse_custom_task(custom), metrics)
+        self.monitor = self.task.monitor  # the metric that picks the checkpoint
         self.metrics = SplitMetrics(self.task)
         self.scores: dict[str, float] = {}
         self.predicted: dict[str, dict[str, int]] = {}

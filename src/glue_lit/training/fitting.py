@@ -78,7 +78,7 @@ def _score_best(session: Session, is_over: bool) -> FitResult:
     saved = read_checkpoint(best)
     record: dict[str, Any] = {"metrics": scores}
     if run is not None:
-        record = {"seed": session.seed, "monitor": session.best.monitor}
+        record = {"seed": session.seed, "monitor": session.best.monitor, "mode": session.best.mode}
         record |= run_record(run, trainer, session.model, session.data.splits, saved, session.speed)
         write_json(run.metrics, record)
     return replace(found, record=record, epoch=saved["epoch"] + 1)

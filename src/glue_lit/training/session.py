@@ -234,5 +234,7 @@ def score_intervals(task: TaskSpec, predicted: Mapping[str, Predictions]) -> dic
     return {
         f"{log_prefix(split)}/{name}": (score.low, score.high)
         for split, rows in predicted.items()
-        for name, score in scores_with_intervals(task.metrics, rows.gold, rows.values, task.positive).items()
+        for name, score in scores_with_intervals(
+            task.scoring, rows.gold, rows.values, probabilities=rows.probabilities
+        ).items()
     }

@@ -155,5 +155,5 @@ def _differences(report: Report, comparison: Comparison) -> Drawing | None:
             f"95 % lie between {found.low:+.4f} and {found.high:+.4f}."
         )
         note = f"{comparison.resamples:,} resamples of the rows; 95 % of them are in the darker part. "
-        note += f"Right of the line, {second} is better."
+        note += f"{'Left' if comparison.lower_is_better else 'Right'} of the line, {second} is better."
         return render(figure, "comparison", "The difference, resampled", words, note)

@@ -16,7 +16,7 @@ from glue_lit.evaluation.report.examples import Example, mistakes, uncertain
 from glue_lit.evaluation.report.run_in_words import Record, outcome, read_record_notes, section
 from glue_lit.evaluation.report.slices import Slice, slices
 from glue_lit.evaluation.report.texts import Texts
-from glue_lit.evaluation.resampling import Score, scores_with_intervals
+from glue_lit.evaluation.resampling import Score, scores_with_intervals, why_no_interval
 from glue_lit.evaluation.significance import Comparison, compare
 from glue_lit.runs.differences import flatten
 from glue_lit.runs.run import Run
@@ -96,7 +96,7 @@ def build_report(materials: Sequence[Material]) -> Report:
     runs = [_findings(material, name) for material, name in zip(materials, names, strict=True)]
     comparison = None
     if len(runs) == 2:
-        comparison = compare(first.task.metrics[0], runs[0].predicted, runs[1].predicted, first.task.positive)
+        comparison = compare(first.task.scoring[0], runs[0].predicted, runs[1].predicted)
     return Report(first.task, first.split, runs, comparison, _differing([material.settings for material in materials]))
 
 
@@ -114,7 +114,7 @@ def _check_same_task(first: Material, other: Material) -> None:
 
 
 def _scoring(task: TaskSpec) -> tuple[object, ...]:
-    return task.labels, task.metrics, task.positive
+    return task.labels, task.scoring, task.positive
 
 
 def _display_names(materials: Sequence[Material]) -> list[str]:
@@ -144,9 +144,13 @@ def _findings(material: Material, name: str) -> Findings:
     record, record_notes = read_record_notes(material.run)
     curves, damaged = read_curves(material.run.path)
     logged = [f"{log_prefix(material.split)}/{metric}" for metric in ("loss", *task.metrics)]
-    scores = scores_with_intervals(task.metrics, predicted.gold, predicted.values, task.positive)
+    scores = scores_with_intervals(
+        task.scoring, predicted.gold, predicted.values, probabilities=predicted.probabilities
+    )
     best, probabilities = section(record, "best").get("step"), predicted.probabilities
     text_notes = [texts.problem] if texts.problem else []
+    without = [(one, why_no_interval(one, len(predicted), predicted.probabilities)) for one in task.scoring]
+    text_notes += [f"{one.title(task.labels)} has no interval: {why}." for one, why in without if why]
     return Findings(
         name,
         [*material.notes, *record_notes, *damaged, *text_notes, *_disagreements(material, record, scores)],

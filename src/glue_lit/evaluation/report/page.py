@@ -85,18 +85,21 @@ def verdict(report: Report, found: Comparison) -> str:
     gain, title = found.difference.value, report.metric_title
     if math.isnan(gain):
         return f"{title} is undefined for one of the runs, so it cannot compare them."
-    better, worse = (second, first) if gain > 0 else (first, second)
+    better, worse = (second, first) if (gain > 0) != found.lower_is_better else (first, second)
     if found.is_more_than_chance:
         return f"Yes. {better} is better than {worse} by {abs(gain):.4f} in {title}, more than chance can explain."
     if gain == 0:
         return f"No. Both have the same {title}."
+    if not found.decided_by:
+        return f"Unknown. {better} is ahead of {worse} by {abs(gain):.4f} in {title}, which has no test."
     return f"No. {better} is ahead of {worse} by {abs(gain):.4f} in {title}, which chance can explain."
 
 
 def reasons(found: Comparison) -> str:
     """The tests behind a verdict."""
+    rows = f"{count_of(found.rows, 'row')} that both runs predicted"
     parts = [
-        f"Decided by {found.decided_by} at the 5 % level, on {count_of(found.rows, 'row')} that both runs predicted."
+        f"Decided by {found.decided_by} at the 5 % level, on {rows}." if found.decided_by else f"Scored on {rows}."
     ]
     if found.mcnemar is not None:
         parts.append(f"McNemar's exact test on errors: p = {p_value(found.mcnemar.p)}.")

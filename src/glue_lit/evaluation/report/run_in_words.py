@@ -50,7 +50,7 @@ def task_in(settings: Record, run: Run, name: str | None = None) -> tuple[TaskSp
     except TypeError as error:
         raise RunError(f"{run.config}: data.custom does not describe a task ({error}).") from None
     if name is None or name == own:
-        return resolve_task(own, custom), custom
+        return resolve_task(own, custom, data.get("metrics")), custom
     return resolve_task(name, CustomTask()), CustomTask()
 
 

@@ -56,7 +56,8 @@ def slices(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Slice]:
 def _slice(task: TaskSpec, predicted: Predictions, feature: str, name: str, mask: NDArray[np.bool_]) -> Slice:
     gold, values = predicted.gold[mask], predicted.values[mask]
     value = _mean_error(np.abs(gold - values)) if task.is_regression else share(int((gold == values).sum()), len(gold))
-    scores = {metric: score(metric, gold, values, task.positive) for metric in task.metrics}
+    probabilities = None if predicted.probabilities is None else predicted.probabilities[mask]
+    scores = {one.logged: score(one, gold, values, probabilities=probabilities) for one in task.scoring}
     return Slice(feature, name, len(gold), value, scores)
 
 

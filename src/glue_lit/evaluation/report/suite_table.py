@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.errors import RunError
-from glue_lit.evaluation.formulas import TITLES
+from glue_lit.evaluation.formulas import as_metric
 from glue_lit.evaluation.glue_average import Figure
 from glue_lit.evaluation.report.published_scores import PUBLISHED, published_for
 from glue_lit.system.files import read_json
 from glue_lit.tasks.custom import check_task_name
 from glue_lit.tasks.glue import TASKS
+from glue_lit.tasks.metrics import METRICS
 
 RESULTS = "results.json"
 Key = tuple[str, str]  # a task and one of its metrics
@@ -75,7 +76,8 @@ def suite_report(folders: Sequence[Path]) -> SuiteReport:
 def metric_title(metric: str) -> str:
     """Title of a metric; for MNLI with the split."""
     split, _, name = metric.rpartition("/")
-    title = TITLES.get(name, name)
+    known = name in METRICS or name.partition("_")[2] in METRICS  # not one of torchmetrics, nor with parameters
+    title = as_metric(name).title() if known else name
     return f"{title}, {split.removeprefix('val_')}" if split else title
 
 

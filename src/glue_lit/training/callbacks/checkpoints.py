@@ -32,7 +32,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     Args:
         monitor: Logged value that picks the best checkpoint; null for the task's own metric.
-        mode: max if higher is better, min if lower is better; null for min with a loss, else max.
+        mode: max if higher is better, min if lower is better; null for that of the metric.
     """
 
     @described
@@ -48,6 +48,13 @@ class BestCheckpoint(ModelCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+        self._chosen_mode = mode
+
+    def follow(self, model: Any) -> None:
+        """Monitor the metric of a `SequenceClassifier`, in its direction, unless the user chose otherwise."""
+        self.monitor = self.monitor or str(model.monitor)
+        if self._chosen_mode is None and (mode := monitor_mode(self.monitor, model.task)) != self.mode:
+            self.mode, self.kth_value = mode, -self.kth_value
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Monitor the task's metric unless the user chose a value.
@@ -55,8 +62,7 @@ class BestCheckpoint(ModelCheckpoint):
         Raises:
             RunError: A machine of the run cannot see the folder.
         """
-        if self.monitor is None:
-            self.monitor = str(pl_module.monitor)
+        self.follow(pl_module)
         _write_atomically(trainer)
         super().setup(trainer, pl_module, stage)
         if stage == "fit":

@@ -122,7 +122,7 @@ class TensorBoardPages(Callback):
     def _show_best(self, trainer: Any, pl_module: Any, step: int) -> None:
         """Show the scores of the best checkpoint so far, by which the page HParams compares runs."""
         monitored = [each for each in trainer.checkpoint_callbacks if getattr(each, "monitor", None)]
-        monitor, is_highest = str(pl_module.monitor), monitor_mode(pl_module.monitor) == "max"
+        monitor, is_highest = str(pl_module.monitor), monitor_mode(pl_module.monitor, pl_module.task) == "max"
         if monitored and isinstance(monitored[0], ModelCheckpoint):
             monitor, is_highest = str(monitored[0].monitor), monitored[0].mode == "max"
         value = float(trainer.callback_metrics.get(monitor, math.nan))
