@@ -25,7 +25,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "bfloat16 weights": ({"precision": "bf16-true"}, {"average": 0.9}, {}),
     "scaled float16": ({"precision": "16-mixed"}, {}, {}),
     "dropout": ({}, {"dropout": 0.1}, {}),
-}
+    "sgd": ({}, {"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}}, "learning_rate": 0.1,
+                 "adam_eps": 1e-8}, {}),
+    "muon": ({}, {"optimizer": {"class_path": "torch.optim.Muon", "init_args": {}}}, {}),
+}  # fmt: skip
 RESUMED = ("plain", "average", "lora", "dropout", "bfloat16", "scaled float16")
 # The other cases take half a minute, and the code that only they run seldom changes.
 QUICK = (

@@ -11,6 +11,10 @@ from glue_lit.errors import did_you_mean
 from glue_lit.runs.command_line import CommandLine
 
 _CLASS_PATH = r"""class_path['"]?[=:]\s*['"]([^'"]+)['"]"""
+_ELSEWHERE = {  # settings of a class that have a flag of their own
+    "model.optimizer": {"lr": "model.learning_rate", "weight_decay": "model.weight_decay"},
+}
+_EXAMPLES = {"model.optimizer": "torch.optim.SGD"}
 _NESTED = r"NestedArg\(key='([^']+)', val=(.*)\)"  # jsonargparse's own class for the value of --trainer.logger.NAME
 
 
@@ -78,11 +82,16 @@ def wrong_class(key: str, detail: str, line: CommandLine) -> str:
     if match := re.search(r"the following arguments are required: ([^\n]+)", detail):
         return _lacking(key, re.split(r",\s*", match[1].strip()), detail, line)
     if match := re.search(r"- Option '([^']+)' is not accepted", detail):
+        if (flag := _ELSEWHERE.get(key, {}).get(match[1])) is not None:
+            return f"set it with --{flag}."
         return f"the class has no setting {match[1]}. `{command} --{key}.help CLASS` lists all."
     if match := re.search(r"Problem with given class_path '([^']+)':\s*([^\n]+)", detail):
         package = match[1].partition(".")[0]
         missing = f" `pip install {package}` if the package has that name." if "No module named" in match[2] else ""
         return f"there is no class {match[1]} ({match[2]}).{missing}"
+    if match := re.search(r"expects a function or a callable class: ([^\n]+)", detail):
+        reason = f" ({match[1]})" if "No module named" in match[1] else ""
+        return f"got {given_value(detail)!r}{reason}, allowed: a class such as {_EXAMPLES.get(key, 'PACKAGE.CLASS')}."
     if match := re.search(r"- Import path (\S+) does not correspond to a subclass of (\w+)", detail):
         return _unnamed(key) if match[1].endswith(f".{match[2]}") else f"{match[1]} is not a {match[2]}."
     return _unnamed(key) if re.search(r"- Expected an instantiatable class, but \S+ is abstract", detail) else ""

@@ -22,6 +22,7 @@ from glue_lit.system.hardware import fast_precision
 from glue_lit.system.precisions import check_eps, check_precision
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 from glue_lit.tasks.glue import logged_names
+from glue_lit.training.chosen_optimizer import check_optimizer, plain_optimizer
 from glue_lit.training.refused_callbacks import as_list
 
 
@@ -57,6 +58,8 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
     check_precision(config["trainer.precision"], config["trainer.accelerator"], is_fit)
     if is_fit:
         check_eps(str(config["trainer.precision"]), config["model.adam_eps"])
+        model = config["model"].as_dict()
+        check_optimizer(model | {"optimizer": plain_optimizer(model["optimizer"])}, str(config["trainer.precision"]))
     for key in PATHS:
         if config[key] not in (*NO_PATHS, None) and (path := Path(config[key]).expanduser()).exists():
             config[key] = str(path.resolve())

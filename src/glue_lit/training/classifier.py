@@ -18,6 +18,7 @@ from glue_lit.system.precisions import keep_labels_exact
 from glue_lit.tasks.custom import parse_custom_task, plain, resolve_task
 from glue_lit.training.averaging import restore_trained_weights
 from glue_lit.training.compilation import ALLOWED, Compile
+from glue_lit.training.chosen_optimizer import OptimizerClass
 from glue_lit.training.divergence import NonFinite
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts, prepare_trainer
@@ -41,7 +42,7 @@ class SequenceClassifier(LightningModule):
         init_from: Run or checkpoint to start from instead of the pretrained weights, such as an mnli run for rte, mrpc
             or stsb; its head is used too if the labels are the same.
         learning_rate: Peak learning rate.
-        weight_decay: AdamW's weight decay of matrices and embeddings; biases and norms never decay.
+        weight_decay: The optimizer's weight decay of matrices and embeddings; biases and norms never decay.
         schedule: Learning rate schedule after the warm-up: linear or cosine (both to 0), constant, polynomial,
             cosine_with_restarts, or warmup_stable_decay (constant, then a decay at the end).
         warmup: Length of the warm-up: a fraction of all steps if below 1, else a number of steps.
@@ -71,6 +72,8 @@ class SequenceClassifier(LightningModule):
         compile: Compile the model for training (torch.compile): true, false, or auto, which does it on a GPU for fits
             that are long enough to gain more than the minute or more that it takes.
         metrics: Metrics beside the task's own, as the data module has them (``data.metrics``).
+        optimizer: Class of the optimizer, such as torch.optim.SGD, torch.optim.Muon or one of another package, with
+            settings such as --model.optimizer.init_args.momentum 0.9; null for AdamW with the adam_* settings.
     """
 
     @described
@@ -104,9 +107,10 @@ class SequenceClassifier(LightningModule):
         gradient_checkpointing: Annotated[bool, Setting(row=705, restored=False)] = False,
         compile: Annotated[Compile, Setting(ALLOWED, row=706, restored=False)] = "auto",
         metrics: Annotated[list[str | dict[str, Any]] | None, INTERNAL] = None,
+        optimizer: Annotated[OptimizerClass | None, Setting(row=199, restored=False)] = None,
     ) -> None:
         super().__init__()
-        custom, peft = plain_values(custom, peft)
+        custom, peft, optimizer = plain_values(custom, peft, optimizer)
         metrics = plain(metrics)
         self.save_hyperparameters(ignore="architecture")
         check_hyperparameters(type(self), self.hparams)
@@ -174,7 +178,7 @@ class SequenceClassifier(LightningModule):
         super().backward(loss if factor == 1 else loss * factor, *args, **kwargs)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW, and a schedule that changes the learning rate at every step."""
+        """The optimizer, and a schedule that changes the learning rate at every step."""
         return self.parts.optimizer.build(self)
 
     def configure_gradient_clipping(

@@ -1,4 +1,4 @@
-"""The optimizer of the recipe: AdamW over two groups of parameters, and gradient clipping."""
+"""The optimizer of the recipe: AdamW, or a chosen one, over two groups of parameters, and gradient clipping."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,14 +22,26 @@ from glue_lit.encoder.trained_embedding import (
     saved_rows_in_use,
     train_rows_in_use,
 )
+from glue_lit.errors import RunError
 from glue_lit.system.precisions import check_eps
+from glue_lit.training.chosen_optimizer import (
+    build_chosen,
+    check_optimizer,
+    decays_as_adamw,
+    is_fused,
+    is_muon,
+    is_same_class,
+    optimizer_class,
+    own_settings,
+    plain_optimizer,
+)
 from glue_lit.training.fit_part import FitPart
 from glue_lit.training.lightning_internals.sharding import is_sharded
 from glue_lit.training.schedule import build_schedule, warmup_steps
 
 
 class RecipeOptimizer(FitPart):
-    """Builds AdamW and its schedule from the hyperparameters, and adapts a checkpoint's optimizer state to them.
+    """Builds the optimizer and its schedule from the hyperparameters, and adapts a checkpoint's state to them.
 
     Args:
         settings: The hyperparameters of `SequenceClassifier`.
@@ -41,10 +53,15 @@ class RecipeOptimizer(FitPart):
 
     def build(self, module: LightningModule) -> OptimizerLRSchedulerConfig:
         """The optimizer, and a schedule that changes the learning rate at every step."""
-        settings, adamw, precision = self._settings, self._adamw, str(module.trainer.precision)
-        check_eps(precision, adamw["eps"])
-        fused = supports_fused(module.device, precision)
-        optimizer = build_adamw(self._groups(module), adamw["lr"], adamw["betas"], adamw["eps"], fused)
+        settings, precision = self._settings, str(module.trainer.precision)
+        check_eps(precision, settings["adam_eps"])
+        check_optimizer(settings, precision)
+        fused, groups = supports_fused(module.device, precision), self._groups(module)
+        if settings["optimizer"] is None:
+            betas = settings["adam_beta1"], settings["adam_beta2"]
+            optimizer: Optimizer = build_adamw(groups, settings["learning_rate"], betas, settings["adam_eps"], fused)
+        else:
+            optimizer = build_chosen(settings["optimizer"], groups, settings, fused)
         if (table := find_trained_rows(module)) is not None:
             decay_unused_rows(optimizer, table)
         total = int(planned_steps(module.trainer))
@@ -53,19 +70,18 @@ class RecipeOptimizer(FitPart):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _groups(self, module: Any) -> list[dict[str, Any]]:
-        settings, model = self._settings, module.model
+        """Groups of parameters, each with its own hyperparameters."""
+        settings, model, choice = self._settings, module.model, self._settings["optimizer"]
+        adam = {"betas": (settings["adam_beta1"], settings["adam_beta2"]), "eps": settings["adam_eps"]}
         groups = parameter_groups(model, settings["weight_decay"])
-        return layered_groups(groups, model, settings["learning_rate"], settings["layer_decay"])
-
-    @property
-    def _adamw(self) -> dict[str, Any]:
-        settings = self._settings
-        return {
-            "lr": settings["learning_rate"],
-            "betas": (settings["adam_beta1"], settings["adam_beta2"]),
-            "eps": settings["adam_eps"],
-            "weight_decay": settings["weight_decay"],
-        }
+        if choice is None:
+            groups = [group | adam for group in groups]
+        elif is_muon(optimizer_class(choice)):
+            groups = split_matrices(groups, model, adam, own_settings(choice))
+        else:
+            groups = [group | own_settings(choice) for group in groups]
+        groups = layered_groups(groups, model, settings["learning_rate"], settings["layer_decay"])
+        return sorted(groups, key=lambda group: "matrices" in group)
 
     def use_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Train at least the embedding rows that a checkpoint has moments for."""
@@ -79,8 +95,8 @@ class RecipeOptimizer(FitPart):
 
     def choose_rows(self, module: Any, trainer: Any) -> None:
         """Train only the embedding rows in use, if optimizer and data are ours and each device has the whole table."""
-        is_ours = module.has_recipe_optimizer and isinstance(trainer.datamodule, GLUEDataModule)
-        if is_ours and not is_sharded(trainer):
+        is_ours = module.has_recipe_optimizer and decays_as_adamw(self._settings["optimizer"])
+        if is_ours and isinstance(trainer.datamodule, GLUEDataModule) and not is_sharded(trainer):
             tokens = trainer.datamodule.splits.training_tokens()
             train_rows_in_use(
                 module.model, tokens if self._rows_before is None else torch.cat([tokens, self._rows_before])
@@ -90,10 +106,16 @@ class RecipeOptimizer(FitPart):
         """Align a checkpoint's moments with the embedding rows that are in use now.
 
         Raises:
-            RunError: The checkpoint's optimizer trains other parameters, or in other groups.
+            RunError: The checkpoint's optimizer is another one, or trains other parameters, or in other groups.
         """
         module = trainer.lightning_module
         if module.has_recipe_optimizer:
+            before = plain_optimizer(checkpoint.get("hyper_parameters", {}).get("optimizer"))
+            if not is_same_class(before, now := self._settings["optimizer"]):
+                raise RunError(
+                    f"The checkpoint has the state of {_name(before)}, and model.optimizer is {_name(now)} now. Give "
+                    "the one of before, or start a new training from the checkpoint's encoder: `--model.init_from`."
+                )
             groups = self._groups(module)
             check_same_groups(groups, checkpoint, module.model.config.model_type)
             align_moments(module, [parameter for group in groups for parameter in group["params"]], checkpoint)
@@ -104,14 +126,14 @@ class RecipeOptimizer(FitPart):
         trainer.accumulate_grad_batches = batches_of_step(trainer, trainer.current_epoch)
         for config in trainer.lr_scheduler_configs if pl_module.has_recipe_optimizer else ():
             if isinstance(config.scheduler, LambdaLR):
-                groups = config.scheduler.optimizer.param_groups
-                for group, own in zip(groups, self._groups(pl_module), strict=True):
-                    if "lr_scale" in own:
-                        group["lr_scale"] = own["lr_scale"]
-                override_hyperparameters(config.scheduler.optimizer, config.scheduler, **self._adamw)
+                override_hyperparameters(config.scheduler, self._settings["learning_rate"], self._groups(pl_module))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def _name(choice: Mapping[str, Any] | None) -> str:
+    return "the recipe's AdamW" if choice is None else str(choice["class_path"])
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Trainable parameters in two groups: matrices and embeddings decay, biases and norms don't.
 
     As in BERT's own training (Devlin et al. 2019, and google-research/bert ``optimization.py``). Every bias and every
@@ -122,6 +144,33 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
+
+
+def split_matrices(
+    groups: Iterable[dict[str, Any]], model: Any, adamw: Mapping[str, Any], muon: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Split groups into those of AdamW, and those of Muon with the key ``matrices``: the encoder's linear layers.
+
+    Args:
+        groups: From `parameter_groups`.
+        model: A Hugging Face model.
+        adamw: Hyperparameters of the groups of AdamW.
+        muon: Hyperparameters of the groups of Muon.
+    """
+    in_encoder = {
+        id(module.weight)
+        for module in model.base_model.modules()
+        if isinstance(getattr(module, "weight", None), nn.Parameter) and not isinstance(module, nn.Embedding)
+    }
+    split = []
+    for group in groups:
+        is_matrix = [parameter.ndim == 2 and id(parameter) in in_encoder for parameter in group["params"]]
+        rest = [p for p, is_one in zip(group["params"], is_matrix, strict=True) if not is_one]
+        matrices = [p for p, is_one in zip(group["params"], is_matrix, strict=True) if is_one]
+        split.append({**group, **adamw, "params": rest})
+        if matrices:
+            split.append({**group, **muon, "params": matrices, "matrices": True})
+    return split
 
 
 def build_adamw(
@@ -153,8 +202,8 @@ def _norm(gradients: Sequence[Tensor]) -> Tensor:
 def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
     """Scale a gradient down to ``limit``, as ``torch.nn.utils.clip_grads_with_norm_`` does.
 
-    Fused AdamW divides by a float32 factor as it reads the gradient, which saves a pass over it. A float64 gradient is
-    scaled here.
+    Fused AdamW divides by a float32 factor as it reads the gradient, which saves a pass over it. For others, and a
+    float64 gradient, it is scaled here.
 
     Args:
         optimizer: The optimizer that takes the next step.
@@ -162,7 +211,7 @@ def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], nor
         norm: L2 norm of the gradient, ``()``.
         limit: Largest norm, above 0.
     """
-    if isinstance(optimizer, AdamW) and optimizer.defaults["fused"] and norm.dtype == torch.float32:
+    if is_fused(optimizer) and norm.dtype == torch.float32:
         factor = ((norm + 1e-6) / limit).clamp(min=1)
         # A factor of 1 would make the kernel write every gradient back; only on the CPU is it known without a sync.
         optimizer.grad_scale = None if factor.device.type == "cpu" and factor == 1 else factor  # type: ignore[attr-defined]
@@ -185,18 +234,22 @@ def supports_fused(device: torch.device, precision: str) -> bool:
     return device.type in {"cpu", "cuda", "mps", "xpu"} and precision != "16-mixed"
 
 
-def override_hyperparameters(optimizer: Optimizer, scheduler: LambdaLR, **settings: Any) -> None:
+def override_hyperparameters(scheduler: LambdaLR, learning_rate: float, groups: Iterable[Mapping[str, Any]]) -> None:
     """Apply settings again that a restored checkpoint has replaced by its own.
 
     Args:
-        optimizer: AdamW over `parameter_groups`.
-        scheduler: Its schedule, at the right step.
-        settings: ``lr``, ``betas``, ``eps`` and ``weight_decay``.
+        scheduler: The schedule, at the right step.
+        learning_rate: Of groups without an ``lr_scale``.
+        groups: The groups of the optimizer's parameters with their settings, in the same order.
     """
+    optimizer = scheduler.optimizer
     factor = scheduler.lr_lambdas[0](scheduler.last_epoch)
-    for group in optimizer.param_groups:
-        rate = settings["lr"] * group.get("lr_scale", 1.0)
-        decays = all(parameter.ndim >= 2 for parameter in group["params"])
-        group.update(settings | {"weight_decay": settings["weight_decay"] if decays else 0.0})
-        group["initial_lr"], group["lr"] = rate, rate * factor
+    for group, own in zip(optimizer.param_groups, groups, strict=True):
+        group.update({name: value for name, value in own.items() if name not in ("params", "lr", "name")})
+        rate = learning_rate * group.get("lr_scale", 1.0)
+        for key, value in (("initial_lr", rate), ("lr", rate * factor)):
+            if isinstance(group[key], Tensor):  # torchao's
+                group[key].fill_(value)
+            else:
+                group[key] = value
     scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]

@@ -47,6 +47,7 @@ def _is_alike(found: Any, like: Any) -> bool:
 def _has_optimizer(saved: dict[str, Any]) -> bool:
     """Whether the states of optimizer and schedule are valid; Lightning would silently resume without them."""
     optimizers, schedules = saved.get("optimizer_states"), saved.get("lr_schedulers")
+    is_adamw = saved["hyper_parameters"].get("optimizer") is None  # it has the same moments of all weights
     if not (isinstance(optimizers, list) and isinstance(schedules, list) and optimizers and schedules):
         return False
     if not all(isinstance(schedule, dict) and type(schedule.get("last_epoch")) is int for schedule in schedules):
@@ -55,7 +56,8 @@ def _has_optimizer(saved: dict[str, Any]) -> bool:
         moments = optimizer.get("state") if isinstance(optimizer, dict) else None
         if not isinstance(moments, dict) or not all(isinstance(each, dict) for each in moments.values()):
             return False
-        if len({frozenset((name, type(part)) for name, part in each.items()) for each in moments.values()}) > 1:
+        kinds = {frozenset((name, type(part)) for name, part in each.items()) for each in moments.values()}
+        if is_adamw and len(kinds) > 1:
             return False
     return True
 
