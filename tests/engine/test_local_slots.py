@@ -9,6 +9,7 @@ import pytest
 from glue_lit.engine import executor, local_slots
 from glue_lit.engine.job import Job
 from glue_lit.engine.local_slots import LocalSlots, visible_gpus
+from glue_lit.engine.settings import Engine, open_executor
 from glue_lit.errors import UsageError
 from glue_lit.runs.locks import lock_run
 from glue_lit.runs.run import Run
@@ -88,6 +89,43 @@ def test_jobs_can_be_kept_off_the_gpus(tmp_path: Path, monkeypatch: pytest.Monke
     slots.start(job)
     wait_for(slots, 1)
     assert job.output.read_text().split(" ")[:2] == ["", "5"]
+
+
+def test_jobs_share_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ones have a GPU each."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    monkeypatch.setenv("PATH", "")  # no nvidia-smi
+    assert LocalSlots(jobs_per_gpu=3).slots == 6
+    slots = LocalSlots(3, jobs_per_gpu=3)
+    jobs = [Script(name, tmp_path / name, ("import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); time.sleep(1)",), "cola")
+            for name in "abc"]  # fmt: skip
+    for job in jobs:
+        slots.start(job)
+    wait_for(slots, 3)
+    assert [job.output.read_text().strip() for job in jobs] == ["4", "5", "4"]
+
+
+def test_gpus_that_cannot_be_shared_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho '0, GPU-8932f937, 5000'; echo '1, GPU-77aa, 900'; echo '2, GPU-5b, [N/A]'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin{os.pathsep}/usr/bin")
+    for gpus, jobs, message in (
+        ("", 2, r"got 2, but this machine has no GPU\. `--engine\.slots 2` runs as many"),
+        ("0", 5, r"got 5, but GPU 0 has 5,000 MiB free, and each .* 1,024 MiB or more\. Allowed: up to 4\."),
+        ("0,GPU-77aa", 2, r"GPU GPU-77aa has 900 MiB free, .* Allowed: none before others free it\."),
+    ):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+        with pytest.raises(UsageError, match=message):
+            LocalSlots(jobs_per_gpu=jobs)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    assert LocalSlots(jobs_per_gpu=4).slots == 8
+    for settings, message in (
+        ({"jobs_per_gpu": 2, "gpus_per_job": 2}, "with 2 GPUs of each"),
+        ({"jobs_per_gpu": 0}, "got 0, allowed: 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            open_executor(Engine(**settings))
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,7 @@ def test_a_step_that_is_not_finite_is_skipped(tmp_path: Path, tiny_model: Path) 
     [
         (SGD, {"adam_beta2": 0.98}, r"model\.adam_beta2: got 0\.98, .* Pass `--model\.adam_beta2 0\.999`"),
         ({"class_path": "torch.optim.LBFGS"}, {}, "got torch.optim.LBFGS, which computes the loss several times"),
+        ({"class_path": "torchao.optim.AdamW8bit"}, {}, "from whose checkpoint no fit can be resumed"),
         ({"class_path": "torch.optim.Rprop"}, {}, r"Rprop has no weight decay\. Pass `--model\.weight_decay 0`"),
         ({"class_path": "torch.nn.Linear"}, {}, "torch.nn.Linear is not an optimizer"),
         ({"class_path": "no_such.Thing"}, {}, r"no class no_such\.Thing .*`pip install no_such`"),

@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 
 from glue_lit.cli.trainer_checks import check_name, check_trainer
 from glue_lit.data.custom_task import complete_task
+from glue_lit.encoder.frozen_weights import check_frozen_dtype
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
 from glue_lit.runs.command_line import CommandLine
@@ -19,7 +20,7 @@ from glue_lit.runs.config_values import mark_texts
 from glue_lit.runs.run import best_checkpoint
 from glue_lit.system.environment import local_rank
 from glue_lit.system.hardware import fast_precision
-from glue_lit.system.precisions import check_eps, check_precision
+from glue_lit.system.precisions import check_eps, check_precision, precision_name
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 from glue_lit.tasks.glue import logged_names
 from glue_lit.training.chosen_optimizer import check_optimizer, plain_optimizer
@@ -70,6 +71,8 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
     if chooses_precision:
         # A run whose files name no precision was trained in the Trainer's own default.
         config["trainer.precision"] = fast_precision(config["trainer.accelerator"]) if is_new_fit else "32-true"
+    if is_fit:
+        check_frozen_dtype(config["model.frozen_dtype"], precision_name(config["trainer.precision"]))
     if checkpoint and not Path(checkpoint).is_file():
         raise UsageError(
             f"ckpt_path: there is no file {str(Path(checkpoint))!r}. Pass `--ckpt_path best` on the command line."

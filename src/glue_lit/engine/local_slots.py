@@ -9,35 +9,48 @@ from glue_lit.engine.executor import PATIENCE, Executor, start_process
 from glue_lit.engine.job import Job
 from glue_lit.errors import UsageError
 
+_LEAST = 1024  # MiB that a training needs on a GPU at least: CUDA itself, and a small model
+
 
 class LocalSlots(Executor):
     """Run each job as a process on this machine.
 
     Args:
-        slots: Number of slots; ``None`` for one per group of GPUs, or 1 without a GPU.
+        slots: Number of slots; ``None`` for as many as the GPUs have room for, or 1 without a GPU.
         gpus_per_job: GPUs of each job; ``None`` for 1 if there is a GPU.
         cpus_per_job: Threads of each job; ``None`` for an equal share of the processors, at most OMP_NUM_THREADS.
+        jobs_per_gpu: Jobs that share a GPU; with more than one, ``gpus_per_job`` is 1.
 
     Raises:
-        UsageError: This machine has too few GPUs.
+        UsageError: This machine has too few GPUs, or they have too little free memory.
     """
 
-    def __init__(self, slots: int | None = None, gpus_per_job: int | None = None, cpus_per_job: int | None = None):
+    def __init__(
+        self,
+        slots: int | None = None,
+        gpus_per_job: int | None = None,
+        cpus_per_job: int | None = None,
+        jobs_per_gpu: int = 1,
+    ) -> None:
         super().__init__()
         gpus = visible_gpus()
         each = min(1, len(gpus)) if gpus_per_job is None else gpus_per_job
         if each > len(gpus):
             raise UsageError(f"--engine.gpus_per_job: got {each}, but this machine has {len(gpus)} GPUs.")
-        most = len(gpus) // each if each else 1
+        if jobs_per_gpu > 1:
+            _check_sharing(gpus, jobs_per_gpu)
+        most = len(gpus) // each * jobs_per_gpu if each else 1
         self.slots = most if slots is None else slots
         if self.slots < 1:
             raise UsageError(f"--engine.slots: got {slots}, allowed: 1 or more.")
         if each and self.slots > most:
+            of_job = f"{each} per job" if jobs_per_gpu == 1 else f"{jobs_per_gpu} jobs on each"
             raise UsageError(
-                f"--engine.slots: got {slots}, allowed: up to {most} ({len(gpus)} GPUs, {each} per job). "
+                f"--engine.slots: got {slots}, allowed: up to {most} ({len(gpus)} GPUs, {of_job}). "
                 "`--engine.gpus_per_job 0` keeps jobs off the GPUs."
             )
-        self._gpus = [",".join(gpus[slot * each : (slot + 1) * each]) for slot in range(self.slots)] if gpus else []
+        groups = [",".join(gpus[first : first + each]) for first in range(0, len(gpus) - each + 1, each or 1)]
+        self._gpus = [groups[slot % len(groups)] if each else "" for slot in range(self.slots)] if gpus else []
         self._threads = cpus_per_job or limit_threads(max(1, usable_cores() // self.slots))
         self._slot_of: dict[Job, int] = {}
 
@@ -90,3 +103,30 @@ def visible_gpus() -> list[str]:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
         return [str(number) for number in range(len(re.findall("^GPU ", listed.stdout, re.MULTILINE)))]
     return []
+
+
+def _check_sharing(gpus: list[str], jobs: int) -> None:
+    """Refuse to let jobs share GPUs that are not there, or have too little free memory for so many."""
+    if not gpus:
+        raise UsageError(
+            f"--engine.jobs_per_gpu: got {jobs}, but this machine has no GPU. `--engine.slots {jobs}` runs as many at "
+            "once on its processors."
+        )
+    for name, free in _free_memory(gpus).items():
+        if free // jobs < _LEAST:
+            most = free // _LEAST
+            raise UsageError(
+                f"--engine.jobs_per_gpu: got {jobs}, but GPU {name} has {free:,} MiB free, and each training needs "
+                f"{_LEAST:,} MiB or more. Allowed: {f'up to {most}' if most else 'none before others free it'}."
+            )
+
+
+def _free_memory(gpus: list[str]) -> dict[str, int]:
+    """Free MiB of those GPUs that nvidia-smi knows by the name in ``gpus``, which is a number or a UUID."""
+    query = ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        said = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False).stdout
+        lines = [line.split(", ") for line in said.splitlines()]
+        free = {name: int(line[2]) for line in lines if len(line) == 3 and line[2].isdecimal() for name in line[:2]}
+        return {name: free[name] for name in gpus if name in free}
+    return {}

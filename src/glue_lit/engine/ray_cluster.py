@@ -24,6 +24,7 @@ class RayCluster(Executor):
         cpus_per_job: CPU threads of each job; ``None`` for 1.
         address: Address of a running cluster; ``None`` to start one on this machine.
         retries: How often a job is restarted if its node is lost.
+        jobs_per_gpu: Jobs that share a GPU; with more than one, ``gpus_per_job`` is 1.
 
     Raises:
         UsageError: Ray is not installed, there is no such cluster, or it has no room for a job.
@@ -36,6 +37,7 @@ class RayCluster(Executor):
         cpus_per_job: int | None = None,
         address: str | None = None,
         retries: int = 3,
+        jobs_per_gpu: int = 1,
     ) -> None:
         super().__init__()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -54,20 +56,22 @@ class RayCluster(Executor):
                 reason = " ".join(str(error).split())[:200]
                 raise UsageError(f"--engine.address: there is no Ray cluster at {address!r} ({reason}).") from error
         self._threads = cpus_per_job or 1
-        gpus, room = self._room(gpus_per_job)
+        gpus, room = self._room(gpus_per_job, jobs_per_gpu)
         self.slots = room if slots is None else slots
         self._task = self._ray.remote(num_cpus=self._threads, num_gpus=gpus, max_retries=retries)(run_job)
 
-    def _room(self, gpus_per_job: int | None) -> tuple[int, int]:
+    def _room(self, gpus_per_job: int | None, jobs_per_gpu: int) -> tuple[float, int]:
         """GPUs of each job, and the number of jobs that the cluster has room for."""
         resources = self._ray.cluster_resources()
         cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
-        each = min(1, int(gpus)) if gpus_per_job is None else gpus_per_job
+        each: float = min(1, int(gpus)) if gpus_per_job is None else gpus_per_job
+        if jobs_per_gpu > 1:
+            each = 10_000 // jobs_per_gpu / 10_000 if gpus else 1  # Ray counts in parts of 10,000
         room = int(min(cpus // self._threads, gpus // each if each else cpus))
         if room < 1:
             self.close()
             raise UsageError(
-                f"The Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs, but a job takes {self._threads} and {each}. "
+                f"The Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs, but a job takes {self._threads} and {each:g}. "
                 "Lower --engine.cpus_per_job or --engine.gpus_per_job."
             )
         return each, room

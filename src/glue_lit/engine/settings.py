@@ -9,7 +9,7 @@ from glue_lit.errors import UsageError
 
 _RANGES = {
     "patience": (1, 10**9), "slots": (1, 10_000), "gpus_per_job": (0, 1000), "cpus_per_job": (1, 10_000),
-    "retries": (0, 10**9),
+    "retries": (0, 10**9), "jobs_per_gpu": (1, 1000),
 }  # fmt: skip
 
 
@@ -26,6 +26,7 @@ class Engine:
         address: Address of a running Ray cluster (auto finds one); null starts one on this machine.
         retries: How often Ray restarts a training whose node was lost.
         patience: How many failures of the same kind in a row end everything.
+        jobs_per_gpu: How many trainings of a small model share a GPU.
     """
 
     executor: Literal["local", "ray"] = "local"
@@ -35,6 +36,7 @@ class Engine:
     address: str | None = None
     retries: int = 3
     patience: int = 3
+    jobs_per_gpu: int = 1
 
 
 def open_executor(engine: Engine) -> Executor:
@@ -48,10 +50,17 @@ def open_executor(engine: Engine) -> Executor:
         if value is not None and not least <= value <= most:
             allowed = f"{least} or more" if value < least else f"up to {most}"
             raise UsageError(f"--engine.{name}: got {value}, allowed: {allowed}.")
+    if engine.jobs_per_gpu > 1 and engine.gpus_per_job not in (None, 1):
+        raise UsageError(
+            f"--engine.jobs_per_gpu: got {engine.jobs_per_gpu} with {engine.gpus_per_job} GPUs of each training "
+            "(--engine.gpus_per_job). Leave one of both out."
+        )
     if engine.executor == "local":
         if engine.address is not None:
             raise UsageError("--engine.address goes with `--engine.executor ray`.")
-        return LocalSlots(engine.slots, engine.gpus_per_job, engine.cpus_per_job)
+        return LocalSlots(engine.slots, engine.gpus_per_job, engine.cpus_per_job, engine.jobs_per_gpu)
     from glue_lit.engine.ray_cluster import RayCluster
 
-    return RayCluster(engine.slots, engine.gpus_per_job, engine.cpus_per_job, engine.address, engine.retries)
+    return RayCluster(
+        engine.slots, engine.gpus_per_job, engine.cpus_per_job, engine.address, engine.retries, engine.jobs_per_gpu
+    )

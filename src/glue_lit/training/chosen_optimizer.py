@@ -16,6 +16,7 @@ _DEFAULTS = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_eps": 1e-8}
 _REFUSED = {
     "LBFGS": "computes the loss several times a step, and has one learning rate for all weights",
     "SparseAdam": "takes sparse gradients only, and no model here has them",
+    "torchao": "keeps its state in tensors of its own kind, from whose checkpoint no fit can be resumed",
 }
 _OF_MACHINE = {"foreach", "fused", "capturable", "differentiable"}  # how a step is computed, not what it does
 
@@ -59,6 +60,10 @@ def optimizer_class(choice: Mapping[str, Any] | None) -> type[Optimizer]:
         return AdamW
     path = choice["class_path"]
     module, _, name = path.rpartition(".")
+    if reason := _REFUSED.get("torchao" if module.startswith("torchao.") else name):
+        raise UsageError(
+            f"model.optimizer: got {path}, which {reason}. Use torch.optim.Adafactor, bitsandbytes.optim.AdamW8bit ..."
+        )
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError, OSError, RuntimeError) as error:
@@ -69,8 +74,6 @@ def optimizer_class(choice: Mapping[str, Any] | None) -> type[Optimizer]:
         ) from None
     if not (isinstance(found, type) and issubclass(found, Optimizer)) or isabstract(found) or found is Optimizer:
         raise UsageError(f"model.optimizer: {path} is not an optimizer. Name a class such as torch.optim.SGD.")
-    if reason := _REFUSED.get(name):
-        raise UsageError(f"model.optimizer: got {path}, which {reason}. Use torch.optim.SGD, torch.optim.Adafactor ...")
     return found
 
 

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from glue_lit.data.accumulation import short_step_factor
 from glue_lit.data.batches import Batch
 from glue_lit.encoder.adapters import PeftMethod
+from glue_lit.encoder.frozen_weights import FrozenDtype, check_frozen_dtype, store_frozen_layers
 from glue_lit.encoder.limits import accepted_inputs, check_precision_of, compute_logits
 from glue_lit.encoder.sharding import shard_model
 from glue_lit.evaluation.task_metrics import SplitMetrics
@@ -74,6 +75,8 @@ class SequenceClassifier(LightningModule):
         metrics: Metrics beside the task's own, as the data module has them (``data.metrics``).
         optimizer: Class of the optimizer, such as torch.optim.SGD, torch.optim.Muon or one of another package, with
             settings such as --model.optimizer.init_args.momentum 0.9; null for AdamW with the adam_* settings.
+        frozen_dtype: How layers that model.peft or model.freeze freezes are kept in training and in checkpoints:
+            float32, or bfloat16 with bf16-mixed, which takes half the memory and rounds them.
     """
 
     @described
@@ -108,6 +111,7 @@ class SequenceClassifier(LightningModule):
         compile: Annotated[Compile, Setting(ALLOWED, row=706, restored=False)] = "auto",
         metrics: Annotated[list[str | dict[str, Any]] | None, INTERNAL] = None,
         optimizer: Annotated[OptimizerClass | None, Setting(row=199, restored=False)] = None,
+        frozen_dtype: Annotated[FrozenDtype, Setting(one_of(FrozenDtype), row=108, restored=False)] = "float32",
     ) -> None:
         super().__init__()
         custom, peft, optimizer = plain_values(custom, peft, optimizer)
@@ -155,6 +159,8 @@ class SequenceClassifier(LightningModule):
         check_precision_of(self.model, str(trainer.precision))
         keep_labels_exact(trainer)
         if is_fit(trainer):
+            check_frozen_dtype(dtype := self.hparams["frozen_dtype"], str(trainer.precision))
+            store_frozen_layers(self.model, dtype)
             self.parts.optimizer.choose_rows(self, trainer)
             adapt_ddp(self, trainer)
         if (devices := sharing_devices(trainer)) is not None:

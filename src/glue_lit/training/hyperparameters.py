@@ -34,4 +34,9 @@ def check_hyperparameters(owner: type, values: Mapping[str, Any]) -> None:
             "anyway; model.peft.init_args.layers_to_transform chooses the layers that get adapters."
         )
     check_settings("model", owner, values)
+    if values["frozen_dtype"] != "float32" and values["peft"] is None and values["freeze"] is None:
+        raise UsageError(
+            f"model.frozen_dtype: got {values['frozen_dtype']}, but all weights are trained. It goes with model.peft "
+            "or model.freeze."
+        )
     check_schedule(values)

@@ -247,9 +247,5 @@ def override_hyperparameters(scheduler: LambdaLR, learning_rate: float, groups: 
     for group, own in zip(optimizer.param_groups, groups, strict=True):
         group.update({name: value for name, value in own.items() if name not in ("params", "lr", "name")})
         rate = learning_rate * group.get("lr_scale", 1.0)
-        for key, value in (("initial_lr", rate), ("lr", rate * factor)):
-            if isinstance(group[key], Tensor):  # torchao's
-                group[key].fill_(value)
-            else:
-                group[key] = value
+        group["initial_lr"], group["lr"] = rate, rate * factor
     scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]

@@ -28,7 +28,7 @@ _LIBRARIES = ("torch", "lightning", "transformers", "tokenizers", "datasets", "t
 
 def versions() -> dict[str, str]:
     """Versions of Python, of glue-lit, and of the libraries that a score can depend on."""
-    used = (*_LIBRARIES, *(name for name in ("peft", "torchao", "bitsandbytes") if name in sys.modules))
+    used = (*_LIBRARIES, *(name for name in ("peft", "bitsandbytes") if name in sys.modules))
     return {"python": platform.python_version(), "glue-lit": __version__} | {name: version(name) for name in used}
 
 
