@@ -28,6 +28,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "sgd": ({}, {"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}}, "learning_rate": 0.1,
                  "adam_eps": 1e-8}, {}),
     "muon": ({}, {"optimizer": {"class_path": "torch.optim.Muon", "init_args": {}}}, {}),
+    "batches in parts": ({}, {"split_batches": True}, {}),
+    "frozen in bfloat16": ({"precision": "bf16-mixed"}, {"freeze": 1, "frozen_dtype": "bfloat16"}, {}),
 }  # fmt: skip
 RESUMED = ("plain", "average", "lora", "dropout", "bfloat16", "scaled float16")
 # The other cases take half a minute, and the code that only they run seldom changes.

@@ -20,6 +20,7 @@ ALLOWED = {
     "regression": (1e-6, 1e-2),
     "bfloat16": (1e-2, 1e-2),
     "bfloat16 weights": (2e-2, 1e-2),
+    "frozen in bfloat16": (1e-2, 1e-2),
     "scaled float16": (1e-2, 1e-2),
     "muon": (1e-3, 1e-3),  # computes in bfloat16
     "dropout": (0.1, 0.1),  # other masks: PyTorch's on an accelerator, ours on a processor

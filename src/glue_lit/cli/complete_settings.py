@@ -23,6 +23,7 @@ from glue_lit.system.hardware import fast_precision
 from glue_lit.system.precisions import check_eps, check_precision, precision_name
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 from glue_lit.tasks.glue import logged_names
+from glue_lit.training.batch_parts import check_splitting
 from glue_lit.training.chosen_optimizer import check_optimizer, plain_optimizer
 from glue_lit.training.refused_callbacks import as_list
 
@@ -72,7 +73,10 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
         # A run whose files name no precision was trained in the Trainer's own default.
         config["trainer.precision"] = fast_precision(config["trainer.accelerator"]) if is_new_fit else "32-true"
     if is_fit:
-        check_frozen_dtype(config["model.frozen_dtype"], precision_name(config["trainer.precision"]))
+        precision = precision_name(config["trainer.precision"])
+        check_frozen_dtype(config["model.frozen_dtype"], precision)
+        if config["model.split_batches"]:
+            check_splitting(precision, config["trainer.accelerator"])
     if checkpoint and not Path(checkpoint).is_file():
         raise UsageError(
             f"ckpt_path: there is no file {str(Path(checkpoint))!r}. Pass `--ckpt_path best` on the command line."

@@ -7,6 +7,7 @@ from glue_lit.errors import did_you_mean
 # Mostly those of run_glue.py and TrainingArguments of Hugging Face. Names with a value stand for one.
 USUAL_NAMES = {
     "adam_epsilon": "model.adam_eps",
+    "auto_find_batch_size": "model.split_batches",
     "batch_size": "data.batch_size",
     "bf16": "trainer.precision bf16-mixed",
     "cache_dir": "data.cache_dir",

@@ -61,6 +61,12 @@ def explain_system_error(error: BaseException) -> str | None:
             any(word in text.lower() for word in _SHARED) or _is_of_multiprocessing(cause)
         ):
             return _explain_shared_memory(text)
+        if type(cause).__name__ == "OutOfMemoryError":
+            return (
+                f"The GPU's memory is full ({text}). Training takes less with `--model.split_batches true` (a batch "
+                "that does not fit is computed in parts, with the same result) or `--model.gradient_checkpointing "
+                "true`, an evaluation with a smaller `--data.eval_batch_size`, both with a smaller `--data.max_length`."
+            )
         if isinstance(cause, MemoryError) or any(word in text.lower() for word in _MEMORY):
             return (
                 f"There was not enough memory{f' ({text})' if text else ''}. Lower `--data.batch_size` "

@@ -77,6 +77,8 @@ class SequenceClassifier(LightningModule):
             settings such as --model.optimizer.init_args.momentum 0.9; null for AdamW with the adam_* settings.
         frozen_dtype: How layers that model.peft or model.freeze freezes are kept in training and in checkpoints:
             float32, or bfloat16 with bf16-mixed, which takes half the memory and rounds them.
+        split_batches: Compute a training batch in parts if it does not fit into the GPU's memory; the steps stay the
+            same.
     """
 
     @described
@@ -112,6 +114,7 @@ class SequenceClassifier(LightningModule):
         metrics: Annotated[list[str | dict[str, Any]] | None, INTERNAL] = None,
         optimizer: Annotated[OptimizerClass | None, Setting(row=199, restored=False)] = None,
         frozen_dtype: Annotated[FrozenDtype, Setting(one_of(FrozenDtype), row=108, restored=False)] = "float32",
+        split_batches: Annotated[bool, Setting(card="never", restored=False)] = False,
     ) -> None:
         super().__init__()
         custom, peft, optimizer = plain_values(custom, peft, optimizer)
@@ -160,9 +163,9 @@ class SequenceClassifier(LightningModule):
         keep_labels_exact(trainer)
         if is_fit(trainer):
             check_frozen_dtype(dtype := self.hparams["frozen_dtype"], str(trainer.precision))
-            store_frozen_layers(self.model, dtype)
             self.parts.optimizer.choose_rows(self, trainer)
             adapt_ddp(self, trainer)
+            store_frozen_layers(self.model, dtype)
         if (devices := sharing_devices(trainer)) is not None:
             shard_model(self.model, devices)
 
@@ -173,10 +176,14 @@ class SequenceClassifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        weight = self.hparams["r_drop"]
-        loss = r_drop_loss(self, self.loss, batch, weight) if weight else self.loss(self(batch), batch["labels"])
+        parts = self.parts.batch_parts
+        loss = parts.loss(self, self._loss, batch, self.global_rank == 0) if parts is not None else self._loss(batch)
         self.parts.note_batch(batch["idx"], loss)
         return loss
+
+    def _loss(self, batch: Batch) -> Tensor:
+        weight = self.hparams["r_drop"]
+        return r_drop_loss(self, self.loss, batch, weight) if weight else self.loss(self(batch), batch["labels"])
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Compute the gradient of a batch, scaled so that a step's gradient is the mean over its batches."""

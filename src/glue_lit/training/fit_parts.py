@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from glue_lit.data.accumulation import check_accumulation
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.averaging import WeightAverage
+from glue_lit.training.batch_parts import BatchParts
 from glue_lit.training.batch_seeds import BatchSeeds
 from glue_lit.training.callbacks.model_summary import replace_summaries
 from glue_lit.training.compilation import Compilation
@@ -35,13 +36,16 @@ class FitParts:
         callbacks: All of them.
         optimizer: Builds the optimizer.
         position, guard, curves: The parts that record batches and steps.
+        batch_parts: Computes a batch in parts; ``None`` if it is always computed whole.
     """
 
     def __init__(self, settings: Mapping[str, Any], optimizer: RecipeOptimizer) -> None:
         self.optimizer, self.position, self.guard = optimizer, Position(), DivergenceGuard(settings["non_finite"])
         self.curves = TrainingCurves(self.guard)
+        self.batch_parts = BatchParts() if settings["split_batches"] else None
         parts = [BatchSeeds(), FinalValidation(), optimizer, self.position, self.guard, self.curves]
         parts.append(Compilation(settings["compile"]))
+        parts += [self.batch_parts] if self.batch_parts is not None else []
         self.callbacks: list[Callback] = parts + ([WeightAverage(decay)] if (decay := settings["average"]) else [])
 
     def note_batch(self, examples: Tensor, loss: Tensor) -> None:
