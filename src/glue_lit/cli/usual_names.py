@@ -46,6 +46,7 @@ USUAL_NAMES = {
     "num_epochs": "trainer.max_epochs",
     "num_train_epochs": "trainer.max_epochs",
     "num_workers": "data.num_workers",
+    "optim": "model.optimizer",
     "output_dir": "trainer.default_root_dir",
     "patience": "early_stopping",
     "per_device_eval_batch_size": "data.eval_batch_size",
