@@ -112,6 +112,13 @@ SHOWN = {
 }
 
 
+def test_settings_of_adamw_are_left_out_beside_an_optimizer_that_has_none() -> None:
+    model = {"adam_beta1": 0.9, "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}}}
+    assert recipe_of({"model": model}) == {"Optimizer": "SGD (momentum 0.9)"}
+    model["optimizer"] = {"class_path": "torch.optim.Muon"}
+    assert recipe_of({"model": model}) == {"Optimizer": "Muon", "Adam beta 1": "0.9"}
+
+
 def test_what_was_changed_is_shown() -> None:
     assert [*recipe_of(nest_keys(CHANGED)).items()] == [*SHOWN.items()]
     tokens = {"data": {"tokens_per_batch": 4096, "batch_size": 16}}

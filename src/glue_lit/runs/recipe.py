@@ -70,7 +70,15 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
     found: Any = config
     for name in key.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None
+    if key.startswith("model.adam_") and _has_no_adamw(config):
+        return None
     return _batch(config, found) if key == "data.batch_size" else found
+
+
+def _has_no_adamw(config: Mapping[str, Any]) -> bool:
+    """Whether the settings of AdamW are without effect; Muon has it beside itself."""
+    chosen = _value(config, "model.optimizer.class_path")
+    return chosen is not None and not str(chosen).endswith(".Muon")
 
 
 def _batch(config: Mapping[str, Any], size: Any) -> Any:

@@ -43,7 +43,9 @@ def plain_optimizer(given: Any) -> dict[str, Any] | None:
     if isinstance(given, partial):  # jsonargparse's calls its own function with the class
         given, settings = next((each for each in given.args if isinstance(each, type)), given.func), given.keywords
     if isinstance(given, type):
-        given = {"class_path": f"{given.__module__}.{given.__qualname__}", "init_args": settings}
+        name = given.__qualname__
+        module = "torch.optim" if getattr(torch.optim, name, None) is given else given.__module__
+        given = {"class_path": f"{module}.{name}", "init_args": settings}
     if not isinstance(given, Mapping) or not isinstance(given.get("class_path"), str):
         raise UsageError(f"model.optimizer: got {given!r}, allowed: a class of optimizer, e.g. torch.optim.SGD.")
     init_args = given.get("init_args")
