@@ -18,8 +18,8 @@ from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.system.precisions import NAMES, check_precision
 from glue_lit.tasks.glue import get_task
 from glue_lit.training.averaging import EVERY
+from glue_lit.training.clipping import gradient_norm
 from glue_lit.training.losses import TaskLoss
-from glue_lit.training.optimizer import gradient_norm
 
 # Largest relative error of a norm of gradients that are rounded to the precision of the weights.
 ROUNDING = {"bf16-true": 2e-3, "16-true": 2e-3}

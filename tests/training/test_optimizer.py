@@ -9,9 +9,9 @@ from torch.nn.utils import get_total_norm
 from torch.optim import AdamW
 from transformers import AutoModelForSequenceClassification
 
+from glue_lit.training.clipping import clip_with_norm
 from glue_lit.training.optimizer import (
     build_adamw,
-    clip_with_norm,
     parameter_groups,
     supports_fused,
 )

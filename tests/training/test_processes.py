@@ -86,6 +86,10 @@ def test_the_command_refuses_it_before_data_are_read(
         ("tensor_parallel_size: 2", "init_args.tensor_parallel_size: got 2, allowed: auto or 1"),
         ("data_parallel_size: 3", "init_args.data_parallel_size: got 3, allowed: auto or the number of devices, 1"),
         ("timeout: null\nmodel:\n  average: 0.9", "model.average: got 0.9, which needs the whole model on each device"),
+        (
+            "timeout: null\nmodel:\n  optimizer: SGD",
+            "model.optimizer: got torch.optim.SGD, which needs the whole model",
+        ),
     ],
 )
 def test_settings_that_do_not_work_on_parts_of_a_model_are_refused_before_data_are_read(

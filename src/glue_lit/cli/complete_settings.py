@@ -58,25 +58,18 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
     check_trainer(config["trainer"], is_fit)
     _gather_checkpoints(config, line)
     check_precision(config["trainer.precision"], config["trainer.accelerator"], is_fit)
-    if is_fit:
-        check_eps(str(config["trainer.precision"]), config["model.adam_eps"])
-        model = config["model"].as_dict()
-        check_optimizer(model | {"optimizer": plain_optimizer(model["optimizer"])}, str(config["trainer.precision"]))
-    for key in PATHS:
-        if config[key] not in (*NO_PATHS, None) and (path := Path(config[key]).expanduser()).exists():
-            config[key] = str(path.resolve())
     is_new_fit = is_fit and not checkpoint
-    origin = _start_from_run(config, line) if config["model.init_from"] is not None and is_new_fit else None
-    custom = _complete_custom_task(config)
     chooses_precision = config["trainer.precision"] is None and not config.get("trainer.plugins")
     if chooses_precision:
         # A run whose files name no precision was trained in the Trainer's own default.
         config["trainer.precision"] = fast_precision(config["trainer.accelerator"]) if is_new_fit else "32-true"
     if is_fit:
-        precision = precision_name(config["trainer.precision"])
-        check_frozen_dtype(config["model.frozen_dtype"], precision)
-        if config["model.split_batches"]:
-            check_splitting(precision, config["trainer.accelerator"])
+        _check_model(config)
+    for key in PATHS:
+        if config[key] not in (*NO_PATHS, None) and (path := Path(config[key]).expanduser()).exists():
+            config[key] = str(path.resolve())
+    origin = _start_from_run(config, line) if config["model.init_from"] is not None and is_new_fit else None
+    custom = _complete_custom_task(config)
     if checkpoint and not Path(checkpoint).is_file():
         raise UsageError(
             f"ckpt_path: there is no file {str(Path(checkpoint))!r}. Pass `--ckpt_path best` on the command line."
@@ -87,6 +80,17 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
     if is_fit:
         _check_monitor(config["checkpoint.monitor"], names)
     return Completed(origin, chooses_precision)
+
+
+def _check_model(config: Any) -> None:
+    """Check the settings of the model that depend on the trainer's."""
+    precision, model = precision_name(config["trainer.precision"]), config["model"].as_dict()
+    check_eps(precision, model["adam_eps"])
+    check_optimizer(model | {"optimizer": plain_optimizer(model["optimizer"])}, precision)
+    if config["trainer.precision"] is not None:  # else a plugin decides, and the fit checks it
+        check_frozen_dtype(model["frozen_dtype"], precision)
+    if model["split_batches"]:
+        check_splitting(precision, config["trainer.accelerator"])
 
 
 def _start_from_run(config: Any, line: CommandLine) -> dict[str, Any]:

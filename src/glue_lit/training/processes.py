@@ -22,6 +22,7 @@ _ALLOWED = (
     "Allowed: auto, ddp and its variants (each device holds the whole model), fsdp2 (each holds a part of it), or one "
     "device."
 )
+_WHOLE = {"average": 0, "optimizer": None, "frozen_dtype": "float32", "split_batches": False}
 _SHARDED_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-true")
 _NODE_VARIABLES = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK")
 _SEEN_WITHIN = 10.0  # seconds for a network file system to show a new file
@@ -67,7 +68,7 @@ def check_sharding(trainer: Trainer, settings: Mapping[str, Any]) -> None:
         settings: The hyperparameters of `SequenceClassifier`.
 
     Raises:
-        UsageError: The precision, the number of parts, or a moving average of the weights is refused.
+        UsageError: The precision, the number of parts, or a setting that needs the whole model is refused.
     """
     strategy = trainer.strategy
     if not isinstance(strategy, ShardedStrategy):
@@ -81,11 +82,13 @@ def check_sharding(trainer: Trainer, settings: Mapping[str, Any]) -> None:
             f"trainer.strategy.init_args.data_parallel_size: got {strategy.parts}, allowed: auto or the number of "
             f"devices, {trainer.world_size}."
         )
-    if settings["average"]:
-        raise UsageError(
-            f"model.average: got {settings['average']}, which needs the whole model on each device, and with the "
-            f"strategy {NAME} each has a part. Leave it out, or use `--trainer.strategy ddp`."
-        )
+    for name, default in _WHOLE.items():
+        if (value := settings.get(name, default)) != default:
+            got = value["class_path"] if isinstance(value, dict) else value
+            raise UsageError(
+                f"model.{name}: got {got}, which needs the whole model on each device, and with the strategy {NAME} "
+                "each has a part. Leave it out, or use `--trainer.strategy ddp`."
+            )
 
 
 def _is_tested(kind: type) -> bool:
