@@ -18,8 +18,8 @@ from glue_lit.runs.settings import FACTOR, INTERNAL, SHARE, Setting, above, at_l
 from glue_lit.system.precisions import keep_labels_exact
 from glue_lit.tasks.custom import parse_custom_task, plain, resolve_task
 from glue_lit.training.averaging import restore_trained_weights
-from glue_lit.training.compilation import ALLOWED, Compile
 from glue_lit.training.chosen_optimizer import OptimizerClass
+from glue_lit.training.compilation import ALLOWED, Compile
 from glue_lit.training.divergence import NonFinite
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts, prepare_trainer

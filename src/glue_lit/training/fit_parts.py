@@ -13,8 +13,8 @@ from glue_lit.training.averaging import WeightAverage
 from glue_lit.training.batch_parts import BatchParts
 from glue_lit.training.batch_seeds import BatchSeeds
 from glue_lit.training.callbacks.model_summary import replace_summaries
-from glue_lit.training.compilation import Compilation
 from glue_lit.training.clipping import clip_gradient, gradient_norm
+from glue_lit.training.compilation import Compilation
 from glue_lit.training.divergence import DivergenceGuard
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.lightning_internals.loops import FinalValidation
