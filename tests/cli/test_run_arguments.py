@@ -211,7 +211,16 @@ def test_a_checkpoint_outside_a_run_brings_all_settings_of_its_training(tmp_path
     torch.save({"hyper_parameters": model, "datamodule_hyper_parameters": data}, path)
     flags = set(resolve_arguments(["predict", "--ckpt_path", str(path)])[1:-2])
     # What belongs to the machine or to the one command, may run code, or is given by the model or data module.
-    of_model = {"task", "init_from", "peft", "trust_remote_code", "architecture", "gradient_checkpointing", "compile"}
+    of_model = {
+        "task",
+        "init_from",
+        "peft",
+        "trust_remote_code",
+        "architecture",
+        "gradient_checkpointing",
+        "compile",
+        "matmul_precision",
+    }
     of_data = {"tokenizer", "revision", "predict_split", "num_workers", "cache_dir", "trust_remote_code"}
     assert flags == {f"--model.{name}=x" for name in set(model) - of_model} | {
         f"--data.{name}=x" for name in set(data) - of_data

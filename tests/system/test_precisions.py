@@ -284,3 +284,26 @@ def test_mps_has_no_float64(monkeypatch: pytest.MonkeyPatch) -> None:
         check_precision("64", "auto", is_fit=True)
     check_precision("64", "cpu", is_fit=True)
     check_precision("16-mixed", "auto", is_fit=True)
+
+
+@pytest.mark.parametrize("wanted", [None, "highest", "high"])
+def test_the_precision_of_matrix_products_is_that_of_torch_or_the_one_asked_for(
+    wanted: str | None, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = torch.get_float32_matmul_precision()
+    asked = [] if wanted is None else [f"--model.matmul_precision={wanted}"]
+    try:
+        assert before == "highest"
+        command = ("fit", "--data.task=cola", "--data.source=demo", f"--model.name_or_path={tiny_model}",
+                   "--data.train_limit=8", "--data.validation_limit=8", "--trainer.max_epochs=1",
+                   "--trainer.accelerator=cpu")  # fmt: skip
+        assert glue_lit(monkeypatch, *command, *asked) == 0
+        assert torch.get_float32_matmul_precision() == (wanted or "highest")
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_another_precision_of_matrix_products_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(UsageError, match=r"model.matmul_precision: got tf32, allowed: highest, high, medium"):
+        SequenceClassifier(task="cola", name_or_path=str(tiny_model), matmul_precision="tf32")  # type: ignore[arg-type]

@@ -1,12 +1,13 @@
 """The trainer's precisions: names, checks against the device, and labels that are never rounded."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from glue_lit.errors import UsageError
 
+Matmul = Literal["highest", "high", "medium"]
 NAMES = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 SHORT_NAMES = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}  # Lightning's older names
 LEAST_EPS_IN_FLOAT16 = 1e-5
@@ -81,3 +82,9 @@ def keep_labels_exact(trainer: Any) -> None:
 def at_least_float32(values: Tensor) -> Tensor:
     """Convert values to float32; leave float64 unchanged."""
     return values if values.dtype == torch.float64 else values.float()
+
+
+def set_matmul_precision(wanted: Matmul | None) -> None:
+    """Let torch round float32 matrix products of this process; ``None`` changes nothing."""
+    if wanted is not None:
+        torch.set_float32_matmul_precision(wanted)

@@ -15,7 +15,7 @@ from glue_lit.encoder.limits import accepted_inputs, check_precision_of, compute
 from glue_lit.encoder.sharding import shard_model
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.runs.settings import FACTOR, INTERNAL, SHARE, Setting, above, at_least, described, one_of
-from glue_lit.system.precisions import keep_labels_exact
+from glue_lit.system.precisions import Matmul, keep_labels_exact, set_matmul_precision
 from glue_lit.tasks.custom import parse_custom_task, plain, resolve_task
 from glue_lit.training.averaging import restore_trained_weights
 from glue_lit.training.chosen_optimizer import OptimizerClass
@@ -79,6 +79,8 @@ class SequenceClassifier(LightningModule):
             float32, or bfloat16 with bf16-mixed, which takes half the memory and rounds them.
         split_batches: Compute a training batch in parts if it does not fit into the GPU's memory; the steps stay the
             same.
+        matmul_precision: Precision of float32 matrix products: highest (exact), high (TF32 on a GPU: faster, 10 bits of
+            the mantissa), medium (bfloat16); null for torch's, which is highest. On a processor, too, medium may round.
     """
 
     @described
@@ -115,6 +117,7 @@ class SequenceClassifier(LightningModule):
         optimizer: Annotated[OptimizerClass | None, Setting(row=199, restored=False)] = None,
         frozen_dtype: Annotated[FrozenDtype, Setting(one_of(FrozenDtype), row=108, restored=False)] = "float32",
         split_batches: Annotated[bool, Setting(card="never", restored=False)] = False,
+        matmul_precision: Annotated[Matmul | None, Setting(one_of(Matmul), row=707, restored=False)] = None,
     ) -> None:
         super().__init__()
         custom, peft, optimizer = plain_values(custom, peft, optimizer)
@@ -156,6 +159,7 @@ class SequenceClassifier(LightningModule):
         Raises:
             ModelError: As `build_model`, or the model does not run in the trainer's precision.
         """
+        set_matmul_precision(self.hparams["matmul_precision"])
         self.build_model()
         if (trainer := trainer_of(self)) is None:
             return
