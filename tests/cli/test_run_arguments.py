@@ -212,15 +212,9 @@ def test_a_checkpoint_outside_a_run_brings_all_settings_of_its_training(tmp_path
     flags = set(resolve_arguments(["predict", "--ckpt_path", str(path)])[1:-2])
     # What belongs to the machine or to the one command, may run code, or is given by the model or data module.
     of_model = {
-        "task",
-        "init_from",
-        "peft",
-        "trust_remote_code",
-        "architecture",
-        "gradient_checkpointing",
-        "compile",
-        "matmul_precision",
-    }
+        "task", "init_from", "peft", "trust_remote_code", "architecture", "gradient_checkpointing", "compile",
+        "metrics", "optimizer", "frozen_dtype", "split_batches", "matmul_precision",
+    }  # fmt: skip
     of_data = {"tokenizer", "revision", "predict_split", "num_workers", "cache_dir", "trust_remote_code"}
     assert flags == {f"--model.{name}=x" for name in set(model) - of_model} | {
         f"--data.{name}=x" for name in set(data) - of_data
