@@ -82,6 +82,41 @@ def test_the_users_number_of_threads_reaches_a_job(tmp_path: Path, monkeypatch: 
     slots.close()
 
 
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("cores", "available", "settings", "slots", "threads"),
+    [
+        (2, 20 * GIB, {"memory": 2 * GIB}, 2, 1),
+        (16, 200 * GIB, {"memory": 2 * GIB}, 4, 4),
+        (16, 7 * GIB, {"memory": 3 * GIB}, 2, 8),  # as many as fit
+        (16, GIB, {"memory": 3 * GIB}, 1, 16),
+        (16, None, {"memory": 3 * GIB}, 1, 16),
+        (16, 200 * GIB, {}, 1, 16),
+        (6, 200 * GIB, {"memory": GIB, "cpus_per_job": 3}, 2, 3),
+        (16, 200 * GIB, {"memory": GIB, "slots": 1}, 1, 16),
+        (2, GIB, {"memory": 3 * GIB, "slots": 5}, 5, 1),
+    ],
+)
+def test_processors_without_a_gpu_run_as_many_jobs_as_have_room(
+    cores: int, available: int | None, settings: dict[str, int], slots: int, threads: int,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(local_slots, "usable_cores", lambda: cores)
+    monkeypatch.setattr(local_slots, "available_memory", lambda: available)
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    found = LocalSlots(**settings)
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(local_slots, "start_process", lambda job, environment: started.append(environment))
+    found.start(Script("a", tmp_path, (), "cola"))
+    assert (found.slots, started) == (slots, [{"OMP_NUM_THREADS": str(threads)}])
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)  # such as Apple's
+    assert LocalSlots(**{"slots": None, **settings}).slots == settings.get("slots", 1)
+
+
 def test_jobs_can_be_kept_off_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     slots = LocalSlots(3, gpus_per_job=0, cpus_per_job=5)

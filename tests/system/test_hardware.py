@@ -3,13 +3,14 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from glue_lit.system.hardware import fast_precision, keep_freed_memory
+from glue_lit.system.hardware import available_memory, fast_precision, keep_freed_memory
 
 
 def with_machine(
@@ -102,3 +103,38 @@ def test_freed_memory_is_reused() -> None:
 def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert not keep_freed_memory()
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:   2048 kB\n"}, 2048 * 1024),
+        (
+            {
+                "/proc/meminfo": "MemAvailable:   2048 kB\n",
+                "/sys/fs/cgroup/memory.max": "3000\n",
+                "/sys/fs/cgroup/memory.current": "1000\n",
+            },
+            2000,
+        ),
+        (
+            {
+                "/proc/meminfo": "MemAvailable:   1 kB\n",
+                "/sys/fs/cgroup/memory.max": "max\n",
+                "/sys/fs/cgroup/memory.current": "1000\n",
+            },
+            1024,
+        ),
+        ({}, None),
+    ],
+)
+def test_memory_is_what_the_machine_and_the_container_leave(
+    files: dict[str, str], expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> str:
+        if str(path) not in files:
+            raise FileNotFoundError(path)
+        return files[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert available_memory() == expected

@@ -1,13 +1,17 @@
-"""Estimates of a suite's training time, from the speed of earlier runs."""
+"""Estimates of trainings: time, from the speed of earlier runs, and memory, from the size of the models."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from glue_lit.encoder.pretrained import weights_size
 from glue_lit.runs.reading import read_record
 from glue_lit.runs.run import LOGS, find_runs
 from glue_lit.tasks.glue import TASKS
+
+_GIB = 2**30
+_LARGE = 1_340_000_000  # bytes, the weights of BERT-large, for models that are still to be downloaded
 
 
 def measured_speeds(root: Path) -> dict[tuple[str, str], float]:
@@ -49,3 +53,12 @@ def _estimate(name: str, settings: Mapping[str, Any], speeds: Mapping[tuple[str,
     if (shots := data.get("shots")) is not None:
         rows = min(rows, shots * len(task.labels))
     return float(rows * (2 if data.get("both_orders") else 1) * epochs / speed)
+
+
+def estimate_memory(models: Iterable[tuple[str, str]]) -> int:
+    """Bytes that a training of the largest of some models may need, given as names with their revisions.
+
+    Beside the libraries, a fit has the weights, their gradients, AdamW's two moments, and activations.
+    """
+    sizes = [weights_size(name, revision) or _LARGE for name, revision in models]
+    return _GIB + 8 * max(sizes, default=_LARGE)

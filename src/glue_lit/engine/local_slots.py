@@ -5,10 +5,14 @@ import os
 import re
 import subprocess
 
+import torch
+
 from glue_lit.engine.executor import PATIENCE, Executor, start_process
 from glue_lit.engine.job import Job
 from glue_lit.errors import UsageError
+from glue_lit.system.hardware import available_memory
 
+_MOST = 4  # jobs at once on the processors by default
 _LEAST = 1024  # MiB that a training needs on a GPU at least: CUDA itself, and a small model
 
 
@@ -16,10 +20,11 @@ class LocalSlots(Executor):
     """Run each job as a process on this machine.
 
     Args:
-        slots: Number of slots; ``None`` for as many as the GPUs have room for, or 1 without a GPU.
+        slots: Number of slots; ``None`` for as many as the GPUs have room for, or without a GPU `slots_on_processors`.
         gpus_per_job: GPUs of each job; ``None`` for 1 if there is a GPU.
         cpus_per_job: Threads of each job; ``None`` for an equal share of the processors, at most OMP_NUM_THREADS.
         jobs_per_gpu: Jobs that share a GPU; with more than one, ``gpus_per_job`` is 1.
+        memory: Bytes that a job may need; ``None`` if unknown, which makes one slot without a GPU.
 
     Raises:
         UsageError: This machine has too few GPUs, or they have too little free memory.
@@ -31,6 +36,7 @@ class LocalSlots(Executor):
         gpus_per_job: int | None = None,
         cpus_per_job: int | None = None,
         jobs_per_gpu: int = 1,
+        memory: int | None = None,
     ) -> None:
         super().__init__()
         gpus = visible_gpus()
@@ -40,6 +46,8 @@ class LocalSlots(Executor):
         if jobs_per_gpu > 1:
             _check_sharing(gpus, jobs_per_gpu)
         most = len(gpus) // each * jobs_per_gpu if each else 1
+        if slots is None and not each and (gpus or not torch.accelerator.is_available()):  # no accelerator is shared
+            most = slots_on_processors(cpus_per_job or 1, memory)
         self.slots = most if slots is None else slots
         if self.slots < 1:
             raise UsageError(f"--engine.slots: got {slots}, allowed: 1 or more.")
@@ -77,6 +85,22 @@ class LocalSlots(Executor):
             process.kill()
             process.wait()
         self._running.clear()
+
+
+def slots_on_processors(threads: int, memory: int | None) -> int:
+    """Number of jobs to run at once on the processors by default: each wants a thread, and all fit into memory.
+
+    Two trainings of one thread take less time than two of two threads in turn, since the operators of a small model are
+    too small to be divided. Few run at once, because a search would choose settings before it knows earlier results.
+
+    Args:
+        threads: Threads that each job has at least.
+        memory: Bytes that a job may need; ``None`` if unknown.
+    """
+    available = available_memory()
+    if memory is None or available is None:
+        return 1
+    return max(1, min(_MOST, usable_cores() // threads, available // memory))
 
 
 def usable_cores() -> int:

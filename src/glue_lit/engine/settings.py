@@ -1,8 +1,10 @@
 """`Engine`: where trainings run, and how many at once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from glue_lit.engine.estimates import estimate_memory
 from glue_lit.engine.executor import Executor
 from glue_lit.engine.local_slots import LocalSlots
 from glue_lit.errors import UsageError
@@ -19,7 +21,8 @@ class Engine:
 
     Args:
         executor: local for this machine, ray for a Ray cluster.
-        slots: How many run at once; null for one per GPU (1 without GPUs), or as many as the cluster has room for.
+        slots: How many run at once; null for one per GPU, up to 4 without GPUs (as many as there are processors and
+            memory for), or as many as the cluster has room for.
         gpus_per_job: GPUs of each training; null for 1 if there are any.
         cpus_per_job: CPU threads of each training; null for an equal share of this machine's (at most $OMP_NUM_THREADS
             if set), 1 on a cluster.
@@ -39,8 +42,12 @@ class Engine:
     jobs_per_gpu: int = 1
 
 
-def open_executor(engine: Engine) -> Executor:
+def open_executor(engine: Engine, models: Iterable[tuple[str, str]] = ()) -> Executor:
     """Open the executor that the settings describe.
+
+    Args:
+        engine: The settings.
+        models: Names and revisions of the models to be trained, which decide how many fit into memory.
 
     Raises:
         UsageError: A setting is out of range, or the executor is not available here.
@@ -58,7 +65,9 @@ def open_executor(engine: Engine) -> Executor:
     if engine.executor == "local":
         if engine.address is not None:
             raise UsageError("--engine.address goes with `--engine.executor ray`.")
-        return LocalSlots(engine.slots, engine.gpus_per_job, engine.cpus_per_job, engine.jobs_per_gpu)
+        return LocalSlots(
+            engine.slots, engine.gpus_per_job, engine.cpus_per_job, engine.jobs_per_gpu, estimate_memory(models)
+        )
     from glue_lit.engine.ray_cluster import RayCluster
 
     return RayCluster(

@@ -157,7 +157,9 @@ def run_suite(
     try:
         jobs = suite.plan(folder, _keep_files(arguments, folder / "settings"))
         majority = {task: majority_score(get_task(task), settings["data"]["source"]) for task in suite.majority}
-        _train(jobs, folder, engine)
+        own = settings["model"]
+        models = [(name, own["revision"]) for name in suite.models or [own["name_or_path"]]]
+        _train(jobs, folder, engine, models)
         results = SuiteResults(suite.name, tasks, suite.seeds, majority, suite.left_out)
         record = results.write([planned for planned in jobs if planned.task in suite.tasks], folder)
         names = model_names(suite.models) or {"": ""}
@@ -176,12 +178,12 @@ def _keep_files(arguments: Sequence[str], folder: Path) -> list[str]:
     return list(line.with_config_files({file: str(copy) for file, copy in copies.items()}).words)
 
 
-def _train(jobs: list[PlannedJob], folder: Path, engine: Engine) -> None:
+def _train(jobs: list[PlannedJob], folder: Path, engine: Engine, models: list[tuple[str, str]]) -> None:
     queue = FixedQueue([planned.job for planned in jobs], {p.job.name: p.start for p in jobs if p.start is not None})
     with ProgressTable(("training", "last score"), _row, queue.summary) as table:
         queue.print = table.print
         table.print(f"Suite {folder}: {queue.waiting} of {count_of(len(jobs), 'training')} to run")
-        Driver(queue, open_executor(engine), table, engine.patience).work()
+        Driver(queue, open_executor(engine, models), table, engine.patience).work()
 
 
 def _row(job: Job, progress: Progress) -> tuple[str, ...]:

@@ -109,10 +109,15 @@ def run_tune(
             folder, file, task, space, tune.trials, monitor, higher_is_better, extra,
             tune.sampler, tune.pruner, tune.storage, tune.seed, tune.keep_checkpoints,
         )  # fmt: skip
-        _run_trials(search, engine)
+        models = [(settings["model"]["name_or_path"], settings["model"]["revision"])]
+        _run_trials(search, engine, models)
         result = search_result(search)
         on_found(result)
-        return replace(result, refits=_refit(search, tune.refit, engine)) if result.ranked and tune.refit else result
+        return (
+            replace(result, refits=_refit(search, tune.refit, engine, models))
+            if result.ranked and tune.refit
+            else result
+        )
     finally:
         if lock is not None:
             os.close(lock)
@@ -130,7 +135,7 @@ def _objective(settings: dict[str, Any]) -> tuple[str, bool]:
     return str(monitor), (checkpoint.get("mode") or monitor_mode(monitor, task)) == "max"
 
 
-def _run_trials(search: Search, engine: Engine) -> None:
+def _run_trials(search: Search, engine: Engine, models: list[tuple[str, str]]) -> None:
     """Run the remaining trials; write the results whatever happens."""
     queue = _PrintedSearch(search)
     try:
@@ -140,7 +145,7 @@ def _run_trials(search: Search, engine: Engine) -> None:
             table.print(
                 f"Search {search.folder}: {max(0, left)} of {count_of(search.trials, 'trial')} to run, {search.monitor}"
             )
-            executor = open_executor(engine)
+            executor = open_executor(engine, models)
             queue.slots = executor.free_slots
             Driver(queue, executor, table, engine.patience).work()
     finally:
@@ -192,7 +197,7 @@ class _PrintedSearch:
         return ", ".join(parts)
 
 
-def _refit(search: Search, seeds: int, engine: Engine) -> tuple[RefitResult, ...]:
+def _refit(search: Search, seeds: int, engine: Engine, models: list[tuple[str, str]]) -> tuple[RefitResult, ...]:
     """Train on all rows with the best settings."""
     assert search.best is not None
     best = search.job(search.best)
@@ -210,7 +215,7 @@ def _refit(search: Search, seeds: int, engine: Engine) -> tuple[RefitResult, ...
     queue = FixedQueue(jobs)
     with ProgressTable(("refit",), lambda job, progress: (job.name,), queue.summary) as table:
         queue.print = table.print
-        Driver(queue, open_executor(engine), table, engine.patience).work()
+        Driver(queue, open_executor(engine, models), table, engine.patience).work()
     done = [(job, result["metrics"][search.monitor]) for job in jobs if (result := job.result) is not None]
     # An undefined metric counts as 0, as in a suite.
     return tuple(RefitResult(None if job.run is None else job.run.path, value or 0.0) for job, value in done)

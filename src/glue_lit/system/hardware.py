@@ -2,7 +2,10 @@
 
 import ctypes
 import os
+import re
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -44,3 +47,15 @@ def keep_freed_memory() -> bool:
         return False
     done = [mallopt(_MMAP, 1 << 30), mallopt(_TRIM, 2**31 - 1), mallopt(_TOP_PAD, 64 << 20)]
     return all(done)
+
+
+def available_memory() -> int | None:
+    """Bytes that new processes can use without swapping, also within a container's limit; ``None`` if unknown."""
+    found = []
+    with suppress(OSError):
+        lines = re.findall(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+        found += [int(line) * 1024 for line in lines]
+    with suppress(OSError, ValueError):  # of cgroups v2, "max" without a limit
+        limit, used = (int(Path("/sys/fs/cgroup", f"memory.{name}").read_text()) for name in ("max", "current"))
+        found.append(limit - used)
+    return min(found, default=None)
