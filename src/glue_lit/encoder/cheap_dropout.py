@@ -4,6 +4,7 @@ It earns its keep because a small encoder spends much of its training step on dr
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _LEVELS = 1 << 16
@@ -18,15 +19,20 @@ class CheapDropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """In training, zero some elements of ``input`` and scale the others up; else return ``input``."""
-        dropped = round(self.p * _LEVELS)
         is_plain = not input.is_cpu or torch.compiler.is_compiling()  # which cannot trace random_()
-        if not self.training or is_plain or not 0 < dropped < _LEVELS:
-            return super().forward(input)
-        count = input.numel()
-        # with a lower bound, because random_() alone draws no negative numbers
-        bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=input.device).random_(-(2**63), None)
-        kept = bits.view(torch.int16)[:count].view(input.shape) >= dropped - _LEVELS // 2
-        return input * (kept.to(input.dtype) * (_LEVELS / (_LEVELS - dropped)))
+        return drop(input, self.p) if self.training and not is_plain else super().forward(input)
+
+
+def drop(input: Tensor, rate: float) -> Tensor:
+    """Zero some elements of a tensor on a CPU and scale the others up, as `CheapDropout` in training."""
+    dropped = round(rate * _LEVELS)
+    if not 0 < dropped < _LEVELS:
+        return F.dropout(input, rate)
+    count = input.numel()
+    # with a lower bound, because random_() alone draws no negative numbers
+    bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=input.device).random_(-(2**63), None)
+    kept = bits.view(torch.int16)[:count].view(input.shape) >= dropped - _LEVELS // 2
+    return input * (kept.to(input.dtype) * (_LEVELS / (_LEVELS - dropped)))
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from glue_lit.encoder.compiling import compiled_for, is_compiled
+from glue_lit.encoder.first_token import first_token_only
 from glue_lit.errors import GlueLitError, ModelError
 from glue_lit.system.precisions import at_least_float32
 from glue_lit.system.system_errors import explain_system_error
@@ -94,7 +95,7 @@ def compute_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
         inputs["token_type_ids"] = inputs["input_ids"].new_zeros(inputs["input_ids"].shape)
     try:
         with compiled_for(model, len(inputs["input_ids"])):
-            output = model(**pad_for_training(model, inputs))
+            output = model(**pad_for_training(model, inputs), **first_token_only(model))
     except Exception as error:
         if (explained := explain_model_error(model, error)) is None:
             raise

@@ -6,8 +6,10 @@ from typing import Any
 from glue_lit.encoder.adapters import add_adapters, check_same_adapters, requested_adapters
 from glue_lit.encoder.attention_mask import build_masks_on_device
 from glue_lit.encoder.build import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
+from glue_lit.encoder.cheap_attention import cheapen_attention
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
 from glue_lit.encoder.compiling import check_can_be_compiled
+from glue_lit.encoder.first_token import shorten_last_layer
 from glue_lit.encoder.gradient_checkpointing import checkpoint_gradients
 from glue_lit.encoder.layers import freeze_layers
 from glue_lit.encoder.limits import check_kernels
@@ -69,6 +71,9 @@ class ModelBuilder:
         if settings["dropout"] is not None:
             set_dropout(model, settings["dropout"])
         cheapen_dropout(model)
+        if settings["attention"] is None:
+            cheapen_attention(model)
+        shorten_last_layer(model)
         if self.peft is not None:
             self._asked_peft = self._asked_peft or dict(self.peft)
             self.peft = add_adapters(model, self.peft, built.new)

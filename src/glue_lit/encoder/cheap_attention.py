@@ -1,0 +1,56 @@
+"""Attention with dropout that takes half of the time on a CPU, where PyTorch's has no fast kernel with dropout.
+
+PyTorch's ``scaled_dot_product_attention`` falls back to float32, a softmax with checks, and a random float per weight.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glue_lit.encoder.cheap_dropout import drop
+
+
+def cheapen_attention(model: Any) -> None:
+    """Let a Hugging Face model's attention (``sdpa``) use cheap dropout in training on a CPU, in place.
+
+    Everything else stays PyTorch's: evaluation, other devices, causal attention, compiled models.
+    """
+    from transformers import AttentionInterface
+
+    AttentionInterface.register("sdpa", _attend)
+    for module in model.modules():  # whichever of them will ask for attention
+        module.has_cheap_attention = True
+
+
+def _attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, dropout: float = 0.0,
+    scaling: float | None = None, is_causal: bool | None = None, **kwargs: Any,
+) -> tuple[Tensor, None]:  # fmt: skip
+    """Attention as `sdpa_attention_forward` of transformers: ``(batch, heads, length, size)`` each, and the mask."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    is_plain = (
+        not getattr(module, "has_cheap_attention", False)
+        or not (dropout and module.training and query.is_cpu)
+        or torch.compiler.is_compiling()
+        or query.shape[:2] != key.shape[:2]  # several heads share keys
+        or (attention_mask.dtype != torch.bool if attention_mask is not None else _is_causal(module, query, is_causal))
+        or any(kwargs.get(name) is not None for name in ("position_bias", "cache", "softcap"))
+    )
+    if is_plain:
+        found: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs
+        )
+        return found
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = torch.matmul(query * scale, key.transpose(2, 3))
+    if attention_mask is not None:  # not minus infinity, whose softmax is undefined where everything is masked
+        hidden = scores.new_full((), torch.finfo(scores.dtype).min)
+        scores = scores + torch.where(attention_mask, scores.new_zeros(()), hidden)
+    weights = drop(scores.softmax(-1, dtype=scores.dtype), dropout)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), None
+
+
+def _is_causal(module: Any, query: Tensor, asked: bool | None) -> bool:
+    return query.shape[2] > 1 and bool(getattr(module, "is_causal", True) if asked is None else asked)
