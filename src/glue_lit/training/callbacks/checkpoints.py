@@ -53,7 +53,10 @@ class BestCheckpoint(ModelCheckpoint):
     def follow(self, model: Any) -> None:
         """Monitor the metric of a `SequenceClassifier`, in its direction, unless the user chose otherwise."""
         self.monitor = self.monitor or str(model.monitor)
-        if self._chosen_mode is None and (mode := monitor_mode(self.monitor, model.task)) != self.mode:
+        if (
+            self._chosen_mode is None
+            and (mode := monitor_mode(self.monitor, getattr(model, "task", None))) != self.mode
+        ):
             self.mode, self.kth_value = mode, -self.kth_value
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
