@@ -9,7 +9,6 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 _HELD = 1 << 24  # bytes of one array in memory; beyond them, a temporary file holds it
 _TYPES = {"int64": "I64", "int32": "I32", "float32": "F32", "uint8": "U8"}  # as safetensors calls them
@@ -66,20 +65,20 @@ class GrowingArray:
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self._dtype), *parts])
 
 
-def write_tensors(file: IO[bytes], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors in the format of safetensors, whose own function first copies them all into memory.
+def write_arrays(file: IO[bytes], arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
+    """Write arrays in the format of safetensors, whose own function first copies them all into memory.
 
     Raises:
         OSError: The file cannot be written.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    arrays = sorted(((name, tensor.numpy()) for name, tensor in tensors.items()), key=lambda pair: -pair[1].itemsize)
+    ordered = sorted(arrays.items(), key=lambda pair: -pair[1].itemsize)  # so that every one is aligned
     end = 0
-    for name, array in arrays:
+    for name, array in ordered:
         start, end = end, end + array.nbytes
         header[name] = {"dtype": _TYPES[str(array.dtype)], "shape": array.shape, "data_offsets": [start, end]}
     words = json.dumps(header).encode()
-    words += b" " * (-len(words) % 8)  # so that every tensor is aligned
+    words += b" " * (-len(words) % 8)
     file.write(len(words).to_bytes(8, "little") + words)
-    for _, array in arrays:
+    for _, array in ordered:
         file.write(np.ascontiguousarray(array).view(np.uint8).data)

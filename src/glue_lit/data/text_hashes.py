@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from glue_lit.data.large_arrays import GrowingArray, write_tensors
+from glue_lit.data.large_arrays import GrowingArray, write_arrays
 from glue_lit.data.rows import Split
 from glue_lit.errors import RunError
 from glue_lit.system.files import open_atomic_binary
@@ -54,7 +54,8 @@ def cached_hashes(split: Split, folder: Path) -> tuple[Tensor, Tensor | None]:
         found["hashes"].append(hash_texts(rows.texts_a, rows.texts_b).numpy())
         if rows.numbers is not None:
             found["numbers"].append(rows.numbers)
-    tensors = {name: torch.from_numpy(array) for name, grown in found.items() if len(array := grown.array())}
+    arrays = {name: array for name, grown in found.items() if len(array := grown.array())}
     with contextlib.suppress(RunError), open_atomic_binary(path) as file:
-        write_tensors(file, tensors, {})
+        write_arrays(file, arrays, {})
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return tensors["hashes"], tensors.get("numbers")

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from glue_lit.data.cut_texts import CutCounter
-from glue_lit.data.large_arrays import GrowingArray, write_tensors
+from glue_lit.data.large_arrays import GrowingArray, write_arrays
 from glue_lit.data.row_digest import RowDigest
 from glue_lit.data.rows import Rows, Split
 from glue_lit.data.text_hashes import hash_texts
@@ -185,9 +185,9 @@ def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: 
         if (known := _read(path)) is not None:
             return known
         store = _tokenise_parts(split, tokenizer, max_length, is_regression, folder)
-        tensors = {name: value for name, value in vars(store).items() if isinstance(value, Tensor)}
+        arrays = {name: value.numpy() for name, value in vars(store).items() if isinstance(value, Tensor)}
         with contextlib.suppress(RunError), open_atomic_binary(path) as file:
-            write_tensors(file, tensors, {"digest": store.digest or ""})
+            write_arrays(file, arrays, {"digest": store.digest or ""})
         return _read(path) or store  # the file's arrays are mapped into memory
 
 
