@@ -618,6 +618,11 @@ def test_paths_of_a_configuration_are_looked_up_beside_it(
             "--data.max_len: there is no such flag. Did you mean '--data.max_length'?",
         ),
         (["fit", "--data.batch_size", "abc"], 2, "--data.batch_size: got 'abc', allowed: int."),
+        (
+            ["fit", "--data.batch_size", "auto"],
+            2,
+            "allowed: int. `--model.split_batches true` keeps the size, and computes",
+        ),
         (["fit", "--data.max_length", "3.5"], 2, "--data.max_length: got '3.5', allowed: int or null."),
         (["fit", "--data.batch_size", "0"], 2, "data.batch_size: got 0, allowed: 1 to 2147483647."),
         (

@@ -44,6 +44,9 @@ def test_title_of_f1_names_the_positive_label() -> None:
     assert metric_titles(get_task("mrpc"))["f1"] == "F1 of equivalent"
     assert metric_titles(replace(get_task("mrpc"), positive=0))["f1"] == "F1 of not_equivalent"
     assert metric_titles(get_task("mnli")) == {"accuracy": "Accuracy"}
+    for letters, shown in ((40, "x" * 40), (41, "x" * 39 + "…")):
+        task = replace(get_task("mrpc"), labels=("other", "x" * letters))
+        assert metric_titles(task)["f1"] == f"F1 of {shown}"
 
 
 @pytest.mark.parametrize("name", [*CLASSES, *CORRELATIONS])

@@ -30,13 +30,13 @@ def run(tmp_path: Path) -> Run:
     return found
 
 
-def predicted(run: Run, split: str, origin: Path | str) -> None:
+def predicted(run: Run, split: str, origin: Path | str, **more: object) -> None:
     """Leave predictions of a split as `test` and `predict` do."""
     path = run.predictions / f"{split}.jsonl"
     path.parent.mkdir(exist_ok=True)
     path.write_text('{"idx": 0}\n')
     source, best = str(run.setting("data.source")), run.checkpoints / "best.ckpt"
-    write_prediction_record(path, source, 1, best, origin=str(origin))
+    write_prediction_record(path, source, 1, best, origin=str(origin), **more)
 
 
 @pytest.fixture
@@ -88,6 +88,19 @@ def test_rows_that_the_run_names_win_over_those_predicted_last(
     assert ask(run, "validation") == ([], text)
     predicted(run, "test", tmp_path / "other.csv")
     assert ask(run, "test", replace(CUSTOM, test_file=str(tmp_path / "more.csv")))[1] == "more 1"
+
+
+def test_predictions_of_some_rows_are_not_those_of_the_run(run: Run, tmp_path: Path, children: list[list[str]]) -> None:
+    held_out = f"{tmp_path / 'train.csv'} (held out)"
+    predicted(run, "validation", held_out, limit=1)  # `predict --data.validation_limit 1`
+    other = "its predictions were made with data.validation_limit 1, the run has null"
+    assert ask(run, "validation")[0] == [other]
+    predicted(run, "validation", held_out, limit=None)
+    assert ask(run, "validation")[0] == []
+    data = {"task": "reviews", "source": str(tmp_path / "train.csv"), "validation_limit": 1}
+    run.config.write_text(json.dumps({"data": data}))
+    predicted(run, "validation", held_out, limit=1)
+    assert ask(run, "validation")[0] == []
 
 
 def test_test_rows_that_are_gone_are_named_with_the_flag(run: Run, tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def _wrong_value(key: str, detail: str, line: CommandLine) -> str:
             f"`--{key}.NAME VALUE`.{usual} `glue-lit {line.command} --help` lists all."
         )
     if match := re.match(r"Expected a (.+?)\. Got value: (.*)", detail, re.DOTALL):
-        return f"{where}: got {match[2].strip()!r}, allowed: {_allowed(key, match[1])}."
+        meant = _OTHER_WAYS.get(f"{key} {match[2].strip()}", "")
+        return f"{where}: got {match[2].strip()!r}, allowed: {_allowed(key, match[1])}.{meant}"
     if "Subtypes:" in detail:
         subtypes = re.search(r"Subtypes: \[(.*)\]\s*$", detail, re.MULTILINE)
         if subtypes:
@@ -91,6 +92,11 @@ def _wrong_value(key: str, detail: str, line: CommandLine) -> str:
     return f"{where}: {' '.join(detail.split())}"
 
 
+# Values that other programs take, and how it is done here.
+_OTHER_WAYS = {
+    "data.batch_size auto": " `--model.split_batches true` keeps the size, and computes a batch in parts if it does "
+    "not fit into a GPU's memory.",
+}
 _NUMBERS = {
     "PositiveInt": "a whole number from 1 up",
     "NonNegativeInt": "a whole number from 0 up",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from glue_lit.data.tokens import TokenStore, evenly_spaced
 from glue_lit.system.environment import global_seed
+from glue_lit.tasks.spec import limit_setting
 
 
 def choose_examples(split: str, store: TokenStore, settings: Mapping[str, Any]) -> Tensor:
@@ -23,7 +24,7 @@ def choose_examples(split: str, store: TokenStore, settings: Mapping[str, Any]) 
     """
     if split == "train" and settings.get("shots") is not None:
         return draw_shots(store.labels, settings["shots"], order_seed(settings))
-    return evenly_spaced(store, settings.get(f"{split.split('_')[0]}_limit"))
+    return evenly_spaced(store, settings.get(limit_setting(split)))
 
 
 def draw_shots(labels: Tensor, shots: int, seed: int) -> Tensor:

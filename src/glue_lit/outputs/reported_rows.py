@@ -1,5 +1,6 @@
 """The rows that a report is on: their file, and their predictions, made where they are missing or outdated."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from glue_lit.outputs.child_process import run_child, what_it_said
 from glue_lit.runs.prediction_record import checkpoint_fingerprint, read_prediction_record
 from glue_lit.runs.run import Run
 from glue_lit.tasks.custom import CustomTask
-from glue_lit.tasks.glue import TaskSpec
+from glue_lit.tasks.spec import TaskSpec, limit_setting
 
 OnPredict = Callable[[Run, str, str], None]
 
@@ -96,6 +97,9 @@ class ReportedRows:
             return f"its predictions are for other rows, from {record.get('source')}", []
         if self.origin is not None and record.get("origin", self.origin) != self.origin:
             return f"its predictions are for other rows, from {record['origin']}", []
+        limit, was = f"data.{limit_setting(self.split)}", json.dumps(record.get("limit"))
+        if "limit" in record and was != (now := self.run.setting(limit) or "null"):
+            return f"its predictions were made with {limit} {was}, the run has {now}", []
         if not best.is_file():
             return "", ["The run's best checkpoint is missing; these are its last predictions."]
         if record.get("checkpoint_fingerprint") != checkpoint_fingerprint(best):

@@ -152,3 +152,8 @@ def monitor_mode(monitor: str, task: TaskSpec | None = None) -> Literal["max", "
 def log_prefix(split: str) -> str:
     """Prefix of a split's scores in logs and results: ``validation_matched`` becomes ``val_matched``."""
     return split.replace("validation", "val")
+
+
+def limit_setting(split: str) -> str:
+    """The setting that limits a split's rows: ``validation_limit`` for ``validation_matched``."""
+    return f"{split.partition('_')[0]}_limit"

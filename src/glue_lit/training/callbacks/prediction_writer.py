@@ -14,7 +14,7 @@ from glue_lit.data.rows import Places
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.runs.prediction_record import write_prediction_record
 from glue_lit.system.files import open_atomic
-from glue_lit.tasks.glue import TaskSpec
+from glue_lit.tasks.spec import TaskSpec, limit_setting
 from glue_lit.training.tensorboard.evaluated import RowCollector, labelled_predictions
 
 _AT_ONCE = 64  # rows converted to Python numbers at a time, since these take eight times the memory
@@ -70,6 +70,7 @@ def _write_record(path: Path, trainer: Any, task: TaskSpec, split: str, rows: in
         path, data.source, rows, Path(checkpoint) if checkpoint else None,
         task=task.name, split=split, origin=opened.origin, fingerprint=opened.fingerprint, hash=store.digest,
         commit=opened.commit, file=opened.file, unit=opened.unit, id=data.custom.id,
+        limit=trainer.datamodule.hparams[limit_setting(split)],
     )  # fmt: skip
 
 
