@@ -48,9 +48,10 @@ class Server:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(self.address)
             listener.listen()
+            # Standard output is a pipe, since Python keeps whether it can seek: in a file it could, a fork's terminal not.
             self._process = subprocess.Popen(
                 [sys.executable, str(HERE), self.address, str(listener.fileno())], stdin=subprocess.PIPE,
-                env=own | read_at_import, pass_fds=[listener.fileno()],
+                stdout=subprocess.PIPE, env=own | read_at_import, pass_fds=[listener.fileno()],
             )  # fmt: skip
         atexit.register(self._close)
 

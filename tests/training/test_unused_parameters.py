@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import warm
 
+from glue_lit.training.unused_parameters import SENDS_BUFFERS
+
 # Architecture -> how many parameters get no gradient, and the first of them.
 WITHOUT = {
     "bert": (0, ""),
@@ -23,7 +25,7 @@ WITHOUT = {
 }
 
 
-NOTHING_SENT = {"broadcast_buffers": False}
+NOTHING_SENT = {SENDS_BUFFERS: False}
 
 
 def new_fit(folder: Path, world: int, steps: int = 4, strategy: Any = "ddp") -> tuple[Any, Any, Any]:
@@ -68,7 +70,7 @@ def main(folder: Path, kinds: list[str]) -> None:
     sent = []
     send = DistributedDataParallel._sync_buffers
     DistributedDataParallel._sync_buffers = lambda model: (sent.append(model), send(model))
-    for strategy in ("ddp", DDPStrategy(find_unused_parameters=True, broadcast_buffers=True)):
+    for strategy in ("ddp", DDPStrategy(find_unused_parameters=True, **{SENDS_BUFFERS: True})):
         sent.clear()
         trainer, model, data = new_fit(folder / kinds[0], 2, strategy=strategy)
         trainer.fit(model, data)
@@ -96,7 +98,7 @@ def checked(folder: Path, kinds: list[str]) -> None:
     for kind in kinds:
         (ours, resumed), options = torch.load(folder / f"{kind}-0.pt", weights_only=True)
         (theirs, _), _ = torch.load(folder / f"{kind}-1.pt", weights_only=True)
-        assert options == NOTHING_SENT | ({"find_unused_parameters": True} if WITHOUT[kind][0] else {})
+        assert options == {SENDS_BUFFERS: False} | ({"find_unused_parameters": True} if WITHOUT[kind][0] else {})
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
         assert all(torch.equal(ours[name], resumed[name]) for name in ours)
         trainer, alone, data = new_fit(folder / kind, 1)

@@ -47,7 +47,7 @@ def _is_alike(found: Any, like: Any) -> bool:
 def _has_optimizer(saved: dict[str, Any]) -> bool:
     """Whether the states of optimizer and schedule are valid; Lightning would silently resume without them."""
     optimizers, schedules = saved.get("optimizer_states"), saved.get("lr_schedulers")
-    is_adamw = saved["hyper_parameters"].get("optimizer") is None  # it has the same moments of all weights
+    is_adamw = saved.get("hyper_parameters", {}).get("optimizer") is None  # it has the same moments of all weights
     if not (isinstance(optimizers, list) and isinstance(schedules, list) and optimizers and schedules):
         return False
     if not all(isinstance(schedule, dict) and type(schedule.get("last_epoch")) is int for schedule in schedules):

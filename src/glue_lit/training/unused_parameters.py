@@ -1,11 +1,13 @@
 """Parameters without a gradient (XLNet's mask, ESM's contact head) and buffers, which DDP has to be told of."""
 
 from contextlib import suppress
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.encoder.sharding import DROPPED_LAYERS
@@ -14,6 +16,9 @@ from glue_lit.system.console import say
 from glue_lit.training.lightning_internals import ddp_options
 
 _FIND = "find_unused_parameters"
+# torch 2.13 warns of the older name, whose False would also leave buffers out as DDP starts.
+_NAMES = ("forward_sync_buffers", "broadcast_buffers")
+SENDS_BUFFERS = next(name for name in _NAMES if name in signature(DistributedDataParallel).parameters)
 
 
 class TrialPass(NamedTuple):
@@ -74,7 +79,7 @@ def adapt_ddp(classifier: Any, trainer: Any) -> None:
     with suppress(GlueLitError):  # the first batch will raise it again
         tried = try_pass(classifier, _few_rows(trainer.datamodule))
     if not tried.changes_buffers:  # DDP sends all buffers once, as it starts; by default also before each pass
-        options.setdefault("broadcast_buffers", False)
+        options.setdefault("broadcast_buffers" if "broadcast_buffers" in options else SENDS_BUFFERS, False)
     if options.get(_FIND) or options.get("static_graph"):
         return
     if not (reason := _reason_to_search(classifier.model.config, tried.unused)):
