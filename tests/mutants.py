@@ -35,7 +35,11 @@ TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src" / "glue_lit"
 # Which tests look at a module, the quick ones first.
 LOOKED_AT_BY = {
-    "tasks.spec": ["tasks/test_glue.py", "tasks/test_custom.py", "data/test_custom_labels.py", "cli/commands/test_tasks.py"],
+    "tasks.spec": [
+        "tasks/test_glue.py", "tasks/test_custom.py", "tasks/test_metric_entries.py", "data/test_custom_labels.py",
+        "data/test_shots.py", "outputs/test_reported_rows.py", "training/callbacks/test_checkpoints.py",
+        "cli/commands/test_tasks.py",
+    ],
     "tasks.glue": ["tasks/test_glue.py", "tasks/test_custom.py", "data/test_glue_files.py", "cli/commands/test_tasks.py"],
     "evaluation.formulas": ["evaluation/test_formulas.py", "evaluation/test_resampling.py", "evaluation/test_metrics.py"],
     "evaluation.metrics": ["evaluation/test_metrics.py"],

@@ -33,6 +33,12 @@ def test_an_own_regression_task() -> None:
     assert task.monitor == "val/spearmanr"
 
 
+def test_the_metrics_of_the_positive_label_are_named_together() -> None:
+    metrics = ["accuracy", "precision", "f1", "macro_f1"]
+    custom = CustomTask(text="review", kind="classification", labels=["bad", "good"], metrics=metrics)
+    assert resolve_task("reviews", custom).label_metrics == "Precision and F1"
+
+
 def test_an_unknown_name_without_columns() -> None:
     with pytest.raises(UsageError, match=r"no task 'reviews'.*`--data.custom.text COLUMN`"):
         resolve_task("reviews", NO_TASK)

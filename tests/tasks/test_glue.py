@@ -11,6 +11,7 @@ import pytest
 from glue_lit.data.sources import open_split
 from glue_lit.errors import UsageError
 from glue_lit.tasks.glue import TASKS, SplitFile, TaskSpec, get_task, log_prefix, logged_names, monitor_mode
+from glue_lit.tasks.spec import limit_setting
 
 # Class names on the data set card of nyu-mll/glue, in the order of their numbers on the Hub.
 HUB_LABELS = {
@@ -258,3 +259,9 @@ def test_the_positive_label_is_named_for_two_labels_and_for_f1_alone() -> None:
     }  # fmt: skip
     assert get_task("mnli").positive_label is None
     assert get_task("stsb").positive_label is None
+
+
+def test_splits_of_a_kind_share_a_limit() -> None:
+    names = {split: limit_setting(split) for split in TASKS["mnli"].files}
+    assert {names["validation_matched"], names["validation_mismatched"]} == {"validation_limit"}
+    assert names["train"] == "train_limit"
