@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from glue_lit.errors import UsageError
 from glue_lit.tasks.glue import TASKS, SplitFile, TaskSpec, get_task
@@ -98,7 +98,7 @@ def _are_labels(value: Any) -> bool:
 _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "text": ("a column, or a list of two", lambda value: _is_text(value) or _is_list(value, str)),
     "label": ("a column", _is_text),
-    "kind": ("classification, regression", lambda value: value in get_args(Kind)),
+    "kind": ("classification, regression", lambda value: value in ("classification", "regression")),
     "labels": ("a list of texts", _are_labels),
     "label_names": ("a list of texts", _are_labels),
     "positive": ("one of two labels", _is_text),

@@ -7,7 +7,7 @@ the report, TensorBoard and the model card.
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["classification", "regression"]
+Kind = Literal["classification", "multi_label", "regression"]  # one label a row, any number of labels, a number
 Average = Literal["micro", "macro", "weighted"]
 # counts: how often each class is gold, predicted and both; distances: also the squared distance of their numbers;
 # means: the mean of a value of each row's probabilities; ranking: the probabilities of all rows; scores: all scores

@@ -53,6 +53,7 @@ class TaskSpec:
         slice_columns: Columns whose values divide rows into the groups that a report scores. AX's are those of the
             annotated file that its authors publish beside the official one.
         chosen: The metrics that the user has chosen, with their parameters.
+        is_multi_label: Whether a row has any number of the labels rather than one.
     """
 
     name: str
@@ -72,6 +73,12 @@ class TaskSpec:
     positive: int = 1
     slice_columns: tuple[str, ...] = ()
     chosen: tuple[Metric, ...] = ()
+    is_multi_label: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What is learned of a row: one label, any number of labels, or a number."""
+        return "multi_label" if self.is_multi_label else "classification" if self.labels else "regression"
 
     @property
     def is_regression(self) -> bool:
@@ -96,8 +103,7 @@ class TaskSpec:
     @property
     def target(self) -> Target:
         """What its metrics compare."""
-        kind: Kind = "regression" if self.is_regression else "classification"
-        return Target(kind, self.labels, self.file_labels, self.positive)
+        return Target(self.kind, self.labels, self.file_labels, self.positive)
 
     def metric(self, name: str) -> Metric:
         """One of its metrics, by its logged name."""
