@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
@@ -10,31 +10,29 @@ from torch.optim import Optimizer
 from glue_lit.data.accumulation import short_step_factor
 from glue_lit.data.batches import Batch
 from glue_lit.encoder.adapters import PeftMethod
-from glue_lit.encoder.frozen_weights import FrozenDtype, check_frozen_dtype, store_frozen_layers
-from glue_lit.encoder.limits import accepted_inputs, check_precision_of, compute_logits
-from glue_lit.encoder.sharding import shard_model
-from glue_lit.evaluation.task_metrics import SplitMetrics
+from glue_lit.encoder.frozen_weights import FrozenDtype
+from glue_lit.encoder.limits import accepted_inputs, compute_logits
 from glue_lit.runs.settings import FACTOR, INTERNAL, SHARE, Setting, above, at_least, described, one_of
-from glue_lit.system.precisions import Matmul, keep_labels_exact, set_matmul_precision
+from glue_lit.system.precisions import Matmul, set_matmul_precision
 from glue_lit.tasks.custom import parse_custom_task, plain, resolve_task
-from glue_lit.training.averaging import restore_trained_weights
+from glue_lit.training.checkpoint_contents import add_contents, take_contents
 from glue_lit.training.chosen_optimizer import OptimizerClass
 from glue_lit.training.compilation import ALLOWED, Compile
 from glue_lit.training.divergence import NonFinite
+from glue_lit.training.evaluated_module import EvaluatedModule
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts, prepare_trainer
 from glue_lit.training.hyperparameters import check_hyperparameters, plain_values
 from glue_lit.training.lightning_internals import trainer_of
-from glue_lit.training.lightning_internals.sharding import sharing_devices
 from glue_lit.training.losses import TaskLoss, r_drop_loss
 from glue_lit.training.model_builder import ModelBuilder
+from glue_lit.training.model_preparation import prepare_model
 from glue_lit.training.optimizer import RecipeOptimizer
 from glue_lit.training.processes import check_sharding
 from glue_lit.training.schedule import Options, Schedule
-from glue_lit.training.unused_parameters import adapt_ddp
 
 
-class SequenceClassifier(LightningModule):
+class SequenceClassifier(EvaluatedModule):
     """Any model that `AutoModelForSequenceClassification` supports, with the recipe that fine-tunes it.
 
     Args:
@@ -120,18 +118,18 @@ class SequenceClassifier(LightningModule):
         matmul_precision: Annotated[Matmul | None, Setting(one_of(Matmul), row=707, restored=False)] = None,
     ) -> None:
         super().__init__()
-        custom, peft, optimizer = plain_values(custom, peft, optimizer)
-        metrics = plain(metrics)
+        custom, peft, optimizer, metrics = plain_values(custom, peft, optimizer, metrics)
         self.save_hyperparameters(ignore="architecture")
-        check_hyperparameters(type(self), self.hparams)
-        self.task = resolve_task(task, parse_custom_task(custom), metrics)
-        self.monitor = self.task.monitor  # the metric that picks the checkpoint
-        self.metrics = SplitMetrics(self.task)
-        self.scores: dict[str, float] = {}
-        self.predicted: dict[str, dict[str, int]] = {}
-        self.loss = TaskLoss(self.task, label_smoothing)
-        self.builder = ModelBuilder(self.task, self.hparams, architecture)
-        self.parts = FitParts(self.hparams, RecipeOptimizer(self.hparams))
+        self._compose(architecture)
+
+    def _compose(self, architecture: str | None) -> None:
+        """Check the hyperparameters, and create what they describe."""
+        settings, custom = self.hparams, parse_custom_task(self.hparams["custom"])
+        check_hyperparameters(type(self), settings)
+        self.score_on(resolve_task(settings["task"], custom, plain(settings["metrics"])))
+        self.loss = TaskLoss(self.task, settings["label_smoothing"])
+        self.builder = ModelBuilder(self.task, settings, architecture)
+        self.parts = FitParts(settings, RecipeOptimizer(settings))
 
     @property
     def has_recipe_optimizer(self) -> bool:
@@ -161,17 +159,8 @@ class SequenceClassifier(LightningModule):
         """
         set_matmul_precision(self.hparams["matmul_precision"])
         self.build_model()
-        if (trainer := trainer_of(self)) is None:
-            return
-        check_precision_of(self.model, str(trainer.precision))
-        keep_labels_exact(trainer)
-        if is_fit(trainer):
-            check_frozen_dtype(dtype := self.hparams["frozen_dtype"], str(trainer.precision))
-            self.parts.optimizer.choose_rows(self, trainer)
-            adapt_ddp(self, trainer)
-            store_frozen_layers(self.model, dtype)
-        if (devices := sharing_devices(trainer)) is not None:
-            shard_model(self.model, devices)
+        if (trainer := trainer_of(self)) is not None:
+            prepare_model(self, trainer)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits ``(batch, labels)`` in float32 (float64 for 64-true), or scores ``(batch, 1)`` for regression."""
@@ -225,37 +214,6 @@ class SequenceClassifier(LightningModule):
         self.parts = FitParts(self.hparams, self.parts.optimizer)  # without state of another trainer's fit
         return self.parts.callbacks
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Add a batch to the metrics of its split; returns the logits."""
-        return self._add_to_metrics(self.task.validation_splits[dataloader_idx], batch)
-
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Add the labelled rows of a batch to the metrics of its split; returns the logits."""
-        return self._add_to_metrics(self.task.test_splits[dataloader_idx], batch)
-
-    def _add_to_metrics(self, split: str, batch: Batch) -> Tensor:
-        logits: Tensor = self(batch)
-        self.metrics.of(split).add(logits, batch["labels"], self.loss.plain)
-        return logits
-
-    def on_validation_epoch_start(self) -> None:
-        """Drop the rows of an interrupted evaluation."""
-        self.metrics.reset()
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics of every validation split."""
-        self._log_scores(self.task.validation_splits)
-        self.parts.position.note_scores(self.trainer)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the metrics of every test split that has labels."""
-        self._log_scores(self.task.test_splits)
-
-    def _log_scores(self, splits: tuple[str, ...]) -> None:
-        self.scores, self.predicted = self.metrics.compute(splits)
-        for name, value in self.scores.items():  # already the same on every device
-            self.log(name, value, prog_bar=name == self.monitor)
-
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
         """As Lightning's, except that only the caller, not the file, can turn on ``trust_remote_code``."""
@@ -268,17 +226,8 @@ class SequenceClassifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the configuration with the weights, so that loading needs neither the Hub nor pretrained weights."""
-        self.builder.describe(self.model, checkpoint)
-        own = {"precision": str(self.trainer.precision)} | self.parts.optimizer.rows_in_use(self.model)
-        checkpoint["glue_lit"] |= own | ({"scores": self.scores} if is_fit(self.trainer) else {})
+        add_contents(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Convert the model to the trainer's precision before its weights are loaded; Lightning does it afterwards."""
-        self.builder.restore_commit(checkpoint)
-        if (trainer := trainer_of(self)) is None:
-            return
-        trainer.precision_plugin.convert_module(self)
-        if is_fit(trainer):
-            self.scores = checkpoint.get("glue_lit", {}).get("scores", {})
-            if not self.hparams["average"]:
-                restore_trained_weights(checkpoint)
+        take_contents(self, checkpoint)

@@ -1,0 +1,36 @@
+"""What a `SequenceClassifier` adds to a checkpoint, and takes from one."""
+
+from typing import Any
+
+from glue_lit.training.averaging import restore_trained_weights
+from glue_lit.training.fit_part import is_fit
+from glue_lit.training.lightning_internals import trainer_of
+
+
+def add_contents(module: Any, checkpoint: dict[str, Any]) -> None:
+    """Add the model's configuration, precision, embedding rows in use and, in a fit, the last scores.
+
+    Args:
+        module: The `SequenceClassifier` that is saved.
+        checkpoint: Holds its weights already.
+    """
+    module.builder.describe(module.model, checkpoint)
+    own = {"precision": str(module.trainer.precision)} | module.parts.optimizer.rows_in_use(module.model)
+    checkpoint["glue_lit"] |= own | ({"scores": module.scores} if is_fit(module.trainer) else {})
+
+
+def take_contents(module: Any, checkpoint: dict[str, Any]) -> None:
+    """Prepare a `SequenceClassifier` for the weights of a checkpoint, and restore the last scores of a fit.
+
+    Args:
+        module: Converted to the trainer's precision.
+        checkpoint: Changed if it holds a moving average and the fit has none: its weights are then the trained ones.
+    """
+    module.builder.restore_commit(checkpoint)
+    if (trainer := trainer_of(module)) is None:
+        return
+    trainer.precision_plugin.convert_module(module)
+    if is_fit(trainer):
+        module.scores = checkpoint.get("glue_lit", {}).get("scores", {})
+        if not module.hparams["average"]:
+            restore_trained_weights(checkpoint)

@@ -1,0 +1,63 @@
+"""The evaluation of a task's splits: a base class of `SequenceClassifier`."""
+
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from glue_lit.data.batches import Batch
+from glue_lit.evaluation.task_metrics import SplitMetrics
+from glue_lit.tasks.spec import TaskSpec
+from glue_lit.training.fit_parts import FitParts
+from glue_lit.training.losses import TaskLoss
+
+
+class EvaluatedModule(LightningModule):
+    """A module whose logits are scored by the metrics of a task.
+
+    Attributes:
+        task: Names the splits and their metrics.
+        monitor: Name of the metric that picks the checkpoint.
+        scores: Scores of the last evaluation, by the names that are logged.
+        predicted: For each split of it, the number of examples predicted as each label.
+        loss: The training loss; ``loss.plain``, without label smoothing, is that of evaluations.
+        parts: The callbacks of a fit.
+    """
+
+    loss: TaskLoss
+    parts: FitParts
+
+    def score_on(self, task: TaskSpec) -> None:
+        """Create the metrics of a task's splits."""
+        self.task, self.monitor, self.metrics = task, task.monitor, SplitMetrics(task)
+        self.scores: dict[str, float] = {}
+        self.predicted: dict[str, dict[str, int]] = {}
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Add a batch to the metrics of its split; returns the logits."""
+        return self._add_to_metrics(self.task.validation_splits[dataloader_idx], batch)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Add the labelled rows of a batch to the metrics of its split; returns the logits."""
+        return self._add_to_metrics(self.task.test_splits[dataloader_idx], batch)
+
+    def _add_to_metrics(self, split: str, batch: Batch) -> Tensor:
+        logits: Tensor = self(batch)
+        self.metrics.of(split).add(logits, batch["labels"], self.loss.plain)
+        return logits
+
+    def on_validation_epoch_start(self) -> None:
+        """Drop the rows of an interrupted evaluation."""
+        self.metrics.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of every validation split."""
+        self._log_scores(self.task.validation_splits)
+        self.parts.position.note_scores(self.trainer)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of every test split that has labels."""
+        self._log_scores(self.task.test_splits)
+
+    def _log_scores(self, splits: tuple[str, ...]) -> None:
+        self.scores, self.predicted = self.metrics.compute(splits)
+        for name, value in self.scores.items():  # already the same on every device
+            self.log(name, value, prog_bar=name == self.monitor)
