@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from glue_lit.errors import RunError
 from glue_lit.runs.checkpoints import (
-    CHECKPOINT_FORMAT,
+    ADAPTERS_ALONE,
+    WHOLE,
     check_model,
     check_task,
     read_checkpoint,
@@ -26,7 +27,7 @@ def content(**other: Any) -> dict[str, Any]:
     return {
         "state_dict": {"weight": torch.arange(2048.0)},
         "hyper_parameters": {"architecture": "{}", "task": "cola", "name_or_path": "some/model"},
-        "glue_lit": {"format": CHECKPOINT_FORMAT, "version": "0.1.0"},
+        "glue_lit": {"format": WHOLE, "version": "0.1.0"},
         **other,
     }
 
@@ -162,7 +163,7 @@ def test_a_checkpoint_of_another_program_is_refused(file: Path, saved: object, w
 
 
 def test_a_checkpoint_of_a_newer_version_is_refused(file: Path) -> None:
-    torch.save(content(glue_lit={"format": CHECKPOINT_FORMAT + 1, "version": "9.1"}), file)
+    torch.save(content(glue_lit={"format": ADAPTERS_ALONE + 1, "version": "9.1"}), file)
     with pytest.raises(RunError, match=r"was written by glue-lit 9\.1; this is .*, which cannot read it\. `pip"):
         read_checkpoint(file)
 

@@ -166,10 +166,12 @@ def add_trainer_model_and_data(
     model_class: type[SequenceClassifier] = SequenceClassifier,
     datamodule_class: type[GLUEDataModule] = GLUEDataModule,
 ) -> None:
-    """Add their settings; a model's architecture comes from a checkpoint, never from a flag."""
+    """Add their settings; a model's architecture and base come from a checkpoint, never from a flag."""
     parser.add_lightning_class_args(Trainer, "trainer")
     parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
-    parser.add_class_arguments(model_class, "model", fail_untyped=False, sub_configs=True, skip={"architecture"})
+    parser.add_class_arguments(
+        model_class, "model", fail_untyped=False, sub_configs=True, skip={"architecture", "base"}
+    )
     parser.add_lightning_class_args(datamodule_class, "data")
 
 

@@ -1,7 +1,7 @@
 """Building a Hugging Face model from its configuration, by transformers or by code that comes with the model."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 
@@ -10,30 +10,49 @@ from glue_lit.errors import ModelError
 from glue_lit.system.system_errors import explain_system_error
 
 _MODEL = "AutoModelForSequenceClassification"
+_Model = TypeVar("_Model")
 
 
 def empty_model(values: dict[str, Any], hparams: Mapping[str, Any], padding: int | None = None) -> Any:
-    """Build a model with random weights from the values of its configuration.
+    """Build a model with random weights from the values of its configuration; arguments as in `model_from_values`."""
+    from transformers import AutoModelForSequenceClassification
+
+    def build(config: Any, options: dict[str, str]) -> Any:
+        return AutoModelForSequenceClassification.from_config(
+            config,
+            dtype=torch.float32,
+            trust_remote_code=hparams["trust_remote_code"],
+            **options,
+            **attention(hparams),
+        )
+
+    return model_from_values(values, hparams, padding, build)
+
+
+def model_from_values(
+    values: dict[str, Any],
+    hparams: Mapping[str, Any],
+    padding: int | None,
+    build: Callable[[Any, dict[str, str]], _Model],
+) -> _Model:
+    """Build a model from the values of its configuration.
 
     Args:
         values: As in ``config.json``.
         hparams: Those of `SequenceClassifier`, which decide whether code may run and from where.
         padding: Padding id to write into the configuration; ``None`` to keep its own.
+        build: Makes the model from the configuration and transformers' options.
 
     Raises:
         ModelError: The values do not make a model, or make one whose code may not run.
     """
-    from transformers import AutoModelForSequenceClassification
-
     pretrained.check_sizes(values, "The checkpoint's configuration")
     trusted = hparams["trust_remote_code"]
     try:
         config, options = _configuration(dict(values), hparams if trusted else {})
         set_padding(config, padding)
         with pretrained.quiet():
-            return AutoModelForSequenceClassification.from_config(
-                config, dtype=torch.float32, trust_remote_code=trusted, **options, **attention(hparams)
-            )
+            return build(config, options)
     except ModelError:
         raise
     except Exception as error:  # made-up values make transformers and torch raise anything

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from glue_lit.encoder import pretrained
 from glue_lit.encoder.adapters import add_adapters
-from glue_lit.encoder.architectures import attention, empty_model, set_padding
+from glue_lit.encoder.architectures import empty_model, set_padding
+from glue_lit.encoder.base_weights import fill_in, keeps_base, load_base, load_weights, not_loaded, record_base
 from glue_lit.encoder.heads import check_trained, head_of, label_order, reinitialize_head, reorder_head
 from glue_lit.encoder.merging import merge_adapters
 from glue_lit.errors import ModelError
@@ -26,12 +27,16 @@ class Built(NamedTuple):
         has_trained_head: Whether its head was trained on this task's labels.
         new: Names of the parameters without pretrained weights.
         commit: Commit of the pretrained weights on the Hub; ``None`` if they came from a folder.
+        base: What a checkpoint says of the files of the weights (`record_base`); ``None`` if it holds all weights.
+        not_loaded: Names of the parameters whose values do not come from these files.
     """
 
     model: Any
     has_trained_head: bool
     new: frozenset[str] = frozenset()
     commit: str | None = None
+    base: dict[str, Any] | None = None
+    not_loaded: frozenset[str] = frozenset()
 
 
 def build_pretrained(
@@ -62,14 +67,15 @@ def build_pretrained(
     elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # as many labels, but others
         reinitialize_head(model)
     commit = pretrained.commit_of(hparams["name_or_path"], hparams["revision"])
-    return Built(model, order is not None, frozenset(loaded["missing_keys"]), commit)
+    base = record_base(hparams, commit) if hparams["peft"] is not None and keeps_base(hparams["peft"]) else None
+    return Built(model, order is not None, frozenset(loaded["missing_keys"]), commit, base, not_loaded(loaded))
 
 
 def _load(
     task: TaskSpec, hparams: Mapping[str, Any], padding: int | None
 ) -> tuple[Any, dict[str, Any], dict[int, str]]:
     """The model with the task's outputs, transformers' report on its weights, and its labels as loaded."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoConfig
 
     where = {"revision": hparams["revision"], "trust_remote_code": hparams["trust_remote_code"]}
     config = pretrained.load("model", AutoConfig.from_pretrained, hparams["name_or_path"], **where)
@@ -77,23 +83,7 @@ def _load(
     for name, value in _outputs(task).items():
         setattr(config, name, value)
     set_padding(config, padding)
-    pretrained.download_weights(hparams["name_or_path"], hparams["revision"])
-    model, loaded = pretrained.load(
-        "model",
-        AutoModelForSequenceClassification.from_pretrained,
-        hparams["name_or_path"],
-        config=config,
-        dtype=torch.float32,  # whatever precision the weights are stored in
-        ignore_mismatched_sizes=True,  # the head of another task
-        output_loading_info=True,
-        **where,
-        **attention(hparams),
-    )
-    # Loaded tensors are mapped from the file, and their alignment can change the last bit of a product. A resumed fit
-    # has no mapped tensors, and must give the same results.
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()
-    return model, loaded, labels
+    return *load_weights(config, hparams), labels
 
 
 def _output_names(task: TaskSpec) -> tuple[str, ...]:
@@ -118,9 +108,15 @@ def _head_weight(model: Any) -> str | None:
 
 
 def build_from_architecture(
-    task: TaskSpec, hparams: Mapping[str, Any], architecture: str, padding: int | None = None
-) -> Any:
+    task: TaskSpec,
+    hparams: Mapping[str, Any],
+    architecture: str,
+    padding: int | None = None,
+    base: dict[str, Any] | None = None,
+) -> Built:
     """Build the model that a checkpoint's ``architecture`` (JSON) describes, for the checkpoint's weights.
+
+    ``base`` is what a checkpoint of adapters says of its base model, whose weights are then read.
 
     Raises:
         ModelError: Its labels are not the task's.
@@ -133,7 +129,16 @@ def build_from_architecture(
             f"The checkpoint's labels are {', '.join(labels)}; task {task.name} has "
             f"{', '.join(task.labels) or 'a score'}. Use a run of this task, or another data.task."
         )
-    return empty_model(values, hparams, padding)
+    return _restored(values, hparams, base, padding)
+
+
+def _restored(
+    values: dict[str, Any], hparams: Mapping[str, Any], base: dict[str, Any] | None, padding: int | None = None
+) -> Built:
+    if base is None:
+        return Built(empty_model(values, hparams, padding), False)
+    model, others = load_base(values, hparams, base, padding)
+    return Built(model, False, base=base, not_loaded=others)
 
 
 def _label_number(number: str) -> int:
@@ -168,8 +173,10 @@ def _weights_without_adapters(saved: Mapping[str, Any], hparams: Mapping[str, An
     of_run = saved["hyper_parameters"]
     if of_run.get("peft") is None:
         return weights
-    model = empty_model(json.loads(of_run["architecture"]), hparams)
+    own = {**hparams, **{name: of_run.get(name, hparams[name]) for name in ("name_or_path", "revision")}}
+    model = _restored(json.loads(of_run["architecture"]), own, of_run.get("base")).model
     add_adapters(model, of_run["peft"])
+    fill_in({**saved, "state_dict": weights}, model, prefix="")
     model.load_state_dict(weights)
     merged_weights: dict[str, Tensor] = merge_adapters(model).state_dict()
     return merged_weights

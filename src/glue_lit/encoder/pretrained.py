@@ -124,8 +124,8 @@ def commit_of(name_or_path: str, revision: str) -> str | None:
     return None if Path(place).is_dir() else cached_commit("model", place, revision)
 
 
-def weights_size(name_or_path: str, revision: str) -> int | None:
-    """Bytes of a model's weights in a folder or in the cache; ``None`` if they are not on this machine.
+def weight_files(name_or_path: str, revision: str) -> list[Path]:
+    """The files of a model's weights in a folder or in the cache; empty if they are not on this machine.
 
     Args:
         name_or_path: As in `resolve`.
@@ -134,10 +134,23 @@ def weights_size(name_or_path: str, revision: str) -> int | None:
     try:
         commit = commit_of(name_or_path, revision)
         folder = Path(resolve(name_or_path)) if commit is None else snapshot("model", name_or_path, commit)
-        sizes = [[file.stat().st_size for file in folder.glob(files)] for files in _WEIGHTS.values()]
+        found = [sorted(folder.glob(files)) for files in _WEIGHTS.values()]
     except (ModelError, OSError, ValueError):  # whoever loads it explains why
+        return []
+    return next((files for files in found if files), [])
+
+
+def weights_size(name_or_path: str, revision: str) -> int | None:
+    """Bytes of a model's weights in a folder or in the cache; ``None`` if they are not on this machine.
+
+    Args:
+        name_or_path: As in `resolve`.
+        revision: Branch, tag or commit.
+    """
+    try:
+        return sum(file.stat().st_size for file in weight_files(name_or_path, revision)) or None
+    except OSError:
         return None
-    return next((sum(found) for found in sizes if found), None)
 
 
 def _check_files(place: str) -> None:

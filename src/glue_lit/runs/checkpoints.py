@@ -16,7 +16,9 @@ from glue_lit.system.files import replace_file, unfinished_files
 from glue_lit.system.version import __version__
 from glue_lit.tasks.glue import TASKS, TaskSpec
 
-CHECKPOINT_FORMAT = 1  # raise it when earlier versions could not read the new content
+# Formats: a new one for content that earlier versions could not read.
+WHOLE = 1
+ADAPTERS_ALONE = 2  # without the weights that the base model's files have
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -60,7 +62,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     form = written.get("format") if isinstance(written, dict) else None
     if not isinstance(form, int):
         raise RunError(f"{path} is not a checkpoint of glue-lit: it does not say which format it has.")
-    if form > CHECKPOINT_FORMAT:
+    if form > ADAPTERS_ALONE:
         raise RunError(
             f"{path} was written by glue-lit {written.get('version')}; this is {__version__}, which cannot read it. "
             "`pip install --upgrade glue-lit`."
@@ -114,9 +116,21 @@ def _describe_wrong_part(saved: dict[str, Any]) -> str:
             return f"{odd[0]!r} of {name} is not a tensor"
     if any(content.dtype != torch.uint8 for content in (data.get("tokenizer") or {}).values()):
         return "the tokenizer's files are not bytes"
+    if not _is_base(saved["hyper_parameters"].get("base")):
+        return "its base is not a record of a model's files"
     if not isinstance(own.get("precision"), str | None):
         return f"its precision is {own['precision']!r}"
     return ""
+
+
+def _is_base(record: Any) -> bool:
+    """Whether a value is a record of the base model's files and weights, or ``None``."""
+    if record is None:
+        return True
+    parts = [record.get(name) for name in ("files", "weights")] if isinstance(record, dict) else [None]
+    texts = [text for part in parts if isinstance(part, dict) for item in part.items() for text in item]
+    is_whole = all(isinstance(part, dict) for part in parts) and all(isinstance(text, str) for text in texts)
+    return is_whole and isinstance(record.get("commit"), str | None)
 
 
 def verify_checksums(path: Path) -> None:
@@ -194,13 +208,13 @@ def check_task(path: Path, saved: dict[str, Any], task: TaskSpec) -> None:
 
 
 def check_model(path: Path, saved: dict[str, Any], name: str) -> None:
-    """Refuse a checkpoint with the weights of another model.
+    """Refuse a checkpoint with the weights of another model; that of adapters may have moved, and is checked itself.
 
     Raises:
         RunError: The models differ.
     """
     owner = saved["hyper_parameters"].get("name_or_path")
-    if owner not in (None, name):
+    if owner not in (None, name) and saved["hyper_parameters"].get("base") is None:
         raise RunError(
             f"{path} holds weights of {owner}, not of {name}. Leave model.name_or_path out: a checkpoint contains "
             "its model and tokenizer."

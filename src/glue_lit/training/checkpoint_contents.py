@@ -24,13 +24,14 @@ def take_contents(module: Any, checkpoint: dict[str, Any]) -> None:
 
     Args:
         module: Converted to the trainer's precision.
-        checkpoint: Changed if it holds a moving average and the fit has none: its weights are then the trained ones.
+        checkpoint: One of adapters gets the weights of its base model. If it holds a moving average and the fit has
+            none, its weights are then the trained ones.
     """
-    module.builder.restore_commit(checkpoint)
-    if (trainer := trainer_of(module)) is None:
-        return
-    trainer.precision_plugin.convert_module(module)
-    if is_fit(trainer):
+    trainer = trainer_of(module)
+    if trainer is not None:
+        trainer.precision_plugin.convert_module(module)
+    module.builder.restore(module.model, checkpoint)
+    if trainer is not None and is_fit(trainer):
         module.scores = checkpoint.get("glue_lit", {}).get("scores", {})
         if not module.hparams["average"]:
             restore_trained_weights(checkpoint)

@@ -65,6 +65,7 @@ class SequenceClassifier(EvaluatedModule):
         trust_remote_code: Run Python code that comes with the model; only for authors you trust.
         custom: Your own task, as the data module describes it (``data.custom.settings()``).
         architecture: Configuration of a checkpoint's model as JSON (set by `load_from_checkpoint`).
+        base: Files of the model that a checkpoint's adapters belong to (set by `load_from_checkpoint`).
         schedule_options: For polynomial: power, lr_end; for cosine_with_restarts: num_cycles; for warmup_stable_decay:
             num_decay_steps (required; a fraction of all steps if below 1), decay_type, warmup_type, min_lr_ratio.
         gradient_checkpointing: Keep fewer activations in training and compute them again: less memory, more time.
@@ -116,19 +117,20 @@ class SequenceClassifier(EvaluatedModule):
         frozen_dtype: Annotated[FrozenDtype, Setting(one_of(FrozenDtype), row=108, restored=False)] = "float32",
         split_batches: Annotated[bool, Setting(card="never", restored=False)] = False,
         matmul_precision: Annotated[Matmul | None, Setting(one_of(Matmul), row=707, restored=False)] = None,
+        base: Annotated[dict[str, Any] | None, INTERNAL] = None,
     ) -> None:
         super().__init__()
         custom, peft, optimizer, metrics = plain_values(custom, peft, optimizer, metrics)
-        self.save_hyperparameters(ignore="architecture")
-        self._compose(architecture)
+        self.save_hyperparameters(ignore=["architecture", "base"])
+        self._compose(architecture, base)
 
-    def _compose(self, architecture: str | None) -> None:
+    def _compose(self, architecture: str | None, base: dict[str, Any] | None) -> None:
         """Check the hyperparameters, and create what they describe."""
         settings, custom = self.hparams, parse_custom_task(self.hparams["custom"])
         check_hyperparameters(type(self), settings)
         self.score_on(resolve_task(settings["task"], custom, plain(settings["metrics"])))
         self.loss = TaskLoss(self.task, settings["label_smoothing"])
-        self.builder = ModelBuilder(self.task, settings, architecture)
+        self.builder = ModelBuilder(self.task, settings, architecture, base)
         self.parts = FitParts(settings, RecipeOptimizer(settings))
 
     @property
@@ -225,7 +227,7 @@ class SequenceClassifier(EvaluatedModule):
         self.parts.optimizer.use_checkpoint(checkpoint)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the configuration with the weights, so that loading needs neither the Hub nor pretrained weights."""
+        """Save the configuration with the weights, so that loading needs no Hub; adapters need their base model."""
         add_contents(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

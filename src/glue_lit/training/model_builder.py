@@ -5,6 +5,7 @@ from typing import Any
 
 from glue_lit.encoder.adapters import add_adapters, check_same_adapters, requested_adapters
 from glue_lit.encoder.attention_mask import build_masks_on_device
+from glue_lit.encoder.base_weights import check_base, fill_in, leave_out, names_from_base
 from glue_lit.encoder.build import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
 from glue_lit.encoder.cheap_attention import cheapen_attention
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
@@ -16,7 +17,7 @@ from glue_lit.encoder.limits import check_kernels
 from glue_lit.encoder.merging import check_can_be_merged
 from glue_lit.encoder.reformer import make_reproducible
 from glue_lit.encoder.sparse_attention import choose_attention_by_length
-from glue_lit.runs.checkpoints import CHECKPOINT_FORMAT, read_checkpoint
+from glue_lit.runs.checkpoints import ADAPTERS_ALONE, WHOLE, read_checkpoint
 from glue_lit.runs.run import best_checkpoint
 from glue_lit.system.version import __version__
 from glue_lit.tasks.glue import TaskSpec
@@ -29,6 +30,7 @@ class ModelBuilder:
         task: Names the labels.
         settings: The hyperparameters of `SequenceClassifier`.
         architecture: The model's configuration as JSON, if its weights come from a checkpoint.
+        base: The checkpoint's record of its base model, if it holds only adapters.
 
     Attributes:
         has_trained_head: Whether the pretrained weights include a head for this task; known once the model is built.
@@ -36,11 +38,19 @@ class ModelBuilder:
         peft: Settings of the adapters, completed by peft when the model is built; ``None`` for no adapters.
     """
 
-    def __init__(self, task: TaskSpec, settings: Mapping[str, Any], architecture: str | None) -> None:
+    def __init__(
+        self,
+        task: TaskSpec,
+        settings: Mapping[str, Any],
+        architecture: str | None,
+        base: dict[str, Any] | None = None,
+    ) -> None:
         self.has_trained_head = False
         self.commit: str | None = None
         self.peft: dict[str, Any] | None = settings["peft"]
         self._task, self._settings, self._architecture = task, settings, architecture
+        self._base: dict[str, Any] | None = base  # what is known of the base model's files
+        self._of_base: list[str] = []  # parameters that a checkpoint of adapters leaves out
         self._frozen: list[str] | None = None  # parameters that the pretrained model does not train
         self._asked_peft: dict[str, Any] | None = None  # the adapters' settings as the user wrote them
 
@@ -54,7 +64,7 @@ class ModelBuilder:
         Raises:
             ModelError: The model cannot be loaded, or a checkpoint's labels are not the task's.
         """
-        settings, is_restored = self._settings, self._architecture is not None
+        settings = self._settings
         built = self._build(must_have_trained_head, padding)
         model, self.has_trained_head = built.model, built.has_trained_head
         self.commit = built.commit or self.commit
@@ -74,19 +84,26 @@ class ModelBuilder:
         if settings["attention"] is None:
             cheapen_attention(model)
         shorten_last_layer(model)
-        if self.peft is not None:
-            self._asked_peft = self._asked_peft or dict(self.peft)
-            self.peft = add_adapters(model, self.peft, built.new)
-            if not is_restored:  # never train what cannot be exported
-                check_can_be_merged(model)
+        self._adapt(model, built)
         if settings["gradient_checkpointing"]:
             checkpoint_gradients(model)
         # from_pretrained returns the model in eval mode, and Lightning would leave it so: training without dropout.
         return model.train()
 
+    def _adapt(self, model: Any, built: Built) -> None:
+        """Add the adapters, if there are any."""
+        if self.peft is None:
+            return
+        self._asked_peft = self._asked_peft or dict(self.peft)
+        before = dict(model.named_parameters(remove_duplicate=False))
+        self.peft = add_adapters(model, self.peft, built.new)
+        self._base, self._of_base = built.base, names_from_base(model, before, built.not_loaded)
+        if self._architecture is None:  # never train what cannot be exported
+            check_can_be_merged(model)
+
     def _build(self, must_have_trained_head: bool, padding: int | None) -> Built:
         if self._architecture is not None:
-            return Built(build_from_architecture(self._task, self._settings, self._architecture, padding), False)
+            return build_from_architecture(self._task, self._settings, self._architecture, padding, self._base)
         if (origin := self._settings["init_from"]) is not None:
             return build_from_run(self._task, self._settings, read_checkpoint(best_checkpoint(origin)), padding)
         return build_pretrained(self._task, self._settings, must_have_trained_head, padding)
@@ -104,25 +121,31 @@ class ModelBuilder:
 
         Raises:
             UsageError: The checkpoint's adapters are not those of the settings.
+            ModelError: The base model of the checkpoint's adapters is not there, or is another one.
         """
         settings, own = checkpoint["hyper_parameters"], checkpoint.get("glue_lit") or {}
-        self._architecture = settings["architecture"]
+        self._architecture, self._base = settings["architecture"], settings.get("base")
         self.commit = own.get("model_commit")
         self._frozen = own["fixed"] if isinstance(own.get("fixed"), list) else None
         self._asked_peft = requested_adapters(checkpoint)
         self.peft = check_same_adapters(self._settings["peft"], settings.get("peft"), self._asked_peft)
+        if self._base is not None:
+            check_base(self._settings, self._base)
 
-    def restore_commit(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the commit of the pretrained weights that a checkpoint's training began with."""
+    def restore(self, model: Any, checkpoint: dict[str, Any]) -> None:
+        """Take over the commit of a checkpoint's pretrained weights, and complete its weights by the base model's."""
         self.commit = (checkpoint.get("glue_lit") or {}).get("model_commit", self.commit)
+        fill_in(checkpoint, model)
 
     def describe(self, model: Any, checkpoint: dict[str, Any]) -> None:
-        """Write the model's configuration into a checkpoint."""
+        """Write the model's configuration into a checkpoint; leave out the weights that the base model has."""
         architecture = model.config.to_json_string(use_diff=False)
         settings = {**checkpoint.get("hyper_parameters", {}), "architecture": architecture, "peft": self.peft}
+        if self._base is not None:
+            settings["base"] = self._base | {"weights": leave_out(checkpoint, self._of_base)}
         checkpoint["hyper_parameters"] = settings
         checkpoint.setdefault("glue_lit", {}).update(
-            format=CHECKPOINT_FORMAT,
+            format=ADAPTERS_ALONE if self._base is not None else WHOLE,
             version=__version__,
             model_commit=self.commit,
             fixed=self._frozen,
