@@ -177,8 +177,8 @@ WRONG: list[tuple[str, dict[str, Any], type[GlueLitError], str]] = [
     ("reviews,stars\na,x\nb,y\n", {}, DataError, "no column 'review'. Did you mean 'reviews'?"),
     ("review,stars\na,x\nb,y\n", {}, DataError, "2 training row(s) are too few to hold some out"),
     ("review,stars\na,x\nb,y\n", {"text": ["review", "stars"]}, UsageError, "a different label column"),
-    ("review,stars\na,x\nb,y\n", {"text": ["review", "review"]}, UsageError, "one or two text columns"),
-    ("review,stars\na,x\nb,y\n", {"text": ["a", "b", "c"]}, UsageError, "one or two text columns"),
+    ("review,stars\na,x\nb,y\n", {"text": ["review", "review"]}, UsageError, "a column twice"),
+    ("review,stars\na,x\nb,y\n", {"text": ["a", "b", "c"]}, DataError, "data.custom.text: got 'a', but"),
     ("review,stars\na,x\nb,y\n", {"validation_fraction": 1.0}, UsageError, "got 1.0, allowed: above 0, below 1"),
     (
         "review,stars\na,x\nb,y\n",

@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 
 from glue_lit.cli.trainer_checks import check_name, check_trainer
 from glue_lit.data.custom_task import complete_task
+from glue_lit.data.special_tokens import fit_to_tokenizer
 from glue_lit.encoder.frozen_weights import check_frozen_dtype
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
@@ -69,7 +70,7 @@ def complete_settings(config: Any, line: CommandLine) -> Completed:
         if config[key] not in (*NO_PATHS, None) and (path := Path(config[key]).expanduser()).exists():
             config[key] = str(path.resolve())
     origin = _start_from_run(config, line) if config["model.init_from"] is not None and is_new_fit else None
-    custom = _complete_custom_task(config)
+    custom = _complete_custom_task(config, is_new_fit)
     if checkpoint and not Path(checkpoint).is_file():
         raise UsageError(
             f"ckpt_path: there is no file {str(Path(checkpoint))!r}. Pass `--ckpt_path best` on the command line."
@@ -124,10 +125,13 @@ def _gather_checkpoints(config: Any, line: CommandLine) -> None:
     config[f"{below}.init_args.{name}"] = False
 
 
-def _complete_custom_task(config: Any) -> CustomTask:
-    """Complete a task of the user's own from its data."""
+def _complete_custom_task(config: Any, is_new_fit: bool) -> CustomTask:
+    """Complete a task of the user's own from its data, and for a new fit from its tokenizer."""
     custom = parse_custom_task(config["data.custom"].as_dict())
     if custom.text_columns:
+        if is_new_fit or (custom.sep_token is None and custom.inputs.uses_sep):
+            place = (config[f"model.{key}"] for key in ("name_or_path", "revision", "trust_remote_code"))
+            custom = fit_to_tokenizer(custom, *place)
         custom = complete_task(config["data.task"], custom, config["data.source"])
         config["model.custom"] = mark_texts(custom.settings_of_model())
         config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]

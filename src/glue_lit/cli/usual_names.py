@@ -63,6 +63,7 @@ USUAL_NAMES = {
     "task": "data.task",
     "task_name": "data.task",
     "test_file": "data.custom.test_file",
+    "text_column_delimiter": "data.custom.text_separator",
     "text_column_name": "data.custom.text",
     "text_column_names": "data.custom.text",
     "train_batch_size": "data.batch_size",

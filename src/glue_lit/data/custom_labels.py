@@ -18,6 +18,7 @@ from glue_lit.errors import DataError, UsageError, did_you_mean
 from glue_lit.tasks.custom import CustomTask
 from glue_lit.tasks.metric_entries import Target, join_entries, parse_metrics
 from glue_lit.tasks.metrics import Kind
+from glue_lit.tasks.text_inputs import SEPARATOR
 
 _MOST_NUMERIC_CLASSES = 20  # more different numbers than this are scores
 _MOST_CLASSES = 20  # with more, and fewer than four rows per label on average, the user must say what the labels are
@@ -96,9 +97,11 @@ def check_and_complete(custom: CustomTask, counts: Counter[str] | None = None) -
     elif custom.labels or custom.label_names or custom.class_weights:
         raise UsageError("data.custom: a regression task has no labels, label_names or class_weights.")
     positive = _positive(custom, labels)
+    joins = any(len(parts) > 1 for parts in custom.inputs.texts)
     return replace(
         custom,
         text=list(custom.text_columns),
+        text_separator=SEPARATOR if joins and custom.text_separator is None else custom.text_separator,
         labels=labels,
         positive=positive,
         metrics=_metrics(custom, labels, positive),

@@ -10,12 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from glue_lit.data.label_column import LabelColumn
 from glue_lit.data.label_texts import label_text
+from glue_lit.data.rendering import check_columns, render
 from glue_lit.data.rows import HELD_OUT, Label, Rows, Split
 from glue_lit.data.table import NumberedRow, Table
 from glue_lit.errors import DataError
 from glue_lit.system.untrusted_text import Value, id_as_text
 from glue_lit.tasks.custom import CustomTask
 from glue_lit.tasks.glue import TaskSpec
+from glue_lit.tasks.text_inputs import TextInputs
 
 _PART = 10_000  # rows in memory
 _CHARACTERS = 1 << 22  # of their texts
@@ -45,7 +47,9 @@ def open_custom_split(
     table = find_table(tables, "train" if is_part else split, source)
     part = f"{split}, {custom.validation_fraction}, {custom.split_seed}" if is_part else ""
     # The suffix decides how a file is read: a quote is text in .tsv, and encloses text in .csv.
-    meaning = [custom.text_columns, custom.label, custom.kind, custom.labels, part, table.path.suffix.lower()]
+    check_columns(custom.inputs, table)
+    texts = custom.text_columns if task.inputs.is_plain else (*custom.text_columns, str(task.inputs))
+    meaning = [texts, custom.label, custom.kind, custom.labels, part, table.path.suffix.lower()]
     fingerprint = hashlib.sha256((table.fingerprint() + json.dumps(meaning)).encode()).hexdigest()
 
     def parts() -> Iterator[Rows]:
@@ -123,18 +127,27 @@ def choose_held_out(labels: ArrayLike, custom: CustomTask) -> NDArray[np.bool_]:
 def _read_parts(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) -> Iterator[Rows]:
     """Read a table some rows at a time; labels, or the label column, may be missing unless they are needed."""
     has_labels = needs_labels or custom.label in table.columns
-    columns = [*task.text_columns, *([custom.label] if has_labels else []), *([custom.id] if custom.id else [])]
+    inputs, width = task.inputs, len(task.inputs.columns)
+    columns = [*inputs.columns, *([custom.label] if has_labels else []), *([custom.id] if custom.id else [])]
     rows = table.rows(columns)
-    while some := list(_first_rows(rows, len(task.text_columns))):
-        texts: list[list[str]] = [[] for _ in task.text_columns]
+    while some := list(_first_rows(rows, width)):
+        texts: list[list[str]] = [[] for _ in inputs.texts]
         for number, values in some:
-            for column, name, value in zip(texts, task.text_columns, values, strict=False):
-                column.append(_check_text(value, name, table, number))
+            for column, text in zip(texts, _texts_of(inputs, values[:width], table, number), strict=True):
+                column.append(text)
         numbers = [number for number, _ in some]
-        written = [label_text(values[len(texts)]) if has_labels else None for _, values in some]
+        written = [label_text(values[width]) if has_labels else None for _, values in some]
         labels = _parse(LabelColumn(written, numbers, table.place), custom, table, needs_labels)
         ids = [id_as_text(values[-1]) for _, values in some] if custom.id else None
         yield Rows.from_columns(texts, labels, numbers, ids)
+
+
+def _texts_of(inputs: TextInputs, values: Sequence[Value], table: Table, number: int) -> Iterable[str]:
+    """The one or two texts of a row."""
+    if inputs.is_plain:  # by the hundred million
+        names = inputs.columns
+        return [_check_text(value, name, table, number) for name, value in zip(names, values, strict=True)]
+    return render(inputs, values, table.place(number), lambda value, name, _: _check_text(value, name, table, number))
 
 
 def _first_rows(rows: Iterator[NumberedRow], texts: int) -> Iterator[NumberedRow]:

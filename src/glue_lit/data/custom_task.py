@@ -11,6 +11,7 @@ from glue_lit.data.custom_labels import check_and_complete, complete_from_labels
 from glue_lit.data.custom_split import find_table
 from glue_lit.data.label_column import LabelColumn
 from glue_lit.data.label_texts import have_decimal_commas, is_number, parse_number
+from glue_lit.data.rendering import check_columns
 from glue_lit.data.sources import open_tables
 from glue_lit.errors import RunError, UsageError
 from glue_lit.system.files import read_json, write_json
@@ -52,10 +53,10 @@ def complete_task(name: str, custom: CustomTask, source: str, cache: Path | None
         UsageError: The settings contradict each other.
     """
     check_task_name(name)
-    if len(custom.text_columns) > 2 or len({*custom.text_columns, custom.label}) <= len(custom.text_columns):
+    if custom.label in custom.inputs.columns:
         raise UsageError(
-            f"data.custom: text is {', '.join(custom.text_columns)} and label {custom.label}. "
-            "Allowed: one or two text columns, and a different label column."
+            f"data.custom: text is {', '.join(custom.text_columns)} and label {custom.label}, so that the text would "
+            "tell the label. Allowed: text columns, and a different label column."
         )
     if not 0 < custom.validation_fraction < 1:
         raise UsageError(
@@ -65,6 +66,7 @@ def complete_task(name: str, custom: CustomTask, source: str, cache: Path | None
         return check_and_complete(custom)
     parse_metrics(custom.metrics or (), Target(custom.kind, is_known=False), "data.custom.metrics")
     table = find_table(open_tables(custom, source), "train", source)
+    check_columns(custom.inputs, table)
     read = [__version__, table.fingerprint(), table.path.suffix.lower(), table.class_names.get(custom.label, ())]
     key = hashlib.sha256(json.dumps([*read, custom.settings()]).encode()).hexdigest()[:32]
     path = None if cache is None else cache / f"task-{key}.json"
@@ -90,13 +92,14 @@ def _read_task(path: Path) -> CustomTask | None:
 
 def describe_task(custom: CustomTask, source: str) -> Iterator[str]:
     """Say, a line each, what was read from the data and what was assumed about the labels."""
-    columns, metrics = " and ".join(custom.text_columns), ", ".join(map(name_of, custom.metrics or ()))
+    columns, metrics = " and ".join(custom.inputs.names), ", ".join(map(name_of, custom.metrics or ()))
     if custom.kind == "regression":
         yield f"{columns} -> {custom.label}, a number (regression); metrics: {metrics}"
     else:
         names = custom.label_names or custom.labels or []
         listed = ", ".join(names[:10]) + (f" ... ({len(names)} labels)" if len(names) > 10 else "")
         yield f"{columns} -> {custom.label}, one of {listed}; metrics: {metrics}"
+    yield from describe_texts(custom)
     yield from describe_labels(custom)
     if "validation" not in open_tables(custom, source):
         how = "at random" if custom.kind == "regression" else "stratified by label with at least one of each"
@@ -104,6 +107,16 @@ def describe_task(custom: CustomTask, source: str) -> Iterator[str]:
             f"No validation rows are given: {custom.validation_fraction:.0%} of the training rows are held out, {how} "
             f"(data.custom.split_seed {custom.split_seed})"
         )
+
+
+def describe_texts(custom: CustomTask) -> Iterator[str]:
+    """Say, a line each, how texts are made of columns, unless each is a column as it is."""
+    inputs = custom.inputs
+    if joined := [part.written for parts in inputs.texts for part in parts if len(parts) > 1]:
+        names = f"{', '.join(joined[:-1])} and {joined[-1]}"
+        yield f"{names} are one text, joined by {inputs.separator!r} (data.custom.text_separator), without empty ones"
+    if inputs.uses_sep and custom.sep_token is not None:
+        yield f"{{sep}} is {custom.sep_token!r} (data.custom.sep_token)"
 
 
 def describe_labels(custom: CustomTask) -> Iterator[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from glue_lit.data.cut_texts import CutTexts
 from glue_lit.data.finding import ExaminedSplit, Finding
 from glue_lit.data.label_texts import find_look_alikes
+from glue_lit.data.rendering import render
 from glue_lit.data.rows import Split
 from glue_lit.data.text_hashes import cached_hashes, hash_texts
 from glue_lit.errors import DataError
@@ -43,7 +44,8 @@ def _find_in_texts(
     cache: Path,
 ) -> Iterator[Finding]:
     if not task.is_regression:
-        yield from find_in_labels(train, task.text_columns, custom.label)
+        header = render(task.inputs, task.inputs.columns, "", lambda value, *_: str(value))
+        yield from find_in_labels(train, header, custom.label)
         yield from find_contradictions(train)
     yield from find_repeated(train, others)
     if test is not None:
@@ -60,7 +62,7 @@ def find_in_labels(train: ExaminedSplit, columns: Sequence[str], label: str) -> 
 
     Args:
         train: The training rows.
-        columns: Names of the text columns.
+        columns: The texts of a row that repeats the header.
         label: Name of the label column.
     """
     names = train.split.labels

@@ -20,6 +20,7 @@ from glue_lit.data.rows import Places, Rows, Split
 from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.shots import choose_examples
 from glue_lit.data.sources import open_split, open_tables
+from glue_lit.data.special_tokens import check_fixed_text, fit_to_tokenizer
 from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
 from glue_lit.data.tokens import TokenStore, cached_tokens
 from glue_lit.errors import DataError, UsageError
@@ -49,14 +50,16 @@ class TaskSplits:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.source: str = settings["source"]
         self._cache = cache_folder(settings.get("cache_dir"))
-        self.custom = parse_custom_task(settings.get("custom"))
-        if self.custom.text_columns:
-            self.custom = complete_task(settings["task"], self.custom, self.source, self._cache)
-        self.task = resolve_task(settings["task"], self.custom, settings.get("metrics"))
-        self._settings = settings
         self._tokenizer_place = (
             settings["tokenizer"], settings.get("revision", "main"), settings.get("trust_remote_code", False)
         )  # fmt: skip
+        self.custom = parse_custom_task(settings.get("custom"))
+        if self.custom.text_columns:
+            if self.custom.sep_token is None and self.custom.inputs.uses_sep:
+                self.custom = fit_to_tokenizer(self.custom, *self._tokenizer_place)
+            self.custom = complete_task(settings["task"], self.custom, self.source, self._cache)
+        self.task = resolve_task(settings["task"], self.custom, settings.get("metrics"))
+        self._settings = settings
         self._datasets: dict[str, TokenDataset] = {}
         self._splits: dict[str, Split] = {}
         self._findings: dict[str, tuple[Finding, ...]] = {}
@@ -80,7 +83,9 @@ class TaskSplits:
         """The Hugging Face tokenizer (a fast one if there is one), adapted to the model, or the checkpoint's own."""
         if self._packed_tokenizer:
             return unpack(self._packed_tokenizer, self.model_config["model_type"])
-        return adapt_tokenizer(load_tokenizer(*self._tokenizer_place), self.model_config)
+        tokenizer = load_tokenizer(*self._tokenizer_place)
+        check_fixed_text(self.custom, tokenizer)
+        return adapt_tokenizer(tokenizer, self.model_config)
 
     @cached_property
     def max_length(self) -> int:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from glue_lit.data.given_texts import Texts, parse_line, split_line, texts_of_values
 from glue_lit.data.rows import Places, Rows
 from glue_lit.data.tables import FORMATS, open_table, wrong_ending
 from glue_lit.errors import DataError
-from glue_lit.system.untrusted_text import Value, decode_utf8, id_as_text, parse_json_object, plain_value, read_lines
+from glue_lit.system.untrusted_text import decode_utf8, id_as_text, parse_json_object, plain_value, read_lines
 from glue_lit.tasks.glue import TaskSpec
 
-Texts = tuple[str, ...]
 CHUNK = 4096  # rows: enough to batch by length, few enough to hold in memory
 VALUES = 1 << 18  # predicted values per chunk, which take about 800 bytes each until they are written
 CHARACTERS = 1 << 22  # characters per chunk of long documents, which take a tokenizer about 30 bytes each
@@ -34,7 +34,7 @@ def file_texts(
 
     Args:
         path: The file.
-        columns: Its text columns.
+        columns: Its columns that the task's texts are made of, in the order of ``task.inputs.columns``.
         task: The task to predict.
         id_column: Column that identifies rows, if the file has it.
         needs_id: Whether the file must have it.
@@ -54,7 +54,7 @@ def file_texts(
     table = open_table(path)
     ids = [id_column] if id_column is not None and (needs_id or id_column in table.columns) else []
     for number, values in table.rows([*columns, *ids]):
-        texts = _check_texts(values[: len(columns)], columns, table.place(number))
+        texts = texts_of_values(values[: len(columns)], columns, task, table.place(number))
         yield Example(texts, number, id_as_text(values[-1]) if ids else "")
 
 
@@ -84,46 +84,6 @@ def read_standard_input() -> Iterator[bytes]:
         yield from open(0, "rb", closefd=False)  # noqa: SIM115
     except OSError as error:
         raise DataError(f"Standard input cannot be read ({error.strerror}).") from None
-
-
-def parse_line(line: str, columns: Sequence[str], task: TaskSpec, place: str) -> Texts:
-    """The texts of a line: a JSON object if it begins like one, else as in `split_line`.
-
-    Raises:
-        DataError: A text is missing, or there are more than the task takes.
-    """
-    if not line.lstrip().startswith("{"):
-        return split_line(line, columns, task, place)
-    try:
-        values = parse_json_object(line, place)
-    except DataError as error:
-        raise DataError(f"{error} A line that begins with {{ is read as JSON.") from None
-    return _check_texts([plain_value(values.get(column), column, place) for column in columns], columns, place)
-
-
-def split_line(line: str, columns: Sequence[str], task: TaskSpec, place: str) -> Texts:
-    """The texts of a line of plain text, a pair separated by a tab.
-
-    Raises:
-        DataError: A text is missing, or there are more than the task takes.
-    """
-    line = line.rstrip("\r\n")
-    texts = tuple(line.split("\t")) if len(columns) == 2 else (line,)
-    if len(texts) != len(columns):
-        raise DataError(
-            f"{place}: {len(texts)} text(s), task {task.name} takes {len(columns)}: two on a line, with a tab between "
-            f"them, or JSON (standard input, .jsonl) with {' and '.join(map(repr, columns))}."
-        )
-    return texts
-
-
-def _check_texts(values: Sequence[Value], columns: Sequence[str], place: str) -> Texts:
-    for value, column in zip(values, columns, strict=True):
-        if value is None:
-            raise DataError(f"{place}: there is no {column!r}. Every row needs {' and '.join(map(repr, columns))}.")
-        if not isinstance(value, str):
-            raise DataError(f"{place}: {column!r} is {value!r}, not a text. Put it in quotes if it is one.")
-    return tuple(str(value) for value in values)
 
 
 def chunk_size(labels: int) -> int:

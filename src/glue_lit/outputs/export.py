@@ -16,6 +16,7 @@ from glue_lit.outputs.hugging_face import (
     write_model,
     write_tokenizer,
 )
+from glue_lit.outputs.input_record import input_record, record_inputs
 from glue_lit.outputs.model_card import model_card
 from glue_lit.runs.run import Run
 from glue_lit.system.files import write_text
@@ -83,6 +84,7 @@ def _write_onnx(trained: Trained, folder: Path, quantize: str | None) -> dict[st
     path = folder / onnx_format.NAME
     notes = {"Largest difference to PyTorch's logits, 32-bit weights": f"{onnx_format.write_onnx(trained, path):.2g}"}
     trained.classifier.model.config._name_or_path = ""
+    record_inputs(trained.classifier.model.config, input_record(trained.task))
     trained.classifier.model.config.save_pretrained(folder)
     write_tokenizer(trained, folder)
     if quantize is None:

@@ -20,6 +20,7 @@ from glue_lit.encoder.merging import merge_adapters
 from glue_lit.encoder.reformer import record_hash_seed
 from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
 from glue_lit.evaluation.task_metrics import TaskMetrics
+from glue_lit.outputs.input_record import input_record, record_inputs
 from glue_lit.outputs.predictor import load_classifier
 from glue_lit.runs.reading import read_record
 from glue_lit.runs.run import Run
@@ -114,6 +115,7 @@ def write_model(trained: Trained, folder: Path) -> None:
     """Write configuration, weights (safetensors) and tokenizer, without paths of this machine."""
     model = plain_model(trained)
     model.config._name_or_path = ""
+    record_inputs(model.config, input_record(trained.task))
     record_hash_seed(model.config)
     with pretrained.quiet():
         model.save_pretrained(folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from glue_lit.outputs.input_record import describe_inputs
 from glue_lit.runs.config_values import dump_config
 from glue_lit.runs.recipe import recorded_recipe
 from glue_lit.tasks.glue import TaskSpec
@@ -109,8 +110,9 @@ def _table(title: str, columns: str, rows: Iterable[tuple[object, ...]]) -> Iter
 def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], usage: str) -> Iterator[str]:
     yield f"# {plain(_base(record))} on {plain(task.name)}"
     output = "a number" if task.is_regression else f"one of {', '.join(map(plain, task.labels))}"
-    yield f"{plain(task.title)}: {' and '.join(map(plain, task.text_columns))} to {output}."
+    yield f"{plain(task.title)}: {' and '.join(map(plain, task.inputs.columns))} to {output}."
     yield usage
+    yield from describe_inputs(task)
     if scores := record.get("metrics"):
         figures = {name: "undefined" if value is None else f"{value:.6f}" for name, value in scores.items()}
         yield from _table("Scores", "split and metric | value", figures.items())

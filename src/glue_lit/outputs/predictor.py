@@ -2,7 +2,7 @@
 
 import copy
 import queue
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import cached_property
@@ -14,10 +14,12 @@ from torch import Tensor
 from torch.utils.data._utils import pin_memory
 
 from glue_lit.data.batches import TokenDataset
+from glue_lit.data.given_texts import texts_of_given
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
 from glue_lit.data.rows import Rows
 from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.splits import datamodule_state
+from glue_lit.data.texts_to_predict import Example, chunk_size, chunk_texts, unlabelled_rows
 from glue_lit.data.tokenizers import load_tokenizer, unpack
 from glue_lit.data.tokens import tokenise
 from glue_lit.encoder.architectures import set_padding
@@ -126,6 +128,24 @@ class Predictor:
         # A processor computes and tokenises with the same cores; an accelerator would wait.
         for store, kept in ahead(tokenised) if self._replicas[0].device.type != "cpu" else tokenised:
             yield self.of_dataset(TokenDataset(store, torch.arange(len(store), device="cpu"), self._tokenizer)), kept
+
+    def of_texts(self, examples: Iterable[str | Sequence[str] | Mapping[str, Any]]) -> Tensor:
+        """Logits ``(examples, labels)`` in float32 of texts, in their order.
+
+        Args:
+            examples: A string each, two strings for a pair, or values by the names of the task's columns, which a task
+                with templates or joined columns needs.
+
+        Raises:
+            DataError: An example lacks a column or a text.
+            RunError: A logit is NaN or infinite.
+        """
+        made = (
+            Example(texts_of_given(given, self.task, f"Example {at} (from 0)"), at) for at, given in enumerate(examples)
+        )
+        chunks = ((unlabelled_rows(chunk), None) for chunk in chunk_texts(made, chunk_size(self.task.num_labels)))
+        found = [logits for logits, _ in self.logits(chunks)]
+        return torch.cat(found) if found else torch.empty(0, self.task.num_labels, device="cpu")
 
     def of_dataset(self, dataset: TokenDataset) -> Tensor:
         """Logits ``(examples, labels)`` in float32 of tokenised examples, in their order."""

@@ -9,6 +9,7 @@ from glue_lit.errors import UsageError
 from glue_lit.tasks.glue import TASKS, SplitFile, TaskSpec, get_task
 from glue_lit.tasks.metric_entries import Entry, entry_of_text, entry_text, parse_metrics
 from glue_lit.tasks.metrics import Kind
+from glue_lit.tasks.text_inputs import TextInputs, parse_text_inputs
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class CustomTask:
     """A task of your own: which columns hold texts and labels. Settings that are null are read from the data.
 
     Args:
-        text: Name of the text column; a list of two for pairs of texts.
+        text: The text column, or a template such as '{title} ({year}): {body}', in which {sep} is the tokenizer's
+            separator. A list of two is a pair of texts; three or more are joined into one text.
         label: Name of the label column.
         kind: classification or regression; null for regression if all labels are numbers, with decimals or more than
             20 different ones, else classification.
@@ -38,6 +40,9 @@ class CustomTask:
         split_seed: Seed that decides which rows are held out, independent of the training seed.
         id: Name of a column that identifies rows; predictions, report and TensorBoard show its value beside the line
             number. Null for none.
+        text_separator: Text between joined columns; given with two columns, it joins them instead of making a pair.
+            Null for a blank if there are three or more. Empty columns are left out.
+        sep_token: What {sep} stands for in data.custom.text and text_separator; null for the tokenizer's separator.
     """
 
     text: str | list[str] | None = None
@@ -54,10 +59,21 @@ class CustomTask:
     validation_fraction: float = 0.1
     split_seed: int = 42
     id: str | None = None
+    text_separator: str | None = None
+    sep_token: str | None = None
+
+    @property
+    def inputs(self) -> TextInputs:
+        """How the texts of an example are made of columns.
+
+        Raises:
+            UsageError: A template is malformed.
+        """
+        return parse_text_inputs(self.text_columns, self.text_separator, self.sep_token)
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """The one or two text columns; empty if this describes no task."""
+        """The columns and templates in ``text``; empty if this describes no task."""
         return () if self.text is None else (self.text,) if isinstance(self.text, str) else tuple(self.text)
 
     @property
@@ -96,7 +112,7 @@ def _are_labels(value: Any) -> bool:
 
 # The values that each key allows: in words, and as a check. A key whose default is null also allows null.
 _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "text": ("a column, or a list of two", lambda value: _is_text(value) or _is_list(value, str)),
+    "text": ("a column or template, or a list of them", lambda value: _is_text(value) or _is_list(value, str)),
     "label": ("a column", _is_text),
     "kind": ("classification, regression", lambda value: value in ("classification", "regression")),
     "labels": ("a list of texts", _are_labels),
@@ -112,6 +128,8 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "validation_fraction": ("a number", _is_number),
     "split_seed": ("a whole number from 0 up", lambda value: type(value) is int and value >= 0),
     "id": ("a column", _is_text),
+    "text_separator": ("a text", _is_text),
+    "sep_token": ("a text", _is_text),
 }  # fmt: skip
 
 
@@ -188,15 +206,17 @@ def _own_task(name: str, custom: CustomTask) -> TaskSpec:
         )
     values = tuple(custom.labels or ()) if custom.kind != "regression" else ()
     positive = values.index(custom.positive) if custom.positive in values else max(len(values) - 1, 0)
+    inputs = custom.inputs
     task = TaskSpec(
         name=name,
         title=f"A {custom.kind or 'task'} task",
         hub_name="",
-        text_columns=custom.text_columns,
+        text_columns=inputs.names,
+        own_inputs=inputs,
         labels=tuple(custom.label_names or ()) or values,
         file_labels=values,
         metrics=(),
-        files={split: SplitFile("", custom.text_columns, custom.label, 0) for split in ("train", "validation", "test")},
+        files={split: SplitFile("", inputs.columns, custom.label, 0) for split in ("train", "validation", "test")},
         submission={},
         class_weights=tuple(custom.class_weights or ()) if custom.class_weights != "balanced" else (),
         positive=positive if len(values) == 2 else 1,

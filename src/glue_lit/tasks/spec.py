@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from glue_lit.tasks.chosen_metrics import Metric
 from glue_lit.tasks.metric_entries import Target, parse_metric
 from glue_lit.tasks.metrics import Kind
+from glue_lit.tasks.text_inputs import TextInputs
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class TaskSpec:
         name: The name that ``data.task`` takes.
         title: What the task is called in the paper.
         hub_name: Configuration of ``nyu-mll/glue``.
-        text_columns: The one or two text columns on the Hub.
+        text_columns: The one or two text columns on the Hub; for a task of the user's own, what its texts are made of.
         labels: Label names in GLUE's order; empty for regression.
         metrics: The metrics by the names that they are logged under, first all that GLUE names; the first picks the
             checkpoint.
@@ -54,6 +56,7 @@ class TaskSpec:
             annotated file that its authors publish beside the official one.
         chosen: The metrics that the user has chosen, with their parameters.
         is_multi_label: Whether a row has any number of the labels rather than one.
+        own_inputs: How texts are made of columns; ``None`` if each is a column.
     """
 
     name: str
@@ -74,11 +77,17 @@ class TaskSpec:
     slice_columns: tuple[str, ...] = ()
     chosen: tuple[Metric, ...] = ()
     is_multi_label: bool = False
+    own_inputs: TextInputs | None = None
 
     @property
     def kind(self) -> Kind:
         """What is learned of a row: one label, any number of labels, or a number."""
         return "multi_label" if self.is_multi_label else "classification" if self.labels else "regression"
+
+    @cached_property
+    def inputs(self) -> TextInputs:
+        """How the texts of an example are made of columns."""
+        return self.own_inputs or TextInputs.of_columns(self.text_columns)
 
     @property
     def is_regression(self) -> bool:

@@ -32,12 +32,14 @@ def parser() -> argparse.ArgumentParser:
         description="Predict texts or files with a checkpoint, or a split of its data (see further below).",
         allow_abbrev=False,
     )
-    flags.add_argument("--text", action="append", help="predict a text and print the result; repeat it for several")
+    flags.add_argument(
+        "--text", action="append", help="predict a text, or the JSON object of a row, and print the result; repeatable"
+    )
     flags.add_argument("--text_pair", action="append", help="its second text, for tasks on pairs")
     flags.add_argument(
         "--file", help="predict a .csv, .tsv, .jsonl, .parquet or .txt file; - for standard input, line by line"
     )
-    flags.add_argument("--columns", nargs="+", help="text column(s) of the file (default: those of the task)")
+    flags.add_argument("--columns", nargs="+", help="columns of the file with the texts (default: those of the task)")
     flags.add_argument("--id", metavar="COLUMN", help="column that identifies the rows (default: data.custom.id)")
     flags.add_argument("--with_texts", action="store_true", help="put the texts into the predictions")
     flags.add_argument(

@@ -10,6 +10,7 @@ from typing import IO, Any
 import torch
 
 from glue_lit.cli.commands.row_count import row_count
+from glue_lit.data.given_texts import parse_line, texts_of_values
 from glue_lit.data.texts_to_predict import (
     Example,
     chunk_arriving_texts,
@@ -41,7 +42,7 @@ def predict_texts(predictor: Predictor, options: Any, temperature: float) -> Non
     """
     task = predictor.task
     examples = [Example(texts, number) for number, texts in enumerate(_texts(task, options), start=1)]
-    keys = text_keys(task.text_columns) if options.with_texts else []
+    keys = _keys(task, task.text_columns) if options.with_texts else []
     found = _predicted(predictor, chunk_texts(examples, chunk_size(task.num_labels)), temperature, keys)
     if options.output not in (None, "-"):
         _write_file(found, Path(options.output), ["idx", *keys])
@@ -60,18 +61,27 @@ def predict_texts(predictor: Predictor, options: Any, temperature: float) -> Non
         print_table(task.name, ("label", "probability"), [(n, f"{p:.4f}") for n, p in ranked], right=("probability",))
 
 
+def _keys(task: TaskSpec, columns: Sequence[str]) -> list[str]:
+    """The names of the texts in a prediction; those that are made of columns have no name of their own."""
+    return text_keys(columns) if task.inputs.is_plain else ["text", "text_pair"][: len(task.text_columns)]
+
+
 def _texts(task: TaskSpec, options: Any) -> list[tuple[str, ...]]:
-    first, second = options.text, options.text_pair
+    first, second, columns = options.text, options.text_pair, task.inputs.columns
+    if not task.inputs.takes_strings:
+        if second is not None:
+            raise UsageError("--text_pair: a text of this task has several columns. Pass them all as `--text JSON`.")
+        return [parse_line(text, columns, task, "--text") for text in first]
     if (second is not None) != (len(task.text_columns) == 2):
         raise UsageError(
             f"--text: task {task.name} takes {' and '.join(task.text_columns)}: "
             + ("pass the second text as `--text_pair TEXT`." if second is None else "leave --text_pair out.")
         )
     if second is None:
-        return [(text,) for text in first]
+        return [texts_of_values([text], columns, task, "--text") for text in first]
     if len(first) != len(second):
         raise UsageError(f"--text_pair: got {len(second)} for {len(first)} of --text. Each text needs a second one.")
-    return list(zip(first, second, strict=True))
+    return [texts_of_values(pair, columns, task, "--text") for pair in zip(first, second, strict=True)]
 
 
 def _print_several(task: TaskSpec, examples: Sequence[Example], records: Sequence[Record]) -> None:
@@ -92,9 +102,9 @@ def predict_file(predictor: Predictor, options: Any, temperature: float, run: Ru
         UsageError: The number of text columns is not the task's.
         DataError: The file cannot be read, or lacks a column.
     """
-    task, columns = predictor.task, tuple(options.columns or predictor.task.text_columns)
-    if len(columns) != len(task.text_columns):
-        raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.text_columns)}.")
+    task, columns = predictor.task, tuple(options.columns or predictor.task.inputs.columns)
+    if len(columns) != len(task.inputs.columns):
+        raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.inputs.columns)}.")
     size, file, id_column = chunk_size(task.num_labels), None, options.id or predictor.id_column
     if options.file == "-":
         lines = stdin_texts(read_standard_input(), columns, task, id_column)
@@ -105,7 +115,7 @@ def predict_file(predictor: Predictor, options: Any, temperature: float, run: Ru
         chunks = chunk_texts(file_texts(Path(file), columns, task, id_column, needs_id=options.id is not None), size)
         folder = run.predictions if run is not None else checkpoint.parent / "predictions"
         output = options.output or str(folder / f"{Path(options.file).name}.jsonl")
-    keys = text_keys(columns) if options.with_texts else []
+    keys = _keys(task, columns) if options.with_texts else []
     found = _predicted(predictor, chunks, temperature, keys, file)
     if output == "-":
         _print_lines(found)

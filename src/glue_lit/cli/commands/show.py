@@ -26,6 +26,7 @@ def _options(arguments: Sequence[str]) -> Any:
     parser.add_argument("--data.task", dest="task", help="task to show; `glue-lit tasks` lists them")
     parser.add_argument("--data.source", dest="source", help="hub (default), demo, a GLUE folder, or data of your own")
     parser.add_argument("--data.custom.text", dest="text", nargs="+", help="text column(s), for data of your own")
+    parser.add_argument("--data.custom.text_separator", dest="text_separator", help="text between joined columns")
     parser.add_argument("--data.custom.label", dest="label", help="label column, for data of your own")
     parser.add_argument("--data.custom.id", dest="id", help="column that identifies the rows, for data of your own")
     parser.add_argument("--split", help="split to show (default: train, or the first that the task has)")
@@ -89,7 +90,9 @@ def _custom(options: Any) -> CustomTask:
         if not isinstance(found, dict):
             raise UsageError(f"--config {file}: data.custom is {found!r}, allowed: keys as `text` and `label`.")
         values |= found
-    values |= {key: value for key in ("text", "label", "id") if (value := getattr(options, key)) is not None}
+    values |= {
+        key: value for key in ("text", "text_separator", "label", "id") if (value := getattr(options, key)) is not None
+    }
     try:
         return parse_custom_task(values)
     except TypeError:
