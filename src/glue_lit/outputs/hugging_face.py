@@ -20,9 +20,9 @@ from glue_lit.encoder.merging import merge_adapters
 from glue_lit.encoder.reformer import record_hash_seed
 from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
 from glue_lit.evaluation.task_metrics import TaskMetrics
+from glue_lit.outputs.card_record import read_card_record
 from glue_lit.outputs.input_record import input_record, record_inputs
 from glue_lit.outputs.predictor import load_classifier
-from glue_lit.runs.reading import read_record
 from glue_lit.runs.run import Run
 from glue_lit.system.console import note
 from glue_lit.tasks.glue import TaskSpec
@@ -73,7 +73,7 @@ def load_trained(checkpoint: Path, run: Run | None, trust_remote_code: bool = Fa
 
 def _read_record(run: Run) -> dict[str, Any]:
     try:
-        return read_record(run)
+        return read_card_record(run)
     except RunError as error:
         note(f"The model card lacks scores and recipe: {error} in {run.path}.")
         return {}
