@@ -71,7 +71,7 @@ class Fit:
     def __init__(self, folder: Path, tiny_model: Path, *callbacks: Callback, workers: int = 0, **settings: Any) -> None:
         self.data = GLUEDataModule(
             task="cola", source="demo", tokenizer=str(tiny_model), batch_size=4, train_limit=37, validation_limit=13,
-            num_workers=workers, eval_batch_size=4,
+            num_workers=workers, eval_batch_size=4, **settings.pop("data", {}),
         )  # fmt: skip
         recipe = {"learning_rate": 1e-3, "warmup": 0.2, "schedule": "cosine"} | settings.pop("model", {})
         self.model = SequenceClassifier(task="cola", name_or_path=str(tiny_model), **recipe)

@@ -149,6 +149,26 @@ def test_a_compiled_fit_learns_and_is_resumed_exactly(tmp_path: Path, tiny_model
     assert farthest(whole, resumed) == 0
 
 
+@pytest.mark.parametrize("attention", [None, "flash_attention_2"])
+def test_a_batch_without_padding_gives_the_logits_of_a_padded_one(
+    tmp_path: Path, tiny_model: Path, attention: str | None
+) -> None:
+    if attention and (not ON_GPU or find_spec("flash_attn") is None):
+        pytest.skip("FlashAttention needs a GPU and the package flash-attn")
+    folder = tiny_folder("roberta", tmp_path / "model", tiny_model, hidden_size=64)
+    found = []
+    for padding_free in (False, True):
+        data = GLUEDataModule("cola", str(folder), source="demo", padding_free=padding_free, train_limit=16)
+        model = SequenceClassifier("cola", str(folder), attention=attention)
+        torch.manual_seed(SEED)  # of the head
+        model.build_model()
+        model.to(DEVICE, torch.bfloat16 if attention else torch.float32).eval()
+        batch: Any = data.dataset("train")[list(range(16))]
+        with torch.inference_mode():
+            found.append(model({name: value.to(DEVICE) for name, value in batch.items()}))
+    assert (found[0] - found[1]).abs().max() < (2e-2 if attention else 1e-4)
+
+
 @pytest.mark.skipif(find_spec("flash_attn") is None, reason="the package flash-attn is not installed")
 def test_flash_attention_gives_the_logits_of_sdpa(tmp_path: Path, tiny_model: Path) -> None:
     folder = tiny_folder("modernbert", tmp_path / "model", tiny_model, hidden_size=64)

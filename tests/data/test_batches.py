@@ -39,6 +39,24 @@ def test_equals_the_tokenizers_padding(tokenizer: Any, rows: Rows, batch: list[i
     assert got.keys() == {*expected, "labels", "idx"}
 
 
+@pytest.mark.parametrize("batch", [*BATCHES, [-1]], ids=str)
+def test_a_batch_without_padding_holds_the_tokens_of_the_padded_one(tokenizer: Any, batch: list[int]) -> None:
+    padded = dataset(tokenizer)
+    packed = TokenDataset(padded.store, padded.examples, tokenizer, is_packed=True)
+    expected, got = padded.__getitems__(batch), packed.__getitems__(batch)
+    mask = expected["attention_mask"].bool()
+    for name in ("input_ids", "token_type_ids"):
+        assert torch.equal(got[name], expected[name][mask][None]), name
+    lengths = mask.sum(1)
+    assert got["cu_seq_lens"].tolist() == [0, *lengths.cumsum(0).tolist()]
+    assert got["cu_seq_lens"].dtype == torch.int32
+    assert got["position_ids"][0].tolist() == [place for length in lengths for place in range(length)]
+    assert torch.equal(got["attention_mask"].sum(1), lengths)
+    for name in ("labels", "idx"):
+        assert torch.equal(got[name], expected[name])
+    assert got.keys() == {*expected, "cu_seq_lens", "position_ids"}
+
+
 def test_padding_ids_other_than_zero(tokenizer: Any) -> None:
     # RoBERTa's padding id is 1, and XLNet has a token type for padding; 0 would be a word.
     tokenizer.pad_token = "x"

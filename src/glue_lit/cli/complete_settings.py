@@ -26,6 +26,7 @@ from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 from glue_lit.tasks.glue import logged_names
 from glue_lit.training.batch_parts import check_splitting
 from glue_lit.training.chosen_optimizer import check_optimizer, plain_optimizer
+from glue_lit.training.padding_free import check_combines
 from glue_lit.training.refused_callbacks import as_list
 
 
@@ -92,6 +93,7 @@ def _check_model(config: Any) -> None:
         check_frozen_dtype(model["frozen_dtype"], precision)
     if model["split_batches"]:
         check_splitting(precision, config["trainer.accelerator"])
+    check_combines(config["data.padding_free"], model)
 
 
 def _start_from_run(config: Any, line: CommandLine) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, dataloader
+from torch.utils.data import DataLoader, Dataset, Sampler, dataloader
 
 from glue_lit.data.tokens import TokenStore
 
@@ -27,12 +27,14 @@ class TokenDataset(Dataset[Batch]):
         tokenizer: Decides how to pad.
         multiple: Pad batches to a multiple of this many tokens.
         max_length: Longest batch in tokens, which ends such padding; ``None`` for no limit.
+        is_packed: Whether batches are padding-free.
     """
 
     def __init__(
-        self, store: TokenStore, examples: Tensor, tokenizer: Any, multiple: int = 1, max_length: int | None = None
-    ) -> None:
-        self.store = store
+        self, store: TokenStore, examples: Tensor, tokenizer: Any, multiple: int = 1, max_length: int | None = None,
+        is_packed: bool = False,
+    ) -> None:  # fmt: skip
+        self.store, self.is_packed = store, is_packed
         self.multiple, self.max_length = multiple, max_length
         self.examples = examples
         self.pad_id = int(tokenizer.pad_token_id)
@@ -73,11 +75,23 @@ class TokenDataset(Dataset[Batch]):
         Returns:
             ``input_ids``, ``attention_mask`` and, if the tokenizer gives them, ``token_type_ids``, all ``(batch,
             length)`` int64; ``labels`` and ``idx`` (position in the split), ``(batch,)``.
+
+            A padding-free batch has ``input_ids``, ``token_type_ids`` and ``position_ids`` (from 0 in each example),
+            ``(1, tokens)`` int64, of all examples one after the other; ``cu_seq_lens``, where each begins, and the end,
+            ``(batch + 1,)`` int32; and the others as above.
         """
         wanted = torch.as_tensor(indices, device="cpu")
         filler = wanted < 0
         idx = self.examples[torch.where(filler, ~wanted, wanted)]
         starts, lengths = self.store.offsets[idx], self.store.offsets[idx + 1] - self.store.offsets[idx]
+        batch = self._packed(starts, lengths) if self.is_packed else self._in_rows(starts, lengths)
+        labels = self.store.labels[idx]
+        unlabelled = float("nan") if labels.is_floating_point() else -1
+        batch["labels"] = labels.masked_fill(filler, unlabelled)
+        batch["idx"] = idx.masked_fill(filler, -1)
+        return batch
+
+    def _in_rows(self, starts: Tensor, lengths: Tensor) -> Batch:
         longest = int(self._padded(lengths).max())
         column = torch.arange(longest, device="cpu")
         if self.pad_left:
@@ -90,11 +104,31 @@ class TokenDataset(Dataset[Batch]):
         }
         if self.store.token_type_ids is not None:
             batch["token_type_ids"] = torch.where(mask, self.store.token_type_ids[source].long(), self.pad_type)
-        labels = self.store.labels[idx]
-        unlabelled = float("nan") if labels.is_floating_point() else -1
-        batch["labels"] = labels.masked_fill(filler, unlabelled)
-        batch["idx"] = idx.masked_fill(filler, -1)
         return batch
+
+    def _packed(self, starts: Tensor, lengths: Tensor) -> Batch:
+        bounds = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+        positions = torch.arange(int(bounds[-1]), device="cpu") - bounds[:-1].repeat_interleave(lengths)
+        source = starts.repeat_interleave(lengths) + positions
+        batch = {
+            "input_ids": self.store.input_ids[source].long()[None],
+            "attention_mask": (torch.arange(int(lengths.max()), device="cpu") < lengths[:, None]).long(),
+            "position_ids": positions[None],
+            "cu_seq_lens": bounds.int(),
+        }
+        if self.store.token_type_ids is not None:
+            batch["token_type_ids"] = self.store.token_type_ids[source].long()[None]
+        return batch
+
+
+def twice(batch: Batch) -> Batch:
+    """A batch with each example twice: all of them, and all of them again."""
+    flat = ("input_ids", "token_type_ids", "position_ids") if "cu_seq_lens" in batch else ()
+    found = {name: torch.cat([value, value], dim=int(name in flat)) for name, value in batch.items()}
+    if flat:
+        bounds = batch["cu_seq_lens"]
+        found["cu_seq_lens"] = torch.cat([bounds, bounds[1:] + batch["input_ids"].shape[1]])
+    return found
 
 
 def identity_collate(batch: Any) -> Any:
@@ -118,3 +152,25 @@ class ResumableLoader(DataLoader[Batch]):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Ignore the empty state."""
+
+
+def batch_loader(dataset: TokenDataset, sampler: Sampler[Any], workers: int, device: str) -> DataLoader[Batch]:
+    """A loader of the batches that a sampler gives.
+
+    Args:
+        dataset: Cuts them.
+        sampler: Gives the positions of a whole batch at once.
+        workers: Processes that cut batches; 0 for this one.
+        device: Kind of the device to which they go.
+    """
+    return ResumableLoader(
+        dataset,
+        batch_size=None,  # the sampler gives whole batches
+        sampler=sampler,
+        collate_fn=identity_collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device not in ("cpu", "mps"),  # MPS shares the memory of the processor
+        worker_init_fn=ignore_signals,
+        generator=torch.Generator(),  # without it each pass would draw a number from the model's generator
+    )

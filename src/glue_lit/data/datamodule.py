@@ -3,13 +3,12 @@
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from glue_lit.data.accumulation import accumulation_schedule
-from glue_lit.data.batches import Batch, ResumableLoader, TokenDataset, identity_collate, ignore_signals
+from glue_lit.data.batches import Batch, TokenDataset, batch_loader
 from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
 from glue_lit.data.rows import Split
 from glue_lit.data.sampling import ShuffledSampler
@@ -58,6 +57,8 @@ class GLUEDataModule(LightningDataModule):
         shots: Train on this many examples of each label, drawn by the seed, so that the seeds of a suite are as many
             draws; null for all.
         metrics: Metrics beside the task's own, such as auroc; `glue-lit metrics` lists them. Null for none.
+        padding_free: Compute the texts of a batch one after the other without padding, where group_by_length is off.
+            For BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and ModernBERT.
     """
 
     @described
@@ -86,6 +87,7 @@ class GLUEDataModule(LightningDataModule):
         pad_to_multiple_of: Annotated[int, Setting(count(1), card="never")] = 1,
         shots: Annotated[int | None, Setting(count(1), "Training rows of each label", 807)] = None,
         metrics: Annotated[list[str | dict[str, Any]] | None, Setting(None, "More metrics", 808)] = None,
+        padding_free: Annotated[bool, Setting(card="never", restored=False)] = False,
     ) -> None:
         super().__init__()
         metrics = plain(metrics)
@@ -226,18 +228,7 @@ class GLUEDataModule(LightningDataModule):
 
     def _loader(self, dataset: TokenDataset, sampler: DistributedSampler[Any]) -> DataLoader[Batch]:
         device = "cpu" if self.trainer is None else self.trainer.strategy.root_device.type
-        workers = self.hparams["num_workers"]
-        return ResumableLoader(
-            dataset,
-            batch_size=None,  # the sampler gives whole batches
-            sampler=sampler,
-            collate_fn=identity_collate,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=device not in ("cpu", "mps"),  # MPS shares the memory of the processor
-            worker_init_fn=ignore_signals,
-            generator=torch.Generator(),  # without it each pass would draw a number from the model's generator
-        )
+        return batch_loader(dataset, sampler, self.hparams["num_workers"], device)
 
 
 GLUEDataModule.__doc__ = (GLUEDataModule.__doc__ or "").replace(

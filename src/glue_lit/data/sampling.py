@@ -70,6 +70,13 @@ class ShuffledSampler(DistributedSampler[Any]):
         order, steps = self._steps()
         return _share(order, steps[self._done.get(self.epoch, 0) :], self.rank, self.num_replicas)
 
+    def batch_shapes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Longest example, in tokens, and number of examples of each step of this epoch, over all devices."""
+        order, steps = self._steps()
+        steps = steps[steps[:, 0].argsort()]
+        longest = np.maximum.reduceat(self._lengths[order].numpy(), steps[:, 0])
+        return longest.astype(np.int64), steps[:, 1] - steps[:, 0]
+
     def _steps(self) -> tuple[Tensor, "_Steps"]:
         """The order of the examples, and the steps into which it is cut."""
         # One number per (seed, epoch): with seed + epoch, epoch 1 of seed 0 would have the order of epoch 0 of seed 1.

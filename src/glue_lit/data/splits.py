@@ -171,7 +171,8 @@ class TaskSplits:
                 positions = torch.cat([positions, positions + len(store)])
                 store = join_stores(store, self._tokenise(swap_texts(split)))
             multiple = 1 if needs_equal_lengths(self.model_config) else self._settings.get("pad_to_multiple_of", 1)
-            self._datasets[key] = TokenDataset(store, positions, self.tokenizer, multiple, self.max_length)
+            is_packed = self._settings.get("padding_free", False)
+            self._datasets[key] = TokenDataset(store, positions, self.tokenizer, multiple, self.max_length, is_packed)
         return self._datasets[key]
 
     def _tokenise(self, split: Split) -> TokenStore:

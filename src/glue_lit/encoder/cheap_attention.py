@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from glue_lit.encoder.cheap_dropout import drop
+from glue_lit.encoder.packing import Packing
 
 
 def cheapen_attention(model: Any) -> None:
@@ -16,18 +17,31 @@ def cheapen_attention(model: Any) -> None:
 
     Everything else stays PyTorch's: evaluation, other devices, causal attention, compiled models.
     """
-    from transformers import AttentionInterface
-
-    AttentionInterface.register("sdpa", _attend)
+    register_attention()
     for module in model.modules():  # whichever of them will ask for attention
         module.has_cheap_attention = True
 
 
+def register_attention() -> None:
+    """Let all models of the process whose attention is ``sdpa`` use ours, which is PyTorch's unless asked."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register("sdpa", _attend)
+
+
 def _attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, dropout: float = 0.0,
-    scaling: float | None = None, is_causal: bool | None = None, **kwargs: Any,
+    scaling: float | None = None, is_causal: bool | None = None, packing: Packing | None = None, **kwargs: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """Attention as `sdpa_attention_forward` of transformers: ``(batch, heads, length, size)`` each, and the mask."""
+    """Attention as `sdpa_attention_forward` of transformers: ``(batch, heads, length, size)`` each, and the mask.
+
+    With a ``packing``, they are those of a padding-free batch, ``(1, heads, tokens, size)``.
+    """
+    if packing is not None:
+        mask = packing.attention_mask(kwargs.get("sliding_window"))
+        query, key, value = (packing.padded(part) for part in (query, key, value))
+        seen, _ = _attend(module, query, key, value, mask, dropout, scaling, is_causal)
+        return packing.packed(seen), None
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     is_plain = (

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from glue_lit.encoder.packing import Packing, first_tokens
+
 # Classifiers whose heads read only the first token, each with the list of their layers.
 _STACKS = {
     "BertForSequenceClassification": "encoder",
@@ -59,36 +61,42 @@ class _FirstToken:
         first_token_only: bool = False,
         **kwargs: Any,
     ) -> Tensor:
-        """The states after the layer: ``(batch, length, width)``, or ``(batch, 1, width)`` of the first token."""
+        """The states after the layer: ``(batch, length, width)``, or ``(batch, 1, width)`` of the first token.
+
+        Those of a padding-free batch (`Packing`) are ``(1, tokens, width)``, or again ``(batch, 1, width)``.
+        """
         states: Tensor
         if not first_token_only:
             states = super().forward(hidden_states, attention_mask, *args, **kwargs)  # type: ignore[misc]
             return states
-        first = hidden_states[:, :1]
+        packing = kwargs.get("packing")
+        first = hidden_states[:, :1] if packing is None else first_tokens(hidden_states, kwargs["cu_seq_lens_q"])
         mask = None if attention_mask is None else attention_mask[:, :, :1]
         if hasattr(self, "ffn"):  # DistilBERT
             layer = self.attention
-            seen = _attend(layer, (layer.q_lin, layer.k_lin, layer.v_lin), first, hidden_states, mask)
+            seen = _attend(layer, (layer.q_lin, layer.k_lin, layer.v_lin), first, hidden_states, mask, packing)
             seen = self.sa_layer_norm(layer.out_lin(seen) + first)
             states = self.output_layer_norm(self.ffn.ff_chunk(seen) + seen)
             return states
         layer = self.attention.self
-        seen = _attend(layer, (layer.query, layer.key, layer.value), first, hidden_states, mask)
+        seen = _attend(layer, (layer.query, layer.key, layer.value), first, hidden_states, mask, packing)
         states = self.feed_forward_chunk(self.attention.output(seen, first))
         return states
 
 
 def _attend(
     attention: Any, projections: tuple[nn.Module, nn.Module, nn.Module], first: Tensor, states: Tensor,
-    mask: Tensor | None,
+    mask: Tensor | None, packing: Packing | None,
 ) -> Tensor:  # fmt: skip
-    """What the first token ``(batch, 1, width)`` sees of all tokens ``(batch, length, width)``."""
+    """What the first token ``(batch, 1, width)`` sees of all tokens ``(batch, length, width)``, or of those packed."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     query, key, value = (
         projection(tokens).view(len(tokens), tokens.shape[1], -1, attention.attention_head_size).transpose(1, 2)
         for projection, tokens in zip(projections, (first, states, states), strict=True)
     )
+    if packing is not None:
+        key, value, mask = packing.padded(key), packing.padded(value), packing.attention_mask()
     dropout = attention.dropout.p if attention.training else 0.0
     seen: Tensor
     seen, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](

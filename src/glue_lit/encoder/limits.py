@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from glue_lit.encoder.compiling import compiled_for, is_compiled
 from glue_lit.encoder.first_token import first_token_only
+from glue_lit.encoder.packing import PACKED, packed_inputs
 from glue_lit.errors import GlueLitError, ModelError
 from glue_lit.system.precisions import at_least_float32
 from glue_lit.system.system_errors import explain_system_error
@@ -76,9 +77,9 @@ def explain_model_error(model: Any, error: Exception) -> ModelError | None:
 
 
 def accepted_inputs(model: Any) -> frozenset[str]:
-    """Batch keys that the model's forward takes; it would silently ignore others."""
+    """Batch keys that the model's forward takes, or `packed_inputs`; it would silently ignore others."""
     names = inspect.signature(model.forward).parameters
-    return frozenset(names) & {"input_ids", "attention_mask", "token_type_ids"}
+    return frozenset(names) & {"input_ids", "attention_mask", "token_type_ids"} | PACKED
 
 
 def compute_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
@@ -86,7 +87,7 @@ def compute_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
 
     Args:
         model: The Hugging Face model.
-        inputs: The inputs that its forward takes, ``(batch, length)`` each.
+        inputs: The inputs that its forward takes, ``(batch, length)`` each, or those of `packed_inputs`.
 
     Raises:
         ModelError: The model's own code fails.
@@ -94,8 +95,11 @@ def compute_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     if model.config.model_type == "gemma3":  # its token types mark images; transformers 5.0 needs them in training
         inputs["token_type_ids"] = inputs["input_ids"].new_zeros(inputs["input_ids"].shape)
     try:
-        with compiled_for(model, len(inputs["input_ids"])):
-            output = model(**pad_for_training(model, inputs), **first_token_only(model))
+        if "cu_seq_lens" in inputs:
+            output = model(**packed_inputs(model, inputs), **first_token_only(model))
+        else:
+            with compiled_for(model, len(inputs["input_ids"])):
+                output = model(**pad_for_training(model, inputs), **first_token_only(model))
     except Exception as error:
         if (explained := explain_model_error(model, error)) is None:
             raise

@@ -20,6 +20,7 @@ from glue_lit.encoder.compiling import (
 from glue_lit.runs.settings import Allowed
 from glue_lit.system.console import say
 from glue_lit.training.fit_part import FitPart
+from glue_lit.training.padding_free import check_combines
 
 Compile = Literal["auto"] | bool
 ALLOWED = Allowed("auto, true, false", lambda value: value == "auto" or isinstance(value, bool))
@@ -57,7 +58,11 @@ class Compilation(FitPart):
         """
         device, model = trainer.strategy.root_device, pl_module.model
         run_plain(model)
-        if self.setting == "auto":
+        is_packed = getattr(getattr(trainer, "datamodule", None), "hparams", {}).get("padding_free", False)
+        check_combines(is_packed, {"compile": self.setting, "split_batches": pl_module.hparams["split_batches"]})
+        if is_packed:
+            self.is_on = False
+        elif self.setting == "auto":
             pays = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches >= STEPS_THAT_PAY
             wanted = pays if self.is_on is None else self.is_on
             can = device.type in DEVICES and not (why_not_compiled(model) or (wanted and why_not_here(device)))

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glue_lit.data.batches import twice
 from glue_lit.tasks.glue import TaskSpec
 
 
@@ -75,8 +76,7 @@ def r_drop_loss(
         batch: Each row goes through both passes, with different dropout masks.
         weight: Factor on the difference.
     """
-    twice = {name: torch.cat([value, value]) for name, value in batch.items()}
-    first, second = model(twice).chunk(2)
+    first, second = model(twice(batch)).chunk(2)
     mean: Tensor = (loss(first, batch["labels"]) + loss(second, batch["labels"])) / 2
     return mean + weight * r_drop(first, second, loss.is_regression)
 

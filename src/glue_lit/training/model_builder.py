@@ -7,7 +7,7 @@ from glue_lit.encoder.adapters import add_adapters, check_same_adapters, request
 from glue_lit.encoder.attention_mask import build_masks_on_device
 from glue_lit.encoder.base_weights import check_base, fill_in, leave_out, names_from_base
 from glue_lit.encoder.build import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
-from glue_lit.encoder.cheap_attention import cheapen_attention
+from glue_lit.encoder.cheap_attention import cheapen_attention, register_attention
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
 from glue_lit.encoder.compiling import check_can_be_compiled
 from glue_lit.encoder.first_token import shorten_last_layer
@@ -15,6 +15,7 @@ from glue_lit.encoder.gradient_checkpointing import checkpoint_gradients
 from glue_lit.encoder.layers import freeze_layers
 from glue_lit.encoder.limits import check_kernels
 from glue_lit.encoder.merging import check_can_be_merged
+from glue_lit.encoder.packing import allow_packing
 from glue_lit.encoder.reformer import make_reproducible
 from glue_lit.encoder.sparse_attention import choose_attention_by_length
 from glue_lit.runs.checkpoints import ADAPTERS_ALONE, WHOLE, read_checkpoint
@@ -81,8 +82,10 @@ class ModelBuilder:
         if settings["dropout"] is not None:
             set_dropout(model, settings["dropout"])
         cheapen_dropout(model)
+        register_attention()
         if settings["attention"] is None:
             cheapen_attention(model)
+        allow_packing(model)
         shorten_last_layer(model)
         self._adapt(model, built)
         if settings["gradient_checkpointing"]:

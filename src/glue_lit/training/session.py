@@ -13,7 +13,9 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.splits import datamodule_state
 from glue_lit.encoder.build import check_tokens
 from glue_lit.encoder.compiling import check_can_compile
+from glue_lit.encoder.flash_attention import check_attention_here
 from glue_lit.encoder.limits import MIXED, check_precision_of, why_not_mixed
+from glue_lit.encoder.packing import check_can_be_packed
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.resampling import scores_with_intervals
@@ -30,6 +32,7 @@ from glue_lit.training.classifier import SequenceClassifier
 from glue_lit.training.lightning_errors import explain_lightning_error
 from glue_lit.training.lightning_internals import compute_in_float32
 from glue_lit.training.lightning_internals.loop_state import batches_of_unfinished_epoch, is_within_epoch
+from glue_lit.training.padding_free import describe_saving
 from glue_lit.training.resume import explain_restore_error, read_progress
 from glue_lit.training.resume_advice import resume_advice
 from glue_lit.training.tensorboard.pages import TensorBoardPages
@@ -116,10 +119,16 @@ def prepare(session: Session) -> Start:
     Raises:
         GlueLitError: The data, the model, the checkpoint or the precision cannot be used.
     """
-    if session.command == "fit" and session.model.hparams["compile"] is True:
-        check_can_compile(session.trainer.strategy.root_device)
+    trainer, settings = session.trainer, session.model.hparams
+    if session.command == "fit" and settings["compile"] is True:
+        check_can_compile(trainer.strategy.root_device)
+    check_attention_here(settings["attention"], trainer.strategy.root_device, str(trainer.precision))
     saved = _read_checkpoint(session)
+    if padding_free := session.data.hparams["padding_free"]:
+        check_can_be_packed(session.data.splits.model_config, settings["attention"])
     session.data.setup(session.command)
+    if padding_free and session.command == "fit" and trainer.is_global_zero:
+        describe_saving(session.data, trainer)
     position, reached = "", dict[str, str]()
     if saved is not None and session.checkpoint is not None and session.command == "fit":
         fit_loop = session.trainer.fit_loop.state_dict()

@@ -100,7 +100,7 @@ class TrainingSpeed(Callback):
         self._since = now
         self.examples += len(batch["labels"])
         self.tokens = self.tokens + batch["attention_mask"].sum()
-        self.padded += batch["attention_mask"].numel()
+        self.padded += batch["input_ids"].numel()  # of a padding-free batch, whose mask is the padded batch's, too
         if completes_step(trainer):
             self._step = self._sums()
         if is_point(trainer):

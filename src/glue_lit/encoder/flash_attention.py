@@ -1,0 +1,36 @@
+"""Find out before anything is read whether FlashAttention can run here."""
+
+from importlib.util import find_spec
+
+import torch
+
+from glue_lit.errors import ModelError
+
+_PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
+_ELSE = "Allowed here: sdpa (the default), eager."
+
+
+def check_attention_here(attention: str | None, device: torch.device, precision: str) -> None:
+    """Refuse FlashAttention where it cannot run.
+
+    Args:
+        attention: The attention's implementation; ``None`` for transformers' choice.
+        device: The device that computes.
+        precision: The trainer's.
+
+    Raises:
+        ModelError: The device or the precision has no such attention, or its package is missing.
+    """
+    if attention is None or not attention.startswith("flash_attention_"):
+        return
+    got = f"model.attention: got {attention}, which"
+    if device.type in ("cpu", "mps"):
+        raise ModelError(f"{got} needs a GPU, and this is computed on {device.type}. {_ELSE}")
+    if precision in ("32-true", "64-true"):
+        raise ModelError(
+            f"{got} computes in half precision, and trainer.precision is {precision}. Pass `--trainer.precision "
+            f"bf16-mixed`, or another attention. {_ELSE}"
+        )
+    package = _PACKAGES.get(attention, "flash_attn")
+    if find_spec(package) is None and find_spec("kernels") is None:
+        raise ModelError(f"{got} needs the package {package} or kernels, and neither is installed. {_ELSE}")
