@@ -119,6 +119,17 @@ class Fit:
             callbacks=[self.phases, TensorBoardPages(), TrainingSpeed(), self.best, self.last],
             **{"max_epochs": 2, "log_every_n_steps": 2} | where | options | more,
         )  # fmt: skip
+        if simulation is not None:
+            self._count_checkpoints(simulation)
+
+    def _count_checkpoints(self, simulation: Any) -> None:
+        save = self.trainer.save_checkpoint
+
+        def saved(*arguments: Any, **options: Any) -> None:
+            with simulation.during("checkpoint"):
+                save(*arguments, **options)
+
+        self.trainer.save_checkpoint = saved  # type: ignore[method-assign]
 
     def _spoil_a_loss(self) -> None:
         loss = self.model.loss.forward

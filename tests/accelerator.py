@@ -27,12 +27,15 @@ def simulated() -> Iterator[Simulation]:
         return tree_map(pin, data)
 
     before = pin_memory.pin_memory, torch.__future__.get_swap_module_params_on_conversion()
+    synchronize = torch.accelerator.synchronize
     pin_memory.pin_memory = pinned
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
         with Simulation() as simulation:
+            torch.accelerator.synchronize = simulation.synchronize
             yield simulation
     finally:
+        torch.accelerator.synchronize = synchronize
         pin_memory.pin_memory = before[0]
         torch.__future__.set_swap_module_params_on_conversion(before[1])
 

@@ -9,7 +9,7 @@ for the whole process, so it is for a process of its own. `accelerator` is what 
 import contextlib
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -154,6 +154,20 @@ class Simulation(TorchDispatchMode):
         self._phase = phase
         self.phases[phase] += 1
 
+    @contextlib.contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Name a phase within the current one."""
+        before = self._phase
+        self.begin(phase)
+        try:
+            yield
+        finally:
+            self._phase = before
+
+    def synchronize(self, *_: Any) -> None:
+        """Wait for all that the device has begun."""
+        self._wait("synchronize")
+
     def __enter__(self) -> "Simulation":
         Simulation.current = self
         # torch.tensor(..., device="sim") is made on the CPU and copied, as it is for CUDA
@@ -215,6 +229,8 @@ class Simulation(TorchDispatchMode):
         found = func(*tree_map(unwrapped, args), **options)
         if name == "aten._local_scalar_dense":
             return found
+        if kwargs.get("pin_memory") and device == "cpu":
+            found.is_pinned_here = True
         known = {id(x.raw): x for x in ours}
 
         def wrapped(x: Any) -> Any:
@@ -241,7 +257,8 @@ class Simulation(TorchDispatchMode):
             to_device = (device or source.device.type) == "sim"
             result = func(raw, *args[1:], **{k: v for k, v in kwargs.items() if k not in ("device", "pin_memory")})
             result = DeviceTensor(result) if to_device else result
-        is_pinned = without_waiting and getattr(source, "is_pinned_here", False)
-        if isinstance(source, DeviceTensor) != to_device and not (to_device and is_pinned):
+        host = source if to_device else result
+        is_pinned = without_waiting and getattr(host, "is_pinned_here", False)
+        if isinstance(source, DeviceTensor) != to_device and not is_pinned:
             self._wait("copy to the device" if to_device else "copy to the processor")
         return result

@@ -98,10 +98,11 @@ def test_texts_and_exports_agree_with_the_processor(found: Found) -> None:
     assert found("export")["predict"] < 1e-6
 
 
-# Waits in a training step. The curves get a point every two steps, at which all of its values are read at once. An
-# update of the average reads its own count twice, and float16's scaler whether to take the step. Optimizers other than
-# fused Adam and AdamW cannot skip a step by themselves, so the host reads whether to take it.
-STEP = {"average": 2.5, "bfloat16 weights": 2.5, "scaled float16": 2.5, "sgd": 1.5, "muon": 1.5}
+# Waits in a training step. The curves get a point every two steps, at which all of its values are read at once.
+# float16's scaler reads whether to take the step. Optimizers other than fused Adam and AdamW cannot skip a step by
+# themselves, so the host reads whether to take it.
+STEP = {"scaled float16": 2.5, "sgd": 1.5, "muon": 1.5}
+CHECKPOINT = {"scaled float16": 3}  # torch's scaler saves its scale and a count as numbers
 
 
 @pytest.mark.parametrize("name", marked(CASES, QUICK))
@@ -119,5 +120,15 @@ def test_the_host_waits_for_the_device_only_at_points_of_the_curves(found: Found
     assert phases["validation batch"] >= 2
     assert in_phase("validation batch") == []
     assert in_phase("test batch") == []
+    # all tensors of a checkpoint are copied at once; the last point of the curves has read all checks before it
+    assert phases["checkpoint"] >= 3
+    saved = in_phase("checkpoint")
+    assert sum(count for *_, count in saved) == CHECKPOINT.get(name, 1) * phases["checkpoint"], saved
+    # the metrics of a split are read at once, and so are its rows for TensorBoard's pages
+    read = [count for _, what, place, count in waits if (what, place) == ("synchronize", "to_host (host_copies.py)")]
+    splits = 2 if name == "three labels, two splits" else 1
+    ends = 2 * phases["end of a validation"] + phases.get("end of a test", 0)
+    assert sum(read) - phases["checkpoint"] <= splits * ends, waits
+    assert [wait for wait in waits if "metrics" in wait[2] or "evaluated" in wait[2]] == []
     predictions = in_phase("prediction batch")  # Lightning moves those that it returns to the processor
     assert sum(count for *_, count in predictions) == phases["prediction batch"], predictions

@@ -3,13 +3,34 @@
 The result does not depend on the number of devices or on how the examples are batched.
 """
 
+from abc import ABC, abstractmethod
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 
-class ClassCounts(Metric):
+class DeviceMetric(Metric, ABC):
+    """A metric whose states stay on their device.
+
+    ``compute`` returns them, so that those of several metrics reach the host in one copy; `finish` does the rest there.
+    """
+
+    full_state_update = False
+
+    @abstractmethod
+    def compute(self) -> Any:
+        """The states over all examples and devices, on the device."""
+
+    @staticmethod
+    @abstractmethod
+    def finish(found: Any) -> Any:
+        """The result, from what ``compute`` has returned, copied to the CPU."""
+
+
+class ClassCounts(DeviceMetric):
     """How often each class is gold, predicted, and both: ``(3, labels)`` int64.
 
     Every classification metric follows from them. torchmetrics' `MulticlassStatScores` builds a confusion matrix of
@@ -31,11 +52,16 @@ class ClassCounts(Metric):
             self.counts[row].scatter_add_(0, classes, is_counted.to(torch.int64))
 
     def compute(self) -> Tensor:
-        """The counts over all examples, on the CPU."""
-        return self.counts.cpu()
+        """The counts over all examples, on the device."""
+        return self.counts
+
+    @staticmethod
+    def finish(found: Tensor) -> Tensor:
+        """The counts, ``(3, labels)``."""
+        return found
 
 
-class ScorePairs(Metric):
+class ScorePairs(DeviceMetric):
     """Gold and predicted scores of all examples; running sums of a correlation would lose precision."""
 
     target: list[Tensor]
@@ -52,15 +78,18 @@ class ScorePairs(Metric):
         self.preds.append(preds.detach().float())
 
     def compute(self) -> Tensor:
-        """Gold scores, then predicted ones, ``(2, examples)`` float32 on the CPU."""
-        scores = torch.stack([dim_zero_cat(self.target), dim_zero_cat(self.preds)]).cpu()
-        return scores[:, ~scores[0].isnan()]
+        """Gold scores, then predicted ones, ``(2, rows)`` float32, on the device; NaN where gold is unknown."""
+        return torch.stack([_all(self.target), _all(self.preds)])
+
+    @staticmethod
+    def finish(found: Tensor) -> Tensor:
+        """Gold scores, then predicted ones, ``(2, examples)`` float32."""
+        return found[:, ~found[0].isnan()]
 
 
-class RowMeans(Metric):
+class RowMeans(DeviceMetric):
     """Means of several values of each row, such as its log loss, by compensated summation as in `MeanLoss`."""
 
-    full_state_update = False
     total: Tensor
     rest: Tensor
     examples: Tensor
@@ -77,16 +106,20 @@ class RowMeans(Metric):
         self.total, self.rest = _add(self.total, self.rest, new)
         self.examples += known.sum()
 
-    def compute(self) -> Tensor:
-        """The means over all examples, ``(values,)`` float64, on the CPU."""
-        sums = torch.stack([self.total, self.rest]).cpu().double().sum(dim=0)
-        return sums / self.examples.cpu()
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """The sums with what they lost by rounding, ``(2, values)``, and the number of examples, on the device."""
+        return torch.stack([self.total, self.rest]), self.examples
+
+    @staticmethod
+    def finish(found: tuple[Tensor, Tensor]) -> Tensor:
+        """The means over all examples, ``(values,)`` float64."""
+        sums, examples = found
+        return sums.double().sum(dim=0) / examples
 
 
-class KeptRows(Metric):
+class KeptRows(DeviceMetric):
     """Logits and gold classes of all examples, for metrics that rank them."""
 
-    full_state_update = False
     target: list[Tensor]
     logits: list[Tensor]
 
@@ -100,14 +133,19 @@ class KeptRows(Metric):
         self.target.append(target.detach())
         self.logits.append(logits.detach().float())
 
-    def compute(self) -> Tensor:
-        """Gold class, then probabilities of all labels, ``(examples, 1 + labels)`` float64, on the CPU."""
-        target, logits = dim_zero_cat(self.target).cpu(), dim_zero_cat(self.logits).cpu()
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Gold classes and logits of all rows, on the device."""
+        return _all(self.target), _all(self.logits, 0)
+
+    @staticmethod
+    def finish(found: tuple[Tensor, Tensor]) -> Tensor:
+        """Gold class, then probabilities of all labels, ``(examples, 1 + labels)`` float64."""
+        target, logits = found[0].view(-1), found[1]  # torchmetrics makes a scalar of the class of a single row
         rows = torch.cat([target[:, None].double(), logits.double().softmax(dim=1)], dim=1)
         return rows[target >= 0]
 
 
-class MeanLoss(Metric):
+class MeanLoss(DeviceMetric):
     """Mean loss over examples; NaN once a loss is NaN.
 
     torchmetrics' ``MeanMetric`` (1.9) drops either NaN losses or the weights. Compensated summation (Knuth's TwoSum;
@@ -131,9 +169,19 @@ class MeanLoss(Metric):
         self.examples += examples
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Mean over all examples, a float64 scalar (NaN if there are none), and their number, on the CPU."""
-        examples = self.examples.cpu()
-        return torch.stack([self.total, self.rest]).cpu().double().sum() / examples, examples
+        """The sum with what it lost by rounding, ``(2,)``, and the number of examples, on the device."""
+        return torch.stack([self.total, self.rest]), self.examples
+
+    @staticmethod
+    def finish(found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean over all examples, a float64 scalar (NaN if there are none), and their number."""
+        sums, examples = found
+        return sums.double().sum() / examples, examples
+
+
+def _all(parts: list[Tensor] | Tensor, *shape: int) -> Tensor:
+    """All parts in one tensor, without a part ``(0, *shape)``."""
+    return dim_zero_cat(parts) if len(parts) else torch.zeros(0, *shape)
 
 
 def _add(total: Tensor, rest: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:

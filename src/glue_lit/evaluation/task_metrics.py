@@ -1,16 +1,18 @@
 """Turn logits into logged scores, for every evaluation split of a task."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from glue_lit.evaluation.formulas import quadratic_kappa, score, score_of_counts
-from glue_lit.evaluation.metrics import ClassCounts, KeptRows, MeanLoss, RowMeans, ScorePairs
+from glue_lit.evaluation.metrics import ClassCounts, DeviceMetric, KeptRows, MeanLoss, RowMeans, ScorePairs
 from glue_lit.evaluation.predictions import Floats
 from glue_lit.evaluation.probability_formulas import MOST_LOG_LOSS
 from glue_lit.evaluation.torchmetrics_scores import check_torchmetrics
+from glue_lit.system.host_copies import to_host
 from glue_lit.tasks.chosen_metrics import Metric
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 
@@ -30,6 +32,7 @@ class TaskMetrics(nn.Module):
         self._means = [name for name, need in needs.items() if need in ("means", "distances")]
         self.means = RowMeans(len(self._means)) if self._means else None
         self.rows = KeptRows() if "ranking" in needs.values() else None
+        self._results: dict[str, Any] | None = None
 
     def add(self, logits: Tensor, labels: Tensor, loss: Loss) -> None:
         """Add the labelled examples of a batch.
@@ -51,25 +54,39 @@ class TaskMetrics(nn.Module):
 
         Only metrics that need no probabilities can be computed from them.
         """
+        self._results = None
         self.outcomes.update(preds, target)
         self.loss.update(loss, (target >= 0 if self.task.labels else ~target.isnan()).sum())
 
     def prediction_counts(self) -> dict[str, int]:
         """Number of examples predicted as each label, by name; empty for regression. Collective under DDP."""
-        return dict(zip(self.task.labels, self.outcomes.compute()[1].tolist(), strict=True)) if self.task.labels else {}
+        return (
+            dict(zip(self.task.labels, self._finished()["outcomes"][1].tolist(), strict=True))
+            if self.task.labels
+            else {}
+        )
 
     def compute(self) -> dict[str, float]:
         """The task's metrics by name, then ``loss``; empty if no example has a label. Collective under DDP."""
-        loss, examples = self.loss.compute()
+        found = self._finished()
+        loss, examples = found["loss"]
         if not examples:
             return {}
-        outcomes = self.outcomes.compute().double().numpy()
-        # `view`, because torchmetrics makes a scalar of a single mean
-        means = [] if self.means is None else self.means.compute().view(-1).tolist()
-        rows = None if self.rows is None else self.rows.compute().numpy()
-        by_name = dict(zip(self._means, means, strict=True))
+        outcomes, rows = found["outcomes"].double().numpy(), found["rows"].numpy() if "rows" in found else None
+        by_name = dict(zip(self._means, found["means"].tolist() if "means" in found else [], strict=True))
         scores = {name: self._score(one, outcomes, by_name.get(name), rows) for name, one in self._metrics.items()}
         return {**scores, "loss": float(loss)}
+
+    def _finished(self) -> dict[str, Any]:
+        """The results of all parts by name, read from the device at once."""
+        if self._results is None:
+            found = to_host({name: part.compute() for name, part in self._parts().items()})
+            self._results = {name: part.finish(found[name]) for name, part in self._parts().items()}
+        return self._results
+
+    def _parts(self) -> dict[str, DeviceMetric]:
+        parts = {"loss": self.loss, "outcomes": self.outcomes, "means": self.means, "rows": self.rows}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _score(self, metric: Metric, outcomes: Floats, mean: float | None, rows: Floats | None) -> float:
         if not self.task.labels:
@@ -87,9 +104,9 @@ class TaskMetrics(nn.Module):
 
     def reset(self) -> None:
         """Forget all examples."""
-        for part in (self.outcomes, self.loss, self.means, self.rows):
-            if part is not None:
-                part.reset()
+        self._results = None
+        for part in self._parts().values():
+            part.reset()
 
 
 def row_values(metrics: Sequence[Metric], logits: Tensor, gold: Tensor) -> Tensor:

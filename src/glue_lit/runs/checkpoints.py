@@ -13,6 +13,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from glue_lit.errors import RunError
 from glue_lit.runs.last_position import write_last_position
 from glue_lit.system.files import replace_file, unfinished_files
+from glue_lit.system.host_copies import to_host
 from glue_lit.system.version import __version__
 from glue_lit.tasks.glue import TASKS, TaskSpec
 
@@ -33,7 +34,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         try:
             with replace_file(path, is_durable=True) as file:
-                torch.save(checkpoint, file)
+                torch.save(to_host(checkpoint), file)  # torch would wait for each tensor of an accelerator
         except (OSError, RuntimeError) as error:  # torch raises a RuntimeError for a failed write
             kept = f" The earlier {path.name} is kept." if path.is_file() else ""
             cause = error if isinstance(error, OSError) else error.__context__

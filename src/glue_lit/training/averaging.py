@@ -3,9 +3,10 @@
 import warnings
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from glue_lit.training.lightning_internals import OpenWeightAveraging
 
@@ -25,8 +26,9 @@ class WeightAverage(OpenWeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay**EVERY))  # type: ignore[no-untyped-call]
-        self._kept = decay**EVERY  # share of the average that an update keeps
+        super().__init__(use_buffers=False)
+        self._move = get_ema_multi_avg_fn(decay**EVERY)  # type: ignore[no-untyped-call] # an update of tensors
+        self._has_begun = False  # whether the average holds the weights of a step
         self._is_swapped = False  # whether the model holds the average, as in a validation
         self._is_rounded = False  # whether the model's precision has fewer digits than the average
         self._exact: dict[str, Tensor] | None = None  # the average, while the model holds a rounded copy
@@ -39,16 +41,32 @@ class WeightAverage(OpenWeightAveraging):
         """Create the average on the trainer's device."""
         self.place_on(trainer.strategy.root_device)
         self._is_rounded = str(trainer.precision) in ("bf16-true", "16-true")
-        if self._is_rounded:
-            self.update_by(self._update_in_float32)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*WeightAveraging callback with a model that overrides")
             super().setup(trainer, pl_module, stage)
         if str(trainer.precision) == "64-true" and self.average_model is not None:
             self.average_model.double()
 
-    def _update_in_float32(self, average: Tensor, weights: Tensor, _: Tensor | int) -> Tensor:
-        return average.lerp(weights.to(average.dtype), 1 - self._kept)
+    @torch.no_grad()
+    def update(self, average: AveragedModel, module: LightningModule) -> None:
+        """Update the average; torch's own update reads its count of updates from the device, twice."""
+        for mine, other in zip(average.module.buffers(), module.buffers(), strict=True):
+            mine.copy_(other)
+        by_type: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {}
+        for mine, other in zip(average.module.parameters(), module.parameters(), strict=True):
+            if self._has_begun and mine.is_floating_point():
+                by_type.setdefault(mine.dtype, []).append((mine, other.to(mine.device, mine.dtype)))
+            else:
+                mine.copy_(other)
+        for pairs in by_type.values():
+            self._move([mine for mine, _ in pairs], [other for _, other in pairs], 0)
+        average.n_averaged += 1
+        self._has_begun = True
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Restore the average, and whether it holds the weights of a step."""
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        self._has_begun = self.average_model is not None and bool(self.average_model.n_averaged)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Swap the average into the model."""

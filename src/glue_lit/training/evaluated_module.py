@@ -1,5 +1,6 @@
 """The evaluation of a task's splits: a base class of `SequenceClassifier`."""
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
@@ -60,4 +61,5 @@ class EvaluatedModule(LightningModule):
     def _log_scores(self, splits: tuple[str, ...]) -> None:
         self.scores, self.predicted = self.metrics.compute(splits)
         for name, value in self.scores.items():  # already the same on every device
-            self.log(name, value, prog_bar=name == self.monitor)
+            on_host = torch.tensor(value, device="cpu")  # a number would be copied to the device and back
+            self.log(name, on_host, prog_bar=name == self.monitor)

@@ -88,7 +88,7 @@ class RecipeOptimizer(FitPart):
     def rows_in_use(model: Any) -> dict[str, Any]:
         """The embedding rows that the optimizer has moments for, by their key in ``checkpoint["glue_lit"]``."""
         table = find_trained_rows(model)
-        return {} if table is None else {"rows": table.tokens.cpu()}
+        return {} if table is None else {"rows": table.tokens.detach()}
 
     def choose_rows(self, module: Any, trainer: Any) -> None:
         """Train only the embedding rows in use, if optimizer and data are ours and each device has the whole table."""

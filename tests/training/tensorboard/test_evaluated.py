@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from glue_lit.tasks.glue import get_task
+from glue_lit.training.tensorboard import evaluated
 from glue_lit.training.tensorboard.evaluated import RowCollector, labelled_predictions
 
 ONE = SimpleNamespace(world_size=1)
@@ -37,14 +38,12 @@ def test_rows_come_in_order_once_and_without_fillers() -> None:
 def test_many_rows_leave_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """In as many copies as it takes to keep within the limit, and with the same rows as ever."""
     copies: list[int] = []
-    of_tensor = torch.Tensor.cpu
 
-    def counted(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.ndim == 2:
-            copies.append(len(tensor))
-        return of_tensor(tensor)
+    def counted(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        copies.append(len(tensors[0]))
+        return tensors
 
-    monkeypatch.setattr(torch.Tensor, "cpu", counted)
+    monkeypatch.setattr(evaluated, "to_host", counted)
     rows = RowCollector(most=10)
     for idx in (3, 0, 2, 1, 4):
         logits = torch.arange(4.0)[None] + idx

@@ -54,16 +54,19 @@ class TrainingSpeed(Callback):
         return self._before[1] + (0.0 if self._started is None else time.process_time() - self._started[1])
 
     def state_dict(self) -> dict[str, Any]:
-        """The measurements up to the last optimizer step, since a resumed fit repeats what came after it."""
+        """The measurements up to the last optimizer step, since a resumed fit repeats what came after it.
+
+        Sums of the device are in tensors, which are copied to the host together with the weights.
+        """
         seconds, examples, tokens, padded = self._step
         return {
             "seconds": seconds,
             "examples": examples,
-            "tokens": int(tokens),
+            "tokens": tokens,
             "padded": padded,
             "wall_seconds": self.wall_seconds,
             "processor_seconds": self.processor_seconds,
-            "point": [int(value) if isinstance(value, Tensor) else value for value in self._point],
+            "point": [*self._point],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -71,7 +74,7 @@ class TrainingSpeed(Callback):
         if not self._is_fit:
             return
         self.seconds, self.examples, self.padded = (state_dict[key] for key in ("seconds", "examples", "padded"))
-        self.tokens = torch.tensor(state_dict["tokens"])
+        self.tokens = torch.as_tensor(state_dict["tokens"])  # a number in older checkpoints
         self._before = state_dict["wall_seconds"], state_dict.get("processor_seconds", 0.0)
         seconds, examples, tokens, padded = state_dict.get("point", self._sums())
         self._point, self._step = (seconds, examples, torch.as_tensor(tokens), padded), self._sums()

@@ -6,7 +6,7 @@ when a version of Lightning lacks what one of them needs.
 
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,6 @@ from lightning.pytorch.callbacks import ModelSummary, TQDMProgressBar, WeightAve
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 
@@ -164,6 +163,13 @@ class OpenWeightAveraging(WeightAveraging):
         """Keep the average on a device, unless the user chose one."""
         self._device = self._device or device
 
-    def update_by(self, update: Callable[[Tensor, Tensor, Tensor | int], Tensor]) -> None:
-        """Replace the update by a function of average, weights and count."""
-        self._kwargs = {"avg_fn": update}
+    def update(self, average: AveragedModel, module: LightningModule) -> None:
+        """Update the average with a module's weights; by default as torch does, which waits for the device."""
+        average.update_parameters(module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Update the average after a step for which `should_update` holds."""
+        step = trainer.global_step
+        if self._average_model is not None and step > self._latest_update_step and self.should_update(step - 1):
+            self.update(self._average_model, pl_module)
+            self._latest_update_step = step

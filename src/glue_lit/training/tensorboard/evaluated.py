@@ -9,6 +9,7 @@ from torch import Tensor
 
 from glue_lit.data.batches import Batch
 from glue_lit.evaluation.predictions import Predictions
+from glue_lit.system.host_copies import to_host
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.gathering import gather_values
 
@@ -56,7 +57,7 @@ class RowCollector:
 
     def _move(self) -> None:
         for split, batches in self._batches.items():
-            rows = Evaluated(*(torch.cat(tensors).cpu() for tensors in zip(*batches, strict=True)))
+            rows = Evaluated(*to_host([torch.cat(tensors) for tensors in zip(*batches, strict=True)]))
             self._moved.setdefault(split, []).append(rows)
         self._batches, self._on_device = {}, 0
 

@@ -67,9 +67,9 @@ class TrainingPoint:
         return found
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """The sums."""
-        counts = {name: torch.as_tensor(count).cpu() for name, count in self._counts.items()}
-        return {"sums": {name: total.cpu() for name, total in self._sums.items()}, "counts": counts}
+        """The sums, on their device."""
+        counts = {name: torch.as_tensor(count) for name, count in self._counts.items()}
+        return {"sums": dict(self._sums), "counts": counts}
 
     def load_state_dict(self, state: dict[str, dict[str, Tensor]], device: torch.device) -> None:
         """Restore the sums."""
@@ -112,8 +112,8 @@ class EpochLoss:
         return total / batches if batches else None
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums."""
-        return {"epoch": self._epoch, "sum": self._sum.cpu(), "batches": int(self._batches)}
+        """The sums, on their device."""
+        return {"epoch": self._epoch, "sum": self._sum, "batches": self._batches}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the sums."""
