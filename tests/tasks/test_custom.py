@@ -63,7 +63,7 @@ def test_a_task_without_labels_yet_is_an_error() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"text": 5}, {"text": ["a", 1]}, {"label": ["x"]}, {"label": None}, {"labels": "x"}, {"labels": {"a": 1}},
+        {"text": 5}, {"text": ["a", 1]}, {"label": [1]}, {"label": []}, {"label": None}, {"labels": "x"}, {"labels": {"a": 1}},
         {"kind": "x"}, {"metrics": 1}, {"class_weights": "x"}, {"class_weights": ["a"]}, {"test_file": []},
         {"split_seed": -1}, {"split_seed": 0.5}, {"validation_fraction": "x"},
     ],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.distributions import Categorical, kl_divergence
+from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from glue_lit.tasks.custom import CustomTask, resolve_task
 from glue_lit.tasks.glue import get_task
@@ -69,9 +69,11 @@ def test_class_weights_move_with_the_model_and_keep_their_digits() -> None:
 def test_r_drop_is_the_mean_of_both_divergences() -> None:
     one, other = Categorical(logits=LOGITS), Categorical(logits=OTHERS)
     expected = (kl_divergence(one, other) + kl_divergence(other, one)).mean() / 2
-    torch.testing.assert_close(r_drop(LOGITS, OTHERS, False), expected)
-    assert float(r_drop(LOGITS, LOGITS, False)) == 0
-    torch.testing.assert_close(r_drop(LOGITS[:, :1], OTHERS[:, :1], True), ((LOGITS - OTHERS)[:, 0] ** 2).mean())
+    torch.testing.assert_close(r_drop(LOGITS, OTHERS), expected)
+    assert float(r_drop(LOGITS, LOGITS)) == 0
+    torch.testing.assert_close(
+        r_drop(LOGITS[:, :1], OTHERS[:, :1], "regression"), ((LOGITS - OTHERS)[:, 0] ** 2).mean()
+    )
 
 
 def test_r_drop_passes_each_row_twice() -> None:
@@ -86,3 +88,38 @@ def test_r_drop_passes_each_row_twice() -> None:
     mean = (F.cross_entropy(first, batch["labels"]) + F.cross_entropy(second, batch["labels"])) / 2
     found = r_drop_loss(model, TaskLoss(get_task("rte")), batch, 0.5)
     torch.testing.assert_close(found, mean + 0.5 * r_drop(first, second, False))
+
+
+def of_sets(*weights: float, smoothing: float = 0.0) -> TaskLoss:
+    labels = ["a", "b", "c"]
+    custom = CustomTask(
+        text="text", kind="multi_label", labels=labels, metrics=["micro_f1"], class_weights=list(weights) or None
+    )
+    return TaskLoss(resolve_task("reviews", custom), smoothing)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_of_a_multi_label_task_is_the_binary_cross_entropy_of_each_label(smoothing: float) -> None:
+    gold = (OTHERS > 0).float()
+    targets = gold * (1 - smoothing) + smoothing / 2
+    weights = torch.tensor([2.0, 1.0, 0.5])
+    for given in ((), (2.0, 1.0, 0.5)):
+        loss = of_sets(*given, smoothing=smoothing)
+        factor = weights if given else torch.ones(3)
+        each = -(factor * targets * F.logsigmoid(LOGITS) + (1 - targets) * F.logsigmoid(-LOGITS))
+        torch.testing.assert_close(loss(LOGITS, gold), each.mean())
+        torch.testing.assert_close(loss.plain(LOGITS, gold), F.binary_cross_entropy(LOGITS.sigmoid(), gold))
+
+
+def test_rows_that_are_unlabelled_have_no_part_in_the_loss_of_a_multi_label_task() -> None:
+    gold = (OTHERS > 0).float()
+    known = torch.arange(12) < 7
+    loss, some = of_sets().plain, gold.where(known[:, None], -1)
+    torch.testing.assert_close(loss(LOGITS, some), F.binary_cross_entropy(LOGITS[:7].sigmoid(), gold[:7]))
+    assert loss(LOGITS, torch.full((12, 3), -1.0)).isnan()
+
+
+def test_r_drop_of_a_multi_label_task_is_the_mean_over_the_labels() -> None:
+    one, other = Bernoulli(logits=LOGITS), Bernoulli(logits=OTHERS)
+    expected = (kl_divergence(one, other) + kl_divergence(other, one)).mean() / 2
+    torch.testing.assert_close(r_drop(LOGITS, OTHERS, "multi_label"), expected)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, dataloader
 
+from glue_lit.data.label_arrays import dense_labels
 from glue_lit.data.tokens import TokenStore
 
 Batch = dict[str, Tensor]
@@ -28,13 +29,14 @@ class TokenDataset(Dataset[Batch]):
         multiple: Pad batches to a multiple of this many tokens.
         max_length: Longest batch in tokens, which ends such padding; ``None`` for no limit.
         is_packed: Whether batches are padding-free.
+        sets_of: Number of labels of a multi-label task; ``None`` for other tasks.
     """
 
     def __init__(
         self, store: TokenStore, examples: Tensor, tokenizer: Any, multiple: int = 1, max_length: int | None = None,
-        is_packed: bool = False,
+        is_packed: bool = False, sets_of: int | None = None,
     ) -> None:  # fmt: skip
-        self.store, self.is_packed = store, is_packed
+        self.store, self.is_packed, self._sets_of = store, is_packed, sets_of
         self.multiple, self.max_length = multiple, max_length
         self.examples = examples
         self.pad_id = int(tokenizer.pad_token_id)
@@ -74,7 +76,8 @@ class TokenDataset(Dataset[Batch]):
 
         Returns:
             ``input_ids``, ``attention_mask`` and, if the tokenizer gives them, ``token_type_ids``, all ``(batch,
-            length)`` int64; ``labels`` and ``idx`` (position in the split), ``(batch,)``.
+            length)`` int64; ``labels`` and ``idx`` (position in the split), ``(batch,)``. Labels of a multi-label task
+            are ``(batch, labels)`` float32, 1 for each that an example has, or all -1.
 
             A padding-free batch has ``input_ids``, ``token_type_ids`` and ``position_ids`` (from 0 in each example),
             ``(1, tokens)`` int64, of all examples one after the other; ``cu_seq_lens``, where each begins, and the end,
@@ -86,8 +89,10 @@ class TokenDataset(Dataset[Batch]):
         starts, lengths = self.store.offsets[idx], self.store.offsets[idx + 1] - self.store.offsets[idx]
         batch = self._packed(starts, lengths) if self.is_packed else self._in_rows(starts, lengths)
         labels = self.store.labels[idx]
-        unlabelled = float("nan") if labels.is_floating_point() else -1
-        batch["labels"] = labels.masked_fill(filler, unlabelled)
+        labels = labels.masked_fill(filler, float("nan") if labels.is_floating_point() else -1)
+        if self._sets_of is not None:
+            labels = dense_labels(idx, labels, self.store.label_indices, self.store.label_offsets, self._sets_of)
+        batch["labels"] = labels
         batch["idx"] = idx.masked_fill(filler, -1)
         return batch
 

@@ -30,8 +30,13 @@ def join_stores(first: TokenStore, second: TokenStore) -> TokenStore:
     def join(one: Tensor | None, other: Tensor | None) -> Tensor | None:
         return None if one is None or other is None else torch.cat([one, other])
 
+    offsets = None
+    if first.label_offsets is not None and second.label_offsets is not None:
+        offsets = torch.cat([first.label_offsets, first.label_offsets[-1] + second.label_offsets[1:]])
     return replace(
         first,
+        label_indices=join(first.label_indices, second.label_indices),
+        label_offsets=offsets,
         input_ids=torch.cat([first.input_ids, second.input_ids]),
         offsets=torch.cat([first.offsets, first.offsets[-1] + second.offsets[1:]]),
         labels=torch.cat([first.labels, second.labels]),

@@ -42,6 +42,11 @@ def _check_shots(values: Mapping[str, Any], task: TaskSpec) -> None:
             f"data.shots: got {values['shots']}, but {task.name} is a regression, which has no labels to choose rows "
             f"by. `--data.train_limit {values['shots']}` trains on as many rows."
         )
+    if task.is_multi_label:
+        raise UsageError(
+            f"data.shots: got {values['shots']}, but a row of {task.name} may have several labels, so that their rows "
+            f"cannot be equally many. `--data.train_limit {values['shots'] * len(task.labels)}` trains on as many rows."
+        )
     if values["train_limit"] is not None:
         raise UsageError(
             f"data.shots: got {values['shots']}, and data.train_limit {values['train_limit']}: both say how many rows "

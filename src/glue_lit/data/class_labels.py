@@ -9,7 +9,10 @@ ClassNames = Mapping[str, tuple[str, ...]]
 
 def names_in_features(features: Mapping[str, Any]) -> ClassNames:
     """The class names of each column that has some, from the features of a ``datasets.Dataset``."""
-    names = {column: getattr(feature, "names", None) for column, feature in features.items()}
+    names = {
+        column: getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+        for column, feature in features.items()
+    }
     return {column: tuple(found) for column, found in names.items() if found}
 
 
@@ -19,9 +22,10 @@ def names_in_schema(metadata: Mapping[bytes, bytes] | None) -> ClassNames:
         features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"].items()
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
+    items = {column: _of_items(feature) for column, feature in features}
     names = {
         column: feature.get("names")
-        for column, feature in features
+        for column, feature in items.items()
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
     }
     return {
@@ -29,6 +33,11 @@ def names_in_schema(metadata: Mapping[bytes, bytes] | None) -> ClassNames:
         for column, found in names.items()
         if isinstance(found, list) and found and all(isinstance(name, str) for name in found)
     }
+
+
+def _of_items(feature: Any) -> Any:
+    """What a list holds; any other feature unchanged."""
+    return feature.get("feature", feature) if isinstance(feature, dict) else feature
 
 
 def name_class(value: Any, names: Sequence[str] | None) -> Any:

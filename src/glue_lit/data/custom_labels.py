@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from glue_lit.data.label_column import LabelColumn, header_hint
+from glue_lit.data.label_sets import count_labels, with_separator
 from glue_lit.data.label_texts import (
     are_codes,
     have_decimal_commas,
@@ -14,6 +15,7 @@ from glue_lit.data.label_texts import (
     label_text,
     normalize_label,
 )
+from glue_lit.data.table import Table
 from glue_lit.errors import DataError, UsageError, did_you_mean
 from glue_lit.tasks.custom import CustomTask
 from glue_lit.tasks.metric_entries import Target, join_entries, parse_metrics
@@ -46,12 +48,36 @@ def complete_from_labels(custom: CustomTask, training: LabelColumn) -> CustomTas
     if kind == "classification" and is_guess and len(counts) > max(_MOST_CLASSES, counts.total() // 4):
         commas = have_decimal_commas(counts, ";")
         raise DataError(
-            f"Column {custom.label!r} has {len(counts):,} different labels in {counts.total():,} rows "
+            f"Column {custom.label_column!r} has {len(counts):,} different labels in {counts.total():,} rows "
             f"({', '.join(map(repr, (custom.labels or [])[:3]))} ...). If they are classes, say "
             "`--data.custom.kind classification`"
             f"{'; if numbers, `--data.custom.decimal_comma true`' if commas else ''}."
         )
     return check_and_complete(custom, counts)
+
+
+def complete_from_label_sets(custom: CustomTask, table: Table) -> tuple[CustomTask, int]:
+    """Complete the settings of a multi-label task from its training rows, whose number is returned with them.
+
+    Raises:
+        DataError: A row is wrong.
+        UsageError: The settings contradict each other.
+    """
+    custom = with_separator(custom, table)
+    is_named = not isinstance(custom.label, str)
+    labels = list(custom.label_columns) if is_named else [normalize_label(label) for label in _listed_labels(custom)]
+    if is_named and custom.labels is not None and _listed_labels(custom) != labels:
+        raise UsageError(
+            f"data.custom.labels: the labels are the columns {custom.label_column}. Leave it out; label_names gives "
+            "them other names."
+        )
+    custom = replace(custom, labels=labels or None)
+    counts = count_labels(custom, table)
+    known = map(normalize_label, table.class_names.get(custom.label_column, ()))
+    labels = labels or [label for label in known if label in counts.of_label] or _sorted(counts.of_label)
+    if not labels:
+        raise DataError(f"{table.path}: no row has a label in {custom.label_column}, so there is nothing to learn.")
+    return check_and_complete(replace(custom, labels=labels), counts.of_label, counts.rows), counts.rows
 
 
 def _listed_labels(custom: CustomTask) -> list[str]:
@@ -69,7 +95,7 @@ def _guess_kind(custom: CustomTask, counts: Counter[str], training: LabelColumn)
         others = counts.total() - sum(counts[word] for word in words)
         raise DataError(
             f"{training.place(row)}: the label is {words[0]!r}, while {others:,} other rows have numbers."
-            f"{header_hint(words[0], custom.label)} Correct it, or say what they are: `--data.custom.kind "
+            f"{header_hint(words[0], custom.label_column)} Correct it, or say what they are: `--data.custom.kind "
             "classification`, or regression."
         )
     has_decimals = not words and any(not float(label).is_integer() for label in counts)
@@ -82,10 +108,11 @@ def _sorted(labels: Iterable[str]) -> list[str]:
     return sorted(values, key=lambda label: (values[label] is None, values[label] or 0.0, label))
 
 
-def check_and_complete(custom: CustomTask, counts: Counter[str] | None = None) -> CustomTask:
+def check_and_complete(custom: CustomTask, counts: Counter[str] | None = None, rows: int | None = None) -> CustomTask:
     """Check the settings of a task whose kind and labels are known, and fill in those that follow from them.
 
-    Balanced class weights follow from ``counts``, the number of training rows of each label.
+    Balanced class weights follow from ``counts``, the number of training rows of each label, and for a multi-label task
+    from the number of all ``rows``.
 
     Raises:
         DataError: There is only one label.
@@ -105,7 +132,7 @@ def check_and_complete(custom: CustomTask, counts: Counter[str] | None = None) -
         labels=labels,
         positive=positive,
         metrics=_metrics(custom, labels, positive),
-        class_weights=_class_weights(custom, labels or [], counts or Counter()),
+        class_weights=_class_weights(custom, labels or [], counts or Counter(), rows or 0),
     )
 
 
@@ -118,14 +145,18 @@ def _check_classes(custom: CustomTask, labels: list[str]) -> None:
             f"data.custom.label_names: {len(names)} names for {len(labels)} labels ({', '.join(labels)}); give as many."
         )
     if len(labels) < 2:
-        raise DataError(f"Column {custom.label!r} has only one label, {labels[0]!r}, so there is nothing to learn.")
+        learn = "so there is nothing to learn"
+        if custom.kind == "multi_label":
+            learn = "and a multi-label task needs two. Give rows with and without it two labels of kind classification"
+        raise DataError(f"Column {custom.label_column!r} has only one label, {labels[0]!r}, {learn}.")
 
 
 def _positive(custom: CustomTask, labels: list[str] | None) -> str | None:
     """The positive one of two labels: the one given in the settings, by label or by name, else the last."""
-    if labels is None or len(labels) != 2:
+    if labels is None or len(labels) != 2 or custom.kind == "multi_label":
         if custom.positive is not None:
             what = "a regression" if labels is None else f"{len(labels)} labels ({', '.join(labels[:20])})"
+            what = "any number of labels a row" if custom.kind == "multi_label" else what
             raise UsageError(f"data.custom.positive is for two labels; this task has {what}. Leave it out.")
         return None
     if custom.positive is None:
@@ -141,18 +172,26 @@ def _positive(custom: CustomTask, labels: list[str] | None) -> str | None:
 
 
 def _metrics(custom: CustomTask, labels: list[str] | None, positive: str | None) -> list[Any]:
+    kind: Kind = custom.kind or "classification"
+    if not custom.metrics and kind == "multi_label":
+        return ["micro_f1", "macro_f1"]
     if not custom.metrics:
         return ["accuracy", "f1" if len(labels) == 2 else "macro_f1"] if labels else ["pearson", "spearmanr"]
     names, written = tuple(custom.label_names or labels or ()), tuple(labels or ())
     place = labels.index(positive) if labels and positive is not None else 1
-    target = Target("classification" if labels else "regression", names, written, place)
+    target = Target(kind, names, written, place)
     parse_metrics(custom.metrics, target, "data.custom.metrics")
     return join_entries(custom.metrics)
 
 
-def _class_weights(custom: CustomTask, labels: list[str], counts: Counter[str]) -> list[float] | None:
-    """The given weights; balanced ones give each class the same total weight, and rows a mean weight of 1."""
+def _class_weights(custom: CustomTask, labels: list[str], counts: Counter[str], rows: int) -> list[float] | None:
+    """The given weights; balanced ones give each class the same total weight, and rows a mean weight of 1.
+
+    Those of a multi-label task are the rows without a label over those with it, or 1 if all or none have it.
+    """
     weights = custom.class_weights
+    if weights == "balanced" and custom.kind == "multi_label":
+        return [round(rows / counts[label] - 1, 6) if 0 < counts[label] < rows else 1.0 for label in labels]
     if weights == "balanced":
         return [round(counts.total() / (len(labels) * counts[label]), 6) if counts[label] else 1.0 for label in labels]
     if weights is not None and (len(weights) != len(labels) or not all(0 <= w < math.inf for w in weights)):

@@ -8,10 +8,13 @@ from itertools import islice
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from glue_lit.data.label_arrays import LabelArrays
 from glue_lit.data.label_column import LabelColumn
+from glue_lit.data.label_sets import LabelSets, is_unknown, unlabelled
 from glue_lit.data.label_texts import label_text
 from glue_lit.data.rendering import check_columns, render
 from glue_lit.data.rows import HELD_OUT, Label, Rows, Split
+from glue_lit.data.stratification import hold_out_rows
 from glue_lit.data.table import NumberedRow, Table
 from glue_lit.errors import DataError
 from glue_lit.system.untrusted_text import Value, id_as_text
@@ -50,6 +53,7 @@ def open_custom_split(
     check_columns(custom.inputs, table)
     texts = custom.text_columns if task.inputs.is_plain else (*custom.text_columns, str(task.inputs))
     meaning = [texts, custom.label, custom.kind, custom.labels, part, table.path.suffix.lower()]
+    meaning += [custom.label_separator] if custom.kind == "multi_label" else []
     fingerprint = hashlib.sha256((table.fingerprint() + json.dumps(meaning)).encode()).hexdigest()
 
     def parts() -> Iterator[Rows]:
@@ -81,44 +85,58 @@ def _held_out(custom: CustomTask, table: Table) -> NDArray[np.bool_]:
     """The rows of a training table that are held out for validation, ``(rows,)`` bool."""
     key = json.dumps([table.fingerprint(), str(table.path), custom.settings()])
     if key not in _chosen:
-        groups = [np.empty(0, np.int32)]
-        rows = table.rows([custom.label])
+        rows, found = table.rows(custom.label_columns), LabelArrays(custom.kind == "regression")
         while some := list(islice(rows, _PART)):
-            labels = LabelColumn([label_text(label) for _, (label,) in some], [at for at, _ in some], table.place)
-            parsed = _parse(labels, custom, table, needs_labels=True)
-            groups.append(np.array(parsed if custom.kind == "classification" else [0] * len(some), np.int32))
+            found.add(_parse(some, custom, table, needs_labels=True))
+        arrays = {name: tensor.numpy() for name, tensor in found.tensors().items()}
         _chosen.clear()
-        _chosen[key] = choose_held_out(np.concatenate(groups), custom)
+        _chosen[key] = choose_held_out(
+            arrays["labels"], custom, arrays.get("label_offsets"), arrays.get("label_indices")
+        )
     return _chosen[key]
 
 
-def choose_held_out(labels: ArrayLike, custom: CustomTask) -> NDArray[np.bool_]:
+def choose_held_out(
+    labels: ArrayLike,
+    custom: CustomTask,
+    offsets: NDArray[np.int64] | None = None,
+    indices: NDArray[np.int32] | None = None,
+) -> NDArray[np.bool_]:
     """Choose the training rows to hold out for validation, ``(rows,)`` bool.
 
-    The share of each class is the same, rounded to whole rows, but at least one row if the class has two or more. The
-    same labels, fraction and seed give the same choice.
+    The share of each class is the same, rounded to whole rows, but at least one row if the class has two or more. Rows
+    with several labels are chosen by `hold_out_rows`. The same labels, fraction and seed give the same choice.
 
     Args:
         labels: Class number of each row, ``(rows,)``; of scores, only their number matters.
         custom: The task.
+        offsets: First label of each row in ``indices``, and its length, ``(rows + 1,)``; for multi-label tasks.
+        indices: The labels of all rows, one after the other.
 
     Raises:
         DataError: There are too few rows.
     """
     groups = np.asarray(labels)
+    if offsets is not None and indices is not None:
+        fraction, seed = custom.validation_fraction, custom.split_seed
+        return _some(hold_out_rows(offsets, indices, len(custom.labels or ()), fraction, seed))
     generator = np.random.Generator(np.random.PCG64(custom.split_seed))
     order = generator.permutation(len(groups)).astype(np.int32)
     held_out = np.zeros(len(groups), dtype=bool)
     counts = np.array([len(groups)])
-    if custom.kind != "regression":
+    if custom.kind == "classification":
         order = order[groups[order].argsort(kind="stable")]
         counts = np.unique(groups, return_counts=True)[1]
     for members in np.split(order, np.cumsum(counts)[:-1]):
         count = round(len(members) * custom.validation_fraction)
         held_out[members[: min(max(count, 1), len(members) - 1)]] = True
+    return _some(held_out)
+
+
+def _some(held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if not held_out.any():
         raise DataError(
-            f"data.source: {len(groups)} training row(s) are too few to hold some out for validation. "
+            f"data.source: {len(held_out)} training row(s) are too few to hold some out for validation. "
             "Give `--data.custom.validation_file FILE`, or more rows."
         )
     return held_out
@@ -126,9 +144,9 @@ def choose_held_out(labels: ArrayLike, custom: CustomTask) -> NDArray[np.bool_]:
 
 def _read_parts(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: bool) -> Iterator[Rows]:
     """Read a table some rows at a time; labels, or the label column, may be missing unless they are needed."""
-    has_labels = needs_labels or custom.label in table.columns
+    has_labels = needs_labels or has_label_columns(custom, table)
     inputs, width = task.inputs, len(task.inputs.columns)
-    columns = [*inputs.columns, *([custom.label] if has_labels else []), *([custom.id] if custom.id else [])]
+    columns = [*inputs.columns, *(custom.label_columns if has_labels else []), *([custom.id] if custom.id else [])]
     rows = table.rows(columns)
     while some := list(_first_rows(rows, width)):
         texts: list[list[str]] = [[] for _ in inputs.texts]
@@ -136,8 +154,9 @@ def _read_parts(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: 
             for column, text in zip(texts, _texts_of(inputs, values[:width], table, number), strict=True):
                 column.append(text)
         numbers = [number for number, _ in some]
-        written = [label_text(values[width]) if has_labels else None for _, values in some]
-        labels = _parse(LabelColumn(written, numbers, table.place), custom, table, needs_labels)
+        end = width + len(custom.label_columns)
+        written = [(number, values[width:end]) for number, values in some]
+        labels = _parse(written, custom, table, needs_labels) if has_labels else list[Label]([None] * len(some))
         ids = [id_as_text(values[-1]) for _, values in some] if custom.id else None
         yield Rows.from_columns(texts, labels, numbers, ids)
 
@@ -160,10 +179,26 @@ def _first_rows(rows: Iterator[NumberedRow], texts: int) -> Iterator[NumberedRow
             return
 
 
-def _parse(labels: LabelColumn, custom: CustomTask, table: Table, needs_labels: bool) -> list[Label]:
-    """The class or score of some rows of a table; the error for a missing one counts those of the whole table."""
+def has_label_columns(custom: CustomTask, table: Table) -> bool:
+    """Whether a table has the label columns of a task."""
+    has_some = any(column in table.columns for column in custom.label_columns)
+    return has_some and not (custom.kind == "multi_label" and is_unknown(table, custom))
+
+
+def _parse(rows: Sequence[NumberedRow], custom: CustomTask, table: Table, needs_labels: bool) -> list[Label]:
+    """The class, score or labels of some rows of a table, given their values in the label columns.
+
+    The error for a missing one counts those of the whole table.
+    """
+    if custom.kind == "multi_label":
+        sets = LabelSets(custom, table.place)
+        found: list[Label] = [sets.parse(values, number) for number, values in rows]
+        if needs_labels and None in found:
+            raise unlabelled(table.place(rows[found.index(None)][0]), custom)
+        return found
+    labels = LabelColumn([label_text(label) for _, (label,) in rows], [number for number, _ in rows], table.place)
     if needs_labels and None in labels.labels:
-        LabelColumn.of_table(table, custom.label, has_scores=True).check_complete(custom.label)
+        LabelColumn.of_table(table, custom.label_column, has_scores=True).check_complete(custom.label_column)
     return labels.parse(custom)
 
 

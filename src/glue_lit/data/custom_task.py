@@ -4,22 +4,30 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from glue_lit.data.custom_labels import check_and_complete, complete_from_labels
+from glue_lit.data.custom_labels import check_and_complete, complete_from_label_sets, complete_from_labels
 from glue_lit.data.custom_split import find_table
 from glue_lit.data.label_column import LabelColumn
+from glue_lit.data.label_sets import describe_label_sets, holds_lists
 from glue_lit.data.label_texts import have_decimal_commas, is_number, parse_number
 from glue_lit.data.rendering import check_columns
 from glue_lit.data.sources import open_tables
+from glue_lit.data.table import Table
 from glue_lit.errors import RunError, UsageError
 from glue_lit.system.files import read_json, write_json
 from glue_lit.system.version import __version__
 from glue_lit.tasks.custom import CustomTask, check_task_name, parse_custom_task, resolve_task
 from glue_lit.tasks.metric_entries import Target, name_of, parse_metrics
+from glue_lit.tasks.metrics import Kind
 from glue_lit.tasks.spec import TaskSpec
 
+_HELD_OUT: dict[Kind, str] = {
+    "classification": "stratified by label with at least one of each", "multi_label": "stratified by labels",
+    "regression": "at random",
+}  # fmt: skip
 _MANY = 50_000  # rows whose labels take longer to read than the file to hash
 
 
@@ -53,32 +61,59 @@ def complete_task(name: str, custom: CustomTask, source: str, cache: Path | None
         UsageError: The settings contradict each other.
     """
     check_task_name(name)
-    if custom.label in custom.inputs.columns:
-        raise UsageError(
-            f"data.custom: text is {', '.join(custom.text_columns)} and label {custom.label}, so that the text would "
-            "tell the label. Allowed: text columns, and a different label column."
-        )
-    if not 0 < custom.validation_fraction < 1:
-        raise UsageError(
-            f"data.custom.validation_fraction: got {custom.validation_fraction}, allowed: above 0, below 1."
-        )
+    custom = _checked(custom)
     if custom.is_complete:
         return check_and_complete(custom)
     parse_metrics(custom.metrics or (), Target(custom.kind, is_known=False), "data.custom.metrics")
     table = find_table(open_tables(custom, source), "train", source)
     check_columns(custom.inputs, table)
-    read = [__version__, table.fingerprint(), table.path.suffix.lower(), table.class_names.get(custom.label, ())]
+    if custom.kind is None:
+        custom = replace(custom, kind="multi_label" if holds_lists(table, custom.label_column) else None)
+        table.list_columns = custom.label_columns if custom.kind == "multi_label" else ()
+    names = table.class_names.get(custom.label_column, ())
+    read = [__version__, table.fingerprint(), table.path.suffix.lower(), names]
     key = hashlib.sha256(json.dumps([*read, custom.settings()]).encode()).hexdigest()[:32]
     path = None if cache is None else cache / f"task-{key}.json"
     if path is not None and (known := _read_task(path)) is not None:
         return known
-    training = LabelColumn.of_table(table, custom.label, has_scores=custom.kind != "classification")
-    training.check_complete(custom.label)
-    completed = complete_from_labels(custom, training)
-    if path is not None and sum(training.rows or ()) >= _MANY:
+    completed, rows = _complete(custom, table)
+    if path is not None and rows >= _MANY:
         with contextlib.suppress(RunError):
             write_json(path, completed.settings())
     return completed
+
+
+def _checked(custom: CustomTask) -> CustomTask:
+    """The task with the kind that follows from its label columns, if its settings fit together."""
+    if set(custom.label_columns) & set(custom.inputs.columns):
+        raise UsageError(
+            f"data.custom: text is {', '.join(custom.text_columns)} and label {custom.label_column}, so that the text "
+            "would tell the label. Allowed: text columns, and a different label column."
+        )
+    if not 0 < custom.validation_fraction < 1:
+        raise UsageError(
+            f"data.custom.validation_fraction: got {custom.validation_fraction}, allowed: above 0, below 1."
+        )
+    if not isinstance(custom.label, str) and custom.kind not in (None, "multi_label"):
+        raise UsageError(
+            f"data.custom.label: got {custom.label_column}, allowed with data.custom.kind {custom.kind}: one column. "
+            "Columns of 0 and 1 for each label are for kind multi_label."
+        )
+    if custom.label_separator is not None and not (custom.kind == "multi_label" and isinstance(custom.label, str)):
+        raise UsageError(
+            "data.custom.label_separator: it separates the labels of one column of a multi-label task. Leave it out, "
+            "or say `--data.custom.kind multi_label`."
+        )
+    return custom if isinstance(custom.label, str) else replace(custom, kind="multi_label")
+
+
+def _complete(custom: CustomTask, table: Table) -> tuple[CustomTask, int]:
+    """The completed settings, and the number of training rows."""
+    if custom.kind == "multi_label":
+        return complete_from_label_sets(custom, table)
+    training = LabelColumn.of_table(table, custom.label_column, has_scores=custom.kind != "classification")
+    training.check_complete(custom.label_column)
+    return complete_from_labels(custom, training), sum(training.rows or ())
 
 
 def _read_task(path: Path) -> CustomTask | None:
@@ -94,15 +129,16 @@ def describe_task(custom: CustomTask, source: str) -> Iterator[str]:
     """Say, a line each, what was read from the data and what was assumed about the labels."""
     columns, metrics = " and ".join(custom.inputs.names), ", ".join(map(name_of, custom.metrics or ()))
     if custom.kind == "regression":
-        yield f"{columns} -> {custom.label}, a number (regression); metrics: {metrics}"
+        yield f"{columns} -> {custom.label_column}, a number (regression); metrics: {metrics}"
     else:
         names = custom.label_names or custom.labels or []
         listed = ", ".join(names[:10]) + (f" ... ({len(names)} labels)" if len(names) > 10 else "")
-        yield f"{columns} -> {custom.label}, one of {listed}; metrics: {metrics}"
+        how = "any of" if custom.kind == "multi_label" else "one of"
+        yield f"{columns} -> {custom.label_column}, {how} {listed}; metrics: {metrics}"
     yield from describe_texts(custom)
     yield from describe_labels(custom)
     if "validation" not in open_tables(custom, source):
-        how = "at random" if custom.kind == "regression" else "stratified by label with at least one of each"
+        how = _HELD_OUT[custom.kind or "classification"]
         yield (
             f"No validation rows are given: {custom.validation_fraction:.0%} of the training rows are held out, {how} "
             f"(data.custom.split_seed {custom.split_seed})"
@@ -121,6 +157,9 @@ def describe_texts(custom: CustomTask) -> Iterator[str]:
 
 def describe_labels(custom: CustomTask) -> Iterator[str]:
     """Say, a line each, what was assumed about the labels."""
+    if custom.kind == "multi_label":
+        yield from describe_label_sets(custom)
+        return
     labels = custom.labels or []
     if custom.decimal_comma:
         yield "The labels are read as numbers with a decimal comma: 3,5 is 3.5 (data.custom.decimal_comma)"

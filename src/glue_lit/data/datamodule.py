@@ -27,7 +27,7 @@ class GLUEDataModule(LightningDataModule):
 
     Batches hold ``input_ids``, ``attention_mask`` and, for models that tell the texts of a pair apart,
     ``token_type_ids``, all ``(batch, length)`` int64, padded to the longest example of the batch; ``labels``
-    ``(batch,)``, -1 (NaN for regression) where unlabelled; ``idx`` ``(batch,)``, the example's position in its split.
+    ``(batch,)``, for multi_label ``(batch, labels)``, -1 (NaN for regression) where unlabelled; ``idx`` ``(batch,)``.
 
     Args:
         task: Task to load; `glue-lit tasks` lists them. Any other name is that of a task of your own (data.custom).

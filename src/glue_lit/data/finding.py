@@ -61,6 +61,36 @@ class ExaminedSplit:
         return labels
 
     @cached_property
+    def label_sets(self) -> tuple[NDArray[np.int64], NDArray[np.int32]] | None:
+        """For a multi-label task, the first label of each row and the end, ``(rows + 1,)``, and all labels in turn."""
+        assert self.store is not None
+        if self.store.label_offsets is None or self.store.label_indices is None:
+            return None
+        offsets: NDArray[np.int64] = self.store.label_offsets[: len(self) + 1].numpy()
+        return offsets, self.store.label_indices[: int(offsets[-1])].numpy()
+
+    @cached_property
+    def label_codes(self) -> NDArray[np.int64]:
+        """A number for each row, the same for the same label or labels, ``(rows,)``."""
+        if self.label_sets is None:
+            return self.labels
+        # Sums of random numbers, one for each label: two sets are equal by chance for one pair in 10^18.
+        offsets, indices = self.label_sets
+        draw = np.random.Generator(np.random.PCG64(0))
+        numbers = draw.integers(0, 1 << 62, int(indices.max(initial=-1)) + 1, dtype=np.int64)
+        sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(numbers[indices])])  # overflow wraps around
+        codes: NDArray[np.int64] = sums[offsets[1:]] - sums[offsets[:-1]]
+        return codes
+
+    def label_words(self, row: int) -> str:
+        """The label or labels of a row, shortened."""
+        names = self.split.labels
+        if self.label_sets is None:
+            return quoted(names[self.labels[row]])
+        offsets, indices = self.label_sets
+        return ", ".join(quoted(names[label]) for label in indices[offsets[row] : offsets[row + 1]][:5]) or "no label"
+
+    @cached_property
     def order(self) -> NDArray[np.intp]:
         """The rows sorted by hash, equal ones in their order."""
         return np.argsort(self.hashes, kind="stable")
@@ -70,3 +100,8 @@ class ExaminedSplit:
         places = Places(self.split.file, self.split.unit, [row + 1 if self._numbers is None else self._numbers[row]])
         file = "" if beside is not None and beside.file == self.split.file else f"{places.file_name}, "
         return f"{file}{places.unit} {places.numbers[0]}"
+
+
+def quoted(label: str) -> str:
+    """A label in quotes, shortened to 40 characters."""
+    return repr(label if len(label) <= 40 else f"{label[:37]}...")

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glue_lit.data.cut_texts import CutTexts
-from glue_lit.data.finding import ExaminedSplit, Finding
+from glue_lit.data.finding import ExaminedSplit, Finding, quoted
 from glue_lit.data.label_texts import find_look_alikes
 from glue_lit.data.rendering import render
 from glue_lit.data.rows import Split
@@ -45,7 +46,7 @@ def _find_in_texts(
 ) -> Iterator[Finding]:
     if not task.is_regression:
         header = render(task.inputs, task.inputs.columns, "", lambda value, *_: str(value))
-        yield from find_in_labels(train, header, custom.label)
+        yield from find_in_labels(train, header, custom.label_column)
         yield from find_contradictions(train)
     yield from find_repeated(train, others)
     if test is not None:
@@ -65,9 +66,14 @@ def find_in_labels(train: ExaminedSplit, columns: Sequence[str], label: str) -> 
         columns: The texts of a row that repeats the header.
         label: Name of the label column.
     """
-    names = train.split.labels
-    order = np.argsort(train.labels, kind="stable")
-    rows = np.split(order, np.searchsorted(train.labels[order], np.arange(1, len(names))))
+    names, of_label = train.split.labels, np.arange(len(train))
+    labels: NDArray[Any] = train.labels
+    if train.label_sets is not None:
+        offsets, labels = train.label_sets
+        of_label = np.repeat(of_label, offsets[1:] - offsets[:-1])
+        yield from _find_in_sets(train, offsets)
+    order = np.argsort(labels, kind="stable")
+    rows = np.split(of_label[order], np.searchsorted(labels[order], np.arange(1, len(names))))
     by_name = dict(zip(names, rows, strict=True))
     headers = by_name.get(label, np.array([], dtype=np.intp))
     headers = headers[train.hashes[headers] == hash_texts(*([column] for column in columns)).numpy()]
@@ -80,7 +86,7 @@ def find_in_labels(train: ExaminedSplit, columns: Sequence[str], label: str) -> 
         yield Finding(
             "labels written in several ways",
             f"{len(by_name)} labels, {len(by_name) - sum(map(len, groups)) + len(groups)} if written alike",
-            "; ".join(f"{_example(train, by_name, rare)} and {_quoted(usual)}" for rare, usual in rarest),
+            "; ".join(f"{_example(train, by_name, rare)} and {quoted(usual)}" for rare, usual in rarest),
             "Write them alike if they mean the same",
         )
     for count, what, advice in (
@@ -92,17 +98,20 @@ def find_in_labels(train: ExaminedSplit, columns: Sequence[str], label: str) -> 
             yield Finding(what, number, _example(train, by_name, few[0]), advice)
 
 
+def _find_in_sets(train: ExaminedSplit, offsets: NDArray[np.int64]) -> Iterator[Finding]:
+    """Find rows without any label."""
+    if len(bare := np.flatnonzero(offsets[1:] == offsets[:-1])):
+        count = f"{len(bare):,} of {plural(len(train), 'row')} ({len(bare) / len(train):.0%})"
+        yield Finding("training rows without any label", count, train.place(bare[0]), "Right if no label fits them")
+
+
 def _example(train: ExaminedSplit, rows: Mapping[str, NDArray[np.intp]], name: str) -> str:
-    return f"{_quoted(name)} ({train.place(rows[name][0])})" if len(rows[name]) else _quoted(name)
-
-
-def _quoted(label: str) -> str:
-    return repr(label if len(label) <= 40 else f"{label[:37]}...")
+    return f"{quoted(name)} ({train.place(rows[name][0])})" if len(rows[name]) else quoted(name)
 
 
 def find_contradictions(train: ExaminedSplit) -> Iterator[Finding]:
     """Find equal texts with different labels."""
-    hashes, labels = train.hashes[train.order], train.labels[train.order]
+    hashes, labels = train.hashes[train.order], train.label_codes[train.order]
     starts = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
     mixed = np.flatnonzero(np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts))
     if len(mixed):
@@ -111,12 +120,10 @@ def find_contradictions(train: ExaminedSplit) -> Iterator[Finding]:
         first, end = int(starts[shown]), int(ends[shown])
         other = first + int(np.flatnonzero(labels[first:end] != labels[first])[0])
         one, two = train.order[first], train.order[other]
-        names = train.split.labels
         yield Finding(
             "equal texts, different labels",
             f"{plural(len(mixed), 'text')}, {plural(int((ends - starts)[mixed].sum()), 'row')}",
-            f"{train.place(one)}: {_quoted(names[labels[first]])}, "
-            f"{train.place(two, train.split)}: {_quoted(names[labels[other]])}",
+            f"{train.place(one)}: {train.label_words(one)}, {train.place(two, train.split)}: {train.label_words(two)}",
             "Decide on one label: a model cannot learn both",
         )
 
@@ -183,7 +190,7 @@ def find_in_ids(part: ExaminedSplit) -> Iterator[Finding]:
     first: dict[str, int] = {}
     if repeated := [row for row, own in enumerate(ids) if own and first.setdefault(own, row) != row]:
         row = repeated[0]
-        example = f"{part.place(row)}: {_quoted(ids[row])}, as in {part.place(first[ids[row]], part.split)}"
+        example = f"{part.place(row)}: {quoted(ids[row])}, as in {part.place(first[ids[row]], part.split)}"
         count = plural(len(repeated), "row")
         yield Finding(f"{name} rows with another row's id", count, example, "Give each row an id of its own")
 

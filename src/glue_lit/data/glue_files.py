@@ -81,7 +81,7 @@ def _parse_labels(task: TaskSpec, table: TsvFile, column: Sequence[str]) -> list
         what, allowed = "score", f"a number from {low:g} to {high:g}"
     labels: list[Label] = []
     for line, written in zip(table.lines, column, strict=True):
-        label: Label = parse_number(written) if task.is_regression else classes.get(written)
+        label: float | None = parse_number(written) if task.is_regression else classes.get(written)
         if label is None or not (low <= label <= high):
             raise DataError(
                 f"{table.path}, line {line}: {written!r} is not a {what} of task {task.name}. Allowed: {allowed}."

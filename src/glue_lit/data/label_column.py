@@ -84,8 +84,8 @@ class LabelColumn:
             DataError: A label is not a class of the task, or not a number.
         """
         if custom.kind == "regression":
-            return self._parse_scores(custom.decimal_comma or False, custom.label)
-        return self._parse_classes(custom.labels or [], custom.label)
+            return self._parse_scores(custom.decimal_comma or False, custom.label_column)
+        return self._parse_classes(custom.labels or [], custom.label_column)
 
     def _parse_classes(self, labels: Sequence[str], column: str) -> list[Label]:
         normalize: Callable[[str], str] = normalize_label

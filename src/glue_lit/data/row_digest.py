@@ -2,13 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glue_lit.data.large_arrays import GrowingArray
+
+if TYPE_CHECKING:
+    from glue_lit.data.rows import Label
 
 _CHUNK = 10_000  # rows whose texts are followed by their lengths; it is part of the hash
 
@@ -25,14 +30,21 @@ class RowDigest:
         self._seconds = GrowingArray("uint8", folder)
         self._lengths: tuple[list[int], list[int]] = ([], [])
         self._labels = GrowingArray("float64", folder)
+        self._indices = GrowingArray("int32", folder)  # of the labels of a multi-label task
+        self._has_sets = False
 
-    def add(self, texts_a: Sequence[str], texts_b: Sequence[str] | None, labels: Iterable[float | None]) -> None:
-        """Add some rows; a label is a class number or a score, or ``None`` where it is hidden."""
+    def add(self, texts_a: Sequence[str], texts_b: Sequence[str] | None, labels: Sequence["Label"]) -> None:
+        """Add some rows; a label is a class number, a score or a set of labels, or ``None`` where it is hidden."""
         for piece in _pieces(texts_a, self._lengths[0]):
             self._digest.update(piece)
         for piece in _pieces(texts_b or [], self._lengths[1]):
             self._seconds.append(np.frombuffer(piece, np.uint8))
-        self._labels.append([np.nan if label is None else label for label in labels])
+        sets = [label for label in labels if isinstance(label, tuple)]
+        if sets:
+            self._has_sets = True
+            self._indices.append(list(chain.from_iterable(sets)))
+        numbers = [len(label) if isinstance(label, tuple) else label for label in labels]
+        self._labels.append([np.nan if number is None else number for number in numbers])
 
     def hexdigest(self, names: Sequence[str] = ()) -> str:
         """The hash of all rows, in hexadecimal digits.
@@ -49,6 +61,8 @@ class RowDigest:
         if not names:
             digest.update(labels.astype("<f4").data)
             return digest.hexdigest()
+        if self._has_sets:
+            return self._with_sets(digest, names, labels)
         counts = np.zeros(len(names) + 1, np.int64)
         for part in _chunks(labels):
             counts += np.bincount(_classes(part), minlength=len(names) + 1)
@@ -59,6 +73,18 @@ class RowDigest:
         for part in _chunks(labels):
             digest.update(ranks[_classes(part)].data)
         return digest.hexdigest()
+
+    def _with_sets(self, digest: Any, names: Sequence[str], labels: NDArray[np.float64]) -> str:
+        """The hash with the labels of a multi-label task, in the order of their names."""
+        counts, indices = _classes(labels) - 1, self._indices.array()
+        ordered = sorted(names)
+        rank = {name: number for number, name in enumerate(ordered)}
+        digest.update(counts.astype("<i8").data)
+        for part in _ranked_sets(np.maximum(counts, 0), indices, np.array([rank[name] for name in names], np.int64)):
+            used, numbers = np.unique(part, return_inverse=True)
+            digest.update(json.dumps([ordered[at] for at in used]).encode())
+            digest.update(numbers.astype("<i8").data)
+        return str(digest.hexdigest())
 
 
 def _pieces(texts: Sequence[str], lengths: list[int]) -> Iterable[bytes]:
@@ -85,3 +111,15 @@ def _chunks(labels: NDArray[np.float64]) -> Iterable[NDArray[np.float64]]:
 def _classes(labels: NDArray[np.float64]) -> NDArray[np.int64]:
     """Class numbers from 1, and 0 where they are hidden."""
     return np.nan_to_num(labels + 1, nan=0).astype(np.int64)
+
+
+def _ranked_sets(
+    counts: NDArray[np.int64], indices: NDArray[np.int32], ranks: NDArray[np.int64]
+) -> Iterator[NDArray[np.int64]]:
+    """The labels of all rows by their ranks, ascending within each row, those of some rows at a time."""
+    ends, first, start = np.cumsum(counts), 0, 0
+    while first < len(counts):
+        last = max(first + 1, int(np.searchsorted(ends, start + (1 << 20), "right")))
+        found = ranks[indices[start : ends[last - 1]]]
+        yield found[np.lexsort((found, np.repeat(np.arange(last - first), counts[first:last])))]
+        first, start = last, int(ends[last - 1])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from glue_lit.data.row_digest import RowDigest
 from glue_lit.errors import DataError
 
-Label = int | float | None
+Label = int | float | tuple[int, ...] | None
 HELD_OUT = " (held out)"  # follows the file's name if the split's rows are held out of the training file
 
 
@@ -24,7 +24,7 @@ class Rows:
     Attributes:
         texts_a: First (or only) text of each example.
         texts_b: Second text of each example; ``None`` for single-text tasks.
-        labels: Class number in the task's order, or score; ``None`` where hidden.
+        labels: Class number in the task's order, or score, or the numbers of any labels; ``None`` where hidden.
         numbers: Number, from 1, of the example's line or row in its file, ``(rows,)``; see ``Split.unit``.
         ids: Value of the id column (``data.custom.id``) for each example, or an empty text.
     """

@@ -84,6 +84,8 @@ def open_tables(custom: CustomTask, source: str) -> dict[str, Table]:
                 )
             tables[split] = open_table(path)
     for table in tables.values():
-        if are_class_numbers(custom.labels, table.class_names.get(custom.label, ())):
-            table.class_names = {name: names for name, names in table.class_names.items() if name != custom.label}
+        if are_class_numbers(custom.labels, table.class_names.get(custom.label_column, ())):
+            names = table.class_names.items()
+            table.class_names = {name: found for name, found in names if name != custom.label_column}
+        table.list_columns = custom.label_columns if custom.kind in (None, "multi_label") else ()
     return tables

@@ -171,8 +171,8 @@ class TaskSplits:
                 positions = torch.cat([positions, positions + len(store)])
                 store = join_stores(store, self._tokenise(swap_texts(split)))
             multiple = 1 if needs_equal_lengths(self.model_config) else self._settings.get("pad_to_multiple_of", 1)
-            is_packed = self._settings.get("padding_free", False)
-            self._datasets[key] = TokenDataset(store, positions, self.tokenizer, multiple, self.max_length, is_packed)
+            form = (multiple, self.max_length, self._settings.get("padding_free", False), self.task.sets_of)
+            self._datasets[key] = TokenDataset(store, positions, self.tokenizer, *form)
         return self._datasets[key]
 
     def _tokenise(self, split: Split) -> TokenStore:
@@ -182,9 +182,8 @@ class TaskSplits:
         self, name: str, rank: int = 0, world: int = 1, batch_size: int | None = None
     ) -> EvaluationSampler:
         """Batches of the split called ``name``, with each example once."""
-        equal_lengths = needs_equal_lengths(self.model_config)
-        lengths = self.dataset(name, "predict").lengths
-        return EvaluationSampler(lengths, rank, world, batch_size, equal_lengths=equal_lengths)
+        lengths, equal = self.dataset(name, "predict").lengths, needs_equal_lengths(self.model_config)
+        return EvaluationSampler(lengths, rank, world, batch_size, equal_lengths=equal)
 
     # ---------------------------------------------------------------- loaded splits
 

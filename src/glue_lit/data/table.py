@@ -30,11 +30,13 @@ class Table(ABC):
         commit: Commit of a data set on the Hub, if it is known.
         class_names: Names of the classes in their order, for columns that hold class numbers.
         separator: Character between columns; a comma in formats without one.
+        list_columns: Columns that may hold lists.
     """
 
     unit = "line"
     commit: str | None = None
     separator = ","
+    list_columns: Sequence[str] = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -91,8 +93,13 @@ class Table(ABC):
         if not self.class_names and all(type(value) is str and value.isascii() for value in values):
             return number, tuple(values)
         place = self.place(number)
-        named = [(name_class(v, self.class_names.get(c)), c) for c, v in zip(columns, values, strict=True)]
-        return number, tuple(plain_value(value, column, place) for value, column in named)
+        return number, tuple(self._plain(value, column, place) for column, value in zip(columns, values, strict=True))
+
+    def _plain(self, value: Any, column: str, place: str) -> Value:
+        names = self.class_names.get(column)
+        if isinstance(value, list) and column in self.list_columns:
+            return tuple(plain_value(name_class(item, names), column, place) for item in value)
+        return plain_value(name_class(value, names), column, place)
 
     def _empty(self) -> DataError:
         return DataError(f"{self.path}: the file is empty; a table with at least one row is needed.")

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from glue_lit.data.cut_texts import CutCounter
+from glue_lit.data.label_arrays import LabelArrays
 from glue_lit.data.large_arrays import GrowingArray, write_arrays
 from glue_lit.data.row_digest import RowDigest
 from glue_lit.data.rows import Rows, Split
@@ -42,12 +43,15 @@ class TokenStore:
     Attributes:
         input_ids: All examples one after the other, ``(tokens,)`` int32.
         offsets: ``(examples + 1,)`` int64; example ``i`` is ``input_ids[offsets[i]:offsets[i + 1]]``.
-        labels: ``(examples,)``, classes as int64 or scores as float32; -1 or NaN if unlabelled.
+        labels: ``(examples,)``, classes as int64 or scores as float32; -1 or NaN if unlabelled. For a multi-label task,
+            how many labels each has.
         token_type_ids: ``(tokens,)`` uint8; ``None`` if the tokenizer gives none.
         numbers: Line or row of each example in its file, ``(examples,)`` int32; see `Rows`.
         hashes: Hash of each example's text or pair, ``(examples,)`` int64; see `hash_texts`.
         cut: Values of `CutTexts`, ``(5,)`` int64; empty if no example is cut.
         digest: Hash of the rows, the same for every source; see `Rows.digest`.
+        label_indices: For a multi-label task, the labels of all examples one after the other, ``(labels,)`` int32.
+        label_offsets: First label of each example in ``label_indices``, and its length, ``(examples + 1,)`` int64.
     """
 
     input_ids: Tensor
@@ -58,6 +62,8 @@ class TokenStore:
     hashes: Tensor | None = None
     cut: Tensor | None = None
     digest: str | None = None
+    label_indices: Tensor | None = None
+    label_offsets: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -110,16 +116,9 @@ class _StoreBuilder:
     def __init__(
         self, tokenizer: Any, max_length: int, is_regression: bool, split: Split | None, folder: Path | None = None
     ) -> None:
-        self._tokenizer, self._max_length, self._is_regression, self._split = (
-            tokenizer,
-            max_length,
-            is_regression,
-            split,
-        )
-        dtypes = {
-            "input_ids": "int32", "token_type_ids": "uint8", "ends": "int64", "numbers": "int32",
-            "labels": "float32" if is_regression else "int64",
-        }  # fmt: skip
+        self._tokenizer, self._max_length, self._split = tokenizer, max_length, split
+        self._labels = LabelArrays(is_regression, folder)
+        dtypes = {"input_ids": "int32", "token_type_ids": "uint8", "ends": "int64", "numbers": "int32"}
         self._arrays = {name: GrowingArray(dtype, folder) for name, dtype in dtypes.items()}
         self._arrays["ends"].append([0])
         self._encode: Encode | None = None
@@ -144,8 +143,7 @@ class _StoreBuilder:
             if types is not None:
                 self._arrays["token_type_ids"].append(np.fromiter(chain.from_iterable(types), np.uint8, total))
             self._tokens += total
-        hidden: float = float("nan") if self._is_regression else -1
-        self._arrays["labels"].append([hidden if label is None else label for label in rows.labels])
+        self._labels.add(rows.labels)
         if rows.numbers is not None:
             self._arrays["numbers"].append(rows.numbers)
         self._rows += len(rows)
@@ -162,9 +160,9 @@ class _StoreBuilder:
         return TokenStore(
             found["input_ids"],
             found["ends"],
-            found["labels"],
-            types if len(types) == self._tokens else None,
-            numbers if len(numbers) == self._rows else None,
+            token_type_ids=types if len(types) == self._tokens else None,
+            numbers=numbers if len(numbers) == self._rows else None,
+            **self._labels.tensors(),
         )
 
 

@@ -17,6 +17,7 @@ from glue_lit.encoder.merging import merge_adapters
 from glue_lit.errors import ModelError
 from glue_lit.system.precisions import at_least_float32
 from glue_lit.tasks.glue import TaskSpec
+from glue_lit.tasks.metrics import Kind
 
 
 class Built(NamedTuple):
@@ -86,6 +87,12 @@ def _load(
     return *load_weights(config, hparams), labels
 
 
+_PROBLEM_TYPES: dict[Kind, str] = {
+    "classification": "single_label_classification", "multi_label": "multi_label_classification",
+    "regression": "regression",
+}  # fmt: skip
+
+
 def _output_names(task: TaskSpec) -> tuple[str, ...]:
     return task.labels or ("score",)
 
@@ -96,7 +103,7 @@ def _outputs(task: TaskSpec) -> dict[str, Any]:
     return {
         "id2label": dict(enumerate(names)),
         "label2id": {name: number for number, name in enumerate(names)},
-        "problem_type": "regression" if task.is_regression else "single_label_classification",
+        "problem_type": _PROBLEM_TYPES[task.kind],
     }
 
 

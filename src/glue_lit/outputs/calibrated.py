@@ -44,6 +44,10 @@ def calibration_of(
         raise UsageError(
             f"--calibrate: task {task.name} has no {'probabilities' if task.is_regression else 'dev rows'}."
         )
+    if task.is_multi_label:
+        raise UsageError(
+            f"--calibrate: {task.name} is a multi-label task, for which it is not supported. Leave it out."
+        )
     place = (run.path if run is not None else checkpoint.parent) / _FILE
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

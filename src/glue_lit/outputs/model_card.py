@@ -110,6 +110,7 @@ def _table(title: str, columns: str, rows: Iterable[tuple[object, ...]]) -> Iter
 def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], usage: str) -> Iterator[str]:
     yield f"# {plain(_base(record))} on {plain(task.name)}"
     output = "a number" if task.is_regression else f"one of {', '.join(map(plain, task.labels))}"
+    output = output.replace("one of", "any of", 1) if task.is_multi_label else output
     yield f"{plain(task.title)}: {' and '.join(map(plain, task.inputs.columns))} to {output}."
     yield usage
     yield from describe_inputs(task)
@@ -151,11 +152,12 @@ def _usage(task: TaskSpec, max_length: int, place: str, has_code: bool) -> str:
     """Code that loads the folder."""
     given = '{"text": "...", "text_pair": "..."}' if len(task.text_columns) > 1 else '"..."'
     trust = ", trust_remote_code=True" if has_code else ""
+    labels = ", top_k=None" if task.is_multi_label else ""
     return (
         "\n```python\nfrom transformers import pipeline\n\n"
         f'classify = pipeline("text-classification", {json.dumps(place)}{trust})'
         f"{'  # runs the code in it' if has_code else ''}\n"
-        f"classify({given}, truncation=True)  # inputs of more than {max_length} tokens are truncated\n```\n"
+        f"classify({given}{labels}, truncation=True)  # inputs of more than {max_length} tokens are truncated\n```\n"
     )
 
 

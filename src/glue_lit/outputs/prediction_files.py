@@ -14,7 +14,7 @@ from glue_lit.system.files import open_atomic_binary
 Record = Mapping[str, Any]
 Chunks = Iterable[Sequence[Record]]
 _PROBABILITY = "probability_"
-_OURS = ("idx", "row", "id", "label", "probabilities", "score", "gold")
+_OURS = ("idx", "row", "id", "label", "labels", "probabilities", "score", "gold")
 _WHOLE, _REAL = ("idx", "row"), ("score",)
 _IN_TSV = str.maketrans("\t\n\r", "   ")
 
@@ -40,7 +40,9 @@ def check_ending(output: str) -> None:
 def write_predictions(path: Path, chunks: Chunks, keys: Sequence[str]) -> None:
     """Write predictions in the format of the file's ending, chunk by chunk; the file is replaced at the end.
 
-    CSV, TSV and Parquet have a column for the probability of each label, ``probability_LABEL``.
+    CSV, TSV and Parquet have a column for the probability of each label, ``probability_LABEL``. Several labels of a row
+    are a list in Parquet, and in CSV and TSV a text such as ``a;b`` (``a|b`` if a label contains a semicolon, and JSON
+    if one contains both).
 
     Args:
         path: The file.
@@ -90,6 +92,8 @@ def _write_parquet(file: IO[bytes], chunks: Chunks, keys: Sequence[str]) -> None
 
     def kind(name: str) -> Any:
         is_real = name in _REAL or name.startswith(_PROBABILITY)
+        if name == "labels":
+            return pyarrow.list_(pyarrow.string())
         return pyarrow.float64() if is_real else pyarrow.int64() if name in _WHOLE else pyarrow.string()
 
     rows = ([_flat(record, keys) for record in chunk] for chunk in chunks)
@@ -102,11 +106,18 @@ def _write_parquet(file: IO[bytes], chunks: Chunks, keys: Sequence[str]) -> None
 
 def _cells(chunks: Chunks, keys: Sequence[str]) -> Iterator[Iterable[Any]]:
     """The header, then the cells of each prediction."""
-    rows = (_flat(record, keys) for chunk in chunks for record in chunk)
-    for number, row in enumerate(rows):
+    for number, record in enumerate(record for chunk in chunks for record in chunk):
+        row = _flat(record, keys)
+        if "labels" in row:
+            row["labels"] = _as_text(row["labels"], record["probabilities"])
         if not number:
             yield row.keys()
         yield row.values()
+
+
+def _as_text(labels: Sequence[str], all_labels: Iterable[str]) -> str:
+    separator = next((one for one in ";|" if not any(one in label for label in all_labels)), None)
+    return json.dumps(labels, ensure_ascii=False) if separator is None else separator.join(labels)
 
 
 def _flat(record: Record, keys: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from glue_lit.errors import DataError
 
-Value = str | int | float | bool | None
+Plain = str | int | float | bool | None
+Value = Plain | tuple[Plain, ...]  # several where a column may hold lists
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -104,7 +105,7 @@ _decode = json.JSONDecoder(object_pairs_hook=_refuse_duplicates).decode
 _KINDS: dict[type, str] = {list: "list", str: "string", int: "number", float: "number"}
 
 
-def plain_value(value: Any, column: str, place: str) -> Value:
+def plain_value(value: Any, column: str, place: str) -> Plain:
     """Check that a value is a text, number, boolean or ``None``; NaN, pandas' missing value, becomes ``None``.
 
     From Parquet, a decimal number becomes a usual one, and bytes become text.
@@ -127,7 +128,7 @@ def plain_value(value: Any, column: str, place: str) -> Value:
         return None if math.isnan(value) else value
     raise DataError(
         f"{place}: column {column!r} holds a {type(value).__name__}; a text or a number is needed. "
-        "An example has one label: several at once are not supported."
+        "Only the labels of a multi-label task may be lists: `--data.custom.kind multi_label`."
     )
 
 

@@ -1,11 +1,12 @@
 """`CustomTask`: the settings of a user's own task (columns, kind, labels), and the `TaskSpec` made from them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from glue_lit.errors import UsageError
+from glue_lit.tasks.custom_values import ALLOWED
 from glue_lit.tasks.glue import TASKS, SplitFile, TaskSpec, get_task
 from glue_lit.tasks.metric_entries import Entry, entry_of_text, entry_text, parse_metrics
 from glue_lit.tasks.metrics import Kind
@@ -19,9 +20,10 @@ class CustomTask:
     Args:
         text: The text column, or a template such as '{title} ({year}): {body}', in which {sep} is the tokenizer's
             separator. A list of two is a pair of texts; three or more are joined into one text.
-        label: Name of the label column.
-        kind: classification or regression; null for regression if all labels are numbers, with decimals or more than
-            20 different ones, else classification.
+        label: Name of the label column. For multi_label also a list of columns, one for each label, that hold 0 or 1.
+        kind: classification, regression, or multi_label for rows with any number of labels; null for multi_label if the
+            column holds lists or several are named, for regression if all labels are numbers, with decimals or more
+            than 20 different ones, else classification.
         labels: The labels as the data write them, in the order of the model's outputs; null for the labels of the
             training rows, in the order of the data set's ClassLabel, else sorted.
         label_names: Names to show in place of the labels, in the same order; null for the labels themselves.
@@ -43,10 +45,12 @@ class CustomTask:
         text_separator: Text between joined columns; given with two columns, it joins them instead of making a pair.
             Null for a blank if there are three or more. Empty columns are left out.
         sep_token: What {sep} stands for in data.custom.text and text_separator; null for the tokenizer's separator.
+        label_separator: For multi_label, the character between the labels in a text such as a;b; null for the first of
+            ; | and , that occurs in the training rows.
     """
 
     text: str | list[str] | None = None
-    label: str = "label"
+    label: str | list[str] = "label"
     kind: Kind | None = None
     labels: list[str] | None = None
     label_names: list[str] | None = None
@@ -61,6 +65,7 @@ class CustomTask:
     id: str | None = None
     text_separator: str | None = None
     sep_token: str | None = None
+    label_separator: str | None = None
 
     @property
     def inputs(self) -> TextInputs:
@@ -70,6 +75,17 @@ class CustomTask:
             UsageError: A template is malformed.
         """
         return parse_text_inputs(self.text_columns, self.text_separator, self.sep_token)
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The label column, or the 0/1 column of each label."""
+        return (self.label,) if isinstance(self.label, str) else tuple(self.label)
+
+    @property
+    def label_column(self) -> str:
+        """The label columns in a line of text."""
+        columns = self.label_columns
+        return ", ".join(columns[:10]) + (" ..." if len(columns) > 10 else "")
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -92,45 +108,7 @@ class CustomTask:
 
 
 NO_TASK = CustomTask()
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_list(value: Any, *types: type) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(item, types) for item in value)
-
-
-def _are_labels(value: Any) -> bool:
-    return _is_list(value, str, int, float)
-
-
-# The values that each key allows: in words, and as a check. A key whose default is null also allows null.
-_ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "text": ("a column or template, or a list of them", lambda value: _is_text(value) or _is_list(value, str)),
-    "label": ("a column", _is_text),
-    "kind": ("classification, regression", lambda value: value in ("classification", "regression")),
-    "labels": ("a list of texts", _are_labels),
-    "label_names": ("a list of texts", _are_labels),
-    "positive": ("one of two labels", _is_text),
-    "metrics": ("a list of names, as `glue-lit metrics` lists them", lambda value: _is_list(value, str, dict)),
-    "class_weights": (
-        "balanced, or a list of numbers", lambda value: value == "balanced" or _is_list(value, int, float)
-    ),
-    "decimal_comma": ("true, false", lambda value: isinstance(value, bool)),
-    "validation_file": ("a file", _is_text),
-    "test_file": ("a file", _is_text),
-    "validation_fraction": ("a number", _is_number),
-    "split_seed": ("a whole number from 0 up", lambda value: type(value) is int and value >= 0),
-    "id": ("a column", _is_text),
-    "text_separator": ("a text", _is_text),
-    "sep_token": ("a text", _is_text),
-}  # fmt: skip
+_SPLITS = ("train", "validation", "test")
 
 
 def plain(value: Any) -> Any:
@@ -157,7 +135,7 @@ def parse_custom_task(values: Mapping[str, Any] | CustomTask | None) -> CustomTa
     if isinstance(custom.metrics, list | tuple):
         custom = replace(custom, metrics=[entry_of_text(entry) for entry in custom.metrics])
     for key, value in custom.settings().items():
-        words, is_allowed = _ALLOWED[key]
+        words, is_allowed = ALLOWED[key]
         if not (is_allowed(value) or (value is None and getattr(NO_TASK, key) is None)):
             raise UsageError(f"data.custom.{key}: got {value!r}, allowed: {words}.")
     return custom
@@ -209,17 +187,18 @@ def _own_task(name: str, custom: CustomTask) -> TaskSpec:
     inputs = custom.inputs
     task = TaskSpec(
         name=name,
-        title=f"A {custom.kind or 'task'} task",
+        title=f"A {(custom.kind or 'task').replace('_', '-')} task",
         hub_name="",
         text_columns=inputs.names,
         own_inputs=inputs,
         labels=tuple(custom.label_names or ()) or values,
         file_labels=values,
         metrics=(),
-        files={split: SplitFile("", inputs.columns, custom.label, 0) for split in ("train", "validation", "test")},
+        files={split: SplitFile("", inputs.columns, custom.label_column, 0) for split in _SPLITS},
         submission={},
         class_weights=tuple(custom.class_weights or ()) if custom.class_weights != "balanced" else (),
         positive=positive if len(values) == 2 else 1,
+        is_multi_label=custom.kind == "multi_label",
     )
     chosen = parse_metrics(custom.metrics or (), task.target, "data.custom.metrics")
     return replace(task, metrics=tuple(metric.logged for metric in chosen), chosen=chosen)

@@ -90,6 +90,11 @@ class TaskSpec:
         return self.own_inputs or TextInputs.of_columns(self.text_columns)
 
     @property
+    def sets_of(self) -> int | None:
+        """Number of labels of which a row may have any; ``None`` if it has one."""
+        return len(self.labels) if self.is_multi_label else None
+
+    @property
     def is_regression(self) -> bool:
         """Whether the label is a number rather than a class."""
         return not self.labels
@@ -97,7 +102,7 @@ class TaskSpec:
     @property
     def positive_label(self) -> str | None:
         """With two labels, the one that F1, precision and recall describe; else ``None``."""
-        return self.labels[self.positive] if len(self.labels) == 2 else None
+        return self.labels[self.positive] if len(self.labels) == 2 and not self.is_multi_label else None
 
     @property
     def f1_label(self) -> str | None:

@@ -59,6 +59,8 @@ def predict_texts(predictor: Predictor, options: Any, temperature: float) -> Non
     else:
         ranked = sorted(records[0]["probabilities"].items(), key=lambda item: -item[1])
         print_table(task.name, ("label", "probability"), [(n, f"{p:.4f}") for n, p in ranked], right=("probability",))
+        if task.is_multi_label:
+            say(f"Labels      {', '.join(records[0]['labels']) or 'none'}")
 
 
 def _keys(task: TaskSpec, columns: Sequence[str]) -> list[str]:
@@ -85,14 +87,20 @@ def _texts(task: TaskSpec, options: Any) -> list[tuple[str, ...]]:
 
 
 def _print_several(task: TaskSpec, examples: Sequence[Example], records: Sequence[Record]) -> None:
-    """Print a line for each text: its score, or its label and the probability of that."""
+    """Print a line for each text: its score, or its label or labels and their probabilities."""
     if task.is_regression:
         columns, cells = ["score"], [[f"{record['score']:.4f}"] for record in records]
+    elif task.is_multi_label:
+        columns, cells = ["labels"], [[_with_probabilities(record)] for record in records]
     else:
         columns = ["label", "probability"]
         cells = [[record["label"], f"{record['probabilities'][record['label']]:.4f}"] for record in records]
     rows = [[*example.texts, *of_one] for example, of_one in zip(examples, cells, strict=True)]
     print_table(task.name, (*task.text_columns, *columns), rows, right=("score", "probability"))
+
+
+def _with_probabilities(record: Record) -> str:
+    return ", ".join(f"{label} {record['probabilities'][label]:.4f}" for label in record["labels"]) or "none"
 
 
 def predict_file(predictor: Predictor, options: Any, temperature: float, run: Run | None, checkpoint: Path) -> None:
@@ -136,7 +144,8 @@ def _predicted(
     for logits, chunk in predictor.logits((unlabelled_rows(chunk), chunk) for chunk in chunks):
         count = len(chunk)
         idx = torch.arange(start, start + count)
-        hidden = torch.full((count,), float("nan") if predictor.task.is_regression else -1)
+        hidden = torch.full((count, 1) if predictor.task.is_multi_label else (count,), -1.0)  # no gold labels
+        hidden = hidden * float("nan") if predictor.task.is_regression else hidden
         scaled = logits if predictor.task.is_regression else logits / temperature
         places = None if file is None else places_of(file, chunk)
         lines = prediction_lines(predictor.task, idx, scaled, hidden, places)

@@ -27,7 +27,8 @@ def _options(arguments: Sequence[str]) -> Any:
     parser.add_argument("--data.source", dest="source", help="hub (default), demo, a GLUE folder, or data of your own")
     parser.add_argument("--data.custom.text", dest="text", nargs="+", help="text column(s), for data of your own")
     parser.add_argument("--data.custom.text_separator", dest="text_separator", help="text between joined columns")
-    parser.add_argument("--data.custom.label", dest="label", help="label column, for data of your own")
+    parser.add_argument("--data.custom.label", dest="label", nargs="+", help="label column(s), for data of your own")
+    parser.add_argument("--data.custom.kind", dest="kind", help="kind of the task, for data of your own")
     parser.add_argument("--data.custom.id", dest="id", help="column that identifies the rows, for data of your own")
     parser.add_argument("--split", help="split to show (default: train, or the first that the task has)")
     parser.add_argument("-n", type=int, default=10, help="number of examples (default: 10)")
@@ -90,9 +91,10 @@ def _custom(options: Any) -> CustomTask:
         if not isinstance(found, dict):
             raise UsageError(f"--config {file}: data.custom is {found!r}, allowed: keys as `text` and `label`.")
         values |= found
-    values |= {
-        key: value for key in ("text", "text_separator", "label", "id") if (value := getattr(options, key)) is not None
-    }
+    if options.label is not None and len(options.label) == 1:
+        options.label = options.label[0]
+    keys = ("text", "text_separator", "label", "kind", "id")
+    values |= {key: value for key in keys if (value := getattr(options, key)) is not None}
     try:
         return parse_custom_task(values)
     except TypeError:
@@ -106,8 +108,13 @@ def _custom(options: Any) -> CustomTask:
 def _label(task: TaskSpec, label: Label) -> str:
     if label is None:
         return "(hidden)"
-    return f"{label:g}" if task.is_regression else task.labels[int(label)]
+    value = _value(task, label)
+    return (
+        f"{value:g}" if isinstance(value, float | int) else "; ".join(value) if isinstance(value, list) else str(value)
+    )
 
 
-def _value(task: TaskSpec, label: Label) -> str | float | None:
+def _value(task: TaskSpec, label: Label) -> str | float | list[str] | None:
+    if isinstance(label, tuple):
+        return [task.labels[number] for number in label]
     return label if label is None or task.is_regression else task.labels[int(label)]

@@ -1,7 +1,7 @@
 """Predictions of `test` and `predict`, written to disk in the order of the rows."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +75,25 @@ def _write_record(path: Path, trainer: Any, task: TaskSpec, split: str, rows: in
 
 
 def prediction_lines(
-    task: TaskSpec, idx: Tensor, logits: Tensor, labels: Tensor, places: Places | None = None
+    task: TaskSpec,
+    idx: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    places: Places | None = None,
+    thresholds: Sequence[float] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """One record per example: idx, row, id, label and probabilities (or score), and gold, as far as known.
+
+    One of a multi-label task has ``labels``, those whose probability is at least their threshold, the most probable
+    first, in place of ``label``, and a list of gold labels.
 
     Args:
         task: Gives the labels' names.
         idx: Positions in the split, ``(n,)``.
         logits: ``(n, labels)``, or ``(n, 1)`` for regression.
-        labels: ``(n,)``, -1 or NaN where unlabelled.
+        labels: ``(n,)``, or ``(n, labels)`` for a multi-label task; -1 or NaN where unlabelled.
         places: Rows and ids of the examples in their file.
+        thresholds: Lowest probability with which each label of a multi-label task is predicted; ``None`` for 0.5.
     """
     names = _names(idx.tolist(), places)
     if task.is_regression:
@@ -92,11 +101,33 @@ def prediction_lines(
             yield {**name, "score": score} | ({} if gold != gold else {"gold": round(gold, 6)})
         return
     parts = torch.split(logits, _AT_ONCE)
+    if task.is_multi_label:
+        for name, record in zip(
+            names, _set_records(task, parts, torch.split(labels, _AT_ONCE), thresholds), strict=True
+        ):
+            yield {**name, **record}
+        return
     rows = (row for part in parts for row in part.double().softmax(dim=1).tolist())
     for name, row, gold in zip(names, rows, labels.tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
         known = {"gold": task.labels[gold]} if gold >= 0 else {}
         yield {**name, "label": task.labels[best], "probabilities": dict(zip(task.labels, row, strict=True)), **known}
+
+
+def _set_records(
+    task: TaskSpec, logits: Sequence[Tensor], labels: Sequence[Tensor], thresholds: Sequence[float] | None
+) -> Iterator[dict[str, Any]]:
+    """Labels, probabilities and gold labels of each row of a multi-label task."""
+    least = thresholds or [0.5] * len(task.labels)
+    for part, gold in zip(logits, labels, strict=True):
+        for row, of_gold in zip(part.double().sigmoid().tolist(), gold.tolist(), strict=True):
+            found = sorted((at for at, p in enumerate(row) if p >= least[at]), key=lambda at: -row[at])
+            record = {
+                "labels": [task.labels[at] for at in found],
+                "probabilities": dict(zip(task.labels, row, strict=True)),
+            }
+            known = [task.labels[at] for at, has in enumerate(of_gold) if has > 0]
+            yield record | ({} if of_gold[0] < 0 else {"gold": known})
 
 
 def _names(idx: list[int], places: Places | None) -> Iterator[dict[str, Any]]:
