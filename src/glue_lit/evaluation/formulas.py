@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from glue_lit.evaluation.multi_label_formulas import of_one_label, weighted_multi_label_scores
 from glue_lit.evaluation.predictions import Floats, Values
 from glue_lit.evaluation.probability_formulas import ranking_scores, row_values
 from glue_lit.evaluation.score_formulas import OF_SCORES
@@ -37,8 +38,8 @@ def score(
 
     Args:
         metric: The metric, or its name.
-        gold: Classes or scores, ``(rows,)``.
-        predicted: Predicted classes or scores, ``(rows,)``.
+        gold: Classes or scores, ``(rows,)``; with any number of labels a row, 0 or 1 for each, ``(rows, labels)``.
+        predicted: Predicted classes, scores or labels, of the same shape.
         positive: The class of F1, of a metric given by name.
         probabilities: ``(rows, labels)``.
     """
@@ -66,12 +67,14 @@ def weighted_scores(
     Args:
         metric: The metric, or its name; none of torchmetrics.
         weights: How often each row occurs in each resample, ``(resamples, rows)``.
-        gold: Classes or scores, ``(rows,)``.
-        predicted: Predicted classes or scores, ``(rows,)``.
+        gold: Classes or scores, ``(rows,)``; with any number of labels a row, 0 or 1 for each, ``(rows, labels)``.
+        predicted: Predicted classes, scores or labels, of the same shape.
         positive: The class of F1, of a metric given by name.
         probabilities: ``(rows, labels)``.
     """
     metric, weight = as_metric(metric, positive), weights.astype(np.float64)
+    if gold.ndim == 2:
+        return weighted_multi_label_scores(metric, weight, gold, predicted, probabilities)
     if metric.spec.needs == "scores":
         return OF_SCORES[metric.name](weight, gold, predicted)
     if metric.spec.needs in ("means", "ranking"):
@@ -125,6 +128,11 @@ def without_score(
     """Resamples whose F1 or correlation of classes is 0 / 0, ``(resamples,)``; `weighted_scores` gives 0 there."""
     found: NDArray[np.bool_] = np.zeros(len(weights), dtype=np.bool_)
     metric = as_metric(metric, positive)
+    if gold.ndim == 2:
+        if metric.positive is None:
+            return found
+        one = of_one_label(metric, gold), of_one_label(metric, predicted)
+        return without_score(replace(metric, positive=1), weights, *one)
     if metric.spec.is_of_positive and metric.average is None:
         is_gold, is_predicted = gold == metric.positive, predicted == metric.positive
         either = {"precision": is_predicted, "recall": is_gold}.get(metric.name, is_gold | is_predicted)

@@ -7,9 +7,11 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+
+from glue_lit.system.host_copies import to_host
 
 
 class DeviceMetric(Metric, ABC):
@@ -28,6 +30,35 @@ class DeviceMetric(Metric, ABC):
     @abstractmethod
     def finish(found: Any) -> Any:
         """The result, from what ``compute`` has returned, copied to the CPU."""
+
+
+class CollectedRows(nn.Module):
+    """Rows of an evaluation, in several `DeviceMetric`: the attributes loss, outcomes, means and rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._results: dict[str, Any] | None = None
+
+    def results(self) -> dict[str, Any]:
+        """The results of all parts by name, read from the device at once. Collective under DDP."""
+        if self._results is None:
+            found = to_host({name: part.compute() for name, part in self._parts().items()})
+            self._results = {name: part.finish(found[name]) for name, part in self._parts().items()}
+        return self._results
+
+    def forget_results(self) -> None:
+        """Compute them again at the next call."""
+        self._results = None
+
+    def reset(self) -> None:
+        """Forget all examples."""
+        self.forget_results()
+        for part in self._parts().values():
+            part.reset()
+
+    def _parts(self) -> dict[str, DeviceMetric]:
+        names = ("loss", "outcomes", "means", "rows")
+        return {name: part for name in names if isinstance(part := getattr(self, name), DeviceMetric)}
 
 
 class ClassCounts(DeviceMetric):
@@ -79,7 +110,7 @@ class ScorePairs(DeviceMetric):
 
     def compute(self) -> Tensor:
         """Gold scores, then predicted ones, ``(2, rows)`` float32, on the device; NaN where gold is unknown."""
-        return torch.stack([_all(self.target), _all(self.preds)])
+        return torch.stack([all_parts(self.target), all_parts(self.preds)])
 
     @staticmethod
     def finish(found: Tensor) -> Tensor:
@@ -135,7 +166,7 @@ class KeptRows(DeviceMetric):
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Gold classes and logits of all rows, on the device."""
-        return _all(self.target), _all(self.logits, 0)
+        return all_parts(self.target), all_parts(self.logits, 0)
 
     @staticmethod
     def finish(found: tuple[Tensor, Tensor]) -> Tensor:
@@ -179,7 +210,7 @@ class MeanLoss(DeviceMetric):
         return sums.double().sum() / examples, examples
 
 
-def _all(parts: list[Tensor] | Tensor, *shape: int) -> Tensor:
+def all_parts(parts: list[Tensor] | Tensor, *shape: int) -> Tensor:
     """All parts in one tensor, without a part ``(0, *shape)``."""
     return dim_zero_cat(parts) if len(parts) else torch.zeros(0, *shape)
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glue_lit.evaluation.predictions import Floats, Ints
 from glue_lit.tasks.chosen_metrics import Metric
@@ -50,12 +51,23 @@ def ranking_scores(metric: Metric, weight: Floats, gold: Ints, probabilities: Fl
     if np.isnan(probabilities).any():
         return np.full(len(weight), math.nan)
     labels = range(probabilities.shape[1]) if metric.positive is None else [metric.positive]
-    formula = _OF_RANKING[metric.name]
-    found = sum(formula(*_above(weight, gold == label, probabilities[:, label])) for label in labels)
+    found = sum(ranking_of_label(metric, weight, gold == label, probabilities[:, label]) for label in labels)
     return np.asarray(found) / len(labels)
 
 
-def _above(weight: Floats, is_positive: Ints, scores: Floats) -> tuple[Floats, Floats]:
+def ranking_of_label(metric: Metric, weight: Floats, is_positive: NDArray[np.bool_], scores: Floats) -> Floats:
+    """AUROC or average precision of one label in each resample, ``(resamples,)``.
+
+    Args:
+        metric: One that needs a ranking.
+        weight: How often each row occurs in each resample, ``(resamples, rows)``.
+        is_positive: Whether each row has the label, ``(rows,)``.
+        scores: The label's probability, ``(rows,)``.
+    """
+    return _OF_RANKING[metric.name](*_above(weight, is_positive, scores))
+
+
+def _above(weight: Floats, is_positive: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
     """Positive and negative rows with at least each different score, from the highest, ``(resamples, scores)``."""
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)

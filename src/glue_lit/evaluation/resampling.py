@@ -7,7 +7,7 @@ the bootstrap's: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from statistics import NormalDist
@@ -15,6 +15,7 @@ from statistics import NormalDist
 import numpy as np
 
 from glue_lit.evaluation.formulas import as_metric, score, weighted_scores, without_score
+from glue_lit.evaluation.multi_label_formulas import of_one_label, row_means
 from glue_lit.evaluation.predictions import Floats, Ints, Values
 from glue_lit.tasks.chosen_metrics import Metric
 
@@ -58,42 +59,65 @@ def resampled_scores(
     counts = np.ones(len(gold), dtype=np.int64)
     if not probabilities:
         rows, counts = np.unique(np.stack([gold, *predictions], axis=1), axis=0, return_counts=True)
-        gold, *predictions = np.ascontiguousarray(rows.T)
+        gold, *predictions = np.ascontiguousarray(np.moveaxis(rows, 1, 0))
     runs = [*zip_longest(predictions, probabilities)]
-    cost = max(_cost(metric, next(iter(probabilities), None)) for metric in chosen)
+    cost = max(_cost(metric, next(iter(probabilities), None), _labels_of(gold)) for metric in chosen)
+    scorers = [[_scorer(metric, gold, *run) for run in runs] for metric in chosen]
     left = max(_LEAST_RESAMPLES, min(_MOST_RESAMPLES, _DRAWS // (cost * len(counts))))
     generator, found = np.random.default_rng(_SEED), []
     while left:
         size = min(left, max(1, _DRAWS_AT_ONCE // len(counts)))
         weights = generator.multinomial(counts.sum(), counts / counts.sum(), size=size)
-        found.append([[_scores(metric, weights, gold, *run) for run in runs] for metric in chosen])
+        found.append([[scorer(weights) for scorer in of_runs] for of_runs in scorers])
         left -= size
     return np.concatenate(found, axis=-1)
 
 
-def _scores(metric: Metric, weights: Ints, gold: Values, predicted: Values, probabilities: Floats | None) -> Floats:
-    scores = weighted_scores(metric, weights, gold, predicted, probabilities=probabilities)
-    return np.where(without_score(metric, weights, gold, predicted), math.nan, scores)
+def _scorer(metric: Metric, gold: Values, predicted: Values, probabilities: Floats | None) -> Callable[[Ints], Floats]:
+    """Computes the metric of some resamples, ``(resamples,)``, from how often each row was drawn."""
+    if gold.ndim == 2 and metric.needs in ("rows", "means"):  # the value of each row is the same in all resamples
+        values = row_means(metric, gold, predicted, probabilities)
+        return lambda weights: weights @ values / weights.sum(axis=1)
+
+    def scores(weights: Ints) -> Floats:
+        found = weighted_scores(metric, weights, gold, predicted, probabilities=probabilities)
+        return np.where(without_score(metric, weights, gold, predicted), math.nan, found)
+
+    return scores
 
 
-def why_no_interval(metric: Metric, rows: int, probabilities: Floats | None) -> str:
-    """Why the rows of a metric are not resampled, in words; empty if they are."""
+def _labels_of(gold: Values) -> int:
+    """Number of labels that are compared in each row."""
+    return 1 if gold.ndim == 1 else gold.shape[1]
+
+
+def why_no_interval(metric: Metric, rows: int, probabilities: Floats | None, labels: int = 1) -> str:
+    """Why the rows of a metric are not resampled, in words; empty if they are.
+
+    Args:
+        metric: The metric.
+        rows: Number of rows.
+        probabilities: ``(rows, labels)``, if known.
+        labels: Number of labels that are compared in each row.
+    """
     if metric.class_path:
         return "a metric of torchmetrics is not resampled"
     if _needs_probabilities(metric) and probabilities is None:
         return "these predictions have no probabilities"
-    is_much = _LEAST_RESAMPLES * rows * _cost(metric, probabilities) > _MOST_WORK
+    is_much = _LEAST_RESAMPLES * rows * _cost(metric, probabilities, labels) > _MOST_WORK
     return "to resample so many rows takes too long" if is_much else ""
 
 
 def _needs_probabilities(metric: Metric) -> bool:
-    return metric.spec.needs in ("means", "ranking")
+    return metric.needs in ("means", "ranking")
 
 
-def _cost(metric: Metric, probabilities: Floats | None) -> int:
+def _cost(metric: Metric, probabilities: Floats | None, labels: int) -> int:
     """How many times as long as that of other metrics a resample of the rows takes, about."""
     if metric.name == "kendall":
         return 10
+    if labels > 1 and metric.average in ("macro", "weighted"):
+        return 1 + labels // 50
     if metric.spec.needs != "ranking" or probabilities is None:
         return 1
     return 2 * (probabilities.shape[1] if metric.positive is None else 1)
@@ -128,11 +152,14 @@ def scores_with_intervals(
     where `why_no_interval` says why.
     """
     chosen = [as_metric(metric, positive) for metric in metrics]
-    drawn = [one for one in chosen if not _has_share(one) and not why_no_interval(one, len(gold), probabilities)]
+    labels = _labels_of(gold)
+    drawn = [
+        one for one in chosen if not _has_share(one) and not why_no_interval(one, len(gold), probabilities, labels)
+    ]
     ends = {one.logged: (math.nan, math.nan) for one in chosen}
     alike: dict[tuple[bool, int], list[Metric]] = {}
     for one in drawn:
-        alike.setdefault((_needs_probabilities(one), _cost(one, probabilities)), []).append(one)
+        alike.setdefault((_needs_probabilities(one), _cost(one, probabilities, labels)), []).append(one)
     for (needs, _), part in alike.items():
         given = [probabilities] if needs and probabilities is not None else []
         found = resampled_scores(part, gold, [predicted], probabilities=given)
@@ -140,7 +167,7 @@ def scores_with_intervals(
             low, high = interval(scores)
             ends[one.logged] = (low, high) if low < high else ends[one.logged]
     for one in filter(_has_share, chosen):
-        ends[one.logged] = _OF_SHARES[one.name](gold, predicted, 1 if one.positive is None else one.positive)
+        ends[one.logged] = _share_interval(one, gold, predicted)
     return {
         one.logged: Score(score(one, gold, predicted, probabilities=probabilities), *ends[one.logged]) for one in chosen
     }
@@ -150,8 +177,16 @@ def _has_share(metric: Metric) -> bool:
     return metric.name in _OF_SHARES and metric.average is None
 
 
+def _share_interval(metric: Metric, gold: Values, predicted: Values) -> tuple[float, float]:
+    positive = 1 if metric.positive is None else metric.positive
+    if gold.ndim == 2 and metric.positive is not None:
+        gold, predicted, positive = of_one_label(metric, gold), of_one_label(metric, predicted), 1
+    return _OF_SHARES[metric.name](gold, predicted, positive)
+
+
 def _accuracy_interval(gold: Values, predicted: Values, positive: int) -> tuple[float, float]:
-    found = share(int((gold == predicted).sum()), len(gold))
+    is_right = (gold == predicted).reshape(len(gold), -1).all(axis=1)
+    found = share(int(is_right.sum()), len(gold))
     return found.low, found.high
 
 
@@ -162,4 +197,4 @@ def _f1_interval(gold: Values, predicted: Values, positive: int) -> tuple[float,
     return 2 * found.low / (1 + found.low), 2 * found.high / (1 + found.high)
 
 
-_OF_SHARES = {"accuracy": _accuracy_interval, "f1": _f1_interval}
+_OF_SHARES = {"accuracy": _accuracy_interval, "subset_accuracy": _accuracy_interval, "f1": _f1_interval}

@@ -64,9 +64,10 @@ def compare(metric: str | Metric, first: Predictions, second: Predictions, posit
     tail = min(int((known <= 0).sum()), int((known >= 0).sum()))
     p = min(1.0, 2 * (tail + 1) / (len(known) + 1))
     heights, edges = np.histogram(known, bins=_BINS) if len(known) else (np.zeros(0), np.zeros(0))
-    mcnemar = None if gold.dtype.kind == "f" else mcnemar_test(one == gold, two == gold)
+    right = [(values == gold).reshape(len(gold), -1).all(axis=1) for values in (one, two)]
+    mcnemar = None if gold.dtype.kind == "f" else mcnemar_test(*right)
     is_more, decided_by = difference.low > 0 or difference.high < 0, "the paired bootstrap" if len(draws) else ""
-    if mcnemar is not None and metric.name == "accuracy":
+    if mcnemar is not None and metric.name in ("accuracy", "subset_accuracy"):
         is_more, decided_by = mcnemar.p < 1 - LEVEL, "McNemar's test"
     return Comparison(
         metric.logged, len(gold), difference, p, len(draws), edges.tolist(), heights.astype(int).tolist(), mcnemar,
@@ -89,9 +90,10 @@ def mcnemar_test(first: np.ndarray, second: np.ndarray) -> McNemar:
 def _resampled_differences(metric: Metric, first: Predictions, second: Predictions) -> Floats:
     """Second minus first on each resample; none where the metric has no interval."""
     runs = (first, second)
-    if any(why_no_interval(metric, len(run), run.probabilities) for run in runs):
+    labels = 1 if first.gold.ndim == 1 else first.gold.shape[1]
+    if any(why_no_interval(metric, len(run), run.probabilities, labels) for run in runs):
         return np.zeros(0)
-    needs = metric.spec.needs in ("means", "ranking")
+    needs = metric.needs in ("means", "ranking")
     probabilities = [run.probabilities for run in runs if run.probabilities is not None and needs]
     ((of_first, of_second),) = resampled_scores(
         [metric], first.gold, [run.values for run in runs], probabilities=probabilities

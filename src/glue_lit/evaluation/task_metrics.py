@@ -1,25 +1,24 @@
 """Turn logits into logged scores, for every evaluation split of a task."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from glue_lit.evaluation.formulas import quadratic_kappa, score, score_of_counts
-from glue_lit.evaluation.metrics import ClassCounts, DeviceMetric, KeptRows, MeanLoss, RowMeans, ScorePairs
+from glue_lit.evaluation.metrics import ClassCounts, CollectedRows, KeptRows, MeanLoss, RowMeans, ScorePairs
+from glue_lit.evaluation.multi_label_metrics import MultiLabelMetrics
 from glue_lit.evaluation.predictions import Floats
 from glue_lit.evaluation.probability_formulas import MOST_LOG_LOSS
 from glue_lit.evaluation.torchmetrics_scores import check_torchmetrics
-from glue_lit.system.host_copies import to_host
 from glue_lit.tasks.chosen_metrics import Metric
 from glue_lit.tasks.glue import TaskSpec, log_prefix
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-class TaskMetrics(nn.Module):
+class TaskMetrics(CollectedRows):
     """A task's metrics and mean loss; each labelled example counts exactly once."""
 
     def __init__(self, task: TaskSpec) -> None:
@@ -32,7 +31,6 @@ class TaskMetrics(nn.Module):
         self._means = [name for name, need in needs.items() if need in ("means", "distances")]
         self.means = RowMeans(len(self._means)) if self._means else None
         self.rows = KeptRows() if "ranking" in needs.values() else None
-        self._results: dict[str, Any] | None = None
 
     def add(self, logits: Tensor, labels: Tensor, loss: Loss) -> None:
         """Add the labelled examples of a batch.
@@ -54,21 +52,19 @@ class TaskMetrics(nn.Module):
 
         Only metrics that need no probabilities can be computed from them.
         """
-        self._results = None
+        self.forget_results()
         self.outcomes.update(preds, target)
         self.loss.update(loss, (target >= 0 if self.task.labels else ~target.isnan()).sum())
 
     def prediction_counts(self) -> dict[str, int]:
         """Number of examples predicted as each label, by name; empty for regression. Collective under DDP."""
         return (
-            dict(zip(self.task.labels, self._finished()["outcomes"][1].tolist(), strict=True))
-            if self.task.labels
-            else {}
+            dict(zip(self.task.labels, self.results()["outcomes"][1].tolist(), strict=True)) if self.task.labels else {}
         )
 
     def compute(self) -> dict[str, float]:
         """The task's metrics by name, then ``loss``; empty if no example has a label. Collective under DDP."""
-        found = self._finished()
+        found = self.results()
         loss, examples = found["loss"]
         if not examples:
             return {}
@@ -76,17 +72,6 @@ class TaskMetrics(nn.Module):
         by_name = dict(zip(self._means, found["means"].tolist() if "means" in found else [], strict=True))
         scores = {name: self._score(one, outcomes, by_name.get(name), rows) for name, one in self._metrics.items()}
         return {**scores, "loss": float(loss)}
-
-    def _finished(self) -> dict[str, Any]:
-        """The results of all parts by name, read from the device at once."""
-        if self._results is None:
-            found = to_host({name: part.compute() for name, part in self._parts().items()})
-            self._results = {name: part.finish(found[name]) for name, part in self._parts().items()}
-        return self._results
-
-    def _parts(self) -> dict[str, DeviceMetric]:
-        parts = {"loss": self.loss, "outcomes": self.outcomes, "means": self.means, "rows": self.rows}
-        return {name: part for name, part in parts.items() if part is not None}
 
     def _score(self, metric: Metric, outcomes: Floats, mean: float | None, rows: Floats | None) -> float:
         if not self.task.labels:
@@ -101,12 +86,6 @@ class TaskMetrics(nn.Module):
             probabilities = rows[:, 1:]
             return score(metric, rows[:, 0].astype(np.int64), probabilities.argmax(axis=1), probabilities=probabilities)
         return float(score_of_counts(metric, gold, predicted, right))
-
-    def reset(self) -> None:
-        """Forget all examples."""
-        self._results = None
-        for part in self._parts().values():
-            part.reset()
 
 
 def row_values(metrics: Sequence[Metric], logits: Tensor, gold: Tensor) -> Tensor:
@@ -147,17 +126,39 @@ _ROW_VALUES: dict[str, Callable[[Metric, Tensor, Tensor], Tensor]] = {
 
 
 class SplitMetrics(nn.ModuleDict):
-    """`TaskMetrics` for each validation and test split of a task."""
+    """The metrics of each validation and test split of a task."""
 
     def __init__(self, task: TaskSpec) -> None:
         check_torchmetrics(task)
-        super().__init__({split: TaskMetrics(task) for split in (*task.validation_splits, *task.test_splits)})
+        splits = (*task.validation_splits, *task.test_splits)
+        super().__init__({split: _metrics_of(task) for split in splits})
+        self._task = task
 
-    def of(self, split: str) -> TaskMetrics:
+    def of(self, split: str) -> TaskMetrics | MultiLabelMetrics:
         """The metrics of one split."""
         metrics = self[split]
-        assert isinstance(metrics, TaskMetrics)
+        assert isinstance(metrics, TaskMetrics | MultiLabelMetrics)
         return metrics
+
+    @property
+    def thresholds(self) -> list[float]:
+        """Probability from which on each of any number of labels is predicted; empty where a row has one."""
+        metrics = self.of(next(iter(self))) if self._task.is_multi_label else None
+        return metrics.thresholds if isinstance(metrics, MultiLabelMetrics) else []
+
+    def use_thresholds(self, thresholds: Sequence[float]) -> None:
+        """Predict the labels with these thresholds from now on."""
+        for split in self:
+            if isinstance(metrics := self.of(split), MultiLabelMetrics):
+                metrics.use_thresholds(thresholds)
+
+    def tune_thresholds(self) -> None:
+        """Fit the thresholds on the rows of the monitored split, if the task wants that. Collective under DDP."""
+        if not self._task.tunes_thresholds or self._task.monitored_split is None:
+            return
+        metrics = self.of(self._task.monitored_split)
+        if isinstance(metrics, MultiLabelMetrics) and (found := metrics.fit_thresholds()) is not None:
+            self.use_thresholds(found)
 
     def compute(self, splits: Iterable[str]) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
         """Return scores by logged name and, for each split, the number of examples predicted as each label; then reset.
@@ -177,3 +178,7 @@ class SplitMetrics(nn.ModuleDict):
         """Forget all examples."""
         for split in self:
             self.of(split).reset()
+
+
+def _metrics_of(task: TaskSpec) -> TaskMetrics | MultiLabelMetrics:
+    return MultiLabelMetrics(task) if task.is_multi_label else TaskMetrics(task)

@@ -22,7 +22,7 @@ def torchmetrics_score(metric: Metric, gold: Values, predicted: Values, probabil
     It gets what it takes: the probabilities of all labels, else that of the positive one of two, else predicted labels.
     """
     labels = 0 if probabilities is None else probabilities.shape[1]
-    form = _accepted_form(metric, labels)
+    form = _accepted_form(metric, labels, gold.ndim == 2)
     values = list(_forms(metric, gold, predicted, probabilities))
     try:
         return _compute(metric, *values[form])
@@ -38,15 +38,19 @@ def check_torchmetrics(task: "TaskSpec") -> None:
     """
     for metric in task.chosen:
         if metric.class_path:
-            _accepted_form(metric, len(task.labels))
+            _accepted_form(metric, len(task.labels), task.is_multi_label)
 
 
-def _accepted_form(metric: Metric, labels: int) -> int:
+def _accepted_form(metric: Metric, labels: int, is_multi_label: bool) -> int:
     """Which of `_forms` the metric takes, found out with made-up rows."""
     gold: Any = np.arange(2 * max(labels, 4)) % max(labels, 2)
+    if is_multi_label:
+        gold = np.arange(4 * labels).reshape(4, labels) // (1 + np.arange(labels)) % 2
     probabilities = None
     predicted: Any = np.roll(gold, 1)
-    if labels:
+    if is_multi_label:
+        probabilities = np.random.default_rng(0).random(gold.shape)
+    elif labels:
         probabilities = np.random.default_rng(0).dirichlet(np.ones(labels), len(gold))
     else:
         gold, predicted = gold + np.linspace(0, 1, len(gold)), predicted.astype(np.float64)
@@ -71,7 +75,7 @@ def _forms(
     """Predictions and gold values in each form that a metric may take."""
     if probabilities is not None:
         yield probabilities, gold
-        if probabilities.shape[1] == 2:
+        if probabilities.shape[1] == 2 and gold.ndim == 1:
             positive = 1 if metric.positive is None else metric.positive
             yield probabilities[:, positive], (gold == positive).astype(np.int64)
     yield predicted, gold

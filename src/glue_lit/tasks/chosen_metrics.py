@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from glue_lit.tasks.metrics import METRICS, Average, MetricSpec
+from glue_lit.tasks.metrics import METRICS, Average, MetricSpec, Needs
 from glue_lit.tasks.torchmetrics_class import build_torchmetric
 
 
@@ -45,6 +45,11 @@ class Metric:
     def spec(self) -> MetricSpec:
         """Its description; that of a class says only what it needs."""
         return METRICS[self.name] if not self.class_path else _OF_CLASS
+
+    @property
+    def needs(self) -> Needs:
+        """What it is computed from; the average over samples is that of a value of each row."""
+        return "rows" if self.average == "samples" else self.spec.needs
 
     @property
     def lower_is_better(self) -> bool:

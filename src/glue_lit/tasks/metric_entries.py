@@ -118,7 +118,9 @@ def _plain_name(name: str) -> tuple[str, str | None]:
 def _unknown(entry: str, name: str, target: Target, setting: str) -> str:
     allowed = metrics_for(target.kind)
     what = "" if target.kind is None else f" for {target.kind}"
-    if target.kind == "classification" and target.is_known:
+    if target.kind == "multi_label":
+        what = " for any number of labels a row (multi_label)"
+    elif target.kind == "classification" and target.is_known:
         what = f" for {len(target.labels)} labels"
     return (
         f"{setting}: {entry!r} is not a metric{what}.{did_you_mean(name, allowed)} Allowed: {', '.join(allowed)}, "
@@ -143,7 +145,7 @@ def _parameters(text: str, spec: MetricSpec, where: str) -> dict[str, str]:
 def _check_parameters(name: str, given: Mapping[str, str], target: Target, where: str) -> None:
     labels, known, k = target.labels, target.is_known, _number(given.get("k", _K))
     is_wrong = {
-        "average": given.get("average", "macro") not in get_args(Average),
+        "average": given.get("average", "macro") not in _averages(target),
         "beta": not 0 < _number(given.get("beta", "1")) < math.inf,
         "k": "k" in METRICS[name].parameters and not (k >= 1 and k % 1 == 0 and (k < len(labels) or not known)),
         "positive": known and "positive" in given and target.number_of(given["positive"]) is None,
@@ -157,17 +159,26 @@ def _check_parameters(name: str, given: Mapping[str, str], target: Target, where
         raise UsageError(f"{where}: {parameter} is {got!r}, allowed: {allowed}.")
     if "average" in given and "positive" in given:
         raise UsageError(f"{where}: give either positive, for one label, or average, for all.")
-    if known and len(labels) > 2 and METRICS[name].is_of_positive and not {"average", "positive"} & set(given):
+    has_many = target.kind == "multi_label" or (known and len(labels) > 2)
+    if has_many and METRICS[name].is_of_positive and not {"average", "positive"} & set(given):
+        what = f"{len(labels)} labels" if known else "several labels"
+        *others, last = (f"{average}_{name}" for average in _averages(target))
         raise UsageError(
-            f"{where} is not a metric for {len(labels)} labels, since it describes one. Allowed: macro_{name}, "
-            f"micro_{name} and weighted_{name} for all of them, {name}(positive=LABEL) for one."
+            f"{where} is not a metric for {what}, since it describes one. Allowed: {', '.join(others)} and {last} "
+            f"for all of them, {name}(positive=LABEL) for one."
         )
+
+
+def _averages(target: Target) -> tuple[str, ...]:
+    """The averages that a kind of task allows."""
+    return tuple(one for one in get_args(Average) if one != "samples" or target.kind in ("multi_label", None))
 
 
 def _with_parameters(name: str, given: Mapping[str, str], target: Target) -> Metric:
     average: Any = given.get("average")
     positive = target.number_of(given["positive"]) if "positive" in given else None
-    if positive is None and average is None and (METRICS[name].is_of_positive or len(target.labels) == 2):
+    is_one_of = target.kind != "multi_label"
+    if is_one_of and positive is None and average is None and (METRICS[name].is_of_positive or len(target.labels) == 2):
         positive = target.positive
     parts = [f"{_number(given[key]):g}" for key in ("beta", "k") if key in given]
     parts += [re.sub(r"[^\w.-]+", "-", given["positive"])] if "positive" in given else []

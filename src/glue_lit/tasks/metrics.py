@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["classification", "multi_label", "regression"]  # one label a row, any number of labels, a number
-Average = Literal["micro", "macro", "weighted"]
+Average = Literal["micro", "macro", "weighted", "samples"]
 # counts: how often each class is gold, predicted and both; distances: also the squared distance of their numbers;
-# means: the mean of a value of each row's probabilities; ranking: the probabilities of all rows; scores: all scores
-Needs = Literal["counts", "distances", "means", "ranking", "scores"]
+# rows: the mean of a value of each row's predicted labels; means: that of each row's probabilities; ranking: the
+# probabilities of all rows; scores: all scores
+Needs = Literal["counts", "distances", "rows", "means", "ranking", "scores"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class MetricSpec:
 
 
 _REGRESSION: tuple[Kind, ...] = ("regression",)
+_MULTI_LABEL: tuple[Kind, ...] = ("multi_label",)
+_LABELS: tuple[Kind, ...] = ("classification", "multi_label")
 _OF_LABEL = ("positive", "average")
 _DIVERGED = "a probability is not a number: the model has diverged"
 _ONE_LABEL = "a label never occurs among the gold labels, or has all of them"
@@ -63,18 +66,19 @@ METRICS = {
     ),
     "precision": MetricSpec(
         "Precision", "share of the rows predicted as a label that have it", "precision_score",
-        parameters=_OF_LABEL, hub_id="precision",
+        kinds=_LABELS, parameters=_OF_LABEL, hub_id="precision",
     ),
     "recall": MetricSpec(
         "Recall", "share of the rows with a label that are predicted as it", "recall_score",
-        parameters=_OF_LABEL, hub_id="recall",
+        kinds=_LABELS, parameters=_OF_LABEL, hub_id="recall",
     ),
     "f1": MetricSpec(
-        "F1", "harmonic mean of precision and recall", "f1_score", parameters=_OF_LABEL, hub_id="f1"
+        "F1", "harmonic mean of precision and recall", "f1_score", kinds=_LABELS, parameters=_OF_LABEL,
+        hub_id="f1",
     ),
     "fbeta": MetricSpec(
         "F-beta", "weighted harmonic mean: recall counts beta times as much as precision", "fbeta_score",
-        parameters=("beta", *_OF_LABEL),
+        kinds=_LABELS, parameters=("beta", *_OF_LABEL),
     ),
     "matthews_correlation": MetricSpec(
         "Matthews correlation", "correlation of gold and predicted labels", "matthews_corrcoef", low=-1,
@@ -91,24 +95,39 @@ METRICS = {
     ),
     "auroc": MetricSpec(
         "AUROC", "probability that a row with a label ranks above one without it; the mean of the labels for three "
-        "or more", "roc_auc_score(multi_class='ovr')", needs="ranking", parameters=("positive",), hub_id="roc_auc",
-        undefined=_ONE_LABEL,
+        "or more", "roc_auc_score(multi_class='ovr')", needs="ranking", kinds=_LABELS, parameters=("positive",),
+        hub_id="roc_auc", undefined=_ONE_LABEL,
     ),
     "average_precision": MetricSpec(
         "Average precision", "mean precision over the recall levels; the mean of the labels for three or more",
-        "average_precision_score", needs="ranking", parameters=("positive",), undefined=_DIVERGED,
+        "average_precision_score", needs="ranking", kinds=_LABELS, parameters=("positive",), undefined=_DIVERGED,
     ),
     "log_loss": MetricSpec(
-        "Log loss", "mean negative log-probability of the gold label, without smoothing and class weights", "log_loss",
-        needs="means", high=None, lower_is_better=True, undefined=_DIVERGED,
+        "Log loss", "mean negative log-probability of the gold label, without smoothing and class weights; with any "
+        "number of labels a row, of whether it has each of them", "log_loss", needs="means", kinds=_LABELS, high=None,
+        lower_is_better=True, undefined=_DIVERGED,
     ),
     "brier_score": MetricSpec(
-        "Brier score", "mean squared error of the probabilities; summed over the labels for three or more (up to 2)",
-        "brier_score_loss", needs="means", high=2, lower_is_better=True, hub_id="brier_score", undefined=_DIVERGED,
+        "Brier score", "mean squared error of the probabilities; summed over three or more labels of which a row "
+        "has one (up to 2)", "brier_score_loss", needs="means", kinds=_LABELS, high=2, lower_is_better=True,
+        hub_id="brier_score", undefined=_DIVERGED,
     ),
     "top_k_accuracy": MetricSpec(
         "Top-k accuracy", "share of rows whose gold label is among the k most probable", "top_k_accuracy_score",
         needs="means", parameters=("k",), undefined=_DIVERGED,
+    ),
+    "subset_accuracy": MetricSpec(
+        "Subset accuracy", "share of rows that get exactly their gold labels", "accuracy_score", needs="rows",
+        kinds=_MULTI_LABEL,
+    ),
+    "hamming_loss": MetricSpec(
+        "Hamming loss", "share of rows and labels in which gold and prediction differ", "hamming_loss", needs="rows",
+        lower_is_better=True, kinds=_MULTI_LABEL,
+    ),
+    "label_ranking_average_precision": MetricSpec(
+        "Label-ranking average precision", "of each gold label of a row, the share of gold ones among the labels that "
+        "are at least as probable; 1 for a row that has no label, or all", "label_ranking_average_precision_score",
+        needs="means", kinds=_MULTI_LABEL, undefined=_DIVERGED,
     ),
     "pearson": MetricSpec(
         "Pearson correlation", "linear correlation", "pearsonr", "scores", -1, 1, False, _REGRESSION,
@@ -137,7 +156,8 @@ METRICS = {
 }  # fmt: skip
 PARAMETERS = {
     "positive": "a label of the task; by default data.custom.positive",
-    "average": "micro, macro or weighted (by the labels' rows); macro_f1 is short for f1(average=macro)",
+    "average": "micro, macro, weighted (by the labels' rows) or, with any number of labels a row, samples (the mean of "
+    "the rows' own); macro_f1 is short for f1(average=macro)",
     "beta": "a number above 0; 1 by default",
     "k": "a whole number from 1 up, below the number of labels; 2 by default",
 }

@@ -57,6 +57,8 @@ class TaskSpec:
         chosen: The metrics that the user has chosen, with their parameters.
         is_multi_label: Whether a row has any number of the labels rather than one.
         own_inputs: How texts are made of columns; ``None`` if each is a column.
+        threshold: The probability from which on each of any number of labels is predicted.
+        tunes_thresholds: Whether each of these labels gets the threshold that is best on the monitored split.
     """
 
     name: str
@@ -78,6 +80,8 @@ class TaskSpec:
     chosen: tuple[Metric, ...] = ()
     is_multi_label: bool = False
     own_inputs: TextInputs | None = None
+    threshold: float = 0.5
+    tunes_thresholds: bool = False
 
     @property
     def kind(self) -> Kind:

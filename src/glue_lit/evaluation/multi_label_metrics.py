@@ -1,0 +1,215 @@
+"""Turn the logits of a multi-label task into scores; each labelled row counts exactly once on any number of devices."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from glue_lit.evaluation.formulas import score
+from glue_lit.evaluation.metrics import CollectedRows, DeviceMetric, MeanLoss, RowMeans, all_parts
+from glue_lit.evaluation.multi_label_formulas import multi_label_score_of_counts
+from glue_lit.evaluation.predictions import Floats
+from glue_lit.evaluation.probability_formulas import MOST_LOG_LOSS
+from glue_lit.evaluation.thresholds import cut_logits, fit_thresholds
+from glue_lit.tasks.chosen_metrics import Metric as TaskMetric
+from glue_lit.tasks.spec import TaskSpec
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class LabelCounts(DeviceMetric):
+    """How often each label is gold, predicted, and both: ``(3, labels)`` int64."""
+
+    counts: Tensor
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        self.add_state("counts", default=torch.zeros(3, labels, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, predicted: Tensor, gold: Tensor, known: Tensor) -> None:
+        """Count ``(batch, labels)`` bool; rows that are not ``known``, ``(batch,)`` bool, are ignored."""
+        gold, predicted = gold & known[:, None], predicted & known[:, None]
+        self.counts += torch.stack([part.sum(dim=0) for part in (gold, predicted, gold & predicted)])
+
+    def compute(self) -> Tensor:
+        """The counts over all rows, on the device."""
+        return self.counts
+
+    @staticmethod
+    def finish(found: Tensor) -> Tensor:
+        """The counts, ``(3, labels)``."""
+        return found.cpu()
+
+
+class KeptLabels(DeviceMetric):
+    """Logits and gold labels of all rows, for metrics that rank them and for thresholds that are fitted."""
+
+    target: list[Tensor]
+    logits: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("target", default=[], dist_reduce_fx="cat")
+        self.add_state("logits", default=[], dist_reduce_fx="cat")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Keep ``(batch, labels)`` logits, and labels of 0 and 1; rows of -1 are ignored."""
+        self.target.append(labels.detach().to(torch.int8))
+        self.logits.append(logits.detach().float())
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Logits and gold labels of all rows, ``(rows, labels)`` each, on the device."""
+        return all_parts(self.logits, 0), all_parts(self.target, 0)
+
+    @staticmethod
+    def finish(found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits float32 and gold labels int8 of the labelled rows, ``(rows, labels)`` each."""
+        logits, target = (part.cpu() for part in found)
+        known = (target >= 0).all(dim=1)
+        return logits[known], target[known]
+
+
+class MultiLabelMetrics(CollectedRows):
+    """A multi-label task's metrics and mean loss.
+
+    With tuned thresholds all rows are kept, and scored at the end.
+
+    Attributes:
+        thresholds: Probability from which on each label is predicted.
+    """
+
+    cuts: Tensor
+
+    def __init__(self, task: TaskSpec) -> None:
+        super().__init__()
+        self.task = task
+        self.loss = MeanLoss()
+        self.outcomes = LabelCounts(task.num_labels)
+        self._metrics = {name: task.metric(name) for name in task.metrics}
+        needs = {name: metric.needs for name, metric in self._metrics.items()}
+        self._means = [name for name, need in needs.items() if need in ("rows", "means")]
+        self.means = RowMeans(len(self._means)) if self._means else None
+        self.rows = KeptLabels() if "ranking" in needs.values() or task.tunes_thresholds else None
+        self.register_buffer("cuts", torch.zeros(task.num_labels), persistent=False)
+        self.use_thresholds([task.threshold] * task.num_labels)
+
+    def use_thresholds(self, thresholds: Sequence[float]) -> None:
+        """Predict with these thresholds from now on."""
+        self.thresholds = list(thresholds)
+        self.cuts.copy_(torch.from_numpy(cut_logits(self.thresholds)))
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        exact = self.cuts
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.cuts = exact.to(self.cuts.device)  # in bfloat16 a threshold has two digits
+        return self
+
+    def add(self, logits: Tensor, labels: Tensor, loss: Loss) -> None:
+        """Add the labelled rows of a batch.
+
+        Args:
+            logits: ``(batch, labels)``.
+            labels: ``(batch, labels)``, 0 or 1; a row of -1 is unlabelled.
+            loss: Computes the mean loss of the labelled rows from logits and labels.
+        """
+        self.forget_results()
+        known, gold = labels[:, 0] >= 0, labels > 0.5
+        self.loss.update(loss(logits, labels), known.sum())
+        logits = logits.float()
+        predicted = logits >= self.cuts
+        self.outcomes.update(predicted, gold, known)
+        if self.means is not None:
+            parts = [_OF_ROW[self._metrics[name].name] for name in self._means]
+            metrics = [self._metrics[name] for name in self._means]
+            values = [part(one, predicted, logits, gold) for part, one in zip(parts, metrics, strict=True)]
+            self.means.update(torch.stack(values, dim=1), known)
+        if self.rows is not None:
+            self.rows.update(logits, labels)
+
+    def fit_thresholds(self) -> list[float] | None:
+        """The best thresholds for the rows; ``None`` if none has a label. Collective under DDP."""
+        logits, gold = self.results()["rows"]
+        return fit_thresholds(logits.numpy(), gold.numpy()) if len(gold) else None
+
+    def prediction_counts(self) -> dict[str, int]:
+        """Number of rows predicted to have each label, by name. Collective under DDP."""
+        found = self.results()
+        counts = found["outcomes"][1]
+        if self.task.tunes_thresholds:
+            counts = (found["rows"][0] >= self.cuts.cpu()).sum(dim=0)
+        return dict(zip(self.task.labels, counts.tolist(), strict=True))
+
+    def compute(self) -> dict[str, float]:
+        """The task's metrics by name, then ``loss``; empty if no row has a label. Collective under DDP."""
+        found = self.results()
+        loss, examples = found["loss"]
+        if not examples:
+            return {}
+        outcomes = found["outcomes"].double().numpy()
+        by_name = dict(zip(self._means, found["means"].tolist() if "means" in found else [], strict=True))
+        kept = self._kept(*found["rows"]) if "rows" in found else None
+        scores = {name: self._score(one, outcomes, by_name.get(name), kept) for name, one in self._metrics.items()}
+        return {**scores, "loss": float(loss)}
+
+    def _kept(self, logits: Tensor, gold: Tensor) -> tuple[Any, Any, Floats]:
+        """Gold labels, predicted labels and probabilities of all rows."""
+        predicted = (logits >= self.cuts.cpu()).to(torch.int8)
+        probabilities: Floats = logits.double().sigmoid().numpy()
+        return gold.numpy(), predicted.numpy(), probabilities
+
+    def _score(
+        self, metric: TaskMetric, outcomes: Floats, mean: float | None, kept: tuple[Any, Any, Floats] | None
+    ) -> float:
+        if kept is not None and (metric.needs == "ranking" or self.task.tunes_thresholds):
+            gold, predicted, probabilities = kept
+            return score(metric, gold, predicted, probabilities=probabilities)
+        return float(multi_label_score_of_counts(metric, *outcomes)) if mean is None else mean
+
+
+def _of_samples(metric: TaskMetric, predicted: Tensor, logits: Tensor, gold: Tensor) -> Tensor:
+    """Precision, recall, F1 or F-beta of each row, ``(batch,)``, as all functions here."""
+    of_gold, of_predicted, both = (part.sum(dim=1).float() for part in (gold, predicted, gold & predicted))
+    square = metric.beta**2
+    over, below = {"precision": (both, of_predicted), "recall": (both, of_gold)}.get(
+        metric.name, ((1 + square) * both, square * of_gold + of_predicted)
+    )
+    return torch.where(below > 0, over / below, 0.0)
+
+
+def _subset_accuracy(metric: TaskMetric, predicted: Tensor, logits: Tensor, gold: Tensor) -> Tensor:
+    return (predicted == gold).all(dim=1).float()
+
+
+def _hamming_loss(metric: TaskMetric, predicted: Tensor, logits: Tensor, gold: Tensor) -> Tensor:
+    return (predicted != gold).float().mean(dim=1)
+
+
+def _log_loss(metric: TaskMetric, predicted: Tensor, logits: Tensor, gold: Tensor) -> Tensor:
+    losses = F.binary_cross_entropy_with_logits(logits, gold.float(), reduction="none")
+    return losses.clamp(max=MOST_LOG_LOSS).mean(dim=1)
+
+
+def _brier_score(metric: TaskMetric, predicted: Tensor, logits: Tensor, gold: Tensor) -> Tensor:
+    return (logits.sigmoid() - gold.float()).square().mean(dim=1)
+
+
+def _label_ranking(metric: TaskMetric, predicted: Tensor, logits: Tensor, gold: Tensor) -> Tensor:
+    """Of each gold label, the share of gold ones among the labels that rank at least as high; their mean."""
+    lowest_first = -logits.contiguous()
+    ranks = [
+        torch.searchsorted(part.sort(dim=1).values, lowest_first, right=True)
+        for part in (lowest_first.where(gold, torch.inf), lowest_first)
+    ]
+    count = gold.sum(dim=1)
+    mean = (ranks[0] / ranks[1]).where(gold, 0).sum(dim=1) / count
+    has_some = (count > 0) & (count < gold.shape[1])
+    return torch.where(has_some, mean, 1.0) + 0 * logits.sum(dim=1)  # NaN if a logit is not finite
+
+
+_OF_ROW: dict[str, Callable[[TaskMetric, Tensor, Tensor, Tensor], Tensor]] = {
+    "precision": _of_samples, "recall": _of_samples, "f1": _of_samples, "fbeta": _of_samples,
+    "subset_accuracy": _subset_accuracy, "hamming_loss": _hamming_loss, "log_loss": _log_loss,
+    "brier_score": _brier_score, "label_ranking_average_precision": _label_ranking,
+}  # fmt: skip
