@@ -177,11 +177,11 @@ def test_the_loss_and_the_number_of_predictions() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("f1", "'f1' is not a metric for 3 labels, since it describes one. Allowed: micro_f1, macro_f1, weighted_f1 "
-               "and samples_f1 for all of them, f1(positive=LABEL) for one."),
+        ("f1", "'f1' is not a metric for 3 labels, since it describes one. Allowed: macro_f1, micro_f1, samples_f1 "
+               "and weighted_f1 for all of them, f1(positive=LABEL) for one."),
         ("accuracy", "'accuracy' is not a metric for any number of labels a row (multi_label)."),
         ("matthews_correlation", "Allowed: precision, recall"),
-        ("f1(average=binary)", "average is 'binary', allowed: micro, macro, weighted"),
+        ("f1(average=binary)", "average is 'binary', allowed: micro, macro or weighted"),
         ("f1(positive=9)", "'9' is not a label"),
         ({"class_path": "torchmetrics.classification.MultilabelAccuracy", "init_args": {"num_labels": 7}},
          "MultilabelAccuracy does not take the probabilities of 3 labels"),

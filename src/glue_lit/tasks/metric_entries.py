@@ -162,7 +162,7 @@ def _check_parameters(name: str, given: Mapping[str, str], target: Target, where
     has_many = target.kind == "multi_label" or (known and len(labels) > 2)
     if has_many and METRICS[name].is_of_positive and not {"average", "positive"} & set(given):
         what = f"{len(labels)} labels" if known else "several labels"
-        *others, last = (f"{average}_{name}" for average in _averages(target))
+        *others, last = sorted(f"{average}_{name}" for average in _averages(target))
         raise UsageError(
             f"{where} is not a metric for {what}, since it describes one. Allowed: {', '.join(others)} and {last} "
             f"for all of them, {name}(positive=LABEL) for one."

@@ -156,8 +156,8 @@ METRICS = {
 }  # fmt: skip
 PARAMETERS = {
     "positive": "a label of the task; by default data.custom.positive",
-    "average": "micro, macro, weighted (by the labels' rows) or, with any number of labels a row, samples (the mean of "
-    "the rows' own); macro_f1 is short for f1(average=macro)",
+    "average": "micro, macro or weighted (by the labels' rows); for any number of labels a row also samples (the mean "
+    "of the rows' own); macro_f1 is short for f1(average=macro)",
     "beta": "a number above 0; 1 by default",
     "k": "a whole number from 1 up, below the number of labels; 2 by default",
 }
