@@ -41,10 +41,16 @@ def say(text: str) -> None:
     add_to_log(text)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print a table; columns named in ``right`` are right-aligned."""
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[str] = (),
+    whole: Collection[str] = (),
+) -> None:
+    """Print a table; columns named in ``right`` are right-aligned, and those in ``whole`` not wrapped."""
     has_lines = any("\n" in cell for row in rows for cell in row)
-    console().print(_make_table(title, columns, rows, right, show_lines=has_lines))
+    console().print(_make_table(title, columns, rows, right, whole, show_lines=has_lines))
 
 
 def print_list(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:

@@ -17,7 +17,8 @@ def main() -> None:
         return
     for kind in dict.fromkeys(kind for spec in METRICS.values() for kind in spec.kinds):
         rows = [_row(name, spec) for name, spec in METRICS.items() if kind in spec.kinds]
-        print_table(f"Metrics for {kind}", ("name\nparameters", "what it is", "range\nbest", "reference"), rows)
+        columns = ("name\nparameters", "what it is", "range\nbest", "reference")
+        print_table(f"Metrics for {kind}", columns, rows, whole=columns[:1])
     for name, words in PARAMETERS.items():
         say(f"{name}: {words}.")
     say("A task of your own: --data.custom.metrics '[macro_f1, fbeta(beta=2), auroc]'; the first picks the checkpoint.")
