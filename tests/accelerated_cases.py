@@ -29,6 +29,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
                  "adam_eps": 1e-8}, {}),
     "muon": ({}, {"optimizer": {"class_path": "torch.optim.Muon", "init_args": {}}}, {}),
     "batches in parts": ({}, {"split_batches": True}, {}),
+    "windows": ({}, {"windows": {"length": 16, "stride": 4}}, {"windows": {"length": 16, "stride": 4}}),
     "padding-free": ({}, {"r_drop": 1.0}, {"padding_free": True, "group_by_length": False}),
     "frozen in bfloat16": ({"precision": "bf16-mixed"}, {"freeze": 1, "frozen_dtype": "bfloat16"}, {}),
 }  # fmt: skip

@@ -69,12 +69,13 @@ class Fit:
     """Everything of one fit on the demo corpus: 37 rows in batches of 4, so 10 an epoch."""
 
     def __init__(self, folder: Path, tiny_model: Path, *callbacks: Callback, workers: int = 0, **settings: Any) -> None:
+        windows = settings.pop("windows", None)
         self.data = GLUEDataModule(
             task="cola", source="demo", tokenizer=str(tiny_model), batch_size=4, train_limit=37, validation_limit=13,
-            num_workers=workers, eval_batch_size=4, **settings.pop("data", {}),
+            num_workers=workers, eval_batch_size=4, windows=windows, **settings.pop("data", {}),
         )  # fmt: skip
         recipe = {"learning_rate": 1e-3, "warmup": 0.2, "schedule": "cosine"} | settings.pop("model", {})
-        self.model = SequenceClassifier(task="cola", name_or_path=str(tiny_model), **recipe)
+        self.model = SequenceClassifier(task="cola", name_or_path=str(tiny_model), windows=windows, **recipe)
         self.history = History()
         self.best = BestCheckpoint(settings.pop("monitor", "val/loss"))
         self.best.dirpath = str(folder)

@@ -80,6 +80,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "validation-within-epochs": {"val_check_interval": 5},
     "validation-within-accumulation": {"val_check_interval": 6, "accumulate_grad_batches": 4},
     "validation-now-and-then": {"check_val_every_n_epoch": 2},
+    "windows": {"windows": {"length": 24, "stride": 6, "train_windows": 2}},
 }
 
 

@@ -76,7 +76,7 @@ def print_evaluation(session: Session, result: EvaluationResult) -> None:
 
 def _print_data(data: TaskSplits, stage: str) -> None:
     """Print the task, the source and the numbers of rows."""
-    rows = ", ".join(f"{name} {len(data.dataset(name, stage)):,}" for name in data.names_for(stage))
+    rows = ", ".join(f"{name} {len(data.dataset(name, stage).examples):,}" for name in data.names_for(stage))
     known = {"hub": "Hub", "demo": "demo corpus"}
     source = known.get(data.source) or short_path(Path(data.source))
     say(f"{data.task.title} ({data.task.name}), {source}: {rows}")

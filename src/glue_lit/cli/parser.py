@@ -14,6 +14,7 @@ from glue_lit.cli.class_errors import explain_refused_settings
 from glue_lit.cli.lists import join_lists
 from glue_lit.cli.parse_errors import explain
 from glue_lit.data.datamodule import GLUEDataModule
+from glue_lit.data.window_settings import plain_windows
 from glue_lit.errors import UsageError
 from glue_lit.runs.command_line import CommandLine, arguments_of
 from glue_lit.runs.config_paths import paths_beside
@@ -198,6 +199,7 @@ def add_checkpoints(parser: LightningArgumentParser) -> None:
     parser.link_arguments("data.task", "model.task")
     parser.link_arguments("data.custom", "model.custom", compute_fn=_settings)
     parser.link_arguments("data.metrics", "model.metrics")
+    parser.link_arguments("data.windows", "model.windows", compute_fn=_windows)
     parser.link_arguments("model.name_or_path", "data.tokenizer")
     parser.link_arguments("model.revision", "data.revision")
     parser.link_arguments("model.trust_remote_code", "data.trust_remote_code")
@@ -207,3 +209,9 @@ def _settings(custom: Any) -> dict[str, Any] | None:
     """The settings of a task of the user's own as plain values; ``None`` if there is none."""
     task = parse_custom_task(custom.as_dict() if hasattr(custom, "as_dict") else custom)
     return mark_texts(task.settings_of_model()) if task.text_columns else None
+
+
+def _windows(windows: Any) -> dict[str, Any] | None:
+    """The settings of windows as plain values; ``None`` if there are none."""
+    given = getattr(windows, "init_args", windows)  # jsonargparse's form of a dataclass that may be null
+    return plain_windows(given.as_dict() if hasattr(given, "as_dict") else given)

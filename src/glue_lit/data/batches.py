@@ -85,9 +85,9 @@ class TokenDataset(Dataset[Batch]):
         """
         wanted = torch.as_tensor(indices, device="cpu")
         filler = wanted < 0
-        idx = self.examples[torch.where(filler, ~wanted, wanted)]
-        starts, lengths = self.store.offsets[idx], self.store.offsets[idx + 1] - self.store.offsets[idx]
-        batch = self._packed(starts, lengths) if self.is_packed else self._in_rows(starts, lengths)
+        places = torch.where(filler, ~wanted, wanted)
+        idx, lengths = self._rows(places)
+        batch = self._packed(places, lengths) if self.is_packed else self._in_rows(places, lengths)
         labels = self.store.labels[idx]
         labels = labels.masked_fill(filler, float("nan") if labels.is_floating_point() else -1)
         if self._sets_of is not None:
@@ -96,13 +96,22 @@ class TokenDataset(Dataset[Batch]):
         batch["idx"] = idx.masked_fill(filler, -1)
         return batch
 
-    def _in_rows(self, starts: Tensor, lengths: Tensor) -> Batch:
+    def _rows(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Position in the split and number of tokens of what is at some places of the dataset, ``(batch,)`` each."""
+        idx = self.examples[places]
+        return idx, self.store.offsets[idx + 1] - self.store.offsets[idx]
+
+    def _sources(self, places: Tensor, column: Tensor) -> Tensor:
+        """Where in the store the tokens of some places are; ``column`` counts from the first of a place."""
+        return self.store.offsets[self.examples[places]] + column
+
+    def _in_rows(self, places: Tensor, lengths: Tensor) -> Batch:
         longest = int(self._padded(lengths).max())
         column = torch.arange(longest, device="cpu")
         if self.pad_left:
             column = column - (longest - lengths)[:, None]
         mask = (column >= 0) & (column < lengths[:, None])
-        source = (starts[:, None] + column).clamp(0, len(self.store.input_ids) - 1)
+        source = self._sources(places[:, None], column).clamp(0, len(self.store.input_ids) - 1)
         batch = {
             "input_ids": torch.where(mask, self.store.input_ids[source].long(), self.pad_id),
             "attention_mask": mask.long(),
@@ -111,10 +120,10 @@ class TokenDataset(Dataset[Batch]):
             batch["token_type_ids"] = torch.where(mask, self.store.token_type_ids[source].long(), self.pad_type)
         return batch
 
-    def _packed(self, starts: Tensor, lengths: Tensor) -> Batch:
+    def _packed(self, places: Tensor, lengths: Tensor) -> Batch:
         bounds = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
         positions = torch.arange(int(bounds[-1]), device="cpu") - bounds[:-1].repeat_interleave(lengths)
-        source = starts.repeat_interleave(lengths) + positions
+        source = self._sources(places.repeat_interleave(lengths), positions)
         batch = {
             "input_ids": self.store.input_ids[source].long()[None],
             "attention_mask": (torch.arange(int(lengths.max()), device="cpu") < lengths[:, None]).long(),

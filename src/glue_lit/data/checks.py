@@ -6,6 +6,7 @@ from typing import Any
 
 from glue_lit.data.rows import Split
 from glue_lit.data.tokens import TokenStore
+from glue_lit.data.window_settings import check_windows
 from glue_lit.errors import DataError, UsageError
 from glue_lit.runs.settings import Allowed, check_settings
 from glue_lit.tasks.custom import parse_custom_task
@@ -25,6 +26,7 @@ def check_data_settings(owner: type, values: Mapping[str, Any], task: TaskSpec) 
         UsageError: A value is not allowed, or does not fit the task.
     """
     check_settings("data", owner, values)
+    check_windows(values, task.text_columns)
     if values["both_orders"] and len(task.text_columns) < 2:
         raise UsageError(f"data.both_orders: an example of {task.name} has one text, and this setting is for pairs.")
     if values["padding_free"] and values["pad_to_multiple_of"] > 1:

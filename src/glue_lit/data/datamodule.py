@@ -16,6 +16,7 @@ from glue_lit.data.shots import order_seed
 from glue_lit.data.sources import source_values
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
+from glue_lit.data.window_settings import Windows, plain_windows
 from glue_lit.errors import RunError
 from glue_lit.runs.settings import INTERNAL, Setting, count, described
 from glue_lit.tasks.custom import NO_TASK, CustomTask, plain
@@ -59,6 +60,8 @@ class GLUEDataModule(LightningDataModule):
         metrics: Metrics beside the task's own, such as auroc; `glue-lit metrics` lists them. Null for none.
         padding_free: Compute the texts of a batch one after the other without padding, where group_by_length is off.
             For BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and ModernBERT.
+        windows: Make overlapping windows of long documents in place of cutting them, as in {length: 512, stride: 128}:
+            windows of 512 tokens, of which neighbours share 128. Null cuts them.
     """
 
     @described
@@ -88,9 +91,10 @@ class GLUEDataModule(LightningDataModule):
         shots: Annotated[int | None, Setting(count(1), "Training rows of each label", 807)] = None,
         metrics: Annotated[list[str | dict[str, Any]] | None, Setting(None, "More metrics", 808)] = None,
         padding_free: Annotated[bool, Setting(card="never", restored=False)] = False,
+        windows: Annotated[Windows | None, Setting(None, "Windows of documents", 809)] = None,
     ) -> None:
         super().__init__()
-        metrics = plain(metrics)
+        metrics, windows = plain(metrics), plain_windows(windows)  # type: ignore[assignment]
         self.save_hyperparameters(ignore=["custom"])
         self.splits = TaskSplits({**self.hparams, "custom": custom})
         self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})
@@ -165,7 +169,7 @@ class GLUEDataModule(LightningDataModule):
         """All that decides which examples a training batch holds, by its name in a message."""
         names = (
             "batch_size", "group_by_length", "tokens_per_batch", "train_limit", "shots", "both_orders",
-            "pad_to_multiple_of",
+            "pad_to_multiple_of", "windows",
         )  # fmt: skip
         schedule, batches = (accumulation_schedule(trainer), trainer.accumulate_grad_batches) if trainer else (None, 1)
         return {f"data.{name}": self.hparams[name] for name in names} | {

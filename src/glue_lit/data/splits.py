@@ -16,6 +16,7 @@ from glue_lit.data.custom_task import complete_task
 from glue_lit.data.finding import ExaminedSplit, Finding
 from glue_lit.data.findings import find_cut, find_in_fit, find_in_ids, find_length_above
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
+from glue_lit.data.module_state import datamodule_state
 from glue_lit.data.rows import Places, Rows, Split
 from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.shots import choose_examples
@@ -23,16 +24,11 @@ from glue_lit.data.sources import open_split, open_tables
 from glue_lit.data.special_tokens import check_fixed_text, fit_to_tokenizer
 from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
 from glue_lit.data.tokens import TokenStore, cached_tokens
+from glue_lit.data.window_settings import parse_windows, window_length
+from glue_lit.data.windows import in_windows, kept_tokens
 from glue_lit.errors import DataError, UsageError
 from glue_lit.system.console import note
 from glue_lit.tasks.custom import parse_custom_task, resolve_task
-
-
-def datamodule_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """State of the data module in a checkpoint, where its class name is the key; empty if there is none."""
-    parts = (value for value in checkpoint.values() if isinstance(value, dict))
-    others = (part for part in parts if {"tokenizer", "batches"} <= set(part))
-    return checkpoint.get("GLUEDataModule") or next(others, {})
 
 
 class TaskSplits:
@@ -59,7 +55,7 @@ class TaskSplits:
                 self.custom = fit_to_tokenizer(self.custom, *self._tokenizer_place)
             self.custom = complete_task(settings["task"], self.custom, self.source, self._cache)
         self.task = resolve_task(settings["task"], self.custom, settings.get("metrics"))
-        self._settings = settings
+        self._settings, self._windows = settings, parse_windows(settings.get("windows"))
         self._datasets: dict[str, TokenDataset] = {}
         self._splits: dict[str, Split] = {}
         self._findings: dict[str, tuple[Finding, ...]] = {}
@@ -89,8 +85,9 @@ class TaskSplits:
 
     @cached_property
     def max_length(self) -> int:
-        """Longest input in tokens: the least of what the user, the tokenizer and the model allow."""
-        return longest_input(self.tokenizer, self.model_config, self._settings.get("max_length"))
+        """Longest input in tokens: the least of what the user, the tokenizer and the model allow, or a window."""
+        longest = longest_input(self.tokenizer, self.model_config, self._settings.get("max_length"))
+        return window_length(self._windows, longest, self.tokenizer)
 
     @property
     def padding(self) -> int | None:
@@ -160,7 +157,8 @@ class TaskSplits:
             ModelError: The tokenizer is missing.
         """
         both = name == "train" and stage == "fit" and self._settings.get("both_orders", False)
-        key = f"{name} in both orders" if both else name
+        most = self._windows.train_windows if self._windows is not None and (name, stage) == ("train", "fit") else None
+        key = f"{name} in both orders" if both else f"{name} in some windows" if most is not None else name
         if key not in self._datasets:
             split = self.split(name)
             store = self._tokenise(split)
@@ -172,11 +170,13 @@ class TaskSplits:
                 store = join_stores(store, self._tokenise(swap_texts(split)))
             multiple = 1 if needs_equal_lengths(self.model_config) else self._settings.get("pad_to_multiple_of", 1)
             form = (multiple, self.max_length, self._settings.get("padding_free", False), self.task.sets_of)
-            self._datasets[key] = TokenDataset(store, positions, self.tokenizer, *form)
+            rows = TokenDataset(store, positions, self.tokenizer, *form)
+            self._datasets[key] = in_windows(rows, self.tokenizer, self._windows, self.max_length, most)
         return self._datasets[key]
 
     def _tokenise(self, split: Split) -> TokenStore:
-        return cached_tokens(split, self.tokenizer, self.max_length, self.task.is_regression, self._cache)
+        kept = kept_tokens(self._windows, self.max_length)
+        return cached_tokens(split, self.tokenizer, kept, self.task.is_regression, self._cache)
 
     def evaluation_sampler(
         self, name: str, rank: int = 0, world: int = 1, batch_size: int | None = None
@@ -210,7 +210,7 @@ class TaskSplits:
     @property
     def training_rows(self) -> int | None:
         """Number of training examples; ``None`` if they are not loaded."""
-        return len(self.dataset("train")) if any(key.split()[0] == "train" for key in self._datasets) else None
+        return len(self.dataset("train").examples) if any(key.split()[0] == "train" for key in self._datasets) else None
 
     def content_hashes(self) -> dict[str, dict[str, str | None]]:
         """Hash of the rows, and their commit on the Hub, of each loaded split."""

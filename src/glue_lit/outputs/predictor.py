@@ -16,16 +16,19 @@ from torch.utils.data._utils import pin_memory
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.given_texts import texts_of_given
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
+from glue_lit.data.module_state import datamodule_state
 from glue_lit.data.rows import Rows
 from glue_lit.data.sampling import EvaluationSampler
-from glue_lit.data.splits import datamodule_state
 from glue_lit.data.texts_to_predict import Example, chunk_size, chunk_texts, unlabelled_rows
 from glue_lit.data.tokenizers import load_tokenizer, unpack
 from glue_lit.data.tokens import tokenise
+from glue_lit.data.window_settings import parse_windows, window_length
+from glue_lit.data.windows import WindowDataset, in_windows, kept_tokens
 from glue_lit.encoder.architectures import set_padding
 from glue_lit.encoder.build import check_tokens
 from glue_lit.encoder.limits import check_precision_of
 from glue_lit.errors import GlueLitError, RunError, UsageError
+from glue_lit.evaluation.pooling import pool_windows
 from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
 from glue_lit.system.ahead import ahead
 from glue_lit.system.precisions import precision_name
@@ -72,7 +75,8 @@ def load_classifier(
         tokenizer = adapt_tokenizer(found, config)
     set_padding(classifier.model.config, missing_padding_id(tokenizer, config))  # may be another tokenizer's
     wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
-    longest = longest_input(tokenizer, config, wanted)
+    windows = parse_windows(classifier.hparams["windows"])
+    longest = window_length(windows, longest_input(tokenizer, config, wanted), tokenizer)
     return classifier, tokenizer, longest, saved
 
 
@@ -100,7 +104,7 @@ class Predictor:
         self, checkpoint: Path, devices: int = 1, precision: str | None = None, trust_remote_code: bool = False
     ) -> None:
         classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
-        self.task = classifier.task
+        self.task, self._windows = classifier.task, parse_windows(classifier.hparams["windows"])
         self.id_column: str | None = (saved["hyper_parameters"].get("custom") or {}).get("id")
         self._equal_lengths = needs_equal_lengths(_model_config(classifier))
         precision = precision_name(precision or (saved.get("glue_lit") or {}).get("precision") or "32-true")
@@ -122,12 +126,12 @@ class Predictor:
         Raises:
             RunError: A logit is NaN or infinite.
         """
-        tokenised = (
-            (tokenise(rows, self._tokenizer, self._max_length, self.task.is_regression), kept) for rows, kept in chunks
-        )
+        longest = kept_tokens(self._windows, self._max_length)
+        tokenised = ((tokenise(rows, self._tokenizer, longest, self.task.is_regression), kept) for rows, kept in chunks)
         # A processor computes and tokenises with the same cores; an accelerator would wait.
         for store, kept in ahead(tokenised) if self._replicas[0].device.type != "cpu" else tokenised:
-            yield self.of_dataset(TokenDataset(store, torch.arange(len(store), device="cpu"), self._tokenizer)), kept
+            all_rows = TokenDataset(store, torch.arange(len(store), device="cpu"), self._tokenizer)
+            yield self.of_dataset(in_windows(all_rows, self._tokenizer, self._windows, self._max_length)), kept
 
     def of_texts(self, examples: Iterable[str | Sequence[str] | Mapping[str, Any]]) -> Tensor:
         """Logits ``(examples, labels)`` in float32 of texts, in their order.
@@ -148,7 +152,7 @@ class Predictor:
         return torch.cat(found) if found else torch.empty(0, self.task.num_labels, device="cpu")
 
     def of_dataset(self, dataset: TokenDataset) -> Tensor:
-        """Logits ``(examples, labels)`` in float32 of tokenised examples, in their order."""
+        """Logits ``(examples, labels)`` in float32 of tokenised examples, in their order; windows are pooled."""
         found = torch.empty(len(dataset), self.task.num_labels, device="cpu")
         model, store = self._replicas[0].model, dataset.store
         check_tokens(model, store.input_ids, str(self._checkpoint), store.token_type_ids)
@@ -175,7 +179,11 @@ class Predictor:
                 f"{self._checkpoint} gives outputs that are not numbers (NaN): its training has diverged. "
                 "Use another checkpoint."
             )
-        return found
+        return (
+            pool_windows(found, dataset.documents, dataset.windows.pooling)
+            if isinstance(dataset, WindowDataset)
+            else found
+        )
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

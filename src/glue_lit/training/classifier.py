@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from glue_lit.data.accumulation import short_step_factor
 from glue_lit.data.batches import Batch
+from glue_lit.data.window_settings import plain_windows
 from glue_lit.encoder.adapters import PeftMethod
 from glue_lit.encoder.frozen_weights import FrozenDtype
 from glue_lit.encoder.limits import accepted_inputs, compute_logits
@@ -80,6 +81,7 @@ class SequenceClassifier(EvaluatedModule):
             same.
         matmul_precision: Precision of float32 matrix products: highest (exact), high (TF32 on a GPU: faster, 10 bits of
             the mantissa), medium (bfloat16); null for torch's, which is highest. On a processor, too, medium may round.
+        windows: Windows of long documents, as the data module has them (``data.windows``).
     """
 
     @described
@@ -118,9 +120,11 @@ class SequenceClassifier(EvaluatedModule):
         split_batches: Annotated[bool, Setting(card="never", restored=False)] = False,
         matmul_precision: Annotated[Matmul | None, Setting(one_of(Matmul), row=707, restored=False)] = None,
         base: Annotated[dict[str, Any] | None, INTERNAL] = None,
+        windows: Annotated[dict[str, Any] | None, INTERNAL] = None,
     ) -> None:
         super().__init__()
         custom, peft, optimizer, metrics = plain_values(custom, peft, optimizer, metrics)
+        windows = plain_windows(windows)
         self.save_hyperparameters(ignore=["architecture", "base"])
         self._compose(architecture, base)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from glue_lit.data.batches import Batch
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.tasks.spec import TaskSpec
+from glue_lit.training.documents import Documents, check_has_pooling
 from glue_lit.training.fit_parts import FitParts
 from glue_lit.training.losses import TaskLoss
 
@@ -29,6 +30,7 @@ class EvaluatedModule(LightningModule):
     def score_on(self, task: TaskSpec) -> None:
         """Create the metrics of a task's splits."""
         self.task, self.monitor, self.metrics = task, task.monitor, SplitMetrics(task)
+        self.documents = Documents()
         self.scores: dict[str, float] = {}
         self.predicted: dict[str, dict[str, int]] = {}
 
@@ -42,12 +44,17 @@ class EvaluatedModule(LightningModule):
 
     def _add_to_metrics(self, split: str, batch: Batch) -> Tensor:
         logits: Tensor = self(batch)
-        self.metrics.of(split).add(logits, batch["labels"], self.loss.plain)
+        if "window" in batch:
+            check_has_pooling(self.hparams["windows"])
+            self.documents.add(split, logits, batch)
+        else:
+            self.metrics.of(split).add(logits, batch["labels"], self.loss.plain)
         return logits
 
     def on_validation_epoch_start(self) -> None:
         """Drop the rows of an interrupted evaluation."""
         self.metrics.reset()
+        self.documents.clear()
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of every validation split."""
@@ -59,6 +66,7 @@ class EvaluatedModule(LightningModule):
         self._log_scores(self.task.test_splits)
 
     def _log_scores(self, splits: tuple[str, ...]) -> None:
+        self.documents.score(self.trainer, self.metrics, self.loss.plain)
         self.scores, self.predicted = self.metrics.compute(splits)
         for name, value in self.scores.items():  # already the same on every device
             on_host = torch.tensor(value, device="cpu")  # a number would be copied to the device and back

@@ -87,7 +87,7 @@ def describe_data(data: TaskSplits, stage: str) -> dict[str, Any]:
             "fingerprint": split.fingerprint,
             "hash": rows.store.digest,
             "commit": split.commit,
-            "rows": len(rows),
+            "rows": len(rows.examples),
         }
 
     splits = {name: describe(name) for name in data.names_for(stage)}

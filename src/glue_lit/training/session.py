@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 
 from glue_lit.data.accumulation import batches_of_step
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.data.splits import datamodule_state
+from glue_lit.data.module_state import datamodule_state
 from glue_lit.encoder.build import check_tokens
 from glue_lit.encoder.compiling import check_can_compile
 from glue_lit.encoder.flash_attention import check_attention_here

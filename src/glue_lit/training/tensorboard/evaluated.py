@@ -1,6 +1,6 @@
 """The rows of an evaluation: collected batch by batch, then gathered from all devices in the order of the data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from glue_lit.data.batches import Batch
+from glue_lit.evaluation.pooling import pool_windows
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.system.host_copies import to_host
 from glue_lit.tasks.glue import TaskSpec
@@ -44,36 +45,54 @@ class RowCollector:
 
     def add(self, split: str, logits: Tensor, batch: Batch) -> None:
         """Keep a batch."""
-        self._batches.setdefault(split, []).append(Evaluated(batch["idx"], logits.detach(), batch["labels"]))
+        self._batches.setdefault(split, []).append((batch["idx"], logits.detach(), batch["labels"], *_windows(batch)))
         self._on_device += logits.numel()
         if self._on_device > self._most:
             self._move()
 
     def clear(self) -> None:
         """Drop all batches."""
-        self._batches: dict[str, list[Evaluated]] = {}
-        self._moved: dict[str, list[Evaluated]] = {}
+        self._batches: dict[str, list[tuple[Tensor, ...]]] = {}
+        self._moved: dict[str, list[tuple[Tensor, ...]]] = {}
         self._on_device = 0
 
     def _move(self) -> None:
         for split, batches in self._batches.items():
-            rows = Evaluated(*to_host([torch.cat(tensors) for tensors in zip(*batches, strict=True)]))
+            rows = tuple(to_host([torch.cat(tensors) for tensors in zip(*batches, strict=True)]))
             self._moved.setdefault(split, []).append(rows)
         self._batches, self._on_device = {}, 0
 
     def gather(self, trainer: Any) -> Iterator[tuple[str, Evaluated]]:
-        """Each split with the rows of all devices, without filler rows; empties itself. Collective under DDP."""
+        """Each split with the rows of all devices, without filler rows; empties itself. Collective under DDP.
+
+        Of documents in windows, a row is a document.
+        """
         self._move()
         moved = self._moved
         self.clear()
         for split, parts in moved.items():
-            rows = Evaluated(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-            real = rows.idx >= 0
-            rows = Evaluated(*(tensor[real] for tensor in rows))
+            rows = tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+            real = rows[0] >= 0
+            rows = tuple(tensor[real] for tensor in rows)
             if trainer.world_size > 1:
-                rows = Evaluated(*(torch.cat(tensors) for tensors in zip(*gather_values(tuple(rows)), strict=True)))
-            order = rows.idx.argsort()
-            yield split, Evaluated(*(tensor[order] for tensor in rows))
+                rows = tuple(torch.cat(tensors) for tensors in zip(*gather_values(rows), strict=True))
+            idx, logits, labels, *windows = rows
+            order = (windows[0] if windows else idx).argsort()
+            found = Evaluated(*(tensor[order] for tensor in (idx, logits, labels)))
+            yield split, _documents(found, trainer.lightning_module.hparams["windows"]) if windows else found
+
+
+def _windows(batch: Batch) -> tuple[Tensor, ...]:
+    """The numbers of the windows in a batch, ``(batch,)``, if that is what it holds."""
+    return (batch["window"],) if "window" in batch else ()
+
+
+def _documents(windows: Evaluated, settings: Mapping[str, Any]) -> Evaluated:
+    """The documents of some windows, which are in their order."""
+    _, counts = torch.unique_consecutive(windows.idx, return_counts=True)
+    first = counts.cumsum(0) - counts
+    logits = pool_windows(windows.logits, windows.idx, settings["pooling"])
+    return Evaluated(windows.idx[first], logits, windows.labels[first])
 
 
 def labelled_predictions(task: TaskSpec, rows: Evaluated) -> Predictions | None:

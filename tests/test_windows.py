@@ -1,0 +1,189 @@
+"""Long documents through the whole program, compared with a loop over documents that knows transformers alone."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import warm
+from command_line import glue_lit as command
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import glue_lit
+from glue_lit import SequenceClassifier
+from glue_lit.data.rows import Rows
+from glue_lit.errors import UsageError
+from glue_lit.outputs.predictor import Predictor
+from glue_lit.runs.run import Run
+
+LENGTH, STRIDE = 24, 6
+WORDS = ("fine", "dull", "room", "soup", "cold", "joy", "bus", "tea")
+
+
+def documents(count: int, seed: int) -> list[tuple[str, str]]:
+    """Texts of 1 to 60 words with a label that one word in them decides."""
+    draw = random.Random(seed)
+    texts = [" ".join(draw.choices(WORDS[2:], k=draw.choice((1, 5, 20, 60)))) for _ in range(count)]
+    return [(f"{text} {WORDS[number % 2]}", ("good", "bad")[number % 2]) for number, text in enumerate(texts)]
+
+
+def write(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("long")
+    for split, count in (("train", 24), ("validation", 13), ("test", 7)):
+        write(made / f"{split}.jsonl", documents(count, len(split)))
+    return made
+
+
+@pytest.fixture(scope="module")
+def fitted(folder: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> glue_lit.FitResult:
+    root = tmp_path_factory.mktemp("run")
+    settings = {
+        "data.windows": {"length": LENGTH, "stride": STRIDE}, "data.custom.text": "text", "trainer.max_epochs": 8,
+        "trainer.accelerator": "cpu", "trainer.precision": "32-true", "trainer.default_root_dir": str(root),
+        "model.learning_rate": 5e-3, "data.batch_size": 8, "trainer.devices": 1,
+    }  # fmt: skip
+    return glue_lit.fit("reports", tiny_model, source=folder, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def exported(fitted: glue_lit.FitResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from glue_lit.outputs.export import run_export
+
+    output = tmp_path_factory.mktemp("export") / "model"
+    run_export(fitted.checkpoint, Run(fitted.run), output)
+    return output
+
+
+def one_by_one(exported: Path, texts: list[str], pool: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Logits of documents, ``(documents, labels)``, one after the other, with transformers alone."""
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    model = AutoModelForSequenceClassification.from_pretrained(exported).eval()
+    found = []
+    for text in texts:
+        inputs = tokenizer(
+            text, truncation=True, max_length=LENGTH, stride=STRIDE, return_overflowing_tokens=True, padding=True,
+            return_tensors="pt",
+        )  # fmt: skip
+        del inputs["overflow_to_sample_mapping"]
+        with torch.inference_mode():
+            parts = [
+                model(**{name: ids[start : start + 4096] for name, ids in inputs.items()}).logits
+                for start in range(0, len(inputs["input_ids"]), 4096)
+            ]
+        found.append(pool(torch.cat(parts)))
+    return torch.stack(found)
+
+
+def mean(logits: torch.Tensor) -> torch.Tensor:
+    return logits.mean(dim=0)
+
+
+def largest(logits: torch.Tensor) -> torch.Tensor:
+    return logits.max(dim=0).values
+
+
+def probabilities(path: Path) -> torch.Tensor:
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["idx"] for line in lines] == list(range(len(lines)))
+    return torch.tensor([list(line["probabilities"].values()) for line in lines])
+
+
+def test_scores_of_a_fit_are_by_document(folder: Path, fitted: glue_lit.FitResult, exported: Path) -> None:
+    texts, gold = zip(*documents(13, len("validation")), strict=True)
+    expected = one_by_one(exported, list(texts), mean).double().softmax(dim=1).numpy()
+    labels = np.array([("bad", "good").index(label) for label in gold])
+    metrics = fitted.metrics
+    assert metrics["val/loss"] == pytest.approx(log_loss(labels, expected, labels=[0, 1]), abs=1e-5)
+    assert metrics["val/accuracy"] == pytest.approx(accuracy_score(labels, expected.argmax(axis=1)))
+    assert expected.argmax(axis=1).std() > 0  # so that the scores tell something
+    assert metrics["val/f1"] == pytest.approx(f1_score(labels, expected.argmax(axis=1)))
+    record = fitted.record
+    assert {name: split["rows"] for name, split in record["data"]["splits"].items()} == {"train": 24, "validation": 13}
+    assert record["recipe"]["Windows of documents"] == "length 24, stride 6, pooling mean"
+
+
+def test_every_way_to_predict_pools_the_same(
+    folder: Path, fitted: glue_lit.FitResult, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [text for text, _ in documents(7, len("test"))]
+    logits = one_by_one(exported, texts, mean)
+    run, output = f"--run={fitted.run}", tmp_path / "typed.jsonl"
+    assert command(monkeypatch, "predict", run, "--trainer.accelerator=cpu") == 0
+    assert (
+        command(monkeypatch, "predict", run, f"--file={folder / 'test.jsonl'}", f"--output={tmp_path / 'f.jsonl'}") == 0
+    )
+    assert command(monkeypatch, "predict", run, *(f"--text={text}" for text in texts), f"--output={output}") == 0
+    for path in (fitted.run / "predictions" / "test.jsonl", tmp_path / "f.jsonl", output):
+        assert torch.allclose(probabilities(path), logits.softmax(dim=1), atol=1e-5)
+    rows = Rows(texts, None, [None] * len(texts))
+    for devices in (1, 2):
+        torch.set_num_threads(2)
+        found, _ = next(Predictor(fitted.checkpoint, devices).logits([(rows, None)]))
+        assert torch.allclose(found, logits, atol=1e-5)
+
+
+def test_max_takes_the_largest_logit_of_each_label(fitted: glue_lit.FitResult, exported: Path, tmp_path: Path) -> None:
+    assert fitted.checkpoint is not None
+    saved = torch.load(fitted.checkpoint, weights_only=True)
+    saved["hyper_parameters"]["windows"]["pooling"] = "max"
+    torch.save(saved, tmp_path / "max.ckpt")
+    texts = [text for text, _ in documents(7, 99)]
+    found, _ = next(Predictor(tmp_path / "max.ckpt").logits([(Rows(texts, None, [None] * 7), None)]))
+    assert torch.allclose(found, one_by_one(exported, texts, largest), atol=1e-5)
+
+
+def test_a_million_characters_are_one_document(fitted: glue_lit.FitResult, exported: Path) -> None:
+    # words are spelled out, but long ones are unknown: 1,000,000 characters, 190,000 tokens, 10,000 windows
+    texts = [("tea and soup " * 50 + "x" * 1950 + " ") * 385, "fine"]
+    assert len(texts[0]) > 1_000_000
+    predictor = Predictor(fitted.checkpoint)
+    found, _ = next(predictor.logits([(Rows(texts, None, [None] * 2), None)]))
+    assert torch.allclose(found, one_by_one(exported, texts, mean), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 3])
+def test_devices_score_each_document_once(fitted: glue_lit.FitResult, tmp_path: Path, devices: int) -> None:
+    assert fitted.run is not None
+    run = tmp_path / "lightning_logs" / "reports" / "version_0"
+    shutil.copytree(fitted.run, run)
+    one = {**scores(tmp_path, "validate", run, 1)}
+    assert scores(tmp_path, "validate", run, devices) == pytest.approx(one, abs=1e-6)
+    assert one == pytest.approx(fitted.metrics, abs=1e-6)
+    predicted = {}
+    for world in (1, devices):
+        assert scores(tmp_path, "test", run, world)
+        predicted[world] = probabilities(run / "predictions" / "test.jsonl")
+    assert torch.allclose(predicted[devices], predicted[1], atol=1e-6)
+
+
+def scores(folder: Path, command: str, run: Path, devices: int) -> dict[str, float]:
+    """The scores of `glue-lit COMMAND` with several processes and small batches."""
+    flags = {"run": run, "trainer.devices": devices, "trainer.strategy": "ddp" if devices > 1 else "auto",
+             "trainer.accelerator": "cpu", "data.eval_batch_size": 5}  # fmt: skip
+    script = Path(__file__).with_name("faulty.py")
+    words = [command, *(f"--{name}={value}" for name, value in flags.items()), "--json"]
+    result = warm.run(script, *words, folder=folder, FAULT="")
+    assert result.returncode == 0, result.stderr
+    found: dict[str, float] = json.loads(result.stdout)["metrics"]
+    return found
+
+
+def test_a_model_without_the_setting_is_not_scored_by_window(fitted: glue_lit.FitResult) -> None:
+    model = SequenceClassifier.load_from_checkpoint(fitted.checkpoint, windows=None, weights_only=True)
+    batch: Any = {"input_ids": torch.ones(1, 4, dtype=torch.long), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    batch |= {"labels": torch.tensor([0]), "idx": torch.tensor([0]), "window": torch.tensor([0])}
+    with pytest.raises(UsageError, match=r"model\.windows: got null, but the data are windows"):
+        model.validation_step(batch, 0)
