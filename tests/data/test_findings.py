@@ -181,7 +181,10 @@ def test_texts_that_are_cut(examine: Examine) -> None:
     assert train.what == "train texts cut at 64 tokens"
     assert train.count == f"2 of 23 rows, {38 / (38 + kept):.1%} of all tokens"
     assert train.example == "data/train.csv, line 24: 101 tokens"
-    assert train.advice == "The model takes no more: shorten them, or take a model for longer texts"
+    assert train.advice == (
+        "The model takes no more: shorten them, or take a model for longer texts, `--data.truncation head_tail` keeps "
+        "their ends, too"
+    )
     assert validation.count == f"1 of 2 rows, {10 / (12 + 74):.1%} of all tokens"
     shorter = examine("data", max_length=20)["validation texts cut at 20 tokens"]
     assert (shorter.count, shorter.advice) == (

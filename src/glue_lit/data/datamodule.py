@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from glue_lit.data.accumulation import accumulation_schedule
 from glue_lit.data.batches import Batch, TokenDataset, batch_loader
 from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
+from glue_lit.data.head_tail import Truncation
 from glue_lit.data.rows import Split
 from glue_lit.data.sampling import ShuffledSampler
 from glue_lit.data.shots import order_seed
@@ -18,7 +19,7 @@ from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
 from glue_lit.data.window_settings import Windows, plain_windows
 from glue_lit.errors import RunError
-from glue_lit.runs.settings import INTERNAL, Setting, count, described
+from glue_lit.runs.settings import INTERNAL, Setting, count, described, one_of
 from glue_lit.tasks.custom import NO_TASK, CustomTask, plain
 from glue_lit.tasks.spec import TaskSpec
 
@@ -62,6 +63,8 @@ class GLUEDataModule(LightningDataModule):
             For BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and ModernBERT.
         windows: Make overlapping windows of long documents in place of cutting them, as in {length: 512, stride: 128}:
             windows of 512 tokens, of which neighbours share 128. Null cuts them.
+        truncation: What is kept of a text that is longer than max_length: head, its start; or head_tail, its start and
+            its end, as 128 and 382 of 510 tokens in Sun et al. 2019.
     """
 
     @described
@@ -92,6 +95,7 @@ class GLUEDataModule(LightningDataModule):
         metrics: Annotated[list[str | dict[str, Any]] | None, Setting(None, "More metrics", 808)] = None,
         padding_free: Annotated[bool, Setting(card="never", restored=False)] = False,
         windows: Annotated[Windows | None, Setting(None, "Windows of documents", 809)] = None,
+        truncation: Annotated[Truncation, Setting(one_of(Truncation), "Kept of long texts", 806)] = "head",
     ) -> None:
         super().__init__()
         metrics, windows = plain(metrics), plain_windows(windows)  # type: ignore[assignment]

@@ -144,14 +144,18 @@ def find_repeated(train: ExaminedSplit, others: Sequence[ExaminedSplit]) -> Iter
             )
 
 
-def find_cut(parts: Sequence[ExaminedSplit], max_length: int, longest: int) -> Iterator[Finding]:
+def find_cut(
+    parts: Sequence[ExaminedSplit], max_length: int, longest: int, truncation: str = "head"
+) -> Iterator[Finding]:
     """Find texts that are cut.
 
     Args:
         parts: The splits, tokenised.
         max_length: Tokens at which they are cut.
         longest: Tokens that the model takes.
+        truncation: What is kept of them.
     """
+    both = ", `--data.truncation head_tail` keeps their ends, too" if truncation == "head" else ""
     for part in parts:
         store = part.store
         if store is None or store.cut is None or not len(store.cut):
@@ -159,11 +163,11 @@ def find_cut(parts: Sequence[ExaminedSplit], max_length: int, longest: int) -> I
         cut = CutTexts(*store.cut.tolist())
         share = cut.tokens / (cut.tokens + int(store.offsets[len(part)]))
         about = "" if cut.is_exact else "about "
-        advice = "The model takes no more: shorten them, or take a model for longer texts"
+        advice = f"The model takes no more: shorten them, or take a model for longer texts{both}"
         if max_length < longest:
             advice = f"`--data.max_length {min(cut.length, longest)}` keeps more of them"
         yield Finding(
-            f"{part.split.name} texts cut at {max_length:,} tokens",
+            f"{part.split.name} texts cut at {max_length:,} tokens{'' if truncation == 'head' else ', in the middle'}",
             f"{about}{cut.rows:,} of {plural(len(part), 'row')}, {share:.1%} of all tokens",
             f"{part.place(cut.longest)}: {cut.length:,} tokens",
             advice,

@@ -31,7 +31,11 @@ class TextStarts:
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         self._tokenizer = tokenizer
         self._max_length = max_length
-        self._can_cut = hasattr(tokenizer, "backend_tokenizer") and tokenizer.truncation_side == "right"
+        self._can_cut = hasattr(tokenizer, "backend_tokenizer") and self._keeps(tokenizer)
+
+    @staticmethod
+    def _keeps(tokenizer: Any) -> bool:
+        return bool(tokenizer.truncation_side == "right")
 
     def cut(self, texts: Sequence[str]) -> list[str]:
         """Return each text, or its start if it is long."""
@@ -49,6 +53,18 @@ class TextStarts:
             end *= 2
         return text
 
+    def _end(self, text: str) -> str:
+        """The end of a text, from a space if one is near, whose second half has the kept tokens."""
+        size = max(_FIRST * self._max_length, _LEAST)
+        while size < len(text):
+            space = _SPACE.search(text, len(text) - 2 * size, len(text) - size)
+            end = text[len(text) - size if space is None else space.start() :]
+            offsets = self._counter.encode(end, add_special_tokens=False).offsets
+            if len(offsets) >= self._max_length and offsets[-self._max_length][0] >= len(end) / 2:
+                return end
+            size *= 2
+        return text
+
     @cached_property
     def _counter(self) -> Any:
         """A copy that does not truncate; the truncation of the tokenizer itself must not change."""
@@ -57,3 +73,24 @@ class TextStarts:
         counter.no_truncation()
         counter.no_padding()
         return counter
+
+
+class TextEnds(TextStarts):
+    """Cuts texts to the starts and ends that decide their first and last tokens, with nothing between them.
+
+    Of such a text, so many tokens are kept that they come from outer halves, and are those of the whole text, with the
+    exception for Unigram that `TextStarts` has.
+    """
+
+    @staticmethod
+    def _keeps(tokenizer: Any) -> bool:
+        return True
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Return each text, or its start and end if it is long."""
+        whole = super().cut(texts)
+        return [self._with_end(start, text) for start, text in zip(whole, texts, strict=True)]
+
+    def _with_end(self, start: str, text: str) -> str:
+        end = self._end(text) if len(start) < len(text) else text
+        return start + end if len(start) + len(end) < len(text) else text

@@ -15,6 +15,7 @@ from glue_lit.data.checks import check_all_labelled
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.finding import ExaminedSplit, Finding
 from glue_lit.data.findings import find_cut, find_in_fit, find_in_ids, find_length_above
+from glue_lit.data.head_tail import truncation_in
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
 from glue_lit.data.module_state import datamodule_state
 from glue_lit.data.rows import Places, Rows, Split
@@ -46,9 +47,8 @@ class TaskSplits:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.source: str = settings["source"]
         self._cache = cache_folder(settings.get("cache_dir"))
-        self._tokenizer_place = (
-            settings["tokenizer"], settings.get("revision", "main"), settings.get("trust_remote_code", False)
-        )  # fmt: skip
+        place = (settings.get("revision", "main"), settings.get("trust_remote_code", False))
+        self._tokenizer_place = (settings["tokenizer"], *place)
         self.custom = parse_custom_task(settings.get("custom"))
         if self.custom.text_columns:
             if self.custom.sep_token is None and self.custom.inputs.uses_sep:
@@ -175,8 +175,8 @@ class TaskSplits:
         return self._datasets[key]
 
     def _tokenise(self, split: Split) -> TokenStore:
-        kept = kept_tokens(self._windows, self.max_length)
-        return cached_tokens(split, self.tokenizer, kept, self.task.is_regression, self._cache)
+        kept, how = kept_tokens(self._windows, self.max_length), truncation_in(self._settings)
+        return cached_tokens(split, self.tokenizer, kept, self.task.is_regression, self._cache, how)
 
     def evaluation_sampler(
         self, name: str, rank: int = 0, world: int = 1, batch_size: int | None = None
@@ -197,7 +197,7 @@ class TaskSplits:
         if stage not in self._findings:
             names, limit = self.names_for(stage), longest_input(self.tokenizer, self.model_config, None)
             parts = [ExaminedSplit.of(self.split(name), self.dataset(name, stage).store) for name in names]
-            found = [*find_cut(parts, self.max_length, limit)]
+            found = [*find_cut(parts, self.max_length, limit, truncation_in(self._settings))]
             if stage == "fit":
                 has_test = bool(self.custom.text_columns) and "test" in open_tables(self.custom, self.source)
                 test = self.split("test") if has_test else None

@@ -3,12 +3,35 @@
 from collections.abc import Callable
 from typing import Any
 
+from glue_lit.data.head_tail import HeadTail, Truncation
 from glue_lit.data.long_texts import TextStarts
 from glue_lit.data.rows import Rows
 
 _COMPARED = 100  # rows on which the fast way is compared with the tokenizer's own call
 _Lists = list[list[int]]
 Encode = Callable[[Rows, slice], tuple[_Lists, _Lists | None]]  # turns some of the rows into ids and token types
+
+
+def encoder_of(sample: Rows, tokenizer: Any, max_length: int, truncation: Truncation) -> Encode:
+    """The fastest function that tokenises rows such as the sample, and cuts them as ``data.truncation`` says."""
+    encode = fastest_encoder(sample, tokenizer, max_length)
+    if truncation == "head":
+        return encode
+    cut = HeadTail(tokenizer, max_length)
+
+    def both_ends(rows: Rows, part: slice) -> tuple[_Lists, _Lists | None]:
+        ids, types = encode(rows, part)
+        full = [at for at, kept in enumerate(ids) if len(kept) >= max_length]  # the others are whole
+        if full:
+            texts = rows.texts_at([range(len(rows))[part][at] for at in full])
+            new_ids, new_types = cut([list(column) for column in zip(*texts, strict=True)])
+            for number, at in enumerate(full):
+                ids[at] = new_ids[number]
+                if types is not None and new_types is not None:
+                    types[at] = new_types[number]
+        return ids, types
+
+    return both_ends
 
 
 def fastest_encoder(sample: Rows, tokenizer: Any, max_length: int) -> Encode:

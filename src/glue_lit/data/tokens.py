@@ -20,12 +20,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from glue_lit.data.cut_texts import CutCounter
+from glue_lit.data.head_tail import Truncation
 from glue_lit.data.label_arrays import LabelArrays
 from glue_lit.data.large_arrays import GrowingArray, write_arrays
 from glue_lit.data.row_digest import RowDigest
 from glue_lit.data.rows import Rows, Split
 from glue_lit.data.text_hashes import hash_texts
-from glue_lit.data.token_encoder import Encode, fastest_encoder
+from glue_lit.data.token_encoder import Encode, encoder_of
 from glue_lit.data.tokenizers import tokenizer_fingerprint
 from glue_lit.errors import DataError, RunError
 from glue_lit.system.ahead import ahead
@@ -80,14 +81,15 @@ class TokenStore:
 
 
 def tokenise(
-    rows: Rows, tokenizer: Any, max_length: int, is_regression: bool, split: Split | None = None
-) -> TokenStore:
+    rows: Rows, tokenizer: Any, max_length: int, is_regression: bool, split: Split | None = None,
+    truncation: Truncation = "head",
+) -> TokenStore:  # fmt: skip
     """Tokenise every example, pairs as pairs, and cut it at ``max_length`` tokens, the longer text first.
 
     Raises:
         DataError: An example has no tokens, for example an empty text if the tokenizer adds no special tokens.
     """
-    builder = _StoreBuilder(tokenizer, max_length, is_regression, split)
+    builder = _StoreBuilder(tokenizer, max_length, is_regression, split, truncation=truncation)
     builder.add(rows)
     return builder.store()
 
@@ -111,12 +113,15 @@ class _StoreBuilder:
         is_regression: Whether labels are scores.
         split: Where the rows come from, for messages.
         folder: Folder for temporary files, which hold arrays that are too large for the memory.
+        truncation: What is kept of a long text.
     """
 
     def __init__(
-        self, tokenizer: Any, max_length: int, is_regression: bool, split: Split | None, folder: Path | None = None
-    ) -> None:
+        self, tokenizer: Any, max_length: int, is_regression: bool, split: Split | None, folder: Path | None = None,
+        truncation: Truncation = "head",
+    ) -> None:  # fmt: skip
         self._tokenizer, self._max_length, self._split = tokenizer, max_length, split
+        self._truncation = truncation
         self._labels = LabelArrays(is_regression, folder)
         dtypes = {"input_ids": "int32", "token_type_ids": "uint8", "ends": "int64", "numbers": "int32"}
         self._arrays = {name: GrowingArray(dtype, folder) for name, dtype in dtypes.items()}
@@ -130,7 +135,7 @@ class _StoreBuilder:
         Raises:
             DataError: A row has no tokens.
         """
-        self._encode = self._encode or fastest_encoder(rows, self._tokenizer, self._max_length)
+        self._encode = self._encode or encoder_of(rows, self._tokenizer, self._max_length, self._truncation)
         kept = [np.empty(0, np.int64)]
         for part in _parts(rows, _CHUNK):
             ids, types = self._encode(rows, part)
@@ -166,7 +171,9 @@ class _StoreBuilder:
         )
 
 
-def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path) -> TokenStore:
+def cached_tokens(
+    split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path, truncation: Truncation = "head"
+) -> TokenStore:
     """The split's tokens, from the cache if the same content was tokenised before by the same tokenizer and length.
 
     A cache that cannot be written (read-only home, full disk) is ignored.
@@ -175,23 +182,24 @@ def cached_tokens(split: Split, tokenizer: Any, max_length: int, is_regression: 
         DataError: The split cannot be read.
     """
     content = [split.name, split.fingerprint, is_regression]
-    key = json.dumps([_LAYOUT, *content, tokenizer_fingerprint(tokenizer), max_length])
+    how = [tokenizer_fingerprint(tokenizer), max_length, *([truncation] if truncation != "head" else [])]
+    key = json.dumps([_LAYOUT, *content, *how])
     path = folder / f"{split.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
     if (known := _read(path)) is not None:
         return known
     with one_at_a_time(path.with_suffix(".lock")):  # the devices of a fit would all do the same work
         if (known := _read(path)) is not None:
             return known
-        store = _tokenise_parts(split, tokenizer, max_length, is_regression, folder)
+        builder = _StoreBuilder(tokenizer, max_length, is_regression, split, folder, truncation)
+        store = _tokenise_parts(split, tokenizer, max_length, builder, folder)
         arrays = {name: value.numpy() for name, value in vars(store).items() if isinstance(value, Tensor)}
         with contextlib.suppress(RunError), open_atomic_binary(path) as file:
             write_arrays(file, arrays, {"digest": store.digest or ""})
         return _read(path) or store  # the file's arrays are mapped into memory
 
 
-def _tokenise_parts(split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path) -> TokenStore:
+def _tokenise_parts(split: Split, tokenizer: Any, max_length: int, builder: _StoreBuilder, folder: Path) -> TokenStore:
     """Tokenise a split part by part, while the next part is read."""
-    builder = _StoreBuilder(tokenizer, max_length, is_regression, split, folder)
     hashes, digest, cut = GrowingArray("int64", folder), RowDigest(folder), CutCounter(max_length)
     for rows in ahead(split.parts()):
         cut.add(rows, builder.add(rows))

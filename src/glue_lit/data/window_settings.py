@@ -102,6 +102,11 @@ def check_windows(values: Mapping[str, Any], columns: tuple[str, ...]) -> None:
             f"data.windows: an example has the texts {' and '.join(columns)}, and windows are made of one text. Leave "
             "data.windows out, and the longer text is cut (data.max_length)."
         )
+    if values.get("truncation") == "head_tail":
+        raise UsageError(
+            "data.truncation: got head_tail, but data.windows cuts no text. Give one of them: windows read all of a "
+            "document, head_tail costs less."
+        )
     if windows.length is not None and values.get("max_length") is not None:
         raise UsageError(
             f"data.max_length: got {values['max_length']}, and data.windows.length {windows.length} says how long an "

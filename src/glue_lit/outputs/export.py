@@ -16,7 +16,7 @@ from glue_lit.outputs.hugging_face import (
     write_model,
     write_tokenizer,
 )
-from glue_lit.outputs.input_record import input_record, record_inputs
+from glue_lit.outputs.input_record import describe_inputs, input_record, record_inputs
 from glue_lit.outputs.model_card import model_card
 from glue_lit.runs.run import Run
 from glue_lit.system.files import write_text
@@ -70,9 +70,10 @@ def run_export(
         if not is_onnx:
             write_model(trained, folder)
         kind = {"is_onnx": is_onnx, "has_code": any(folder.glob("*.py"))}
+        inputs = describe_inputs(trained.task, trained.tokenizer, trained.max_length, trained.truncation)
 
         def card(name: str) -> str:
-            return model_card(trained.task, trained.max_length, trained.record, measured, name, **kind)
+            return model_card(trained.task, trained.max_length, trained.record, measured, name, inputs, **kind)
 
         write_text(folder / "README.md", card(output.resolve().name))
         files = tuple(sorted(path.name for path in folder.iterdir()))
@@ -84,7 +85,8 @@ def _write_onnx(trained: Trained, folder: Path, quantize: str | None) -> dict[st
     path = folder / onnx_format.NAME
     notes = {"Largest difference to PyTorch's logits, 32-bit weights": f"{onnx_format.write_onnx(trained, path):.2g}"}
     trained.classifier.model.config._name_or_path = ""
-    record_inputs(trained.classifier.model.config, input_record(trained.task))
+    config = trained.classifier.model.config
+    record_inputs(config, input_record(trained.task, trained.max_length, trained.truncation))
     trained.classifier.model.config.save_pretrained(folder)
     write_tokenizer(trained, folder)
     if quantize is None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from glue_lit.data.batches import Batch, TokenDataset
+from glue_lit.data.head_tail import Truncation, truncation_in
 from glue_lit.data.rows import Rows
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokens import tokenise
@@ -48,6 +49,11 @@ class Trained:
     max_length: int  # in tokens, at which the tokenizer truncates
     saved: dict[str, Any]  # the checkpoint's content
     record: dict[str, Any]  # metrics.json of its run; empty without one
+
+    @property
+    def truncation(self) -> Truncation:
+        """What it keeps of long texts."""
+        return truncation_in(self.saved.get("datamodule_hyper_parameters") or {})
 
     @property
     def task(self) -> TaskSpec:
@@ -115,7 +121,7 @@ def write_model(trained: Trained, folder: Path) -> None:
     """Write configuration, weights (safetensors) and tokenizer, without paths of this machine."""
     model = plain_model(trained)
     model.config._name_or_path = ""
-    record_inputs(model.config, input_record(trained.task))
+    record_inputs(model.config, input_record(trained.task, trained.max_length, trained.truncation))
     record_hash_seed(model.config)
     with pretrained.quiet():
         model.save_pretrained(folder)

@@ -1,26 +1,28 @@
-"""What an export says about how the columns of a row become the model's texts."""
+"""What an export says about how a row becomes the model's input."""
 
 from collections.abc import Iterator
 from typing import Any
 
+from glue_lit.data.head_tail import HeadTail, Truncation
 from glue_lit.tasks.glue import TaskSpec
 
 KEY = "glue_lit"  # in config.json
 
 
-def input_record(task: TaskSpec) -> dict[str, Any]:
-    """The columns and templates for ``config.json``, with the separator token written out; empty if texts are columns.
+def input_record(task: TaskSpec, max_length: int, truncation: Truncation) -> dict[str, Any]:
+    """The columns, templates and truncation for ``config.json``; empty if a tokenizer's usual call makes the inputs.
 
-    A file of settings of `fit` has the same text under ``data.custom``.
+    Columns and templates are as in ``data.custom``, with the separator token written out.
     """
     inputs = task.inputs
-    if inputs.is_plain:
-        return {}
-    joins = len(inputs.texts[0]) > 1
-    return {
-        "columns": list(inputs.columns),
-        "text": [part.spelled for parts in inputs.texts for part in parts],
-    } | ({"text_separator": inputs.separator} if joins else {})
+    record: dict[str, Any] = {}
+    if not inputs.is_plain:
+        record |= {
+            "columns": list(inputs.columns),
+            "text": [part.spelled for parts in inputs.texts for part in parts],
+        }
+        record |= {"text_separator": inputs.separator} if len(inputs.texts[0]) > 1 else {}
+    return record | ({} if truncation == "head" else {"truncation": truncation, "max_length": max_length})
 
 
 def record_inputs(config: Any, record: dict[str, Any]) -> None:
@@ -31,16 +33,34 @@ def record_inputs(config: Any, record: dict[str, Any]) -> None:
         delattr(config, KEY)
 
 
-def describe_inputs(task: TaskSpec) -> Iterator[str]:
-    """Markdown for the model card: how texts are made; nothing if they are columns as they are."""
-    record = input_record(task)
+def describe_inputs(task: TaskSpec, tokenizer: Any, max_length: int, truncation: Truncation) -> str:
+    """Markdown for the model card: how texts are made and cut; empty if a tokenizer's usual call does that."""
+    lines = [*_describe_texts(input_record(task, max_length, "head"))]
+    lines += [] if truncation == "head" else _describe_cut(task, tokenizer, max_length)
+    return "".join(f"{line}\n" for line in (["", "## Inputs", *lines] if lines else []))
+
+
+def _describe_texts(record: dict[str, Any]) -> Iterator[str]:
     if not record:
         return
     texts = "\n".join(record["text"])
-    yield f"\n## Inputs\nThe model reads texts that are made of columns (`{KEY}` in `config.json`):\n"
-    yield f"```text\n{texts.replace('```', '` ` `')}\n```"
+    yield f"The model reads texts that are made of columns (`{KEY}` in `config.json`):\n"
+    yield f"```text\n{texts.replace('```', '` ` `')}\n```\n"
     if "text_separator" in record:
-        yield f"\nThey are joined into one text by {record['text_separator']!r}; empty ones are left out."
+        yield f"They are joined into one text by {record['text_separator']!r}; empty ones are left out."
     elif len(record["text"]) > 1:
-        yield "\nThe first is the first text of a pair, the second is the second."
-    yield "\nIn a template, a missing value is an empty text; braces that are text are doubled."
+        yield "The first is the first text of a pair, the second is the second."
+    yield "In a template, a missing value is an empty text; braces that are text are doubled."
+
+
+def _describe_cut(task: TaskSpec, tokenizer: Any, max_length: int) -> Iterator[str]:
+    yield f"\nOf an input of more than {max_length} tokens, the model reads the start and the end (`head_tail`)."
+    yield "A pipeline of transformers cuts the end off, so its results for long texts differ. Truncate them yourself:"
+    if len(task.text_columns) > 1:
+        yield "of each text as many tokens as `longest_first` keeps, a quarter (128 of 510) of them from its start."
+        return
+    first, last = HeadTail(tokenizer, max_length).ends
+    yield (
+        f'\n```python\nids = tokenizer(text, truncation=False)["input_ids"]\nif len(ids) > {max_length}:\n'
+        f"    ids = ids[:{first}] + ids[-{last}:]\n```"
+    )

@@ -9,7 +9,6 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from glue_lit.outputs.input_record import describe_inputs
 from glue_lit.runs.config_values import dump_config
 from glue_lit.runs.recipe import recorded_recipe
 from glue_lit.tasks.glue import TaskSpec
@@ -26,6 +25,7 @@ def model_card(
     record: Mapping[str, Any],
     notes: Mapping[str, str],
     place: str,
+    inputs: str = "",
     is_onnx: bool = False,
     has_code: bool = False,
 ) -> str:
@@ -37,12 +37,13 @@ def model_card(
         record: The run's ``metrics.json``; empty without one.
         notes: Further figures of the export, by name.
         place: The name to load the model by: its folder, or ``owner/name`` on the Hub.
+        inputs: Markdown that says how a row becomes the model's input.
         is_onnx: Whether the weights are in ``model.onnx``.
         has_code: Whether the folder holds code that builds the model.
     """
     usage = _usage_of_onnx(task, place) if is_onnx else _usage(task, max_length, place, has_code)
     front = dump_config(_front_matter(task, record).to_dict())  # type: ignore[no-untyped-call]
-    return f"---\n{front}---\n" + "\n".join(_body(task, record, notes, usage)) + "\n"
+    return f"---\n{front}---\n" + "\n".join(_body(task, record, notes, usage + inputs)) + "\n"
 
 
 def _front_matter(task: TaskSpec, record: Mapping[str, Any]) -> ModelCardData:
@@ -113,7 +114,6 @@ def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], u
     output = output.replace("one of", "any of", 1) if task.is_multi_label else output
     yield f"{plain(task.title)}: {' and '.join(map(plain, task.inputs.columns))} to {output}."
     yield usage
-    yield from describe_inputs(task)
     if scores := record.get("metrics"):
         figures = {name: "undefined" if value is None else f"{value:.6f}" for name, value in scores.items()}
         yield from _table("Scores", "split and metric | value", figures.items())

@@ -15,6 +15,7 @@ from torch.utils.data._utils import pin_memory
 
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.given_texts import texts_of_given
+from glue_lit.data.head_tail import truncation_in
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
 from glue_lit.data.module_state import datamodule_state
 from glue_lit.data.rows import Rows
@@ -106,6 +107,7 @@ class Predictor:
         classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
         self.task, self._windows = classifier.task, parse_windows(classifier.hparams["windows"])
         self.id_column: str | None = (saved["hyper_parameters"].get("custom") or {}).get("id")
+        self._truncation = truncation_in(saved.get("datamodule_hyper_parameters") or {})
         self._equal_lengths = needs_equal_lengths(_model_config(classifier))
         precision = precision_name(precision or (saved.get("glue_lit") or {}).get("precision") or "32-true")
         check_precision_of(classifier.model, precision)
@@ -127,7 +129,10 @@ class Predictor:
             RunError: A logit is NaN or infinite.
         """
         longest = kept_tokens(self._windows, self._max_length)
-        tokenised = ((tokenise(rows, self._tokenizer, longest, self.task.is_regression), kept) for rows, kept in chunks)
+        tokenised = (
+            (tokenise(rows, self._tokenizer, longest, self.task.is_regression, truncation=self._truncation), kept)
+            for rows, kept in chunks
+        )
         # A processor computes and tokenises with the same cores; an accelerator would wait.
         for store, kept in ahead(tokenised) if self._replicas[0].device.type != "cpu" else tokenised:
             all_rows = TokenDataset(store, torch.arange(len(store), device="cpu"), self._tokenizer)
