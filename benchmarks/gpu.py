@@ -26,6 +26,8 @@ CASES = [
     *({"what": "evaluate", "task": task, "batch_size": size} for task, size in (("cola", 32), ("mnli", 128))),
 ]  # fmt: skip
 COMPILED = [{"what": "train", "task": "mnli", "batch_size": 32}]
+PACKED = [{"what": "train", "task": task, "batch_size": 32} for task in ("cola", "mnli")]
+COMPILES = ("compiled", "graphs")  # ends of sides
 _LEAST = 20.0  # seconds, without which no process is begun
 _COMPILING = 80.0  # seconds for one that compiles, which may take minutes
 
@@ -71,7 +73,9 @@ def gpu(
 
 
 def plans(models: dict[str, str], quick: bool = False) -> Iterator[dict[str, Any]]:
-    """What each process measures, the most wanted first."""
+    """What each process measures, the most wanted first; CUDA graphs only where there is a GPU to record them."""
+    import torch
+
     for number, (name, folder) in enumerate(models.items()):
         of_model = {"name": name, "model": folder}
         yield {**of_model, "side": "ours", "cases": CASES if number or quick else [{"what": "peak"}, *CASES]}
@@ -80,11 +84,15 @@ def plans(models: dict[str, str], quick: bool = False) -> Iterator[dict[str, Any
         if number == 0 and not quick:
             yield {**of_model, "side": "ours compiled", "cases": COMPILED}
             yield {**of_model, "side": "hf compiled", "cases": COMPILED}
+            if torch.cuda.is_available():
+                yield {**of_model, "side": "ours graphs", "cases": COMPILED}
+        if number == 0:
+            yield {**of_model, "side": "ours padding-free", "cases": PACKED}
 
 
 def measure(plan: dict[str, Any], deadline: float) -> None:
     """Let a process measure a plan, and note the cases of which nothing came."""
-    until = min(deadline, time.time() + _COMPILING) if plan["side"].endswith("compiled") else deadline
+    until = min(deadline, time.time() + _COMPILING) if plan["side"].endswith(COMPILES) else deadline
     reason = "no time was left"
     if until - time.time() >= _LEAST:
         print(f"{plan['name']}, {plan['side']}", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ The argument is a plan as JSON. Each measurement becomes a line of JSON in the p
 import json
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ from glue_lit.system.hardware import fast_precision
 from glue_lit.system.library_warnings import filter_warnings, quiet_lightning
 
 _PROFILED = 10  # steps
+# Our settings of data and model by the end of the side's name. Without padding, batches are of random lengths.
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "compiled": ({}, {"compile": True}),
+    "graphs": ({"length_buckets": 8}, {"compile": "reduce-overhead"}),
+    "padding-free": ({"padding_free": True, "group_by_length": False}, {"attention": "flash_attention_2"}),
+}
 BEST_FLAGS = {"bf16": True, "optim": "adamw_torch_fused", "train_sampling_strategy": "group_by_length"}
 
 
@@ -118,15 +125,18 @@ def train_theirs(side: HuggingFace, stretch: Stretch, flags: dict[str, Any], fol
     trainer.train()
 
 
-def train_ours(side: Ours, stretch: Stretch, compiles: bool) -> None:
-    """Train with the defaults of ``glue-lit fit``."""
+def train_ours(side: Ours, stretch: Stretch, variant: str = "") -> None:
+    """Train with the defaults of ``glue-lit fit``, or a variant of them; FlashAttention where it is installed."""
+    of_data, of_model = VARIANTS.get(variant, ({}, {}))
+    if not (torch.cuda.is_available() and find_spec("flash_attn")):
+        of_model = {name: value for name, value in of_model.items() if name != "attention"}
     trainer = Trainer(
         precision=fast_precision("auto"), max_epochs=1000, limit_val_batches=0, logger=False,  # type: ignore[arg-type]
         callbacks=[OfOurs(stretch)],
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
-    model = SequenceClassifier(side.task, side.model, compile=compiles)
-    trainer.fit(model, side._data(batch_size=side.batch_size))
+    model = SequenceClassifier(side.task, side.model, **({"compile": False} | of_model))
+    trainer.fit(model, side._data(batch_size=side.batch_size, **of_data))
 
 
 def measure(plan: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +153,7 @@ def measure(plan: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
         return dict(side.evaluate() if ours else side.evaluate({"bf16": True} if flags else {}))
     stretch = Stretch(plan["seconds"], plan["warm"], case["batch_size"])
     if ours:
-        train_ours(side, stretch, compiles=plan["side"].endswith("compiled"))
+        train_ours(side, stretch, plan["side"].removeprefix("ours").strip())
         return stretch.found | side.flops()
     train_theirs(side, stretch, flags, place / "hf")
     return stretch.found

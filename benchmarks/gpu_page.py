@@ -10,6 +10,8 @@ _HEAD = (
     f"share of the bf16 product (target {TARGETS['share']:g} for bert-base on MNLI)",
     f"GPU idle (target below {TARGETS['idle']:g})", "memory, GiB: HF best, glue-lit",
 )  # fmt: skip
+# Ends of our sides' names, each with the side that it is compared with.
+_SIDES = {"": "hf best", " compiled": "hf compiled", " graphs": "hf compiled", " padding-free": "hf best"}
 Found = dict[str, Any]
 
 
@@ -21,8 +23,10 @@ def markdown(record: Found) -> str:
     lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
     for key in keys:
         sides = {m["side"]: m for m in measured if (m["model"], m["what"], m.get("task"), m.get("batch_size")) == key}
-        for suffix in ("", " compiled"):
-            ours, best = sides.get(f"ours{suffix}"), sides.get("hf compiled" if suffix else "hf best")
+        for suffix, rival in _SIDES.items():
+            ours, best = sides.get(f"ours{suffix}"), sides.get(rival)
+            if ours is None and rival != f"hf{suffix or ' best'}":
+                continue
             if ours is not None or best is not None:
                 lines.append(_line(_cells(key, suffix, sides.get("hf", {}), best or {}, ours or {}, peak)))
     failed = [f"- {m['model']}, {m['side']}, {_work(m)}: {m['failed']}" for m in measured if "failed" in m]

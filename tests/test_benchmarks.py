@@ -101,14 +101,17 @@ def test_the_gpu_benchmark_runs_on_a_processor_and_survives_a_case_that_fails(
     train = {"what": "train", "task": "cola", "batch_size": 16}
     cases = [{**train, "task": "none"}, train, {"what": "evaluate", "task": "mnli", "batch_size": 128}]
     monkeypatch.setattr(gpu, "CASES", cases)
+    monkeypatch.setattr(gpu, "PACKED", [train])
     monkeypatch.setattr(gpu, "run_child", measure)
     monkeypatch.setattr(gpu, "start_up", lambda *_: {"hf": 4.0, "ours": 3.0})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     gpu.gpu(minutes=5, device="cpu", quick=True, output=tmp_path / "gpu.json")
     record = json.loads((tmp_path / "gpu.json").read_text())
-    assert [line["side"] for line in record["measured"]] == ["ours"] * 3 + ["hf"] * 3 + ["hf best"] * 3
+    assert [line["side"] for line in record["measured"]] == [
+        *["ours"] * 3, *["hf"] * 3, *["hf best"] * 3, "ours padding-free",
+    ]  # fmt: skip
     speeds = [line.get("samples_per_second", 0) > 0 for line in record["measured"]]
-    assert speeds == [False, True, True] * 2 + [False] * 3
+    assert speeds == [False, True, True] * 2 + [False] * 3 + [True]
     assert {line["failed"].partition(":")[0] for line in record["measured"] if "failed" in line} == {
         "KeyError", "UsageError", "its process ended with 1"
     }  # fmt: skip
@@ -130,13 +133,17 @@ def test_the_gpu_table_has_ratios_shares_and_targets() -> None:
             "idle": 0.0625,
             "flops_per_sample": 2e11,
         },
+        {**case, "side": "ours padding-free", "samples_per_second": 2500.0},
+        {**case, "side": "ours graphs", "samples_per_second": 3000.0},
     ]
     machine = {"device": "a GPU", "precision": "bf16-mixed", "torch": "2"}
     lines = gpu_table({"machine": machine, "start": None, "measured": measured}).splitlines()
     cells = "500 | 1,000 | 2,000 | 4.00 x | 2.00 x | 0.500 | 0.062 | 8.0, 4.0 |"
     assert lines[4] == f"| bert-base | MNLI-like, training, batch 32 | {cells}"
     assert "(target 4 x)" in lines[2]
-    assert len({line.count("|") for line in lines[2:5]}) == 1
+    assert "batch 32 graphs | 500 | - | 3,000 | 6.00 x | - |" in lines[5]
+    assert "batch 32 padding-free | 500 | 1,000 | 2,500 | 5.00 x | 2.50 x |" in lines[6]
+    assert len({line.count("|") for line in lines[2:7]}) == 1
 
 
 def test_the_gpu_is_busy_while_any_of_its_streams_is() -> None:

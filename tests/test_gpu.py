@@ -43,9 +43,10 @@ class Fit:
 
     def __init__(self, folder: Path, encoder: Path, *callbacks: Callback, **settings: Any) -> None:
         self.data = GLUEDataModule(
-            "cola", str(encoder), source="demo", batch_size=4, train_limit=37, validation_limit=13, eval_batch_size=4
-        )
-        recipe = {"learning_rate": 1e-3, "warmup": 0.2} | settings.pop("model", {})
+            "cola", str(encoder), source="demo", batch_size=4, train_limit=37, validation_limit=13, eval_batch_size=4,
+            **settings.pop("data", {}),
+        )  # fmt: skip
+        recipe = {"learning_rate": 1e-3, "warmup": 0.2} | dict(settings.pop("model", {}))
         self.model = SequenceClassifier("cola", str(encoder), **recipe)
         self.history, self.best = History(), BestCheckpoint("val/loss")
         self.best.dirpath = str(folder)
@@ -146,6 +147,24 @@ def test_a_compiled_fit_learns_and_is_resumed_exactly(tmp_path: Path, tiny_model
     with pytest.raises(CutError):
         Fit(tmp_path / "cut", tiny_model, SaveAndCut("on_train_batch_end", 13, path), **compiled).run()
     resumed = Fit(tmp_path / "cut", tiny_model, **compiled).run(path)
+    assert farthest(whole, resumed) == 0
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_fit_by_cuda_graphs_learns_and_is_resumed_exactly(
+    tmp_path: Path, tiny_model: Path, precision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not ON_GPU:  # compiled, without graphs
+        monkeypatch.setattr("glue_lit.training.cuda_graphs.RECORDING", ("cpu",))
+    graphs: dict[str, Any] = {"model": {"compile": "reduce-overhead"}, "data": {"length_buckets": 3}}
+    whole = Fit(tmp_path / "whole", tiny_model, precision=precision, **graphs).run()
+    assert whole.losses[-1] < whole.losses[0]
+    path = tmp_path / "cut.ckpt"
+    with pytest.raises(CutError):
+        Fit(
+            tmp_path / "cut", tiny_model, SaveAndCut("on_train_batch_end", 13, path), precision=precision, **graphs
+        ).run()
+    resumed = Fit(tmp_path / "cut", tiny_model, precision=precision, **graphs).run(path)
     assert farthest(whole, resumed) == 0
 
 

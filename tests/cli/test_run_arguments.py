@@ -217,7 +217,15 @@ def test_a_checkpoint_outside_a_run_brings_all_settings_of_its_training(tmp_path
         "task", "init_from", "peft", "trust_remote_code", "architecture", "gradient_checkpointing", "compile",
         "metrics", "optimizer", "frozen_dtype", "split_batches", "matmul_precision",
     }  # fmt: skip
-    of_data = {"tokenizer", "revision", "predict_split", "num_workers", "cache_dir", "trust_remote_code"}
+    of_data = {
+        "tokenizer",
+        "revision",
+        "predict_split",
+        "num_workers",
+        "cache_dir",
+        "trust_remote_code",
+        "padding_free",
+    }
     assert flags == {f"--model.{name}=x" for name in set(model) - of_model} | {
         f"--data.{name}=x" for name in set(data) - of_data
     }

@@ -147,7 +147,7 @@ def test_a_machine_that_cannot_compile_is_refused_before_data_are_read(
 
 
 def test_only_the_three_values_are_allowed() -> None:
-    with pytest.raises(UsageError, match=r"^model\.compile: got fast, allowed: auto, true, false\.$"):
+    with pytest.raises(UsageError, match=r"^model\.compile: got fast, allowed: auto, true, false, reduce-overhead\.$"):
         SequenceClassifier(compile="fast")  # type: ignore[arg-type]
 
 

@@ -1,6 +1,7 @@
 """`TokenDataset`, which cuts padded batches out of a `TokenStore`, and its loader."""
 
 import signal
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,9 @@ class TokenDataset(Dataset[Batch]):
         max_length: Longest batch in tokens, which ends such padding; ``None`` for no limit.
         is_packed: Whether batches are padding-free.
         sets_of: Number of labels of a multi-label task; ``None`` for other tasks.
+
+    Attributes:
+        batch_lengths: The lengths to which batches are padded, ascending; ``None`` for that of their longest example.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class TokenDataset(Dataset[Batch]):
         is_packed: bool = False, sets_of: int | None = None,
     ) -> None:  # fmt: skip
         self.store, self.is_packed, self._sets_of = store, is_packed, sets_of
+        self.batch_lengths: list[int] | None = None
         self.multiple, self.max_length = multiple, max_length
         self.examples = examples
         self.pad_id = int(tokenizer.pad_token_id)
@@ -50,6 +55,11 @@ class TokenDataset(Dataset[Batch]):
     def lengths(self) -> Tensor:
         """Tokens of each example, with those that pad it to the multiple, ``(examples,)``."""
         return self._padded(self.store.lengths[self.examples])
+
+    @property
+    def real_lengths(self) -> Tensor:
+        """Tokens of each example without padding, ``(examples,)``."""
+        return self._rows(torch.arange(len(self), device="cpu"))[1]
 
     def tokens(self) -> Tensor:
         """All tokens of the store and the padding, each once, sorted, ``(tokens,)`` int64."""
@@ -107,6 +117,8 @@ class TokenDataset(Dataset[Batch]):
 
     def _in_rows(self, places: Tensor, lengths: Tensor) -> Batch:
         longest = int(self._padded(lengths).max())
+        if self.batch_lengths is not None:
+            longest = self.batch_lengths[bisect_left(self.batch_lengths, longest)]
         column = torch.arange(longest, device="cpu")
         if self.pad_left:
             column = column - (longest - lengths)[:, None]

@@ -29,11 +29,12 @@ def check_data_settings(owner: type, values: Mapping[str, Any], task: TaskSpec) 
     check_windows(values, task.text_columns)
     if values["both_orders"] and len(task.text_columns) < 2:
         raise UsageError(f"data.both_orders: an example of {task.name} has one text, and this setting is for pairs.")
-    if values["padding_free"] and values["pad_to_multiple_of"] > 1:
-        raise UsageError(
-            f"data.pad_to_multiple_of: got {values['pad_to_multiple_of']}, and data.padding_free true, with which "
-            "nothing is padded. Leave one of them out."
-        )
+    for name, default in (("pad_to_multiple_of", 1), ("length_buckets", None)):
+        if values["padding_free"] and values[name] != default:
+            raise UsageError(
+                f"data.{name}: got {values[name]}, and data.padding_free true, with which nothing is padded. Leave one "
+                "of them out."
+            )
     if values["shots"] is not None:
         _check_shots(values, task)
 

@@ -7,12 +7,13 @@ from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from glue_lit.data.accumulation import accumulation_schedule
+from glue_lit.data.batch_settings import batch_settings
 from glue_lit.data.batches import Batch, TokenDataset, batch_loader
 from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
 from glue_lit.data.head_tail import Truncation
+from glue_lit.data.length_buckets import choose_lengths
 from glue_lit.data.rows import Split
-from glue_lit.data.sampling import ShuffledSampler
+from glue_lit.data.sampling import ShuffledSampler, rank_and_world
 from glue_lit.data.shots import order_seed
 from glue_lit.data.sources import source_values
 from glue_lit.data.splits import TaskSplits
@@ -65,6 +66,8 @@ class GLUEDataModule(LightningDataModule):
             windows of 512 tokens, of which neighbours share 128. Null cuts them.
         truncation: What is kept of a text that is longer than max_length: head, its start; or head_tail, its start and
             its end, as 128 and 382 of 510 tokens in Sun et al. 2019.
+        length_buckets: Pad training batches to one of this many lengths, chosen so that padding is least, for CUDA
+            graphs (model.compile reduce-overhead); null pads each to its longest text.
     """
 
     @described
@@ -96,6 +99,7 @@ class GLUEDataModule(LightningDataModule):
         padding_free: Annotated[bool, Setting(card="never", restored=False)] = False,
         windows: Annotated[Windows | None, Setting(None, "Windows of documents", 809)] = None,
         truncation: Annotated[Truncation, Setting(one_of(Truncation), "Kept of long texts", 806)] = "head",
+        length_buckets: Annotated[int | None, Setting(count(1), card="never")] = None,
     ) -> None:
         super().__init__()
         metrics, windows = plain(metrics), plain_windows(windows)  # type: ignore[assignment]
@@ -158,7 +162,7 @@ class GLUEDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """The tokenizer, the settings that decide which examples a training batch holds, and hashes of the rows."""
-        batches = self._batch_settings(self.trainer)
+        batches = batch_settings(self.hparams, self.splits, self.trainer)
         return {"tokenizer": self._tokenizer_files, "batches": batches, "rows": self.splits.content_hashes()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -169,24 +173,9 @@ class GLUEDataModule(LightningDataModule):
     def _tokenizer_files(self) -> dict[str, Tensor]:
         return pack(self.tokenizer)
 
-    def _batch_settings(self, trainer: Trainer | None) -> dict[str, Any]:
-        """All that decides which examples a training batch holds, by its name in a message."""
-        names = (
-            "batch_size", "group_by_length", "tokens_per_batch", "train_limit", "shots", "both_orders",
-            "pad_to_multiple_of", "windows",
-        )  # fmt: skip
-        schedule, batches = (accumulation_schedule(trainer), trainer.accumulate_grad_batches) if trainer else (None, 1)
-        return {f"data.{name}": self.hparams[name] for name in names} | {
-            "data.max_length": self.max_length,  # the lengths by which examples are grouped
-            "the seed of the order": order_seed(self.hparams),
-            "training rows": self.splits.training_rows,
-            "devices": _rank_and_world(trainer)[1],
-            "trainer.accumulate_grad_batches": schedule or batches,
-        }
-
     def _changed_settings(self, trainer: Trainer) -> list[tuple[str, Any, Any]]:
         """Each setting of the batches that has changed since the checkpoint, with its values before and now."""
-        before, now = self._batches_before or {}, self._batch_settings(trainer)
+        before, now = self._batches_before or {}, batch_settings(self.hparams, self.splits, trainer)
         return [(name, before[name], now[name]) for name in before if now[name] != before[name]]
 
     def has_same_batches(self, trainer: Trainer) -> bool:
@@ -207,11 +196,19 @@ class GLUEDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the training split, in a new random order each epoch."""
-        return self._loader(self.dataset("train"), self.training_sampler(self.trainer))
+        return self._loader(self.training_set(self.trainer), self.training_sampler(self.trainer))
+
+    def training_set(self, trainer: Trainer | None) -> TokenDataset:
+        """The training examples, whose batches are padded to the chosen lengths, if there are any."""
+        rows, most = self.dataset("train"), self.hparams["length_buckets"]
+        if most is not None and rows.batch_lengths is None:
+            shapes = self.training_sampler(trainer).batch_shapes()
+            rows.batch_lengths = choose_lengths(*shapes, most, int(rows.lengths.max()))
+        return rows
 
     def training_sampler(self, trainer: Trainer | None) -> ShuffledSampler:
         """The order of the training examples in this process of a trainer."""
-        lengths, size, place = self.dataset("train").lengths, self.hparams["batch_size"], _rank_and_world(trainer)
+        lengths, size, place = self.dataset("train").lengths, self.hparams["batch_size"], rank_and_world(trainer)
         grouped, tokens = self.hparams["group_by_length"], self.hparams["tokens_per_batch"]
         return ShuffledSampler(lengths, size, order_seed(self.hparams), *place, grouped=grouped, tokens=tokens)
 
@@ -228,7 +225,7 @@ class GLUEDataModule(LightningDataModule):
         return self._evaluation_loaders("predict")
 
     def _evaluation_loaders(self, stage: str) -> list[DataLoader[Batch]]:
-        splits, place, size = self.splits, _rank_and_world(self.trainer), self.hparams["eval_batch_size"]
+        splits, place, size = self.splits, rank_and_world(self.trainer), self.hparams["eval_batch_size"]
         return [
             self._loader(splits.dataset(name, "predict"), splits.evaluation_sampler(name, *place, size))
             for name in splits.names_for(stage)
@@ -243,7 +240,3 @@ GLUEDataModule.__doc__ = (GLUEDataModule.__doc__ or "").replace(
     "one of `glue_lit.data.sources.SOURCES`",
     f"{', '.join(source_values(is_custom=False))}. For a task of your own: {', '.join(source_values(is_custom=True))}",
 )
-
-
-def _rank_and_world(trainer: Trainer | None) -> tuple[int, int]:
-    return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)

@@ -194,3 +194,8 @@ def fill_batches(lengths: Tensor, tokens: int, world: int = 1) -> list[int]:
         sizes.append(min(rows * world, len(lengths) - done))
         done += sizes[-1]
     return sizes
+
+
+def rank_and_world(trainer: Any) -> tuple[int, int]:
+    """This process's number and the number of processes; without a trainer (``None``) there is one."""
+    return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from glue_lit.errors import ModelError
 
 BACKEND = "inductor"  # tests also take "eager" and "aot_eager", which need no C++ compiler
+GRAPHS = "reduce-overhead"  # torch's name for code whose kernels are launched by CUDA graphs
 _NOT_COMPILED = {
     "big_bird": "its attention is another one for each length",
     "bigbird_pegasus": "its attention is another one for each length",
@@ -42,17 +43,26 @@ def _plus_one(numbers: Tensor) -> Tensor:
     return numbers + 1
 
 
-def check_can_compile(device: torch.device) -> None:
-    """Refuse to compile on a machine where torch cannot.
+def is_asked(setting: Any) -> bool:
+    """Whether a user asks for compiled code, by ``true`` or by a mode; ``auto`` leaves the choice."""
+    return setting not in (False, "auto")
+
+
+def _words(setting: Any) -> str:
+    return str(setting).lower()
+
+
+def check_can_compile(device: torch.device, setting: Any = True) -> None:
+    """Refuse to compile on a machine where torch cannot; ``setting`` is what the user asked for.
 
     Raises:
         ModelError: It cannot compile for the device.
     """
     if (reason := why_not_here(device)) is not None:
         raise ModelError(
-            f"model.compile: got true, but torch cannot compile for {device.type} on this machine. It needs a C++ "
-            "compiler (g++), and on a GPU the package triton. Install what is missing, or leave model.compile out. "
-            f"torch said: {reason}"
+            f"model.compile: got {_words(setting)}, but torch cannot compile for {device.type} on this machine. It "
+            "needs a C++ compiler (g++), and on a GPU the package triton. Install what is missing, or leave "
+            f"model.compile out. torch said: {reason}"
         )
 
 
@@ -68,30 +78,36 @@ def why_not_compiled(model: Any) -> str | None:
     return _NOT_COMPILED.get(model.config.model_type)
 
 
-def check_can_be_compiled(model: Any) -> None:
-    """Refuse a Hugging Face model that is never compiled.
+def check_can_be_compiled(model: Any, setting: Any = True) -> None:
+    """Refuse a Hugging Face model that is never compiled; ``setting`` is what the user asked for.
 
     Raises:
         ModelError: torch's compiler does not work for its architecture.
     """
     if (reason := why_not_compiled(model)) is not None:
-        raise refusal(model, reason)
+        raise refusal(model, reason, setting)
 
 
-def refusal(model: Any, reason: str) -> ModelError:
+def refusal(model: Any, reason: str, setting: Any = True) -> ModelError:
     """The error for a model that is to be compiled and cannot be."""
     return ModelError(
-        f"model.compile: got true, but a model of the architecture {model.config.model_type} cannot be compiled: "
-        f"{reason}. Leave model.compile out."
+        f"model.compile: got {_words(setting)}, but a model of the architecture {model.config.model_type} cannot be "
+        f"compiled: {reason}. Leave model.compile out."
     )
 
 
-def compile_in_place(model: Any) -> None:
+def compile_in_place(model: Any, graph_rows: int | None = None) -> None:
     """Let a Hugging Face model run compiled in training, for any number of rows and any length.
 
     Its modules and parameters, and so the keys of its checkpoints, stay as they are.
+
+    Args:
+        model: The model.
+        graph_rows: Rows of a batch of which CUDA graphs are recorded, one for each length: the code is compiled once.
+            Batches of another number run plain. ``None`` for no graphs.
     """
-    model.compile(dynamic=True, backend=BACKEND)
+    model.graph_rows = graph_rows
+    model.compile(dynamic=True, backend=BACKEND, mode=None if graph_rows is None else GRAPHS)
 
 
 def run_plain(model: Any) -> None:
@@ -108,9 +124,14 @@ def compiled_for(model: Any, rows: int) -> AbstractContextManager[Any]:
     """A context in which a compiled model runs a batch of so many rows plain, where that is better.
 
     Evaluation is plain, so that a fit and a later command give the same scores. So are batches of one row, for which
-    torch would compile everything once more.
+    torch would compile everything once more, and the last batch of an epoch where CUDA graphs are recorded.
     """
-    if not is_compiled(model) or (model.training and rows > 1):
+    if not is_compiled(model):
+        return nullcontext()
+    if model.training and model.graph_rows is not None and rows == model.graph_rows:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # the last batch's results are used up
+        return nullcontext()
+    if model.training and model.graph_rows is None and rows > 1:
         return nullcontext()
     plain: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
     return plain

@@ -71,7 +71,8 @@ class SequenceClassifier(EvaluatedModule):
             num_decay_steps (required; a fraction of all steps if below 1), decay_type, warmup_type, min_lr_ratio.
         gradient_checkpointing: Keep fewer activations in training and compute them again: less memory, more time.
         compile: Compile the model for training (torch.compile): true, false, or auto, which does it on a GPU for fits
-            that are long enough to gain more than the minute or more that it takes.
+            that are long enough to gain more than the minute or more that it takes. With reduce-overhead, one GPU
+            replays CUDA graphs of it, one for each of data.length_buckets.
         metrics: Metrics beside the task's own, as the data module has them (``data.metrics``).
         optimizer: Class of the optimizer, such as torch.optim.SGD, torch.optim.Muon or one of another package, with
             settings such as --model.optimizer.init_args.momentum 0.9; null for AdamW with the adam_* settings.

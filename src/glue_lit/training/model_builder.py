@@ -9,7 +9,7 @@ from glue_lit.encoder.base_weights import check_base, fill_in, leave_out, names_
 from glue_lit.encoder.build import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
 from glue_lit.encoder.cheap_attention import cheapen_attention, register_attention
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
-from glue_lit.encoder.compiling import check_can_be_compiled
+from glue_lit.encoder.compiling import check_can_be_compiled, is_asked
 from glue_lit.encoder.first_token import shorten_last_layer
 from glue_lit.encoder.gradient_checkpointing import checkpoint_gradients
 from glue_lit.encoder.layers import freeze_layers
@@ -70,8 +70,8 @@ class ModelBuilder:
         model, self.has_trained_head = built.model, built.has_trained_head
         self.commit = built.commit or self.commit
         check_kernels(model)
-        if settings["compile"] is True:
-            check_can_be_compiled(model)
+        if is_asked(settings["compile"]):
+            check_can_be_compiled(model, settings["compile"])
         make_reproducible(model)
         self._freeze_as_pretrained(model)
         choose_attention_by_length(model)

@@ -32,8 +32,7 @@ def check_combines(padding_free: bool, model: Mapping[str, Any]) -> None:
 def describe_saving(data: GLUEDataModule, trainer: Any) -> None:
     """Print how much padding a fit saves, since it is little where batches hold texts of similar length."""
     longest, rows = data.training_sampler(trainer).batch_shapes()
-    dataset = data.dataset("train")
-    tokens = float(dataset.lengths.double().mean()) * int(rows.sum())
+    tokens = float(data.dataset("train").real_lengths.double().mean()) * int(rows.sum())
     share = 1 - tokens / float((longest * rows).sum())
     advice = ""
     if share < LITTLE:

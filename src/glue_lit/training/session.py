@@ -12,8 +12,6 @@ from glue_lit.data.accumulation import batches_of_step
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.module_state import datamodule_state
 from glue_lit.encoder.build import check_tokens
-from glue_lit.encoder.compiling import check_can_compile
-from glue_lit.encoder.flash_attention import check_attention_here
 from glue_lit.encoder.limits import MIXED, check_precision_of, why_not_mixed
 from glue_lit.encoder.packing import check_can_be_packed
 from glue_lit.errors import RunError, Stopped, UsageError
@@ -29,10 +27,10 @@ from glue_lit.training.callbacks.run_directory import RunDirectory, remove_unuse
 from glue_lit.training.callbacks.signals import StopRequest
 from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
+from glue_lit.training.early_checks import check_computation, describe_batches
 from glue_lit.training.lightning_errors import explain_lightning_error
 from glue_lit.training.lightning_internals import compute_in_float32
 from glue_lit.training.lightning_internals.loop_state import batches_of_unfinished_epoch, is_within_epoch
-from glue_lit.training.padding_free import describe_saving
 from glue_lit.training.resume import explain_restore_error, read_progress
 from glue_lit.training.resume_advice import resume_advice
 from glue_lit.training.tensorboard.pages import TensorBoardPages
@@ -119,23 +117,21 @@ def prepare(session: Session) -> Start:
     Raises:
         GlueLitError: The data, the model, the checkpoint or the precision cannot be used.
     """
-    trainer, settings = session.trainer, session.model.hparams
-    if session.command == "fit" and settings["compile"] is True:
-        check_can_compile(trainer.strategy.root_device)
-    check_attention_here(settings["attention"], trainer.strategy.root_device, str(trainer.precision))
+    settings, is_fit = session.model.hparams, session.command == "fit"
+    check_computation(session.trainer, settings, session.data.hparams, is_fit)
     saved = _read_checkpoint(session)
-    if padding_free := session.data.hparams["padding_free"]:
+    if session.data.hparams["padding_free"]:
         check_can_be_packed(session.data.splits.model_config, settings["attention"])
     session.data.setup(session.command)
-    if padding_free and session.command == "fit" and trainer.is_global_zero:
-        describe_saving(session.data, trainer)
+    if is_fit:
+        describe_batches(session.data, session.trainer)
     position, reached = "", dict[str, str]()
-    if saved is not None and session.checkpoint is not None and session.command == "fit":
+    if saved is not None and session.checkpoint is not None and is_fit:
         fit_loop = session.trainer.fit_loop.state_dict()
         loop, epochs, steps = read_progress(session.checkpoint, saved, fit_loop)
         position = _check_batches(session, saved, loop)
         reached = _reached_limits(session.trainer, epochs - bool(position), steps)
-    must_be_trained = saved is None and session.command != "fit"
+    must_be_trained = saved is None and not is_fit
     session.model.build_model(must_be_trained, session.data.padding)
     reason = _settle_precision(session)
     model, name = session.model.model, session.model.hparams["name_or_path"]

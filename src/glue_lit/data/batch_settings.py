@@ -1,0 +1,31 @@
+"""What decides which examples a training batch holds, so that a fit resumes within an epoch only if it is the same."""
+
+from typing import Any
+
+from glue_lit.data.accumulation import accumulation_schedule
+from glue_lit.data.sampling import rank_and_world
+from glue_lit.data.shots import order_seed
+from glue_lit.data.splits import TaskSplits
+
+_NAMES = (
+    "batch_size", "group_by_length", "tokens_per_batch", "train_limit", "shots", "both_orders", "pad_to_multiple_of",
+    "windows",
+)  # fmt: skip
+
+
+def batch_settings(settings: Any, splits: TaskSplits, trainer: Any) -> dict[str, Any]:
+    """All that decides which examples a training batch holds, by its name in a message.
+
+    Args:
+        settings: The hyperparameters of `GLUEDataModule`.
+        splits: Its splits.
+        trainer: Its trainer, if it has one.
+    """
+    schedule, batches = (accumulation_schedule(trainer), trainer.accumulate_grad_batches) if trainer else (None, 1)
+    return {f"data.{name}": settings[name] for name in _NAMES} | {
+        "data.max_length": splits.max_length,  # the lengths by which examples are grouped
+        "the seed of the order": order_seed(settings),
+        "training rows": splits.training_rows,
+        "devices": rank_and_world(trainer)[1],
+        "trainer.accumulate_grad_batches": schedule or batches,
+    }
