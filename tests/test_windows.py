@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -187,3 +188,54 @@ def test_a_model_without_the_setting_is_not_scored_by_window(fitted: glue_lit.Fi
     batch |= {"labels": torch.tensor([0]), "idx": torch.tensor([0]), "window": torch.tensor([0])}
     with pytest.raises(UsageError, match=r"model\.windows: got null, but the data are windows"):
         model.validation_step(batch, 0)
+
+
+def test_the_card_of_an_export_has_code_that_scores_a_document(
+    fitted: glue_lit.FitResult, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = documents(1, 3)[0][0] + " soup" * 80
+    rows = Rows([text], None, [None])
+    expected, _ = next(Predictor(fitted.checkpoint).logits([(rows, None)]))
+    card = (exported / "README.md").read_text()
+    assert "windows of 24 tokens, of which neighbours share 6" in card
+    assert "| Windows of documents | length 24, stride 6, pooling mean |" in card
+    monkeypatch.chdir(exported.parent)
+    assert torch.allclose(run_code(card, text)["logits"], expected[0], atol=1e-5)
+
+
+def run_code(card: str, text: str) -> dict[str, Any]:
+    """The variables of a card's code, with a text of one's own."""
+    values: dict[str, Any] = {}
+    code = "\n".join(re.findall(r"```python\n(.*?)```", card, re.DOTALL))
+    exec(code.replace('"..."', repr(text)), values)
+    return values
+
+
+@pytest.mark.slow
+def test_an_onnx_model_is_scored_by_document(
+    fitted: glue_lit.FitResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from glue_lit.outputs.export import run_export
+
+    result = run_export(fitted.checkpoint, Run(fitted.run), tmp_path / "onnx", "onnx", "int8")
+    (accuracy,) = (words for name, words in result.measured.items() if name.endswith(", accuracy"))
+    assert accuracy.startswith(f"{fitted.metrics['val/accuracy']:.4f}, with 8-bit weights")
+    monkeypatch.chdir(tmp_path)
+    text = documents(1, 3)[0][0] + " soup" * 80
+    exact = run_export(fitted.checkpoint, Run(fitted.run), tmp_path / "exact", "onnx")
+    expected, _ = next(Predictor(fitted.checkpoint).logits([(Rows([text], None, [None]), None)]))
+    found = run_code((exact.folder / "README.md").read_text(), text)["logits"]
+    assert torch.allclose(torch.from_numpy(found), expected[0], atol=1e-5)
+
+
+def test_a_fit_says_how_many_windows_there_are(fitted: glue_lit.FitResult) -> None:
+    found = {each["what"]: each for each in fitted.record["data"]["findings"]}
+    one = found["validation documents in several windows"]
+    rows = [text for text, _ in documents(13, len("validation"))]
+    counts = [1 + max(0, -(-(len(text.replace(" ", "")) - 22) // 16)) for text in rows]
+    several = sum(count > 1 for count in counts)
+    assert one["count"] == f"{several} of 13 documents; {sum(counts)} windows in all"
+    longest = counts.index(max(counts))
+    assert one["example"].startswith(f"validation.jsonl, line {longest + 1}: ")
+    assert one["example"].endswith(f" tokens, {max(counts)} windows")
+    assert one["advice"] == "Nothing: each is scored once, by the mean of its windows' logits"

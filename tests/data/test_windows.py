@@ -61,7 +61,7 @@ def test_windows_are_those_of_transformers(tiny_model: Path, make: Any, length: 
     )  # fmt: skip
     windows = dataset(tokenizer, texts, length, stride)
     assert windows.documents.tolist() == expected["overflow_to_sample_mapping"].tolist()
-    assert windows.counts().tolist() == expected["overflow_to_sample_mapping"].bincount().tolist()
+    assert windows.counts.tolist() == expected["overflow_to_sample_mapping"].bincount().tolist()
     assert windows.lengths.tolist() == expected["attention_mask"].sum(dim=1).tolist()
     batch = windows[list(range(len(windows)))]
     for name in {"input_ids", "attention_mask", "token_type_ids"} & set(batch):
@@ -87,7 +87,7 @@ def test_a_filler_is_no_window_of_any_document(tiny_model: Path) -> None:
 def test_training_takes_some_windows_of_a_document_evenly(tiny_model: Path, most: int) -> None:
     every, some = (dataset(bert(tiny_model), TEXTS, 16, 4, limit) for limit in (None, most))
     rows = [tuple(row["input_ids"][0].tolist()) for row in (every[at] for at in range(len(every)))]
-    for document, count in enumerate(every.counts().tolist()):
+    for document, count in enumerate(every.counts.tolist()):
         all_of_it = [rows[at] for at in range(len(every)) if every.documents[at] == document]
         kept = [some[at]["input_ids"][0].tolist() for at in range(len(some)) if some.documents[at] == document]
         least = min(most, count)
@@ -146,6 +146,10 @@ def test_only_training_takes_some_windows(tiny_model: Path) -> None:
         ({"windows": {"lenght": 64}}, r"data\.windows: there is no 'lenght'\. Did you mean 'length'\?"),
         ({"windows": 64}, r"data\.windows: got 64, allowed: keys of length, stride"),
         ({"task": "mrpc", "windows": {}}, r"data\.windows: an example has the texts sentence1 and sentence2"),
+        (
+            {"windows": {}, "truncation": "head_tail"},
+            r"data\.truncation: got head_tail, and data\.windows, with which no",
+        ),
         ({"windows": {"length": 64, "stride": 8}, "max_length": 32}, r"data\.max_length: got 32, .* Give one of them"),
     ],
 )

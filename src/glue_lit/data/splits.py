@@ -23,11 +23,13 @@ from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.shots import choose_examples
 from glue_lit.data.sources import open_split, open_tables
 from glue_lit.data.special_tokens import check_fixed_text, fit_to_tokenizer
+from glue_lit.data.split_names import split_names
 from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
 from glue_lit.data.tokens import TokenStore, cached_tokens
+from glue_lit.data.window_findings import find_windows
 from glue_lit.data.window_settings import parse_windows, window_length
 from glue_lit.data.windows import in_windows, kept_tokens
-from glue_lit.errors import DataError, UsageError
+from glue_lit.errors import DataError
 from glue_lit.system.console import note
 from glue_lit.tasks.custom import parse_custom_task, resolve_task
 
@@ -113,26 +115,8 @@ class TaskSplits:
     # ---------------------------------------------------------------- splits
 
     def names_for(self, stage: str) -> tuple[str, ...]:
-        """Names of the splits that ``fit``, ``validate``, ``test`` or ``predict`` uses.
-
-        Raises:
-            UsageError: The task has none for that stage, or no split has the name in predict_split.
-        """
-        task, wanted = self.task, self._settings.get("predict_split", "test")
-        if stage in ("fit", "validate") and not task.validation_splits:
-            raise UsageError(
-                f"data.task: {task.name} has test rows only, so there is nothing to {stage}. Train "
-                f"`--data.task {task.trained_as}` and use `glue-lit test --data.task {task.name}` with that run."
-            )
-        if stage == "fit":
-            return ("train", *task.validation_splits)
-        if stage == "validate":
-            return task.validation_splits
-        if stage == "test" or wanted == "test":
-            return task.test_splits
-        if wanted not in task.files:
-            raise UsageError(f"data.predict_split: got {wanted!r}, allowed: test, {', '.join(task.files)}.")
-        return (wanted,)
+        """Names of the splits that a stage uses; see `split_names`."""
+        return split_names(self.task, stage, self._settings.get("predict_split", "test"))
 
     def split(self, name: str) -> Split:
         """The split called ``name``, whose rows are not read yet."""
@@ -198,6 +182,7 @@ class TaskSplits:
             names, limit = self.names_for(stage), longest_input(self.tokenizer, self.model_config, None)
             parts = [ExaminedSplit.of(self.split(name), self.dataset(name, stage).store) for name in names]
             found = [*find_cut(parts, self.max_length, limit, truncation_in(self._settings))]
+            found += find_windows(parts, [self.dataset(name, stage) for name in names])
             if stage == "fit":
                 has_test = bool(self.custom.text_columns) and "test" in open_tables(self.custom, self.source)
                 test = self.split("test") if has_test else None

@@ -32,6 +32,7 @@ class WindowDataset(TokenDataset):
     Attributes:
         windows: The settings.
         documents: Position of each window's document in the store, ascending, ``(windows,)`` int64.
+        counts: Windows of each document, also those that ``most`` leaves out, ``(documents,)`` int64.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class WindowDataset(TokenDataset):
         special = self._first + self._last
         room, step = length - special, length - special - windows.stride
         texts = self.store.lengths[self.examples] - special
-        counts = 1 + ((texts - room).clamp(min=0) + step - 1) // step
+        counts = self.counts = 1 + ((texts - room).clamp(min=0) + step - 1) // step
         kept = counts if most is None else counts.clamp(max=most)
         place = torch.repeat_interleave(torch.arange(len(texts), device="cpu"), kept)
         number = torch.arange(len(place), device="cpu") - (kept.cumsum(0) - kept)[place]
@@ -58,11 +59,6 @@ class WindowDataset(TokenDataset):
     def lengths(self) -> Tensor:
         """Tokens of each window, with those that pad it to the multiple, ``(windows,)``."""
         return self._padded(self._lengths)
-
-    def counts(self) -> Tensor:
-        """Windows of each document, ``(documents,)`` int64."""
-        counts: Tensor = torch.unique_consecutive(self.documents, return_counts=True)[1]
-        return counts
 
     def __getitems__(self, indices: Any) -> Batch:
         """The windows at ``indices``; see `TokenDataset`."""

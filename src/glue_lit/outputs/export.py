@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from glue_lit.data.window_settings import parse_windows
 from glue_lit.errors import GlueLitError
 from glue_lit.outputs import onnx_export as onnx_format
 from glue_lit.outputs.hugging_face import (
@@ -69,7 +70,8 @@ def run_export(
         measured = _write_onnx(trained, folder, quantize) if is_onnx else {}
         if not is_onnx:
             write_model(trained, folder)
-        kind = {"is_onnx": is_onnx, "has_code": any(folder.glob("*.py"))}
+        windows = parse_windows(trained.classifier.hparams["windows"])
+        kind: dict[str, Any] = {"is_onnx": is_onnx, "has_code": any(folder.glob("*.py")), "windows": windows}
         inputs = describe_inputs(trained.task, trained.tokenizer, trained.max_length, trained.truncation)
 
         def card(name: str) -> str:

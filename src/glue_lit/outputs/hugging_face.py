@@ -28,6 +28,7 @@ from glue_lit.runs.run import Run
 from glue_lit.system.console import note
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.classifier import SequenceClassifier
+from glue_lit.training.tensorboard.evaluated import RowCollector
 
 Logits = Callable[[Mapping[str, Tensor]], Tensor]  # a batch to its logits ``(batch, labels)``
 _ALLOWED = 1e-4  # largest change that merging adapters may cause, relative to the largest logit
@@ -146,12 +147,17 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
     split = trained.task.monitored_split
     splits = TaskSplits.from_checkpoint(trained.saved, custom=trained.classifier.hparams.get("custom"))
     dataset = splits.dataset(split)
-    metrics = {name: TaskMetrics(trained.task) for name in logits}
+    metrics, documents = {name: TaskMetrics(trained.task) for name in logits}, RowCollector()
     for rows in splits.evaluation_sampler(split):
         batch = dataset[rows]
         for name, compute in logits.items():
-            found = compute({key: batch[key] for key in batch if key not in ("labels", "idx")})
-            metrics[name].add(found, batch["labels"], trained.classifier.loss.plain)
+            found = compute({key: batch[key] for key in batch if key not in ("labels", "idx", "window")})
+            if "window" in batch:
+                documents.add(name, found, batch)
+            else:
+                metrics[name].add(found, batch["labels"], trained.classifier.loss.plain)
+    for name, pooled in documents.rows(1, trained.classifier.hparams["windows"]):
+        metrics[name].add(pooled.logits, pooled.labels, trained.classifier.loss.plain)
     return {name: metric.compute() for name, metric in metrics.items()}
 
 

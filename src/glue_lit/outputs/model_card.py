@@ -9,6 +9,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from glue_lit.data.window_settings import Windows
+from glue_lit.outputs.window_card import describe_windows
 from glue_lit.runs.config_values import dump_config
 from glue_lit.runs.recipe import recorded_recipe
 from glue_lit.tasks.glue import TaskSpec
@@ -28,6 +30,7 @@ def model_card(
     inputs: str = "",
     is_onnx: bool = False,
     has_code: bool = False,
+    windows: Windows | None = None,
 ) -> str:
     """The card as Markdown with the front matter that the Hub reads.
 
@@ -40,8 +43,10 @@ def model_card(
         inputs: Markdown that says how a row becomes the model's input.
         is_onnx: Whether the weights are in ``model.onnx``.
         has_code: Whether the folder holds code that builds the model.
+        windows: The windows that it was trained on; ``None`` if long texts were cut.
     """
     usage = _usage_of_onnx(task, place) if is_onnx else _usage(task, max_length, place, has_code)
+    usage += describe_windows(windows, max_length, place, is_onnx, has_code)
     front = dump_config(_front_matter(task, record).to_dict())  # type: ignore[no-untyped-call]
     return f"---\n{front}---\n" + "\n".join(_body(task, record, notes, usage + inputs)) + "\n"
 

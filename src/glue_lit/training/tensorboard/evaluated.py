@@ -63,9 +63,15 @@ class RowCollector:
         self._batches, self._on_device = {}, 0
 
     def gather(self, trainer: Any) -> Iterator[tuple[str, Evaluated]]:
+        """As `rows`, of the devices of a trainer. Collective under DDP."""
+        yield from self.rows(trainer.world_size, trainer.lightning_module.hparams.get("windows"))
+
+    def rows(self, world: int, windows: Mapping[str, Any] | None) -> Iterator[tuple[str, Evaluated]]:
         """Each split with the rows of all devices, without filler rows; empties itself. Collective under DDP.
 
-        Of documents in windows, a row is a document.
+        Args:
+            world: Number of devices.
+            windows: The settings of windows; the rows of windows are those of their documents.
         """
         self._move()
         moved = self._moved
@@ -74,12 +80,12 @@ class RowCollector:
             rows = tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
             real = rows[0] >= 0
             rows = tuple(tensor[real] for tensor in rows)
-            if trainer.world_size > 1:
+            if world > 1:
                 rows = tuple(torch.cat(tensors) for tensors in zip(*gather_values(rows), strict=True))
-            idx, logits, labels, *windows = rows
-            order = (windows[0] if windows else idx).argsort()
+            idx, logits, labels, *number = rows
+            order = (number[0] if number else idx).argsort()
             found = Evaluated(*(tensor[order] for tensor in (idx, logits, labels)))
-            yield split, _documents(found, trainer.lightning_module.hparams["windows"]) if windows else found
+            yield split, _documents(found, windows) if number and windows else found
 
 
 def _windows(batch: Batch) -> tuple[Tensor, ...]:
