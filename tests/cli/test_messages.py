@@ -13,10 +13,9 @@ import pytest
 from glue_lit.cli.messages import print_speed, print_stopped
 from glue_lit.errors import Stopped
 from glue_lit.evaluation.predictions import Predictions
-from glue_lit.evaluation.resampling import scores_with_intervals
+from glue_lit.evaluation.resampling import score_intervals, scores_with_intervals
 from glue_lit.tasks.glue import get_task
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
-from glue_lit.training.session import score_intervals
 
 
 @pytest.fixture

@@ -1,24 +1,28 @@
 """Losses against PyTorch's own and against their definitions."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from glue_lit.tasks.custom import CustomTask, resolve_task
-from glue_lit.tasks.glue import get_task
-from glue_lit.training.losses import TaskLoss, r_drop, r_drop_loss
+from glue_lit.tasks.glue import TaskSpec, get_task
+from glue_lit.training.loss_choice import Choice
+from glue_lit.training.losses import TaskLoss, binary_focal_loss, focal_loss, r_drop, r_drop_loss
 
 LOGITS = torch.randn(12, 3, generator=torch.Generator().manual_seed(1))
 OTHERS = torch.randn(12, 3, generator=torch.Generator().manual_seed(2))
 LABELS = torch.arange(12) % 3
 
 
-def weighted(*weights: float, smoothing: float = 0.0) -> TaskLoss:
+def weighted(*weights: float, smoothing: float = 0.0, choice: Choice = None) -> TaskLoss:
     custom = CustomTask(
         text="text", kind="classification", labels=["a", "b", "c"], metrics=["accuracy"], class_weights=list(weights)
     )
-    return TaskLoss(resolve_task("reviews", custom), smoothing)
+    return TaskLoss(resolve_task("reviews", custom), smoothing, choice)
 
 
 def test_the_loss_of_a_task() -> None:
@@ -52,6 +56,70 @@ def test_training_adds_class_weights_and_smoothed_labels(smoothing: float) -> No
     torch.testing.assert_close(loss.plain(LOGITS, LABELS), F.cross_entropy(LOGITS, LABELS))
     halves = [loss(LOGITS[half], LABELS[half]) for half in (slice(0, 6), slice(6, 12))]
     torch.testing.assert_close(torch.stack(halves).mean(), loss(LOGITS, LABELS))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 5.0])
+def test_the_focal_loss(gamma: float) -> None:
+    """Against torchvision's formula, which is for two classes with one logit: here the difference of both."""
+    logits, labels = LOGITS[:, :2].double(), LABELS % 2
+    one, target = (logits[:, 1] - logits[:, 0]).numpy(), labels.numpy()
+    p = 1 / (1 + np.exp(-one))
+    p_t = p * target + (1 - p) * (1 - target)
+    expected = -(target * np.log(p) + (1 - target) * np.log(1 - p)) * (1 - p_t) ** gamma
+    torch.testing.assert_close(focal_loss(logits, labels, gamma), torch.from_numpy(expected))
+    each = [-((1 - row[gold]) ** gamma) * row[gold].log() for row, gold in zip(LOGITS.softmax(1), LABELS, strict=True)]
+    torch.testing.assert_close(focal_loss(LOGITS, LABELS, gamma), torch.stack(each))
+
+
+def test_the_focal_loss_without_focus_is_the_cross_entropy_with_its_gradient() -> None:
+    found, expected = LOGITS.clone().requires_grad_(), LOGITS.clone().requires_grad_()
+    loss, plain = focal_loss(found, LABELS, 0.0).mean(), F.cross_entropy(expected, LABELS)
+    torch.testing.assert_close(loss, plain)
+    torch.testing.assert_close(*(torch.autograd.grad(one, of)[0] for one, of in ((loss, found), (plain, expected))))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_the_focal_loss_of_a_row_that_the_model_is_sure_of_has_a_gradient(gamma: float) -> None:
+    logits = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
+    loss = focal_loss(logits, torch.tensor([0, 0]), gamma)
+    torch.testing.assert_close(loss.detach(), torch.tensor([0.0, 200.0]))
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0], [-1.0, 1.0]]))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_the_focal_loss_of_each_label(gamma: float) -> None:
+    """Against torchvision's formula; rows that have a label count by its weight, unlabelled rows not at all."""
+    logits, labels = 4 * LOGITS.double(), (OTHERS > 0).double()
+    x, target = logits.numpy(), labels.numpy()
+    p = 1 / (1 + np.exp(-x))
+    p_t = p * target + (1 - p) * (1 - target)
+    expected = torch.from_numpy(-(target * np.log(p) + (1 - target) * np.log(1 - p)) * (1 - p_t) ** gamma)
+    torch.testing.assert_close(binary_focal_loss(logits, labels, gamma), expected)
+    task = TaskSpec("x", "", "", ("text",), ("a", "b", "c"), (), {}, {}, is_multi_label=True)
+    weights, some = torch.tensor([0.5, 1.0, 3.0]), torch.arange(12) < 7
+    loss = TaskLoss(replace(task, class_weights=tuple(weights.tolist())), 0.0, "focal", gamma)
+    torch.testing.assert_close(loss(logits, labels), (expected * weights.where(labels == 1, 1)).mean())
+    torch.testing.assert_close(loss.plain(logits, labels.where(some[:, None], -1)), expected[some].mean())
+    sure = torch.tensor([[300.0, -300.0, 300.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(binary_focal_loss(sure, torch.tensor([[1.0, 0.0, 0.0]]), gamma).sum(), sure)
+    torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0, 1.0]]))
+
+
+def test_the_focal_loss_is_weighted_in_training_and_plain_in_evaluations() -> None:
+    weights, some = torch.tensor([0.5, 1.0, 3.0]), torch.arange(12) < 7
+    loss = weighted(*weights.tolist(), choice="focal")
+    each = focal_loss(LOGITS, LABELS, 2.0)
+    torch.testing.assert_close(loss(LOGITS, LABELS), (each * weights[LABELS]).mean())
+    torch.testing.assert_close(loss.plain(LOGITS, LABELS.where(some, -1)), each[some].mean())
+    assert loss.plain(LOGITS, torch.full((12,), -1)).isnan()
+
+
+def test_the_loss_of_guessing() -> None:
+    even = torch.zeros(3, 3)
+    for loss in (weighted(1.0, 1.0, 1.0), weighted(1.0, 1.0, 1.0, choice="focal")):
+        assert loss.guessing == pytest.approx(float(loss(even, torch.arange(3))))
+    assert TaskLoss(get_task("stsb")).guessing is None
 
 
 def test_class_weights_move_with_the_model_and_keep_their_digits() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import isfunction
 
 from glue_lit.errors import did_you_mean
 from glue_lit.runs.command_line import CommandLine
@@ -13,8 +14,9 @@ from glue_lit.runs.command_line import CommandLine
 _CLASS_PATH = r"""class_path['"]?[=:]\s*['"]([^'"]+)['"]"""
 _ELSEWHERE = {  # settings of a class that have a flag of their own
     "model.optimizer": {"lr": "model.learning_rate", "weight_decay": "model.weight_decay"},
+    "model.loss": {"gamma": "model.focal_gamma"},
 }
-_EXAMPLES = {"model.optimizer": "torch.optim.SGD"}
+_EXAMPLES = {"model.optimizer": "torch.optim.SGD", "model.loss": "torch.nn.CrossEntropyLoss"}
 _NESTED = r"NestedArg\(key='([^']+)', val=(.*)\)"  # jsonargparse's own class for the value of --trainer.logger.NAME
 
 
@@ -79,6 +81,8 @@ def _known_names(kind: type, name: str) -> Iterator[str]:
 def wrong_class(key: str, detail: str, line: CommandLine) -> str:
     """What is wrong with a class that a setting names, or with one of its own settings; empty if neither."""
     command = f"glue-lit {line.command or 'fit'}"
+    if key == "model.loss" and (said := _wrong_loss(detail)):
+        return said
     if match := re.search(r"the following arguments are required: ([^\n]+)", detail):
         return _lacking(key, re.split(r",\s*", match[1].strip()), detail, line)
     if match := re.search(r"- Option '([^']+)' is not accepted", detail):
@@ -95,6 +99,19 @@ def wrong_class(key: str, detail: str, line: CommandLine) -> str:
     if match := re.search(r"- Import path (\S+) does not correspond to a subclass of (\w+)", detail):
         return _unnamed(key) if match[1].endswith(f".{match[2]}") else f"{match[1]} is not a {match[2]}."
     return _unnamed(key) if re.search(r"- Expected an instantiatable class, but \S+ is abstract", detail) else ""
+
+
+def _wrong_loss(detail: str) -> str:
+    """What is wrong with settings of a loss that is no class; empty if it is one."""
+    given = detail.rpartition("Given value:")[2]
+    if match := re.search(r"- Expected a dot import path string: (\w+)", detail):
+        gamma = " Its gamma is --model.focal_gamma." if match[1] == "focal" else ""
+        return f"{match[1]} is no class, which alone has init_args.{gamma}"
+    path = match[1] if (match := re.search(_CLASS_PATH, given)) else ""
+    module, _, name = path.rpartition(".")
+    if isfunction(getattr(sys.modules.get(module), name, None)):
+        return f"{path} is a function, which takes no settings. Name it alone: `--model.loss {path}`."
+    return ""
 
 
 def _unnamed(key: str) -> str:

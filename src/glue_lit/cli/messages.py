@@ -145,7 +145,8 @@ def _print_collapsed(session: Session, checkpoint: Path | None) -> None:
     for split, rows, label in collapsed:
         say(f"The model has collapsed: it gives all {rows:,} rows of {split} the label {label}.")
     if collapsed:
-        say(explain_collapse(task, None if run is None else run.path, session.model.hparams["learning_rate"]))
+        model = session.model
+        say(explain_collapse(model.loss.guessing, None if run is None else run.path, model.hparams["learning_rate"]))
 
 
 def _print_unscored(session: Session) -> None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NoReturn
 
 import yaml
 from jsonargparse import get_loader, set_dumper, set_loader
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import PositiveInt, register_type
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -32,6 +32,7 @@ from glue_lit.system.environment import setting_variable
 from glue_lit.tasks.custom import parse_custom_task
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint
 from glue_lit.training.classifier import SequenceClassifier
+from glue_lit.training.loss_choice import LossName, loss_name_text, parse_loss_name
 
 # Differences from lightning.Trainer's own defaults: the notebook's five epochs, and less output.
 TRAINER_DEFAULTS = {
@@ -101,6 +102,7 @@ def _as_text_value(value: str) -> str:
 
 
 MODE = "glue-lit"
+register_type(LossName, loss_name_text, parse_loss_name)
 set_loader(MODE, load_settings, exceptions=(yaml.YAMLError,))
 set_dumper(MODE, dump_config)
 

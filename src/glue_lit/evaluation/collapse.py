@@ -1,6 +1,5 @@
 """Why a model gives all rows one label: its training loss tells a rate that is too high from too few steps."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,11 @@ def collapsed_label(task: TaskSpec, rows: Predictions) -> str | None:
     return task.labels[int(rows.values[0])]
 
 
-def explain_collapse(task: TaskSpec, run: Path | None, learning_rate: float) -> str:
+def explain_collapse(guessing: float | None, run: Path | None, learning_rate: float) -> str:
     """Say what the training loss of a collapsed model shows, and what to do.
 
     Args:
-        task: The task that it was trained on.
+        guessing: The training loss of a model that gives all labels the same probability; ``None`` if not known.
         run: Directory with its curves, if it has one.
         learning_rate: The highest rate of its training.
     """
@@ -33,11 +32,10 @@ def explain_collapse(task: TaskSpec, run: Path | None, learning_rate: float) -> 
     steps = max((curve.steps[-1] for curve in curves.values()), default=0)
     any_rate = "Another --model.learning_rate, --model.warmup 0.1 or another --seed_everything usually helps."
     longer = "it was trained too little. More --trainer.max_epochs, or a higher rate, usually helps."
-    if (curve := curves.get("train/loss")) is None:
+    if (curve := curves.get("train/loss")) is None or guessing is None:
         return f"After {count_of(steps, 'step')}, {longer}" if 0 < steps < _FEW else any_rate
     highest = _averaged(curve.values, steps // 10).max()  # the loss of one batch says little
     losses = _averaged(curve.values, min(10, steps // 10))
-    guessing = math.log(len(task.labels)) * max(task.class_weights, default=1.0)
     change, last = _CHANGE * guessing, losses[-3:].mean()
     if highest > guessing + change or last > losses.min() + change:
         seen = f"was {highest:.2f} at its highest, where guessing gives {guessing:.2f}"

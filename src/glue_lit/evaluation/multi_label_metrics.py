@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glue_lit.evaluation.formulas import score
+from glue_lit.evaluation.kept_loss import KeptLoss, LossOfRows
 from glue_lit.evaluation.metrics import CollectedRows, DeviceMetric, MeanLoss, RowMeans, all_parts
 from glue_lit.evaluation.multi_label_formulas import multi_label_score_of_counts
 from glue_lit.evaluation.predictions import Floats
@@ -74,7 +75,7 @@ class KeptLabels(DeviceMetric):
 class MultiLabelMetrics(CollectedRows):
     """A multi-label task's metrics and mean loss.
 
-    With tuned thresholds all rows are kept, and scored at the end.
+    With tuned thresholds all rows are kept, and scored at the end. Arguments as for `TaskMetrics`.
 
     Attributes:
         thresholds: Probability from which on each label is predicted.
@@ -82,10 +83,10 @@ class MultiLabelMetrics(CollectedRows):
 
     cuts: Tensor
 
-    def __init__(self, task: TaskSpec) -> None:
+    def __init__(self, task: TaskSpec, loss_of_rows: LossOfRows | None = None) -> None:
         super().__init__()
         self.task = task
-        self.loss = MeanLoss()
+        self.loss = MeanLoss() if loss_of_rows is None else KeptLoss(loss_of_rows, task.num_labels, task.kind)
         self.outcomes = LabelCounts(task.num_labels)
         self._metrics = {name: task.metric(name) for name in task.metrics}
         needs = {name: metric.needs for name, metric in self._metrics.items()}
@@ -116,7 +117,10 @@ class MultiLabelMetrics(CollectedRows):
         """
         self.forget_results()
         known, gold = labels[:, 0] >= 0, labels > 0.5
-        self.loss.update(loss(logits, labels), known.sum())
+        if isinstance(self.loss, KeptLoss):
+            self.loss.update(logits, labels)
+        else:
+            self.loss.update(loss(logits, labels), known.sum())
         logits = logits.float()
         predicted = logits >= self.cuts
         self.outcomes.update(predicted, gold, known)

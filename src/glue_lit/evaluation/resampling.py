@@ -7,7 +7,7 @@ the bootstrap's: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from statistics import NormalDist
@@ -16,8 +16,9 @@ import numpy as np
 
 from glue_lit.evaluation.formulas import as_metric, score, weighted_scores, without_score
 from glue_lit.evaluation.multi_label_formulas import of_one_label, row_means
-from glue_lit.evaluation.predictions import Floats, Ints, Values
+from glue_lit.evaluation.predictions import Floats, Ints, Predictions, Values
 from glue_lit.tasks.chosen_metrics import Metric
+from glue_lit.tasks.glue import TaskSpec, log_prefix
 
 LEVEL = 0.95
 _MOST_RESAMPLES, _LEAST_RESAMPLES = 10_000, 1_000
@@ -198,3 +199,19 @@ def _f1_interval(gold: Values, predicted: Values, positive: int) -> tuple[float,
 
 
 _OF_SHARES = {"accuracy": _accuracy_interval, "subset_accuracy": _accuracy_interval, "f1": _f1_interval}
+
+
+def score_intervals(task: TaskSpec, predicted: Mapping[str, Predictions]) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of an evaluation's metrics by their logged names, the same as in a report.
+
+    Args:
+        task: Gives the metrics.
+        predicted: The labelled rows of each split.
+    """
+    return {
+        f"{log_prefix(split)}/{name}": (score.low, score.high)
+        for split, rows in predicted.items()
+        for name, score in scores_with_intervals(
+            task.scoring, rows.gold, rows.values, probabilities=rows.probabilities
+        ).items()
+    }

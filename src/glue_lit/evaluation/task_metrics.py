@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from glue_lit.evaluation.formulas import quadratic_kappa, score, score_of_counts
+from glue_lit.evaluation.kept_loss import KeptLoss, LossOfRows
 from glue_lit.evaluation.metrics import ClassCounts, CollectedRows, KeptRows, MeanLoss, RowMeans, ScorePairs
 from glue_lit.evaluation.multi_label_metrics import MultiLabelMetrics
 from glue_lit.evaluation.predictions import Floats
@@ -19,12 +20,17 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class TaskMetrics(CollectedRows):
-    """A task's metrics and mean loss; each labelled example counts exactly once."""
+    """A task's metrics and mean loss; each labelled example counts exactly once.
 
-    def __init__(self, task: TaskSpec) -> None:
+    Args:
+        task: Names the metrics.
+        loss_of_rows: Gives the mean loss of all labelled rows together, in place of that of each batch.
+    """
+
+    def __init__(self, task: TaskSpec, loss_of_rows: LossOfRows | None = None) -> None:
         super().__init__()
         self.task = task
-        self.loss = MeanLoss()
+        self.loss = MeanLoss() if loss_of_rows is None else KeptLoss(loss_of_rows, task.num_labels, task.kind)
         self.outcomes: ClassCounts | ScorePairs = ClassCounts(task.num_labels) if task.labels else ScorePairs()
         self._metrics = {name: task.metric(name) for name in task.metrics}
         needs = {name: metric.spec.needs for name, metric in self._metrics.items()} if task.labels else {}
@@ -40,7 +46,13 @@ class TaskMetrics(CollectedRows):
             labels: ``(batch,)``, -1 or NaN where unlabelled.
             loss: Computes the mean loss of the labelled examples from logits and labels.
         """
-        self.update(logits.argmax(dim=1) if self.task.labels else logits[:, 0], labels, loss(logits, labels))
+        predicted = logits.argmax(dim=1) if self.task.labels else logits[:, 0]
+        if isinstance(self.loss, KeptLoss):
+            self.forget_results()
+            self.loss.update(logits, labels)
+            self.outcomes.update(predicted, labels)
+        else:
+            self.update(predicted, labels, loss(logits, labels))
         if self.means is not None:
             metrics = [self._metrics[name] for name in self._means]
             self.means.update(row_values(metrics, logits.float(), labels.clamp(min=0)), labels >= 0)
@@ -126,12 +138,12 @@ _ROW_VALUES: dict[str, Callable[[Metric, Tensor, Tensor], Tensor]] = {
 
 
 class SplitMetrics(nn.ModuleDict):
-    """The metrics of each validation and test split of a task."""
+    """The metrics of each validation and test split of a task; arguments as for `TaskMetrics`."""
 
-    def __init__(self, task: TaskSpec) -> None:
+    def __init__(self, task: TaskSpec, loss_of_rows: LossOfRows | None = None) -> None:
         check_torchmetrics(task)
         splits = (*task.validation_splits, *task.test_splits)
-        super().__init__({split: _metrics_of(task) for split in splits})
+        super().__init__({split: _metrics_of(task, loss_of_rows) for split in splits})
         self._task = task
 
     def of(self, split: str) -> TaskMetrics | MultiLabelMetrics:
@@ -180,5 +192,5 @@ class SplitMetrics(nn.ModuleDict):
             self.of(split).reset()
 
 
-def _metrics_of(task: TaskSpec) -> TaskMetrics | MultiLabelMetrics:
-    return MultiLabelMetrics(task) if task.is_multi_label else TaskMetrics(task)
+def _metrics_of(task: TaskSpec, loss_of_rows: LossOfRows | None) -> TaskMetrics | MultiLabelMetrics:
+    return (MultiLabelMetrics if task.is_multi_label else TaskMetrics)(task, loss_of_rows)

@@ -1,8 +1,6 @@
 """Optimizers that users choose by class in place of the recipe's AdamW: torch's own, or those of another package."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from importlib import import_module
 from inspect import isabstract, signature
 from typing import Any, Protocol
 
@@ -11,6 +9,7 @@ from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
 
 from glue_lit.errors import UsageError
+from glue_lit.training.named_class import import_named, plain_class
 
 _DEFAULTS = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_eps": 1e-8}
 _REFUSED = {
@@ -39,17 +38,9 @@ def plain_optimizer(given: Any) -> dict[str, Any] | None:
     """
     if given is None:
         return None
-    settings: Mapping[str, Any] = {}
-    if isinstance(given, partial):  # jsonargparse's calls its own function with the class
-        given, settings = next((each for each in given.args if isinstance(each, type)), given.func), given.keywords
-    if isinstance(given, type):
-        name = given.__qualname__
-        module = "torch.optim" if getattr(torch.optim, name, None) is given else given.__module__
-        given = {"class_path": f"{module}.{name}", "init_args": settings}
-    if not isinstance(given, Mapping) or not isinstance(given.get("class_path"), str):
+    if (found := plain_class(given, ("torch.optim",))) is None:
         raise UsageError(f"model.optimizer: got {given!r}, allowed: a class of optimizer, e.g. torch.optim.SGD.")
-    init_args = given.get("init_args")
-    return {"class_path": given["class_path"], "init_args": dict(init_args or {})}
+    return found
 
 
 def optimizer_class(choice: Mapping[str, Any] | None) -> type[Optimizer]:
@@ -66,14 +57,7 @@ def optimizer_class(choice: Mapping[str, Any] | None) -> type[Optimizer]:
         raise UsageError(
             f"model.optimizer: got {path}, which {reason}. Use torch.optim.Adafactor, bitsandbytes.optim.AdamW8bit ..."
         )
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError, OSError, RuntimeError) as error:
-        package = module.partition(".")[0]
-        raise UsageError(
-            f"model.optimizer: there is no class {path} ({' '.join(str(error).split())[:200]}). Install its package, "
-            f"e.g. `pip install {package}`."
-        ) from None
+    found = import_named("model.optimizer", path, "class")
     if not (isinstance(found, type) and issubclass(found, Optimizer)) or isabstract(found) or found is Optimizer:
         raise UsageError(f"model.optimizer: {path} is not an optimizer. Name a class such as torch.optim.SGD.")
     return found

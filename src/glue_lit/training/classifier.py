@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Self
 
 from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
@@ -25,6 +26,7 @@ from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts, prepare_trainer
 from glue_lit.training.hyperparameters import check_hyperparameters, plain_values
 from glue_lit.training.lightning_internals import trainer_of
+from glue_lit.training.loss_choice import LossClass, LossName, check_loss
 from glue_lit.training.losses import TaskLoss, r_drop_loss
 from glue_lit.training.model_builder import ModelBuilder
 from glue_lit.training.model_preparation import prepare_model
@@ -83,6 +85,10 @@ class SequenceClassifier(EvaluatedModule):
         matmul_precision: Precision of float32 matrix products: highest (exact), high (TF32 on a GPU: faster, 10 bits of
             the mantissa), medium (bfloat16); null for torch's, which is highest. On a processor, too, medium may round.
         windows: Windows of long documents, as the data module has them (``data.windows``).
+        loss: Training loss: focal; a class such as torch.nn.HuberLoss, with settings such as
+            --model.loss.init_args.delta 0.5; or a function PACKAGE.NAME of logits and labels. It gives the mean over
+            the rows, or the loss of each. Null for cross-entropy, or the mean squared error of scores.
+        focal_gamma: How much less the focal loss counts rows that the model is sure of; 0 for cross-entropy.
     """
 
     @described
@@ -95,7 +101,7 @@ class SequenceClassifier(EvaluatedModule):
         schedule: Annotated[Schedule, Setting(one_of(Schedule), row=202, card="always")] = "linear",
         warmup: Annotated[float, Setting(at_least(0), "Warm-up", 204, card="always")] = 0.0,
         max_grad_norm: Annotated[float, Setting(at_least(0), "Largest gradient norm", 209, card="always")] = 1.0,
-        non_finite: Annotated[NonFinite, Setting(one_of(NonFinite), "Steps that are not finite", 300)] = "stop",
+        non_finite: Annotated[NonFinite, Setting(one_of(NonFinite), "Steps that are not finite", 305)] = "stop",
         adam_beta1: Annotated[float, Setting(SHARE, "Adam beta 1", 206, card="always")] = 0.9,
         adam_beta2: Annotated[float, Setting(SHARE, "Adam beta 2", 207, card="always")] = 0.999,
         adam_eps: Annotated[float, Setting(above(0), "Adam epsilon", 208, card="always")] = 1e-8,
@@ -122,9 +128,11 @@ class SequenceClassifier(EvaluatedModule):
         matmul_precision: Annotated[Matmul | None, Setting(one_of(Matmul), row=707, restored=False)] = None,
         base: Annotated[dict[str, Any] | None, INTERNAL] = None,
         windows: Annotated[dict[str, Any] | None, INTERNAL] = None,
+        loss: Annotated[LossName | LossClass | str | None, Setting(row=310, restored=False)] = None,
+        focal_gamma: Annotated[float, Setting(at_least(0), row=311)] = 2.0,
     ) -> None:
         super().__init__()
-        custom, peft, optimizer, metrics = plain_values(custom, peft, optimizer, metrics)
+        custom, peft, optimizer, metrics, loss = plain_values(custom, peft, optimizer, metrics, loss)
         windows = plain_windows(windows)
         self.save_hyperparameters(ignore=["architecture", "base"])
         self._compose(architecture, base)
@@ -133,8 +141,10 @@ class SequenceClassifier(EvaluatedModule):
         """Check the hyperparameters, and create what they describe."""
         settings, custom = self.hparams, parse_custom_task(self.hparams["custom"])
         check_hyperparameters(type(self), settings)
-        self.score_on(resolve_task(settings["task"], custom, plain(settings["metrics"])))
-        self.loss = TaskLoss(self.task, settings["label_smoothing"])
+        task = resolve_task(settings["task"], custom, plain(settings["metrics"]))
+        check_loss(settings, task)
+        self.loss = TaskLoss(task, settings["label_smoothing"], settings["loss"], settings["focal_gamma"])
+        self.score_on(task)
         self.builder = ModelBuilder(self.task, settings, architecture, base)
         self.parts = FitParts(settings, RecipeOptimizer(settings))
 
@@ -211,9 +221,12 @@ class SequenceClassifier(EvaluatedModule):
         """The parts of a fit: position, seeds, guard, curves, final validation, moving average.
 
         Raises:
-            UsageError: The trainer's strategy, processes or callbacks are refused; raised before anything is built.
+            UsageError: The trainer's strategy, processes or callbacks, or the loss is refused; raised before anything
+                is built.
         """
         trainer: Any = self.trainer
+        if trainer.state.fn != TrainerFn.PREDICTING:
+            self.loss.load()
         prepare_trainer(trainer, self.task, type(self))
         check_sharding(trainer, self.hparams)
         if not is_fit(trainer) or self.parts.position in trainer.callbacks:  # this trainer has run a fit already

@@ -28,9 +28,10 @@ class EvaluatedModule(LightningModule):
     parts: FitParts
 
     def score_on(self, task: TaskSpec) -> None:
-        """Create the metrics of a task's splits."""
-        self.task, self.monitor, self.metrics = task, task.monitor, SplitMetrics(task)
-        self.documents = Documents()
+        """Create the metrics of a task's splits, for the loss."""
+        chosen = self.loss.chosen
+        self.metrics = SplitMetrics(task, None if chosen is None else chosen.mean)
+        self.task, self.monitor, self.documents = task, task.monitor, Documents()
         self.scores: dict[str, float] = {}
         self.predicted: dict[str, dict[str, int]] = {}
 

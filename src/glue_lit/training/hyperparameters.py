@@ -8,18 +8,21 @@ from glue_lit.errors import UsageError
 from glue_lit.runs.settings import check_settings
 from glue_lit.tasks.custom import parse_custom_task, plain
 from glue_lit.training.chosen_optimizer import plain_optimizer
+from glue_lit.training.loss_choice import plain_loss
 from glue_lit.training.schedule import check_schedule
 
 
-def plain_values(custom: Any, peft: Any, optimizer: Any, metrics: Any) -> tuple[dict[str, Any] | None, Any, Any, Any]:
-    """The settings of a custom task, of adapters, of an optimizer and of metrics, as a checkpoint may hold them.
+def plain_values(
+    custom: Any, peft: Any, optimizer: Any, metrics: Any, loss: Any
+) -> tuple[dict[str, Any] | None, Any, Any, Any, Any]:
+    """The settings of a custom task, adapters, an optimizer, metrics and a loss, as a checkpoint may hold them.
 
     Raises:
         UsageError: A value is not allowed.
     """
     task = None if custom is None else parse_custom_task(custom).settings()
     adapters = peft if peft is None or isinstance(peft, dict) else plain_settings(peft)
-    return task, adapters, plain_optimizer(optimizer), plain(metrics)
+    return task, adapters, plain_optimizer(optimizer), plain(metrics), plain_loss(loss)
 
 
 def check_hyperparameters(owner: type, values: Mapping[str, Any]) -> None:

@@ -16,10 +16,9 @@ from glue_lit.encoder.limits import MIXED, check_precision_of, why_not_mixed
 from glue_lit.encoder.packing import check_can_be_packed
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.evaluation.predictions import Predictions
-from glue_lit.evaluation.resampling import scores_with_intervals
+from glue_lit.evaluation.resampling import score_intervals
 from glue_lit.runs.checkpoints import check_model, check_task, read_checkpoint, verify_checksums
 from glue_lit.system.environment import local_rank
-from glue_lit.tasks.glue import TaskSpec, log_prefix
 from glue_lit.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from glue_lit.training.callbacks.prediction_writer import PredictionWriter
 from glue_lit.training.callbacks.rank_watch import RankWatch, is_lost_connection
@@ -31,6 +30,7 @@ from glue_lit.training.early_checks import check_computation, describe_batches
 from glue_lit.training.lightning_errors import explain_lightning_error
 from glue_lit.training.lightning_internals import compute_in_float32
 from glue_lit.training.lightning_internals.loop_state import batches_of_unfinished_epoch, is_within_epoch
+from glue_lit.training.loss_choice import check_same_loss
 from glue_lit.training.resume import explain_restore_error, read_progress
 from glue_lit.training.resume_advice import resume_advice
 from glue_lit.training.tensorboard.pages import TensorBoardPages
@@ -119,6 +119,8 @@ def prepare(session: Session) -> Start:
     """
     settings, is_fit = session.model.hparams, session.command == "fit"
     check_computation(session.trainer, settings, session.data.hparams, is_fit)
+    if session.command != "predict":
+        session.model.loss.load()
     saved = _read_checkpoint(session)
     if session.data.hparams["padding_free"]:
         check_can_be_packed(session.data.splits.model_config, settings["attention"])
@@ -151,6 +153,8 @@ def _read_checkpoint(session: Session) -> dict[str, Any] | None:
         verify_checksums(session.checkpoint)
     check_task(session.checkpoint, saved, session.data.task)
     check_model(session.checkpoint, saved, session.model.hparams["name_or_path"])
+    if session.command == "fit":
+        check_same_loss(saved["hyper_parameters"], session.model.hparams)
     session.data.use_checkpoint(saved)
     session.model.use_architecture_of(saved)
     return saved
@@ -227,19 +231,3 @@ def _explain(session: Session, error: Exception) -> Exception:
     if (reason := explain_restore_error(session.checkpoint, error)) is not None:
         return RunError(reason)
     return error
-
-
-def score_intervals(task: TaskSpec, predicted: Mapping[str, Predictions]) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals of an evaluation's metrics by their logged names, the same as in a report.
-
-    Args:
-        task: Gives the metrics.
-        predicted: The labelled rows of each split.
-    """
-    return {
-        f"{log_prefix(split)}/{name}": (score.low, score.high)
-        for split, rows in predicted.items()
-        for name, score in scores_with_intervals(
-            task.scoring, rows.gold, rows.values, probabilities=rows.probabilities
-        ).items()
-    }
