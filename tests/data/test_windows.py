@@ -148,7 +148,7 @@ def test_only_training_takes_some_windows(tiny_model: Path) -> None:
         ({"task": "mrpc", "windows": {}}, r"data\.windows: an example has the texts sentence1 and sentence2"),
         (
             {"windows": {}, "truncation": "head_tail"},
-            r"data\.truncation: got head_tail, and data\.windows, with which no",
+            r"data\.truncation: got head_tail, but data\.windows cuts no text",
         ),
         ({"windows": {"length": 64, "stride": 8}, "max_length": 32}, r"data\.max_length: got 32, .* Give one of them"),
     ],

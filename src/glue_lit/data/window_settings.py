@@ -107,11 +107,6 @@ def check_windows(values: Mapping[str, Any], columns: tuple[str, ...]) -> None:
             "data.truncation: got head_tail, but data.windows cuts no text. Give one of them: windows read all of a "
             "document, head_tail costs less."
         )
-    if values.get("truncation", "head") != "head":
-        raise UsageError(
-            f"data.truncation: got {values['truncation']}, and data.windows, with which nothing is cut. Leave one of "
-            "them out."
-        )
     if windows.length is not None and values.get("max_length") is not None:
         raise UsageError(
             f"data.max_length: got {values['max_length']}, and data.windows.length {windows.length} says how long an "
