@@ -36,7 +36,9 @@ OURS = [line for line in LINES if re.search(r"\bglue[-_]lit \w", line)]
 FITS = [line for line in OURS if re.search(r"glue[-_]lit fit ", line) and not line.endswith("--help")]
 MANY = [line for line in OURS if line.startswith(("glue-lit tune ", "glue-lit suite "))]
 STORY = commands(TEXTS["own-data"])  # runs as a whole: `test_from_a_file_to_a_pipeline`
-OTHERS = [line for line in OURS if line not in (*FITS, *MANY, *STORY)]
+LONG = commands(TEXTS["long-documents"])  # and so does this: `test_long_documents`
+FITS = [line for line in FITS if line not in LONG]
+OTHERS = [line for line in OURS if line not in (*FITS, *MANY, *STORY, *LONG)]
 SLOW = [line for line in OTHERS if re.match("glue-lit (report .|export .*onnx)", line)]
 # Small runs of the demo corpus have no official test rows, there is no network, and no suite.
 REFUSED = {
@@ -190,7 +192,7 @@ def test_from_a_file_to_a_pipeline(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The page on a task of one's own, line by line, and then what a colleague does with the folder."""
-    assert len(STORY) == 7
+    assert len(STORY) == 8
     for folder in ("configs", "examples"):
         (tmp_path / folder).symlink_to(REPOSITORY / folder)
     monkeypatch.chdir(tmp_path)
@@ -212,6 +214,30 @@ def test_from_a_file_to_a_pipeline(
     label = re.search(r'\{"label": "(\w+)", "probabilities"', found)
     assert label is not None
     assert f"'label': '{label[1]}'" in result.stdout
+
+
+def test_long_documents(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page on long documents, line by line, with windows that fit into the tiny model."""
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+    monkeypatch.chdir(tmp_path)
+    for line in LONG:
+        program, *words = shlex.split(line)
+        if program == "python":
+            subprocess.run([sys.executable, *words], check=True, timeout=120)
+            continue
+        if words[0] == "fit":
+            words += ["--model.name_or_path", str(tiny_model), "--trainer.max_epochs=1", "--trainer.accelerator=cpu",
+                      "--data.windows.length=64", "--data.windows.train_windows=1"]  # fmt: skip
+        assert glue_lit(monkeypatch, *words) == 0, line
+    found = capsys.readouterr().out
+    assert "train documents in several windows" in found
+    assert "Predictions" in found
+    assert len(Path("guest-books.jsonl").read_text().splitlines()) == 120
+    (predicted,) = Path("lightning_logs/books/version_0/predictions").glob("*.jsonl")
+    assert len(predicted.read_text().splitlines()) == 120
+    assert "This scores a whole document" in Path("book-model/README.md").read_text()
 
 
 def test_the_reference_has_every_public_name() -> None:
