@@ -150,3 +150,40 @@ def test_an_export_says_how_texts_are_made_and_scores_them_alike(run: Path, comm
 def test_a_fit_resumes(run: Path, command: Command) -> None:
     assert command("fit", "--run", run, "--ckpt_path=last", "--trainer.max_epochs=2") == 0
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["custom"]["text"] == TEXT
+
+
+@pytest.mark.parametrize("how", ["flag", "list", "file", "environment", "section"])
+def test_a_template_is_a_text_wherever_it_is_given(
+    how: str, command: Command, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template, flags = "{title}: {body} # {sep}", []
+    if how in ("flag", "list"):
+        flags = ["--data.custom.text", template if how == "flag" else json.dumps([template, template])]
+    elif how == "environment":
+        monkeypatch.setenv("GLUE_LIT_FIT__DATA__CUSTOM__TEXT", template)
+    elif how == "section":
+        flags = [f"--data.custom={{text: {json.dumps(template)}}}"]
+    else:
+        (place / "text.yaml").write_text(f"data:\n  custom:\n    text: {json.dumps(template)}\n")
+        flags = ["--config=text.yaml"]
+    assert command("fit", *flags, "--print_config") == 0
+    text = yaml.safe_load(capsys.readouterr().out)["data"]["custom"]["text"]
+    assert text == ([template, template] if how == "list" else template)
+
+
+def test_a_template_without_quotes_in_a_file_is_explained(
+    command: Command, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "bare.yaml").write_text("data:\n  custom:\n    text: {title}\n")
+    assert command("fit", "--config=bare.yaml") != 0
+    assert 'A template needs quotes in YAML, where braces are a mapping: "{title}: {body}".' in capsys.readouterr().err
+
+
+def test_a_model_without_the_token_is_refused_before_data_are_read(
+    tiny_model: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(
+        "fit", "--data.task=goods", "--data.source=train.jsonl", f"--model.name_or_path={tiny_model}",
+        "--data.custom.text={title} </s> {body}", "--data.custom.label=nothing",
+    ) != 0  # fmt: skip
+    assert "data.custom.text: got '</s>', which is no special token of this model" in capsys.readouterr().err

@@ -154,8 +154,3 @@ def test_prediction_and_export_use_what_training_used(
 def test_another_value_is_refused(tiny_model: Path) -> None:
     with pytest.raises(Exception, match=r"data\.truncation: got tail, allowed: head, head_tail"):
         GLUEDataModule(task="cola", source="demo", tokenizer=str(tiny_model), truncation="tail")  # type: ignore[arg-type]
-
-
-def test_windows_and_head_tail_exclude_each_other(tiny_model: Path) -> None:
-    with pytest.raises(Exception, match=r"data\.truncation: got head_tail, but data\.windows cuts no text"):
-        GLUEDataModule(task="cola", source="demo", tokenizer=str(tiny_model), truncation="head_tail", windows={})  # type: ignore[arg-type]

@@ -88,6 +88,8 @@ def _wrong_value(key: str, detail: str, line: CommandLine) -> str:
         subtypes = re.search(r"Subtypes: \[(.*)\]\s*$", detail, re.MULTILINE)
         if subtypes:
             got, how = given_value(detail), unknown_class(detail, subtypes[1])
+            if key == "data.custom.text" and "{" in str(got):
+                how = ' A template needs quotes in YAML, where braces are a mapping: "{title}: {body}".'
             return f"{where}: got {got!r}, allowed: {_allowed(key, subtypes[1])}.{how}"
     return f"{where}: {' '.join(detail.split())}"
 

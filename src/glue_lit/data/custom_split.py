@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -149,10 +150,7 @@ def _read_parts(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: 
     columns = [*inputs.columns, *(custom.label_columns if has_labels else []), *([custom.id] if custom.id else [])]
     rows = table.rows(columns)
     while some := list(_first_rows(rows, width)):
-        texts: list[list[str]] = [[] for _ in inputs.texts]
-        for number, values in some:
-            for column, text in zip(texts, _texts_of(inputs, values[:width], table, number), strict=True):
-                column.append(text)
+        texts = _texts_of(inputs, some, table)
         numbers = [number for number, _ in some]
         end = width + len(custom.label_columns)
         written = [(number, values[width:end]) for number, values in some]
@@ -161,12 +159,19 @@ def _read_parts(task: TaskSpec, custom: CustomTask, table: Table, needs_labels: 
         yield Rows.from_columns(texts, labels, numbers, ids)
 
 
-def _texts_of(inputs: TextInputs, values: Sequence[Value], table: Table, number: int) -> Iterable[str]:
-    """The one or two texts of a row."""
-    if inputs.is_plain:  # by the hundred million
-        names = inputs.columns
-        return [_check_text(value, name, table, number) for name, value in zip(names, values, strict=True)]
-    return render(inputs, values, table.place(number), lambda value, name, _: _check_text(value, name, table, number))
+def _texts_of(inputs: TextInputs, rows: Iterable[NumberedRow], table: Table) -> list[list[str]]:
+    """The one or two columns of texts of some rows, whose first values are those of the text columns."""
+    texts: list[list[str]] = [[] for _ in inputs.texts]
+    names, is_plain = inputs.columns, inputs.is_plain
+    for number, values in rows:
+        if is_plain:  # by the hundred million
+            for column, name, value in zip(texts, names, values, strict=False):
+                column.append(_check_text(value, name, table.place, number))
+            continue
+        check = partial(_check_text, place=table.place, number=number)
+        for column, text in zip(texts, render(inputs, values[: len(names)], table.place(number), check), strict=True):
+            column.append(text)
+    return texts
 
 
 def _first_rows(rows: Iterator[NumberedRow], texts: int) -> Iterator[NumberedRow]:
@@ -213,8 +218,8 @@ def _rows_where(choose: Callable[[], NDArray[np.bool_]], parts: Iterable[Rows]) 
             yield kept
 
 
-def _check_text(value: Value, column: str, table: Table, number: int) -> str:
+def _check_text(value: Value, column: str, place: Callable[[int], str], number: int) -> str:
     if isinstance(value, str) and value.strip():
         return value
     what = "is empty" if value is None or isinstance(value, str) else f"is {value!r}, not a text"
-    raise DataError(f"{table.place(number)}: column {column!r} {what}. Write something, or take the row out.")
+    raise DataError(f"{place(number)}: column {column!r} {what}. Write something, or take the row out.")

@@ -89,7 +89,7 @@ def texts_of_values(values: Sequence[Value], columns: Sequence[str], task: TaskS
         DataError: A value is missing, or is not a text where the task takes it as it is.
     """
 
-    def check(value: Value, column: str, place: str) -> str:
+    def check(value: Value, column: str) -> str:
         if value is None:
             raise DataError(f"{place}: there is no {column!r}. Every row needs {_listed(columns)}.")
         if not isinstance(value, str):
@@ -97,7 +97,7 @@ def texts_of_values(values: Sequence[Value], columns: Sequence[str], task: TaskS
         return value
 
     if task.inputs.is_plain:
-        return tuple(check(value, column, place) for value, column in zip(values, columns, strict=True))
+        return tuple(check(value, column) for value, column in zip(values, columns, strict=True))
     return render(task.inputs, values, place, check, columns)
 
 

@@ -8,7 +8,7 @@ from glue_lit.system.untrusted_text import Value
 from glue_lit.tasks.text_inputs import Column, TextInputs, TextPart, double_braces
 
 _EXACT = 1e15  # whole numbers below it are written with all their digits
-CheckText = Callable[[Value, str, str], str]  # a value that is a text as it is, its column, and its place
+CheckText = Callable[[Value, str], str]  # takes a value that is a text as it is, and its column
 
 
 def render(
@@ -35,7 +35,7 @@ def render(
     for parts in inputs.texts:
         if len(parts) == 1 and not parts[0].is_template:
             name, value = row[parts[0].columns[0]]
-            texts.append(check(value, name, place))
+            texts.append(check(value, name))
             continue
         known = {name: value_text(row[name][1]) for part in parts for name in part.columns}
         if not any(known.values()):

@@ -44,6 +44,8 @@ def check_fixed_text(custom: CustomTask, tokenizer: Any) -> None:
     Raises:
         UsageError: There is such text.
     """
+    if not custom.text_columns:
+        return
     found = dict.fromkeys(match[0] for match in _SPECIAL.finditer(custom.inputs.fixed))
     own = {str(token) for token in (*tokenizer.all_special_tokens, *tokenizer.get_added_vocab())}
     for token in found:

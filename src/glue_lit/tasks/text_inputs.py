@@ -10,6 +10,7 @@ from glue_lit.errors import UsageError
 SEPARATOR = " "  # between joined columns, as text_column_delimiter of transformers' run_classification.py
 _SEP = "sep"  # in a template: the tokenizer's separator
 _PIECE = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]|[^{}]+")
+_UNQUOTED_LIST = re.compile(r"\[(?=[^\[\]]*\{)[^\[\]]*,[^\[\]]*\]")
 _RULE = "A column stands in braces, as in '{title}: {body}'; braces that are text are doubled: {{ and }}."
 
 
@@ -128,6 +129,11 @@ def parse_text_inputs(entries: Sequence[str], separator: str | None = None, sep_
     Raises:
         UsageError: A template is malformed, or columns are missing or given twice.
     """
+    if len(entries) == 1 and _UNQUOTED_LIST.fullmatch(entries[0]):
+        raise UsageError(
+            f"data.custom.text: got {entries[0]!r}, which may be a list of templates, or one in brackets. Quote each "
+            """template of a list: '["{title}", "{body}"]'."""
+        )
     parts = tuple(_parse(entry, "data.custom.text", sep_token) for entry in entries)
     for entry, part in zip(entries, parts, strict=True):
         if not part.columns:
