@@ -10,8 +10,18 @@ import pandas
 import pytest
 import torch
 
-from glue_lit.data import custom_split, custom_task, label_column, large_arrays, row_digest, table
+from glue_lit.data import (
+    custom_split,
+    custom_task,
+    label_column,
+    large_arrays,
+    row_digest,
+    row_texts,
+    stage_findings,
+    table,
+)
 from glue_lit.data.label_column import LabelColumn
+from glue_lit.data.row_texts import PickedTexts
 from glue_lit.data.rows import Rows
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tables import open_table
@@ -20,7 +30,7 @@ from glue_lit.errors import DataError
 from glue_lit.tasks.custom import CustomTask
 
 ROWS = 60
-STORED = ("input_ids", "offsets", "labels", "token_type_ids", "numbers", "hashes", "cut")
+STORED = ("input_ids", "offsets", "labels", "token_type_ids", "numbers", "hashes", "cut", "used")
 
 
 @pytest.fixture
@@ -109,6 +119,51 @@ def test_parts_give_the_store_of_the_whole(
     monkeypatch.setattr(large_arrays.tempfile, "TemporaryFile", full_disk)
     unwritten = splits(source, tiny_model, tmp_path / "full", **settings)
     assert all(same(unwritten.dataset(name).store, store) for name, store in zip(names, expected, strict=True))
+
+
+def test_texts_and_findings_of_many_rows_are_kept(
+    tmp_path: Path, tiny_model: Path, small_parts: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second start reads neither rows nor ids, and what it shows is the same."""
+    rows = frame().assign(id=[f"é{row}" for row in range(ROWS)])
+    rows.loc[[9, 30], "id"] = ["", "é17"]
+    rows.to_csv(source := tmp_path / "rows.csv", index=False)
+    task = {"text": ["a", "b"], "id": "id", "validation_file": str(source)}
+    whole = splits(source, tiny_model, tmp_path / "whole", **task)
+    expected, texts = whole.findings("fit"), whole.row_texts("validation")
+    assert texts is not None
+    shown = [(texts.texts_at(row), (texts.ids or ())[row]) for row in range(ROWS)]
+    assert shown == list(zip(zip(rows["a"], rows["b"], strict=True), rows["id"], strict=True))
+    assert [one.count for one in expected if one.what.endswith(" id")] == ["1 row"] * 4
+    assert [one.example for one in expected if "another row's id" in one.what] == [
+        "rows.csv, line 32: 'é17', as in line 19"
+    ] * 2
+    small_parts()
+    for module in (row_texts, stage_findings):
+        monkeypatch.setattr(module, "MANY_ROWS", ROWS)
+    for start in range(2):
+        again = splits(source, tiny_model, tmp_path / "parts", **task)
+        if start:
+            monkeypatch.setattr(custom_split, "_read_parts", lambda *_, **__: pytest.fail("read again"))
+        assert again.findings("fit") == expected
+        found = again.row_texts("validation")
+        assert found is not None
+        assert [(found.texts_at(row), (found.ids or ())[row]) for row in range(ROWS)] == shown
+        assert PickedTexts(found, np.array([40, 3]))[:] == [shown[40][0], shown[3][0]]
+        places = again.places("validation", [2, 5])
+        assert places is not None
+        assert places.ids == ["é2", "é5"]
+    for path in (tmp_path / "parts").iterdir():
+        path.write_bytes(path.read_bytes()[:100])  # damaged files are made anew
+    monkeypatch.undo()
+    again = splits(source, tiny_model, tmp_path / "parts", **task)
+    assert again.findings("fit") == expected
+    assert again.row_texts("validation") is not None
+    with source.open("a") as file:
+        file.write("text,text,yes,0.5,new\n")
+    assert again.row_texts("validation") is None
+    changed = splits(source, tiny_model, tmp_path / "parts", **task)
+    assert next(one for one in changed.findings("fit") if "also" in one.what).count == "61 of 61 rows (100%)"
 
 
 def full_disk(*_: Any, **__: Any) -> None:

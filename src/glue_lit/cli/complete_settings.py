@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from glue_lit.cli.trainer_checks import check_name, check_trainer
+from glue_lit.data.cache import cache_folder
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.special_tokens import fit_to_tokenizer
 from glue_lit.encoder.frozen_weights import check_frozen_dtype
@@ -134,7 +135,9 @@ def _complete_custom_task(config: Any, is_new_fit: bool) -> CustomTask:
         if is_new_fit or (custom.sep_token is None and custom.inputs.uses_sep):
             place = (config[f"model.{key}"] for key in ("name_or_path", "revision", "trust_remote_code"))
             custom = fit_to_tokenizer(custom, *place)
-        custom = complete_task(config["data.task"], custom, config["data.source"])
+        custom = complete_task(
+            config["data.task"], custom, config["data.source"], cache_folder(config["data.cache_dir"])
+        )
         config["model.custom"] = mark_texts(custom.settings_of_model())
         config["data.custom"] = Namespace(custom.settings())  # type: ignore[no-untyped-call]
     return custom

@@ -5,15 +5,17 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, dataloader
 
 from glue_lit.data.label_arrays import dense_labels
+from glue_lit.data.large_arrays import mark_used
 from glue_lit.data.tokens import TokenStore
 
 Batch = dict[str, Tensor]
-_TOKENS = 1 << 22  # sorted together
+_AT_ONCE = 1 << 22  # examples or tokens, since intermediate results take more memory than the store
 
 # Where its workers cannot start, torch's iterator is half built, and its __del__ fails for want of this attribute: a
 # traceback beside the message that explains the error. Seen in torch 2.13.
@@ -53,8 +55,11 @@ class TokenDataset(Dataset[Batch]):
 
     @property
     def lengths(self) -> Tensor:
-        """Tokens of each example, with those that pad it to the multiple, ``(examples,)``."""
-        return self._padded(self.store.lengths[self.examples])
+        """Tokens of each example, with those that pad it to the multiple, ``(examples,)`` int32."""
+        found = torch.empty(len(self.examples), dtype=torch.int32, device="cpu")
+        for into, part in zip(torch.split(found, _AT_ONCE), torch.split(self.examples, _AT_ONCE), strict=True):
+            into.copy_(self._padded(self.store.offsets[part + 1] - self.store.offsets[part]))
+        return found
 
     @property
     def real_lengths(self) -> Tensor:
@@ -63,11 +68,11 @@ class TokenDataset(Dataset[Batch]):
 
     def tokens(self) -> Tensor:
         """All tokens of the store and the padding, each once, sorted, ``(tokens,)`` int64."""
-        # Lightning builds the model inside `torch.device(...)`, where a tensor without a device would be on the GPU.
-        found = torch.tensor([self.pad_id], dtype=torch.int32, device="cpu")
-        for part in torch.split(self.store.input_ids, _TOKENS):
-            found = torch.unique(torch.cat([found, part]))
-        return found.long()
+        used, known = np.zeros(0, bool), self.store.used
+        parts = torch.split(self.store.input_ids, _AT_ONCE) if known is None else (known,)
+        for part in (torch.tensor([self.pad_id], dtype=torch.int32, device="cpu"), *parts):
+            used = mark_used(used, part.numpy())
+        return torch.from_numpy(np.flatnonzero(used))
 
     def _padded(self, lengths: Tensor) -> Tensor:
         if self.multiple == 1:
@@ -108,7 +113,7 @@ class TokenDataset(Dataset[Batch]):
 
     def _rows(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Position in the split and number of tokens of what is at some places of the dataset, ``(batch,)`` each."""
-        idx = self.examples[places]
+        idx = self.examples[places].long()
         return idx, self.store.offsets[idx + 1] - self.store.offsets[idx]
 
     def _sources(self, places: Tensor, column: Tensor) -> Tensor:

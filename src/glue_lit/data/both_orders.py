@@ -42,4 +42,5 @@ def join_stores(first: TokenStore, second: TokenStore) -> TokenStore:
         labels=torch.cat([first.labels, second.labels]),
         token_type_ids=join(first.token_type_ids, second.token_type_ids),
         numbers=join(first.numbers, second.numbers),
+        used=None if (used := join(first.used, second.used)) is None else torch.unique(used),
     )

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from glue_lit.system import environment
 
+MANY_ROWS = 50_000  # from so many rows on, what takes a pass over all of them is kept in the cache
+
 
 def cache_folder(chosen: str | None = None) -> Path:
     """Folder of the token cache: ``chosen``, ``$GLUE_LIT_CACHE``, or one below ``$XDG_CACHE_HOME``."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from glue_lit.data.cache import MANY_ROWS, cache_folder
 from glue_lit.data.custom_labels import check_and_complete, complete_from_label_sets, complete_from_labels
 from glue_lit.data.custom_split import find_table
 from glue_lit.data.label_column import LabelColumn
@@ -28,7 +29,7 @@ _HELD_OUT: dict[Kind, str] = {
     "classification": "stratified by label with at least one of each", "multi_label": "stratified by labels",
     "regression": "at random",
 }  # fmt: skip
-_MANY = 50_000  # rows whose labels take longer to read than the file to hash
+_MANY = MANY_ROWS  # their labels take longer to read than the file to hash
 
 
 def task_of_settings(settings: Mapping[str, Any]) -> TaskSpec:
@@ -43,7 +44,7 @@ def task_of_settings(settings: Mapping[str, Any]) -> TaskSpec:
     data = settings["data"]
     custom = parse_custom_task(data.get("custom"))
     if custom.text_columns:
-        custom = complete_task(data["task"], custom, data["source"])
+        custom = complete_task(data["task"], custom, data["source"], cache_folder(data.get("cache_dir")))
     return resolve_task(data["task"], custom, data.get("metrics"))
 
 

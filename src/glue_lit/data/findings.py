@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from glue_lit.data.cut_texts import CutTexts
 from glue_lit.data.finding import ExaminedSplit, Finding, quoted
 from glue_lit.data.label_texts import find_look_alikes
+from glue_lit.data.large_arrays import GrowingArray
 from glue_lit.data.rendering import render
+from glue_lit.data.row_texts import TextColumnBuilder
 from glue_lit.data.rows import Split
 from glue_lit.data.text_hashes import cached_hashes, hash_texts
 from glue_lit.errors import DataError
@@ -185,18 +188,35 @@ def find_length_above(wanted: int | None, longest: int) -> Iterator[Finding]:
         )
 
 
-def find_in_ids(part: ExaminedSplit) -> Iterator[Finding]:
-    """Find rows without an id, and rows with the id of another row; the ids are read again."""
-    ids, name = part.split.read().ids or [], part.split.name
-    if missing := [row for row, own in enumerate(ids) if not own]:
+def find_in_ids(part: ExaminedSplit, folder: Path) -> Iterator[Finding]:
+    """Find rows without an id, and rows with the id of another row; the ids are read again.
+
+    Args:
+        part: The split.
+        folder: Folder for temporary files, which hold the ids of many rows.
+    """
+    name, builder, hashed = part.split.name, TextColumnBuilder(folder), GrowingArray("int64", folder)
+    for rows in part.split.parts():
+        builder.add(rows.ids or [])
+        hashed.append([_hash(own) for own in rows.ids or []])
+    ids, hashes = builder.column(), hashed.array()
+    if len(missing := np.flatnonzero(hashes == _hash(""))):
         count = plural(len(missing), "row")
         yield Finding(f"{name} rows without an id", count, part.place(missing[0]), "Give each row an id of its own")
-    first: dict[str, int] = {}
-    if repeated := [row for row, own in enumerate(ids) if own and first.setdefault(own, row) != row]:
-        row = repeated[0]
-        example = f"{part.place(row)}: {quoted(ids[row])}, as in {part.place(first[ids[row]], part.split)}"
-        count = plural(len(repeated), "row")
+    order = np.argsort(hashes, kind="stable")
+    order = order[hashes[order] != _hash("")]
+    ranked = hashes[order]
+    later = np.flatnonzero(ranked[1:] == ranked[:-1]) + 1  # of equal ids, all but the first row
+    if len(later):
+        row = order[later].min()
+        first = order[np.searchsorted(ranked, hashes[row])]
+        example = f"{part.place(row)}: {quoted(ids[row])}, as in {part.place(first, part.split)}"
+        count = plural(len(later), "row")
         yield Finding(f"{name} rows with another row's id", count, example, "Give each row an id of its own")
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)
 
 
 def plural(count: int, noun: str) -> str:

@@ -82,3 +82,11 @@ def write_arrays(file: IO[bytes], arrays: Mapping[str, NDArray[Any]], metadata: 
     file.write(len(words).to_bytes(8, "little") + words)
     for _, array in ordered:
         file.write(np.ascontiguousarray(array).view(np.uint8).data)
+
+
+def mark_used(used: NDArray[np.bool_], tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Mark some tokens as used: ``used[token]`` becomes true; it is changed in place, or a longer array is returned."""
+    if len(tokens) and (missing := int(tokens.max()) + 1 - len(used)) > 0:
+        used = np.pad(used, (0, missing))
+    used[tokens] = True
+    return used

@@ -81,7 +81,7 @@ class ShuffledSampler(DistributedSampler[Any]):
         """The order of the examples, and the steps into which it is cut."""
         # One number per (seed, epoch): with seed + epoch, epoch 1 of seed 0 would have the order of epoch 0 of seed 1.
         generator = torch.Generator("cpu").manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self._lengths), generator=generator, device="cpu").int()
+        order = torch.randperm(len(self._lengths), generator=generator, dtype=torch.int32, device="cpu")
         order = _repeated(order, self.total_size)
         if self._by_tokens:
             order = order[self._lengths[order].argsort(descending=True, stable=True)]

@@ -14,17 +14,18 @@ from glue_lit.data.cache import cache_folder
 from glue_lit.data.checks import check_all_labelled
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.finding import ExaminedSplit, Finding
-from glue_lit.data.findings import find_cut, find_in_fit, find_in_ids, find_length_above
 from glue_lit.data.head_tail import truncation_in
 from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
 from glue_lit.data.module_state import datamodule_state
-from glue_lit.data.rows import Places, Rows, Split
+from glue_lit.data.row_texts import RowTexts, read_row_texts
+from glue_lit.data.rows import Places, Split
 from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.shots import choose_examples
 from glue_lit.data.sources import open_split, open_tables
 from glue_lit.data.special_tokens import check_fixed_text, fit_to_tokenizer
 from glue_lit.data.split_names import split_names
-from glue_lit.data.tokenizers import load_config, load_tokenizer, unpack
+from glue_lit.data.stage_findings import Examined, find_in_stage
+from glue_lit.data.tokenizers import load_config, load_tokenizer, tokenizer_fingerprint, unpack
 from glue_lit.data.tokens import TokenStore, cached_tokens
 from glue_lit.data.window_findings import find_windows
 from glue_lit.data.window_settings import parse_windows, window_length
@@ -181,15 +182,15 @@ class TaskSplits:
         if stage not in self._findings:
             names, limit = self.names_for(stage), longest_input(self.tokenizer, self.model_config, None)
             parts = [ExaminedSplit.of(self.split(name), self.dataset(name, stage).store) for name in names]
-            found = [*find_cut(parts, self.max_length, limit, truncation_in(self._settings))]
-            found += find_windows(parts, [self.dataset(name, stage) for name in names])
-            if stage == "fit":
-                has_test = bool(self.custom.text_columns) and "test" in open_tables(self.custom, self.source)
-                test = self.split("test") if has_test else None
-                found = [*find_in_fit(parts, self.task, self.custom, test, self._cache), *found]
-                found += find_length_above(self._settings.get("max_length"), limit)
-            found += [one for part in parts if self.custom.id is not None for one in find_in_ids(part)]
-            self._findings[stage] = tuple(found)
+            is_own = stage == "fit" and bool(self.custom.text_columns)
+            test = self.split("test") if is_own and "test" in open_tables(self.custom, self.source) else None
+            examined = Examined(
+                stage, parts, self.task, self.custom, test, self.max_length, self._settings.get("max_length"), limit,
+                truncation_in(self._settings), tokenizer_fingerprint(self.tokenizer),
+            )  # fmt: skip
+            found = find_in_stage(examined, self._cache)
+            windows = find_windows(parts, [self.dataset(name, stage) for name in names])
+            self._findings[stage] = (*found, *windows)
         return self._findings[stage]
 
     @property
@@ -206,28 +207,30 @@ class TaskSplits:
         """All tokens that occur in training batches, padding included, sorted, ``(tokens,)`` int64."""
         return self.dataset("train").tokens()
 
-    def places(self, name: str, idx: Sequence[int], stage: str = "predict") -> Places | None:
+    def places(
+        self, name: str, idx: Sequence[int], stage: str = "predict", rows: RowTexts | None = None
+    ) -> Places | None:
         """Places of some examples of a split in the user's file; ``None`` if unknown.
 
-        Ids are read from the file. If it has changed since, they are left out with a note.
+        Ids are those of ``rows``, or read from the file. If it has changed since, they are left out with a note.
         """
         split, store = self.split(name), self.dataset(name, stage).store
         if store.numbers is None:
             return None
         picked = torch.as_tensor(idx, dtype=torch.int64)
-        rows = self.reread(name, stage) if self.custom.id is not None else None
+        if rows is None and self.custom.id is not None:
+            rows = self.row_texts(name, stage)
         all_ids = None if rows is None else rows.ids
         # modulo, because in both orders each row occurs twice
         ids = None if all_ids is None else [all_ids[at % len(all_ids)] for at in picked.tolist()]
         return Places(split.file, split.unit, store.numbers[picked].tolist(), ids)
 
-    def reread(self, name: str, stage: str = "predict") -> Rows | None:
-        """Read the rows of a loaded split again; ``None``, with a note, if they have changed since."""
+    def row_texts(self, name: str, stage: str = "predict") -> RowTexts | None:
+        """Read texts and ids of a loaded split again; ``None``, with a note, if they have changed since."""
         split = self.split(name)
         try:
-            rows = split.read()
-            if rows.digest(split.labels) == self.dataset(name, stage).store.digest:
-                return rows
+            if (found := read_row_texts(split, self.dataset(name, stage).store.digest, self._cache)) is not None:
+                return found
             note(f"{split.file} has changed since its rows were read: their texts and ids are left out.")
         except DataError as error:
             note(f"The texts and ids of {name} are left out: {error}")

@@ -22,7 +22,7 @@ from torch import Tensor
 from glue_lit.data.cut_texts import CutCounter
 from glue_lit.data.head_tail import Truncation
 from glue_lit.data.label_arrays import LabelArrays
-from glue_lit.data.large_arrays import GrowingArray, write_arrays
+from glue_lit.data.large_arrays import GrowingArray, mark_used, write_arrays
 from glue_lit.data.row_digest import RowDigest
 from glue_lit.data.rows import Rows, Split
 from glue_lit.data.text_hashes import hash_texts
@@ -50,6 +50,7 @@ class TokenStore:
         numbers: Line or row of each example in its file, ``(examples,)`` int32; see `Rows`.
         hashes: Hash of each example's text or pair, ``(examples,)`` int64; see `hash_texts`.
         cut: Values of `CutTexts`, ``(5,)`` int64; empty if no example is cut.
+        used: Tokens that occur, each once, ascending, ``(tokens in use,)`` int32; ``None`` in an older cache.
         digest: Hash of the rows, the same for every source; see `Rows.digest`.
         label_indices: For a multi-label task, the labels of all examples one after the other, ``(labels,)`` int32.
         label_offsets: First label of each example in ``label_indices``, and its length, ``(examples + 1,)`` int64.
@@ -62,6 +63,7 @@ class TokenStore:
     numbers: Tensor | None = None
     hashes: Tensor | None = None
     cut: Tensor | None = None
+    used: Tensor | None = None
     digest: str | None = None
     label_indices: Tensor | None = None
     label_offsets: Tensor | None = None
@@ -127,6 +129,7 @@ class _StoreBuilder:
         self._arrays = {name: GrowingArray(dtype, folder) for name, dtype in dtypes.items()}
         self._arrays["ends"].append([0])
         self._encode: Encode | None = None
+        self._used = np.zeros(0, bool)
         self._rows = self._tokens = 0
 
     def add(self, rows: Rows) -> NDArray[np.int64]:
@@ -144,7 +147,9 @@ class _StoreBuilder:
             kept.append(np.fromiter(map(len, ids), np.int64, len(ids)))
             self._arrays["ends"].append(self._tokens + np.cumsum(kept[-1]))
             total = int(kept[-1].sum())
-            self._arrays["input_ids"].append(np.fromiter(chain.from_iterable(ids), np.int32, total))
+            flat = np.fromiter(chain.from_iterable(ids), np.int32, total)
+            self._used = mark_used(self._used, flat)
+            self._arrays["input_ids"].append(flat)
             if types is not None:
                 self._arrays["token_type_ids"].append(np.fromiter(chain.from_iterable(types), np.uint8, total))
             self._tokens += total
@@ -167,6 +172,7 @@ class _StoreBuilder:
             found["ends"],
             token_type_ids=types if len(types) == self._tokens else None,
             numbers=numbers if len(numbers) == self._rows else None,
+            used=torch.from_numpy(np.flatnonzero(self._used).astype(np.int32)),
             **self._labels.tensors(),
         )
 
@@ -224,7 +230,7 @@ def _read(path: Path) -> TokenStore | None:
 
 
 def evenly_spaced(store: TokenStore, limit: float | None) -> Tensor:
-    """Positions of at most ``limit`` examples (below 1: that share of them), spread evenly, ``(examples,)`` int64.
+    """Positions of at most ``limit`` examples (below 1: that share of them), spread evenly, ``(examples,)``.
 
     The first examples alone could have one class, in a file sorted by label.
 
@@ -234,7 +240,7 @@ def evenly_spaced(store: TokenStore, limit: float | None) -> Tensor:
     if limit is not None:
         limit = round(limit * len(store)) if 0 < limit < 1 else int(limit)
     if limit is None or limit >= len(store):
-        return torch.arange(len(store), device="cpu")
+        return torch.arange(len(store), dtype=torch.int32, device="cpu")
     if limit < 1:
         raise DataError(f"A limit of {limit} rows leaves nothing to work on; allowed: 1 or more, or null for all.")
     return torch.arange(limit, device="cpu") * len(store) // limit

@@ -48,7 +48,7 @@ class WindowDataset(TokenDataset):
         kept = counts if most is None else counts.clamp(max=most)
         place = torch.repeat_interleave(torch.arange(len(texts), device="cpu"), kept)
         number = torch.arange(len(place), device="cpu") - (kept.cumsum(0) - kept)[place]
-        self.documents = self.examples[place]
+        self.documents = self.examples[place].long()
         self._starts = number * counts[place] // kept[place] * step
         self._lengths = torch.minimum(texts[place] - self._starts, torch.tensor(room, device="cpu")) + special
 

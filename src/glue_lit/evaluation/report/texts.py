@@ -14,7 +14,7 @@ from glue_lit.tasks.glue import TaskSpec
 class Texts:
     """Texts and other columns of predicted rows."""
 
-    texts: list[tuple[str, ...]] = field(default_factory=list)  # one or two a row; empty where unknown
+    texts: Sequence[tuple[str, ...]] = ()  # one or two a row; empty where unknown
     columns: dict[str, list[str]] = field(default_factory=dict)  # by name, a value for each row to group it by
     problem: str | None = None  # why there are no texts
 

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from glue_lit.data.batches import Batch
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.data.rows import Rows
+from glue_lit.data.row_texts import PickedTexts, RowTexts
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.tasks.glue import TaskSpec, log_prefix, monitor_mode
@@ -35,7 +35,7 @@ class TensorBoardPages(Callback):
     def __init__(self) -> None:
         self.predicted: dict[str, Predictions] = {}
         self._rows = RowCollector()
-        self._texts: dict[str, Rows | None] = {}
+        self._texts: dict[str, RowTexts | None] = {}
         self._best: tuple[float, dict[str, float]] | None = None
         self._is_continued = False
 
@@ -112,12 +112,12 @@ class TensorBoardPages(Callback):
         """Add the places of the rows, and get their texts, read once; neither if the source is gone."""
         data = trainer.datamodule
         if split not in self._texts:
-            self._texts[split] = data.splits.reread(split) if isinstance(data, GLUEDataModule) else None
+            self._texts[split] = data.splits.row_texts(split) if isinstance(data, GLUEDataModule) else None
         rows = self._texts[split]
         if rows is None:
             return predicted, Texts()
-        idx = predicted.idx.tolist()
-        return replace(predicted, places=data.splits.split(split).places(rows, idx)), Texts(rows.texts_at(idx))
+        places = data.splits.places(split, predicted.idx, rows=rows)
+        return replace(predicted, places=places), Texts(PickedTexts(rows, predicted.idx))
 
     def _show_best(self, trainer: Any, pl_module: Any, step: int) -> None:
         """Show the scores of the best checkpoint so far, by which the page HParams compares runs."""
