@@ -143,7 +143,7 @@ class SplitMetrics(nn.ModuleDict):
     def __init__(self, task: TaskSpec, loss_of_rows: LossOfRows | None = None) -> None:
         check_torchmetrics(task)
         splits = (*task.validation_splits, *task.test_splits)
-        super().__init__({split: _metrics_of(task, loss_of_rows) for split in splits})
+        super().__init__({split: metrics_of(task, loss_of_rows) for split in splits})
         self._task = task
 
     def of(self, split: str) -> TaskMetrics | MultiLabelMetrics:
@@ -192,5 +192,6 @@ class SplitMetrics(nn.ModuleDict):
             self.of(split).reset()
 
 
-def _metrics_of(task: TaskSpec, loss_of_rows: LossOfRows | None) -> TaskMetrics | MultiLabelMetrics:
+def metrics_of(task: TaskSpec, loss_of_rows: LossOfRows | None = None) -> TaskMetrics | MultiLabelMetrics:
+    """The metrics of one split; arguments as for `TaskMetrics`."""
     return (MultiLabelMetrics if task.is_multi_label else TaskMetrics)(task, loss_of_rows)

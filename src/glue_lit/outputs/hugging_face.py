@@ -20,7 +20,7 @@ from glue_lit.encoder import pretrained
 from glue_lit.encoder.merging import merge_adapters
 from glue_lit.encoder.reformer import record_hash_seed
 from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
-from glue_lit.evaluation.task_metrics import TaskMetrics
+from glue_lit.evaluation.task_metrics import metrics_of
 from glue_lit.outputs.card_record import read_card_record
 from glue_lit.outputs.input_record import input_record, record_inputs
 from glue_lit.outputs.predictor import load_classifier
@@ -147,7 +147,7 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
     split = trained.task.monitored_split
     splits = TaskSplits.from_checkpoint(trained.saved, custom=trained.classifier.hparams.get("custom"))
     dataset = splits.dataset(split)
-    metrics, documents = {name: TaskMetrics(trained.task) for name in logits}, RowCollector()
+    metrics, documents = {name: metrics_of(trained.task) for name in logits}, RowCollector()
     for rows in splits.evaluation_sampler(split):
         batch = dataset[rows]
         for name, compute in logits.items():

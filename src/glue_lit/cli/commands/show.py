@@ -110,7 +110,11 @@ def _label(task: TaskSpec, label: Label) -> str:
         return "(hidden)"
     value = _value(task, label)
     return (
-        f"{value:g}" if isinstance(value, float | int) else "; ".join(value) if isinstance(value, list) else str(value)
+        f"{value:g}"
+        if isinstance(value, float | int)
+        else "; ".join(value) or "(none)"
+        if isinstance(value, list)
+        else str(value)
     )
 
 

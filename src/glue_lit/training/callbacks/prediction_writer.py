@@ -12,6 +12,7 @@ from torch import Tensor
 from glue_lit.data.batches import Batch
 from glue_lit.data.rows import Places
 from glue_lit.evaluation.predictions import Predictions
+from glue_lit.evaluation.thresholds import cut_logits
 from glue_lit.runs.prediction_record import write_prediction_record
 from glue_lit.system.files import open_atomic
 from glue_lit.tasks.spec import TaskSpec, limit_setting
@@ -102,10 +103,8 @@ def prediction_lines(
         return
     parts = torch.split(logits, _AT_ONCE)
     if task.is_multi_label:
-        for name, record in zip(
-            names, _set_records(task, parts, torch.split(labels, _AT_ONCE), thresholds), strict=True
-        ):
-            yield {**name, **record}
+        records = _set_records(task, parts, torch.split(labels, _AT_ONCE), thresholds)
+        yield from ({**name, **record} for name, record in zip(names, records, strict=True))
         return
     rows = (row for part in parts for row in part.double().softmax(dim=1).tolist())
     for name, row, gold in zip(names, rows, labels.tolist(), strict=True):
@@ -118,10 +117,11 @@ def _set_records(
     task: TaskSpec, logits: Sequence[Tensor], labels: Sequence[Tensor], thresholds: Sequence[float] | None
 ) -> Iterator[dict[str, Any]]:
     """Labels, probabilities and gold labels of each row of a multi-label task."""
-    least = thresholds or [0.5] * len(task.labels)
+    cuts = torch.from_numpy(cut_logits(thresholds or [0.5] * len(task.labels)))  # exact, as the metrics compare
     for part, gold in zip(logits, labels, strict=True):
-        for row, of_gold in zip(part.double().sigmoid().tolist(), gold.tolist(), strict=True):
-            found = sorted((at for at, p in enumerate(row) if p >= least[at]), key=lambda at: -row[at])
+        predicted, rows = (part.float() >= cuts).tolist(), part.double().sigmoid().tolist()
+        for row, is_above, of_gold in zip(rows, predicted, gold.tolist(), strict=True):
+            found = sorted((at for at, above in enumerate(is_above) if above), key=row.__getitem__, reverse=True)
             record = {
                 "labels": [task.labels[at] for at in found],
                 "probabilities": dict(zip(task.labels, row, strict=True)),
