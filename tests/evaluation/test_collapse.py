@@ -67,10 +67,10 @@ def test_without_a_curve_of_the_loss_only_the_steps_are_known(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("gold", "values", "label"),
     [
-        ([0, 1, 0], [0, 0, 0], "negative"),
+        ([0, 1, 0], [0, 0, 0], "the label negative"),
         ([0, 1, 0], [0, 1, 0], None),
         ([0, 0, 0], [0, 0, 0], None),  # all rows have that label, and the model is right
-        ([1, 1], [0, 0], "negative"),
+        ([1, 1], [0, 0], "the label negative"),
     ],
 )
 def test_a_model_has_collapsed_if_one_label_is_wrong_for_some_rows(

@@ -16,6 +16,7 @@ from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import Stopped
 from glue_lit.evaluation.collapse import collapsed_label, explain_collapse
+from glue_lit.evaluation.thresholds import describe_thresholds
 from glue_lit.runs.run import LOGS, find_runs, run_of_checkpoint
 from glue_lit.system.console import print_list, say
 from glue_lit.system.files import short_path
@@ -56,6 +57,7 @@ def print_fit(session: Session, result: FitResult) -> None:
         return
     title = f"{result.task}: best checkpoint"
     print_scores(title, session.data.task, result.metrics, result.intervals, result.epoch)
+    _print_thresholds(session)
     _print_collapsed(session, result.checkpoint)
     if model.parts.guard.skipped:
         say(f"{model.parts.guard.skipped} optimizer steps were skipped, since loss or gradient was not finite.")
@@ -67,6 +69,7 @@ def print_evaluation(session: Session, result: EvaluationResult) -> None:
     """Print the scores of an evaluation, and where its predictions are."""
     if result.metrics:
         print_scores(f"{result.task}: {session.command}", session.data.task, result.metrics, result.intervals)
+        _print_thresholds(session)
         _print_collapsed(session, result.checkpoint)
     for path in result.predictions:
         say(f"Predictions {short_path(path)}")
@@ -137,13 +140,18 @@ def _print_next(session: Session, best: Path) -> None:
         say(f"            {session.program} fit --config {session.data.task.name}")
 
 
+def _print_thresholds(session: Session) -> None:
+    if line := describe_thresholds(session.data.task, session.model.thresholds):
+        say(line)
+
+
 def _print_collapsed(session: Session, checkpoint: Path | None) -> None:
     """Warn if the model gives all rows the same label, since its accuracy can look fine."""
     task, run = session.data.task, None if checkpoint is None else run_of_checkpoint(checkpoint)
     found = {split: (rows, collapsed_label(task, rows)) for split, rows in session.labelled.items()}
     collapsed = [(split, len(rows), label) for split, (rows, label) in found.items() if label is not None]
     for split, rows, label in collapsed:
-        say(f"The model has collapsed: it gives all {rows:,} rows of {split} the label {label}.")
+        say(f"The model has collapsed: it gives all {rows:,} rows of {split} {label}.")
     if collapsed:
         model = session.model
         say(explain_collapse(model.loss.guessing, None if run is None else run.path, model.hparams["learning_rate"]))

@@ -119,6 +119,11 @@ def check_and_complete(custom: CustomTask, counts: Counter[str] | None = None, r
         UsageError: The settings contradict each other.
     """
     labels = None if custom.kind == "regression" else _listed_labels(custom)
+    if custom.thresholds is not None and custom.kind != "multi_label":
+        raise UsageError(
+            f"data.custom.thresholds: got {custom.thresholds}, but the task is {custom.kind}. Thresholds are for rows "
+            "with any number of labels (data.custom.kind multi_label); leave them out."
+        )
     if labels is not None:
         _check_classes(custom, labels)
     elif custom.labels or custom.label_names or custom.class_weights:

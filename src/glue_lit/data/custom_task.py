@@ -136,6 +136,9 @@ def describe_task(custom: CustomTask, source: str) -> Iterator[str]:
         listed = ", ".join(names[:10]) + (f" ... ({len(names)} labels)" if len(names) > 10 else "")
         how = "any of" if custom.kind == "multi_label" else "one of"
         yield f"{columns} -> {custom.label_column}, {how} {listed}; metrics: {metrics}"
+    if custom.thresholds is not None:
+        how = "tuned on the validation rows" if custom.thresholds == "tuned" else f"{custom.thresholds:g}"
+        yield f"The threshold of each label is {how} (data.custom.thresholds)"
     yield from describe_texts(custom)
     yield from describe_labels(custom)
     if "validation" not in open_tables(custom, source):

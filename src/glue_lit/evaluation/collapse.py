@@ -14,10 +14,13 @@ _CHANGE = 0.2  # of the loss of guessing: more than noise
 
 
 def collapsed_label(task: TaskSpec, rows: Predictions) -> str | None:
-    """The label that all rows get though some have another; ``None`` if the model has not collapsed."""
+    """What all rows get though some have another label, in words; ``None`` if the model has not collapsed."""
     if task.is_regression or (rows.values != rows.values[0]).any() or (rows.gold == rows.values[0]).all():
         return None
-    return task.labels[int(rows.values[0])]
+    if task.is_multi_label:
+        found = [task.labels[at] for at in np.flatnonzero(rows.values[0])]
+        return f"the label{'' if len(found) == 1 else 's'} {', '.join(found)}" if found else "no label"
+    return f"the label {task.labels[int(rows.values[0])]}"
 
 
 def explain_collapse(guessing: float | None, run: Path | None, learning_rate: float) -> str:

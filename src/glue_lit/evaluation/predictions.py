@@ -1,7 +1,7 @@
 """Read the files in a run's ``predictions/`` as arrays."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from glue_lit.data.rows import Places
 from glue_lit.errors import DataError, did_you_mean
 from glue_lit.system.untrusted_text import parse_json_object, read_lines
 from glue_lit.tasks.glue import TaskSpec
+from glue_lit.tasks.metrics import Kind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,11 +26,18 @@ class Predictions:
     """Labelled rows in the order of the data, and what was predicted for each."""
 
     idx: Ints  # positions in the split, ``(rows,)``
-    gold: Values  # ``(rows,)``
-    values: Values  # predicted classes or scores, ``(rows,)``
+    gold: Values  # ``(rows,)``; of a multi-label task 0 or 1 for each label, int8 ``(rows, labels)``
+    values: Values  # predicted classes, scores or labels, of the same shape
     probabilities: Floats | None  # ``(rows, labels)``; `None` for regression, or if the file has none
     unlabelled: int = 0  # number of rows left out because they have no gold label
     places: Places | None = None  # positions in the data's file, if known
+    thresholds: Floats | None = None  # probability from which on each label of a multi-label task is predicted
+
+    @property
+    def is_right(self) -> NDArray[np.bool_]:
+        """Whether all labels of each row are predicted as they are, ``(rows,)``."""
+        right: NDArray[np.bool_] = (self.values == self.gold).reshape(len(self), -1).all(axis=1)
+        return right
 
     def __len__(self) -> int:
         return len(self.idx)
@@ -37,8 +45,8 @@ class Predictions:
 
 class _Row(NamedTuple):
     idx: int
-    gold: float | None
-    value: float
+    gold: Any  # a class or score, or the set of gold labels; `None` if unknown
+    value: Any
     probabilities: list[float] | None
     number: int
     id: str
@@ -69,15 +77,35 @@ def read_predictions(path: Path, task: TaskSpec, record: Mapping[str, Any] | Non
     if 0 not in numbers:
         unit = "line" if record.get("unit") == "line" else "row"
         places = Places(str(record.get("file") or ""), unit, list(numbers), list(ids) if any(ids) else None)
-    dtype: Any = np.float64 if task.is_regression else np.int64
     return Predictions(
         np.array(idx, dtype=np.int64),
-        np.array(gold, dtype=dtype),
-        np.array(values, dtype=dtype),
+        _as_array(gold, task),
+        _as_array(values, task),
         None if probabilities[0] is None else np.array(probabilities, dtype=np.float64),
         len(rows) - len(labelled),
         places,
+        _thresholds(record, task),
     )
+
+
+def _thresholds(record: Mapping[str, Any], task: TaskSpec) -> Floats | None:
+    """Those that the record names, else the task's."""
+    if not task.is_multi_label:
+        return None
+    found = record.get("thresholds")
+    is_whole = isinstance(found, list) and len(found) == len(task.labels)
+    if found is not None and not (is_whole and all(isinstance(value, float) and 0 < value < 1 for value in found)):
+        raise DataError(f"The record of the predictions has thresholds that are not numbers between 0 and 1. {_REMEDY}")
+    return np.array(found or [task.threshold] * len(task.labels), dtype=np.float64)
+
+
+def _as_array(values: Sequence[Any], task: TaskSpec) -> Any:
+    if not task.is_multi_label:
+        return np.array(values, dtype=np.float64 if task.is_regression else np.int64)
+    found = np.zeros((len(values), len(task.labels)), dtype=np.int8)
+    for row, labels in zip(found, values, strict=True):
+        row[list(labels)] = 1
+    return found
 
 
 def _rows(path: Path, task: TaskSpec) -> Iterator[_Row]:
@@ -102,11 +130,10 @@ def _row(values: Mapping[str, Any], task: TaskSpec) -> _Row:
     number = _position(values.get("row", 0), "row")  # older versions and other programs write neither row nor id
     if not isinstance(name := values.get("id", ""), str):
         raise ValueError(f"id is {_shortened(name)}, not a text.")
-    read: Any = _number if task.is_regression else lambda value, key: _class(value, key, task)
-    gold = None if values.get("gold") is None else read(values["gold"], "gold")
-    key = "score" if task.is_regression else "label"
+    read, key = _READERS[task.kind]
+    gold = None if values.get("gold") is None else read(values["gold"], "gold", task)
     probabilities = None if task.is_regression else _probabilities(values.get("probabilities"), task)
-    return _Row(idx, gold, read(values.get(key), key), probabilities, number, name)
+    return _Row(idx, gold, read(values.get(key), key, task), probabilities, number, name)
 
 
 def _shortened(value: Any) -> str:
@@ -120,7 +147,7 @@ def _position(value: Any, key: str) -> int:
     return value
 
 
-def _number(value: Any, key: str) -> float:
+def _number(value: Any, key: str, task: TaskSpec) -> float:
     try:
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(number := float(value)):
             return number
@@ -138,12 +165,27 @@ def _class(value: Any, key: str, task: TaskSpec) -> int:
     )
 
 
+def _classes(value: Any, key: str, task: TaskSpec) -> set[int]:
+    if not isinstance(value, list):
+        raise ValueError(f"{key} is {_shortened(value)}, not a list of labels.")
+    return {_class(label, key, task) for label in value}
+
+
+_READERS: dict[Kind, tuple[Callable[[Any, str, TaskSpec], Any], str]] = {
+    "classification": (_class, "label"), "multi_label": (_classes, "labels"), "regression": (_number, "score"),
+}  # fmt: skip
+
+
 def _probabilities(values: Any, task: TaskSpec) -> list[float] | None:
     if values is None:
         return None
     if not isinstance(values, dict) or set(values) != set(task.labels):
         raise ValueError(f"probabilities need one number for each of {', '.join(task.labels[:20])}.")
-    row = [_number(values[label], label) for label in task.labels]
+    row = [_number(values[label], label, task) for label in task.labels]
+    if task.is_multi_label:
+        if not 0 <= min(row) <= max(row) <= 1:
+            raise ValueError("the probabilities must be from 0 to 1.")
+        return row
     if min(row) < 0 or abs(sum(row) - 1) > 1e-3:
         raise ValueError("the probabilities must be 0 or more and sum to 1.")
     return row

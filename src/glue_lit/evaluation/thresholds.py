@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glue_lit.evaluation.predictions import Floats, Values
+from glue_lit.tasks.spec import TaskSpec
 
+_LISTED = 10
 _FURTHEST = 30.0  # logits; beyond, float64 probabilities run out of digits
 
 
@@ -25,6 +27,18 @@ def scaled_thresholds(thresholds: Sequence[float], temperature: float) -> list[f
     share = np.asarray(thresholds, dtype=np.float64)
     found: list[float] = _sigmoid(np.log(share / (1 - share)) / temperature).tolist()
     return [old if old == 0.5 else new for old, new in zip(thresholds, found, strict=True)]
+
+
+def describe_thresholds(task: TaskSpec, thresholds: Sequence[float]) -> str:
+    """Where the thresholds come from, and those of the first labels; empty if all have the one that the user chose."""
+    if not task.tunes_thresholds:
+        return ""
+    listed = [f"{label} {value:.3g}" for label, value in zip(task.labels, thresholds, strict=True)][:_LISTED]
+    more = f" and those of {len(thresholds) - _LISTED:,} more" if len(thresholds) > _LISTED else ""
+    return (
+        f"Thresholds are fitted on the rows of {task.monitored_split}, which makes its scores too good by some: "
+        f"{', '.join(listed)}{more}."
+    )
 
 
 def fit_thresholds(logits: NDArray[np.float32], gold: Values) -> list[float]:

@@ -34,7 +34,6 @@ from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
 from glue_lit.system.ahead import ahead
 from glue_lit.system.precisions import precision_name
 from glue_lit.system.system_errors import explain_system_error
-from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.classifier import SequenceClassifier
 
 _Kept = TypeVar("_Kept")
@@ -92,6 +91,7 @@ class Predictor:
 
     Attributes:
         task: The task that the classifier was trained on.
+        thresholds: Probability from which on each label of a multi-label task is predicted; empty for other tasks.
         id_column: Column of its data that identifies the rows (``data.custom.id``), if it has one.
 
     Raises:
@@ -99,13 +99,12 @@ class Predictor:
         UsageError: There are too few devices.
     """
 
-    task: TaskSpec
-
     def __init__(
         self, checkpoint: Path, devices: int = 1, precision: str | None = None, trust_remote_code: bool = False
     ) -> None:
         classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
-        self.task, self._windows = classifier.task, parse_windows(classifier.hparams["windows"])
+        self.task, self.thresholds = classifier.task, classifier.thresholds
+        self._windows = parse_windows(classifier.hparams["windows"])
         self.id_column: str | None = (saved["hyper_parameters"].get("custom") or {}).get("id")
         self._truncation = truncation_in(saved.get("datamodule_hyper_parameters") or {})
         self._equal_lengths = needs_equal_lengths(_model_config(classifier))

@@ -47,6 +47,8 @@ class CustomTask:
         sep_token: What {sep} stands for in data.custom.text and text_separator; null for the tokenizer's separator.
         label_separator: For multi_label, the character between the labels in a text such as a;b; null for the first of
             ; | and , that occurs in the training rows.
+        thresholds: For multi_label, the probability from which on a label is predicted, or tuned for that of each label
+            with the highest F1 on the validation rows, fitted at each validation of a fit; null for 0.5.
     """
 
     text: str | list[str] | None = None
@@ -66,6 +68,7 @@ class CustomTask:
     text_separator: str | None = None
     sep_token: str | None = None
     label_separator: str | None = None
+    thresholds: Literal["tuned"] | float | None = None
 
     @property
     def inputs(self) -> TextInputs:
@@ -199,6 +202,8 @@ def _own_task(name: str, custom: CustomTask) -> TaskSpec:
         class_weights=tuple(custom.class_weights or ()) if custom.class_weights != "balanced" else (),
         positive=positive if len(values) == 2 else 1,
         is_multi_label=custom.kind == "multi_label",
+        threshold=custom.thresholds if isinstance(custom.thresholds, float) else 0.5,
+        tunes_thresholds=custom.thresholds == "tuned",
     )
     chosen = parse_metrics(custom.metrics or (), task.target, "data.custom.metrics")
     return replace(task, metrics=tuple(metric.logged for metric in chosen), chosen=chosen)

@@ -47,4 +47,8 @@ ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "text_separator": ("a text", _is_text),
     "sep_token": ("a text", _is_text),
     "label_separator": ("one character", lambda value: _is_text(value) and len(value) == 1 and not value.isalnum()),
+    "thresholds": (
+        "tuned, or a number above 0 and below 1",
+        lambda value: value == "tuned" or (isinstance(value, float) and 0 < value < 1),
+    ),
 }  # fmt: skip

@@ -8,7 +8,7 @@ from glue_lit.training.lightning_internals import trainer_of
 
 
 def add_contents(module: Any, checkpoint: dict[str, Any]) -> None:
-    """Add the model's configuration, precision, embedding rows in use and, in a fit, the last scores.
+    """Add the model's configuration, precision, thresholds, embedding rows in use and, in a fit, the last scores.
 
     Args:
         module: The `SequenceClassifier` that is saved.
@@ -16,6 +16,8 @@ def add_contents(module: Any, checkpoint: dict[str, Any]) -> None:
     """
     module.builder.describe(module.model, checkpoint)
     own = {"precision": str(module.trainer.precision)} | module.parts.optimizer.rows_in_use(module.model)
+    if module.thresholds:
+        own["thresholds"] = module.thresholds
     checkpoint["glue_lit"] |= own | ({"scores": module.scores} if is_fit(module.trainer) else {})
 
 
@@ -31,6 +33,8 @@ def take_contents(module: Any, checkpoint: dict[str, Any]) -> None:
     if trainer is not None:
         trainer.precision_plugin.convert_module(module)
     module.builder.restore(module.model, checkpoint)
+    if thresholds := checkpoint.get("glue_lit", {}).get("thresholds"):
+        module.metrics.use_thresholds(thresholds)
     if trainer is not None and is_fit(trainer):
         module.scores = checkpoint.get("glue_lit", {}).get("scores", {})
         if not module.hparams["average"]:

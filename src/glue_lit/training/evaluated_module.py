@@ -8,6 +8,7 @@ from glue_lit.data.batches import Batch
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.tasks.spec import TaskSpec
 from glue_lit.training.documents import Documents, check_has_pooling
+from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts
 from glue_lit.training.losses import TaskLoss
 
@@ -34,6 +35,11 @@ class EvaluatedModule(LightningModule):
         self.task, self.monitor, self.documents = task, task.monitor, Documents()
         self.scores: dict[str, float] = {}
         self.predicted: dict[str, dict[str, int]] = {}
+
+    @property
+    def thresholds(self) -> list[float]:
+        """Probability from which on each label of a multi-label task is predicted; empty for other tasks."""
+        return self.metrics.thresholds
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Add a batch to the metrics of its split; returns the logits."""
@@ -68,6 +74,8 @@ class EvaluatedModule(LightningModule):
 
     def _log_scores(self, splits: tuple[str, ...]) -> None:
         self.documents.score(self.trainer, self.metrics, self.loss.plain)
+        if is_fit(self.trainer) and not self.trainer.sanity_checking:
+            self.metrics.tune_thresholds()
         self.scores, self.predicted = self.metrics.compute(splits)
         for name, value in self.scores.items():  # already the same on every device
             on_host = torch.tensor(value, device="cpu")  # a number would be copied to the device and back

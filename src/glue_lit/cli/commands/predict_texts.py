@@ -148,7 +148,7 @@ def _predicted(
         hidden = hidden * float("nan") if predictor.task.is_regression else hidden
         scaled = logits if predictor.task.is_regression else logits / temperature
         places = None if file is None else places_of(file, chunk)
-        lines = prediction_lines(predictor.task, idx, scaled, hidden, places)
+        lines = prediction_lines(predictor.task, idx, scaled, hidden, places, predictor.thresholds)
         yield [_with_texts(line, example, keys) for line, example in zip(lines, chunk, strict=True)]
         start += count
 

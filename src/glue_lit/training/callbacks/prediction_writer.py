@@ -51,27 +51,30 @@ class PredictionWriter(Callback):
         """Write the files."""
         for split, rows in self._rows.gather(trainer):
             if trainer.is_global_zero:
+                least = pl_module.thresholds
                 path = self.folder / f"{self.prefix}{split}.jsonl"
                 places = trainer.datamodule.splits.places(split, rows.idx.tolist())
-                lines = prediction_lines(pl_module.task, *rows, places)
+                lines = prediction_lines(pl_module.task, *rows, places, least)
                 with open_atomic(path) as file:  # line by line: with many labels, all of them are gigabytes of text
                     file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-                _write_record(path, trainer, pl_module.task, split, len(rows.idx))
+                _write_record(path, trainer, pl_module, split, len(rows.idx))
                 self.written.append(path)
-                if trainer.state.fn == "test" and (known := labelled_predictions(pl_module.task, rows)) is not None:
+                known = labelled_predictions(pl_module.task, rows, least) if trainer.state.fn == "test" else None
+                if known is not None:
                     self.predicted[split] = known
 
     on_predict_batch_end, on_predict_end = on_test_batch_end, on_test_end
 
 
-def _write_record(path: Path, trainer: Any, task: TaskSpec, split: str, rows: int) -> None:
+def _write_record(path: Path, trainer: Any, module: Any, split: str, rows: int) -> None:
     data, checkpoint = trainer.datamodule.splits, trainer.ckpt_path
     opened, store = data.split(split), data.dataset(split, "predict").store
     write_prediction_record(
         path, data.source, rows, Path(checkpoint) if checkpoint else None,
-        task=task.name, split=split, origin=opened.origin, fingerprint=opened.fingerprint, hash=store.digest,
+        task=module.task.name, split=split, origin=opened.origin, fingerprint=opened.fingerprint, hash=store.digest,
         commit=opened.commit, file=opened.file, unit=opened.unit, id=data.custom.id,
         limit=trainer.datamodule.hparams[limit_setting(split)],
+        **({"thresholds": module.thresholds} if module.thresholds else {}),
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The rows of an evaluation: collected batch by batch, then gathered from all devices in the order of the data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 from glue_lit.data.batches import Batch
 from glue_lit.evaluation.pooling import pool_windows
 from glue_lit.evaluation.predictions import Predictions
+from glue_lit.evaluation.thresholds import cut_logits
 from glue_lit.system.host_copies import to_host
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.gathering import gather_values
@@ -21,7 +22,7 @@ class Evaluated(NamedTuple):
     Attributes:
         idx: Positions in the split, ascending, ``(n,)``.
         logits: ``(n, labels)``, or ``(n, 1)`` for regression.
-        labels: ``(n,)``, -1 or NaN where unlabelled.
+        labels: ``(n,)``, -1 or NaN where unlabelled; for a multi-label task int8 ``(n, labels)``.
     """
 
     idx: Tensor
@@ -45,7 +46,8 @@ class RowCollector:
 
     def add(self, split: str, logits: Tensor, batch: Batch) -> None:
         """Keep a batch."""
-        self._batches.setdefault(split, []).append((batch["idx"], logits.detach(), batch["labels"], *_windows(batch)))
+        labels = batch["labels"] if batch["labels"].ndim == 1 else batch["labels"].to(torch.int8)
+        self._batches.setdefault(split, []).append((batch["idx"], logits.detach(), labels, *_windows(batch)))
         self._on_device += logits.numel()
         if self._on_device > self._most:
             self._move()
@@ -101,9 +103,16 @@ def _documents(windows: Evaluated, settings: Mapping[str, Any]) -> Evaluated:
     return Evaluated(windows.idx[first], logits, windows.labels[first])
 
 
-def labelled_predictions(task: TaskSpec, rows: Evaluated) -> Predictions | None:
-    """The labelled rows as `Predictions`; ``None`` if there are none."""
+def labelled_predictions(task: TaskSpec, rows: Evaluated, thresholds: Sequence[float] = ()) -> Predictions | None:
+    """The labelled rows as `Predictions`; ``None`` if there are none.
+
+    Args:
+        task: The task.
+        rows: All rows.
+        thresholds: Probability from which on each label of a multi-label task is predicted.
+    """
     known = ~rows.labels.isnan() if task.is_regression else rows.labels >= 0
+    known = known.all(dim=1) if task.is_multi_label else known
     if not bool(known.any()):
         return None
     idx, logits, gold = (tensor[known] for tensor in rows)
@@ -111,5 +120,10 @@ def labelled_predictions(task: TaskSpec, rows: Evaluated) -> Predictions | None:
     if task.is_regression:
         scores = logits[:, 0].double().numpy()
         return Predictions(idx.numpy(), gold.double().numpy(), scores, None, unlabelled)
+    if task.is_multi_label:
+        predicted = (logits.float() >= torch.from_numpy(cut_logits(thresholds))).to(torch.int8).numpy()
+        of_labels: np.ndarray = logits.double().sigmoid().numpy()
+        least = np.array(thresholds, dtype=np.float64)
+        return Predictions(idx.numpy(), gold.numpy(), predicted, of_labels, unlabelled, thresholds=least)
     probabilities: np.ndarray = logits.double().softmax(dim=1).numpy()
     return Predictions(idx.numpy(), gold.numpy(), logits.argmax(dim=1).numpy(), probabilities, unlabelled)

@@ -82,7 +82,7 @@ class TensorBoardPages(Callback):
         """Show the predictions."""
         task: TaskSpec = pl_module.task
         for split, rows in self._rows.gather(trainer):
-            if trainer.is_global_zero and (found := labelled_predictions(task, rows)) is not None:
+            if trainer.is_global_zero and (found := labelled_predictions(task, rows, pl_module.thresholds)) is not None:
                 self.predicted[split] = found
         if trainer.state.fn != "fit":
             return
@@ -105,8 +105,9 @@ class TensorBoardPages(Callback):
             writer.add_text(f"{prefix}/hard_rows", table, at)
             if predicted.probabilities is not None:
                 for label in _labels_with_curve(predicted):
-                    of = predicted.probabilities[:, label]
-                    writer.add_pr_curve(f"{prefix}/{task.labels[label]}", predicted.gold == label, of, at)
+                    of, gold = predicted.probabilities[:, label], predicted.gold
+                    has_label = gold[:, label] > 0 if task.is_multi_label else gold == label
+                    writer.add_pr_curve(f"{prefix}/{task.labels[label]}", has_label, of, at)
 
     def _with_rows(self, trainer: Any, split: str, predicted: Predictions) -> tuple[Predictions, Texts]:
         """Add the places of the rows, and get their texts, read once; neither if the source is gone."""
@@ -137,7 +138,10 @@ class TensorBoardPages(Callback):
 def _labels_with_curve(predicted: Predictions) -> list[int]:
     """Labels that get a precision-recall curve: all, or of many the most frequent."""
     assert predicted.probabilities is not None
-    often = np.bincount(predicted.gold.astype(np.int64), minlength=predicted.probabilities.shape[1])
+    labels = predicted.probabilities.shape[1]
+    often = np.bincount(
+        np.nonzero(predicted.gold)[1] if predicted.gold.ndim == 2 else predicted.gold.astype(np.int64), minlength=labels
+    )
     return sorted(np.argsort(-often, kind="stable")[:_MOST_CURVES].tolist())
 
 

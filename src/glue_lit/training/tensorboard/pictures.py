@@ -13,7 +13,12 @@ from glue_lit.tasks.glue import TaskSpec
 
 
 def draw_outcome(task: TaskSpec, predicted: Predictions, title: str) -> np.ndarray | None:
-    """Confusion matrix, or predicted against gold scores, ``(height, width, 3)`` bytes; ``None`` without matplotlib."""
+    """Confusion matrix, or predicted against gold scores, ``(height, width, 3)`` bytes.
+
+    ``None`` without matplotlib, and for a multi-label task.
+    """
+    if task.is_multi_label:
+        return None
     try:
         from glue_lit.evaluation.report import canvas, outcome_figures
     except ImportError:
@@ -29,13 +34,14 @@ def hard_rows(task: TaskSpec, predicted: Predictions, texts: Texts) -> str:
     if task.is_regression:
         caption = f"The scores furthest off, of {rows}:"
     else:
-        wrong = int((predicted.values != predicted.gold).sum())
+        wrong = len(predicted) - int(predicted.is_right.sum())
         caption = f"{wrong:,} of {rows} are wrong. The most confident mistakes:"
     if not found:
         return f"None of {rows} is wrong."
     unit, ids = found[0].unit, predicted.places is not None and predicted.places.ids is not None
     certainty = () if found[0].certainty is None else ("certainty",)
-    names = (*task.text_columns, "gold", "predicted", *certainty, unit, *(("id",) if ids else ()))
+    about = ("most certain mistake",) if task.is_multi_label else ()
+    names = (*task.text_columns, "gold", "predicted", *certainty, *about, unit, *(("id",) if ids else ()))
     if not found[0].texts:
         names = names[len(task.text_columns) :]
     lines = [_line(names), _line(["---"] * len(names), is_plain=True), *(_line(_cells(row, ids)) for row in found)]
@@ -44,7 +50,8 @@ def hard_rows(task: TaskSpec, predicted: Predictions, texts: Texts) -> str:
 
 def _cells(row: Example, has_ids: bool) -> list[str]:
     certainty = [] if row.certainty is None else [f"{row.certainty:.3f}"]
-    return [*row.texts, row.gold, row.predicted, *certainty, str(row.at), *([row.id or ""] if has_ids else [])]
+    about = [row.about] if row.about else []
+    return [*row.texts, row.gold, row.predicted, *certainty, *about, str(row.at), *([row.id or ""] if has_ids else [])]
 
 
 def _line(cells: Sequence[str], is_plain: bool = False) -> str:

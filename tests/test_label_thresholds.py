@@ -1,0 +1,144 @@
+"""Multi-label from a fit to its predictions: tuned thresholds are kept, used and said everywhere."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from command_line import glue_lit
+from sklearn.metrics import average_precision_score, f1_score
+
+from glue_lit.data.custom_task import complete_task
+from glue_lit.errors import UsageError
+from glue_lit.evaluation.predictions import read_predictions
+from glue_lit.evaluation.thresholds import cut_logits, fit_thresholds
+from glue_lit.runs.prediction_record import read_prediction_record
+from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
+
+LABELS = ["delivery", "praise", "price <b>"]
+WORDS = {"delivery": "late", "praise": "great", "price <b>": "cheap"}
+
+
+def write_rows(path: Path, rows: int, seed: int, unlabelled: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    with path.open("w") as file:
+        for number in range(rows):
+            labels = [label for label, rate in zip(LABELS, (0.2, 0.5, 0.3), strict=True) if rng.random() < rate]
+            text = " ".join([WORDS[label] for label in labels if rng.random() < 0.8] + [str(seed * 1000 + number)])
+            file.write(json.dumps({"text": text, "label": None if number < unlabelled else labels}) + "\n")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A fit with tuned thresholds."""
+    folder = tmp_path_factory.mktemp("labels")
+    write_rows(folder / "train.jsonl", 96, seed=1)
+    write_rows(folder / "validation.jsonl", 50, seed=2)
+    write_rows(folder / "test.jsonl", 20, seed=3, unlabelled=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert glue_lit(
+            patch, "fit", "--data.task", "comments", "--data.source", str(folder), "--data.custom.text", "text",
+            "--data.custom.thresholds", "tuned", "--data.custom.metrics", "[micro_f1, average_precision, samples_f1]",
+            "--model.name_or_path", str(tiny_model), "--model.learning_rate", "5e-3", "--trainer.max_epochs", "2",
+            "--data.batch_size", "16", "--trainer.precision", "32-true",
+        ) == 0  # fmt: skip
+    return folder / "lightning_logs" / "comments" / "version_0"
+
+
+def saved_in(run: Path, name: str = "best.ckpt") -> Any:
+    return torch.load(run / "checkpoints" / name, weights_only=True, mmap=True)
+
+
+def commands(run: Path, patch: pytest.MonkeyPatch, *arguments: str) -> None:
+    patch.chdir(run.parents[2])
+    assert glue_lit(patch, *arguments, "--run", str(run), "--ckpt_path", "best") == 0
+
+
+def test_the_checkpoint_keeps_the_thresholds_of_its_scores(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    thresholds = saved_in(run)["glue_lit"]["thresholds"]
+    assert len(thresholds) == 3
+    assert thresholds != [0.5] * 3
+    record = json.loads((run / "metrics.json").read_text())
+    assert record["thresholds"] == dict(zip(LABELS, thresholds, strict=True))
+    commands(run, monkeypatch, "predict", "--data.predict_split", "validation")
+    path = run / "predictions" / "validation.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    gold = np.array([[label in line["gold"] for label in LABELS] for line in lines], dtype=int)
+    shares = np.array([[line["probabilities"][label] for label in LABELS] for line in lines])
+    predicted = np.array([[label in line["labels"] for label in LABELS] for line in lines], dtype=int)
+    assert (predicted == (shares >= thresholds)).all()
+    assert record["metrics"]["val/micro_f1"] == pytest.approx(f1_score(gold, predicted, average="micro"))
+    assert record["metrics"]["val/average_precision"] == pytest.approx(average_precision_score(gold, shares))
+    logits = np.log(shares / (1 - shares)).astype(np.float32)
+    assert cut_logits(fit_thresholds(logits, gold)) == pytest.approx(cut_logits(thresholds), abs=1e-5)
+    read = read_predictions(path, task_of(run), read_prediction_record(path))
+    assert (read.values == predicted).all()
+    assert (read.gold == gold).all()
+    assert read.thresholds is not None
+    assert read.thresholds.tolist() == thresholds
+
+
+def task_of(run: Path) -> Any:
+    saved = saved_in(run)["hyper_parameters"]
+    return resolve_task(saved["task"], parse_custom_task(saved["custom"]))
+
+
+def test_a_validation_uses_the_thresholds_and_says_what_they_are_fitted_on(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands(run, monkeypatch, "validate", "--json")
+    found = json.loads(capsys.readouterr().out)
+    expected = json.loads((run / "metrics.json").read_text())["metrics"]
+    assert found["metrics"] == pytest.approx(expected, abs=1e-6)
+    commands(run, monkeypatch, "validate", "--data.validation_limit", "7")  # fewer rows change nothing
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Thresholds are fitted on the rows of validation, which makes its scores too good by some:" in output
+    for label, threshold in zip(LABELS, saved_in(run)["glue_lit"]["thresholds"], strict=True):
+        assert f"{label} {threshold:.3g}" in output
+
+
+def test_test_rows_are_predicted_with_the_same_thresholds(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands(run, monkeypatch, "test")
+    lines = [json.loads(line) for line in (run / "predictions" / "test.jsonl").read_text().splitlines()]
+    thresholds = saved_in(run)["glue_lit"]["thresholds"]
+    for line in lines:
+        above = [
+            label for label, least in zip(LABELS, thresholds, strict=True) if line["probabilities"][label] >= least
+        ]
+        assert sorted(line["labels"]) == above
+    assert ["gold" in line for line in lines] == [False] * 4 + [True] * 16
+
+
+def test_tensorboard_has_a_curve_for_each_label(run: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run), {"tensors": 0})
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    assert [tag for tag in tags if tag in {f"val/{label}" for label in ("delivery", "praise")}]
+    (text,) = events.Tensors("val/hard_rows/text_summary")[-1].tensor_proto.string_val
+    assert b"<b>" not in text
+    assert b"most certain mistake" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (1.5, "data.custom.thresholds: got 1.5, allowed: tuned, or a number above 0 and below 1."),
+        ("best", "data.custom.thresholds: got 'best', allowed: tuned"),
+        (1, "data.custom.thresholds: got 1, allowed: tuned"),
+    ],
+)
+def test_thresholds_that_are_not_allowed(value: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace(".", r"\.")):
+        parse_custom_task({"text": "text", "thresholds": value})
+
+
+def test_thresholds_are_refused_where_a_row_has_one_label(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\na,x\nb,y\nc,x\nd,y\n")
+    with pytest.raises(UsageError, match=r"but the task is classification\. Thresholds are for rows with any number"):
+        complete_task("own", CustomTask("text", thresholds=0.3), str(path))
