@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import warm
 from command_line import glue_lit
+from tiny_folders import write_tiny
 
 from glue_lit import __all__ as PUBLIC_NAMES
 from glue_lit.__main__ import main
@@ -38,7 +39,8 @@ MANY = [line for line in OURS if line.startswith(("glue-lit tune ", "glue-lit su
 STORY = commands(TEXTS["own-data"])  # runs as a whole: `test_from_a_file_to_a_pipeline`
 LONG = commands(TEXTS["long-documents"])  # and so does this: `test_long_documents`
 FITS = [line for line in FITS if line not in LONG]
-OTHERS = [line for line in OURS if line not in (*FITS, *MANY, *STORY, *LONG)]
+DECODER = [line for line in commands(TEXTS["decoders"]) if line in OURS]  # the same: `test_a_decoder_with_lora`
+OTHERS = [line for line in OURS if line not in (*FITS, *MANY, *STORY, *LONG, *DECODER)]
 SLOW = [line for line in OTHERS if re.match("glue-lit (report .|export .*onnx)", line)]
 # Small runs of the demo corpus have no official test rows, there is no network, and no suite.
 REFUSED = {
@@ -238,6 +240,28 @@ def test_long_documents(
     (predicted,) = Path("lightning_logs/books/version_0/predictions").glob("*.jsonl")
     assert len(predicted.read_text().splitlines()) == 120
     assert "This scores a whole document" in Path("book-model/README.md").read_text()
+
+
+def test_a_decoder_with_lora(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page on decoders, line by line, but for 4 bits, which `tests/encoder/test_quantization.py` tries."""
+    (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
+    write_tiny("qwen3", tmp_path / "Qwen" / "Qwen3-0.6B")
+    monkeypatch.chdir(tmp_path)
+    small = ["--data.source=demo", "--data.train_limit=32", "--data.validation_limit=12", "--trainer.max_epochs=1",
+             "--trainer.accelerator=cpu"]  # fmt: skip
+    lines = [line for line in DECODER if "4bit" not in line]
+    assert [shlex.split(line)[1] for line in lines] == ["fit", "validate", "predict", "export"]
+    for line in lines:
+        words = shlex.split(line)[1:]
+        assert glue_lit(monkeypatch, *words, *(small if words[0] == "fit" else [])) == 0
+    found = capsys.readouterr().out
+    (code,) = re.findall(r"```python\n(.*?)```", TEXTS["decoders"], re.DOTALL)
+    exec(code)
+    label = re.search(r'\{"label": "(\w+)", "probabilities"', found)
+    assert label is not None
+    assert f"'label': '{label[1]}'" in capsys.readouterr().out.partition("},")[0]
 
 
 def test_the_reference_has_every_public_name() -> None:

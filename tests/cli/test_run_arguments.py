@@ -215,7 +215,7 @@ def test_a_checkpoint_outside_a_run_brings_all_settings_of_its_training(tmp_path
     # What belongs to the machine or to the one command, may run code, or is given by the model or data module.
     of_model = {
         "task", "init_from", "peft", "trust_remote_code", "architecture", "gradient_checkpointing", "compile",
-        "metrics", "optimizer", "frozen_dtype", "split_batches", "matmul_precision",
+        "metrics", "optimizer", "dtype", "quantization", "split_batches", "matmul_precision", "loss", "windows",
     }  # fmt: skip
     of_data = {
         "tokenizer",

@@ -5,13 +5,18 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
+from command_line import glue_lit
 from small_fit import CutError, Fit, SaveAndCut
+from tiny_folders import write_tiny
+from transformers import AutoModelForSequenceClassification
 
 from glue_lit import SequenceClassifier
 from glue_lit.encoder.adapters import METHODS
 from glue_lit.errors import UsageError
 from glue_lit.outputs.hugging_face import load_trained, plain_model
 from glue_lit.runs.checkpoints import read_checkpoint
+from glue_lit.runs.config_values import read_config
 from glue_lit.system.library_warnings import filter_warnings
 
 LORA = {"peft": {"peft_type": "LORA", "r": 4}}
@@ -24,7 +29,7 @@ def quiet() -> None:
 
 def fit(folder: Path, tiny_model: Path, dtype: str, settings: dict[str, Any], *callbacks: Any, **more: Any) -> Fit:
     options = {"max_steps": 3, "precision": "bf16-mixed", "limit_val_batches": 1, "monitor": "val/loss"} | more
-    return Fit(folder, tiny_model, *callbacks, model=settings | {"frozen_dtype": dtype}, **options)
+    return Fit(folder, tiny_model, *callbacks, model=settings | {"dtype": dtype}, **options)
 
 
 def differences(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
@@ -67,8 +72,42 @@ def test_it_resumes_exactly_and_is_exported_in_float32(tmp_path: Path, tiny_mode
     assert {parameter.dtype for parameter in begun.model.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
+def test_a_model_stored_in_bfloat16_is_kept_so_without_rounding(dtype: str, tmp_path: Path) -> None:
+    """Its embedding, too, whose rows the layers get in float32."""
+    write_tiny("llama", base := tmp_path / "base")
+    AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
+    halved = fit(tmp_path / "halved", base, dtype, LORA).run()
+    exact = fit(tmp_path / "exact", base, "float32", LORA).run()
+    assert halved.model.model.get_input_embeddings().weight.dtype == torch.bfloat16
+    sizes = [sum(p.nbytes for p in one.model.parameters() if not p.requires_grad) for one in (halved, exact)]
+    assert sizes[0] < 0.51 * sizes[1]
+    assert differences(exact.model.state_dict(), halved.model.state_dict()) == []
+    assert halved.model.scores == exact.model.scores
+
+
+def test_auto_rounds_nothing(tmp_path: Path, tiny_model: Path) -> None:
+    kept = fit(tmp_path, tiny_model, "auto", LORA).run()
+    assert {parameter.dtype for parameter in kept.model.parameters() if parameter.ndim > 1} == {torch.float32}
+
+
+def test_its_former_name_is_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("model:\n  freeze: 1\n  frozen_dtype: bfloat16\ntrainer:\n  precision: bf16-mixed\n")
+    for given in (["--config", file], ["--model.freeze=1", "--model.frozen_dtype=bfloat16"]):
+        assert glue_lit(monkeypatch, "fit", *given, "--print_config") == 0
+        found = yaml.safe_load(capsys.readouterr().out)["model"]
+        assert found["dtype"] == "bfloat16"
+        assert "frozen_dtype" not in found
+    assert read_config(file.read_text())["model"] == {"freeze": 1, "dtype": "bfloat16"}
+
+
 def test_it_needs_frozen_layers_and_mixed_precision(tmp_path: Path, tiny_model: Path) -> None:
-    with pytest.raises(UsageError, match=r"model\.frozen_dtype: got bfloat16, but all weights are trained\."):
-        SequenceClassifier(frozen_dtype="bfloat16")
-    with pytest.raises(UsageError, match=r"precision 32-true: float32\. Pass `--trainer\.precision bf16-mixed` too"):
+    with pytest.raises(UsageError, match=r"model\.dtype: got bfloat16, but all weights are trained, and"):
+        SequenceClassifier(dtype="bfloat16")
+    with pytest.raises(
+        UsageError, match=r"precision 32-true: float32 or auto\. Pass `--trainer\.precision bf16-mixed` too"
+    ):
         fit(tmp_path, tiny_model, "bfloat16", LORA, precision="32-true").run()

@@ -14,6 +14,7 @@ from glue_lit.data.cache import cache_folder
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.special_tokens import fit_to_tokenizer
 from glue_lit.encoder.frozen_weights import check_frozen_dtype
+from glue_lit.encoder.quantization import check_quantized_precision
 from glue_lit.errors import UsageError, did_you_mean
 from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
 from glue_lit.runs.command_line import CommandLine
@@ -91,7 +92,8 @@ def _check_model(config: Any) -> None:
     check_eps(precision, model["adam_eps"])
     check_optimizer(model | {"optimizer": plain_optimizer(model["optimizer"])}, precision)
     if config["trainer.precision"] is not None:  # else a plugin decides, and the fit checks it
-        check_frozen_dtype(model["frozen_dtype"], precision)
+        check_frozen_dtype(model["dtype"], precision)
+        check_quantized_precision(model["quantization"], precision)
     if model["split_batches"]:
         check_splitting(precision, config["trainer.accelerator"])
     check_combines(config["data.padding_free"], model)

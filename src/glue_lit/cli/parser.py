@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, NoReturn
 
 import yaml
@@ -16,14 +17,16 @@ from glue_lit.cli.parse_errors import explain
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.window_settings import plain_windows
 from glue_lit.errors import UsageError
-from glue_lit.runs.command_line import CommandLine, arguments_of
+from glue_lit.runs.command_line import Argument, CommandLine, arguments_of
 from glue_lit.runs.config_paths import paths_beside
 from glue_lit.runs.config_values import (
     CUSTOM_TEXTS,
+    FORMER_NAMES,
     NULLS,
     Text,
     dump_config,
     mark_texts,
+    rename_settings,
     tag_texts,
     texts_in_list,
     to_flag,
@@ -50,8 +53,8 @@ def load_settings(text: str) -> Any:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return read(text)
-    paths = tag_texts(root)
-    if not paths:
+    is_renamed, paths = rename_settings(root), tag_texts(root)
+    if not paths and not is_renamed:
         return read(text)
     values = read(yaml.serialize(root, allow_unicode=True))
     if not isinstance(values, dict):  # `{a}` is a text to jsonargparse
@@ -70,9 +73,12 @@ def _text(value: Any) -> Any:
 
 
 def keep_custom_texts(words: Sequence[str]) -> list[str]:
-    """Quote the labels and columns of a command line so that they stay texts: ``[no]`` becomes ``["no"]``."""
+    """Quote the labels and columns of a command line so that they stay texts: ``[no]`` becomes ``["no"]``.
+
+    Settings that had another name get their present one.
+    """
     kept: list[str] = []
-    for argument in arguments_of(words):
+    for argument in map(_with_present_name, arguments_of(words)):
         is_text = argument.flag.removeprefix("--").removesuffix("+") in CUSTOM_TEXTS
         # To argparse, a word with a leading dash is a flag, unless it follows an equals sign.
         if is_text and argument.values and not argument.values[0].startswith("-"):
@@ -80,6 +86,11 @@ def keep_custom_texts(words: Sequence[str]) -> list[str]:
         else:
             kept += argument.words
     return kept
+
+
+def _with_present_name(argument: Argument) -> Argument:
+    name = FORMER_NAMES.get(argument.flag.removeprefix("--"))
+    return argument if name is None else replace(argument, flag=f"--{name}")
 
 
 def _flags_from_environment(command: str) -> list[str]:

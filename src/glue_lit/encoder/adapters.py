@@ -112,13 +112,14 @@ def _inject(model: Any, settings: dict[str, Any], trained: list[nn.Parameter]) -
         raise ModelError("model.peft needs the package peft: `pip install peft`.") from None
     method = _check_method(settings)
     settings = {name: value for name, value in settings.items() if name not in _FILE_SETTINGS}
-    if "exclude_modules" in settings and settings["exclude_modules"] is None:
+    kind = PEFT_TYPE_TO_CONFIG_MAPPING[method]
+    if settings.get("exclude_modules") is None and "exclude_modules" in kind.__dataclass_fields__:
         whole = {id(parameter) for parameter in trained}
         linear = ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear))
         settings["exclude_modules"] = [name for name, module in linear if id(module.weight) in whole]
     try:
         with pretrained.quiet():
-            config = PEFT_TYPE_TO_CONFIG_MAPPING[method](**settings)
+            config = kind(**settings)
             try:
                 inject_adapter_in_model(config, model)
             except ValueError as error:
@@ -126,7 +127,7 @@ def _inject(model: Any, settings: dict[str, Any], trained: list[nn.Parameter]) -
                     raise
                 # peft has no default modules for this architecture
                 targets = _default_targets(model, method)
-                config = PEFT_TYPE_TO_CONFIG_MAPPING[method](**settings | {"target_modules": targets})
+                config = kind(**settings | {"target_modules": targets})
                 inject_adapter_in_model(config, model)
     except Exception as error:  # peft raises many kinds
         raise _explain_refusal(model, method, settings, error) from error

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from glue_lit.encoder import pretrained
 from glue_lit.encoder.architectures import attention, model_from_values
-from glue_lit.errors import ModelError
+from glue_lit.encoder.quantization import prepare_quantized, quantized_layers, quantized_loading
+from glue_lit.errors import ModelError, UsageError
 
 Record = dict[str, Any]
 # Ways to begin an adapter that leave the weights of the base model as they are; PiSSA and OLoRA change them.
@@ -19,7 +20,7 @@ _BESIDE_BASE = (True, False, "gaussian", "orthogonal")
 
 
 def load_weights(config: Any, hparams: Mapping[str, Any], **options: Any) -> tuple[Any, dict[str, Any]]:
-    """Load a model's pretrained weights in float32.
+    """Load a model's pretrained weights in float32, or its linear layers in 4 bits.
 
     Args:
         config: The model's configuration.
@@ -32,9 +33,19 @@ def load_weights(config: Any, hparams: Mapping[str, Any], **options: Any) -> tup
     Raises:
         ModelError: It cannot be loaded.
     """
+    pretrained.download_weights(hparams["name_or_path"], hparams["revision"])
+    if hparams["quantization"] is None:
+        return _load(config, hparams, options)
+    model, loaded = _load(config, hparams, options | quantized_loading(config))
+    if new := _new_in_4_bits(model, loaded):
+        model, loaded = _load(config, hparams, options | quantized_loading(config, new))
+    prepare_quantized(model)
+    return model, loaded
+
+
+def _load(config: Any, hparams: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     from transformers import AutoModelForSequenceClassification
 
-    pretrained.download_weights(hparams["name_or_path"], hparams["revision"])
     model, loaded = pretrained.load(
         "model",
         AutoModelForSequenceClassification.from_pretrained,
@@ -55,6 +66,11 @@ def load_weights(config: Any, hparams: Mapping[str, Any], **options: Any) -> tup
     return model, loaded
 
 
+def _new_in_4_bits(model: nn.Module, loaded: Mapping[str, Any]) -> set[str]:
+    """Names of layers in 4 bits without pretrained weights, which are trained and so need whole ones."""
+    return quantized_layers(model).keys() & {name.rpartition(".")[0] for name in not_loaded(loaded)}
+
+
 def not_loaded(loaded: Mapping[str, Any]) -> frozenset[str]:
     """Names of parameters that are not those of the files, from transformers' report."""
     return frozenset(loaded["missing_keys"]) | {key[0] for key in loaded["mismatched_keys"]}
@@ -70,7 +86,8 @@ def record_base(hparams: Mapping[str, Any], commit: str | None) -> Record | None
     files = pretrained.weight_files(hparams["name_or_path"], hparams["revision"])
     if not files or (files[0].parent / "adapter_config.json").exists():  # transformers would add these adapters
         return None
-    return {"commit": commit, "files": {file.name: _digest(file) for file in files}}
+    record = {"commit": commit, "files": {file.name: _digest(file) for file in files}}
+    return record if hparams["quantization"] is None else record | {"quantization": hparams["quantization"]}
 
 
 def _digest(file: Path) -> str:
@@ -115,6 +132,9 @@ def leave_out(checkpoint: dict[str, Any], names: Collection[str], prefix: str = 
         for name in names:
             if (value := weights.pop(prefix + name, None)) is not None:
                 kinds[name] = str(value.dtype).removeprefix("torch.")
+        of_4_bits = tuple(f"{prefix}{name}." for name, kind in kinds.items() if kind == "uint8")  # scales
+        for name in [name for name in weights if name.startswith(of_4_bits)]:
+            del weights[name]
     return kinds
 
 
@@ -176,12 +196,13 @@ def check_base(hparams: Mapping[str, Any], record: Record) -> dict[str, Any]:
         record: From `record_base`.
 
     Returns:
-        The hyperparameters, with the commit of the training.
+        The hyperparameters, with the commit and the quantization of the training.
 
     Raises:
         ModelError: It is refused.
     """
-    name, where = hparams["name_or_path"], {**hparams, "revision": record["commit"] or hparams["revision"]}
+    name, of_run = hparams["name_or_path"], {"quantization": record.get("quantization")}
+    where = {**hparams, **of_run, "revision": record["commit"] or hparams["revision"]}
     try:
         pretrained.download_weights(name, where["revision"])
     except ModelError as error:
@@ -203,3 +224,20 @@ def _missing(name: str, why: str) -> ModelError:
         f"The checkpoint holds the adapters and the head; all other weights are those of {name!r}, which cannot be "
         f"read: {why}"
     )
+
+
+def check_same_quantization(asked: str | None, record: Record | None) -> None:
+    """Refuse 4 bits for a checkpoint that was trained beside other weights.
+
+    Args:
+        asked: ``model.quantization``; ``None`` for that of the checkpoint.
+        record: From `record_base`, with the checkpoint; ``None`` if it holds all weights.
+
+    Raises:
+        UsageError: It is refused.
+    """
+    if asked is not None and asked != (before := (record or {}).get("quantization")):
+        raise UsageError(
+            f"model.quantization: got {asked}, and the checkpoint was trained with {before or 'whole weights'}. Leave "
+            "it as it was; a change needs a new run."
+        )

@@ -1,44 +1,89 @@
-"""Frozen layers in bfloat16: half the memory, and no conversion at each step of mixed precision."""
+"""Frozen weights in half precision: half the memory, and no conversion at each step of mixed precision."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from glue_lit.encoder.build import Float32Linear
 from glue_lit.errors import UsageError
 
-FrozenDtype = Literal["float32", "bfloat16"]
+FrozenDtype = Literal["float32", "bfloat16", "float16", "auto"]
+_HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}  # in which mixed precision multiplies
 
 
-def check_frozen_dtype(dtype: str, precision: str) -> None:
-    """Refuse bfloat16 for frozen layers if the others compute in another precision.
+def check_has_frozen(settings: Mapping[str, Any]) -> None:
+    """Refuse half precision for weights that are trained.
+
+    Args:
+        settings: The hyperparameters of `SequenceClassifier`.
 
     Raises:
-        UsageError: ``precision``, the trainer's, is not bf16-mixed.
+        UsageError: All weights are trained.
     """
-    if dtype == "bfloat16" and precision != "bf16-mixed":
+    if settings["dtype"] != "float32" and settings["peft"] is None and settings["freeze"] is None:
         raise UsageError(
-            f"model.frozen_dtype: got bfloat16, allowed with trainer.precision {precision}: float32. Pass "
-            "`--trainer.precision bf16-mixed` too, or leave model.frozen_dtype out."
+            f"model.dtype: got {settings['dtype']}, but all weights are trained, and half precision would round their "
+            "small steps to nothing. It goes with model.peft or model.freeze; `--trainer.precision bf16-mixed` "
+            "computes in half precision with weights in float32."
         )
 
 
-def store_frozen_layers(model: nn.Module, dtype: str) -> None:
-    """Convert the linear layers of a model that are not trained, in place.
+def check_frozen_dtype(dtype: str, precision: str) -> None:
+    """Refuse half precision for frozen weights if the others compute in another precision.
 
-    bf16-mixed computes them in bfloat16 anyway, so that training stays the same to the last bit. Embeddings and norms,
-    which it computes in float32, stay as they are, and so does the layer that gives the logits.
+    Raises:
+        UsageError: ``precision``, the trainer's, is not the mixed one that goes with ``dtype``.
+    """
+    fitting = next((name for name, half in _HALF.items() if str(half) == f"torch.{dtype}"), precision)
+    if precision != fitting:
+        raise UsageError(
+            f"model.dtype: got {dtype}, allowed with trainer.precision {precision}: float32 or auto. Pass "
+            f"`--trainer.precision {fitting}` too, or leave model.dtype out."
+        )
+
+
+def store_frozen_layers(model: nn.Module, dtype: str, precision: str) -> None:
+    """Convert the weights of a model that are not trained to half precision, in place.
+
+    Mixed precision multiplies in it anyway, so that training stays the same to the last bit. It computes embeddings and
+    norms in float32: embeddings are converted where that rounds nothing, as in a model stored in half precision, and
+    norms stay as they are, as does the layer that gives the logits.
 
     Args:
         model: With its adapters.
-        dtype: ``bfloat16``; ``float32`` changes nothing.
+        dtype: ``bfloat16`` or ``float16``; ``auto`` converts all layers only where that rounds nothing; ``float32``
+            changes nothing.
+        precision: The trainer's; ``auto`` changes nothing unless it is mixed.
     """
-    if dtype != "bfloat16":
+    half = _HALF.get(precision)
+    if dtype == "float32" or half is None:
         return
     for module in model.modules():
         parameters = [*module.parameters(recurse=False)]
         is_linear = isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"  # that of GPT-2
-        if is_linear and not isinstance(module, Float32Linear) and not any(p.requires_grad for p in parameters):
-            for parameter in parameters:
-                parameter.data = parameter.data.to(torch.bfloat16)
+        is_embedding = type(module) is nn.Embedding and module.max_norm is None
+        if not (is_linear or is_embedding) or isinstance(module, Float32Linear):
+            continue
+        if any(p.requires_grad or not p.is_floating_point() for p in parameters):
+            continue
+        if (dtype == "auto" or is_embedding) and not all(_is_exact(parameter, half) for parameter in parameters):
+            continue
+        for parameter in parameters:
+            parameter.data = parameter.data.to(half)
+        if is_embedding:
+            module.__class__ = _HalfEmbedding
+
+
+def _is_exact(value: Tensor, half: torch.dtype) -> bool:
+    """Whether a conversion to half precision rounds no number."""
+    return torch.equal(value.to(half).to(value.dtype), value)
+
+
+class _HalfEmbedding(nn.Embedding):
+    """An embedding kept in half precision, whose rows are float32 to the layers after it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The rows ``(..., width)`` of tokens ``(...)``."""
+        return super().forward(input).float()

@@ -4,6 +4,7 @@ import copy
 from collections import Counter
 from typing import Any
 
+from glue_lit.encoder.quantization import dequantized
 from glue_lit.errors import ModelError
 
 
@@ -34,15 +35,18 @@ def check_can_be_merged(model: Any) -> None:
 def merge_adapters(model: Any) -> Any:
     """Return a copy of a model with its adapters merged into its weights; the model itself if it has none.
 
+    Layers in 4 bits are in float32 in the copy.
+
     Raises:
         ModelError: They cannot be merged.
     """
     if getattr(model, "peft_config", None) is None:
         return model
+    original, model = model, dequantized(model)
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     check_can_be_merged(model)
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(model) if model is original else model
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, BaseTunerLayer) and not isinstance(parent, BaseTunerLayer):

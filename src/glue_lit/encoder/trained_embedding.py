@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from glue_lit.encoder.quantization import whole_size
+
 
 class TrainedRows(nn.Embedding):
     """An embedding with a trained table of the rows in use, and a fixed table of all rows.
@@ -128,7 +130,7 @@ def count_embedding_once(model: nn.Module) -> Iterator[None]:
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
     """Number of weights of a model, and of its trained ones, with a plain embedding in place of `TrainedRows`."""
     with count_embedding_once(model):
-        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+        sizes = [(whole_size(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
 
 

@@ -131,7 +131,8 @@ def _is_base(record: Any) -> bool:
     parts = [record.get(name) for name in ("files", "weights")] if isinstance(record, dict) else [None]
     texts = [text for part in parts if isinstance(part, dict) for item in part.items() for text in item]
     is_whole = all(isinstance(part, dict) for part in parts) and all(isinstance(text, str) for text in texts)
-    return is_whole and isinstance(record.get("commit"), str | None)
+    is_known = record.get("quantization") in (None, "4bit")
+    return is_whole and is_known and isinstance(record.get("commit"), str | None)
 
 
 def verify_checksums(path: Path) -> None:

@@ -24,6 +24,7 @@ _OTHERS = (
 )  # fmt: skip
 CUSTOM_TEXTS = tuple(f"data.custom.{key}" for key, types in _CUSTOM.items() if types & {str, list[str]})
 _TEXTS = frozenset({*CUSTOM_TEXTS, *_OTHERS})
+FORMER_NAMES = {"model.frozen_dtype": "model.dtype"}  # of settings, which configurations of before have
 SECTIONS = {"data", "model", "trainer", "checkpoint"}
 _OF_DATA = {key.split(".")[1] for key in _TEXTS if key.startswith("data.")}
 NULLS = ("null", "~", "")
@@ -117,8 +118,23 @@ def read_config(text: str, loader: Any = yaml.SafeLoader) -> Any:
     root = yaml.compose(text, Loader=loader)
     if root is None:
         return None
+    rename_settings(root)
     tag_texts(root)
     return yaml.constructor.SafeConstructor().construct_document(root)
+
+
+def rename_settings(root: Any) -> bool:
+    """Give settings that had another name their present one, in place; whether there are any.
+
+    Args:
+        root: YAML node of a whole configuration.
+    """
+    found = False
+    for section, settings in root.value if isinstance(root, yaml.MappingNode) else ():
+        for key, _ in settings.value if isinstance(settings, yaml.MappingNode) else ():
+            if (name := FORMER_NAMES.get(f"{section.value}.{key.value}")) is not None:
+                key.value, found = name.partition(".")[2], True
+    return found
 
 
 def tag_texts(root: Any) -> list[tuple[tuple[str, ...], bool]]:

@@ -29,6 +29,7 @@ _MESSAGES = (
     r".*lr_scheduler\.step\(\)",  # raised when a resumed run is already at its end
     r".*callbacks used to create the checkpoint need to be provided",  # only a fit writes checkpoints
     r".*could not find the monitored key",  # names are checked earlier; a fit without a validation has its own message
+    r"_check_is_size will be removed",  # bitsandbytes before 0.50
     r".*`loftq_config` specified but will be ignored",  # peft's own default
     r".*was configured with .*weights_only",
     r".*the hooks will not be called on every batch",  # our optimizer_step expects that
@@ -58,6 +59,8 @@ def filter_warnings() -> None:
         os.environ.setdefault("MPLCONFIGDIR", os.devnull)
     for message in _MESSAGES:
         warnings.filterwarnings("ignore", message=message)
+    # It tells that a kernel of the Hub is missing, which layers in 4 bits do not use here.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def quiet_lightning() -> None:

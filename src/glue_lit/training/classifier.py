@@ -14,6 +14,7 @@ from glue_lit.data.window_settings import plain_windows
 from glue_lit.encoder.adapters import PeftMethod
 from glue_lit.encoder.frozen_weights import FrozenDtype
 from glue_lit.encoder.limits import accepted_inputs, compute_logits
+from glue_lit.encoder.quantization import Quantization
 from glue_lit.runs.settings import FACTOR, INTERNAL, SHARE, Setting, above, at_least, described, one_of
 from glue_lit.system.precisions import Matmul, set_matmul_precision
 from glue_lit.tasks.custom import parse_custom_task, plain, resolve_task
@@ -68,6 +69,8 @@ class SequenceClassifier(EvaluatedModule):
         trust_remote_code: Run Python code that comes with the model; only for authors you trust.
         custom: Your own task, as the data module describes it (``data.custom.settings()``).
         architecture: Configuration of a checkpoint's model as JSON (set by `load_from_checkpoint`).
+        quantization: Keep the frozen linear layers in 4 bits (QLoRA) with model.peft peft.LoraConfig: 4bit, which needs
+            the package bitsandbytes; null for model.dtype.
         base: Files of the model that a checkpoint's adapters belong to (set by `load_from_checkpoint`).
         schedule_options: For polynomial: power, lr_end; for cosine_with_restarts: num_cycles; for warmup_stable_decay:
             num_decay_steps (required; a fraction of all steps if below 1), decay_type, warmup_type, min_lr_ratio.
@@ -78,8 +81,9 @@ class SequenceClassifier(EvaluatedModule):
         metrics: Metrics beside the task's own, as the data module has them (``data.metrics``).
         optimizer: Class of the optimizer, such as torch.optim.SGD, torch.optim.Muon or one of another package, with
             settings such as --model.optimizer.init_args.momentum 0.9; null for AdamW with the adam_* settings.
-        frozen_dtype: How layers that model.peft or model.freeze freezes are kept in training and in checkpoints:
-            float32, or bfloat16 with bf16-mixed, which takes half the memory and rounds them.
+        dtype: How weights that model.peft or model.freeze freezes are kept in training: float32; bfloat16 with
+            bf16-mixed or float16 with 16-mixed, which takes half the memory and rounds them; auto for that half
+            precision where it rounds nothing, as in a model that is stored in it.
         split_batches: Compute a training batch in parts if it does not fit into the GPU's memory; the steps stay the
             same.
         matmul_precision: Precision of float32 matrix products: highest (exact), high (TF32 on a GPU: faster, 10 bits of
@@ -123,9 +127,10 @@ class SequenceClassifier(EvaluatedModule):
         compile: Annotated[Compile, Setting(ALLOWED, row=706, restored=False)] = "auto",
         metrics: Annotated[list[str | dict[str, Any]] | None, INTERNAL] = None,
         optimizer: Annotated[OptimizerClass | None, Setting(row=199, restored=False)] = None,
-        frozen_dtype: Annotated[FrozenDtype, Setting(one_of(FrozenDtype), row=108, restored=False)] = "float32",
+        dtype: Annotated[FrozenDtype, Setting(one_of(FrozenDtype), "Frozen weights", 108, restored=False)] = "float32",
         split_batches: Annotated[bool, Setting(card="never", restored=False)] = False,
         matmul_precision: Annotated[Matmul | None, Setting(one_of(Matmul), row=707, restored=False)] = None,
+        quantization: Annotated[Quantization | None, Setting(one_of(Quantization), row=109, restored=False)] = None,
         base: Annotated[dict[str, Any] | None, INTERNAL] = None,
         windows: Annotated[dict[str, Any] | None, INTERNAL] = None,
         loss: Annotated[LossName | LossClass | str | None, Setting(row=310, restored=False)] = None,

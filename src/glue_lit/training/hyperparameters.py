@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from glue_lit.encoder.adapters import plain_settings
+from glue_lit.encoder.frozen_weights import check_has_frozen
+from glue_lit.encoder.quantization import check_quantization
 from glue_lit.errors import UsageError
 from glue_lit.runs.settings import check_settings
 from glue_lit.tasks.custom import parse_custom_task, plain
@@ -30,6 +32,7 @@ def check_hyperparameters(owner: type, values: Mapping[str, Any]) -> None:
 
     Raises:
         UsageError: A number is out of its range, or two settings exclude each other.
+        ModelError: A setting needs a package that is not installed.
     """
     if values["peft"] is not None and values["freeze"] is not None:
         raise UsageError(
@@ -37,9 +40,6 @@ def check_hyperparameters(owner: type, values: Mapping[str, Any]) -> None:
             "anyway; model.peft.init_args.layers_to_transform chooses the layers that get adapters."
         )
     check_settings("model", owner, values)
-    if values["frozen_dtype"] != "float32" and values["peft"] is None and values["freeze"] is None:
-        raise UsageError(
-            f"model.frozen_dtype: got {values['frozen_dtype']}, but all weights are trained. It goes with model.peft "
-            "or model.freeze."
-        )
+    check_has_frozen(values)
+    check_quantization(values)
     check_schedule(values)

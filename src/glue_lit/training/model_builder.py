@@ -5,7 +5,7 @@ from typing import Any
 
 from glue_lit.encoder.adapters import add_adapters, check_same_adapters, requested_adapters
 from glue_lit.encoder.attention_mask import build_masks_on_device
-from glue_lit.encoder.base_weights import check_base, fill_in, leave_out, names_from_base
+from glue_lit.encoder.base_weights import check_base, check_same_quantization, fill_in, leave_out, names_from_base
 from glue_lit.encoder.build import Built, build_from_architecture, build_from_run, build_pretrained, score_in_float32
 from glue_lit.encoder.cheap_attention import cheapen_attention, register_attention
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
@@ -132,6 +132,7 @@ class ModelBuilder:
         self._frozen = own["fixed"] if isinstance(own.get("fixed"), list) else None
         self._asked_peft = requested_adapters(checkpoint)
         self.peft = check_same_adapters(self._settings["peft"], settings.get("peft"), self._asked_peft)
+        check_same_quantization(self._settings["quantization"], self._base)
         if self._base is not None:
             check_base(self._settings, self._base)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from glue_lit.encoder.frozen_weights import check_frozen_dtype, store_frozen_layers
 from glue_lit.encoder.limits import check_precision_of
+from glue_lit.encoder.quantization import check_quantized_precision
 from glue_lit.encoder.sharding import shard_model
 from glue_lit.system.precisions import keep_labels_exact
 from glue_lit.training.fit_part import is_fit
@@ -20,13 +21,15 @@ def prepare_model(module: Any, trainer: Any) -> None:
 
     Raises:
         ModelError: The model does not run in the trainer's precision.
+        UsageError: Frozen weights cannot be kept as asked in that precision.
     """
-    check_precision_of(module.model, str(trainer.precision))
+    check_precision_of(module.model, precision := str(trainer.precision))
     keep_labels_exact(trainer)
     if is_fit(trainer):
-        check_frozen_dtype(dtype := module.hparams["frozen_dtype"], str(trainer.precision))
+        check_frozen_dtype(dtype := module.hparams["dtype"], precision)
+        check_quantized_precision(module.hparams["quantization"], precision)
         module.parts.optimizer.choose_rows(module, trainer)
         adapt_ddp(module, trainer)
-        store_frozen_layers(module.model, dtype)
+        store_frozen_layers(module.model, dtype, precision)
     if (devices := sharing_devices(trainer)) is not None:
         shard_model(module.model, devices)
