@@ -187,3 +187,32 @@ def test_a_model_without_the_token_is_refused_before_data_are_read(
         "--data.custom.text={title} </s> {body}", "--data.custom.label=nothing",
     ) != 0  # fmt: skip
     assert "data.custom.text: got '</s>', which is no special token of this model" in capsys.readouterr().err
+
+
+def test_the_cache_tells_templates_separators_and_their_token_apart(
+    tiny_model: Path, place: Path, tmp_path: Path
+) -> None:
+    settings: list[dict[str, Any]] = [
+        {"text": "{title} {sep} {body}"}, {"text": "{title} {body}"}, {"text": "{body} {title}"},
+        {"text": ["title", "body"]}, {"text": ["title", "body"], "text_separator": " "},
+        {"text": ["title", "body"], "text_separator": ";"}, {"text": "{title} {sep} {body}", "sep_token": "[MASK]"},
+    ]  # fmt: skip
+    found = set()
+    for custom in settings:
+        data = GLUEDataModule(
+            task="goods", source=str(place), tokenizer=str(tiny_model), custom=custom, cache_dir=str(tmp_path)
+        )
+        store = data.dataset("train").store
+        assert store.token_type_ids is not None
+        found.add((*store.input_ids.tolist(), *store.token_type_ids.tolist()))
+    assert len(found) == len(settings) - 1  # a template with a blank and a blank as separator are the same text
+
+
+def test_a_header_among_the_rows_is_found_in_a_template(tiny_model: Path, tmp_path: Path) -> None:
+    lines = [f"title {n},{n},{'xy'[n % 2]}" for n in range(20)]
+    (tmp_path / "train.csv").write_text("\n".join(["name,n,label", *lines, "name,n,label", ""]))
+    (tmp_path / "dev.csv").write_text("\n".join(["name,n,label", *lines[:4], ""]))
+    custom = {"text": "{n}: {name}", "kind": "classification"}
+    data = GLUEDataModule(task="goods", source=str(tmp_path), tokenizer=str(tiny_model), custom=custom)
+    found = [finding.what for finding in data.splits.findings("fit")]
+    assert "header among training rows" in found

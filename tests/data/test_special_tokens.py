@@ -53,6 +53,11 @@ def test_sep_is_the_separator_of_the_tokenizer(tokenizer: Make) -> None:
         ({"text": ["a", "b"], "text_separator": "[sep]"}, {"sep_token": "[SEP]"}, "got '[sep]'"),
         ({"text": "{a} {sep} {b}"}, {"eos_token": "<|end|>"}, "and that of {folder} has none. Write the separator"),
         ({"text": "{a} {sep} {b}", "sep_token": "[SEP]"}, {"sep_token": "</s>"}, "data.custom.sep_token: got '[SEP]'"),
+        (
+            {"text": "{a} {sep}", "sep_token": "[SEP]"},
+            {"sep_token": "</s>"},
+            "'</s>', if data.custom.sep_token is null",
+        ),
         ({"text": "{a} <|end|> {b}"}, {"pad_token": "<pad>"}, "Its tokenizer has no separator"),
     ],
 )

@@ -1,7 +1,10 @@
 """How `data.custom.text` is read: columns, pairs, joined columns and templates."""
 
+import random
+
 import pytest
 
+from glue_lit.data.rendering import render
 from glue_lit.errors import UsageError
 from glue_lit.tasks.text_inputs import parse_text_inputs
 
@@ -54,3 +57,20 @@ def test_a_setting_that_means_nothing_is_refused(entries: list[str], separator: 
     with pytest.raises(UsageError) as caught:
         parse_text_inputs(entries, separator)
     assert words in str(caught.value)
+
+
+def test_what_is_accepted_is_filled_in_as_by_format() -> None:
+    """Random braces: Python's own format strings are the reference; what it refuses is refused."""
+    draw, accepted = random.Random(0), 0
+    values = {"a": "1", "b c": "2"}
+    for _ in range(20_000):
+        template = "".join(draw.choices(["{", "}", "{{", "}}", "{a}", "{b c}", "x", " ", "a"], k=draw.randint(1, 7)))
+        try:
+            inputs = parse_text_inputs([template])
+        except UsageError:
+            continue
+        if inputs.templates and set(inputs.columns) <= set(values):
+            accepted += 1
+            found = render(inputs, [values[name] for name in inputs.columns], "row 1", lambda value, _: str(value))
+            assert found == (template.format_map(values),)
+    assert accepted > 1000

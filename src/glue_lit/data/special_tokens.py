@@ -53,6 +53,7 @@ def check_fixed_text(custom: CustomTask, tokenizer: Any) -> None:
             key = "sep_token" if token == custom.sep_token else "text"
             sep = tokenizer.sep_token
             advice = "Its tokenizer has no separator" if sep is None else f"{{sep}} stands for its separator, {sep!r}"
+            advice += ", if data.custom.sep_token is null" if key == "sep_token" and sep is not None else ""
             raise UsageError(
                 f"data.custom.{key}: got {token!r}, which is no special token of this model: it would be read letter "
                 f"by letter. {advice}. Its special tokens are: "
