@@ -36,6 +36,9 @@ NEEDS = "needs a package that is not installed: `pip install '"
         (["--trainer.logger=WandbLogger"], f"WandbLogger {NEEDS}wandb>="),
         (["--trainer.logger=CSVLoger"], "Did you mean 'CSVLogger'?"),
         (["--checkpoint=val/loss"], "--checkpoint: got 'val/loss', allowed: a file with the settings below it, which are also flags: `--checkpoint.NAME VALUE`."),
+        (["--data.windows=512"], "--data.windows: got '512', allowed: length, stride, pooling, train_windows with their values, as in {length: 512, stride: 128}, or null."),
+        (["--data.windows.strid=8"], "--data.windows.strid: there is no setting strid. Did you mean 'stride'? Allowed: length, stride, pooling, train_windows."),
+        (["--data.windows.length=long"], "--data.windows.length: got 'long', allowed: int or null."),
         (["--model.schedule_options=3"], "--model.schedule_options: got '3', allowed: keys with values (as {a: 1}) or null."),
     ],
 )  # fmt: skip
@@ -57,6 +60,8 @@ def test_a_flag(words: list[str], message: str) -> None:
         ("trainer:\n  max_epochs: many", "trainer.max_epochs (below/own.yaml, line 2): got 'many', allowed: int or null."),
         ("data: {custom: [a]}", "data.custom: got ['a'], allowed: keys such as `text` and `label`, each with a value."),
         ("\nmodel: 3", "--config below/own.yaml, line 2: model is not a section. It needs keys, indented below it."),
+        ("data: {windows: [3]}", "data.windows (below/own.yaml, line 1): got '[3]', allowed: length, stride, pooling"),
+        ("data: {windows: {length: 64, strid: 8}}", "data.windows (below/own.yaml, line 1): there is no setting strid. Did you"),
         ("trainer: [1]", "--config below/own.yaml, line 1: trainer is not a section."),
     ],
 )  # fmt: skip

@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from inspect import isfunction
 
+from glue_lit.cli.group_errors import wrong_group
 from glue_lit.errors import did_you_mean
 from glue_lit.runs.command_line import CommandLine
 
@@ -81,6 +82,8 @@ def _known_names(kind: type, name: str) -> Iterator[str]:
 def wrong_class(key: str, detail: str, line: CommandLine) -> str:
     """What is wrong with a class that a setting names, or with one of its own settings; empty if neither."""
     command = f"glue-lit {line.command or 'fit'}"
+    if said := wrong_group(key, detail, given_value(detail)):
+        return said
     if key == "model.loss" and (said := _wrong_loss(detail)):
         return said
     if match := re.search(r"the following arguments are required: ([^\n]+)", detail):
