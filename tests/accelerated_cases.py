@@ -9,6 +9,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "regression": ({}, {}, {"task": "stsb", "both_orders": True}),
     "three labels, two splits": ({}, {}, {"task": "mnli"}),
     "own data with class weights": ({}, {"label_smoothing": 0.1}, {"task": "reviews"}),
+    "own data with several labels a row": ({}, {"label_smoothing": 0.1}, {"task": "comments"}),
     "lora": ({}, {"peft": {"peft_type": "LORA", "r": 4}}, {}),
     "average": ({}, {"average": 0.9}, {}),
     "freeze": ({}, {"freeze": 1}, {}),
@@ -38,6 +39,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 RESUMED = ("plain", "average", "lora", "dropout", "bfloat16", "scaled float16")
 # The other cases take half a minute, and the code that only they run seldom changes.
 QUICK = (
-    "plain", "regression", "own data with class weights", "lora", "average", "non-finite", "bfloat16", "scaled float16",
+    "plain", "regression", "own data with class weights", "own data with several labels a row", "lora", "average",
+    "non-finite", "bfloat16", "scaled float16",
 )  # fmt: skip
 QUICK_RESUMED = ("plain", "average")

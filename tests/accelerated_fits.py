@@ -33,12 +33,14 @@ from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.tensorboard.pages import TensorBoardPages
 
 MODEL, FOLDER = sys.argv[1], Path(sys.argv[2])
-REVIEWS = FOLDER / "reviews.csv"
+REVIEWS, COMMENTS = FOLDER / "reviews.csv", FOLDER / "comments.jsonl"
 METRICS: list[str | dict[str, Any]] = [
     "accuracy", "f1", "log_loss", "brier_score", "top_k_accuracy(k=1)", "quadratic_weighted_kappa", "auroc",
     {"class_path": "torchmetrics.classification.BinaryAccuracy"},
 ]  # fmt: skip
 OWN = CustomTask(text="text", kind="classification", class_weights=[0.5, 2.0], metrics=METRICS, test_file=str(REVIEWS))
+
+SEVERAL = CustomTask(text="text", kind="multi_label", class_weights=[0.5, 2.0, 1.0], test_file=str(COMMENTS))
 
 
 class Phases(Callback):
@@ -89,13 +91,14 @@ class Fit:
         seed_everything(3, verbose=False)
         task = of_data.pop("task", "cola")
         custom = {}
-        if task == "reviews":
-            of_data |= {"source": str(REVIEWS), "custom": OWN}
+        own = {"reviews": (REVIEWS, OWN), "comments": (COMMENTS, SEVERAL)}.get(task)
+        if own is not None:
+            of_data |= {"source": str(own[0]), "custom": own[1]}
         self.data = GLUEDataModule(
             task, MODEL, **{"source": "demo", "batch_size": 4, "train_limit": 14, "validation_limit": 9, "test_limit": 7}
             | of_data,
         )  # fmt: skip
-        if task == "reviews":
+        if own is not None:
             custom = {"custom": self.data.custom.settings()}
         if settings.get("init_from"):
             settings["init_from"] = str(FOLDER / "plain" / "last.ckpt")
@@ -265,6 +268,10 @@ def main() -> None:
     filter_warnings()
     REVIEWS.write_text("text,label\n" + "".join(
         f"a {'fine' if n % 3 else 'dull'} room {n},{'good' if n % 3 else 'bad'}\n" for n in range(40)
+    ))  # fmt: skip
+    COMMENTS.write_text("".join(
+        json.dumps({"text": f"a {'fine' if n % 3 else 'dull'} room {n}", "label": ["a", "b", "c"][n % 4 : n % 5]}) + "\n"
+        for n in range(40)
     ))  # fmt: skip
     fits = glue_lit.training.optimizer.supports_fused
     glue_lit.training.optimizer.supports_fused = lambda device, precision: fits(torch.device("cuda"), precision)

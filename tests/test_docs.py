@@ -38,9 +38,10 @@ FITS = [line for line in OURS if re.search(r"glue[-_]lit fit ", line) and not li
 MANY = [line for line in OURS if line.startswith(("glue-lit tune ", "glue-lit suite "))]
 STORY = commands(TEXTS["own-data"])  # runs as a whole: `test_from_a_file_to_a_pipeline`
 LONG = commands(TEXTS["long-documents"])  # and so does this: `test_long_documents`
-FITS = [line for line in FITS if line not in LONG]
+SEVERAL = commands(TEXTS["several-labels"])  # and this: `test_rows_with_several_labels`
+FITS = [line for line in FITS if line not in (*LONG, *SEVERAL)]
 DECODER = [line for line in commands(TEXTS["decoders"]) if line in OURS]  # the same: `test_a_decoder_with_lora`
-OTHERS = [line for line in OURS if line not in (*FITS, *MANY, *STORY, *LONG, *DECODER)]
+OTHERS = [line for line in OURS if line not in (*FITS, *MANY, *STORY, *LONG, *SEVERAL, *DECODER)]
 SLOW = [line for line in OTHERS if re.match("glue-lit (report .|export .*onnx)", line)]
 # Small runs of the demo corpus have no official test rows, there is no network, and no suite.
 REFUSED = {
@@ -262,6 +263,29 @@ def test_a_decoder_with_lora(
     label = re.search(r'\{"label": "(\w+)", "probabilities"', found)
     assert label is not None
     assert f"'label': '{label[1]}'" in capsys.readouterr().out.partition("},")[0]
+
+
+def test_rows_with_several_labels(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page on rows with several labels, line by line."""
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+    monkeypatch.chdir(tmp_path)
+    for line in SEVERAL:
+        program, *words = shlex.split(line)
+        if program == "python":
+            subprocess.run([sys.executable, *words], check=True, timeout=120)
+            continue
+        if words[0] == "fit":
+            words += ["--model.name_or_path", str(tiny_model), "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+        assert glue_lit(monkeypatch, *words) == 0, line
+    found = capsys.readouterr().out
+    assert "any of book, food, hotel, price, product, service" in found
+    assert "training rows without any label" in found
+    header, *rows = Path("topics.tsv").read_text().splitlines()
+    assert header.split("\t")[:4] == ["idx", "row", "id", "labels"]
+    assert len(rows) == 400
+    assert "top_k=None" in Path("topics-model/README.md").read_text()
 
 
 def test_the_reference_has_every_public_name() -> None:
