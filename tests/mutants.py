@@ -41,9 +41,17 @@ LOOKED_AT_BY = {
         "cli/commands/test_tasks.py",
     ],
     "tasks.glue": ["tasks/test_glue.py", "tasks/test_custom.py", "data/test_glue_files.py", "cli/commands/test_tasks.py"],
-    "evaluation.formulas": ["evaluation/test_formulas.py", "evaluation/test_resampling.py", "evaluation/test_metrics.py"],
-    "evaluation.metrics": ["evaluation/test_metrics.py"],
-    "evaluation.task_metrics": ["evaluation/test_metrics.py", "training/test_classifier.py"],
+    "evaluation.formulas": [
+        "evaluation/test_formulas.py", "evaluation/test_resampling.py", "evaluation/test_metrics.py",
+        "evaluation/test_chosen_metrics.py",
+    ],
+    "evaluation.probability_formulas": ["evaluation/test_chosen_metrics.py"],
+    "evaluation.score_formulas": ["evaluation/test_formulas.py", "evaluation/test_chosen_metrics.py"],
+    "evaluation.metrics": ["evaluation/test_metrics.py", "evaluation/test_chosen_metrics.py"],
+    "evaluation.task_metrics": [
+        "evaluation/test_metrics.py", "evaluation/test_chosen_metrics.py", "training/test_classifier.py",
+    ],
+    "tasks.metric_entries": ["tasks/test_metric_entries.py", "evaluation/test_chosen_metrics.py"],
     "data.sampling": ["data/test_sampling.py", "data/test_batches.py"],
     "runs.locks": ["runs/test_run.py"],
     "runs.run": [
