@@ -46,7 +46,9 @@ LOOKED_AT_BY = {
         "evaluation/test_chosen_metrics.py",
     ],
     "evaluation.probability_formulas": ["evaluation/test_chosen_metrics.py"],
-    "evaluation.score_formulas": ["evaluation/test_score_formulas.py", "evaluation/test_formulas.py", "evaluation/test_chosen_metrics.py"],
+    "evaluation.score_formulas": [
+        "evaluation/test_score_formulas.py", "evaluation/test_formulas.py", "evaluation/test_chosen_metrics.py",
+    ],
     "evaluation.metrics": ["evaluation/test_metrics.py", "evaluation/test_chosen_metrics.py"],
     "evaluation.task_metrics": [
         "evaluation/test_metrics.py", "evaluation/test_chosen_metrics.py", "training/test_classifier.py",
