@@ -112,6 +112,26 @@ def test_test_rows_are_predicted_with_the_same_thresholds(run: Path, monkeypatch
     assert ["gold" in line for line in lines] == [False] * 4 + [True] * 16
 
 
+def test_an_export_keeps_the_thresholds_and_scores_the_same_with_them(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands(run, monkeypatch, "export", "--output", "exported")
+    folder = run.parents[2] / "exported"
+    thresholds = saved_in(run)["glue_lit"]["thresholds"]
+    assert json.loads((folder / "config.json").read_text())["thresholds"] == dict(zip(LABELS, thresholds, strict=True))
+    assert "`thresholds` in `config.json`" in (folder / "README.md").read_text()
+    expected = json.loads((run / "metrics.json").read_text())["metrics"]
+    own = ["--data.task=comments", f"--data.source={run.parents[2]}", "--data.custom.text=text",
+           "--data.custom.metrics=[micro_f1, average_precision, samples_f1]"]  # fmt: skip
+    for more in (["--data.custom.thresholds=tuned"], ["--data.custom.thresholds=0.999"]):
+        capsys.readouterr()
+        monkeypatch.chdir(run.parents[2])
+        flags = ["validate", "--model.name_or_path=exported", "--trainer.precision=32-true", "--json", *own, *more]
+        assert glue_lit(monkeypatch, *flags) == 0
+        found = json.loads(capsys.readouterr().out)["metrics"]
+        assert (found == pytest.approx(expected, abs=1e-6)) is (more[0].endswith("tuned"))
+
+
 def test_tensorboard_has_a_curve_for_each_label(run: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -144,6 +144,7 @@ def test_an_export_gives_the_same_probabilities_in_a_pipeline(
     config = json.loads((place / "exported" / "config.json").read_text())
     assert config["problem_type"] == "multi_label_classification"
     assert config["id2label"] == {str(number): label for number, label in enumerate(LABELS)}
+    assert config["thresholds"] == dict.fromkeys(LABELS, 0.5)
     assert "top_k=None" in (place / "exported" / "README.md").read_text()
     capsys.readouterr()
     assert command("predict", f"--run={run}", *(f"--text={text}" for text in TEXTS)) == 0

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -97,3 +97,24 @@ def check_trained(name: str, id2label: Mapping[Any, str], task: TaskSpec, has_he
             f"model.name_or_path: the labels of {name!r} are {labels}; task {task.name} has {needed}. "
             f"They are matched by name.{how}"
         )
+
+
+def record_thresholds(config: Any, labels: Sequence[str], thresholds: Sequence[float]) -> None:
+    """Put the threshold of each label into a model's configuration, in place of those that it has.
+
+    Args:
+        config: The configuration of a Hugging Face model.
+        labels: The task's labels.
+        thresholds: Probability from which on each of them is predicted; empty unless a row has any number of labels.
+    """
+    if thresholds:
+        config.thresholds = dict(zip(labels, thresholds, strict=True))
+    elif hasattr(config, "thresholds"):
+        del config.thresholds
+
+
+def recorded_thresholds(config: Any, labels: Sequence[str]) -> list[float]:
+    """The threshold of each label in a model's configuration, which anybody may have written; empty if not all are."""
+    found = getattr(config, "thresholds", None)
+    values: list[Any] = [found.get(label) for label in labels] if isinstance(found, dict) else []
+    return values if all(isinstance(value, float) and 0 < value < 1 for value in values) else []

@@ -11,13 +11,14 @@ from glue_lit.outputs import onnx_export as onnx_format
 from glue_lit.outputs.hugging_face import (
     Trained,
     load_trained,
+    record_settings,
     replace_folder,
     score,
     torch_logits,
     write_model,
     write_tokenizer,
 )
-from glue_lit.outputs.input_record import describe_inputs, input_record, record_inputs
+from glue_lit.outputs.input_record import describe_inputs
 from glue_lit.outputs.model_card import model_card
 from glue_lit.runs.run import Run
 from glue_lit.system.files import write_text
@@ -86,10 +87,9 @@ def _write_onnx(trained: Trained, folder: Path, quantize: str | None) -> dict[st
     """Write ONNX, tokenizer and configuration; return the measured figures."""
     path = folder / onnx_format.NAME
     notes = {"Largest difference to PyTorch's logits, 32-bit weights": f"{onnx_format.write_onnx(trained, path):.2g}"}
-    trained.classifier.model.config._name_or_path = ""
     config = trained.classifier.model.config
-    record_inputs(config, input_record(trained.task, trained.max_length, trained.truncation))
-    trained.classifier.model.config.save_pretrained(folder)
+    record_settings(trained, config)
+    config.save_pretrained(folder)
     write_tokenizer(trained, folder)
     if quantize is None:
         return notes

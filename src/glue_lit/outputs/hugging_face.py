@@ -17,6 +17,7 @@ from glue_lit.data.rows import Rows
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokens import tokenise
 from glue_lit.encoder import pretrained
+from glue_lit.encoder.heads import record_thresholds
 from glue_lit.encoder.merging import merge_adapters
 from glue_lit.encoder.reformer import record_hash_seed
 from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
@@ -121,12 +122,18 @@ def example_batches(trained: Trained) -> list[Batch]:
 def write_model(trained: Trained, folder: Path) -> None:
     """Write configuration, weights (safetensors) and tokenizer, without paths of this machine."""
     model = plain_model(trained)
-    model.config._name_or_path = ""
-    record_inputs(model.config, input_record(trained.task, trained.max_length, trained.truncation))
+    record_settings(trained, model.config)
     record_hash_seed(model.config)
     with pretrained.quiet():
         model.save_pretrained(folder)
         write_tokenizer(trained, folder)
+
+
+def record_settings(trained: Trained, config: Any) -> None:
+    """Put into a model's configuration how its inputs are made, and from which probability on labels are predicted."""
+    config._name_or_path = ""
+    record_inputs(config, input_record(trained.task, trained.max_length, trained.truncation))
+    record_thresholds(config, trained.task.labels, trained.classifier.thresholds)
 
 
 def write_tokenizer(trained: Trained, folder: Path) -> None:

@@ -119,6 +119,8 @@ def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], u
     output = output.replace("one of", "any of", 1) if task.is_multi_label else output
     yield f"{plain(task.title)}: {' and '.join(map(plain, task.inputs.columns))} to {output}."
     yield usage
+    if task.is_multi_label:
+        yield "A label is predicted where its probability is at least its threshold (`thresholds` in `config.json`).\n"
     if scores := record.get("metrics"):
         figures = {name: "undefined" if value is None else f"{value:.6f}" for name, value in scores.items()}
         yield from _table("Scores", "split and metric | value", figures.items())

@@ -1,10 +1,13 @@
 """The evaluation of a task's splits: a base class of `SequenceClassifier`."""
 
+from typing import Any
+
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from glue_lit.data.batches import Batch
+from glue_lit.encoder.heads import recorded_thresholds
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.tasks.spec import TaskSpec
 from glue_lit.training.documents import Documents, check_has_pooling
@@ -40,6 +43,16 @@ class EvaluatedModule(LightningModule):
     def thresholds(self) -> list[float]:
         """Probability from which on each label of a multi-label task is predicted; empty for other tasks."""
         return self.metrics.thresholds
+
+    def use_thresholds_of(self, config: Any) -> None:
+        """Predict the labels with the thresholds of an exported model, unless the task says a number.
+
+        Args:
+            config: The configuration of the Hugging Face model.
+        """
+        is_given = isinstance((self.hparams.get("custom") or {}).get("thresholds"), float)
+        if self.task.is_multi_label and not is_given and (found := recorded_thresholds(config, self.task.labels)):
+            self.metrics.use_thresholds(found)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Add a batch to the metrics of its split; returns the logits."""

@@ -135,6 +135,8 @@ def prepare(session: Session) -> Start:
         reached = _reached_limits(session.trainer, epochs - bool(position), steps)
     must_be_trained = saved is None and not is_fit
     session.model.build_model(must_be_trained, session.data.padding)
+    if must_be_trained:
+        session.model.use_thresholds_of(session.model.model.config)
     reason = _settle_precision(session)
     model, name = session.model.model, session.model.hparams["name_or_path"]
     for store in session.data.splits.loaded_stores:
