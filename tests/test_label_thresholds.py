@@ -162,3 +162,17 @@ def test_thresholds_are_refused_where_a_row_has_one_label(tmp_path: Path) -> Non
     path.write_text("text,label\na,x\nb,y\nc,x\nd,y\n")
     with pytest.raises(UsageError, match=r"but the task is classification\. Thresholds are for rows with any number"):
         complete_task("own", CustomTask("text", thresholds=0.3), str(path))
+
+
+def test_the_report_has_a_table_of_labels(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands(run, monkeypatch, "predict", "--data.predict_split", "validation")
+    assert glue_lit(monkeypatch, "report", "--run", str(run)) == 0
+    page = (run / "report" / "report.html").read_text()
+    assert "price <b>" not in page
+    text = " ".join(page.split())
+    assert "All 3 labels, the most frequent first." in text
+    assert "Thresholds are fitted on the rows of validation" in text
+    assert text.count("<td>price &lt;b&gt;</td>") >= 2  # in the table of labels, and among the slices
+    assert "Subset accuracy by group of rows" in text
+    assert {path.name for path in (run / "report").glob("*.png")} >= {"labels.png", "calibration.png", "slices.png"}
+    assert not (run / "report" / "confusion.png").exists()

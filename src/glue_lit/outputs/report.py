@@ -146,6 +146,7 @@ def _material(run: Run, wanted: _Wanted) -> "Material":
     from glue_lit.evaluation.report.findings import Material
     from glue_lit.evaluation.report.run_in_words import read_settings, task_in
     from glue_lit.evaluation.report.texts import read_texts
+    from glue_lit.evaluation.thresholds import describe_thresholds
 
     settings = read_settings(run)
     task, custom = task_in(settings, run, wanted.task)
@@ -156,6 +157,8 @@ def _material(run: Run, wanted: _Wanted) -> "Material":
     predicted = read_predictions(rows.predictions, task, record)
     if predicted.unlabelled:
         notes.append(f"Left out without a gold label: {count_of(predicted.unlabelled, 'row')}.")
+    if predicted.thresholds is not None and (line := describe_thresholds(task, predicted.thresholds.tolist())):
+        notes.append(line)
     texts = read_texts(task, rows.open, predicted, record, wanted.slices)
     return Material(run, task, split, settings, _recipe(run, settings), predicted, texts, notes)
 
@@ -185,7 +188,7 @@ def _write(output: Path, text: str, figures: Sequence["Drawing"]) -> tuple[Path,
     """Write page and pictures, and delete pictures of an earlier report that this one does not have."""
     paths = tuple(output / f"{figure.name}.png" for figure in figures)
     if (output / PAGE).is_file():
-        for kind in ("loss", "learning", "slices", "confusion*", "scatter*", "calibration", "comparison"):
+        for kind in ("loss", "learning", "slices", "confusion*", "labels*", "scatter*", "calibration", "comparison"):
             for path in set(output.glob(f"{kind}.png")).difference(paths):
                 path.unlink()
     for path, figure in zip(paths, figures, strict=True):

@@ -11,6 +11,7 @@ from glue_lit.evaluation.report.canvas import INK, MARKERS, MUTED, NAME, SERIES,
 from glue_lit.evaluation.report.dot_rows import offset
 from glue_lit.evaluation.report.events import Curve
 from glue_lit.evaluation.report.findings import Findings, Report
+from glue_lit.evaluation.report.label_figure import label_drawing
 from glue_lit.evaluation.report.outcome_figures import outcome_figure
 from glue_lit.evaluation.report.slice_figure import slice_drawing
 from glue_lit.evaluation.significance import Comparison
@@ -22,7 +23,8 @@ _POINTS = 200  # at most, of a training curve; noise turns more points into a ba
 def drawings(report: Report) -> list[Drawing]:
     """All figures that the report has numbers for."""
     found = [*_curve_drawings(report), slice_drawing(report)]
-    found += [_outcome(report, number) for number in range(len(report.runs))]
+    draw = label_drawing if report.task.is_multi_label else _outcome
+    found += [draw(report, number) for number in range(len(report.runs))]
     found.append(_calibration(report))
     if report.comparison is not None:
         found.append(_differences(report, report.comparison))
@@ -109,18 +111,27 @@ def _calibration(report: Report) -> Drawing | None:
     if not curves:
         return None
     with canvas(height=3.7, nrows=2, sharex=True, height_ratios=(4, 1)) as (figure, (axes, below)):
-        least = 1 / max(2, len(report.task.labels))
+        is_multi_label = report.task.is_multi_label
+        least = 0 if is_multi_label else 1 / max(2, len(report.task.labels))
         axes.plot([least, 1], [least, 1], color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
         for number, curve in curves.items():
             _draw_reliability(axes, below, curve, number, len(report.runs), report.runs[number].name)
-        axes.set(ylabel="accuracy", ylim=(-0.02, 1.04))
-        below.set(xlabel="confidence (probability of the predicted label)", ylabel="rows")
+        axes.set(ylabel="share of rows with the label" if is_multi_label else "accuracy", ylim=(-0.02, 1.04))
+        what = "probability of a label" if is_multi_label else "confidence (probability of the predicted label)"
+        below.set(xlabel=what, ylabel="rows x labels" if is_multi_label else "rows")
         below.locator_params(axis="y", nbins=3)
         _add_legend(axes, report)
         note = "On the dashed line, accuracy equals confidence; below it, the model is overconfident. "
+        if is_multi_label:
+            note = (
+                "On the dashed line, the share of rows equals the probability; below it, the probability is too high. "
+            )
         note += "Vertical lines: 95 % intervals."
         errors = (f"{report.runs[n].name}: expected calibration error {curve.error:.3f}" for n, curve in curves.items())
-        words = f"Accuracy against confidence. {'; '.join(errors)}."
+        words = (
+            "Share of rows with a label against its probability" if is_multi_label else "Accuracy against confidence"
+        )
+        words = f"{words}. {'; '.join(errors)}."
         return render(figure, "calibration", "Calibration", words, note)
 
 

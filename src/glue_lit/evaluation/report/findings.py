@@ -9,10 +9,11 @@ import numpy as np
 
 from glue_lit.errors import RunError, UsageError
 from glue_lit.evaluation.formulas import confusion_matrix, metric_titles
-from glue_lit.evaluation.predictions import Predictions
-from glue_lit.evaluation.reliability import Reliability, reliability
+from glue_lit.evaluation.predictions import Floats, Predictions
+from glue_lit.evaluation.reliability import Reliability, label_reliability, reliability
 from glue_lit.evaluation.report.events import Curve, read_curves
 from glue_lit.evaluation.report.examples import Example, mistakes, uncertain
+from glue_lit.evaluation.report.label_table import LabelFindings, label_findings
 from glue_lit.evaluation.report.run_in_words import Record, outcome, read_record_notes, section
 from glue_lit.evaluation.report.slices import Slice, slices
 from glue_lit.evaluation.report.texts import Texts
@@ -51,7 +52,7 @@ class Findings:
     outcome: dict[str, str]  # time, device and the like by title
     rows: int  # number of labelled rows that were predicted
     scores: dict[str, Score]  # the task's metrics by name
-    confusion: list[list[int]] | None  # rows by gold (first) and predicted label; `None` for regression
+    confusion: list[list[int]] | None  # rows by gold (first) and predicted label, where a row has one label
     curves: dict[str, Curve]  # training loss, and loss and metrics of the split
     best_step: int | None
     slices: list[Slice]
@@ -59,6 +60,7 @@ class Findings:
     mistakes: list[Example]  # the most confident mistakes
     uncertain: list[Example]  # the least certain rows
     predicted: Predictions
+    labels: LabelFindings | None = None  # of a multi-label task
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,10 @@ def _findings(material: Material, name: str) -> Findings:
     scores = scores_with_intervals(
         task.scoring, predicted.gold, predicted.values, probabilities=predicted.probabilities
     )
-    best, probabilities = section(record, "best").get("step"), predicted.probabilities
+    best = section(record, "best").get("step")
     text_notes = [texts.problem] if texts.problem else []
-    without = [(one, why_no_interval(one, len(predicted), predicted.probabilities)) for one in task.scoring]
+    labels = len(task.labels) if task.is_multi_label else 1
+    without = [(one, why_no_interval(one, len(predicted), predicted.probabilities, labels)) for one in task.scoring]
     text_notes += [f"{one.title(task.labels)} has no interval: {why}." for one, why in without if why]
     return Findings(
         name,
@@ -158,15 +161,29 @@ def _findings(material: Material, name: str) -> Findings:
         {"Run": "/".join(material.run.path.absolute().parts[-2:])} | outcome(record),
         len(predicted),
         scores,
-        None if task.is_regression else confusion_matrix(predicted.gold, predicted.values, len(task.labels)).tolist(),
+        _confusion(task, predicted),
         {tag: curve for tag, curve in curves.items() if tag in ("train/loss", *logged)},
         best if isinstance(best, int) else None,
         slices(task, predicted, texts),
-        None if probabilities is None else reliability(probabilities, predicted.gold.astype(np.int64)),
+        None if predicted.probabilities is None else _reliability(task, predicted, predicted.probabilities),
         mistakes(task, predicted, texts),
         uncertain(task, predicted, texts),
         predicted,
+        label_findings(task, predicted) if task.is_multi_label else None,
     )
+
+
+def _confusion(task: TaskSpec, predicted: Predictions) -> list[list[int]] | None:
+    if task.kind != "classification":
+        return None
+    found: list[list[int]] = confusion_matrix(predicted.gold, predicted.values, len(task.labels)).tolist()
+    return found
+
+
+def _reliability(task: TaskSpec, predicted: Predictions, probabilities: Floats) -> Reliability:
+    if task.is_multi_label:
+        return label_reliability(probabilities, predicted.gold)
+    return reliability(probabilities, predicted.gold.astype(np.int64))
 
 
 def _disagreements(material: Material, record: Record, scores: Mapping[str, Score]) -> list[str]:

@@ -12,7 +12,7 @@ from glue_lit.evaluation.report.canvas import Drawing
 from glue_lit.evaluation.report.findings import Report
 from glue_lit.evaluation.report.run_in_words import duration
 from glue_lit.evaluation.report.slice_figure import slice_keys
-from glue_lit.evaluation.report.slices import Slice
+from glue_lit.evaluation.report.slices import MEASURES, Slice
 from glue_lit.evaluation.significance import Comparison
 from glue_lit.system.console import count_of
 from glue_lit.system.version import __version__
@@ -24,11 +24,12 @@ def page(report: Report, drawings: Sequence[Drawing]) -> str:
     """The report as one self-contained HTML file."""
     by_name = {drawing.name: drawing for drawing in drawings}
     several = len(report.runs) > 1
-    kind = "scatter" if report.task.is_regression else "confusion"
+    kind = {"classification": "confusion", "multi_label": "labels", "regression": "scatter"}[report.task.kind]
     text = environment().get_template("report.html.j2").render(
         report=report,
         several=several,
         regression=report.task.is_regression,
+        multi_label=report.task.is_multi_label,
         titles=metric_titles(report.task),
         version=__version__,
         pick=lambda names: [by_name[name] for name in names if name in by_name],
@@ -37,7 +38,7 @@ def page(report: Report, drawings: Sequence[Drawing]) -> str:
         reasons=reasons(report.comparison) if report.comparison else "",
         facts=_facts(report),
         slice_groups=_slice_groups(report),
-        slice_measure="mean abs. error" if report.task.is_regression else "accuracy",
+        slice_measure="mean abs. error" if report.task.is_regression else MEASURES[report.task.kind],
     )  # fmt: skip
     return text.encode("utf-8", "replace").decode("utf-8")  # a label can hold half a surrogate pair
 

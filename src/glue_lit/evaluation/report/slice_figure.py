@@ -7,7 +7,7 @@ from typing import Any
 from glue_lit.evaluation.report.canvas import MUTED, NAME, RULE, SERIES, Drawing, canvas, render, shorten
 from glue_lit.evaluation.report.dot_rows import draw_dots, label_rows, offset
 from glue_lit.evaluation.report.findings import Findings, Report
-from glue_lit.evaluation.report.slices import SHARED_WORDS
+from glue_lit.evaluation.report.slices import MEASURES, SHARED_WORDS
 from glue_lit.evaluation.report.texts import truncate
 
 _MOST_ROWS = 60  # groups in the figure; the table has all of them
@@ -19,7 +19,7 @@ def slice_drawing(report: Report) -> Drawing | None:
     keys = slice_keys(report.runs)[:_MOST_ROWS]
     if not keys:
         return None
-    measure = "mean absolute error" if report.task.is_regression else "accuracy"
+    measure = MEASURES[report.task.kind]
     with canvas(height=0.9 + 0.2 * len(keys) + 0.26 * len({feature for feature, _ in keys})) as (figure, axes):
         places = _draw_names(axes, keys)
         for number, run in enumerate(report.runs):
@@ -58,7 +58,8 @@ def _draw_names(axes: Any, keys: Sequence[Key]) -> dict[Key, float]:
 
 def _draw_run(axes: Any, run: Findings, places: dict[Key, float], number: int, count: int) -> None:
     gold, values = run.predicted.gold, run.predicted.values
-    overall = float(abs(gold - values).mean() if run.confusion is None else (gold == values).mean())
+    right = run.predicted.is_right
+    overall = float(abs(gold - values).mean() if gold.dtype.kind == "f" else right.mean())
     colour = SERIES[number] if count > 1 else MUTED
     axes.axvline(overall, color=colour, linewidth=0.9, linestyle=(0, (3, 3)), alpha=0.7)
     scores = {(part.feature, part.group): part.value for part in run.slices}

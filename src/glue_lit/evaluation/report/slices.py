@@ -20,6 +20,7 @@ from glue_lit.evaluation.predictions import Floats, Predictions
 from glue_lit.evaluation.report.texts import Texts
 from glue_lit.evaluation.resampling import LEVEL, Score, share
 from glue_lit.tasks.glue import TaskSpec
+from glue_lit.tasks.metrics import Kind
 
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 # SST-2 and others write "does n't" with a space, so anything may precede "n't"
@@ -27,6 +28,9 @@ _NEGATION = re.compile(
     r"\b(?:no|not|never|none|nobody|nothing|nowhere|neither|nor|cannot|without)\b|n['\u2019]t\b", re.IGNORECASE
 )
 SHARED_WORDS = "Shared words"
+MEASURES: dict[Kind, str] = {
+    "classification": "accuracy", "multi_label": "subset accuracy", "regression": "mean absolute error",
+}  # fmt: skip
 _MOST_GROUPS = 20  # of one column; the rest become one group
 _BANDS = 4
 Groups = Iterator[tuple[str, NDArray[np.bool_]]]
@@ -39,7 +43,7 @@ class Slice:
     feature: str  # what rows are grouped by, e.g. `Negation`
     group: str  # what this group has, e.g. `in both texts`
     rows: int  # size of the group
-    value: Score  # accuracy, or mean absolute error for regression
+    value: Score  # accuracy, which for a multi-label task is that of the whole set; for regression mean absolute error
     metrics: dict[str, float]  # the task's metrics of the group
 
 
@@ -55,7 +59,8 @@ def slices(task: TaskSpec, predicted: Predictions, texts: Texts) -> list[Slice]:
 
 def _slice(task: TaskSpec, predicted: Predictions, feature: str, name: str, mask: NDArray[np.bool_]) -> Slice:
     gold, values = predicted.gold[mask], predicted.values[mask]
-    value = _mean_error(np.abs(gold - values)) if task.is_regression else share(int((gold == values).sum()), len(gold))
+    right = int(predicted.is_right[mask].sum())
+    value = _mean_error(np.abs(gold - values)) if task.is_regression else share(right, len(gold))
     probabilities = None if predicted.probabilities is None else predicted.probabilities[mask]
     scores = {one.logged: score(one, gold, values, probabilities=probabilities) for one in task.scoring}
     return Slice(feature, name, len(gold), value, scores)
@@ -73,6 +78,9 @@ def _mean_error(errors: Floats) -> Score:
 def _features(task: TaskSpec, predicted: Predictions, texts: Texts) -> Iterator[tuple[str, Groups]]:
     if task.is_regression:
         yield "Gold score", _equal_widths(predicted.gold.astype(np.float64))
+    elif task.is_multi_label:
+        yield "Number of gold labels", _equal_sizes(predicted.gold.sum(axis=1, dtype=np.float64))
+        yield "Gold label", _gold_labels(task, predicted)
     else:
         yield "Gold label", ((name, predicted.gold == number) for number, name in enumerate(task.labels[:_MOST_GROUPS]))
     if texts.texts:
@@ -84,6 +92,13 @@ def _features(task: TaskSpec, predicted: Predictions, texts: Texts) -> Iterator[
         yield "Digits", _where(texts.texts, lambda text: any(letter.isdigit() for letter in text))
     for name, values in texts.columns.items():
         yield name[:1].upper() + name[1:], _column(values)
+
+
+def _gold_labels(task: TaskSpec, predicted: Predictions) -> Groups:
+    """The rows of each of the most frequent labels; a row is in the group of each of its labels."""
+    often = np.argsort(-predicted.gold.sum(axis=0, dtype=np.int64), kind="stable")[:_MOST_GROUPS]
+    for at in sorted(often.tolist()):
+        yield task.labels[at], predicted.gold[:, at] > 0
 
 
 def words(text: str) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from glue_lit.data.rows import Rows, Split
 from glue_lit.errors import DataError
 from glue_lit.evaluation.predictions import Predictions
@@ -69,6 +71,9 @@ def _match_labels(rows: Rows, predicted: Predictions) -> bool:
     if int(predicted.idx[-1]) >= len(rows):
         return False
     labels = [rows.labels[row] for row in predicted.idx.tolist()]
+    if predicted.gold.ndim == 2:
+        known = ((label, gold) for label, gold in zip(labels, predicted.gold, strict=True) if label is not None)
+        return all(isinstance(label, tuple) and set(label) == set(np.flatnonzero(gold)) for label, gold in known)
     return all(
         label is None or abs(label - gold) < 1e-5 for label, gold in zip(labels, predicted.gold.tolist(), strict=True)
     )
