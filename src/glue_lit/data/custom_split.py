@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -86,7 +88,10 @@ def _held_out(custom: CustomTask, table: Table) -> NDArray[np.bool_]:
     """The rows of a training table that are held out for validation, ``(rows,)`` bool."""
     key = json.dumps([table.fingerprint(), str(table.path), custom.settings()])
     if key not in _chosen:
-        rows, found = table.rows(custom.label_columns), LabelArrays(custom.kind == "regression")
+        rows, found = (
+            table.rows(custom.label_columns),
+            LabelArrays(custom.kind == "regression", Path(tempfile.gettempdir())),
+        )
         while some := list(islice(rows, _PART)):
             found.add(_parse(some, custom, table, needs_labels=True))
         arrays = {name: tensor.numpy() for name, tensor in found.tensors().items()}
@@ -122,12 +127,14 @@ def choose_held_out(
         fraction, seed = custom.validation_fraction, custom.split_seed
         return _some(hold_out_rows(offsets, indices, len(custom.labels or ()), fraction, seed))
     generator = np.random.Generator(np.random.PCG64(custom.split_seed))
-    order = generator.permutation(len(groups)).astype(np.int32)
+    order = generator.permutation(np.arange(len(groups), dtype=np.int32))
     held_out = np.zeros(len(groups), dtype=bool)
     counts = np.array([len(groups)])
     if custom.kind == "classification":
+        groups = groups.astype(np.min_scalar_type(int(groups.max(initial=0))))  # small numbers take less to sort
         order = order[groups[order].argsort(kind="stable")]
-        counts = np.unique(groups, return_counts=True)[1]
+        counts = np.bincount(groups)
+        counts = counts[counts > 0]
     for members in np.split(order, np.cumsum(counts)[:-1]):
         count = round(len(members) * custom.validation_fraction)
         held_out[members[: min(max(count, 1), len(members) - 1)]] = True

@@ -1,5 +1,6 @@
 """`Finding`: something in the data that a user may want to correct; `ExaminedSplit`: where it is looked for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from glue_lit.data.rows import Places, Split
 from glue_lit.data.tokens import TokenStore
+
+_SORTED = 1 << 21  # rows at once
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,32 @@ class ExaminedSplit:
         offsets, indices = self.label_sets
         return ", ".join(quoted(names[label]) for label in indices[offsets[row] : offsets[row + 1]][:5]) or "no label"
 
-    @cached_property
-    def order(self) -> NDArray[np.intp]:
-        """The rows sorted by hash, equal ones in their order."""
-        return np.argsort(self.hashes, kind="stable")
+    def rows_with(self, label: int) -> NDArray[np.intp]:
+        """The rows with a label, ascending."""
+        if self.label_sets is None:
+            return np.flatnonzero(self.labels == label)
+        offsets, indices = self.label_sets
+        return np.searchsorted(offsets, np.flatnonzero(indices == label), side="right") - 1
+
+    @property
+    def number_of_shares(self) -> int:
+        """How many shares of the rows are sorted one after the other."""
+        return -(-len(self) // _SORTED)
+
+    def shares(self, number: int) -> Iterator[NDArray[np.intp]]:
+        """The rows in shares of about the same size, by their hashes, so that equal rows are in the same one."""
+        for share in range(number):
+            found = [np.empty(0, np.intp)]
+            for start in range(0, len(self), _SORTED):
+                # the high half alone, since the low half of the hashes of short texts has few values
+                high = self.hashes[start : start + _SORTED].view(np.uint64) >> np.uint64(32)
+                found.append(np.flatnonzero(high % np.uint64(number) == share) + start)
+            yield np.concatenate(found)
+
+    def sorted_shares(self) -> Iterator[NDArray[np.intp]]:
+        """The rows in `shares`, each sorted by hash, equal ones in their order; a sort of all takes more memory."""
+        for rows in self.shares(self.number_of_shares):
+            yield rows[np.argsort(self.hashes[rows], kind="stable")]
 
     def place(self, row: int, beside: Split | None = None) -> str:
         """File and line of a row; the line alone if it is shown beside a row of the same file."""

@@ -1,6 +1,6 @@
 """Look for what a user may want to correct in the data. Nothing is changed: training uses the data as they are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -69,36 +69,33 @@ def find_in_labels(train: ExaminedSplit, columns: Sequence[str], label: str) -> 
         columns: The texts of a row that repeats the header.
         label: Name of the label column.
     """
-    names, of_label = train.split.labels, np.arange(len(train))
+    names = train.split.labels
     labels: NDArray[Any] = train.labels
     if train.label_sets is not None:
-        offsets, labels = train.label_sets
-        of_label = np.repeat(of_label, offsets[1:] - offsets[:-1])
-        yield from _find_in_sets(train, offsets)
-    order = np.argsort(labels, kind="stable")
-    rows = np.split(of_label[order], np.searchsorted(labels[order], np.arange(1, len(names))))
-    by_name = dict(zip(names, rows, strict=True))
-    headers = by_name.get(label, np.array([], dtype=np.intp))
+        yield from _find_in_sets(train, train.label_sets[0])
+        labels = train.label_sets[1]
+    counts = dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
+    headers = train.rows_with(names.index(label)) if label in counts else np.array([], dtype=np.intp)
     headers = headers[train.hashes[headers] == hash_texts(*([column] for column in columns)).numpy()]
     if len(headers):
-        if len(headers) == len(by_name[label]):
-            del by_name[label]
+        if len(headers) == counts[label]:
+            del counts[label]
         yield Finding("header among training rows", plural(len(headers), "row"), train.place(headers[0]), "Take it out")
-    if groups := find_look_alikes(list(by_name)):
-        rarest = [sorted(group, key=lambda name: len(by_name[name]))[:2] for group in groups[:3]]
+    if groups := find_look_alikes(list(counts)):
+        rarest = [sorted(group, key=lambda name: counts[name])[:2] for group in groups[:3]]
         yield Finding(
             "labels written in several ways",
-            f"{len(by_name)} labels, {len(by_name) - sum(map(len, groups)) + len(groups)} if written alike",
-            "; ".join(f"{_example(train, by_name, rare)} and {quoted(usual)}" for rare, usual in rarest),
+            f"{len(counts)} labels, {len(counts) - sum(map(len, groups)) + len(groups)} if written alike",
+            "; ".join(f"{_example(train, rare)} and {quoted(usual)}" for rare, usual in rarest),
             "Write them alike if they mean the same",
         )
     for count, what, advice in (
         (1, "labels with one training row", "Too few to learn from: add rows, or correct the label"),
         (0, "labels without a training row", "Add rows, or take them out of data.custom.labels"),
     ):
-        if few := [name for name, found in by_name.items() if len(found) == count]:
-            number = f"{len(few):,} of {plural(len(by_name), 'label')}"
-            yield Finding(what, number, _example(train, by_name, few[0]), advice)
+        if few := [name for name, found in counts.items() if found == count]:
+            number = f"{len(few):,} of {plural(len(counts), 'label')}"
+            yield Finding(what, number, _example(train, few[0]), advice)
 
 
 def _find_in_sets(train: ExaminedSplit, offsets: NDArray[np.int64]) -> Iterator[Finding]:
@@ -108,24 +105,31 @@ def _find_in_sets(train: ExaminedSplit, offsets: NDArray[np.int64]) -> Iterator[
         yield Finding("training rows without any label", count, train.place(bare[0]), "Right if no label fits them")
 
 
-def _example(train: ExaminedSplit, rows: Mapping[str, NDArray[np.intp]], name: str) -> str:
-    return f"{quoted(name)} ({train.place(rows[name][0])})" if len(rows[name]) else quoted(name)
+def _example(train: ExaminedSplit, name: str) -> str:
+    rows = train.rows_with(train.split.labels.index(name))
+    return f"{quoted(name)} ({train.place(rows[0])})" if len(rows) else quoted(name)
 
 
 def find_contradictions(train: ExaminedSplit) -> Iterator[Finding]:
     """Find equal texts with different labels."""
-    hashes, labels = train.hashes[train.order], train.label_codes[train.order]
-    starts = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
-    mixed = np.flatnonzero(np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts))
-    if len(mixed):
+    codes, texts, rows, shown = train.label_codes, 0, 0, None
+    for order in train.sorted_shares():
+        hashes, labels = train.hashes[order], codes[order]
+        starts = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
+        mixed = np.flatnonzero(np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts))
+        if not len(mixed):
+            continue
         ends = np.append(starts[1:], len(hashes))
-        shown = mixed[np.argmin(train.order[starts[mixed]])]  # the first in the file
-        first, end = int(starts[shown]), int(ends[shown])
+        texts, rows = texts + len(mixed), rows + int((ends - starts)[mixed].sum())
+        one = mixed[np.argmin(order[starts[mixed]])]
+        first, end = int(starts[one]), int(ends[one])
         other = first + int(np.flatnonzero(labels[first:end] != labels[first])[0])
-        one, two = train.order[first], train.order[other]
+        shown = min(shown or (len(train), 0), (int(order[first]), int(order[other])))  # the first in the file
+    if shown is not None:
+        one, two = shown
         yield Finding(
             "equal texts, different labels",
-            f"{plural(len(mixed), 'text')}, {plural(int((ends - starts)[mixed].sum()), 'row')}",
+            f"{plural(texts, 'text')}, {plural(rows, 'row')}",
             f"{train.place(one)}: {train.label_words(one)}, {train.place(two, train.split)}: {train.label_words(two)}",
             "Decide on one label: a model cannot learn both",
         )
@@ -133,16 +137,21 @@ def find_contradictions(train: ExaminedSplit) -> Iterator[Finding]:
 
 def find_repeated(train: ExaminedSplit, others: Sequence[ExaminedSplit]) -> Iterator[Finding]:
     """Find rows of other splits whose texts are those of training rows."""
-    known = train.hashes[train.order]
     for part in others:
-        at = np.searchsorted(known, part.hashes)
-        rows = np.flatnonzero(known[np.minimum(at, len(known) - 1)] == part.hashes)
-        if len(rows):
-            twin = train.order[at[rows[0]]]
+        count, shown = 0, None
+        for order, rows in zip(train.sorted_shares(), part.shares(train.number_of_shares), strict=True):
+            known = train.hashes[order]
+            at = np.searchsorted(known, part.hashes[rows])
+            found = np.flatnonzero(known[np.minimum(at, len(known) - 1)] == part.hashes[rows]) if len(known) else at[:0]
+            if len(found):
+                count += len(found)
+                shown = min(shown or (len(part), 0), (int(rows[found[0]]), int(order[at[found[0]]])))
+        if shown is not None:
+            row, twin = shown
             yield Finding(
                 f"{part.split.name} rows also in train",
-                f"{len(rows):,} of {plural(len(part), 'row')} ({len(rows) / len(part):.0%})",
-                f"{part.place(rows[0])}, as {train.place(twin, part.split)}",
+                f"{count:,} of {plural(len(part), 'row')} ({count / len(part):.0%})",
+                f"{part.place(row)}, as {train.place(twin, part.split)}",
                 "Leave them in one split: their scores are too good",
             )
 

@@ -19,6 +19,8 @@ from torch.utils.data import DistributedSampler
 
 _POOL = 100  # batches whose examples are sorted together: less than 3 % padding, with other neighbours in each epoch
 
+_SORTED = 1 << 18  # examples at once
+
 
 class ShuffledSampler(DistributedSampler[Any]):
     """Random batches, new in each epoch; the devices share the examples of each step.
@@ -91,8 +93,14 @@ class ShuffledSampler(DistributedSampler[Any]):
     def _group(self, order: Tensor, generator: torch.Generator) -> Tensor:
         """Sort a random order by length within pools, then shuffle its batches; an incomplete batch stays last."""
         whole = len(order) // self._step * self._step
-        for pool in torch.split(order[:whole], self._step * _POOL):
-            pool.copy_(pool[self._lengths[pool].argsort(stable=True)])
+        size = self._step * _POOL
+        for some in torch.split(order[:whole], max(1, _SORTED // size) * size):  # pool by pool takes longer
+            pools = some[: len(some) // size * size].view(-1, size)
+            for part in (pools, some[pools.numel() :][None]):
+                rows = part.numpy()
+                lengths = self._lengths.numpy()[rows]
+                lengths = lengths.astype(np.min_scalar_type(int(lengths.max(initial=0))))  # small numbers sort faster
+                rows[:] = np.take_along_axis(rows, lengths.argsort(axis=1, kind="stable"), axis=1)
         steps = order[:whole].view(-1, self._step)
         order[:whole] = steps[torch.randperm(len(steps), generator=generator, device="cpu")].flatten()
         return order
