@@ -55,6 +55,8 @@ LOOKED_AT_BY = {
     ],
     "tasks.metric_entries": ["tasks/test_metric_entries.py", "evaluation/test_chosen_metrics.py"],
     "data.sampling": ["data/test_sampling.py", "data/test_batches.py"],
+    "data.length_buckets": ["data/test_length_buckets.py"],
+    "encoder.packing": ["encoder/test_packing.py"],
     "runs.locks": ["runs/test_run.py"],
     "runs.run": [
         "runs/test_run.py", "training/callbacks/test_run_directory.py", "cli/test_run_arguments.py",

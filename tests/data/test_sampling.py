@@ -1,5 +1,7 @@
 """Samplers: each example once in evaluation, and the same training steps for any number of devices."""
 
+from itertools import chain
+
 import pytest
 import torch
 from torch import Tensor
@@ -53,6 +55,21 @@ def test_evaluation_in_batches_of_equal_lengths(examples: int, world: int, size:
     for batch in (batch for share in shares for batch in share):
         assert batch == [-1] or len(of[batch].unique()) == 1
         assert len(batch) <= (size or max(1, 100 // int(of[batch[0]])))
+
+
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize(("grouped", "tokens"), [(True, None), (False, None), (True, 100)])
+def test_shapes_of_batches_are_those_that_the_devices_get(grouped: bool, tokens: int | None, world: int) -> None:
+    of = lengths(70)
+    samplers = [ShuffledSampler(of, 4, 3, rank, world, grouped, tokens) for rank in range(world)]
+    for epoch in range(2):
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        steps = [[*chain(*parts)] for parts in zip(*samplers, strict=True)]
+        longest, rows = samplers[0].batch_shapes()
+        assert sorted(zip(longest.tolist(), rows.tolist(), strict=True)) == sorted(
+            (int(of[step].max()), len(step)) for step in steps
+        )
 
 
 def test_evaluation_is_the_same_in_every_epoch() -> None:

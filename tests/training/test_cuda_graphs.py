@@ -14,7 +14,9 @@ from command_line import glue_lit
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from small_fit import CutError, Fit, SaveAndCut
+from tiny_architectures import tiny_folder
 
+from glue_lit import GLUEDataModule
 from glue_lit.encoder import compiling
 from glue_lit.encoder.compiling import is_compiled, why_not_here
 from glue_lit.errors import UsageError
@@ -110,6 +112,20 @@ def test_settings_that_do_not_allow_graphs_are_refused(
     settings = {"data": BUCKETS, "model": GRAPHS} | settings
     with pytest.raises(UsageError, match=message):
         fit(tmp_path, tiny_model, *settings.pop("callbacks", []), **settings).run()
+
+
+def test_a_model_whose_logits_depend_on_padding_is_refused_before_data_are_read(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cuda_graphs, "RECORDING", ("cpu",))
+    folder = tiny_folder("fnet", tmp_path / "model", tiny_model)
+    words = ["fit", "--data.source", "missing", "--model.name_or_path", str(folder), "--trainer.accelerator", "cpu"]
+    words += ["--model.compile", "reduce-overhead", "--data.length_buckets", "8"]
+    assert glue_lit(monkeypatch, *words) == 1
+    assert "and the logits of a model of the architecture fnet depend on padding. Pass" in capsys.readouterr().err
+    data = GLUEDataModule("cola", str(folder), source="demo", train_limit=20, length_buckets=2)
+    assert data.training_set(None).batch_lengths is None
 
 
 def test_several_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from glue_lit.data.batches import Batch, TokenDataset, batch_loader
 from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
 from glue_lit.data.head_tail import Truncation
 from glue_lit.data.length_buckets import choose_lengths
+from glue_lit.data.model_inputs import needs_equal_lengths
 from glue_lit.data.rows import Split
 from glue_lit.data.sampling import ShuffledSampler, rank_and_world
 from glue_lit.data.shots import order_seed
@@ -67,7 +68,8 @@ class GLUEDataModule(LightningDataModule):
         truncation: What is kept of a text that is longer than max_length: head, its start; or head_tail, its start and
             its end, as 128 and 382 of 510 tokens in Sun et al. 2019.
         length_buckets: Pad training batches to one of this many lengths, chosen so that padding is least, for CUDA
-            graphs (model.compile reduce-overhead); null pads each to its longest text.
+            graphs (model.compile reduce-overhead); null pads each to its longest text. Models whose logits depend on
+            padding are not padded so.
     """
 
     @described
@@ -201,7 +203,7 @@ class GLUEDataModule(LightningDataModule):
     def training_set(self, trainer: Trainer | None) -> TokenDataset:
         """The training examples, whose batches are padded to the chosen lengths, if there are any."""
         rows, most = self.dataset("train"), self.hparams["length_buckets"]
-        if most is not None and rows.batch_lengths is None:
+        if most is not None and rows.batch_lengths is None and not needs_equal_lengths(self.splits.model_config):
             shapes = self.training_sampler(trainer).batch_shapes()
             rows.batch_lengths = choose_lengths(*shapes, most, int(rows.lengths.max()))
         return rows

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from glue_lit.data.datamodule import GLUEDataModule
-from glue_lit.encoder.compiling import check_can_compile, is_asked
+from glue_lit.data.model_inputs import needs_equal_lengths
+from glue_lit.encoder.compiling import GRAPHS, check_can_compile, is_asked
 from glue_lit.encoder.flash_attention import check_attention_here
+from glue_lit.encoder.packing import check_can_be_packed
+from glue_lit.errors import ModelError
 from glue_lit.training.cuda_graphs import check_graphs, describe_padding
 from glue_lit.training.padding_free import describe_saving
 
@@ -29,11 +32,29 @@ def check_computation(trainer: Any, model: Mapping[str, Any], data: Mapping[str,
     check_attention_here(model["attention"], device, str(trainer.precision))
 
 
+def check_architecture(data: GLUEDataModule, model: Mapping[str, Any], is_fit: bool) -> None:
+    """Refuse batches that the model's architecture cannot take; arguments as for `check_computation`.
+
+    Raises:
+        ModelError: Padding-free batches would mix its texts, or its logits depend on the padding of CUDA graphs.
+    """
+    if not data.hparams["padding_free"] and (model["compile"] != GRAPHS or not is_fit):
+        return
+    config = data.splits.model_config
+    if data.hparams["padding_free"]:
+        check_can_be_packed(config, model["attention"])
+    elif needs_equal_lengths(config):
+        raise ModelError(
+            f"model.compile: got {GRAPHS}, whose batches are padded to a few lengths, and the logits of a model of the "
+            f"architecture {config['model_type']} depend on padding. Pass `--model.compile true`, or leave it out."
+        )
+
+
 def describe_batches(data: GLUEDataModule, trainer: Any) -> None:
     """Print on the first device what padding-free batches save, or what padding to chosen lengths costs."""
     if not trainer.is_global_zero:
         return
     if data.hparams["padding_free"]:
         describe_saving(data, trainer)
-    if data.hparams["length_buckets"] is not None:
+    if data.training_set(trainer).batch_lengths is not None:
         describe_padding(data, trainer)

@@ -13,7 +13,6 @@ from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.module_state import datamodule_state
 from glue_lit.encoder.build import check_tokens
 from glue_lit.encoder.limits import MIXED, check_precision_of, why_not_mixed
-from glue_lit.encoder.packing import check_can_be_packed
 from glue_lit.errors import RunError, Stopped, UsageError
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.resampling import score_intervals
@@ -26,7 +25,7 @@ from glue_lit.training.callbacks.run_directory import RunDirectory, remove_unuse
 from glue_lit.training.callbacks.signals import StopRequest
 from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.classifier import SequenceClassifier
-from glue_lit.training.early_checks import check_computation, describe_batches
+from glue_lit.training.early_checks import check_architecture, check_computation, describe_batches
 from glue_lit.training.lightning_errors import explain_lightning_error
 from glue_lit.training.lightning_internals import compute_in_float32
 from glue_lit.training.lightning_internals.loop_state import batches_of_unfinished_epoch, is_within_epoch
@@ -122,8 +121,7 @@ def prepare(session: Session) -> Start:
     if session.command != "predict":
         session.model.loss.load()
     saved = _read_checkpoint(session)
-    if session.data.hparams["padding_free"]:
-        check_can_be_packed(session.data.splits.model_config, settings["attention"])
+    check_architecture(session.data, settings, is_fit)
     session.data.setup(session.command)
     if is_fit:
         describe_batches(session.data, session.trainer)
