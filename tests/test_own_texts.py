@@ -105,11 +105,14 @@ def test_files_typed_texts_and_python_get_the_same_predictions(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--text", "a plain text"), "is made of 'price' and 'title' and 'body' and 'tag'. Write a JSON object"),
+        (("--text", "a plain text"), "is made of 'price', 'title', 'body' and 'tag'. Write a JSON object"),
         (("--text", "{}", "--text_pair", "b"), "--text_pair: a text of this task has several columns"),
         (("--text", '{"title": "a", "body": "b", "tag": ""}'), "there is no 'price'. Every row needs"),
         (("--text", '{"title": "a", "price": 1, "body": null, "tag": ""}'), "columns 'body', 'tag' are all empty"),
-        (("--file", "train.jsonl", "--columns", "title"), "--columns: got 1, task goods takes price and title and"),
+        (
+            ("--file", "train.jsonl", "--columns", "title"),
+            "--columns: got 1, task goods takes price, title, body and tag",
+        ),
     ],
 )
 def test_a_row_that_lacks_something_is_refused(

@@ -45,7 +45,7 @@ def test_an_example_in_python(task: TaskSpec, given: Any, texts: tuple[str, ...]
     ("task", "given", "words"),
     [
         (TWO, "plain", """got 'plain', allowed: values by column, as {"title": "...", "n": "...", "body": "..."}."""),
-        (TWO, {"title": "a"}, "there is no 'n'. Every row needs 'title' and 'n' and 'body', of which an empty one may be"),
+        (TWO, {"title": "a"}, "there is no 'n'. Every row needs 'title', 'n' and 'body', of which an empty one may be"),
         (TWO, {}, "It has none."),
         (PAIR, "who", "allowed: a list of two texts or values by column"),
         (ONE, 7, "got 7, allowed: a string or values by column"),

@@ -17,7 +17,7 @@ from glue_lit.data.label_texts import have_decimal_commas, is_number, parse_numb
 from glue_lit.data.rendering import check_columns
 from glue_lit.data.sources import open_tables
 from glue_lit.data.table import Table
-from glue_lit.errors import RunError, UsageError
+from glue_lit.errors import RunError, UsageError, enumerated
 from glue_lit.system.files import read_json, write_json
 from glue_lit.system.version import __version__
 from glue_lit.tasks.custom import CustomTask, check_task_name, parse_custom_task, resolve_task
@@ -153,8 +153,8 @@ def describe_texts(custom: CustomTask) -> Iterator[str]:
     """Say, a line each, how texts are made of columns, unless each is a column as it is."""
     inputs = custom.inputs
     if joined := [part.written for parts in inputs.texts for part in parts if len(parts) > 1]:
-        names = f"{', '.join(joined[:-1])} and {joined[-1]}"
-        yield f"{names} are one text, joined by {inputs.separator!r} (data.custom.text_separator), without empty ones"
+        how = f"joined by {inputs.separator!r} (data.custom.text_separator), without empty ones"
+        yield f"{enumerated(joined)} are one text, {how}"
     if inputs.uses_sep and custom.sep_token is not None:
         yield f"{{sep}} is {custom.sep_token!r} (data.custom.sep_token)"
 

@@ -6,7 +6,7 @@ from textwrap import shorten
 from typing import Any
 
 from glue_lit.data.rendering import render
-from glue_lit.errors import DataError
+from glue_lit.errors import DataError, enumerated
 from glue_lit.system.untrusted_text import Value, parse_json_object, plain_value
 from glue_lit.tasks.glue import TaskSpec
 
@@ -55,8 +55,8 @@ def texts_of_object(values: Mapping[str, Any], columns: Sequence[str], task: Tas
     if not task.inputs.is_plain and (missing := [column for column in columns if column not in values]):
         given = f"It has {', '.join(map(repr, values))}." if values else "It has none."
         raise DataError(
-            f"{place}: there is no {missing[0]!r}. Every row needs {_listed(columns)}, of which an empty one may be "
-            f"null. {given}"
+            f"{place}: there is no {missing[0]!r}. Every row needs {enumerated(map(repr, columns))}, of which an "
+            f"empty one may be null. {given}"
         )
     return texts_of_values([plain_value(values.get(column), column, place) for column in columns], columns, task, place)
 
@@ -69,15 +69,16 @@ def split_line(line: str, columns: Sequence[str], task: TaskSpec, place: str) ->
     """
     if not task.inputs.takes_strings:
         raise DataError(
-            f"{place}: got plain text, but a text of task {task.name} is made of {_listed(columns)}. Write a JSON "
-            f"object (standard input, --text, .jsonl), as {_example_object(columns)}, or a table with these columns."
+            f"{place}: got plain text, but a text of task {task.name} is made of {enumerated(map(repr, columns))}. "
+            f"Write a JSON object (standard input, --text, .jsonl), as {_example_object(columns)}, or a table with "
+            "these columns."
         )
     line = line.rstrip("\r\n")
     texts = tuple(line.split("\t")) if len(columns) == 2 else (line,)
     if len(texts) != len(columns):
         raise DataError(
             f"{place}: {len(texts)} text(s), task {task.name} takes {len(columns)}: two on a line, with a tab between "
-            f"them, or JSON (standard input, .jsonl) with {' and '.join(map(repr, columns))}."
+            f"them, or JSON (standard input, .jsonl) with {enumerated(map(repr, columns))}."
         )
     return texts_of_values(texts, columns, task, place)
 
@@ -91,7 +92,7 @@ def texts_of_values(values: Sequence[Value], columns: Sequence[str], task: TaskS
 
     def check(value: Value, column: str) -> str:
         if value is None:
-            raise DataError(f"{place}: there is no {column!r}. Every row needs {_listed(columns)}.")
+            raise DataError(f"{place}: there is no {column!r}. Every row needs {enumerated(map(repr, columns))}.")
         if not isinstance(value, str):
             raise DataError(f"{place}: {column!r} is {value!r}, not a text. Put it in quotes if it is one.")
         return value
@@ -99,10 +100,6 @@ def texts_of_values(values: Sequence[Value], columns: Sequence[str], task: TaskS
     if task.inputs.is_plain:
         return tuple(check(value, column) for value, column in zip(values, columns, strict=True))
     return render(task.inputs, values, place, check, columns)
-
-
-def _listed(columns: Sequence[str]) -> str:
-    return " and ".join(map(repr, columns))
 
 
 def _example_object(columns: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from glue_lit.data.window_settings import Windows
+from glue_lit.errors import enumerated
 from glue_lit.outputs.window_card import describe_windows
 from glue_lit.runs.config_values import dump_config
 from glue_lit.runs.recipe import recorded_recipe
@@ -117,7 +118,7 @@ def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], u
     yield f"# {plain(_base(record))} on {plain(task.name)}"
     output = "a number" if task.is_regression else f"one of {', '.join(map(plain, task.labels))}"
     output = output.replace("one of", "any of", 1) if task.is_multi_label else output
-    yield f"{plain(task.title)}: {' and '.join(map(plain, task.inputs.columns))} to {output}."
+    yield f"{plain(task.title)}: {enumerated(map(plain, task.inputs.columns))} to {output}."
     yield usage
     if task.is_multi_label:
         yield "A label is predicted where its probability is at least its threshold (`thresholds` in `config.json`).\n"

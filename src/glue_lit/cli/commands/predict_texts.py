@@ -22,7 +22,7 @@ from glue_lit.data.texts_to_predict import (
     stdin_texts,
     unlabelled_rows,
 )
-from glue_lit.errors import RunError, UsageError
+from glue_lit.errors import RunError, UsageError, enumerated
 from glue_lit.outputs.prediction_files import text_keys, write_predictions
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.run import Run
@@ -112,7 +112,7 @@ def predict_file(predictor: Predictor, options: Any, temperature: float, run: Ru
     """
     task, columns = predictor.task, tuple(options.columns or predictor.task.inputs.columns)
     if len(columns) != len(task.inputs.columns):
-        raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {' and '.join(task.inputs.columns)}.")
+        raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {enumerated(task.inputs.columns)}.")
     size, file, id_column = chunk_size(task.num_labels), None, options.id or predictor.id_column
     if options.file == "-":
         lines = stdin_texts(read_standard_input(), columns, task, id_column)
