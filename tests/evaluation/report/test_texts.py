@@ -51,7 +51,7 @@ def test_changed_data_give_no_texts() -> None:
         read_texts(*place, predicted([*rows.labels, 0], [0, len(rows)]), None),
         read_texts(*place, predicted(rows.labels, [0, 1]), {"fingerprint": "of other rows"}),
     ):
-        assert found.texts == []
+        assert not found.texts
         assert found.problem == "The data have changed since the predictions were made, so their texts are not shown."
 
 
@@ -68,7 +68,7 @@ def test_the_hash_of_the_rows_shows_whether_they_changed() -> None:
 def test_missing_data_give_no_texts() -> None:
     task = get_task("rte")
     found = read_texts(task, partial(open_split, task, "nowhere", "validation"), predicted([0], [0]), None)
-    assert found.texts == []
+    assert not found.texts
     assert "there is no file or folder 'nowhere'" in str(found.problem)
 
 
