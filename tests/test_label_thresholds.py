@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from glue_lit.data.custom_task import complete_task
 from glue_lit.errors import UsageError
 from glue_lit.evaluation.predictions import read_predictions
-from glue_lit.evaluation.thresholds import cut_logits, fit_thresholds
+from glue_lit.evaluation.thresholds import cut_logits, fit_thresholds, scaled_thresholds
 from glue_lit.runs.prediction_record import read_prediction_record
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 
@@ -176,3 +176,30 @@ def test_the_report_has_a_table_of_labels(run: Path, monkeypatch: pytest.MonkeyP
     assert "Subset accuracy by group of rows" in text
     assert {path.name for path in (run / "report").glob("*.png")} >= {"labels.png", "calibration.png", "slices.png"}
     assert not (run / "report" / "confusion.png").exists()
+
+
+def test_calibration_changes_probabilities_and_thresholds_but_no_label(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    path = run / "predictions" / "validation.jsonl"
+    for flags in ((), ("--calibrate",)):
+        commands(run, monkeypatch, "predict", "--data.predict_split", "validation", *flags)
+        found.append([json.loads(line) for line in path.read_text().splitlines()])
+    temperature = json.loads((run / "calibration.json").read_text())["temperature"]
+    assert temperature != pytest.approx(1, abs=1e-3)
+    for plain, scaled in zip(*found, strict=True):
+        assert plain["labels"] == scaled["labels"]
+        for label in LABELS:
+            odds = [np.log(1 / one["probabilities"][label] - 1) for one in (plain, scaled)]
+            assert odds[1] == pytest.approx(odds[0] / temperature, rel=1e-6)
+    record = read_prediction_record(path)
+    assert record is not None
+    expected = scaled_thresholds(saved_in(run)["glue_lit"]["thresholds"], temperature)
+    assert record["thresholds"] == pytest.approx(expected)
+    texts = run.parents[2] / "texts.jsonl"
+    for flags in ((), ("--calibrate",)):
+        commands(run, monkeypatch, "predict", "--file", "validation.jsonl", "--output", str(texts), *flags)
+        again = [json.loads(line)["labels"] for line in texts.read_text().splitlines()]
+        assert again == [line["labels"] for line in found[0]]
+    commands(run, monkeypatch, "predict", "--data.predict_split", "validation")

@@ -63,3 +63,20 @@ def test_temperature_is_finite_for_a_model_that_is_always_right_or_wrong() -> No
     assert fit_temperature(logits, np.array([0, 1])) == pytest.approx(0.01)
     assert fit_temperature(logits, np.array([1, 0])) == pytest.approx(100)
     assert np.isfinite(calibrate(np.log(np.array([[1.0, 1e-300]])), np.array([1])).nll_after)
+
+
+def test_the_temperature_of_several_labels_has_the_lowest_loss() -> None:
+    rng = np.random.default_rng(7)
+    true = rng.normal(size=(400, 5)) * 2
+    gold = (rng.random((400, 5)) < 1 / (1 + np.exp(-true))).astype(np.int64)
+    found = calibrate(3 * true, gold)  # three times as certain as is right
+    assert found.temperature == pytest.approx(3, rel=0.15)
+    assert (found.rows, found.nll_after < found.nll_before, found.ece_after < found.ece_before) == (400, True, True)
+
+    def loss(temperature: float) -> float:
+        shares = 1 / (1 + np.exp(-3 * true / temperature))
+        return float(np.mean([log_loss(gold[:, at], shares[:, at]) for at in range(5)]))
+
+    best = minimize_scalar(loss, bounds=(0.5, 20), method="bounded", options={"xatol": 1e-8})
+    assert found.temperature == pytest.approx(best.x, rel=1e-4)
+    assert (found.nll_before, found.nll_after) == pytest.approx((loss(1), loss(best.x)))

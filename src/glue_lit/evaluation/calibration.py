@@ -39,10 +39,36 @@ def log_softmax(logits: Array) -> Array:
     return scaled
 
 
+def log_sigmoid(logits: Array) -> Array:
+    """Log-probability of each label of a multi-label task, ``(rows, labels)``."""
+    found: Array = -np.logaddexp(0, -logits)
+    return found
+
+
 def confidence_bins(probabilities: Array, bins: int = BINS) -> NDArray[np.int64]:
     """Bin of each row's largest probability, ``(rows,)``; bins are of equal width, open below and closed above."""
-    numbers: NDArray[np.int64] = np.ceil(probabilities.max(axis=1) * bins).astype(np.int64) - 1
+    return _bins(probabilities.max(axis=1), bins)
+
+
+def _bins(probabilities: Array, bins: int) -> NDArray[np.int64]:
+    numbers: NDArray[np.int64] = np.ceil(probabilities * bins).astype(np.int64) - 1
     return numbers.clip(0, bins - 1)
+
+
+def label_bins(probabilities: Array, bins: int = BINS) -> NDArray[np.int64]:
+    """Bin of each probability of a label, of the same shape; bins as in `confidence_bins`."""
+    return _bins(probabilities, bins)
+
+
+def label_calibration_error(probabilities: Array, gold: NDArray[np.integer] | Array) -> float:
+    """Mean gap between a label's probability and the share of rows that have it, over bins of the probability.
+
+    Args:
+        probabilities: Of one label or several, any shape.
+        gold: 1 where a row has the label, else 0, of the same shape.
+    """
+    gaps = np.bincount(label_bins(probabilities).ravel(), weights=(gold - probabilities).ravel())
+    return float(np.abs(gaps).sum() / gold.size)
 
 
 def expected_calibration_error(probabilities: Array, gold: NDArray[np.int64], bins: int = BINS) -> float:
@@ -62,14 +88,21 @@ def fit_temperature(logits: Array, gold: NDArray[np.int64]) -> float:
     """The temperature, from 0.01 to 100, with the lowest negative log-likelihood (section 4.2).
 
     The log-likelihood is concave in 1/T. At its maximum, the mean gold logit equals the mean of the logits weighted by
-    their probabilities; bisection over log(1/T) finds it.
+    their probabilities; bisection over log(1/T) finds it. In a multi-label task the sum of each row's gold logits takes
+    the place of the gold logit.
+
+    Args:
+        logits: ``(rows, labels)``.
+        gold: Classes, ``(rows,)``; of a multi-label task 0 or 1 for each label, ``(rows, labels)``.
     """
     low, high = np.log(1 / _HIGHEST), np.log(1 / _LOWEST)
-    centred = logits - logits.max(axis=1, keepdims=True)
-    gold_logit = float(centred[np.arange(len(gold)), gold].mean())
+    is_multi_label = gold.ndim == 2
+    centred = logits if is_multi_label else logits - logits.max(axis=1, keepdims=True)
+    of_gold = (centred * gold).sum(axis=1) if is_multi_label else centred[np.arange(len(gold)), gold]
+    gold_logit, log_probabilities = float(of_gold.mean()), log_sigmoid if is_multi_label else log_softmax
     for _ in range(100):
         middle = (low + high) / 2
-        expected = float((np.exp(log_softmax(centred * np.exp(middle))) * centred).sum(axis=1).mean())
+        expected = float((np.exp(log_probabilities(centred * np.exp(middle))) * centred).sum(axis=1).mean())
         if expected < gold_logit:  # a lower temperature raises the likelihood
             low = middle
         else:
@@ -83,7 +116,12 @@ def calibrate(logits: Array, gold: NDArray[np.int64]) -> Calibration:
 
 
 def measure_calibration(logits: Array, gold: NDArray[np.int64], temperature: float) -> Calibration:
-    """Measure likelihood and calibration error of ``(rows, labels)`` logits with and without a temperature."""
+    """Measure likelihood and calibration error of ``(rows, labels)`` logits with and without a temperature.
+
+    Those of a multi-label task are over all rows and labels.
+    """
+    if gold.ndim == 2:
+        return _measure_labels(logits, gold, temperature)
     before, after = log_softmax(logits), log_softmax(logits / temperature)
     row = np.arange(len(gold))
     return Calibration(
@@ -94,3 +132,12 @@ def measure_calibration(logits: Array, gold: NDArray[np.int64], temperature: flo
         expected_calibration_error(np.exp(before), gold),
         expected_calibration_error(np.exp(after), gold),
     )
+
+
+def _measure_labels(logits: Array, gold: NDArray[np.int64], temperature: float) -> Calibration:
+    found = []
+    for scaled in (logits, logits / temperature):
+        loss = float(-log_sigmoid(np.where(gold > 0, scaled, -scaled)).mean())
+        found.append((loss, label_calibration_error(np.exp(log_sigmoid(scaled)), gold)))
+    (nll_before, ece_before), (nll_after, ece_after) = found
+    return Calibration(temperature, len(gold), nll_before, nll_after, ece_before, ece_after)

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glue_lit.evaluation.calibration import BINS, confidence_bins, expected_calibration_error
+from glue_lit.evaluation.calibration import (
+    confidence_bins,
+    expected_calibration_error,
+    label_bins,
+    label_calibration_error,
+)
 from glue_lit.evaluation.predictions import Floats, Ints, Values
 from glue_lit.evaluation.resampling import Score, share
 
@@ -52,7 +57,7 @@ def label_reliability(probabilities: Floats, gold: Values) -> Reliability:
         gold: 1 where a row has a label, else 0, ``(rows, labels)``.
     """
     flat, has_label = probabilities.ravel(), gold.ravel() > 0
-    numbers = _bins_of(flat)
+    numbers = label_bins(flat)
     bins = [
         Bin(int(mask.sum()), float(flat[mask].mean()), share(int(has_label[mask].sum()), int(mask.sum())))
         for mask in (numbers == number for number in np.unique(numbers))
@@ -60,19 +65,3 @@ def label_reliability(probabilities: Floats, gold: Values) -> Reliability:
     of_gold = np.maximum(np.where(has_label, flat, 1 - flat), np.finfo(np.float64).tiny)
     error = label_calibration_error(flat, has_label.astype(np.int64))
     return Reliability(bins, error, float(-np.log(of_gold).mean()), float(flat.mean()))
-
-
-def label_calibration_error(probabilities: Floats, gold: Values) -> float:
-    """Expected calibration error of one label: the mean gap between its probability and the share of its rows.
-
-    Args:
-        probabilities: ``(rows,)``.
-        gold: 1 where a row has the label, else 0, ``(rows,)``.
-    """
-    gaps = np.bincount(_bins_of(probabilities), weights=gold - probabilities)
-    return float(np.abs(gaps).sum() / len(gold))
-
-
-def _bins_of(probabilities: Floats) -> Ints:
-    numbers: Ints = np.ceil(probabilities * BINS).astype(np.int64) - 1
-    return numbers.clip(0, BINS - 1)

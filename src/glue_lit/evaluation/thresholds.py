@@ -24,6 +24,8 @@ def cut_logits(thresholds: Sequence[float] | Floats) -> NDArray[np.float32]:
 
 def scaled_thresholds(thresholds: Sequence[float], temperature: float) -> list[float]:
     """The thresholds of probabilities whose logits are divided by a temperature; the predicted labels stay the same."""
+    if temperature == 1:
+        return list(thresholds)
     share = np.asarray(thresholds, dtype=np.float64)
     found: list[float] = _sigmoid(np.log(share / (1 - share)) / temperature).tolist()
     return [old if old == 0.5 else new for old, new in zip(thresholds, found, strict=True)]

@@ -3,20 +3,30 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glue_lit.data.label_arrays import dense_labels
 from glue_lit.data.splits import TaskSplits
 from glue_lit.errors import GlueLitError, RunError, UsageError
-from glue_lit.evaluation.calibration import Array, Calibration, calibrate, log_softmax, measure_calibration
+from glue_lit.evaluation.calibration import (
+    Array,
+    Calibration,
+    calibrate,
+    log_sigmoid,
+    log_softmax,
+    measure_calibration,
+)
+from glue_lit.evaluation.thresholds import scaled_thresholds
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.runs.config_file import find_key
-from glue_lit.runs.prediction_record import update_prediction_record
+from glue_lit.runs.prediction_record import read_prediction_record, update_prediction_record
 from glue_lit.runs.run import Run
 from glue_lit.system.console import note
 from glue_lit.system.files import open_atomic, read_json, write_json
@@ -43,10 +53,6 @@ def calibration_of(
     if task.is_regression or task.monitored_split is None:
         raise UsageError(
             f"--calibrate: task {task.name} has no {'probabilities' if task.is_regression else 'dev rows'}."
-        )
-    if task.is_multi_label:
-        raise UsageError(
-            f"--calibrate: {task.name} is a multi-label task, for which it is not supported. Leave it out."
         )
     place = (run.path if run is not None else checkpoint.parent) / _FILE
     with checkpoint.open("rb") as file:
@@ -89,6 +95,11 @@ def _dev_logits(run: Run | None, checkpoint: Path, predictor: Predictor) -> tupl
     known = gold >= 0
     if not known.any():
         raise UsageError(f"--calibrate: {split} has no labels to fit a temperature on.")
+    if predictor.task.is_multi_label:
+        store, rows = dataset.store, dataset.examples[known]
+        labels = len(predictor.task.labels)
+        gold = dense_labels(rows, gold[known], store.label_indices, store.label_offsets, labels).long()
+        return predictor.of_dataset(dataset)[known].double().numpy(), gold.numpy()
     return predictor.of_dataset(dataset)[known].double().numpy(), gold[known].numpy()
 
 
@@ -96,13 +107,26 @@ def rescale_probabilities(path: Path, temperature: float) -> Calibration | None:
     """Scale the probabilities in a predictions file by a temperature; returns the effect if rows have gold labels."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     probabilities = np.array([list(line["probabilities"].values()) for line in lines], dtype=np.float64)
+    is_multi_label = "labels" in lines[0] if lines else False
     logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))  # 0 has no logarithm
-    scaled = np.exp(log_softmax(logarithms / temperature))
+    if is_multi_label:
+        logarithms -= np.log(np.maximum(1 - probabilities, np.finfo(np.float64).eps / 2))
+    scaled = np.exp((log_sigmoid if is_multi_label else log_softmax)(logarithms / temperature))
     with open_atomic(path) as file:
         for line, row in zip(lines, scaled.tolist(), strict=True):
             line["probabilities"] = dict(zip(line["probabilities"], row, strict=True))
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    update_prediction_record(path, temperature=temperature)
+    of_labels = (read_prediction_record(path) or {}).get("thresholds")
+    more = {"thresholds": scaled_thresholds(of_labels, temperature)} if of_labels else {}
+    update_prediction_record(path, temperature=temperature, **more)
     known = [at for at, line in enumerate(lines) if "gold" in line]
-    gold = np.array([list(lines[at]["probabilities"]).index(lines[at]["gold"]) for at in known], dtype=np.int64)
+    gold = np.array([_gold(lines[at]) for at in known], dtype=np.int64)
     return measure_calibration(logarithms[known], gold, temperature) if known else None
+
+
+def _gold(line: Mapping[str, Any]) -> int | list[int]:
+    """The gold class of a prediction; of a multi-label task 0 or 1 for each label."""
+    labels = list(line["probabilities"])
+    if "labels" not in line:
+        return labels.index(line["gold"])
+    return [int(label in line["gold"]) for label in labels]

@@ -6,8 +6,9 @@ from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
+from glue_lit.evaluation.calibration import label_calibration_error
 from glue_lit.evaluation.predictions import Predictions
-from glue_lit.evaluation.reliability import label_calibration_error, label_reliability
+from glue_lit.evaluation.reliability import label_reliability
 from glue_lit.evaluation.report.examples import mistakes, uncertain
 from glue_lit.evaluation.report.label_table import MOST_LABELS, label_findings
 from glue_lit.evaluation.report.texts import Texts

@@ -23,6 +23,7 @@ from glue_lit.data.texts_to_predict import (
     unlabelled_rows,
 )
 from glue_lit.errors import RunError, UsageError, enumerated
+from glue_lit.evaluation.thresholds import scaled_thresholds
 from glue_lit.outputs.prediction_files import text_keys, write_predictions
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.run import Run
@@ -140,7 +141,7 @@ def _predicted(
     file: str | None = None,
 ) -> Iterator[list[Record]]:
     """The records of each chunk, with numbers that continue from chunk to chunk, and with the texts under ``keys``."""
-    start = 0
+    start, thresholds = 0, scaled_thresholds(predictor.thresholds, temperature)
     for logits, chunk in predictor.logits((unlabelled_rows(chunk), chunk) for chunk in chunks):
         count = len(chunk)
         idx = torch.arange(start, start + count)
@@ -148,7 +149,7 @@ def _predicted(
         hidden = hidden * float("nan") if predictor.task.is_regression else hidden
         scaled = logits if predictor.task.is_regression else logits / temperature
         places = None if file is None else places_of(file, chunk)
-        lines = prediction_lines(predictor.task, idx, scaled, hidden, places, predictor.thresholds)
+        lines = prediction_lines(predictor.task, idx, scaled, hidden, places, thresholds)
         yield [_with_texts(line, example, keys) for line, example in zip(lines, chunk, strict=True)]
         start += count
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from glue_lit.evaluation.calibration import label_calibration_error
 from glue_lit.evaluation.predictions import Ints, Predictions
-from glue_lit.evaluation.reliability import label_calibration_error
 from glue_lit.evaluation.resampling import Score, scores_with_intervals, share
 from glue_lit.tasks.chosen_metrics import Metric
 from glue_lit.tasks.spec import TaskSpec
