@@ -13,6 +13,7 @@ import pytest
 import torch
 import warm
 from command_line import glue_lit as command
+from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -47,14 +48,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture(scope="module")
-def fitted(folder: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> glue_lit.FitResult:
-    root = tmp_path_factory.mktemp("run")
-    settings = {
+def settings_of(root: Path) -> dict[str, Any]:
+    return {
         "data.windows": {"length": LENGTH, "stride": STRIDE}, "data.custom.text": "text", "trainer.max_epochs": 8,
         "trainer.accelerator": "cpu", "trainer.precision": "32-true", "trainer.default_root_dir": str(root),
         "model.learning_rate": 5e-3, "data.batch_size": 8, "trainer.devices": 1,
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fitted(folder: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> glue_lit.FitResult:
+    settings = settings_of(tmp_path_factory.mktemp("run"))
     return glue_lit.fit("reports", tiny_model, source=folder, settings=settings)
 
 
@@ -141,6 +145,7 @@ def test_max_takes_the_largest_logit_of_each_label(fitted: glue_lit.FitResult, e
     saved["hyper_parameters"]["windows"]["pooling"] = "max"
     torch.save(saved, tmp_path / "max.ckpt")
     texts = [text for text, _ in documents(7, 99)]
+    assert (one_by_one(exported, texts, largest) - one_by_one(exported, texts, mean)).abs().max() > 0.01
     found, _ = next(Predictor(tmp_path / "max.ckpt").logits([(Rows(texts, None, [None] * 7), None)]))
     assert torch.allclose(found, one_by_one(exported, texts, largest), atol=1e-5)
 
@@ -152,6 +157,66 @@ def test_a_million_characters_are_one_document(fitted: glue_lit.FitResult, expor
     predictor = Predictor(fitted.checkpoint)
     found, _ = next(predictor.logits([(Rows(texts, None, [None] * 2), None)]))
     assert torch.allclose(found, one_by_one(exported, texts, mean), atol=1e-5)
+
+
+def labelled(kind: str, text: str) -> Any:
+    """A score of a text, or the names of some words in it."""
+    return (
+        float(text.endswith("fine"))
+        if kind == "regression"
+        else [word for word in ("soup", "bus") if word in text[:60]]
+    )
+
+
+@pytest.mark.parametrize("kind", ["regression", "multi_label"])
+def test_scores_and_sets_of_labels_are_pooled_too(kind: str, tiny_model: Path, tmp_path: Path) -> None:
+    from glue_lit.outputs.export import run_export
+
+    rows = [text for text, _ in documents(40, 5)]
+    for split, part in (("train", rows[:25]), ("validation", rows[25:])):
+        lines = [{"text": text, "label": labelled(kind, text)} for text in part]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    changes = {
+        "data.custom.kind": kind,
+        "trainer.max_epochs": 8,
+        "data.windows": {"length": LENGTH, "stride": STRIDE, "pooling": "max"},
+    }
+    fitted = glue_lit.fit("sets", tiny_model, source=tmp_path, settings=settings_of(tmp_path / "run") | changes)
+    assert fitted.checkpoint is not None
+    run_export(fitted.checkpoint, None, tmp_path / "model")
+    logits = one_by_one(tmp_path / "model", rows[25:], largest).double()
+    if kind == "regression":
+        gold = torch.tensor([labelled(kind, text) for text in rows[25:]], dtype=torch.float64)
+        assert fitted.metrics["val/loss"] == pytest.approx(float((logits[:, 0] - gold).square().mean()), abs=1e-5)
+        assert logits.std() > 0.01  # so that the correlation is not one of rounding errors
+        assert fitted.metrics["val/pearson"] == pytest.approx(pearsonr(gold, logits[:, 0]).statistic, abs=1e-4)
+        return
+    sets = torch.tensor([[name in labelled(kind, text) for name in ("bus", "soup")] for text in rows[25:]])
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, sets.double())
+    assert fitted.metrics["val/loss"] == pytest.approx(float(loss), abs=1e-5)
+    expected = f1_score(sets.numpy(), (logits >= 0).numpy(), average="micro", zero_division=0)
+    assert fitted.metrics["val/micro_f1"] == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_more_devices_than_documents(fitted: glue_lit.FitResult, tmp_path: Path) -> None:
+    assert fitted.run is not None
+    run = tmp_path / "lightning_logs" / "reports" / "version_0"
+    shutil.copytree(fitted.run, run)
+    one, three = (scores(tmp_path, "validate", run, devices, "--data.validation_limit=1") for devices in (1, 3))
+    assert three == pytest.approx(one, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_fit_on_two_devices_scores_documents(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+    flags = settings_of(tmp_path) | {"trainer.devices": 2, "trainer.strategy": "ddp", "trainer.max_epochs": 2}
+    words = [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}" for name, value in flags.items()]
+    words += ["--data.task=reports", f"--data.source={folder}", f"--model.name_or_path={tiny_model}"]
+    result = warm.run(Path(__file__).with_name("faulty.py"), "fit", *words, folder=tmp_path, FAULT="")
+    assert result.returncode == 0, result.stderr
+    run = tmp_path / "lightning_logs" / "reports" / "version_0"
+    recorded = json.loads((run / "metrics.json").read_text())["metrics"]
+    assert scores(tmp_path, "validate", run, 1) == pytest.approx(recorded, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -170,12 +235,12 @@ def test_devices_score_each_document_once(fitted: glue_lit.FitResult, tmp_path: 
     assert torch.allclose(predicted[devices], predicted[1], atol=1e-6)
 
 
-def scores(folder: Path, command: str, run: Path, devices: int) -> dict[str, float]:
+def scores(folder: Path, command: str, run: Path, devices: int, *more: str) -> dict[str, float]:
     """The scores of `glue-lit COMMAND` with several processes and small batches."""
     flags = {"run": run, "trainer.devices": devices, "trainer.strategy": "ddp" if devices > 1 else "auto",
              "trainer.accelerator": "cpu", "data.eval_batch_size": 5}  # fmt: skip
     script = Path(__file__).with_name("faulty.py")
-    words = [command, *(f"--{name}={value}" for name, value in flags.items()), "--json"]
+    words = [command, *(f"--{name}={value}" for name, value in flags.items()), "--json", *more]
     result = warm.run(script, *words, folder=folder, FAULT="")
     assert result.returncode == 0, result.stderr
     found: dict[str, float] = json.loads(result.stdout)["metrics"]

@@ -157,7 +157,7 @@ def skips_by_itself(optimizer: Any, norm: Tensor) -> bool:
 
 def _message(trainer: Any, step: CheckedStep, everywhere: bool) -> str:
     idx = torch.cat(step.examples).tolist()
-    idx = sorted(chain.from_iterable(gather_values(idx) if everywhere else [idx]))
+    idx = sorted(set(chain.from_iterable(gather_values(idx) if everywhere else [idx])))  # windows share a document
     losses = [float(loss) for loss in step.losses]
     loss = ([loss for loss in losses if not math.isfinite(loss)] or losses)[-1]
     gradient = "" if scales_loss(trainer) else f", the gradient's norm {float(step.norm):g}"
