@@ -55,6 +55,7 @@ LOOKED_AT_BY = {
     ],
     "tasks.metric_entries": ["tasks/test_metric_entries.py", "evaluation/test_chosen_metrics.py"],
     "data.sampling": ["data/test_sampling.py", "data/test_batches.py"],
+    "data.mixed_batches": ["data/test_sampling.py"],
     "data.length_buckets": ["data/test_length_buckets.py"],
     "encoder.packing": ["encoder/test_packing.py"],
     "runs.locks": ["runs/test_run.py"],

@@ -1,6 +1,7 @@
 """Samplers: each example once in evaluation, and the same training steps for any number of devices."""
 
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch
@@ -58,10 +59,10 @@ def test_evaluation_in_batches_of_equal_lengths(examples: int, world: int, size:
 
 
 @pytest.mark.parametrize("world", [1, 2])
-@pytest.mark.parametrize(("grouped", "tokens"), [(True, None), (False, None), (True, 100)])
+@pytest.mark.parametrize(("grouped", "tokens"), [(True, None), (False, None), (True, 100), (False, 100)])
 def test_shapes_of_batches_are_those_that_the_devices_get(grouped: bool, tokens: int | None, world: int) -> None:
     of = lengths(70)
-    samplers = [ShuffledSampler(of, 4, 3, rank, world, grouped, tokens) for rank in range(world)]
+    samplers = [ShuffledSampler(of, 4, 3, rank, world, grouped, tokens, is_packed=True) for rank in range(world)]
     for epoch in range(2):
         for sampler in samplers:
             sampler.set_epoch(epoch)
@@ -127,7 +128,8 @@ def flat(batches: list[list[int]]) -> list[int]:
     return [row for batch in batches for row in batch]
 
 
-KINDS = [{}, {"grouped": False}, {"tokens": 90}]
+MIXED: dict[str, Any] = {"tokens": 90, "grouped": False, "is_packed": True}
+KINDS = [{}, {"grouped": False}, {"tokens": 90}, MIXED]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -194,6 +196,24 @@ def test_batches_of_one_epoch_come_in_random_order_of_length() -> None:
     means = torch.tensor([of[batch].double().mean() for batch in order(8000, size=16)])
     place = torch.arange(len(means), dtype=torch.float64)
     assert abs(torch.corrcoef(torch.stack([means, place]))[0, 1]) < 0.15
+
+
+@pytest.mark.parametrize("world", [1, 3])
+@pytest.mark.parametrize("limit", [40, 100, 1000])
+def test_mixed_batches_hold_texts_of_all_lengths_up_to_a_number_of_tokens(limit: int, world: int) -> None:
+    """Also with texts that are longer than the limit, which then is their length."""
+    of = lengths(1000)
+    most, steps = max(limit, int(of.max())), set()
+    for epoch in range(3):
+        kind = MIXED | {"tokens": limit}
+        batches = [batch for rank in range(world) for batch in order(1000, 0, epoch, rank, world, **kind)]
+        assert max(int(of[batch].sum()) for batch in batches) <= most
+        steps.add(len(batches))
+        assert max(len(batch) for batch in batches) - min(len(batch) for batch in batches) <= 1
+    assert len(steps) == 1
+    if limit == 1000:  # batches of 80 texts are full, and each is like all
+        assert steps.pop() <= 1.07 * int(of.sum()) / limit + world
+        assert max(abs(float(of[batch].float().mean() - of.float().mean())) for batch in batches) < 1
 
 
 def test_token_batches_are_full_and_equally_many_in_every_epoch() -> None:

@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 import torch
 from command_line import glue_lit
+from lightning.pytorch import Trainer
 from small_fit import CutError, Fit, SaveAndCut
 
+from glue_lit import GLUEDataModule
 from glue_lit.errors import UsageError
 from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.callbacks.speed import TrainingSpeed
 from glue_lit.training.padding_free import check_combines
 
-PACKED = {"padding_free": True, "group_by_length": False}
+PACKED: dict[str, Any] = {"padding_free": True, "group_by_length": False}
 
 
 @pytest.fixture(autouse=True)
@@ -45,15 +47,29 @@ def test_weights_scores_and_predictions_are_those_of_padded_batches(tmp_path: Pa
     assert int(speeds[0].tokens) == speeds[0].padded == int(speeds[1].tokens) < speeds[1].padded
 
 
-def test_a_resumed_fit_ends_as_one_that_was_not_cut(tmp_path: Path, tiny_model: Path) -> None:
+@pytest.mark.parametrize("tokens", [None, 120])
+def test_a_resumed_fit_ends_as_one_that_was_not_cut(tmp_path: Path, tiny_model: Path, tokens: int | None) -> None:
     """Bit by bit, with dropout, from the middle of an epoch."""
-    whole = fit(tmp_path / "whole", tiny_model, data=PACKED).run()
+    data = PACKED | {"tokens_per_batch": tokens}
+    whole = fit(tmp_path / "whole", tiny_model, data=data).run()
     path = tmp_path / "cut.ckpt"
     with pytest.raises(CutError):
-        fit(tmp_path / "cut", tiny_model, SaveAndCut("on_train_batch_end", 13, path), data=PACKED).run()
-    resumed = fit(tmp_path / "cut", tiny_model, data=PACKED).run(path)
+        fit(tmp_path / "cut", tiny_model, SaveAndCut("on_train_batch_end", 13, path), data=data).run()
+    resumed = fit(tmp_path / "cut", tiny_model, data=data).run(path)
     assert farthest(whole, resumed) == 0
     assert whole.history.points[-1] == resumed.history.points[-1]
+
+
+def test_other_batches_within_an_epoch_are_refused(tiny_model: Path) -> None:
+    """By tokens and without length groups, batches without padding hold other texts."""
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    for settings, differs in (({"tokens_per_batch": 120}, True), ({}, False)):
+        before, now = (
+            GLUEDataModule("cola", str(tiny_model), source="demo", **PACKED | settings | {"padding_free": packed})
+            for packed in (True, False)
+        )
+        now.load_state_dict(before.state_dict())
+        assert now.has_same_batches(trainer) is not differs
 
 
 @pytest.mark.parametrize(

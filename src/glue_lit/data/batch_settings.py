@@ -22,7 +22,9 @@ def batch_settings(settings: Any, splits: TaskSplits, trainer: Any) -> dict[str,
         trainer: Its trainer, if it has one.
     """
     schedule, batches = (accumulation_schedule(trainer), trainer.accumulate_grad_batches) if trainer else (None, 1)
+    is_mixed = settings["tokens_per_batch"] is not None and not settings["group_by_length"]
     return {f"data.{name}": settings[name] for name in _NAMES} | {
+        "data.padding_free": is_mixed and settings["padding_free"],  # else the examples are the same
         "data.max_length": splits.max_length,  # the lengths by which examples are grouped
         "the seed of the order": order_seed(settings),
         "training rows": splits.training_rows,

@@ -40,7 +40,7 @@ class GLUEDataModule(LightningDataModule):
         batch_size: Examples per training step and device.
         group_by_length: Put training examples of similar length into a batch, which saves padding.
         tokens_per_batch: Fill training batches with up to this many tokens, padding included, in place of batch_size
-            examples.
+            examples. They hold texts of similar length; with padding_free and without group_by_length, of any.
         eval_batch_size: Examples per evaluation step and device; null for as many as fit into 8192 tokens.
         max_length: Longest input in tokens; longer inputs are cut. Null for the most that the model takes.
         train_limit: Train on at most this many examples, spread evenly over the split; below 1, on that share of them.
@@ -211,8 +211,9 @@ class GLUEDataModule(LightningDataModule):
     def training_sampler(self, trainer: Trainer | None) -> ShuffledSampler:
         """The order of the training examples in this process of a trainer."""
         lengths, size, place = self.dataset("train").lengths, self.hparams["batch_size"], rank_and_world(trainer)
-        grouped, tokens = self.hparams["group_by_length"], self.hparams["tokens_per_batch"]
-        return ShuffledSampler(lengths, size, order_seed(self.hparams), *place, grouped=grouped, tokens=tokens)
+        kind = {"grouped": "group_by_length", "tokens": "tokens_per_batch", "is_packed": "padding_free"}
+        options = {name: self.hparams[setting] for name, setting in kind.items()}
+        return ShuffledSampler(lengths, size, order_seed(self.hparams), *place, **options)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each validation split."""

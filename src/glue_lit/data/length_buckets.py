@@ -22,12 +22,12 @@ def choose_lengths(longest: _Counts, rows: _Counts, most: int, limit: int) -> li
         At most ``most`` lengths, ascending.
     """
     lengths, place = np.unique(np.append(longest, limit), return_inverse=True)
-    below = np.append(0, np.bincount(place, weights=np.append(rows, 0)).cumsum())  # rows of batches up to a length
-    fewest = lengths * below[1:]  # tokens up to each length, all padded to it
+    upto = np.bincount(place, weights=np.append(rows, 0)).cumsum()  # rows of batches up to each length
+    fewest = lengths * upto  # their tokens, all padded to that length
     choices: list[NDArray[np.intp]] = []
     for _ in range(min(most, len(lengths)) - 1):
         # [last, before]: batches above the length `before` are padded to the length `last`
-        tokens = fewest[None] + lengths[:, None] * (below[1:, None] - below[None, 1:])
+        tokens = fewest[None] + lengths[:, None] * (upto[:, None] - upto)
         tokens[np.triu_indices(len(lengths))] = np.inf
         choices.append(tokens.argmin(axis=1))
         is_better = tokens.min(axis=1) < fewest

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
+from glue_lit.data.mixed_batches import deal, steps_of_mixed
+
 _POOL = 100  # batches whose examples are sorted together: less than 3 % padding, with other neighbours in each epoch
 
 _SORTED = 1 << 18  # examples at once
@@ -37,6 +39,8 @@ class ShuffledSampler(DistributedSampler[Any]):
         grouped: Put examples of similar length into a batch.
         tokens: Fill batches with up to this many tokens, padding included, in place of ``batch_size`` examples. Then
             each epoch is sorted by length as a whole, and all epochs have the same number of batches.
+        is_packed: Whether batches have no padding. With ``tokens`` and not ``grouped``, each then has texts of all
+            lengths (`deal`).
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class ShuffledSampler(DistributedSampler[Any]):
         world: int = 1,
         grouped: bool = True,
         tokens: int | None = None,
+        is_packed: bool = False,
     ) -> None:
         super().__init__(range(len(lengths)), num_replicas=world, rank=rank, seed=seed)  # type: ignore[arg-type]
         self._lengths = lengths.int()
@@ -56,9 +61,14 @@ class ShuffledSampler(DistributedSampler[Any]):
         self._done: dict[int, int] = {}  # batches by epoch
         self._by_tokens = tokens is not None
         self._sizes = _equal_parts(self.total_size, self._step)
+        self._is_mixed = tokens is not None and is_packed and not grouped
         if tokens is not None:
             filled = _repeated(self._lengths, self.total_size)
-            self._sizes = fill_batches(filled.sort(descending=True).values, tokens, world)
+            if self._is_mixed:
+                filled[len(lengths) :] = lengths.max()  # any examples may be repeated
+            filled = filled.sort(descending=True).values
+            mixed = [0] * steps_of_mixed(filled, tokens, world) if self._is_mixed else None  # sizes change each epoch
+            self._sizes = fill_batches(filled, tokens, world) if mixed is None else mixed
 
     def start_at(self, epoch: int, done: int) -> None:
         """Continue within an epoch: skip the first ``done`` batches of this device in that epoch."""
@@ -87,6 +97,9 @@ class ShuffledSampler(DistributedSampler[Any]):
         order = _repeated(order, self.total_size)
         if self._by_tokens:
             order = order[self._lengths[order].argsort(descending=True, stable=True)]
+            if self._is_mixed:
+                order, sizes = deal(order, len(self._sizes), self.num_replicas, generator)
+                return order, _bounds(sizes)
             return order, _shuffled(_bounds(self._sizes), generator)
         return self._group(order, generator) if self._grouped else order, _bounds(self._sizes)
 
