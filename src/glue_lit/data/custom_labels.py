@@ -17,6 +17,7 @@ from glue_lit.data.label_texts import (
 )
 from glue_lit.data.table import Table
 from glue_lit.errors import DataError, UsageError, did_you_mean
+from glue_lit.runs.config_values import to_flag
 from glue_lit.tasks.custom import CustomTask
 from glue_lit.tasks.metric_entries import Target, join_entries, parse_metrics
 from glue_lit.tasks.metrics import Kind
@@ -35,7 +36,7 @@ def complete_from_labels(custom: CustomTask, training: LabelColumn) -> CustomTas
     """
     counts = training.count()
     is_named = bool(custom.labels or training.classes)
-    if custom.decimal_comma is None and custom.kind != "classification" and not is_named:
+    if custom.decimal_comma is None and custom.kind in (None, "regression") and not is_named:
         custom = replace(custom, decimal_comma=have_decimal_commas(counts, training.separator) or None)
     kind: Kind = custom.kind or ("classification" if is_named else _guess_kind(custom, counts, training))
     is_guess = not is_named and custom.kind is None
@@ -44,6 +45,8 @@ def complete_from_labels(custom: CustomTask, training: LabelColumn) -> CustomTas
         labels = [normalize_label(label) for label in _listed_labels(custom)]
         labels = labels or [label for label in map(normalize_label, training.classes) if label in counts]
         custom = replace(custom, labels=labels or _sorted(counts))
+    if kind == "ordinal":
+        custom = replace(custom, labels=[normalize_label(each) for each in _listed_labels(custom)] or _levels(counts))
     training.parse(custom)
     if kind == "classification" and is_guess and len(counts) > max(_MOST_CLASSES, counts.total() // 4):
         commas = have_decimal_commas(counts, ";")
@@ -108,6 +111,17 @@ def _sorted(labels: Iterable[str]) -> list[str]:
     return sorted(values, key=lambda label: (values[label] is None, values[label] or 0.0, label))
 
 
+def _levels(labels: Iterable[str]) -> list[str]:
+    """Numbers by value; the order of other labels is not known."""
+    ordered = _sorted(labels)
+    if words := [label for label in ordered if not is_number(label)]:
+        raise UsageError(
+            f"data.custom.kind: got ordinal, and {words[0]!r} is no number, so that the order of the labels is not "
+            f"known. Give them from the lowest to the highest: `--data.custom.labels '{to_flag(ordered[:20])}'`."
+        )
+    return ordered
+
+
 def check_and_complete(custom: CustomTask, counts: Counter[str] | None = None, rows: int | None = None) -> CustomTask:
     """Check the settings of a task whose kind and labels are known, and fill in those that follow from them.
 
@@ -126,6 +140,11 @@ def check_and_complete(custom: CustomTask, counts: Counter[str] | None = None, r
         )
     if labels is not None:
         _check_classes(custom, labels)
+        if custom.kind == "ordinal" and custom.class_weights:
+            raise UsageError(
+                "data.custom.class_weights: an ordinal task is trained on the numbers of its labels, which have no "
+                "weights. Leave them out, or say `--data.custom.kind classification`."
+            )
     elif custom.labels or custom.label_names or custom.class_weights:
         raise UsageError("data.custom: a regression task has no labels, label_names or class_weights.")
     positive = _positive(custom, labels)
@@ -158,10 +177,12 @@ def _check_classes(custom: CustomTask, labels: list[str]) -> None:
 
 def _positive(custom: CustomTask, labels: list[str] | None) -> str | None:
     """The positive one of two labels: the one given in the settings, by label or by name, else the last."""
-    if labels is None or len(labels) != 2 or custom.kind == "multi_label":
+    if labels is None or len(labels) != 2 or custom.kind in ("multi_label", "ordinal"):
         if custom.positive is not None:
             what = "a regression" if labels is None else f"{len(labels)} labels ({', '.join(labels[:20])})"
-            what = "any number of labels a row" if custom.kind == "multi_label" else what
+            what = {"multi_label": "any number of labels a row", "ordinal": "labels in order"}.get(
+                custom.kind or "", what
+            )
             raise UsageError(f"data.custom.positive is for two labels; this task has {what}. Leave it out.")
         return None
     if custom.positive is None:
@@ -180,6 +201,8 @@ def _metrics(custom: CustomTask, labels: list[str] | None, positive: str | None)
     kind: Kind = custom.kind or "classification"
     if not custom.metrics and kind == "multi_label":
         return ["micro_f1", "macro_f1"]
+    if not custom.metrics and kind == "ordinal":
+        return ["quadratic_weighted_kappa", "accuracy", "mae", "spearmanr"]
     if not custom.metrics:
         return ["accuracy", "f1" if len(labels) == 2 else "macro_f1"] if labels else ["pearson", "spearmanr"]
     names, written = tuple(custom.label_names or labels or ()), tuple(labels or ())

@@ -130,7 +130,7 @@ def choose_held_out(
     order = generator.permutation(np.arange(len(groups), dtype=np.int32))
     held_out = np.zeros(len(groups), dtype=bool)
     counts = np.array([len(groups)])
-    if custom.kind == "classification":
+    if custom.kind in ("classification", "ordinal"):
         groups = groups.astype(np.min_scalar_type(int(groups.max(initial=0))))  # small numbers take less to sort
         order = order[groups[order].argsort(kind="stable")]
         counts = np.bincount(groups)

@@ -27,7 +27,7 @@ from glue_lit.tasks.spec import TaskSpec
 
 _HELD_OUT: dict[Kind, str] = {
     "classification": "stratified by label with at least one of each", "multi_label": "stratified by labels",
-    "regression": "at random",
+    "ordinal": "stratified by label with at least one of each", "regression": "at random",
 }  # fmt: skip
 _MANY = MANY_ROWS  # their labels take longer to read than the file to hash
 
@@ -112,7 +112,7 @@ def _complete(custom: CustomTask, table: Table) -> tuple[CustomTask, int]:
     """The completed settings, and the number of training rows."""
     if custom.kind == "multi_label":
         return complete_from_label_sets(custom, table)
-    training = LabelColumn.of_table(table, custom.label_column, has_scores=custom.kind != "classification")
+    training = LabelColumn.of_table(table, custom.label_column, has_scores=custom.kind in (None, "regression"))
     training.check_complete(custom.label_column)
     return complete_from_labels(custom, training), sum(training.rows or ())
 
@@ -135,7 +135,8 @@ def describe_task(custom: CustomTask, source: str) -> Iterator[str]:
         names = custom.label_names or custom.labels or []
         listed = ", ".join(names[:10]) + (f" ... ({len(names)} labels)" if len(names) > 10 else "")
         how = "any of" if custom.kind == "multi_label" else "one of"
-        yield f"{columns} -> {custom.label_column}, {how} {listed}; metrics: {metrics}"
+        order = ", in this order (ordinal)" if custom.kind == "ordinal" else ""
+        yield f"{columns} -> {custom.label_column}, {how} {listed}{order}; metrics: {metrics}"
     if custom.thresholds is not None:
         how = "tuned on the validation rows" if custom.thresholds == "tuned" else f"{custom.thresholds:g}"
         yield f"The threshold of each label is {how} (data.custom.thresholds)"

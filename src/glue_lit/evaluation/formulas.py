@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from glue_lit.evaluation.cut_points import levels_of
 from glue_lit.evaluation.multi_label_formulas import of_one_label, weighted_multi_label_scores
 from glue_lit.evaluation.predictions import Floats, Values
 from glue_lit.evaluation.probability_formulas import ranking_scores, row_values
@@ -73,6 +74,7 @@ def weighted_scores(
         probabilities: ``(rows, labels)``.
     """
     metric, weight = as_metric(metric, positive), weights.astype(np.float64)
+    gold, predicted = levels_of(metric, gold, predicted)
     if gold.ndim == 2:
         return weighted_multi_label_scores(metric, weight, gold, predicted, probabilities)
     if metric.spec.needs == "scores":
@@ -128,6 +130,7 @@ def without_score(
     """Resamples whose F1 or correlation of classes is 0 / 0, ``(resamples,)``; `weighted_scores` gives 0 there."""
     found: NDArray[np.bool_] = np.zeros(len(weights), dtype=np.bool_)
     metric = as_metric(metric, positive)
+    gold, predicted = levels_of(metric, gold, predicted)
     if gold.ndim == 2:
         if metric.positive is None:
             return found

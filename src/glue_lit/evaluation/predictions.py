@@ -131,7 +131,8 @@ def _row(values: Mapping[str, Any], task: TaskSpec) -> _Row:
     if not isinstance(name := values.get("id", ""), str):
         raise ValueError(f"id is {_shortened(name)}, not a text.")
     read, key = _READERS[task.kind]
-    gold = None if values.get("gold") is None else read(values["gold"], "gold", task)
+    of_gold = _class if task.levels else read
+    gold = None if values.get("gold") is None else of_gold(values["gold"], "gold", task)
     probabilities = None if task.is_regression else _probabilities(values.get("probabilities"), task)
     return _Row(idx, gold, read(values.get(key), key, task), probabilities, number, name)
 
@@ -157,11 +158,12 @@ def _number(value: Any, key: str, task: TaskSpec) -> float:
 
 
 def _class(value: Any, key: str, task: TaskSpec) -> int:
-    if isinstance(value, str) and value in task.labels:
-        return task.labels.index(value)
-    hint = did_you_mean(value, task.labels) if isinstance(value, str) else ""
+    labels = task.levels or task.labels
+    if isinstance(value, str) and value in labels:
+        return labels.index(value)
+    hint = did_you_mean(value, labels) if isinstance(value, str) else ""
     raise ValueError(
-        f"{key} is {value!r}, not a label of task {task.name}.{hint} Its labels are: {', '.join(task.labels[:20])}."
+        f"{key} is {value!r}, not a label of task {task.name}.{hint} Its labels are: {', '.join(labels[:20])}."
     )
 
 

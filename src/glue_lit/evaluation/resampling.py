@@ -14,6 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from glue_lit.evaluation.cut_points import levels_of
 from glue_lit.evaluation.formulas import as_metric, score, weighted_scores, without_score
 from glue_lit.evaluation.multi_label_formulas import of_one_label, row_means
 from glue_lit.evaluation.predictions import Floats, Ints, Predictions, Values
@@ -180,6 +181,7 @@ def _has_share(metric: Metric) -> bool:
 
 def _share_interval(metric: Metric, gold: Values, predicted: Values) -> tuple[float, float]:
     positive = 1 if metric.positive is None else metric.positive
+    gold, predicted = levels_of(metric, gold, predicted)
     if gold.ndim == 2 and metric.positive is not None:
         gold, predicted, positive = of_one_label(metric, gold), of_one_label(metric, predicted), 1
     return _OF_SHARES[metric.name](gold, predicted, positive)

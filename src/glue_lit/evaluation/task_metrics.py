@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from glue_lit.evaluation.cut_points import fit_cut_points
 from glue_lit.evaluation.formulas import quadratic_kappa, score, score_of_counts
 from glue_lit.evaluation.kept_loss import KeptLoss, LossOfRows
 from glue_lit.evaluation.metrics import ClassCounts, CollectedRows, KeptRows, MeanLoss, RowMeans, ScorePairs
@@ -84,6 +85,15 @@ class TaskMetrics(CollectedRows):
         by_name = dict(zip(self._means, found["means"].tolist() if "means" in found else [], strict=True))
         scores = {name: self._score(one, outcomes, by_name.get(name), rows) for name, one in self._metrics.items()}
         return {**scores, "loss": float(loss)}
+
+    def use_cut_points(self, task: TaskSpec) -> None:
+        """Score with the cut points of a task, which differs in nothing else."""
+        self.task, self._metrics = task, {name: task.metric(name) for name in task.metrics}
+
+    def fit_cut_points(self) -> list[float] | None:
+        """The best cut points for the rows; ``None`` if none has a label. Collective under DDP."""
+        gold, scores = self.results()["outcomes"].double().numpy()
+        return fit_cut_points(gold, scores, len(self.task.levels)) if len(gold) else None
 
     def _score(self, metric: Metric, outcomes: Floats, mean: float | None, rows: Floats | None) -> float:
         if not self.task.labels:
@@ -171,6 +181,20 @@ class SplitMetrics(nn.ModuleDict):
         metrics = self.of(self._task.monitored_split)
         if isinstance(metrics, MultiLabelMetrics) and (found := metrics.fit_thresholds()) is not None:
             self.use_thresholds(found)
+
+    def fit_cut_points(self) -> list[float] | None:
+        """The best cut points for the rows of the monitored split; ``None`` without such rows or labels in order."""
+        if not self._task.levels or self._task.monitored_split is None:
+            return None
+        metrics = self.of(self._task.monitored_split)
+        return metrics.fit_cut_points() if isinstance(metrics, TaskMetrics) else None
+
+    def use_cut_points(self, task: TaskSpec) -> None:
+        """Score with the cut points of a task, which differs in nothing else."""
+        self._task = task
+        for split in self:
+            if isinstance(metrics := self.of(split), TaskMetrics):
+                metrics.use_cut_points(task)
 
     def compute(self, splits: Iterable[str]) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
         """Return scores by logged name and, for each split, the number of examples predicted as each label; then reset.

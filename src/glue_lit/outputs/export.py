@@ -18,7 +18,7 @@ from glue_lit.outputs.hugging_face import (
     write_model,
     write_tokenizer,
 )
-from glue_lit.outputs.input_record import describe_inputs
+from glue_lit.outputs.input_record import describe_inputs, describe_output
 from glue_lit.outputs.model_card import model_card
 from glue_lit.runs.run import Run
 from glue_lit.system.files import write_text
@@ -74,6 +74,7 @@ def run_export(
         windows = parse_windows(trained.classifier.hparams["windows"])
         kind: dict[str, Any] = {"is_onnx": is_onnx, "has_code": any(folder.glob("*.py")), "windows": windows}
         inputs = describe_inputs(trained.task, trained.tokenizer, trained.max_length, trained.truncation)
+        inputs += describe_output(trained.task)
 
         def card(name: str) -> str:
             return model_card(trained.task, trained.max_length, trained.record, measured, name, inputs, **kind)

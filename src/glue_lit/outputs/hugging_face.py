@@ -23,7 +23,7 @@ from glue_lit.encoder.reformer import record_hash_seed
 from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
 from glue_lit.evaluation.task_metrics import metrics_of
 from glue_lit.outputs.card_record import read_card_record
-from glue_lit.outputs.input_record import input_record, record_inputs
+from glue_lit.outputs.input_record import input_record, output_record, record_inputs
 from glue_lit.outputs.predictor import load_classifier
 from glue_lit.runs.run import Run
 from glue_lit.system.console import note
@@ -132,7 +132,8 @@ def write_model(trained: Trained, folder: Path) -> None:
 def record_settings(trained: Trained, config: Any) -> None:
     """Put into a model's configuration how its inputs are made, and from which probability on labels are predicted."""
     config._name_or_path = ""
-    record_inputs(config, input_record(trained.task, trained.max_length, trained.truncation))
+    record = input_record(trained.task, trained.max_length, trained.truncation)
+    record_inputs(config, record | output_record(trained.task))
     record_thresholds(config, trained.task.labels, trained.classifier.thresholds)
 
 

@@ -1,4 +1,4 @@
-"""What an export says about how a row becomes the model's input."""
+"""What an export says about how a row becomes the model's input, and how a score tells a label."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +23,23 @@ def input_record(task: TaskSpec, max_length: int, truncation: Truncation) -> dic
         }
         record |= {"text_separator": inputs.separator} if len(inputs.texts[0]) > 1 else {}
     return record | ({} if truncation == "head" else {"truncation": truncation, "max_length": max_length})
+
+
+def output_record(task: TaskSpec) -> dict[str, Any]:
+    """The labels in order and the scores between them, for ``config.json``; empty for other tasks."""
+    return {"labels": [*task.levels], "cut_points": [*task.cut_points]} if task.levels else {}
+
+
+def describe_output(task: TaskSpec) -> str:
+    """Markdown for the model card: how a score tells a label; empty for tasks without labels in order."""
+    if not task.levels:
+        return ""
+    return (
+        "\n## Labels\nThe model gives a score, which tells one of the labels in order: the first below the lowest cut "
+        f"point, then the next at each. Labels and cut points are in `config.json` (`{KEY}`).\n\n"
+        "```python\nfrom bisect import bisect_right\n\n"
+        f'label = config.{KEY}["labels"][bisect_right(config.{KEY}["cut_points"], score)]\n```\n'
+    )
 
 
 def record_inputs(config: Any, record: dict[str, Any]) -> None:

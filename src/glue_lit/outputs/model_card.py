@@ -118,6 +118,7 @@ def _body(task: TaskSpec, record: Mapping[str, Any], notes: Mapping[str, str], u
     yield f"# {plain(_base(record))} on {plain(task.name)}"
     output = "a number" if task.is_regression else f"one of {', '.join(map(plain, task.labels))}"
     output = output.replace("one of", "any of", 1) if task.is_multi_label else output
+    output = f"one of {', '.join(map(plain, task.levels))}, in order" if task.levels else output
     yield f"{plain(task.title)}: {enumerated(map(plain, task.inputs.columns))} to {output}."
     yield usage
     if task.is_multi_label:

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from glue_lit.runs.run import Run
 from glue_lit.system.console import count_of
 from glue_lit.system.files import open_atomic_binary, write_text
 from glue_lit.tasks.glue import TaskSpec
+from glue_lit.tasks.spec import known_cut_points
 
 if TYPE_CHECKING:  # what they import may not be installed
     from glue_lit.evaluation.report.canvas import Drawing
@@ -154,6 +155,8 @@ def _material(run: Run, wanted: _Wanted) -> "Material":
     rows = find_rows(run, task, custom, split, wanted.source, wanted.test_file)
     notes = rows.predict(wanted.on_predict)
     record = read_prediction_record(rows.predictions)
+    if task.levels:
+        task = replace(task, cut_points=known_cut_points(record or {}, task))
     predicted = read_predictions(rows.predictions, task, record)
     if predicted.unlabelled:
         notes.append(f"Left out without a gold label: {count_of(predicted.unlabelled, 'row')}.")

@@ -23,6 +23,7 @@ class Metric:
         init_args: Its arguments.
         mode: ``max`` or ``min`` if the user says which of its values is best.
         names_label: Whether the user has named the positive label for this metric.
+        cut_points: Lowest score of each label but the first, where a label is predicted by a score (``ordinal``).
     """
 
     name: str
@@ -35,6 +36,7 @@ class Metric:
     init_args: Mapping[str, Any] = field(default_factory=dict)
     mode: str | None = None
     names_label: bool = False
+    cut_points: tuple[float, ...] = ()
 
     @property
     def is_of_default_label(self) -> bool:
@@ -45,6 +47,11 @@ class Metric:
     def spec(self) -> MetricSpec:
         """Its description; that of a class says only what it needs."""
         return METRICS[self.name] if not self.class_path else _OF_CLASS
+
+    @property
+    def cuts_scores(self) -> bool:
+        """Whether it compares labels, not scores, where scores tell the labels."""
+        return not self.class_path and self.spec.needs in ("counts", "distances")
 
     @property
     def needs(self) -> Needs:

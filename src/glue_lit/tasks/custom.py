@@ -8,6 +8,7 @@ from typing import Any, Literal
 from glue_lit.errors import UsageError
 from glue_lit.tasks.custom_values import ALLOWED
 from glue_lit.tasks.glue import TASKS, SplitFile, TaskSpec, get_task
+from glue_lit.tasks.levels import default_cut_points
 from glue_lit.tasks.metric_entries import Entry, entry_of_text, entry_text, parse_metrics
 from glue_lit.tasks.metrics import Kind
 from glue_lit.tasks.text_inputs import TextInputs, parse_text_inputs
@@ -21,9 +22,9 @@ class CustomTask:
         text: The text column, or a template such as '{title} ({year}): {body}', in which {sep} is the tokenizer's
             separator. A list of two is a pair of texts; three or more are joined into one text.
         label: Name of the label column. For multi_label also a list of columns, one for each label, that hold 0 or 1.
-        kind: classification, regression, or multi_label for rows with any number of labels; null for multi_label if the
-            column holds lists or several are named, for regression if all labels are numbers, with decimals or more
-            than 20 different ones, else classification.
+        kind: classification, regression, multi_label for rows with any number of labels, or ordinal for labels in
+            order such as ratings; null for multi_label if the column holds lists or several are named, for regression
+            if all labels are numbers, with decimals or more than 20 different ones, else classification.
         labels: The labels as the data write them, in the order of the model's outputs; null for the labels of the
             training rows, in the order of the data set's ClassLabel, else sorted.
         label_names: Names to show in place of the labels, in the same order; null for the labels themselves.
@@ -185,16 +186,17 @@ def _own_task(name: str, custom: CustomTask) -> TaskSpec:
             f"Task {name}: its labels and metrics are not known yet. Let a GLUEDataModule(task, source=..., "
             "custom=...) read them from the data, and pass its `custom.settings()` on."
         )
-    values = tuple(custom.labels or ()) if custom.kind != "regression" else ()
+    is_score, written = custom.kind in ("regression", "ordinal"), tuple(custom.labels or ())
+    values = () if is_score else written
     positive = values.index(custom.positive) if custom.positive in values else max(len(values) - 1, 0)
     inputs = custom.inputs
     task = TaskSpec(
         name=name,
-        title=f"A {(custom.kind or 'task').replace('_', '-')} task",
+        title=f"{'An' if custom.kind == 'ordinal' else 'A'} {(custom.kind or 'task').replace('_', '-')} task",
         hub_name="",
         text_columns=inputs.names,
         own_inputs=inputs,
-        labels=tuple(custom.label_names or ()) or values,
+        labels=() if is_score else tuple(custom.label_names or ()) or values,
         file_labels=values,
         metrics=(),
         files={split: SplitFile("", inputs.columns, custom.label_column, 0) for split in _SPLITS},
@@ -205,6 +207,9 @@ def _own_task(name: str, custom: CustomTask) -> TaskSpec:
         threshold=custom.thresholds if isinstance(custom.thresholds, float) else 0.5,
         tunes_thresholds=custom.thresholds == "tuned",
     )
+    if custom.kind == "ordinal":
+        levels = tuple(custom.label_names or ()) or written
+        task = replace(task, levels=levels, cut_points=default_cut_points(len(levels)))
     chosen = parse_metrics(custom.metrics or (), task.target, "data.custom.metrics")
     return replace(task, metrics=tuple(metric.logged for metric in chosen), chosen=chosen)
 

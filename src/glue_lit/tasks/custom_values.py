@@ -30,7 +30,7 @@ def _are_labels(value: Any) -> bool:
 ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "text": ("a column, a quoted template, or a list of them", lambda value: _is_text(value) or _is_list(value, str)),
     "label": ("a column, or a list of columns for multi_label", lambda value: _is_text(value) or _is_columns(value)),
-    "kind": ("classification, multi_label, regression", lambda value: value in get_args(Kind)),
+    "kind": ("classification, multi_label, ordinal, regression", lambda value: value in get_args(Kind)),
     "labels": ("a list of texts", _are_labels),
     "label_names": ("a list of texts", _are_labels),
     "positive": ("one of two labels", _is_text),

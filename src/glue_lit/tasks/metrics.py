@@ -7,7 +7,8 @@ the report, TensorBoard and the model card.
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["classification", "multi_label", "regression"]  # one label a row, any number of labels, a number
+# one label a row, any number of labels, one of labels in order, a number
+Kind = Literal["classification", "multi_label", "ordinal", "regression"]
 Average = Literal["micro", "macro", "weighted", "samples"]
 # counts: how often each class is gold, predicted and both; distances: also the squared distance of their numbers;
 # rows: the mean of a value of each row's predicted labels; means: that of each row's probabilities; ranking: the
@@ -51,7 +52,8 @@ class MetricSpec:
         return "average" in self.parameters
 
 
-_REGRESSION: tuple[Kind, ...] = ("regression",)
+_REGRESSION: tuple[Kind, ...] = ("regression", "ordinal")
+_ONE: tuple[Kind, ...] = ("classification", "ordinal")
 _MULTI_LABEL: tuple[Kind, ...] = ("multi_label",)
 _LABELS: tuple[Kind, ...] = ("classification", "multi_label")
 _OF_LABEL = ("positive", "average")
@@ -60,9 +62,12 @@ _ONE_LABEL = "a label never occurs among the gold labels, or has all of them"
 _CONSTANT = "all predictions (or all gold scores) are the same"
 
 METRICS = {
-    "accuracy": MetricSpec("Accuracy", "share of rows that get their gold label", "accuracy_score", hub_id="accuracy"),
+    "accuracy": MetricSpec(
+        "Accuracy", "share of rows that get their gold label", "accuracy_score", kinds=_ONE,
+        hub_id="accuracy",
+    ),
     "balanced_accuracy": MetricSpec(
-        "Balanced accuracy", "mean recall of the labels that occur", "balanced_accuracy_score"
+        "Balanced accuracy", "mean recall of the labels that occur", "balanced_accuracy_score", kinds=_ONE
     ),
     "precision": MetricSpec(
         "Precision", "share of the rows predicted as a label that have it", "precision_score",
@@ -85,12 +90,12 @@ METRICS = {
         hub_id="matthews_correlation",
     ),
     "cohen_kappa": MetricSpec(
-        "Cohen's kappa", "agreement beyond that of chance", "cohen_kappa_score", low=-1,
+        "Cohen's kappa", "agreement beyond that of chance", "cohen_kappa_score", low=-1, kinds=_ONE,
         undefined="all gold and predicted labels are the same",
     ),
     "quadratic_weighted_kappa": MetricSpec(
         "Quadratic weighted kappa", "kappa for labels in order, mistakes weighted by their squared distance",
-        "cohen_kappa_score(weights='quadratic')", needs="distances", low=-1,
+        "cohen_kappa_score(weights='quadratic')", needs="distances", low=-1, kinds=_ONE,
         undefined="all gold and predicted labels are the same",
     ),
     "auroc": MetricSpec(

@@ -1,9 +1,10 @@
 """`TaskSpec`: everything the package knows about a task, and the names under which its scores are logged."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from glue_lit.tasks.chosen_metrics import Metric
 from glue_lit.tasks.metric_entries import Target, parse_metric
@@ -59,6 +60,8 @@ class TaskSpec:
         own_inputs: How texts are made of columns; ``None`` if each is a column.
         threshold: The probability from which on each of any number of labels is predicted.
         tunes_thresholds: Whether each of these labels gets the threshold that is best on the monitored split.
+        levels: Labels in order, lowest first, of which a row has one that the model's score tells; else empty.
+        cut_points: Lowest score of each level but the first; those of a trained model are its own.
     """
 
     name: str
@@ -82,10 +85,12 @@ class TaskSpec:
     own_inputs: TextInputs | None = None
     threshold: float = 0.5
     tunes_thresholds: bool = False
+    levels: tuple[str, ...] = ()
+    cut_points: tuple[float, ...] = ()
 
     @property
     def kind(self) -> Kind:
-        """What is learned of a row: one label, any number of labels, or a number."""
+        """What is learned of a row: one label, any number of labels, or a number (with levels, that of its level)."""
         return "multi_label" if self.is_multi_label else "classification" if self.labels else "regression"
 
     @cached_property
@@ -121,12 +126,14 @@ class TaskSpec:
     @property
     def target(self) -> Target:
         """What its metrics compare."""
-        return Target(self.kind, self.labels, self.file_labels, self.positive)
+        kind: Kind = "ordinal" if self.levels else self.kind
+        return Target(kind, self.labels, self.file_labels, self.positive)
 
     def metric(self, name: str) -> Metric:
         """One of its metrics, by its logged name."""
         found = (metric for metric in self.chosen if metric.logged == name)
-        return next(found, None) or parse_metric(name, replace(self.target, is_known=False))
+        metric = next(found, None) or parse_metric(name, replace(self.target, is_known=False))
+        return replace(metric, cut_points=self.cut_points) if self.levels and metric.cuts_scores else metric
 
     @property
     def scoring(self) -> tuple[Metric, ...]:
@@ -171,6 +178,21 @@ def monitor_mode(monitor: str, task: TaskSpec | None = None) -> Literal["max", "
     if task is None or name not in task.metrics:
         return "min" if monitor.endswith("loss") else "max"
     return "min" if task.metric(name).lower_is_better else "max"
+
+
+def known_cut_points(record: Mapping[str, Any], task: TaskSpec) -> tuple[float, ...]:
+    """The cut points in a record or a checkpoint, for a task with labels in order; the task's own if they are damaged.
+
+    Args:
+        record: May have the entry ``cut_points``, and may come from anybody.
+        task: Has the labels.
+    """
+    found = record.get("cut_points")
+    if not isinstance(found, list) or len(found) != len(task.cut_points):
+        return task.cut_points
+    if not all(isinstance(cut, float | int) and math.isfinite(cut) for cut in found):
+        return task.cut_points
+    return tuple(map(float, found)) if sorted(found) == found else task.cut_points
 
 
 def log_prefix(split: str) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from glue_lit.tasks.spec import known_cut_points
 from glue_lit.training.averaging import restore_trained_weights
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.lightning_internals import trainer_of
@@ -18,6 +19,8 @@ def add_contents(module: Any, checkpoint: dict[str, Any]) -> None:
     own = {"precision": str(module.trainer.precision)} | module.parts.optimizer.rows_in_use(module.model)
     if module.thresholds:
         own["thresholds"] = module.thresholds
+    if module.task.levels:
+        own["cut_points"] = [*module.task.cut_points]
     checkpoint["glue_lit"] |= own | ({"scores": module.scores} if is_fit(module.trainer) else {})
 
 
@@ -35,6 +38,8 @@ def take_contents(module: Any, checkpoint: dict[str, Any]) -> None:
     module.builder.restore(module.model, checkpoint)
     if thresholds := checkpoint.get("glue_lit", {}).get("thresholds"):
         module.metrics.use_thresholds(thresholds)
+    if module.task.levels:
+        module.use_cut_points(known_cut_points(checkpoint.get("glue_lit") or {}, module.task))
     if trainer is not None and is_fit(trainer):
         module.scores = checkpoint.get("glue_lit", {}).get("scores", {})
         if not module.hparams["average"]:

@@ -1,5 +1,7 @@
 """The evaluation of a task's splits: a base class of `SequenceClassifier`."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 from glue_lit.data.batches import Batch
 from glue_lit.encoder.heads import recorded_thresholds
 from glue_lit.evaluation.task_metrics import SplitMetrics
-from glue_lit.tasks.spec import TaskSpec
+from glue_lit.tasks.spec import TaskSpec, known_cut_points
 from glue_lit.training.documents import Documents, check_has_pooling
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts
@@ -45,14 +47,21 @@ class EvaluatedModule(LightningModule):
         return self.metrics.thresholds
 
     def use_thresholds_of(self, config: Any) -> None:
-        """Predict the labels with the thresholds of an exported model, unless the task says a number.
+        """Predict the labels as an exported model does: with its cut points, or with its thresholds.
 
         Args:
-            config: The configuration of the Hugging Face model.
+            config: The configuration of the Hugging Face model; thresholds that the task says win.
         """
         is_given = isinstance((self.hparams.get("custom") or {}).get("thresholds"), float)
         if self.task.is_multi_label and not is_given and (found := recorded_thresholds(config, self.task.labels)):
             self.metrics.use_thresholds(found)
+        if self.task.levels and isinstance(record := getattr(config, "glue_lit", None), dict):
+            self.use_cut_points(known_cut_points(record, self.task))
+
+    def use_cut_points(self, cut_points: Sequence[float]) -> None:
+        """Tell the label of a score by these cut points from now on, where labels are in order."""
+        self.task = replace(self.task, cut_points=tuple(cut_points))
+        self.metrics.use_cut_points(self.task)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Add a batch to the metrics of its split; returns the logits."""
@@ -89,6 +98,8 @@ class EvaluatedModule(LightningModule):
         self.documents.score(self.trainer, self.metrics, self.loss.plain)
         if is_fit(self.trainer) and not self.trainer.sanity_checking:
             self.metrics.tune_thresholds()
+            if (found := self.metrics.fit_cut_points()) is not None:
+                self.use_cut_points(found)
         self.scores, self.predicted = self.metrics.compute(splits)
         for name, value in self.scores.items():  # already the same on every device
             on_host = torch.tensor(value, device="cpu")  # a number would be copied to the device and back

@@ -55,6 +55,8 @@ def predict_texts(predictor: Predictor, options: Any, temperature: float) -> Non
         _print_lines([records])
     elif len(records) > 1:
         _print_several(task, examples, records)
+    elif task.levels:
+        say(f"{records[0]['label']} (score {records[0]['score']:.4f})")
     elif task.is_regression:
         say(f"score {records[0]['score']:.4f}")
     else:
@@ -89,7 +91,9 @@ def _texts(task: TaskSpec, options: Any) -> list[tuple[str, ...]]:
 
 def _print_several(task: TaskSpec, examples: Sequence[Example], records: Sequence[Record]) -> None:
     """Print a line for each text: its score, or its label or labels and their probabilities."""
-    if task.is_regression:
+    if task.levels:
+        columns, cells = ["label", "score"], [[record["label"], f"{record['score']:.4f}"] for record in records]
+    elif task.is_regression:
         columns, cells = ["score"], [[f"{record['score']:.4f}"] for record in records]
     elif task.is_multi_label:
         columns, cells = ["labels"], [[_with_probabilities(record)] for record in records]

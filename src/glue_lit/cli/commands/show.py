@@ -121,4 +121,6 @@ def _label(task: TaskSpec, label: Label) -> str:
 def _value(task: TaskSpec, label: Label) -> str | float | list[str] | None:
     if isinstance(label, tuple):
         return [task.labels[number] for number in label]
-    return label if label is None or task.is_regression else task.labels[int(label)]
+    if label is None or (task.is_regression and not task.levels):
+        return label
+    return (task.levels or task.labels)[int(label)]

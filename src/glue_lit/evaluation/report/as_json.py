@@ -13,7 +13,7 @@ def report_values(report: Report) -> dict[str, Any]:
         "task": report.task.name,
         "split": report.split,
         "metric": report.metric,
-        "labels": list(report.task.labels),
+        "labels": list(report.task.levels or report.task.labels),
         "runs": [_run_values(run) for run in report.runs],
         "comparison": None if report.comparison is None else asdict(report.comparison),
         "differing": report.differing,

@@ -9,6 +9,7 @@ from glue_lit.evaluation.predictions import Floats, Ints, Predictions
 from glue_lit.evaluation.report.label_rows import label_names, least_certain_labels, most_certain_mistakes
 from glue_lit.evaluation.report.texts import Texts, truncate
 from glue_lit.tasks.glue import TaskSpec
+from glue_lit.tasks.levels import level_of
 
 SHOWN = 15  # rows of each kind
 _LONGEST = 600  # characters of a text; longer ones are cut
@@ -75,6 +76,9 @@ def _examples(task: TaskSpec, predicted: Predictions, texts: Texts, order: Ints)
 def _example(task: TaskSpec, predicted: Predictions, texts: Texts, row: int, about: str = "") -> Example:
     places, probabilities = predicted.places, predicted.probabilities
     gold, value = (_in_words(task, values[row]) for values in (predicted.gold, predicted.values))
+    if task.levels:
+        gold = task.levels[int(predicted.gold[row])]
+        value = f"{task.levels[level_of(float(predicted.values[row]), task.cut_points)]} ({value})"
     return Example(
         idx=int(predicted.idx[row]),
         texts=tuple(truncate(text, _LONGEST) for text in texts.texts[row]) if texts.texts else (),

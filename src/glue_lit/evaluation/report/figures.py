@@ -98,11 +98,11 @@ def _describe_curves(report: Report, tag: str, title: str) -> str:
 def _outcome(report: Report, number: int) -> Drawing:
     run = report.runs[number]
     name, title = "confusion", "Confusion matrix"
-    if report.task.is_regression:
+    if report.task.is_regression and run.confusion is None:
         name, title = "scatter", "Predicted against gold"
     if len(report.runs) > 1:
         name, title = f"{name}-{number + 1}", f"{title}, {shorten(run.name, NAME)}"
-    with outcome_figure(report.task, run.predicted, SERIES[number]) as (figure, words, note):
+    with outcome_figure(report.task, run.predicted, SERIES[number], run.confusion) as (figure, words, note):
         return render(figure, name, title, words, note)
 
 

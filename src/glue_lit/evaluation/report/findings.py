@@ -1,13 +1,14 @@
 """The content of a report as numbers: one run, or several side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from glue_lit.errors import RunError, UsageError
+from glue_lit.evaluation.cut_points import with_levels
 from glue_lit.evaluation.formulas import confusion_matrix, metric_titles
 from glue_lit.evaluation.predictions import Floats, Predictions
 from glue_lit.evaluation.reliability import Reliability, label_reliability, reliability
@@ -98,8 +99,17 @@ def build_report(materials: Sequence[Material]) -> Report:
     runs = [_findings(material, name) for material, name in zip(materials, names, strict=True)]
     comparison = None
     if len(runs) == 2:
-        comparison = compare(first.task.scoring[0], runs[0].predicted, runs[1].predicted)
+        comparison = _compared(*materials)
     return Report(first.task, first.split, runs, comparison, _differing([material.settings for material in materials]))
+
+
+def _compared(first: Material, second: Material) -> Comparison:
+    """The second run against the first; of labels in order, each run has cut points of its own."""
+    metric = first.task.scoring[0]
+    if not metric.cut_points:
+        return compare(metric, first.predicted, second.predicted)
+    one, two = (with_levels(each.task, each.predicted) for each in (first, second))
+    return compare(replace(metric, cut_points=()), one, two)
 
 
 def _check_same_task(first: Material, other: Material) -> None:
@@ -116,7 +126,7 @@ def _check_same_task(first: Material, other: Material) -> None:
 
 
 def _scoring(task: TaskSpec) -> tuple[object, ...]:
-    return task.labels, task.scoring, task.positive
+    return task.labels, task.levels, [replace(metric, cut_points=()) for metric in task.scoring], task.positive
 
 
 def _display_names(materials: Sequence[Material]) -> list[str]:
@@ -174,9 +184,10 @@ def _findings(material: Material, name: str) -> Findings:
 
 
 def _confusion(task: TaskSpec, predicted: Predictions) -> list[list[int]] | None:
-    if task.kind != "classification":
+    if task.kind != "classification" and not task.levels:
         return None
-    found: list[list[int]] = confusion_matrix(predicted.gold, predicted.values, len(task.labels)).tolist()
+    rows, labels = with_levels(task, predicted), task.levels or task.labels
+    found: list[list[int]] = confusion_matrix(rows.gold, rows.values, len(labels)).tolist()
     return found
 
 

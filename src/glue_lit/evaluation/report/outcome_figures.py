@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from numpy.typing import ArrayLike
 
+from glue_lit.evaluation.cut_points import with_levels
 from glue_lit.evaluation.formulas import confusion_matrix
 from glue_lit.evaluation.predictions import Predictions, Values
 from glue_lit.evaluation.report.canvas import MUTED, canvas
@@ -21,16 +22,28 @@ _MOST_LABELS = 12  # in a confusion matrix; the rarer ones share a row
 
 
 @contextmanager
-def outcome_figure(task: TaskSpec, predicted: Predictions, colour: str) -> Iterator[tuple[Figure, str, str]]:
-    """A confusion matrix, or a scatter plot of scores; with a description, and a note on how to read it."""
-    if task.is_regression:
+def outcome_figure(
+    task: TaskSpec, predicted: Predictions, colour: str, counts: ArrayLike | None = None
+) -> Iterator[tuple[Figure, str, str]]:
+    """A confusion matrix, or a scatter plot of scores; with a description, and a note on how to read it.
+
+    Args:
+        task: Its labels, or none for scores.
+        predicted: The rows.
+        colour: Of the cells or dots.
+        counts: The confusion matrix, if it is known.
+    """
+    names = task.levels or task.labels
+    if not names:
         with canvas(height=3.6) as (figure, axes):
             yield figure, *_draw_scatter(axes, predicted.gold, predicted.values, colour)
         return
-    counts = confusion_matrix(predicted.gold, predicted.values, len(task.labels))
-    labels, counts = group_labels(task.labels, counts)
+    if counts is None:
+        rows = with_levels(task, predicted)
+        counts = confusion_matrix(rows.gold, rows.values, len(names))
+    labels, matrix = group_labels(names, counts)
     with canvas(height=1.2 + min(2.6, 0.55 * len(labels))) as (figure, axes):
-        yield figure, *_draw_matrix(axes, labels, counts, colour)
+        yield figure, *_draw_matrix(axes, labels, matrix, colour)
 
 
 def group_labels(labels: Sequence[str], counts: ArrayLike) -> tuple[list[str], np.ndarray]:

@@ -25,6 +25,7 @@ def page(report: Report, drawings: Sequence[Drawing]) -> str:
     by_name = {drawing.name: drawing for drawing in drawings}
     several = len(report.runs) > 1
     kind = {"classification": "confusion", "multi_label": "labels", "regression": "scatter"}[report.task.kind]
+    kind = "confusion" if report.task.levels else kind
     text = environment().get_template("report.html.j2").render(
         report=report,
         several=several,

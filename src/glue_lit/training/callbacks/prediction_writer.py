@@ -15,6 +15,7 @@ from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.thresholds import cut_logits
 from glue_lit.runs.prediction_record import write_prediction_record
 from glue_lit.system.files import open_atomic
+from glue_lit.tasks.levels import level_of
 from glue_lit.tasks.spec import TaskSpec, limit_setting
 from glue_lit.training.tensorboard.evaluated import RowCollector, labelled_predictions
 
@@ -75,6 +76,7 @@ def _write_record(path: Path, trainer: Any, module: Any, split: str, rows: int) 
         commit=opened.commit, file=opened.file, unit=opened.unit, id=data.custom.id,
         limit=trainer.datamodule.hparams[limit_setting(split)],
         **({"thresholds": module.thresholds} if module.thresholds else {}),
+        **({"cut_points": [*module.task.cut_points]} if module.task.levels else {}),
     )  # fmt: skip
 
 
@@ -89,7 +91,7 @@ def prediction_lines(
     """One record per example: idx, row, id, label and probabilities (or score), and gold, as far as known.
 
     One of a multi-label task has ``labels``, those whose probability is at least their threshold, the most probable
-    first, in place of ``label``, and a list of gold labels.
+    first, in place of ``label``, and a list of gold labels. Labels in order have ``label`` and ``score``.
 
     Args:
         task: Gives the labels' names.
@@ -102,6 +104,10 @@ def prediction_lines(
     names = _names(idx.tolist(), places)
     if task.is_regression:
         for name, score, gold in zip(names, logits[:, 0].tolist(), labels.tolist(), strict=True):
+            if task.levels:
+                known = {} if gold != gold else {"gold": task.levels[round(gold)]}
+                yield {**name, "label": task.levels[level_of(score, task.cut_points)], "score": score, **known}
+                continue
             yield {**name, "score": score} | ({} if gold != gold else {"gold": round(gold, 6)})
         return
     parts = torch.split(logits, _AT_ONCE)

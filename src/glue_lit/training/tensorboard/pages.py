@@ -95,7 +95,7 @@ class TensorBoardPages(Callback):
 
     def _show(self, trainer: Any, task: TaskSpec, split: str, predicted: Predictions, step: int) -> None:
         prefix = log_prefix(split)
-        name = "predicted_against_gold" if task.is_regression else "confusion_matrix"
+        name = "confusion_matrix" if task.levels or task.labels else "predicted_against_gold"
         picture = draw_outcome(task, predicted, f"{task.name}, {split}, step {step:,}")
         table = hard_rows(task, *self._with_rows(trainer, split, predicted))
         for logger in tensorboard_loggers(trainer):
