@@ -1,16 +1,19 @@
 """Every command and example in the README and in docs/ works."""
 
 import io
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from bisect import bisect_right
 from pathlib import Path
 
 import pytest
 import warm
 from command_line import glue_lit
+from sklearn.metrics import cohen_kappa_score
 from tiny_folders import write_tiny
 
 from glue_lit import __all__ as PUBLIC_NAMES
@@ -39,9 +42,10 @@ MANY = [line for line in OURS if line.startswith(("glue-lit tune ", "glue-lit su
 STORY = commands(TEXTS["own-data"])  # runs as a whole: `test_from_a_file_to_a_pipeline`
 LONG = commands(TEXTS["long-documents"])  # and so does this: `test_long_documents`
 SEVERAL = commands(TEXTS["several-labels"])  # and this: `test_rows_with_several_labels`
-FITS = [line for line in FITS if line not in (*LONG, *SEVERAL)]
+RATINGS = commands(TEXTS["ratings"])  # and this: `test_ratings`
+FITS = [line for line in FITS if line not in (*LONG, *SEVERAL, *RATINGS)]
 DECODER = [line for line in commands(TEXTS["decoders"]) if line in OURS]  # the same: `test_a_decoder_with_lora`
-OTHERS = [line for line in OURS if line not in (*FITS, *MANY, *STORY, *LONG, *SEVERAL, *DECODER)]
+OTHERS = [line for line in OURS if line not in (*FITS, *MANY, *STORY, *LONG, *SEVERAL, *RATINGS, *DECODER)]
 SLOW = [line for line in OTHERS if re.match("glue-lit (report .|export .*onnx)", line)]
 # Small runs of the demo corpus have no official test rows, there is no network, and no suite.
 REFUSED = {
@@ -286,6 +290,44 @@ def test_rows_with_several_labels(
     assert header.split("\t")[:4] == ["idx", "row", "id", "labels"]
     assert len(rows) == 400
     assert "top_k=None" in Path("topics-model/README.md").read_text()
+
+
+def test_ratings(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page on ratings, line by line: cut points of the run tell the labels everywhere."""
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+    monkeypatch.chdir(tmp_path)
+    for line in RATINGS:
+        program, *words = shlex.split(line)
+        if program == "python":
+            subprocess.run([sys.executable, *words], check=True, timeout=120)
+            continue
+        if words[0] == "fit":
+            words += ["--model.name_or_path", str(tiny_model), "--trainer.max_epochs=2", "--trainer.accelerator=cpu",
+                      "--model.learning_rate=0.001"]  # fmt: skip
+        assert glue_lit(monkeypatch, *words) == 0, line
+    assert "one of 1, 2, 3, 4, 5, in this order (ordinal)" in capsys.readouterr().out
+    run = Path("lightning_logs/stars/version_0")
+    cuts = json.loads(Path("stars-model/config.json").read_text())["glue_lit"]["cut_points"]
+    assert cuts == sorted(cuts) != [0.5, 1.5, 2.5, 3.5]
+    lines = [json.loads(line) for line in (run / "predictions" / "test.jsonl").read_text().splitlines()]
+    assert all(each["label"] == str(1 + bisect_right(cuts, each["score"])) for each in lines)
+    gold, labels = ([int(each[key]) for each in lines] for key in ("gold", "label"))
+    kappa = cohen_kappa_score(gold, labels, weights="quadratic", labels=range(1, 6))
+    header, *rows = Path("stars.tsv").read_text().splitlines()
+    assert header.split("\t")[-2:] == ["label", "score"]
+    assert [row.split("\t")[-2] for row in rows] == [each["label"] for each in lines]
+    assert "bisect_right" in Path("stars-model/README.md").read_text()
+    assert (run / "report" / "confusion.png").is_file()
+    assert glue_lit(monkeypatch, "test", "--ckpt_path=best", "--json") == 0
+    scores = json.loads(capsys.readouterr().out)["metrics"]
+    assert scores["test/quadratic_weighted_kappa"] == pytest.approx(kappa)
+    own = ["--data.task=stars", "--data.source=rated.csv", "--data.custom.text=review", "--data.custom.label=stars"]
+    own += ["--data.custom.kind=ordinal", "--model.name_or_path=stars-model", "--trainer.accelerator=cpu", "--json"]
+    assert glue_lit(monkeypatch, "validate", *own) == 0
+    record = json.loads((run / "metrics.json").read_text())
+    assert json.loads(capsys.readouterr().out)["metrics"] == pytest.approx(record["metrics"], rel=1e-3)
 
 
 def test_the_reference_has_every_public_name() -> None:
