@@ -58,6 +58,37 @@ def test_the_kind_of_task_follows_from_the_labels(labels: list[str], kind: str, 
     )
 
 
+def test_labels_in_order() -> None:
+    """Numbers by value, other labels as they are listed; rows have the number of their label."""
+    for labels, found in ((["10", "9", "2.5", "9"], ["2.5", "9", "10"]), (["-1", "0", "-0"], ["-1", "0"])):
+        task = completed(*labels, kind="ordinal")
+        assert (task.kind, task.labels, task.class_weights) == ("ordinal", found, None)
+        assert task.metrics == ["quadratic_weighted_kappa", "accuracy", "mae", "spearmanr"]
+    task = completed("good", "bad", "fair", kind="ordinal", labels=["bad", "fair", "good"])
+    spec = resolve_task("ratings", task)
+    assert (spec.levels, spec.labels, spec.num_labels, spec.kind) == (("bad", "fair", "good"), (), 1, "regression")
+    assert spec.cut_points == (0.5, 1.5)
+    assert column("good", None, "bad").parse(task) == [2, None, 0]
+    assert check_and_complete(task) == task
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "message"),
+    [
+        (["good", "bad"], {}, r"got ordinal, and 'bad' is no number, .*--data\.custom\.labels '\[bad, good\]'"),
+        (["1", "2", "many"], {}, "'many' is no number"),
+        (["1", "2"], {"class_weights": "balanced"}, "class_weights: an ordinal task is trained on the numbers"),
+        (["1", "2"], {"positive": "2"}, "positive is for two labels; this task has labels in order"),
+        (["1", "2"], {"metrics": ["auroc"]}, "'auroc' is not a metric for ordinal.* Allowed: accuracy, "),
+        (["1", "1"], {}, "has only one label"),
+        (["1", "3"], {"labels": ["1", "2"]}, "line 3: label '3' is not one of the task's"),
+    ],
+)
+def test_what_has_no_order_is_refused(labels: list[str], settings: dict[str, object], message: str) -> None:
+    with pytest.raises(GlueLitError, match=message):
+        completed(*labels, kind="ordinal", **settings)
+
+
 def test_settings_of_the_user_win_over_the_data() -> None:
     task = completed("1", "2", "3", kind="regression", metrics=["spearmanr"])
     assert (task.kind, task.labels, task.metrics) == ("regression", None, ["spearmanr"])
