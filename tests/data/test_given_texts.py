@@ -33,6 +33,7 @@ JOINED = task_of("title", "n", "body", text_separator=" | ")
         (PAIR, {"q": "who", "a": "me", "other": [1]}, ("Q: who", "A: me")),
         (TWO, {"title": "a", "n": 2.0, "body": None}, ("a (2): ",)),
         (JOINED, {"title": "a", "n": None, "body": "b"}, ("a | b",)),
+        (JOINED, {"title": ["a", None, 2.0], "n": [], "body": ("b", True)}, ("a, 2 | b, true",)),
         (TASKS["rte"], ["one", "two"], ("one", "two")),
         (TASKS["cola"], {"sentence": "one"}, ("one",)),
     ],
@@ -51,6 +52,7 @@ def test_an_example_in_python(task: TaskSpec, given: Any, texts: tuple[str, ...]
         (ONE, 7, "got 7, allowed: a string or values by column"),
         (ONE, " ", "column 'text' is empty"),
         (TWO, {"title": "", "n": None, "body": " "}, "columns 'title', 'n', 'body' are all empty"),
+        (TASKS["cola"], {"sentence": ["one"]}, "column 'sentence' holds a list"),
         (TWO, {"title": {}, "n": 1, "body": "b"}, "column 'title' holds a dict"),
         (TASKS["rte"], "one", "allowed: a list of two texts"),
         (TASKS["cola"], {"text": "one"}, "there is no 'sentence'"),
@@ -79,5 +81,9 @@ def test_files_with_other_names_of_columns(tmp_path: Path) -> None:
     assert [next(rows).texts, next(rows).texts] == [("x (3): y",), ("z (): w",)]
     with pytest.raises(DataError, match=r"new\.csv, line 4: columns 'head', 'count', 'text' are all empty"):
         next(rows)
+    (tmp_path / "new.jsonl").write_text('{"head": ["x", "z"], "count": 3, "text": []}\n')
+    assert [one.texts for one in file_texts(tmp_path / "new.jsonl", ("head", "count", "text"), TWO)] == [
+        ("x, z (3): ",)
+    ]
     (tmp_path / "new.txt").write_text("fine\n")
     assert [one.texts for one in file_texts(tmp_path / "new.txt", ("text",), ONE)] == [("Review: fine",)]

@@ -100,3 +100,13 @@ def test_a_column_with_braces_in_its_name_is_read(tmp_path: Path) -> None:
     assert rows_of(source, ["{{n}}", "share"], text_separator="-").texts_a == ["1-0.5", "2-1.5", "3-2.0", "4-0.25"]
     with pytest.raises(DataError, match="no column 'n'"):
         rows_of(source, "{{{n}}}")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_list_is_written_with_commas(tmp_path: Path, suffix: str) -> None:
+    frame = pandas.DataFrame({"t": ["x", "y"], "tags": [["red", "blue"], []], "label": ["p", "q"]})
+    source = write(frame, tmp_path / f"goods.{suffix}")
+    assert rows_of(source, "{t}: {tags}").texts_a == ["x: red, blue", "y: "]
+    assert rows_of(source, ["t", "tags"], text_separator=" - ").texts_a == ["x - red, blue", "y"]
+    with pytest.raises(DataError, match="column 'tags' holds a list; a text or a number is needed"):
+        rows_of(source, ["t", "tags"])

@@ -25,7 +25,7 @@ def test_joined_columns_and_their_separator_are_recorded() -> None:
         "truncation": "head_tail", "max_length": 512,
     }  # fmt: skip
     card = describe_inputs(task, None, 512, "head")
-    assert "```text\ntitle\nodd{{x}}\n{n} EUR\n```" in card
+    assert '```text\n"title"\n"odd{{x}}"\n"{n} EUR"\n```' in card
     assert "joined into one text by ' </s> '; empty ones are left out" in card
 
 

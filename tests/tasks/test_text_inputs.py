@@ -21,6 +21,7 @@ from glue_lit.tasks.text_inputs import parse_text_inputs
         (["[{a}] {b}, {c}"], None, ["[{a}] {b}, {c}"], ["a", "b", "c"]),
         (["{a} {b} {a}", "c"], None, ["{a} {b} {a}", "c"], ["a", "b", "c"]),
         (["odd{{name}}"], None, ["odd{name}"], ["odd{name}"]),
+        (["{a}\n\n{b}\t"], None, ["{a} {b}"], ["a", "b"]),
         (["{{{a}}}"], None, ["{{{a}}}"], ["a"]),
         (["{a} {sep} {b}"], None, ["{a} {sep} {b}"], ["a", "b"]),
     ],

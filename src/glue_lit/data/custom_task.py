@@ -153,7 +153,7 @@ def describe_task(custom: CustomTask, source: str) -> Iterator[str]:
 def describe_texts(custom: CustomTask) -> Iterator[str]:
     """Say, a line each, how texts are made of columns, unless each is a column as it is."""
     inputs = custom.inputs
-    if joined := [part.written for parts in inputs.texts for part in parts if len(parts) > 1]:
+    if joined := [part.name for parts in inputs.texts for part in parts if len(parts) > 1]:
         how = f"joined by {inputs.separator!r} (data.custom.text_separator), without empty ones"
         yield f"{enumerated(joined)} are one text, {how}"
     if inputs.uses_sep and custom.sep_token is not None:

@@ -58,7 +58,14 @@ def texts_of_object(values: Mapping[str, Any], columns: Sequence[str], task: Tas
             f"{place}: there is no {missing[0]!r}. Every row needs {enumerated(map(repr, columns))}, of which an "
             f"empty one may be null. {given}"
         )
-    return texts_of_values([plain_value(values.get(column), column, place) for column in columns], columns, task, place)
+    found: list[Value] = []
+    for name, column in zip(task.inputs.columns, columns, strict=True):
+        value = values.get(column)
+        if isinstance(value, list | tuple) and name in task.inputs.list_columns:
+            found.append(tuple(plain_value(item, column, place) for item in value))
+        else:
+            found.append(plain_value(value, column, place))
+    return texts_of_values(found, columns, task, place)
 
 
 def split_line(line: str, columns: Sequence[str], task: TaskSpec, place: str) -> Texts:

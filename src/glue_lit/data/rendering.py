@@ -17,7 +17,7 @@ def render(
     """Make the one or two texts of an example.
 
     In a template an empty or missing value becomes an empty text; among joined columns it is left out with its
-    separator. Numbers are written as text, 3.0 as 3, as in every file format; true and false in lower case.
+    separator. A list is written with commas, a number as text, 3.0 as 3, and a boolean in lower case.
 
     Args:
         inputs: How the texts are made.
@@ -52,7 +52,9 @@ def _fill(part: TextPart, known: dict[str, str]) -> str:
 
 
 def value_text(value: Value) -> str:
-    """A value as it stands in a text; empty if it is missing or blank."""
+    """A value as it stands in a text, a list with commas; empty if it is missing or blank."""
+    if isinstance(value, tuple):
+        return ", ".join(filter(None, map(value_text, value)))
     if isinstance(value, str):
         return value if value.strip() else ""
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:

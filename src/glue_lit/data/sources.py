@@ -87,5 +87,6 @@ def open_tables(custom: CustomTask, source: str) -> dict[str, Table]:
         if are_class_numbers(custom.labels, table.class_names.get(custom.label_column, ())):
             names = table.class_names.items()
             table.class_names = {name: found for name, found in names if name != custom.label_column}
-        table.list_columns = custom.label_columns if custom.kind in (None, "multi_label") else ()
+        labels = custom.label_columns if custom.kind in (None, "multi_label") else ()
+        table.list_columns = (*labels, *custom.inputs.list_columns)
     return tables

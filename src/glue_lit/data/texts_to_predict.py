@@ -52,6 +52,8 @@ def file_texts(
             yield Example(split_line(line, columns, task, f"{path}, line {number}"), number)
         return
     table = open_table(path)
+    own = zip(task.inputs.columns, columns, strict=True)
+    table.list_columns = [column for name, column in own if name in task.inputs.list_columns]
     ids = [id_column] if id_column is not None and (needs_id or id_column in table.columns) else []
     for number, values in table.rows([*columns, *ids]):
         texts = texts_of_values(values[: len(columns)], columns, task, table.place(number))

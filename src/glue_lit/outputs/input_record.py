@@ -1,5 +1,6 @@
 """What an export says about how a row becomes the model's input, and how a score tells a label."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,14 +61,15 @@ def describe_inputs(task: TaskSpec, tokenizer: Any, max_length: int, truncation:
 def _describe_texts(record: dict[str, Any]) -> Iterator[str]:
     if not record:
         return
-    texts = "\n".join(record["text"])
+    texts = "\n".join(json.dumps(text, ensure_ascii=False) for text in record["text"])
     yield f"The model reads texts that are made of columns (`{KEY}` in `config.json`):\n"
     yield f"```text\n{texts.replace('```', '` ` `')}\n```\n"
     if "text_separator" in record:
         yield f"They are joined into one text by {record['text_separator']!r}; empty ones are left out."
     elif len(record["text"]) > 1:
         yield "The first is the first text of a pair, the second is the second."
-    yield "In a template, a missing value is an empty text; braces that are text are doubled."
+    yield "Braces stand for the value of a column; those that are text are doubled. A missing value is an empty text, a"
+    yield "list is written with commas, and 3.0 as 3."
 
 
 def _describe_cut(task: TaskSpec, tokenizer: Any, max_length: int) -> Iterator[str]:

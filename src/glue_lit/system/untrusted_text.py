@@ -128,7 +128,8 @@ def plain_value(value: Any, column: str, place: str) -> Plain:
         return None if math.isnan(value) else value
     raise DataError(
         f"{place}: column {column!r} holds a {type(value).__name__}; a text or a number is needed. "
-        "Only the labels of a multi-label task may be lists: `--data.custom.kind multi_label`."
+        "Only the labels of a multi-label task (`--data.custom.kind multi_label`), and columns in templates or joined "
+        "texts, may be lists."
     )
 
 

@@ -38,6 +38,11 @@ class TextPart:
     uses_sep: bool = False
 
     @property
+    def name(self) -> str:
+        """What it is called: the column, or the template on one line."""
+        return " ".join(self.written.split()) if self.is_template else self.written
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Its columns."""
         return tuple(piece.name for piece in self.pieces if isinstance(piece, Column))
@@ -81,8 +86,8 @@ class TextInputs:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each text is called: its column, its template, or the columns that are joined."""
-        return tuple(" + ".join(part.written for part in parts) for parts in self.texts)
+        """What each text is called, on one line: its column, its template, or the columns that are joined."""
+        return tuple(" + ".join(part.name for part in parts) for parts in self.texts)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -98,6 +103,12 @@ class TextInputs:
     def is_plain(self) -> bool:
         """Whether each text is a column as it is."""
         return all(len(parts) == 1 and not parts[0].is_template for parts in self.texts)
+
+    @cached_property
+    def list_columns(self) -> tuple[str, ...]:
+        """Columns whose values may be lists: those in templates and joined texts."""
+        as_it_is = {part.written for parts in self.texts for part in parts if len(parts) == 1 and not part.is_template}
+        return tuple(name for name in self.columns if name not in as_it_is)
 
     @property
     def takes_strings(self) -> bool:
