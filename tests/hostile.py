@@ -94,6 +94,27 @@ def own_data(data: bytes, folder: Path) -> None:
     open_split(resolve_task("mine", custom), str(folder / "mine.csv"), "validation", custom).read()
 
 
+def own_lists(data: bytes, folder: Path) -> None:
+    """JSON lines of the user's own with several labels a row."""
+    (folder / "lists.jsonl").write_bytes(data)
+    _read_several(str(folder / "lists.jsonl"), CustomTask(text="text", label="label"))
+
+
+def own_names(data: bytes, folder: Path) -> None:
+    """A table of the user's own with several labels in a text."""
+    (folder / "names.csv").write_bytes(data)
+    _read_several(str(folder / "names.csv"), CustomTask(text="text", label="label", kind="multi_label"))
+
+
+def _read_several(source: str, custom: CustomTask) -> None:
+    custom = complete_task("mine", custom, source)
+    rows = open_split(resolve_task("mine", custom), source, "validation", custom).read()
+    for label in rows.labels if custom.kind == "multi_label" else ():
+        assert isinstance(label, tuple)
+        assert list(label) == sorted(set(label))
+        assert all(0 <= number < len(custom.labels or ()) for number in label)
+
+
 def task_block(data: bytes, folder: Path) -> None:
     """The settings of a task of the user's own in a configuration."""
     (folder / "mine.csv").write_bytes(b"text,label\na,x\nb,y\n" * 20)
@@ -166,7 +187,7 @@ ONE_TEXT = get_task("sst2")
 TARGETS: dict[str, Target] = {
     one.__name__: one
     for one in (
-        tsv, pairs, csv, jsonl, stdin, own_data, task_block, config, submission, run, checkpoint, predictions, events,
+        tsv, pairs, csv, jsonl, stdin, own_data, own_lists, own_names, task_block, config, submission, run, checkpoint, predictions, events,
         suite,
     )
 }  # fmt: skip
@@ -196,6 +217,8 @@ SAMPLES: dict[str, list[bytes]] = {
     "jsonl": [b'{"text": "a", "label": 1}\n{"text": "\\u00e9"}\n', b'{"text": {"a": [1]}}\n{"text": null}\n'],
     "stdin": [b'{"sentence": "a"}\nplain\n', b"one\ttwo\n", b'{"sentence1": "a", "sentence2": "b"}\n'],
     "own_data": [b"text,label\n" + b"good,yes\nbad,no\n" * 8, b"text,label\n" + b"a,0.5\nb,1.25\nc,\n" * 8],
+    "own_lists": [b'{"text": "good", "label": ["a", "b"]}\n{"text": "bad", "label": []}\n' * 8],
+    "own_names": [b"text,label\n" + b"good,a;b\nbad,\n" * 8],
     "task_block": [b'{"text": "text", "label": "label", "kind": "classification"}', b'{"text": "a", "label": "text"}'],
     "config": [b"data:\n  task: cola\nmodel:\n  learning_rate: 2e-5\n", b"a: &a [1]\nb: {c: *a}\ndata: {task: rte}\n"],
     "submission": [_zip()],

@@ -286,6 +286,7 @@ def test_rows_with_several_labels(
     found = capsys.readouterr().out
     assert "any of book, food, hotel, price, product, service" in found
     assert "training rows without any label" in found
+    assert "Training rows have 1.4 labels on average and at most 3; most frequent: product (38% of the rows)" in found
     header, *rows = Path("topics.tsv").read_text().splitlines()
     assert header.split("\t")[:4] == ["idx", "row", "id", "labels"]
     assert len(rows) == 400

@@ -14,6 +14,7 @@ from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from glue_lit.data.custom_task import complete_task, describe_task
+from glue_lit.data.hub import HubTable
 from glue_lit.data.label_arrays import LabelArrays, dense_labels
 from glue_lit.data.rows import Rows
 from glue_lit.data.splits import TaskSplits
@@ -111,6 +112,13 @@ def test_every_form_gives_the_same_labels(
     np.testing.assert_array_equal(batch["labels"].numpy(), expected)
     jsonl = splits_of(write_jsonl(tmp_path), tiny_model, tmp_path / "cache", test_file=str(write_jsonl(tmp_path)))
     assert dataset.store.digest == jsonl.dataset("test").store.digest
+
+
+def test_lists_of_class_numbers_of_a_data_set_are_read_by_their_names() -> None:
+    features = Features({"text": Value("string"), "label": Sequence(ClassLabel(names=OWN))})
+    table = HubTable(Dataset.from_dict({"text": TEXTS, "label": SETS}, features=features), "me/comments:train")
+    table.list_columns = ("label",)
+    assert [value for _, (value,) in table.rows(["label"])] == [tuple(labels) for labels in SETS]
 
 
 def test_fillers_and_rows_that_are_unlabelled_are_all_minus_one(tmp_path: Path, tiny_model: Path) -> None:

@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 
 from glue_lit.data.custom_task import describe_task
 from glue_lit.data.finding import Finding
+from glue_lit.data.label_arrays import describe_counts
 from glue_lit.data.model_inputs import describe_padding
 from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
@@ -87,6 +88,8 @@ def _print_data(data: TaskSplits, stage: str) -> None:
         say(note)
     for line in describe_task(data.custom, data.source) if data.custom.text_columns and stage == "fit" else ():
         say(line)
+    if stage == "fit" and (indices := (store := data.dataset("train").store).label_indices) is not None:
+        say(describe_counts(store.labels, indices, data.task.labels))
     _print_findings(data.findings(stage))
 
 

@@ -55,6 +55,7 @@ USUAL_NAMES = {
     "per_device_train_batch_size": "data.batch_size",
     "per_gpu_train_batch_size": "data.batch_size",
     "precision": "trainer.precision",
+    "problem_type": "data.custom.kind",
     "resume": "ckpt_path last",
     "resume_from_checkpoint": "ckpt_path last",
     "run_name": "name",

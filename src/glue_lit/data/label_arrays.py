@@ -52,6 +52,21 @@ class LabelArrays:
         return {name: torch.from_numpy(array.array()) for name, array in found.items()}
 
 
+def describe_counts(counts: Tensor, indices: Tensor, names: Sequence[str]) -> str:
+    """How many labels rows have, and which are the most frequent.
+
+    Args:
+        counts: Number of labels of each row, ``(rows,)``; -1 if unlabelled.
+        indices: The labels of all rows.
+        names: Names of all labels.
+    """
+    known, often = counts[counts >= 0], torch.bincount(indices, minlength=len(names))
+    first = often.argsort(descending=True, stable=True)[:3].tolist()
+    listed = ", ".join(f"{names[label]} ({int(often[label]) / max(1, len(known)):.0%} of the rows)" for label in first)
+    mean, most = float(known.double().mean()), int(known.max())
+    return f"Training rows have {mean:.2g} labels on average and at most {most}; most frequent: {listed}"
+
+
 def dense_labels(
     rows: Tensor, counts: Tensor, indices: Tensor | None, offsets: Tensor | None, num_labels: int
 ) -> Tensor:
