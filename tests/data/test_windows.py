@@ -102,6 +102,22 @@ def test_overlapping_windows_take_no_memory_of_their_own(tiny_model: Path) -> No
     assert len(shared.store.input_ids) == 10_002
 
 
+def test_few_long_documents_are_tokenised_at_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # a tokenizer holds 150 bytes for each character of a call: the first hundred documents would take gigabytes
+    tokenizer, sizes = bert(tiny_model), []
+
+    class Watched(type(tokenizer)):  # type: ignore[misc]
+        def __call__(self, *texts: Any, **options: Any) -> Any:
+            sizes.append(sum(map(len, texts[0])))
+            return super().__call__(*texts, **options)
+
+    tokenizer.__class__ = Watched
+    monkeypatch.setattr("glue_lit.data.token_encoder._CHARACTERS", 5000)
+    store = tokenise(Rows(["abcd " * 400] * 50, None, [0] * 50), tokenizer, WHOLE, False)
+    assert store.lengths.tolist() == [1602] * 50
+    assert sizes == [4000]
+
+
 def data(tiny_model: Path, **settings: Any) -> GLUEDataModule:
     fixed: dict[str, Any] = {"task": "cola", "source": "demo", "batch_size": 3}
     return GLUEDataModule(tokenizer=str(tiny_model), **fixed | settings)

@@ -1,6 +1,8 @@
 """The call of a tokenizer that turns rows into lists of token ids."""
 
+from bisect import bisect_right
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 from glue_lit.data.head_tail import HeadTail, Truncation
@@ -8,6 +10,7 @@ from glue_lit.data.long_texts import TextStarts
 from glue_lit.data.rows import Rows
 
 _COMPARED = 100  # rows on which the fast way is compared with the tokenizer's own call
+_CHARACTERS = 1 << 20  # of those rows together: until it truncates, a tokenizer holds 150 bytes for each
 _Lists = list[list[int]]
 Encode = Callable[[Rows, slice], tuple[_Lists, _Lists | None]]  # turns some of the rows into ids and token types
 
@@ -60,7 +63,14 @@ def fastest_encoder(sample: Rows, tokenizer: Any, max_length: int) -> Encode:
 
     if not hasattr(backend, "encode_batch_fast"):
         return lambda rows, part: call(texts(rows, part))
-    compared = texts(sample, slice(_COMPARED))
+    compared = _first_rows(texts(sample, slice(_COMPARED)))
     expected = call(compared)  # also sets the truncation that `direct` needs
     encode = direct if direct(compared) == expected else call
     return lambda rows, part: encode(texts(rows, part))
+
+
+def _first_rows(columns: list[list[str]]) -> list[list[str]]:
+    """The first rows of some columns, with at most `_CHARACTERS` in all; the first one however long it is."""
+    sizes = [*accumulate(sum(map(len, row)) for row in zip(*columns, strict=True))]
+    count = max(1, bisect_right(sizes, _CHARACTERS))
+    return [column[:count] for column in columns]
