@@ -34,6 +34,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "padding-free": ({}, {"r_drop": 1.0}, {"padding_free": True, "group_by_length": False}),
     "own data with the focal loss": ({}, {"loss": "focal"}, {"task": "reviews"}),
     "loss by class": ({}, {"loss": {"class_path": "torch.nn.HuberLoss", "init_args": {}}}, {"task": "stsb"}),
+    "decoder": ({}, {"peft": {"peft_type": "LORA", "r": 4}, "gradient_checkpointing": True}, {"kind": "llama"}),
     "frozen in bfloat16": ({"precision": "bf16-mixed"}, {"freeze": 1, "dtype": "bfloat16"}, {}),
 }  # fmt: skip
 RESUMED = ("plain", "average", "lora", "dropout", "bfloat16", "scaled float16")

@@ -20,6 +20,7 @@ from accelerator import simulated, strategy
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import MixedPrecision
+from tiny_folders import write_tiny
 
 import glue_lit.training.optimizer
 from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
@@ -91,11 +92,12 @@ class Fit:
         seed_everything(3, verbose=False)
         task = of_data.pop("task", "cola")
         custom = {}
+        folder = MODEL if (kind := of_data.pop("kind", None)) is None else _tiny(kind)
         own = {"reviews": (REVIEWS, OWN), "comments": (COMMENTS, SEVERAL)}.get(task)
         if own is not None:
             of_data |= {"source": str(own[0]), "custom": own[1]}
         self.data = GLUEDataModule(
-            task, MODEL, **{"source": "demo", "batch_size": 4, "train_limit": 14, "validation_limit": 9, "test_limit": 7}
+            task, folder, **{"source": "demo", "batch_size": 4, "train_limit": 14, "validation_limit": 9, "test_limit": 7}
             | of_data,
         )  # fmt: skip
         if own is not None:
@@ -103,7 +105,7 @@ class Fit:
         if settings.get("init_from"):
             settings["init_from"] = str(FOLDER / "plain" / "last.ckpt")
         self.model = SequenceClassifier(
-            task, MODEL, **{"dropout": 0.0, "learning_rate": 1e-3, "warmup": 0.2, "adam_eps": 1e-6} | settings | custom
+            task, folder, **{"dropout": 0.0, "learning_rate": 1e-3, "warmup": 0.2, "adam_eps": 1e-6} | settings | custom
         )
         self.best, self.last = BestCheckpoint(), LastCheckpoint()
         self.best.dirpath = self.last.dirpath = str(FOLDER / (name if simulation else f"{name} on the processor"))
@@ -147,6 +149,14 @@ class Fit:
         self.trainer.fit(self.model, self.data, ckpt_path=checkpoint, weights_only=True)
         self.weights, self.before = weights_of(self.model), self.phases.before
         return self
+
+
+def _tiny(kind: str) -> str:
+    """A folder with a tiny model of another kind."""
+    folder = FOLDER / kind
+    if not folder.exists():
+        write_tiny(kind, folder)
+    return str(folder)
 
 
 def weights_of(module: Any) -> dict[str, Any]:
