@@ -45,6 +45,12 @@ def test_chunks_of_all_sizes_use_few_shapes_and_give_the_same_logits(
         found, _ = next(predictor.logits([(Rows(texts[:size], None, [None] * size), None)]))
         assert torch.allclose(found, whole[:size], atol=1e-5)
     assert len(shapes) < 10
+    saved = torch.load(next(tmp_path.rglob("best.ckpt")), weights_only=True)
+    saved["hyper_parameters"]["attention"] = "flash_attention_2"  # trained on a GPU, which this machine does not have
+    torch.save(saved, "gpu.ckpt")
+    found, _ = next(Predictor(Path("gpu.ckpt"), precision="32-true").logits([(Rows(texts, None, [None] * 300), None)]))
+    assert torch.allclose(found, whole, atol=1e-5)
+    assert glue_lit(monkeypatch, "export", "--ckpt_path=gpu.ckpt", "--output=exported") == 0
 
 
 def test_a_checkpoint_cannot_allow_its_own_code(

@@ -1,6 +1,8 @@
 """Find out before anything is read whether FlashAttention can run here."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 
@@ -8,6 +10,16 @@ from glue_lit.errors import ModelError
 
 _PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
 _ELSE = "Allowed here: sdpa (the default), eager."
+
+
+def is_flash(attention: Any) -> bool:
+    """Whether an attention's implementation is FlashAttention."""
+    return isinstance(attention, str) and attention.startswith("flash_attention_")
+
+
+def runs_anywhere(hparams: Mapping[str, Any]) -> dict[str, str]:
+    """The setting that replaces FlashAttention by PyTorch's, which gives the same logits on every device."""
+    return {"attention": "sdpa"} if is_flash(hparams.get("attention")) else {}
 
 
 def check_attention_here(attention: str | None, device: torch.device, precision: str) -> None:
@@ -21,7 +33,7 @@ def check_attention_here(attention: str | None, device: torch.device, precision:
     Raises:
         ModelError: The device or the precision has no such attention, or its package is missing.
     """
-    if attention is None or not attention.startswith("flash_attention_"):
+    if attention is None or not is_flash(attention):
         return
     got = f"model.attention: got {attention}, which"
     if device.type in ("cpu", "mps"):

@@ -27,6 +27,7 @@ from glue_lit.data.window_settings import parse_windows, window_length
 from glue_lit.data.windows import WindowDataset, in_windows, kept_tokens
 from glue_lit.encoder.architectures import set_padding
 from glue_lit.encoder.build import check_tokens
+from glue_lit.encoder.flash_attention import runs_anywhere
 from glue_lit.encoder.limits import check_precision_of
 from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.evaluation.pooling import pool_windows
@@ -66,7 +67,7 @@ def load_classifier(
             f"{checkpoint} holds no tokenizer, since a tokenizer with code of its own is not saved. If you trust the "
             f"author of {own.get('name_or_path')!r}, pass `--model.trust_remote_code true` to load it from there."
         )
-    classifier = _build_classifier(checkpoint, trust_remote_code)
+    classifier = _build_classifier(checkpoint, trust_remote_code=trust_remote_code, **runs_anywhere(own))
     config = _model_config(classifier)
     if files:
         tokenizer = unpack({name: content.clone() for name, content in files.items()}, config["model_type"])
@@ -203,10 +204,10 @@ class Predictor:
         return logits
 
 
-def _build_classifier(checkpoint: Path, trust_remote_code: bool) -> SequenceClassifier:
+def _build_classifier(checkpoint: Path, **settings: Any) -> SequenceClassifier:
     try:
         classifier = SequenceClassifier.load_from_checkpoint(
-            checkpoint, map_location="cpu", weights_only=True, trust_remote_code=trust_remote_code
+            checkpoint, map_location="cpu", weights_only=True, **settings
         )
     except (GlueLitError, MemoryError):
         raise
