@@ -3,6 +3,7 @@
     python -m benchmarks speed --glue_dir GLUE                     # a table, a JSON file and a chart
     python -m benchmarks ledger --glue_dir GLUE recipes            # scores and times of the recipes: LEDGER.md
     python -m benchmarks load --model DIR predict --rows [1000000] # many rows, runs, classes, characters or processes
+    python -m benchmarks large --rows 20000000                     # a file larger than the memory: first step, memory
     python -m benchmarks profile --glue_dir GLUE                   # what holds a training step, by operator
     python -m benchmarks gpu                                       # 8 minutes on a GPU, without the Hub
 
@@ -22,6 +23,7 @@ COMMANDS = {
     "ledger": ("ledger", "Ledger"),
     "gpu": ("gpu", "gpu"),
     "load": ("load", "Load"),
+    "large": ("large", "large"),
     "hf": ("hugging_face", "HuggingFace"),
     "ours": ("ours", "Ours"),
 }

@@ -70,11 +70,12 @@ class Load:
 
     Args:
         model: Folder of a model; a tiny one shows our own cost best.
+        disk: Folder for the files, which are deleted at the end; by default that of the system.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, disk: Path | None = None) -> None:
         self.model = model
-        self._temporary = tempfile.TemporaryDirectory()
+        self._temporary = tempfile.TemporaryDirectory(dir=disk)
         self._folder = Path(self._temporary.name)
 
     def _glue_lit(self, *arguments: object, watch: Growth | Anonymous | None = None, **environment: str) -> Measured:
@@ -115,17 +116,18 @@ class Load:
 
     def train(self, rows: tuple[int, ...] = (1_000_000,)) -> Iterator[Measured]:
         """A training file of many rows: one step and no more, with a cold cache and with a warm one."""
-        clock = self._folder / "clock.json"
         for count in rows:
             source = write_csv(self._folder / "train.csv", count)
             for cache in ("cold", "warm"):
-                begun = time.time()
-                found = self._fit(
-                    source, "--trainer.max_steps", 1, "--data.validation_limit", 100,
-                    "--trainer.callbacks+=benchmarks.clock.FirstStep", watch=Anonymous(), BENCHMARK_CLOCK=str(clock),
-                )  # fmt: skip
-                first = json.loads(clock.read_text())["first_step_at"] - begun
-                yield {"rows": count, "cache": cache, "first_step": round(first, 1)} | found
+                yield {"rows": count, "cache": cache} | self._first_step(source)
+
+    def _first_step(self, source: Path) -> Measured:
+        clock, begun = self._folder / "clock.json", time.time()
+        found = self._fit(
+            source, "--trainer.max_steps", 1, "--data.validation_limit", 100,
+            "--trainer.callbacks+=benchmarks.clock.FirstStep", watch=Anonymous(), BENCHMARK_CLOCK=str(clock),
+        )  # fmt: skip
+        return {"first_step": round(json.loads(clock.read_text())["first_step_at"] - begun, 1)} | found
 
     def runs(self, count: int = 500) -> Iterator[Measured]:
         """Many runs in lightning_logs: what it takes to list them, and to find the newest."""

@@ -11,6 +11,7 @@ from small_fit import Fit
 from benchmarks import gpu, gpu_child
 from benchmarks.clock import OperatorClock, StepClock
 from benchmarks.gpu_page import markdown as gpu_table
+from benchmarks.large import large
 from benchmarks.speed import PARTS, second_epoch
 from benchmarks.speed_page import draw, markdown, rows
 from glue_lit.system.library_warnings import filter_warnings
@@ -84,6 +85,29 @@ def test_clocks_know_the_parts_of_a_step(tiny_model: Path, tmp_path: Path, monke
     assert found["operators"] > 100
     assert "aten.addmm.default" in found["self_ms"]
     assert found["step_ms"] > 0
+
+
+@pytest.mark.slow
+def test_memory_hardly_grows_with_the_rows(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes of anonymous memory for each row more; peaks of equal fits differ by up to 40 MiB, 50 bytes a row here."""
+    few, many = ([*large(rows, str(tiny_model), tmp_path)] for rows in (200_000, 1_000_000))
+    assert [line["cache"] for line in few[1:]] == ["empty", "full"]
+    assert few[0]["megabytes"] > 0
+    assert not [*tmp_path.iterdir()]
+    more = {
+        now["cache"]: 2**20
+        * (now["peak_anonymous_mib"] - before["peak_anonymous_mib"])
+        / (now["rows"] - before["rows"])
+        for before, now in zip(few[1:], many[1:], strict=True)
+    }
+    assert more["empty"] < 120, more
+    assert more["full"] < 60, more
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[:2] for line in table if line.startswith("| 1,000,000")] == [
+        ["| 1,000,000", "empty"], ["| 1,000,000", "full"],
+    ]  # fmt: skip
 
 
 def test_the_gpu_benchmark_runs_on_a_processor_and_survives_a_case_that_fails(

@@ -13,6 +13,7 @@ import torch
 from glue_lit.data import (
     custom_split,
     custom_task,
+    finding,
     label_column,
     large_arrays,
     row_digest,
@@ -35,12 +36,13 @@ STORED = ("input_ids", "offsets", "labels", "token_type_ids", "numbers", "hashes
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let a part have seven rows, and an array in memory fifty bytes."""
+    """Let a part have seven rows, an array in memory fifty bytes, and a sort eleven rows."""
 
     def change() -> None:
         monkeypatch.setattr(custom_split, "_PART", 7)
         monkeypatch.setattr(custom_split, "_CHARACTERS", 300)
         monkeypatch.setattr(large_arrays, "_HELD", 50)
+        monkeypatch.setattr(finding, "_SORTED", 11)
 
     return change
 

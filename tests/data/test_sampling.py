@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from glue_lit.data import sampling
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler, fill_batches
 
 SIZES = [*range(1, 11), 103]
@@ -270,3 +271,21 @@ def test_examples_are_grouped_within_pools_of_a_hundred_batches() -> None:
         expected += [tuple(pool[place : place + 4]) for place in range(0, len(pool), 4)]
     assert sorted(steps) == sorted(expected)
     assert steps != expected
+
+
+@pytest.mark.parametrize("together", [1, 5_000, 1 << 18])
+def test_the_order_does_not_depend_on_how_many_pools_are_sorted_together(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is that of a stable sort of each pool of a hundred batches, and of the examples left over."""
+    examples, size = 10_037, 16
+    of = lengths(examples)
+    generator = torch.Generator().manual_seed(7 * 1_000_003)
+    expected = torch.randperm(examples, generator=generator)
+    whole = examples // size * size
+    for pool in torch.split(expected[:whole], 100 * size):
+        pool.copy_(pool[of[pool].argsort(stable=True)])
+    steps = expected[:whole].view(-1, size)
+    expected[:whole] = steps[torch.randperm(len(steps), generator=generator)].flatten()
+    monkeypatch.setattr(sampling, "_SORTED", together)
+    assert flat(list(ShuffledSampler(of, size, seed=7))) == expected.tolist()

@@ -12,7 +12,7 @@ from torch import Tensor
 from glue_lit.data.rows import Places, Split
 from glue_lit.data.tokens import TokenStore
 
-_SORTED = 1 << 21  # rows at once
+_SORTED = 1 << 19  # rows at once
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,12 @@ class ExaminedSplit:
 
     def shares(self, number: int) -> Iterator[NDArray[np.intp]]:
         """The rows in shares of about the same size, by their hashes, so that equal rows are in the same one."""
-        for share in range(number):
-            found = [np.empty(0, np.intp)]
-            for start in range(0, len(self), _SORTED):
-                # the high half alone, since the low half of the hashes of short texts has few values
-                high = self.hashes[start : start + _SORTED].view(np.uint64) >> np.uint64(32)
-                found.append(np.flatnonzero(high % np.uint64(number) == share) + start)
-            yield np.concatenate(found)
+        share = np.empty(len(self), np.min_scalar_type(number))
+        for start in range(0, len(self), _SORTED):
+            part = slice(start, start + _SORTED)
+            # the high half alone, since the low half of the hashes of short texts has few values
+            share[part] = (self.hashes[part].view(np.uint64) >> np.uint64(32)) % np.uint64(number)
+        return (np.flatnonzero(share == each) for each in range(number))
 
     def sorted_shares(self) -> Iterator[NDArray[np.intp]]:
         """The rows in `shares`, each sorted by hash, equal ones in their order; a sort of all takes more memory."""

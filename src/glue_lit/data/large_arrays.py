@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-_HELD = 1 << 24  # bytes of one array in memory; beyond them, a temporary file holds it
+_HELD = 1 << 22  # bytes of one array in memory; beyond them, a temporary file holds it
 _TYPES = {"int64": "I64", "int32": "I32", "float32": "F32", "uint8": "U8"}  # as safetensors calls them
 
 
