@@ -41,7 +41,14 @@ METRICS: list[str | dict[str, Any]] = [
 ]  # fmt: skip
 OWN = CustomTask(text="text", kind="classification", class_weights=[0.5, 2.0], metrics=METRICS, test_file=str(REVIEWS))
 
-SEVERAL = CustomTask(text="text", kind="multi_label", class_weights=[0.5, 2.0, 1.0], test_file=str(COMMENTS))
+OF_SETS: list[str | dict[str, Any]] = [
+    "micro_f1", "macro_f1", "samples_f1", "subset_accuracy", "label_ranking_average_precision", "log_loss",
+    "average_precision",
+]  # fmt: skip
+SEVERAL = CustomTask(
+    text="text", kind="multi_label", class_weights=[0.5, 2.0, 1.0], test_file=str(COMMENTS), metrics=OF_SETS,
+    thresholds="tuned",
+)  # fmt: skip
 
 
 class Phases(Callback):

@@ -1,7 +1,7 @@
 """Turn the logits of a multi-label task into scores; each labelled row counts exactly once on any number of devices."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -75,37 +75,26 @@ class KeptLabels(DeviceMetric):
 class MultiLabelMetrics(CollectedRows):
     """A multi-label task's metrics and mean loss.
 
-    With tuned thresholds all rows are kept, and scored at the end. Arguments as for `TaskMetrics`.
+    With tuned thresholds all rows are kept, and scored on the host at the end. Otherwise all labels have the same
+    threshold, a number that needs no copy to the device. Arguments as for `TaskMetrics`.
 
     Attributes:
         thresholds: Probability from which on each label is predicted.
     """
 
-    cuts: Tensor
-
     def __init__(self, task: TaskSpec, loss_of_rows: LossOfRows | None = None) -> None:
         super().__init__()
         self.task = task
         self.loss = MeanLoss() if loss_of_rows is None else KeptLoss(loss_of_rows, task.num_labels, task.kind)
-        self.outcomes = LabelCounts(task.num_labels)
+        self.outcomes = None if task.tunes_thresholds else LabelCounts(task.num_labels)
         self._metrics = {name: task.metric(name) for name in task.metrics}
         needs = {name: metric.needs for name, metric in self._metrics.items()}
-        self._means = [name for name, need in needs.items() if need in ("rows", "means")]
+        is_at_once = not task.tunes_thresholds
+        self._means = [name for name, need in needs.items() if is_at_once and need in ("rows", "means")]
         self.means = RowMeans(len(self._means)) if self._means else None
         self.rows = KeptLabels() if "ranking" in needs.values() or task.tunes_thresholds else None
-        self.register_buffer("cuts", torch.zeros(task.num_labels), persistent=False)
-        self.use_thresholds([task.threshold] * task.num_labels)
-
-    def use_thresholds(self, thresholds: Sequence[float]) -> None:
-        """Predict with these thresholds from now on."""
-        self.thresholds = list(thresholds)
-        self.cuts.copy_(torch.from_numpy(cut_logits(self.thresholds)))
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        exact = self.cuts
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.cuts = exact.to(self.cuts.device)  # in bfloat16 a threshold has two digits
-        return self
+        self.thresholds = [task.threshold] * task.num_labels
+        self._cut = float(cut_logits([task.threshold])[0])
 
     def add(self, logits: Tensor, labels: Tensor, loss: Loss) -> None:
         """Add the labelled rows of a batch.
@@ -122,8 +111,9 @@ class MultiLabelMetrics(CollectedRows):
         else:
             self.loss.update(loss(logits, labels), known.sum())
         logits = logits.float()
-        predicted = logits >= self.cuts
-        self.outcomes.update(predicted, gold, known)
+        predicted = logits >= self._cut
+        if self.outcomes is not None:
+            self.outcomes.update(predicted, gold, known)
         if self.means is not None:
             parts = [_OF_ROW[self._metrics[name].name] for name in self._means]
             metrics = [self._metrics[name] for name in self._means]
@@ -140,9 +130,7 @@ class MultiLabelMetrics(CollectedRows):
     def prediction_counts(self) -> dict[str, int]:
         """Number of rows predicted to have each label, by name. Collective under DDP."""
         found = self.results()
-        counts = found["outcomes"][1]
-        if self.task.tunes_thresholds:
-            counts = (found["rows"][0] >= self.cuts.cpu()).sum(dim=0)
+        counts = found["outcomes"][1] if "outcomes" in found else self._predicted(found["rows"][0]).sum(dim=0)
         return dict(zip(self.task.labels, counts.tolist(), strict=True))
 
     def compute(self) -> dict[str, float]:
@@ -151,7 +139,7 @@ class MultiLabelMetrics(CollectedRows):
         loss, examples = found["loss"]
         if not examples:
             return {}
-        outcomes = found["outcomes"].double().numpy()
+        outcomes = found["outcomes"].double().numpy() if "outcomes" in found else None
         by_name = dict(zip(self._means, found["means"].tolist() if "means" in found else [], strict=True))
         kept = self._kept(*found["rows"]) if "rows" in found else None
         scores = {name: self._score(one, outcomes, by_name.get(name), kept) for name, one in self._metrics.items()}
@@ -159,16 +147,19 @@ class MultiLabelMetrics(CollectedRows):
 
     def _kept(self, logits: Tensor, gold: Tensor) -> tuple[Any, Any, Floats]:
         """Gold labels, predicted labels and probabilities of all rows."""
-        predicted = (logits >= self.cuts.cpu()).to(torch.int8)
         probabilities: Floats = logits.double().sigmoid().numpy()
-        return gold.numpy(), predicted.numpy(), probabilities
+        return gold.numpy(), self._predicted(logits).numpy(), probabilities
+
+    def _predicted(self, logits: Tensor) -> Tensor:
+        return (logits >= torch.from_numpy(cut_logits(self.thresholds))).to(torch.int8)
 
     def _score(
-        self, metric: TaskMetric, outcomes: Floats, mean: float | None, kept: tuple[Any, Any, Floats] | None
+        self, metric: TaskMetric, outcomes: Floats | None, mean: float | None, kept: tuple[Any, Any, Floats] | None
     ) -> float:
-        if kept is not None and (metric.needs == "ranking" or self.task.tunes_thresholds):
+        if kept is not None and (metric.needs == "ranking" or outcomes is None):
             gold, predicted, probabilities = kept
             return score(metric, gold, predicted, probabilities=probabilities)
+        assert outcomes is not None
         return float(multi_label_score_of_counts(metric, *outcomes)) if mean is None else mean
 
 
