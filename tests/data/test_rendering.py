@@ -79,6 +79,7 @@ def test_names_of_classes_and_booleans_are_written_as_texts(monkeypatch: pytest.
         ({"a": "x", "label": 1}, {"text": ["a", "b", "c"]}, "got 'b', but {file} has no column 'b'."),
         ({"{a}": "x", "a": "y", "label": 1}, {"text": "{a}"}, "got '{a}', a template, but a column of {file} is called so. Write '{{a}}'"),
         ({"sep": "x", "a": "y", "label": 1}, {"text": "{a} {sep}"}, "{sep} is the tokenizer's separator, but {file} also has a column 'sep'"),
+        ({"a": "x", "label": 1}, {"text": "{a}", "sep_token": "</s>"}, "data.custom.sep_token: got '</s>', but there is no {sep}"),
         ({"a": "x", "label": 1}, {"text": "{a} {label}"}, "so that the text would tell the label"),
         ({"a": " ", "b": None, "label": 1}, {"text": "{a} {b}"}, "{file}, line 1: columns 'a', 'b' are all empty. Write something"),
         ({"a": "x", "b": None, "label": 1}, {"text": ["{a}", "{b}"]}, "{file}, line 1: column 'b' is empty. Write something"),

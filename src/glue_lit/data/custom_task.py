@@ -86,6 +86,11 @@ def complete_task(name: str, custom: CustomTask, source: str, cache: Path | None
 
 def _checked(custom: CustomTask) -> CustomTask:
     """The task with the kind that follows from its label columns, if its settings fit together."""
+    if custom.sep_token is not None and not custom.inputs.uses_sep:
+        raise UsageError(
+            f"data.custom.sep_token: got {custom.sep_token!r}, but there is no {{sep}} in data.custom.text or "
+            "text_separator. Leave it out."
+        )
     if set(custom.label_columns) & set(custom.inputs.columns):
         raise UsageError(
             f"data.custom: text is {', '.join(custom.text_columns)} and label {custom.label_column}, so that the text "
