@@ -87,6 +87,8 @@ def check_can_be_packed(config: Mapping[str, Any], attention: str | None) -> Non
         reason = f"a model of the architecture {kind} that is a decoder"
     elif kind == "modernbert" and config.get("classifier_pooling", "cls") != "cls":
         reason = f"a modernbert whose head takes the {config['classifier_pooling']} over all tokens"
+    elif kind == "modernbert" and _has_old_modernbert():
+        reason = "the modernbert of this transformers, which is too old,"
     if reason:
         raise ModelError(
             f"data.padding_free: got true, but {reason} is not known to keep the texts of such a batch apart. Allowed: "
@@ -98,6 +100,13 @@ def check_can_be_packed(config: Mapping[str, Any], attention: str | None) -> Non
             "Allowed: sdpa (the default), flash_attention_2, flash_attention_3. Pass one of them, or leave "
             "data.padding_free out."
         )
+
+
+def _has_old_modernbert() -> bool:
+    """Whether the installed transformers has a ModernBERT that takes other bounds of texts, as 5.0 does."""
+    from transformers import ModernBertModel
+
+    return "sliding_window_mask" in inspect.signature(ModernBertModel.forward).parameters
 
 
 def allow_packing(model: Any) -> None:
@@ -118,10 +127,9 @@ def _values(model: Any) -> dict[str, Any]:
 def _states_of(model: Any) -> nn.Module | None:
     kind = type(model)
     name = _STATES.get(kind.__name__) if kind.__module__.startswith("transformers.models.") else None
-    encoder = model.base_model
-    if name is None or "sliding_window_mask" in inspect.signature(encoder.forward).parameters:  # transformers 5.0
+    if name is None:
         return None
-    found: nn.Module = getattr(encoder, name) if name else encoder
+    found: nn.Module = getattr(model.base_model, name) if name else model.base_model
     return found
 
 
@@ -153,8 +161,8 @@ def packed_inputs(model: Any, batch: Mapping[str, Tensor]) -> dict[str, Any]:
     if not getattr(model, "takes_packed", False) or config._attn_implementation in _NOT_BY_TEXT:
         check_can_be_packed(_values(model), config._attn_implementation)
         raise ModelError(
-            f"data.padding_free: got true, but the code of this {config.model_type} is not that of the installed "
-            "transformers, or transformers is too old for it. Leave data.padding_free out."
+            f"data.padding_free: got true, but the code of this {config.model_type} is not that of transformers, and "
+            "may read other tokens than the first. Leave data.padding_free out."
         )
     longest = mask.shape[1]
     found: dict[str, Any] = {name: batch[name] for name in ("input_ids", "token_type_ids") if name in batch}
