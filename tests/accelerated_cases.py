@@ -5,7 +5,7 @@ from typing import Any
 # By name: settings of the trainer, of the model, and of the data.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {}, {}),
-    "pairs": ({}, {}, {"task": "rte"}),
+    "pairs": ({}, {}, {"task": "rte", "truncation": "head_tail"}),
     "regression": ({}, {}, {"task": "stsb", "both_orders": True}),
     "three labels, two splits": ({}, {}, {"task": "mnli"}),
     "own data with class weights": ({}, {"label_smoothing": 0.1}, {"task": "reviews"}),
