@@ -9,7 +9,7 @@ from glue_lit.tasks.glue import get_task
 from glue_lit.training.tensorboard import evaluated
 from glue_lit.training.tensorboard.evaluated import RowCollector, labelled_predictions
 
-ONE = SimpleNamespace(world_size=1)
+ONE = SimpleNamespace(world_size=1, lightning_module=SimpleNamespace(hparams={"windows": {"pooling": "max"}}))
 
 
 def test_rows_come_in_order_once_and_without_fillers() -> None:
@@ -55,6 +55,18 @@ def test_many_rows_leave_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert copies == [3, 1, 1]
     assert (split, found.idx.tolist(), found.logits[:, 0].tolist()) == ("validation", [0, 1, 2, 3], [0, 1, 2, 3])
     assert (other, last.idx.tolist()) == ("test", [4])
+
+
+def test_rows_of_windows_are_those_of_their_documents() -> None:
+    rows = RowCollector()
+    of_windows = [(3, 5, [1.0, 4.0]), (0, 2, [0.0, 1.0]), (-1, -1, [9.0, 9.0]), (2, 5, [3.0, 2.0]), (1, 2, [2.0, 0.0])]
+    for window, idx, logits in of_windows:
+        batch = {"window": torch.tensor([window]), "idx": torch.tensor([idx]), "labels": torch.tensor([idx % 2])}
+        rows.add("validation", torch.tensor([logits]), batch)
+    ((_, found),) = rows.gather(ONE)
+    assert found.idx.tolist() == [2, 5]
+    assert found.logits.tolist() == [[2.0, 1.0], [3.0, 4.0]]
+    assert found.labels.tolist() == [0, 1]
 
 
 def test_without_a_label_there_is_nothing_to_compare() -> None:
