@@ -73,6 +73,29 @@ def test_the_commands_of_the_readme(checkout: Path, hub: Hub) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_adapters_take_their_base_model_from_its_commit(checkout: Path, hub: Hub) -> None:
+    """The checkpoint of a fit with LoRA, used when the model on the Hub has changed, and where nothing is cached."""
+    fit = ("fit", "--config=configs/cola.yaml", *FEW, "--model.peft=peft.LoraConfig")
+    assert glue_lit(hub, checkout, *fit).returncode == 0
+    predict = ("predict", "--text", "The coffee was a joy.")
+    first = glue_lit(hub, checkout, *predict)
+    assert json.loads(first.stdout)["label"] in ("unacceptable", "acceptable")
+    assert glue_lit(hub, checkout, *predict, HF_HUB_OFFLINE="1").stdout == first.stdout
+
+    repository = hub.repositories["models", "distilbert/distilbert-base-uncased"]
+    repository.revisions["before"] = dict(repository.files)
+    weights = bytearray(repository.files["model.safetensors"])
+    weights[-1] ^= 1
+    repository.files["model.safetensors"] = bytes(weights)
+    shutil.rmtree(hub.home)
+    lost = glue_lit(hub, checkout, *predict, HF_HUB_OFFLINE="1")
+    assert lost.returncode == 1
+    assert "holds the adapters and the head; all other weights are those of 'distilbert-base-uncased'" in lost.stderr
+    assert lost.stderr.count("\n") == 1
+    found = glue_lit(hub, checkout, *predict)
+    assert found.stdout == first.stdout, found.stderr
+
+
 def test_a_fit_asks_once_for_each_commit_and_downloads_what_it_needs(checkout: Path, hub: Hub) -> None:
     fit = (*documented("fit --config configs/cola.yaml"), *FEW)
     assert glue_lit(hub, checkout, *fit).returncode == 0
