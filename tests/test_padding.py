@@ -10,6 +10,7 @@ import torch
 from command_line import glue_lit
 from lightning.pytorch import Trainer
 from tiny_folders import architectures, write_tiny
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -122,6 +123,25 @@ def test_a_decoder_without_a_padding_token(kind: str, write_model_folder: Write,
     with torch.inference_mode():
         theirs = model(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits
     assert torch.allclose(theirs, found, atol=1e-5)
+
+
+def test_texts_that_end_in_the_padding_token(write_model_folder: Write, tmp_path: Path) -> None:
+    """The token before it counts, alone and in a batch, for transformers, too."""
+    folder = write_model_folder("llama", DECODERS["llama"], eos_token="[SEP]")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ending = TemplateProcessing(single="$A [SEP]", special_tokens=[("[SEP]", tokenizer.eos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = ending
+    tokenizer.save_pretrained(folder)
+    predictor = Predictor(checkpoint := fitted(folder, tmp_path))
+    found = logits(predictor, TEXTS)
+    for number, text in enumerate(TEXTS):
+        assert torch.allclose(logits(predictor, [text])[0], found[number], atol=1e-5)
+    write_model(load_trained(checkpoint, None), tmp_path / "exported")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "exported")
+    assert tokenizer(TEXTS[0])["input_ids"][-1] == tokenizer.pad_token_id
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "exported").eval()
+    with torch.inference_mode():
+        assert torch.allclose(model(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits, found, atol=1e-5)
 
 
 UNLIMITED: dict[str, dict[str, Any]] = {

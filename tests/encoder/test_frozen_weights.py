@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from glue_lit import SequenceClassifier
 from glue_lit.encoder.adapters import METHODS
+from glue_lit.encoder.frozen_weights import check_frozen_dtype, store_frozen_layers
 from glue_lit.errors import UsageError
 from glue_lit.outputs.hugging_face import load_trained, plain_model
 from glue_lit.runs.checkpoints import read_checkpoint
@@ -84,6 +85,19 @@ def test_a_model_stored_in_bfloat16_is_kept_so_without_rounding(dtype: str, tmp_
     assert sizes[0] < 0.51 * sizes[1]
     assert differences(exact.model.state_dict(), halved.model.state_dict()) == []
     assert halved.model.scores == exact.model.scores
+
+
+@pytest.mark.parametrize(("dtype", "precision", "kept"), [
+    ("float16", "16-mixed", torch.float16), ("auto", "16-mixed", torch.float32), ("auto", "32-true", torch.float32),
+])  # fmt: skip
+def test_float16_goes_with_16_mixed(dtype: str, precision: str, kept: torch.dtype) -> None:
+    check_frozen_dtype(dtype, precision)
+    layer = torch.nn.Linear(8, 8).requires_grad_(False)
+    model = torch.nn.Sequential(layer, torch.nn.Linear(8, 2))
+    store_frozen_layers(model, dtype, precision)
+    assert (layer.weight.dtype, model[1].weight.dtype) == (kept, torch.float32)
+    with pytest.raises(UsageError, match=r"got float16, allowed with trainer\.precision bf16-mixed: float32 or auto"):
+        check_frozen_dtype("float16", "bf16-mixed")
 
 
 def test_auto_rounds_nothing(tmp_path: Path, tiny_model: Path) -> None:
