@@ -123,13 +123,15 @@ def test_an_export_keeps_the_thresholds_and_scores_the_same_with_them(
     expected = json.loads((run / "metrics.json").read_text())["metrics"]
     own = ["--data.task=comments", f"--data.source={run.parents[2]}", "--data.custom.text=text",
            "--data.custom.metrics=[micro_f1, average_precision, samples_f1]"]  # fmt: skip
-    for more in (["--data.custom.thresholds=tuned"], ["--data.custom.thresholds=0.999"]):
+    for more in ([], ["--data.custom.thresholds=tuned"], ["--data.custom.thresholds=0.999"]):
         capsys.readouterr()
         monkeypatch.chdir(run.parents[2])
         flags = ["validate", "--model.name_or_path=exported", "--trainer.precision=32-true", "--json", *own, *more]
         assert glue_lit(monkeypatch, *flags) == 0
         found = json.loads(capsys.readouterr().out)["metrics"]
-        assert (found == pytest.approx(expected, abs=1e-6)) is (more[0].endswith("tuned"))
+        assert (found == pytest.approx(expected, abs=1e-6)) is (more != ["--data.custom.thresholds=0.999"])
+    commands(run, monkeypatch, "validate", "--json", "--data.custom.thresholds=0.999")
+    assert json.loads(capsys.readouterr().out)["metrics"]["val/micro_f1"] == 0
 
 
 def test_tensorboard_has_a_curve_for_each_label(run: Path) -> None:

@@ -1,6 +1,6 @@
 """Turn the logits of a multi-label task into scores; each labelled row counts exactly once on any number of devices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -75,8 +75,8 @@ class KeptLabels(DeviceMetric):
 class MultiLabelMetrics(CollectedRows):
     """A multi-label task's metrics and mean loss.
 
-    With tuned thresholds all rows are kept, and scored on the host at the end. Otherwise all labels have the same
-    threshold, a number that needs no copy to the device. Arguments as for `TaskMetrics`.
+    Where thresholds are tuned, all rows are kept, and scored on the host at the end. Otherwise the labels mostly share
+    one threshold, a number that needs no copy to the device. Arguments as for `TaskMetrics`.
 
     Attributes:
         thresholds: Probability from which on each label is predicted.
@@ -93,8 +93,13 @@ class MultiLabelMetrics(CollectedRows):
         self._means = [name for name, need in needs.items() if is_at_once and need in ("rows", "means")]
         self.means = RowMeans(len(self._means)) if self._means else None
         self.rows = KeptLabels() if "ranking" in needs.values() or task.tunes_thresholds else None
-        self.thresholds = [task.threshold] * task.num_labels
-        self._cut = float(cut_logits([task.threshold])[0])
+        self.use_thresholds([task.threshold] * task.num_labels)
+
+    def use_thresholds(self, thresholds: Sequence[float]) -> None:
+        """Predict with these thresholds from now on."""
+        self.thresholds = list(thresholds)
+        cuts = cut_logits(self.thresholds)
+        self._cut = float(cuts[0]) if (cuts == cuts[0]).all() else torch.from_numpy(cuts)
 
     def add(self, logits: Tensor, labels: Tensor, loss: Loss) -> None:
         """Add the labelled rows of a batch.
@@ -111,7 +116,9 @@ class MultiLabelMetrics(CollectedRows):
         else:
             self.loss.update(loss(logits, labels), known.sum())
         logits = logits.float()
-        predicted = logits >= self._cut
+        if isinstance(self._cut, Tensor) and self.outcomes is not None:
+            self._cut = self._cut.to(logits.device)  # once: the next batch is on the same device
+        predicted = logits >= (self._cut if self.outcomes is not None else 0.0)
         if self.outcomes is not None:
             self.outcomes.update(predicted, gold, known)
         if self.means is not None:

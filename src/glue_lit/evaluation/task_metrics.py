@@ -169,10 +169,10 @@ class SplitMetrics(nn.ModuleDict):
         return metrics.thresholds if isinstance(metrics, MultiLabelMetrics) else []
 
     def use_thresholds(self, thresholds: Sequence[float]) -> None:
-        """Predict the labels with these tuned thresholds from now on; those that the user has set stay."""
-        for split in self if self._task.tunes_thresholds else ():
+        """Predict the labels with these thresholds from now on."""
+        for split in self:
             if isinstance(metrics := self.of(split), MultiLabelMetrics):
-                metrics.thresholds = list(thresholds)
+                metrics.use_thresholds(thresholds)
 
     def tune_thresholds(self) -> None:
         """Fit the thresholds on the rows of the monitored split, if the task wants that. Collective under DDP."""

@@ -36,8 +36,7 @@ def take_contents(module: Any, checkpoint: dict[str, Any]) -> None:
     if trainer is not None:
         trainer.precision_plugin.convert_module(module)
     module.builder.restore(module.model, checkpoint)
-    if thresholds := checkpoint.get("glue_lit", {}).get("thresholds"):
-        module.metrics.use_thresholds(thresholds)
+    module.keep_thresholds(checkpoint.get("glue_lit", {}).get("thresholds") or [])
     if module.task.levels:
         module.use_cut_points(known_cut_points(checkpoint.get("glue_lit") or {}, module.task))
     if trainer is not None and is_fit(trainer):

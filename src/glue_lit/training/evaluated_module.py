@@ -46,15 +46,20 @@ class EvaluatedModule(LightningModule):
         """Probability from which on each label of a multi-label task is predicted; empty for other tasks."""
         return self.metrics.thresholds
 
+    def keep_thresholds(self, thresholds: Sequence[float]) -> None:
+        """Predict the labels with the thresholds that were kept with the model, unless the task says a number."""
+        is_given = isinstance((self.hparams.get("custom") or {}).get("thresholds"), float)
+        if len(thresholds) == len(self.thresholds) and not is_given:
+            self.metrics.use_thresholds(thresholds)
+
     def use_thresholds_of(self, config: Any) -> None:
         """Predict the labels as an exported model does: with its cut points, or with its thresholds.
 
         Args:
             config: The configuration of the Hugging Face model; thresholds that the task says win.
         """
-        is_given = isinstance((self.hparams.get("custom") or {}).get("thresholds"), float)
-        if self.task.is_multi_label and not is_given and (found := recorded_thresholds(config, self.task.labels)):
-            self.metrics.use_thresholds(found)
+        if self.task.is_multi_label:
+            self.keep_thresholds(recorded_thresholds(config, self.task.labels))
         if self.task.levels and isinstance(record := getattr(config, "glue_lit", None), dict):
             self.use_cut_points(known_cut_points(record, self.task))
 
