@@ -100,7 +100,7 @@ class GLUEDataModule(LightningDataModule):
         metrics: Annotated[list[str | dict[str, Any]] | None, Setting(None, "More metrics", 808)] = None,
         padding_free: Annotated[bool, Setting(card="never", restored=False)] = False,
         windows: Annotated[Windows | None, Setting(None, "Windows of documents", 809)] = None,
-        truncation: Annotated[Truncation, Setting(one_of(Truncation), "Kept of long texts", 806)] = "head",
+        truncation: Annotated[Truncation, Setting(one_of(Truncation), "Kept of long texts", 810)] = "head",
         length_buckets: Annotated[int | None, Setting(count(1), card="never")] = None,
     ) -> None:
         super().__init__()
