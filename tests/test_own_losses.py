@@ -70,6 +70,15 @@ def test_a_run_is_validated_with_its_loss(run: Path, command: Command, capsys: p
     assert found["val/loss"] == pytest.approx(record["metrics"]["val/log_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
+def test_an_export_is_not_scored_by_it(run: Path, command: Command, place: Path) -> None:
+    """Nor by another loss under its name."""
+    assert command("export", f"--run={run}", "--format=onnx", "--quantize=int8", "--output=model") == 0
+    card = (place / "model" / "README.md").read_text()
+    assert "validation, log\\_loss" in card
+    assert "validation, loss" not in card
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -145,7 +145,7 @@ def write_tokenizer(trained: Trained, folder: Path) -> None:
 
 
 def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str, float]]:
-    """Validation metrics of several functions that compute logits, by the name of the function.
+    """Validation metrics of several functions that compute logits, by the name of the function; no loss of one's own.
 
     Raises:
         DataError: The rows cannot be read, or have no labels.
@@ -166,7 +166,10 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
                 metrics[name].add(found, batch["labels"], trained.classifier.loss.plain)
     for name, pooled in documents.rows(1, trained.classifier.hparams["windows"]):
         metrics[name].add(pooled.logits, pooled.labels, trained.classifier.loss.plain)
-    return {name: metric.compute() for name, metric in metrics.items()}
+    scores = {name: metric.compute() for name, metric in metrics.items()}
+    if trained.classifier.loss.chosen is not None:  # the user's own code need not be here
+        scores = {name: {key: of[key] for key in of if key != "loss"} for name, of in scores.items()}
+    return scores
 
 
 def torch_logits(trained: Trained) -> Logits:
