@@ -9,6 +9,7 @@ from conftest import write_events
 
 from glue_lit.evaluation.collapse import collapsed_label, explain_collapse
 from glue_lit.evaluation.predictions import Predictions
+from glue_lit.tasks.custom import CustomTask, resolve_task
 from glue_lit.tasks.glue import get_task
 
 SST2 = get_task("sst2")
@@ -79,3 +80,23 @@ def test_a_model_has_collapsed_if_one_label_is_wrong_for_some_rows(
     rows = Predictions(np.arange(len(gold)), np.array(gold), np.array(values), None)
     assert collapsed_label(SST2, rows) == label
     assert collapsed_label(get_task("stsb"), rows) is None
+
+
+@pytest.mark.parametrize(
+    ("predicted", "words"),
+    [
+        ([], "no label"),
+        ([3], "the label label3"),
+        ([1, 2], "the labels label1, label2"),
+        (list(range(11)), f"the labels {', '.join(f'label{at}' for at in range(8))} and 3 more"),
+    ],
+)
+def test_a_multi_label_model_has_collapsed_if_all_rows_get_the_same_labels(predicted: list[int], words: str) -> None:
+    labels = [f"label{at}" for at in range(12)]
+    task = resolve_task("own", CustomTask("text", kind="multi_label", labels=labels, metrics=["micro_f1"]))
+    gold = np.eye(12, dtype=np.int8)[:3]
+    values = np.zeros((3, 12), dtype=np.int8)
+    values[:, predicted] = 1
+    assert collapsed_label(task, Predictions(np.arange(3), gold, values, None)) == words
+    assert collapsed_label(task, Predictions(np.arange(3), gold, gold, None)) is None
+    assert collapsed_label(task, Predictions(np.arange(3), values, values, None)) is None

@@ -9,6 +9,7 @@ from glue_lit.evaluation.report.events import read_curves
 from glue_lit.system.console import count_of
 from glue_lit.tasks.glue import TaskSpec
 
+_LISTED = 8  # labels of a row
 _FEW = 200  # steps; a pretrained encoder gives most rows of RTE one label for about as long
 _CHANGE = 0.2  # of the loss of guessing: more than noise
 
@@ -19,7 +20,9 @@ def collapsed_label(task: TaskSpec, rows: Predictions) -> str | None:
         return None
     if task.is_multi_label:
         found = [task.labels[at] for at in np.flatnonzero(rows.values[0])]
-        return f"the label{'' if len(found) == 1 else 's'} {', '.join(found)}" if found else "no label"
+        more = f" and {len(found) - _LISTED:,} more" if len(found) > _LISTED else ""
+        named = f"the label{'' if len(found) == 1 else 's'} {', '.join(found[:_LISTED])}{more}"
+        return named if found else "no label"
     return f"the label {task.labels[int(rows.values[0])]}"
 
 
