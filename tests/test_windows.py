@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import glue_lit
 from glue_lit import SequenceClassifier
 from glue_lit.data.rows import Rows
 from glue_lit.errors import UsageError
+from glue_lit.outputs import predictor as predictor_module
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.run import Run
 
@@ -157,6 +159,25 @@ def test_a_million_characters_are_one_document(fitted: glue_lit.FitResult, expor
     predictor = Predictor(fitted.checkpoint)
     found, _ = next(predictor.logits([(Rows(texts, None, [None] * 2), None)]))
     assert torch.allclose(found, one_by_one(exported, texts, mean), atol=1e-5)
+
+
+def test_the_tokenizer_is_left_to_the_thread_that_tokenises(
+    fitted: glue_lit.FitResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an accelerator that is another one, and a call in two threads fails: "Already borrowed"."""
+    assert fitted.checkpoint is not None
+    predictor = Predictor(fitted.checkpoint)
+    tokenised = []
+
+    def tokenise(*given: Any, **options: Any) -> Any:
+        tokenised.append(real(*given, **options))
+        monkeypatch.setattr(predictor, "_tokenizer", SimpleNamespace(pad_token_id=0, padding_side="right"))
+        return tokenised[-1]
+
+    real = predictor_module.tokenise
+    monkeypatch.setattr(predictor_module, "tokenise", tokenise)
+    found, _ = next(predictor.logits([(Rows(["soup " * 60], None, [None]), None)]))
+    assert found.shape == (1, 2)
 
 
 def labelled(kind: str, text: str) -> Any:

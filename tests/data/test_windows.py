@@ -47,7 +47,7 @@ def dataset(
 ) -> WindowDataset:
     store = tokenise(Rows(texts, None, [0] * len(texts)), tokenizer, WHOLE, False)
     rows = TokenDataset(store, torch.arange(len(texts)), tokenizer, is_packed=is_packed)
-    return WindowDataset(rows, tokenizer, Windows(length, stride), length, most)
+    return WindowDataset(rows, special_ends(tokenizer), Windows(length, stride), length, most)
 
 
 @pytest.mark.parametrize("make", [bert, without_special_tokens, special_tokens_last])

@@ -28,7 +28,7 @@ from glue_lit.data.stage_findings import Examined, find_in_stage
 from glue_lit.data.tokenizers import load_config, load_tokenizer, tokenizer_fingerprint, unpack
 from glue_lit.data.tokens import TokenStore, cached_tokens
 from glue_lit.data.window_findings import find_windows
-from glue_lit.data.window_settings import parse_windows, window_length
+from glue_lit.data.window_settings import parse_windows, window_ends, window_length
 from glue_lit.data.windows import in_windows, kept_tokens
 from glue_lit.errors import DataError
 from glue_lit.system.console import note
@@ -156,7 +156,8 @@ class TaskSplits:
             multiple = 1 if needs_equal_lengths(self.model_config) else self._settings.get("pad_to_multiple_of", 1)
             form = (multiple, self.max_length, self._settings.get("padding_free", False), self.task.sets_of)
             rows = TokenDataset(store, positions, self.tokenizer, *form)
-            self._datasets[key] = in_windows(rows, self.tokenizer, self._windows, self.max_length, most)
+            ends = window_ends(self._windows, self.tokenizer)
+            self._datasets[key] = in_windows(rows, ends, self._windows, self.max_length, most)
         return self._datasets[key]
 
     def _tokenise(self, split: Split) -> TokenStore:

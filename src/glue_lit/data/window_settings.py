@@ -138,8 +138,15 @@ def window_length(windows: Windows | None, longest: int, tokenizer: Any) -> int:
     return length
 
 
+def window_ends(windows: Windows | None, tokenizer: Any) -> tuple[int, int]:
+    """Special tokens before and after each window; none without windows. Raises as `special_ends`."""
+    return (0, 0) if windows is None else special_ends(tokenizer)
+
+
 def special_ends(tokenizer: Any) -> tuple[int, int]:
     """How many special tokens a tokenizer puts before and after a text.
+
+    It calls the tokenizer, which must not tokenise in another thread at that time.
 
     Raises:
         ModelError: It does not put a text's tokens between them.

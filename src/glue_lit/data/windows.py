@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glue_lit.data.batches import Batch, TokenDataset
-from glue_lit.data.window_settings import Windows, special_ends
+from glue_lit.data.window_settings import Windows
 
 WHOLE = 1 << 30  # tokens at which a document is cut: never
 
@@ -24,7 +24,7 @@ class WindowDataset(TokenDataset):
 
     Args:
         documents: The documents, tokenised as a whole (`kept_tokens`).
-        tokenizer: Decides what stands around each window.
+        ends: Special tokens before and after each window (`special_ends`).
         windows: The settings.
         length: Tokens of a window.
         most: Windows of a document, at most, spread evenly over it; ``None`` for all.
@@ -36,11 +36,11 @@ class WindowDataset(TokenDataset):
     """
 
     def __init__(
-        self, documents: TokenDataset, tokenizer: Any, windows: Windows, length: int, most: int | None = None
+        self, documents: TokenDataset, ends: tuple[int, int], windows: Windows, length: int, most: int | None = None
     ) -> None:
         vars(self).update(vars(documents))  # the same store and examples, in batches of the same kind
         self.windows = windows
-        self._first, self._last = special_ends(tokenizer)
+        self._first, self._last = ends
         special = self._first + self._last
         room, step = length - special, length - special - windows.stride
         texts = self.store.lengths[self.examples] - special
@@ -76,10 +76,10 @@ class WindowDataset(TokenDataset):
 
 
 def in_windows(
-    rows: TokenDataset, tokenizer: Any, windows: Windows | None, length: int, most: int | None = None
+    rows: TokenDataset, ends: tuple[int, int], windows: Windows | None, length: int, most: int | None = None
 ) -> TokenDataset:
     """The windows of some documents, as `WindowDataset`; the dataset itself without windows."""
-    return rows if windows is None else WindowDataset(rows, tokenizer, windows, length, most)
+    return rows if windows is None else WindowDataset(rows, ends, windows, length, most)
 
 
 def kept_tokens(windows: Windows | None, max_length: int) -> int:

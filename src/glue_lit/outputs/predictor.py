@@ -23,7 +23,7 @@ from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.texts_to_predict import Example, chunk_size, chunk_texts, unlabelled_rows
 from glue_lit.data.tokenizers import load_tokenizer, unpack
 from glue_lit.data.tokens import tokenise
-from glue_lit.data.window_settings import parse_windows, window_length
+from glue_lit.data.window_settings import parse_windows, window_ends, window_length
 from glue_lit.data.windows import WindowDataset, in_windows, kept_tokens
 from glue_lit.encoder.architectures import set_padding
 from glue_lit.encoder.build import check_tokens
@@ -106,6 +106,7 @@ class Predictor:
         classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
         self.task, self.thresholds = classifier.task, classifier.thresholds
         self._windows = parse_windows(classifier.hparams["windows"])
+        self._ends = window_ends(self._windows, self._tokenizer)
         self.id_column: str | None = (saved["hyper_parameters"].get("custom") or {}).get("id")
         self._truncation = truncation_in(saved.get("datamodule_hyper_parameters") or {})
         self._equal_lengths = needs_equal_lengths(_model_config(classifier))
@@ -136,7 +137,7 @@ class Predictor:
         # A processor computes and tokenises with the same cores; an accelerator would wait.
         for store, kept in ahead(tokenised) if self._replicas[0].device.type != "cpu" else tokenised:
             all_rows = TokenDataset(store, torch.arange(len(store), device="cpu"), self._tokenizer)
-            yield self.of_dataset(in_windows(all_rows, self._tokenizer, self._windows, self._max_length)), kept
+            yield self.of_dataset(in_windows(all_rows, self._ends, self._windows, self._max_length)), kept
 
     def of_texts(self, examples: Iterable[str | Sequence[str] | Mapping[str, Any]]) -> Tensor:
         """Logits ``(examples, labels)`` in float32 of texts, in their order.
@@ -184,11 +185,9 @@ class Predictor:
                 f"{self._checkpoint} gives outputs that are not numbers (NaN): its training has diverged. "
                 "Use another checkpoint."
             )
-        return (
-            pool_windows(found, dataset.documents, dataset.windows.pooling)
-            if isinstance(dataset, WindowDataset)
-            else found
-        )
+        if isinstance(dataset, WindowDataset):
+            return pool_windows(found, dataset.documents, dataset.windows.pooling)
+        return found
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
