@@ -131,6 +131,7 @@ def test_the_host_waits_for_the_device_only_at_points_of_the_curves(found: Found
     splits = 2 if name == "three labels, two splits" else 1
     ends = 2 * phases["end of a validation"] + phases.get("end of a test", 0)
     assert sum(read) - phases["checkpoint"] <= splits * ends, waits
-    assert [wait for wait in waits if "metrics" in wait[2] or "evaluated" in wait[2]] == []
+    others = [wait for wait in waits if "metrics" in wait[2] or "evaluated" in wait[2]]
+    assert [wait for wait in others if not wait[2].startswith("_apply")] == []  # which moves a module
     predictions = in_phase("prediction batch")  # Lightning moves those that it returns to the processor
     assert sum(count for *_, count in predictions) == phases["prediction batch"], predictions

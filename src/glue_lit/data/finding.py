@@ -12,7 +12,7 @@ from torch import Tensor
 from glue_lit.data.rows import Places, Split
 from glue_lit.data.tokens import TokenStore
 
-_SORTED = 1 << 19  # rows at once
+_SORTED = 1 << 17  # rows at once
 
 
 @dataclass(frozen=True)
