@@ -120,6 +120,8 @@ def _unknown(entry: str, name: str, target: Target, setting: str) -> str:
     what = "" if target.kind is None else f" for {target.kind}"
     if target.kind == "multi_label":
         what = " for any number of labels a row (multi_label)"
+    elif target.kind == "ordinal":
+        what = " for labels in order (ordinal)"
     elif target.kind == "classification" and target.is_known:
         what = f" for {len(target.labels)} labels"
     return (
