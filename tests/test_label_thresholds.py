@@ -14,7 +14,9 @@ from glue_lit.data.custom_task import complete_task
 from glue_lit.errors import UsageError
 from glue_lit.evaluation.predictions import read_predictions
 from glue_lit.evaluation.thresholds import cut_logits, fit_thresholds, scaled_thresholds
+from glue_lit.outputs.hugging_face import load_trained, score, torch_logits
 from glue_lit.runs.prediction_record import read_prediction_record
+from glue_lit.runs.run import Run
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 
 LABELS = ["delivery", "praise", "price <b>"]
@@ -132,6 +134,13 @@ def test_an_export_keeps_the_thresholds_and_scores_the_same_with_them(
         assert (found == pytest.approx(expected, abs=1e-6)) is (more != ["--data.custom.thresholds=0.999"])
     commands(run, monkeypatch, "validate", "--json", "--data.custom.thresholds=0.999")
     assert json.loads(capsys.readouterr().out)["metrics"]["val/micro_f1"] == 0
+
+
+def test_forms_of_an_export_are_compared_by_the_labels_that_the_run_predicts(run: Path) -> None:
+    trained = load_trained(run / "checkpoints" / "best.ckpt", Run(run))
+    found = score(trained, {"PyTorch": torch_logits(trained)})["PyTorch"]
+    expected = json.loads((run / "metrics.json").read_text())["metrics"]
+    assert found == {name.removeprefix("val/"): pytest.approx(value, abs=1e-6) for name, value in expected.items()}
 
 
 def test_tensorboard_has_a_curve_for_each_label(run: Path) -> None:

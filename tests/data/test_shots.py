@@ -40,6 +40,16 @@ def test_an_epoch_trains_on_the_shots_and_validates_on_all(tiny_model: Path) -> 
     assert len(module.dataset("validation")) == len(whole.dataset("validation"))
 
 
+def test_ratings_have_shots_of_each_label(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ratings.csv"
+    rows = [f"room {number},{1 + number % 3}\n" for number in range(40)]
+    file.write_text("".join(["text,stars\n", *rows, "bad,5\n"]), encoding="utf-8")
+    custom = {"text": "text", "label": "stars", "kind": "ordinal", "validation_file": str(file)}
+    module = data(tiny_model, task="ratings", source=str(file), custom=custom)
+    labels = torch.cat([batch["labels"] for batch in module.train_dataloader()])
+    assert labels.long().bincount().tolist() == [4, 4, 4, 1]
+
+
 def test_the_seed_decides_which(tiny_model: Path) -> None:
     first, again, other = (data(tiny_model, seed=seed).dataset("train").examples.tolist() for seed in (5, 5, 6))
     assert first == again != other

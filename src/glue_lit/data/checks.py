@@ -40,7 +40,7 @@ def check_data_settings(owner: type, values: Mapping[str, Any], task: TaskSpec) 
 
 
 def _check_shots(values: Mapping[str, Any], task: TaskSpec) -> None:
-    if task.is_regression:
+    if task.is_regression and not task.levels:
         raise UsageError(
             f"data.shots: got {values['shots']}, but {task.name} is a regression, which has no labels to choose rows "
             f"by. `--data.train_limit {values['shots']}` trains on as many rows."

@@ -21,7 +21,7 @@ from glue_lit.encoder.heads import record_thresholds
 from glue_lit.encoder.merging import merge_adapters
 from glue_lit.encoder.reformer import record_hash_seed
 from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
-from glue_lit.evaluation.task_metrics import metrics_of
+from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.outputs.card_record import read_card_record
 from glue_lit.outputs.input_record import input_record, output_record, record_inputs
 from glue_lit.outputs.predictor import load_classifier
@@ -155,7 +155,10 @@ def score(trained: Trained, logits: Mapping[str, Logits]) -> dict[str, dict[str,
     split = trained.task.monitored_split
     splits = TaskSplits.from_checkpoint(trained.saved, custom=trained.classifier.hparams.get("custom"))
     dataset = splits.dataset(split)
-    metrics, documents = {name: metrics_of(trained.task) for name in logits}, RowCollector()
+    of_splits, documents = {name: SplitMetrics(trained.task) for name in logits}, RowCollector()
+    for each in of_splits.values():
+        each.use_thresholds(trained.classifier.thresholds)
+    metrics = {name: each.of(split) for name, each in of_splits.items()}
     for rows in splits.evaluation_sampler(split):
         batch = dataset[rows]
         for name, compute in logits.items():
