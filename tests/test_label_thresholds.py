@@ -11,10 +11,11 @@ from command_line import glue_lit
 from sklearn.metrics import average_precision_score, f1_score
 
 from glue_lit.data.custom_task import complete_task
-from glue_lit.errors import UsageError
+from glue_lit.errors import RunError, UsageError
 from glue_lit.evaluation.predictions import read_predictions
 from glue_lit.evaluation.thresholds import cut_logits, fit_thresholds, scaled_thresholds
 from glue_lit.outputs.hugging_face import load_trained, score, torch_logits
+from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.prediction_record import read_prediction_record
 from glue_lit.runs.run import Run
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
@@ -214,3 +215,12 @@ def test_calibration_changes_probabilities_and_thresholds_but_no_label(
         again = [json.loads(line)["labels"] for line in texts.read_text().splitlines()]
         assert again == [line["labels"] for line in found[0]]
     commands(run, monkeypatch, "predict", "--data.predict_split", "validation")
+
+
+@pytest.mark.parametrize("damaged", [[0.5], [0.5, 1.0, 0.5], ["a", "b", "c"]])
+def test_damaged_thresholds_of_a_checkpoint(run: Path, tmp_path: Path, damaged: list[Any]) -> None:
+    saved = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    saved["glue_lit"]["thresholds"] = damaged
+    torch.save(saved, tmp_path / "damaged.ckpt")
+    with pytest.raises(RunError, match="its thresholds are not one number above 0 and below 1 for each label"):
+        Predictor(tmp_path / "damaged.ckpt")

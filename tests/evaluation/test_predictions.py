@@ -8,6 +8,7 @@ import pytest
 from glue_lit.data.rows import Places
 from glue_lit.errors import DataError
 from glue_lit.evaluation.predictions import read_predictions
+from glue_lit.tasks.custom import CustomTask, resolve_task
 from glue_lit.tasks.glue import get_task
 
 SST2, STSB = get_task("sst2"), get_task("stsb")
@@ -86,3 +87,47 @@ def test_row_numbers_and_ids_are_read_with_their_unit(tmp_path: Path) -> None:
     )
     assert read_predictions(write(tmp_path, *lines), SST2).places == Places("", "row", [4, 9], ["", "b"])
     assert read_predictions(write(tmp_path, lines[0], GOOD), SST2).places is None  # of an older version
+
+
+SETS = resolve_task("own", CustomTask("text", kind="multi_label", labels=["a", "b", "c"], metrics=["micro_f1"]))
+
+
+def set_line(**changes: Any) -> str:
+    row = {"idx": 0, "labels": ["b"], "probabilities": {"a": 0.1, "b": 0.9, "c": 0.4}, "gold": ["a", "b"]}
+    return json.dumps(row | changes) + "\n"
+
+
+def test_rows_with_several_labels_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "validation.jsonl"
+    path.write_text(set_line() + set_line(idx=2, labels=[], gold=[]) + set_line(idx=1, gold=None))
+    found = read_predictions(path, SETS, {"thresholds": [0.5, 0.25, 0.5]})
+    assert found.idx.tolist() == [0, 2]
+    assert found.gold.tolist() == [[1, 1, 0], [0, 0, 0]]
+    assert found.values.tolist() == [[0, 1, 0], [0, 0, 0]]
+    assert found.probabilities is not None
+    assert found.probabilities.tolist() == [[0.1, 0.9, 0.4]] * 2
+    assert found.thresholds is not None
+    assert found.thresholds.tolist() == [0.5, 0.25, 0.5]
+    assert found.is_right.tolist() == [False, True]
+    assert found.unlabelled == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "record", "message"),
+    [
+        ({"labels": "b"}, {}, "line 1: labels is 'b', not a list of labels"),
+        ({"labels": ["d"]}, {}, "line 1: labels is 'd', not a label of task own"),
+        ({"gold": ["a", 3]}, {}, "line 1: gold is 3, not a label"),
+        ({"probabilities": {"a": 0.1, "b": 1.2, "c": 0}}, {}, "line 1: the probabilities must be from 0 to 1"),
+        ({"probabilities": {"a": 0.1}}, {}, "line 1: probabilities need one number for each of a, b, c"),
+        ({}, {"thresholds": [0.5, 2.0, 0.5]}, "thresholds that are not numbers between 0 and 1"),
+        ({}, {"thresholds": [0.5]}, "thresholds that are not numbers between 0 and 1"),
+    ],
+)
+def test_damaged_rows_with_several_labels(
+    tmp_path: Path, changes: dict[str, Any], record: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "validation.jsonl"
+    path.write_text(set_line(**changes))
+    with pytest.raises(DataError, match=message):
+        read_predictions(path, SETS, record)

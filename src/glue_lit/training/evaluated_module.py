@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glue_lit.data.batches import Batch
 from glue_lit.encoder.heads import recorded_thresholds
+from glue_lit.errors import RunError
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.tasks.spec import TaskSpec, known_cut_points
 from glue_lit.training.documents import Documents, check_has_pooling
@@ -47,9 +48,19 @@ class EvaluatedModule(LightningModule):
         return self.metrics.thresholds
 
     def keep_thresholds(self, thresholds: Sequence[float]) -> None:
-        """Predict the labels with the thresholds that were kept with the model, unless the task says a number."""
+        """Predict the labels with the thresholds that were kept with the model, unless the task says a number.
+
+        Raises:
+            RunError: They are not one number between 0 and 1 for each label.
+        """
+        is_whole = len(thresholds) == len(self.thresholds) or not thresholds
+        if not (is_whole and all(isinstance(value, float) and 0 < value < 1 for value in thresholds)):
+            raise RunError(
+                "The checkpoint is damaged: its thresholds are not one number above 0 and below 1 for each label. "
+                "Take another one."
+            )
         is_given = isinstance((self.hparams.get("custom") or {}).get("thresholds"), float)
-        if len(thresholds) == len(self.thresholds) and not is_given:
+        if thresholds and not is_given:
             self.metrics.use_thresholds(thresholds)
 
     def use_thresholds_of(self, config: Any) -> None:
