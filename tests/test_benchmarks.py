@@ -102,7 +102,7 @@ def test_memory_hardly_grows_with_the_rows(
         / (now["rows"] - before["rows"])
         for before, now in zip(few[1:], many[1:], strict=True)
     }
-    assert more["empty"] < 170, more  # buffers and sorts of a limited size, which 200,000 rows do not fill
+    assert more["empty"] < 200, more  # buffers and sorts of a limited size, which 200,000 rows do not fill
     assert more["full"] < 60, more
     table = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[:2] for line in table if line.startswith("| 1,000,000")] == [

@@ -100,6 +100,35 @@ def test_freed_memory_is_reused() -> None:
     assert kept < 1_000 < 100_000 < left, (kept, left)
 
 
+RETURNED = """
+import os
+import numpy
+from glue_lit.system.hardware import keep_freed_memory, return_freed_memory
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+keep_freed_memory()
+blocks = [numpy.ones(1 << 20) for _ in range(16)]  # 8 MiB each
+print(resident())
+del blocks
+print(resident())
+return_freed_memory()
+print(resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_freed_memory_is_returned_when_asked() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", RETURNED], env={"PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    full, kept, returned = map(int, result.stdout.split())
+    assert kept > full - 16
+    assert returned < full - 112
+
+
 def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert not keep_freed_memory()

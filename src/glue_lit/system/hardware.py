@@ -49,6 +49,13 @@ def keep_freed_memory() -> bool:
     return all(done)
 
 
+def return_freed_memory() -> None:
+    """Give the memory that has been freed so far back to the system, which `keep_freed_memory` prevents."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def available_memory() -> int | None:
     """Bytes that new processes can use without swapping, also within a container's limit; ``None`` if unknown."""
     found = []

@@ -12,6 +12,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.runs.run import run_of_checkpoint
 from glue_lit.system.files import write_json
+from glue_lit.system.hardware import return_freed_memory
 from glue_lit.training.callbacks.early_stopping import describe_end
 from glue_lit.training.provenance import run_record
 from glue_lit.training.session import Session, Start, explained, prepare
@@ -57,6 +58,7 @@ def run_fit(session: Session, on_start: Callable[[Start], None] = lambda start: 
         start = prepare(session)
         if session.trainer.is_global_zero:
             on_start(start)
+        return_freed_memory()  # reading and tokenising a large file frees what training does not need
         session.trainer.fit(**session.options(session.checkpoint))
         return _score_best(session, is_over=bool(start.reached))
 
