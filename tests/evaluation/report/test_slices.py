@@ -5,6 +5,7 @@ from scipy import stats
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.report.slices import slices, words
 from glue_lit.evaluation.report.texts import Texts
+from glue_lit.tasks.custom import CustomTask, resolve_task
 from glue_lit.tasks.glue import get_task
 
 PAIRS = [
@@ -77,6 +78,18 @@ def test_regression_has_errors_with_students_interval() -> None:
     errors = np.abs(gold - values)[gold < float(part.group.split(" to ")[1])]
     theirs = stats.ttest_1samp(errors, 0).confidence_interval()
     assert (part.value.value, part.value.low, part.value.high) == pytest.approx((errors.mean(), *theirs))
+
+
+def test_ratings_are_grouped_by_label() -> None:
+    task = resolve_task(
+        "ratings", CustomTask(text="text", kind="ordinal", labels=["poor", "fair", "good"], metrics=["accuracy"])
+    )
+    gold, scores = np.array([0.0, 1, 1, 2, 2, 2]), np.array([0.5, 1, 2, 2, 1, 3])
+    found = slices(task, Predictions(np.arange(6), gold, scores, None), Texts())
+    assert [(part.feature, part.group, part.rows) for part in found] == [
+        ("Gold label", "poor", 1), ("Gold label", "fair", 2), ("Gold label", "good", 3),
+    ]  # fmt: skip
+    assert [part.value.value for part in found] == pytest.approx([0.5, 0.5, 2 / 3])
 
 
 def test_slices_without_texts_are_by_label() -> None:

@@ -76,7 +76,9 @@ def _mean_error(errors: Floats) -> Score:
 
 
 def _features(task: TaskSpec, predicted: Predictions, texts: Texts) -> Iterator[tuple[str, Groups]]:
-    if task.is_regression:
+    if task.levels:
+        yield "Gold label", ((name, predicted.gold == number) for number, name in enumerate(task.levels[:_MOST_GROUPS]))
+    elif task.is_regression:
         yield "Gold score", _equal_widths(predicted.gold.astype(np.float64))
     elif task.is_multi_label:
         yield "Number of gold labels", _equal_sizes(predicted.gold.sum(axis=1, dtype=np.float64))
