@@ -78,8 +78,12 @@ def test_balanced_weights_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "reviews.csv"
     file.write_text("text,label\n" + "a fine room,good\n" * 9 + "a dull room,bad\n" * 3, encoding="utf-8")
     custom = {"text": "text", "class_weights": "balanced"}
-    with pytest.raises(UsageError, match=r"got balanced, but with data\.shots"):
+    message = r"got balanced, but with data\.shots"
+    with pytest.raises(UsageError, match=message):
         data(tiny_model, task="reviews", source=str(file), custom=custom)
+    settings = {f"data.custom.{name}": value for name, value in custom.items()} | {"data.shots": 2}
+    with pytest.raises(UsageError, match=message):
+        glue_lit.fit("reviews", tiny_model, source=file, settings=settings)
 
 
 def test_a_fit_records_its_shots(tiny_model: Path, tmp_path: Path) -> None:

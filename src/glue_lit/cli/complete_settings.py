@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 
 from glue_lit.cli.trainer_checks import check_name, check_trainer
 from glue_lit.data.cache import cache_folder
+from glue_lit.data.checks import check_balance
 from glue_lit.data.custom_task import complete_task
 from glue_lit.data.special_tokens import fit_to_tokenizer
 from glue_lit.encoder.frozen_weights import check_frozen_dtype
@@ -134,6 +135,7 @@ def _complete_custom_task(config: Any, is_new_fit: bool) -> CustomTask:
     """Complete a task of the user's own from its data, and for a new fit from its tokenizer."""
     custom = parse_custom_task(config["data.custom"].as_dict())
     if custom.text_columns:
+        check_balance(config["data.shots"], custom)
         if is_new_fit or (custom.sep_token is None and custom.inputs.uses_sep):
             place = (config[f"model.{key}"] for key in ("name_or_path", "revision", "trust_remote_code"))
             custom = fit_to_tokenizer(custom, *place)

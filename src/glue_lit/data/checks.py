@@ -9,7 +9,7 @@ from glue_lit.data.tokens import TokenStore
 from glue_lit.data.window_settings import check_windows
 from glue_lit.errors import DataError, UsageError
 from glue_lit.runs.settings import Allowed, check_settings
-from glue_lit.tasks.custom import parse_custom_task
+from glue_lit.tasks.custom import CustomTask, parse_custom_task
 from glue_lit.tasks.glue import TaskSpec
 
 MOST_WORKERS = max(64, 8 * (os.cpu_count() or 1))
@@ -55,7 +55,16 @@ def _check_shots(values: Mapping[str, Any], task: TaskSpec) -> None:
             f"data.shots: got {values['shots']}, and data.train_limit {values['train_limit']}: both say how many rows "
             "to train on. Give one of them."
         )
-    if parse_custom_task(values["custom"]).class_weights == "balanced":
+    check_balance(values["shots"], parse_custom_task(values["custom"]))
+
+
+def check_balance(shots: int | None, custom: CustomTask) -> None:
+    """Refuse weights that balance labels which have equally many training rows; before they become numbers.
+
+    Raises:
+        UsageError: There are both shots and balanced weights.
+    """
+    if shots is not None and custom.class_weights == "balanced":
         raise UsageError(
             "data.custom.class_weights: got balanced, but with data.shots the labels have equally many training rows. "
             "Leave it out."
