@@ -213,6 +213,21 @@ def test_metrics_of_torchmetrics() -> None:
     assert found["MultilabelCoverageError"] == pytest.approx(sk.coverage_error(gold, probabilities), abs=1e-6)
 
 
+def test_classes_of_torchmetrics_score_the_labels_that_are_predicted() -> None:
+    gold, _, probabilities = list(rows_of(4))[7]
+    predicted = (probabilities >= 0.3).astype(np.int8)
+    arguments = {"num_labels": 4, "average": "micro"}
+    path = "torchmetrics.classification.MultilabelF1Score"
+    given: list[dict[str, Any]] = [
+        {"class_path": path, "init_args": arguments},
+        {"class_path": path, "init_args": {**arguments, "threshold": 0.5}, "name": "own"},
+    ]
+    first, second = task_of(4, *given).scoring
+    for metric, expected in ((first, predicted), (second, probabilities >= 0.5)):
+        found = score(metric, gold, predicted, probabilities=probabilities)
+        assert found == pytest.approx(sk.f1_score(gold, expected, average="micro"), abs=1e-6)
+
+
 def test_intervals() -> None:
     rng = np.random.default_rng(0)
     gold = (rng.random((300, 3)) < 0.3).astype(np.int8)

@@ -20,6 +20,8 @@ def torchmetrics_score(metric: Metric, gold: Values, predicted: Values, probabil
     """The metric of all rows at once, so that it depends on neither batches nor devices; NaN if it gives no number.
 
     It gets what it takes: the probabilities of all labels, else that of the positive one of two, else predicted labels.
+    Where a row has any number of labels, a class that would cut probabilities at a threshold of its own gets the
+    predicted labels, unless the user has set that threshold.
     """
     labels = 0 if probabilities is None else probabilities.shape[1]
     form = _accepted_form(metric, labels, gold.ndim == 2)
@@ -73,12 +75,18 @@ def _forms(
     metric: Metric, gold: Values, predicted: Values, probabilities: Floats | None
 ) -> Iterator[tuple[Values, Values]]:
     """Predictions and gold values in each form that a metric may take."""
+    if gold.ndim == 2 and "threshold" not in metric.init_args and _has_threshold(metric):
+        yield predicted, gold
     if probabilities is not None:
         yield probabilities, gold
         if probabilities.shape[1] == 2 and gold.ndim == 1:
             positive = 1 if metric.positive is None else metric.positive
             yield probabilities[:, positive], (gold == positive).astype(np.int64)
     yield predicted, gold
+
+
+def _has_threshold(metric: Metric) -> bool:
+    return hasattr(build_torchmetric(metric.class_path, metric.init_args), "threshold")
 
 
 def _compute(metric: Metric, preds: Values, target: Values) -> float:
