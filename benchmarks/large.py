@@ -56,15 +56,16 @@ def write_encoder(folder: Path) -> str:
 class _Large(Load):
     def starts(self, rows: int) -> Iterator[Measured]:
         """A step with an empty cache, and one with a full one."""
-        begun = time.perf_counter()
-        self.model = self.model or write_encoder(self._folder / "encoder")
-        source = write_parquet(self._folder / "rows.parquet", rows)
-        made = {"rows": rows, "file": "written", "seconds": round(time.perf_counter() - begun, 1)}
-        yield made | {"megabytes": source.stat().st_size // 10**6}
-        for cache in ("empty", "full"):
-            found = {"rows": rows, "cache": cache} | self._first_step(source)
-            size = sum(path.stat().st_size for path in (self._folder / "cache").iterdir())
-            yield found | {"megabytes": size // 10**6}
+        with self._temporary:
+            begun = time.perf_counter()
+            self.model = self.model or write_encoder(self._folder / "encoder")
+            source = write_parquet(self._folder / "rows.parquet", rows)
+            made = {"rows": rows, "file": "written", "seconds": round(time.perf_counter() - begun, 1)}
+            yield made | {"megabytes": source.stat().st_size // 10**6}
+            for cache in ("empty", "full"):
+                found = {"rows": rows, "cache": cache} | self._first_step(source)
+                size = sum(path.stat().st_size for path in (self._folder / "cache").iterdir())
+                yield found | {"megabytes": size // 10**6}
 
 
 def line_of(found: Measured) -> str:

@@ -88,11 +88,9 @@ def test_clocks_know_the_parts_of_a_step(tiny_model: Path, tmp_path: Path, monke
 
 
 @pytest.mark.slow
-def test_memory_hardly_grows_with_the_rows(
-    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_memory_hardly_grows_with_the_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Bytes of anonymous memory for each row more; peaks of equal fits differ by up to 40 MiB, 50 bytes a row here."""
-    few, many = ([*large(rows, str(tiny_model), tmp_path)] for rows in (200_000, 1_000_000))
+    few, many = ([*large(rows, disk=tmp_path)] for rows in (200_000, 1_000_000))
     assert [line["cache"] for line in few[1:]] == ["empty", "full"]
     assert few[0]["megabytes"] > 0
     assert not [*tmp_path.iterdir()]
