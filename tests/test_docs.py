@@ -308,7 +308,9 @@ def test_ratings(
             words += ["--model.name_or_path", str(tiny_model), "--trainer.max_epochs=2", "--trainer.accelerator=cpu",
                       "--model.learning_rate=0.001"]  # fmt: skip
         assert glue_lit(monkeypatch, *words) == 0, line
-    assert "one of 1, 2, 3, 4, 5, in this order (ordinal)" in capsys.readouterr().out
+    found = capsys.readouterr().out
+    assert "one of 1, 2, 3, 4, 5, in this order (ordinal)" in found
+    assert found.count("Cut points are fitted on the rows of validation") == 4  # by fit, validate, test and report
     run = Path("lightning_logs/stars/version_0")
     cuts = json.loads(Path("stars-model/config.json").read_text())["glue_lit"]["cut_points"]
     assert cuts == sorted(cuts) != [0.5, 1.5, 2.5, 3.5]
@@ -328,6 +330,7 @@ def test_ratings(
     own += ["--data.custom.kind=ordinal", "--model.name_or_path=stars-model", "--trainer.accelerator=cpu", "--json"]
     assert glue_lit(monkeypatch, "validate", *own) == 0
     record = json.loads((run / "metrics.json").read_text())
+    assert record["cut_points"] == cuts
     assert json.loads(capsys.readouterr().out)["metrics"] == pytest.approx(record["metrics"], rel=1e-3)
 
 

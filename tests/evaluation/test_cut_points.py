@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from sklearn import metrics as sk
 
-from glue_lit.evaluation.cut_points import fit_cut_points, with_levels
+from glue_lit.evaluation.cut_points import describe_cut_points, fit_cut_points, with_levels
 from glue_lit.evaluation.formulas import score, weighted_scores
 from glue_lit.evaluation.predictions import Predictions
 from glue_lit.evaluation.resampling import scores_with_intervals
@@ -121,6 +121,14 @@ def test_resamples_and_intervals_are_of_labels() -> None:
     assert own["accuracy"] == right["accuracy"]
     kappa_score = own["quadratic_weighted_kappa"]
     assert kappa_score.low < kappa_score.value < kappa_score.high
+
+
+def test_cut_points_are_told_where_they_are_fitted() -> None:
+    assert describe_cut_points(task_of()) == ""
+    assert describe_cut_points(task_of(cut_points=(0.5, 1.25, 2.5, 3.0001))) == (
+        "Cut points are fitted on the rows of validation, which makes its scores a little too good: poor from 0.5, fair "
+        "from 1.25, good from 2.5, great from 3."
+    )
 
 
 def test_damaged_cut_points_are_not_used() -> None:

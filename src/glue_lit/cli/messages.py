@@ -17,6 +17,7 @@ from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import Stopped
 from glue_lit.evaluation.collapse import collapsed_label, explain_collapse
+from glue_lit.evaluation.cut_points import describe_cut_points
 from glue_lit.evaluation.thresholds import describe_thresholds
 from glue_lit.runs.run import LOGS, find_runs, run_of_checkpoint
 from glue_lit.system.console import print_list, say
@@ -144,7 +145,8 @@ def _print_next(session: Session, best: Path) -> None:
 
 
 def _print_thresholds(session: Session) -> None:
-    if line := describe_thresholds(session.data.task, session.model.thresholds):
+    model = session.model
+    if line := describe_thresholds(session.data.task, model.thresholds) or describe_cut_points(model.task):
         say(line)
 
 

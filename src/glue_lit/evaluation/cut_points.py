@@ -10,6 +10,7 @@ from glue_lit.tasks.chosen_metrics import Metric
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.tasks.levels import default_cut_points
 
+_LISTED = 10
 _MOST_ROUNDS = 50
 _GAIN = 1e-12  # of kappa; less is rounding
 
@@ -50,6 +51,19 @@ def fit_cut_points(gold: Floats, scores: Floats, levels: int) -> list[float]:
         if kappa == before:
             break
     return [float(cut) for cut in cuts]
+
+
+def describe_cut_points(task: TaskSpec) -> str:
+    """Where the cut points come from, and those of the first labels; empty if they are not fitted."""
+    if task.cut_points == default_cut_points(len(task.levels)):
+        return ""
+    cuts = zip(task.levels[1:], task.cut_points, strict=True)
+    listed = [f"{label} from {cut:.3g}" for label, cut in cuts][:_LISTED]
+    more = f" and those of {len(task.cut_points) - _LISTED:,} more" if len(task.cut_points) > _LISTED else ""
+    return (
+        f"Cut points are fitted on the rows of {task.monitored_split}, which makes its scores a little too good: "
+        f"{', '.join(listed)}{more}."
+    )
 
 
 def levels_of(metric: Metric, gold: Values, predicted: Values) -> tuple[Values, Values]:

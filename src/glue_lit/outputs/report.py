@@ -143,6 +143,7 @@ def _folder(runs: Sequence[Run], output: Path | None, task: str | None, split: s
 
 def _material(run: Run, wanted: _Wanted) -> "Material":
     """Predictions and texts of a run; missing predictions are made."""
+    from glue_lit.evaluation.cut_points import describe_cut_points
     from glue_lit.evaluation.predictions import read_predictions
     from glue_lit.evaluation.report.findings import Material
     from glue_lit.evaluation.report.run_in_words import read_settings, task_in
@@ -161,6 +162,8 @@ def _material(run: Run, wanted: _Wanted) -> "Material":
     if predicted.unlabelled:
         notes.append(f"Left out without a gold label: {count_of(predicted.unlabelled, 'row')}.")
     if predicted.thresholds is not None and (line := describe_thresholds(task, predicted.thresholds.tolist())):
+        notes.append(line)
+    if line := describe_cut_points(task):
         notes.append(line)
     texts = read_texts(task, rows.open, predicted, record, wanted.slices)
     return Material(run, task, split, settings, _recipe(run, settings), predicted, texts, notes)

@@ -125,6 +125,7 @@ def run_record(
         "metrics": model.scores,
         "positive": data.task.f1_label,
         **({"thresholds": dict(zip(data.task.labels, model.thresholds, strict=True))} if model.thresholds else {}),
+        **({"cut_points": list(model.task.cut_points)} if model.task.levels else {}),
         "predicted": model.predicted,
         "best": {"checkpoint": "checkpoints/best.ckpt", "epoch": best["epoch"] + 1, "step": best["global_step"]},
         "epochs": trainer.current_epoch,
