@@ -7,8 +7,9 @@ import pytest
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 
+import glue_lit
 from glue_lit import BestCheckpoint, GLUEDataModule, SequenceClassifier
-from glue_lit.errors import UsageError
+from glue_lit.errors import DataError, UsageError
 from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.tasks.glue import get_task
 from glue_lit.training.monitors import check_monitors
@@ -107,3 +108,25 @@ def test_the_mean_loss_of_an_epoch_can_be_monitored(validations: float, tiny_mod
     data = GLUEDataModule(task="cola", source="demo", tokenizer=str(tiny_model), train_limit=40, validation_limit=8)
     trainer.fit(SequenceClassifier(task="cola", name_or_path=str(tiny_model), learning_rate=1e-3), data)
     assert len(set(Seen.values)) == 2
+
+
+@pytest.mark.parametrize("kind", ["classification", "multi_label", "ordinal"])
+def test_rows_without_labels_cannot_pick_the_checkpoint(kind: str, tiny_model: Path, tmp_path: Path) -> None:
+    lines = [f"room {number},{number % 3}" for number in range(12)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *lines, ""]), encoding="utf-8")
+    (tmp_path / "validation.csv").write_text("text,label\na view,\na bed,\n", encoding="utf-8")
+    settings = {
+        "data.custom.text": "text", "data.custom.kind": kind, "trainer.accelerator": "cpu", "trainer.max_steps": 1,
+        "trainer.default_root_dir": str(tmp_path),
+    }  # fmt: skip
+    if kind == "multi_label":
+        settings["data.custom.label_separator"] = ";"
+    message = r"validation\.csv: 2 rows of validation, and none has a label, .* no val/.* for BestCheckpoint\. Label"
+    with pytest.raises(DataError, match=message):
+        glue_lit.fit("rooms", tiny_model, source=tmp_path, settings=settings)
+    assert not (tmp_path / "lightning_logs").exists()
+    if kind == "ordinal":
+        result = glue_lit.fit(
+            "rooms", tiny_model, source=tmp_path, settings=settings | {"checkpoint.monitor": "train/loss"}
+        )
+        assert result.checkpoint is not None

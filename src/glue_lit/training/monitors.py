@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 
-from glue_lit.errors import UsageError, did_you_mean
-from glue_lit.tasks.glue import TaskSpec, logged_names
+from glue_lit.data.splits import TaskSplits
+from glue_lit.errors import DataError, UsageError, did_you_mean
+from glue_lit.system.console import count_of
+from glue_lit.tasks.glue import TaskSpec, log_prefix, logged_names
+from glue_lit.training.callbacks.checkpoints import BestCheckpoint
 
 _OF_TRAINING = (
     "weights/learning_rate", "weights/gradient_norm", "work/samples_per_second", "work/tokens_per_second",
@@ -46,3 +49,30 @@ def check_monitors(callbacks: Sequence[object], task: TaskSpec) -> None:
                 f"{did_you_mean(monitor, names)} Allowed: {', '.join(names)}.",
                 everywhere=True,
             )
+
+
+def check_monitored_rows(callbacks: Sequence[object], splits: TaskSplits) -> None:
+    """Stop at an EarlyStopping or a ModelCheckpoint that monitors a score on rows of which none has a label.
+
+    Args:
+        callbacks: All callbacks of a trainer.
+        splits: The splits of a fit.
+
+    Raises:
+        DataError: There would be no such score, and the fit would fail after an epoch.
+    """
+    task = splits.task
+    for callback in callbacks:
+        if not isinstance(callback, EarlyStopping | ModelCheckpoint) or not getattr(callback, "strict", True):
+            continue
+        monitor = callback.monitor or (task.monitor if isinstance(callback, BestCheckpoint) else "")
+        for name in task.validation_splits:
+            if not monitor.startswith(f"{log_prefix(name)}/"):
+                continue
+            rows = splits.dataset(name)
+            if not rows.store.labelled[rows.examples].any():
+                raise DataError(
+                    f"{splits.split(name).origin}: {count_of(len(rows.examples), 'row')} of {name}, and none has a "
+                    f"label, so that there is no {monitor} for {type(callback).__name__}. Label some of them, name "
+                    "another file (data.custom.validation_file), or monitor train/loss (checkpoint.monitor)."
+                )

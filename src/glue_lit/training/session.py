@@ -30,6 +30,7 @@ from glue_lit.training.lightning_errors import explain_lightning_error
 from glue_lit.training.lightning_internals import compute_in_float32
 from glue_lit.training.lightning_internals.loop_state import batches_of_unfinished_epoch, is_within_epoch
 from glue_lit.training.loss_choice import check_same_loss
+from glue_lit.training.monitors import check_monitored_rows
 from glue_lit.training.resume import explain_restore_error, read_progress
 from glue_lit.training.resume_advice import resume_advice
 from glue_lit.training.tensorboard.pages import TensorBoardPages
@@ -124,6 +125,7 @@ def prepare(session: Session) -> Start:
     check_architecture(session.data, settings, is_fit)
     session.data.setup(session.command)
     if is_fit:
+        check_monitored_rows(session.trainer.callbacks, session.data.splits)  # type: ignore[attr-defined]
         describe_batches(session.data, session.trainer)
     position, reached = "", dict[str, str]()
     if saved is not None and session.checkpoint is not None and is_fit:
