@@ -332,6 +332,8 @@ def test_ratings(
     record = json.loads((run / "metrics.json").read_text())
     assert record["cut_points"] == cuts
     assert json.loads(capsys.readouterr().out)["metrics"] == pytest.approx(record["metrics"], rel=1e-3)
+    assert glue_lit(monkeypatch, "validate", *own, "--data.custom.labels=[5,4,3,2,1]") == 1
+    assert "are 1, 2, 3, 4, 5; task stars has 5, 4, 3, 2, 1" in capsys.readouterr().err
 
 
 def test_the_reference_has_every_public_name() -> None:

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from glue_lit.encoder.build import build_pretrained
-from glue_lit.encoder.heads import head_of, label_order
+from glue_lit.encoder.heads import check_trained, head_of, label_order
 from glue_lit.errors import ModelError
 from glue_lit.tasks.glue import get_task
 from glue_lit.training.classifier import SequenceClassifier
@@ -55,6 +55,18 @@ def test_labels_that_differ_only_in_how_they_are_written(labels: tuple[str, ...]
     assert label_order(dict(enumerate(labels)), task) == list(range(len(labels)))
     assert label_order(dict(enumerate(reversed(labels))), task) == list(range(len(labels)))[::-1]
     assert label_order(dict(enumerate(label.upper() for label in labels)), task) is None or labels == ("e", "\u00e9")
+
+
+def test_labels_in_order_have_the_same_order() -> None:
+    task = replace(get_task("stsb"), levels=("poor", "fair", "good"))
+    assert label_order({0: "LABEL_0"}, task) == label_order({0: "LABEL_0"}, task, ["poor", "fair", "good"]) == [0]
+    for others in (["good", "fair", "poor"], ["poor", "good"]):
+        assert label_order({0: "LABEL_0"}, task, others) is None
+    assert label_order({0: "LABEL_0"}, get_task("stsb"), ["poor", "fair", "good"]) is None
+    with pytest.raises(
+        ModelError, match=r"are good, fair, poor; task stsb has poor, fair, good\. .* by name and order"
+    ):
+        check_trained("own", {0: "LABEL_0"}, task, True, ["good", "fair", "poor"])
 
 
 def test_labels_in_composed_and_in_single_characters() -> None:

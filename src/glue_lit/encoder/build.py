@@ -12,7 +12,7 @@ from glue_lit.encoder import pretrained
 from glue_lit.encoder.adapters import add_adapters
 from glue_lit.encoder.architectures import empty_model, set_padding
 from glue_lit.encoder.base_weights import fill_in, keeps_base, load_base, load_weights, not_loaded, record_base
-from glue_lit.encoder.heads import check_trained, head_of, label_order, reinitialize_head, reorder_head
+from glue_lit.encoder.heads import check_trained, head_of, label_order, recorded_levels, reinitialize_head, reorder_head
 from glue_lit.encoder.merging import merge_adapters
 from glue_lit.errors import ModelError
 from glue_lit.system.precisions import at_least_float32
@@ -61,8 +61,8 @@ def build_pretrained(
     weight = _head_weight(model)
     has_head = weight is not None and weight not in loaded["missing_keys"]
     if must_be_trained:
-        check_trained(hparams["name_or_path"], labels, task, has_head)
-    order = label_order(labels, task) if has_head else None
+        check_trained(hparams["name_or_path"], labels, task, has_head, recorded_levels(model.config))
+    order = label_order(labels, task, recorded_levels(model.config)) if has_head else None
     if order is not None:
         reorder_head(model, order)
     elif has_head and weight not in {key[0] for key in loaded["mismatched_keys"]}:  # as many labels, but others
@@ -162,7 +162,9 @@ def build_from_run(
     content; other arguments as in `build_pretrained`.
     """
     values = json.loads(saved["hyper_parameters"]["architecture"])
-    order = label_order(values["id2label"], task)
+    own = saved["hyper_parameters"].get("custom") or {}
+    levels = own.get("label_names") or own.get("labels") or () if own.get("kind") == "ordinal" else ()
+    order = label_order(values["id2label"], task, levels)
     model = empty_model(values | _outputs(task), hparams, padding)
     new = model.state_dict()
     weights = _weights_without_adapters(saved, hparams)

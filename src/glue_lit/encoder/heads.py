@@ -33,14 +33,20 @@ def _folded(label: object) -> str:
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", _composed(label)).lower()
 
 
-def label_order(id2label: Mapping[Any, str], task: TaskSpec) -> list[int] | None:
+def label_order(id2label: Mapping[Any, str], task: TaskSpec, levels: Sequence[str] = ()) -> list[int] | None:
     """The model's output for each of the task's labels; ``None`` if their names do not match.
 
     Labels are matched by name, because models of the same task differ in their order: exactly if possible, else by
-    composed characters, else without case and punctuation between words.
+    composed characters, else without case and punctuation between words. Labels in order, which one score tells, must
+    have the same order, too.
+
+    Args:
+        id2label: Names of the model's outputs.
+        task: Has the labels.
+        levels: Labels in order that the model's score tells; empty if there are none or they are not known.
     """
     if task.is_regression:
-        return [0] if len(id2label) == 1 else None
+        return [0] if len(id2label) == 1 and tuple(levels) in ((), task.levels) else None
     for key in (str, _composed, _folded):
         outputs = {key(name): int(number) for number, name in id2label.items()}
         wanted = [key(label) for label in task.labels]
@@ -71,7 +77,16 @@ def reinitialize_head(model: Any) -> None:
             layer.bias.data.zero_()
 
 
-def check_trained(name: str, id2label: Mapping[Any, str], task: TaskSpec, has_head: bool) -> None:
+def recorded_levels(config: Any) -> tuple[str, ...]:
+    """Labels in order in an exported model's configuration, which anybody may have written; empty if it has none."""
+    record = getattr(config, "glue_lit", None)
+    found = record.get("labels") if isinstance(record, dict) else None
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def check_trained(
+    name: str, id2label: Mapping[Any, str], task: TaskSpec, has_head: bool, levels: Sequence[str] = ()
+) -> None:
     """Refuse to score a model whose head was not trained on the task.
 
     Args:
@@ -79,23 +94,24 @@ def check_trained(name: str, id2label: Mapping[Any, str], task: TaskSpec, has_he
         id2label: Names of its outputs in its configuration.
         task: Task to score.
         has_head: Whether its weights include a head.
+        levels: Labels in order that its score tells, as for `label_order`.
 
     Raises:
         ModelError: It has no head, or its labels are not the task's.
     """
-    labels = ", ".join(str(label) for _, label in sorted(id2label.items(), key=lambda item: int(item[0])))
-    needed = ", ".join(task.labels) or "one score"
+    own = levels or [str(label) for _, label in sorted(id2label.items(), key=lambda item: int(item[0]))]
+    labels, needed = ", ".join(own), ", ".join(task.labels or task.levels) or "one score"
     if not has_head:
         raise ModelError(
             f"model.name_or_path: {name!r} has no classification head, so there is nothing to score yet. Train it "
             "(`glue-lit fit`), or name a model that was fine-tuned."
         )
-    if label_order(id2label, task) is None:
+    if label_order(id2label, task, levels) is None:
         generic = all(re.fullmatch(r"LABEL_\d+", str(label)) for label in id2label.values())
         how = " If you know which is which, write their names into id2label in its config.json." if generic else ""
         raise ModelError(
             f"model.name_or_path: the labels of {name!r} are {labels}; task {task.name} has {needed}. "
-            f"They are matched by name.{how}"
+            f"They are matched by name{' and order' if levels else ''}.{how}"
         )
 
 
