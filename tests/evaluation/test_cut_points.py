@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from scipy import stats
 from sklearn import metrics as sk
 
+from glue_lit.errors import UsageError
 from glue_lit.evaluation.cut_points import describe_cut_points, fit_cut_points, with_levels
 from glue_lit.evaluation.formulas import score, weighted_scores
 from glue_lit.evaluation.predictions import Predictions
@@ -23,7 +25,7 @@ Array = np.ndarray
 LEVELS = ("awful", "poor", "fair", "good", "great")
 
 
-def task_of(*metrics: str, cut_points: tuple[float, ...] = ()) -> TaskSpec:
+def task_of(*metrics: Any, cut_points: tuple[float, ...] = ()) -> TaskSpec:
     custom = CustomTask(text="text", kind="ordinal", labels=[*LEVELS], metrics=[*metrics] or ["accuracy"])
     task = resolve_task("ratings", custom)
     return replace(task, cut_points=cut_points or task.cut_points)
@@ -104,6 +106,28 @@ def test_metrics_of_labels_and_of_scores() -> None:
     metrics.use_cut_points(task)
     found = metrics.compute(["validation"])[0]
     assert found == pytest.approx({f"val/{name}": value for name, value in (expected | {"loss": 0.0}).items()})
+
+
+def test_classes_of_torchmetrics_compare_labels_or_scores() -> None:
+    gold, scores = rows(60)
+    cuts = (0.9, 1.5, 2.2, 2.9)
+    five = {"num_classes": 5}
+    entries: list[Any] = [
+        {"class_path": "torchmetrics.classification.MulticlassCohenKappa", "init_args": five},
+        {"class_path": "torchmetrics.F1Score", "init_args": {"task": "multiclass", "average": "macro", **five}},
+        {"class_path": "torchmetrics.regression.MeanAbsoluteError"},
+        {"class_path": "torchmetrics.R2Score"},
+    ]
+    task = task_of("accuracy", *entries, cut_points=cuts)
+    SplitMetrics(task)
+    levels, whole = np.searchsorted(np.array(cuts), scores, side="right"), gold.astype(int)
+    expected = [
+        sk.accuracy_score(whole, levels), sk.cohen_kappa_score(whole, levels),
+        sk.f1_score(whole, levels, average="macro"), sk.mean_absolute_error(gold, scores), sk.r2_score(gold, scores),
+    ]  # fmt: skip
+    assert [score(one, gold, scores.astype(float)) for one in task.scoring] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(UsageError, match="MulticlassAUROC does not take labels and gold values"):
+        SplitMetrics(task_of({"class_path": "torchmetrics.classification.MulticlassAUROC", "init_args": five}))
 
 
 def test_resamples_and_intervals_are_of_labels() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glue_lit.errors import UsageError
+from glue_lit.evaluation.cut_points import levels_of
 from glue_lit.evaluation.predictions import Floats, Values
 from glue_lit.tasks.chosen_metrics import Metric
 from glue_lit.tasks.torchmetrics_class import build_torchmetric
@@ -21,8 +22,10 @@ def torchmetrics_score(metric: Metric, gold: Values, predicted: Values, probabil
 
     It gets what it takes: the probabilities of all labels, else that of the positive one of two, else predicted labels.
     Where a row has any number of labels, a class that would cut probabilities at a threshold of its own gets the
-    predicted labels, unless the user has set that threshold.
+    predicted labels, unless the user has set that threshold. Where scores tell labels in order, classes that compare
+    labels get these.
     """
+    gold, predicted = levels_of(metric, gold, predicted)
     labels = 0 if probabilities is None else probabilities.shape[1]
     form = _accepted_form(metric, labels, gold.ndim == 2)
     values = list(_forms(metric, gold, predicted, probabilities))
@@ -40,7 +43,7 @@ def check_torchmetrics(task: "TaskSpec") -> None:
     """
     for metric in task.chosen:
         if metric.class_path:
-            _accepted_form(metric, len(task.labels), task.is_multi_label)
+            _accepted_form(task.metric(metric.logged), len(task.labels), task.is_multi_label)
 
 
 def _accepted_form(metric: Metric, labels: int, is_multi_label: bool) -> int:
@@ -52,6 +55,8 @@ def _accepted_form(metric: Metric, labels: int, is_multi_label: bool) -> int:
     predicted: Any = np.roll(gold, 1)
     if is_multi_label:
         probabilities = np.random.default_rng(0).random(gold.shape)
+    elif metric.cut_points:
+        gold, predicted = (rows % (1 + len(metric.cut_points)) for rows in (gold, predicted))
     elif labels:
         probabilities = np.random.default_rng(0).dirichlet(np.ones(labels), len(gold))
     else:
@@ -67,7 +72,7 @@ def _accepted_form(metric: Metric, labels: int, is_multi_label: bool) -> int:
             problem = problem or " ".join(str(error).split())[:200]
         else:
             return number
-    what = f"the probabilities of {labels} labels" if labels else "scores"
+    what = f"the probabilities of {labels} labels" if labels else "labels" if metric.cut_points else "scores"
     raise UsageError(f"metrics: {metric.class_path} does not take {what} and gold values: {problem}")
 
 

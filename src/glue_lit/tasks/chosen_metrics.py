@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from glue_lit.tasks.metrics import METRICS, Average, MetricSpec, Needs
-from glue_lit.tasks.torchmetrics_class import build_torchmetric
+from glue_lit.tasks.torchmetrics_class import build_torchmetric, compares_labels
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Metric:
     @property
     def cuts_scores(self) -> bool:
         """Whether it compares labels, not scores, where scores tell the labels."""
-        return not self.class_path and self.spec.needs in ("counts", "distances")
+        return compares_labels(self.class_path) if self.class_path else self.spec.needs in ("counts", "distances")
 
     @property
     def needs(self) -> Needs:

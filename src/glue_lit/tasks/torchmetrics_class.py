@@ -37,5 +37,13 @@ def build_torchmetric(path: str, arguments: Mapping[str, Any]) -> Any:
     return built
 
 
+def compares_labels(path: str) -> bool:
+    """Whether a class compares labels; those of ``torchmetrics.regression`` compare scores."""
+    module, _, name = path.rpartition(".")
+    if module == "torchmetrics":
+        module = getattr(getattr(import_module(module), name, None), "__module__", "")
+    return module.startswith(("torchmetrics.classification", "torchmetrics.nominal"))
+
+
 def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
