@@ -67,9 +67,10 @@ def test_labels_that_differ_in_case_or_blanks_only(examine: Examine) -> None:
     ]
 
 
-def test_labels_with_one_row_or_none(examine: Examine) -> None:
+@pytest.mark.parametrize("kind", ["classification", "ordinal"])
+def test_labels_with_one_row_or_none(examine: Examine, kind: str) -> None:
     source = write(Path("rows.csv"), [*PLAIN, ("odd", "c" * 60)])
-    found = examine(source, custom={"labels": ["a", "b", "c" * 60, "d"]})
+    found = examine(source, custom={"labels": ["a", "b", "c" * 60, "d"], "kind": kind})
     one, none = found["labels with one training row"], found["labels without a training row"]
     assert (one.count, one.example) == ("1 of 4 labels", f"'{'c' * 37}...' (rows.csv, line 22)")
     assert (none.count, none.example) == ("1 of 4 labels", "'d'")

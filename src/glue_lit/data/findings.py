@@ -1,6 +1,6 @@
 """Look for what a user may want to correct in the data. Nothing is changed: training uses the data as they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -51,6 +51,9 @@ def _find_in_texts(
         header = render(task.inputs, task.inputs.columns, "", lambda value, *_: str(value))
         yield from find_in_labels(train, header, custom.label_column)
         yield from find_contradictions(train)
+    if task.levels:
+        rows_of = np.bincount(train.labels.astype(np.int64), minlength=len(task.levels))
+        yield from _find_rare(train, task.levels, dict(zip(task.levels, rows_of.tolist(), strict=True)))
     yield from find_repeated(train, others)
     if test is not None:
         try:
@@ -86,16 +89,21 @@ def find_in_labels(train: ExaminedSplit, columns: Sequence[str], label: str) -> 
         yield Finding(
             "labels written in several ways",
             f"{len(counts)} labels, {len(counts) - sum(map(len, groups)) + len(groups)} if written alike",
-            "; ".join(f"{_example(train, rare)} and {quoted(usual)}" for rare, usual in rarest),
+            "; ".join(f"{_example(train, names, rare)} and {quoted(usual)}" for rare, usual in rarest),
             "Write them alike if they mean the same",
         )
+    yield from _find_rare(train, names, counts)
+
+
+def _find_rare(train: ExaminedSplit, names: Sequence[str], counts: Mapping[str, int]) -> Iterator[Finding]:
+    """Find labels with hardly a training row; ``names`` are all labels in the order of their numbers."""
     for count, what, advice in (
         (1, "labels with one training row", "Too few to learn from: add rows, or correct the label"),
         (0, "labels without a training row", "Add rows, or take them out of data.custom.labels"),
     ):
         if few := [name for name, found in counts.items() if found == count]:
             number = f"{len(few):,} of {plural(len(counts), 'label')}"
-            yield Finding(what, number, _example(train, few[0]), advice)
+            yield Finding(what, number, _example(train, names, few[0]), advice)
 
 
 def _find_in_sets(train: ExaminedSplit, offsets: NDArray[np.int64]) -> Iterator[Finding]:
@@ -105,8 +113,8 @@ def _find_in_sets(train: ExaminedSplit, offsets: NDArray[np.int64]) -> Iterator[
         yield Finding("training rows without any label", count, train.place(bare[0]), "Right if no label fits them")
 
 
-def _example(train: ExaminedSplit, name: str) -> str:
-    rows = train.rows_with(train.split.labels.index(name))
+def _example(train: ExaminedSplit, names: Sequence[str], name: str) -> str:
+    rows = train.rows_with(names.index(name))
     return f"{quoted(name)} ({train.place(rows[0])})" if len(rows) else quoted(name)
 
 
