@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import command_line
 import pytest
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
@@ -111,7 +112,9 @@ def test_the_mean_loss_of_an_epoch_can_be_monitored(validations: float, tiny_mod
 
 
 @pytest.mark.parametrize("kind", ["classification", "multi_label", "ordinal"])
-def test_rows_without_labels_cannot_pick_the_checkpoint(kind: str, tiny_model: Path, tmp_path: Path) -> None:
+def test_rows_without_labels_cannot_pick_the_checkpoint(
+    kind: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     lines = [f"room {number},{number % 3}" for number in range(12)]
     (tmp_path / "train.csv").write_text("\n".join(["text,label", *lines, ""]), encoding="utf-8")
     (tmp_path / "validation.csv").write_text("text,label\na view,\na bed,\n", encoding="utf-8")
@@ -126,7 +129,9 @@ def test_rows_without_labels_cannot_pick_the_checkpoint(kind: str, tiny_model: P
         glue_lit.fit("rooms", tiny_model, source=tmp_path, settings=settings)
     assert not (tmp_path / "lightning_logs").exists()
     if kind == "ordinal":
-        result = glue_lit.fit(
-            "rooms", tiny_model, source=tmp_path, settings=settings | {"checkpoint.monitor": "train/loss"}
-        )
+        glue_lit.fit("rooms", tiny_model, source=tmp_path, settings=settings | {"trainer.limit_val_batches": 0})
+        settings["checkpoint.monitor"] = "train/loss"
+        result = glue_lit.fit("rooms", tiny_model, source=tmp_path, settings=settings)
         assert result.checkpoint is not None
+        assert command_line.glue_lit(monkeypatch, "validate", f"--ckpt_path={result.checkpoint}") == 0
+        assert "no labels, so there is nothing to score" in capsys.readouterr().out

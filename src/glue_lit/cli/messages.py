@@ -75,7 +75,7 @@ def print_evaluation(session: Session, result: EvaluationResult) -> None:
         _print_collapsed(session, result.checkpoint)
     for path in result.predictions:
         say(f"Predictions {short_path(path)}")
-    if session.command == "test" and not result.metrics:
+    if session.command != "predict" and not result.metrics:
         say("These rows have no labels, so there is nothing to score.")
 
 

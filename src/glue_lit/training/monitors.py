@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 
 from glue_lit.data.splits import TaskSplits
@@ -51,18 +51,18 @@ def check_monitors(callbacks: Sequence[object], task: TaskSpec) -> None:
             )
 
 
-def check_monitored_rows(callbacks: Sequence[object], splits: TaskSplits) -> None:
+def check_monitored_rows(trainer: Trainer, splits: TaskSplits) -> None:
     """Stop at an EarlyStopping or a ModelCheckpoint that monitors a score on rows of which none has a label.
 
     Args:
-        callbacks: All callbacks of a trainer.
+        trainer: Trains, and validates unless it is told not to.
         splits: The splits of a fit.
 
     Raises:
         DataError: There would be no such score, and the fit would fail after an epoch.
     """
-    task = splits.task
-    for callback in callbacks:
+    task, callbacks = splits.task, trainer.callbacks  # type: ignore[attr-defined]
+    for callback in callbacks if trainer.limit_val_batches else ():
         if not isinstance(callback, EarlyStopping | ModelCheckpoint) or not getattr(callback, "strict", True):
             continue
         monitor = callback.monitor or (task.monitor if isinstance(callback, BestCheckpoint) else "")

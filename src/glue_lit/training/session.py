@@ -125,7 +125,7 @@ def prepare(session: Session) -> Start:
     check_architecture(session.data, settings, is_fit)
     session.data.setup(session.command)
     if is_fit:
-        check_monitored_rows(session.trainer.callbacks, session.data.splits)  # type: ignore[attr-defined]
+        check_monitored_rows(session.trainer, session.data.splits)
         describe_batches(session.data, session.trainer)
     position, reached = "", dict[str, str]()
     if saved is not None and session.checkpoint is not None and is_fit:
