@@ -100,7 +100,8 @@ def check_windows(values: Mapping[str, Any], columns: tuple[str, ...]) -> None:
     if len(columns) != 1:
         raise UsageError(
             f"data.windows: an example has the texts {' and '.join(columns)}, and windows are made of one text. Leave "
-            "data.windows out, and the longer text is cut (data.max_length)."
+            "data.windows out, and the longer text is cut (data.max_length); or join columns of your own data into one "
+            "text, as with `--data.custom.text_separator ' '`."
         )
     if values.get("truncation") == "head_tail":
         raise UsageError(

@@ -58,7 +58,7 @@ def test_a_suite_is_planned_trained_and_summarised(folder: Path) -> None:
 
     done = suite(folder, "--suite.recipes=recipes/{task}.yaml", "--engine.slots=2")
     assert done.returncode == 0, done.stderr
-    assert "There is no recipes/mnli.yaml, so these tasks use the common settings" in done.stdout
+    assert "There is no recipe recipes/mnli.yaml, so these tasks use the common settings" in done.stdout
     place = folder / "lightning_logs" / "suite" / "glue"
     records = {(r["task"], r["seed"]): r for r in map(json.loads, (p.read_text() for p in place.rglob("metrics.json")))}
     assert sorted(records) == [("mnli", 1), ("mnli", 2), ("rte", 1), ("rte", 2)]

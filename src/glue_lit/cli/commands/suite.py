@@ -42,7 +42,7 @@ def suite_document(words: Sequence[str]) -> Any:
     settings, *of_each = map(yaml.safe_load, texts)
     tasks = _tasks(suite, dict(zip(drafts, of_each, strict=True)))
     if suite.own_task is None and (missing := missing_recipes(suite.recipes, suite.tasks, suite.models)):
-        say(f"There is no {', '.join(missing)}, so these tasks use the common settings, without a recipe of their own.")
+        say(f"There is no recipe {', '.join(missing)}, so these tasks use the common settings alone.")
     if suite.dry_run:
         root = Path(settings["trainer"].get("default_root_dir") or ".")
         jobs = suite.plan(suite_folder(suite, settings), arguments)
