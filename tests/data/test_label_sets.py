@@ -15,7 +15,8 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 from glue_lit.data.custom_task import complete_task, describe_task
 from glue_lit.data.hub import HubTable
-from glue_lit.data.label_arrays import LabelArrays, dense_labels
+from glue_lit.data.label_arrays import LabelArrays
+from glue_lit.data.label_tensors import dense_labels
 from glue_lit.data.rows import Rows
 from glue_lit.data.splits import TaskSplits
 from glue_lit.errors import DataError, GlueLitError, UsageError
@@ -298,7 +299,7 @@ def test_memory_grows_with_the_labels_that_rows_have() -> None:
     arrays = LabelArrays(is_regression=False)
     for start in range(0, rows, 1000):
         arrays.add(sets[start : start + 1000])
-    found = arrays.tensors()
+    found = {name: torch.from_numpy(array) for name, array in arrays.arrays().items()}
     dense = dense_labels(
         torch.tensor([5, 19_999]), found["labels"][[5, 19_999]], found["label_indices"], found["label_offsets"], labels
     )

@@ -1,5 +1,6 @@
 """Texts that YAML 1.1, YAML 1.2, JSON or jsonargparse would convert, written and read."""
 
+import copy
 import json
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -275,3 +276,31 @@ def test_a_default_of_a_class_is_written_as_yaml(value: Any, read: Any) -> None:
 def test_values_without_a_yaml_form_are_not_written() -> None:
     with pytest.raises(yaml.YAMLError, match="cannot represent an object"):
         dump_config({"a": object()})
+
+
+def test_the_work_of_reading_labels_grows_with_their_number_and_not_with_its_square(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A run of 10,000 labels took minutes to be read: jsonargparse copied all labels for each of them."""
+    from jsonargparse import _typehints
+
+    parser = Parser()
+    add_trainer_model_and_data(parser)
+    copied: list[int] = []
+
+    def count(labels: int) -> int:
+        names = [f"label {number}" for number in range(labels)]
+        custom = {"text": "a", "label": names, "labels": names, "label_names": names, "class_weights": [0.5] * labels}
+        file = tmp_path / f"{labels}.yaml"
+        file.write_text(dump_config({"data": {"task": "own", "custom": custom}, "model": {"name_or_path": "x"}}))
+        copied.clear()
+        found = parser.parse_path(str(file), defaults=False)
+        assert found.data.custom.as_dict() == custom
+        return len(copied)
+
+    def counting(value: Any) -> Any:
+        copied.append(1)
+        return copy.deepcopy(value)
+
+    monkeypatch.setattr(_typehints, "deepcopy", counting)
+    assert count(50) == count(5)

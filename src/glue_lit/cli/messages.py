@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 
 from glue_lit.data.custom_task import describe_task
 from glue_lit.data.finding import Finding
-from glue_lit.data.label_arrays import describe_counts
+from glue_lit.data.label_tensors import describe_counts
 from glue_lit.data.model_inputs import describe_padding
 from glue_lit.data.splits import TaskSplits
 from glue_lit.encoder.trained_embedding import parameter_counts

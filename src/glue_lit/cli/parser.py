@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from glue_lit.cli.class_errors import explain_refused_settings
+from glue_lit.cli.class_names import name_class_in_full, name_classes_in_full
 from glue_lit.cli.lists import join_lists
 from glue_lit.cli.parse_errors import explain
 from glue_lit.data.datamodule import GLUEDataModule
@@ -53,8 +54,8 @@ def load_settings(text: str) -> Any:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return read(text)
-    is_renamed, paths = rename_settings(root), tag_texts(root)
-    if not paths and not is_renamed:
+    is_renamed, paths = [rename_settings(root), name_classes_in_full(root)], tag_texts(root)
+    if not paths and not any(is_renamed):
         return read(text)
     values = read(yaml.serialize(root, allow_unicode=True))
     if not isinstance(values, dict):  # `{a}` is a text to jsonargparse
@@ -75,10 +76,10 @@ def _text(value: Any) -> Any:
 def keep_custom_texts(words: Sequence[str]) -> list[str]:
     """Quote the labels and columns of a command line so that they stay texts: ``[no]`` becomes ``["no"]``.
 
-    Settings that had another name get their present one.
+    Settings that had another name get their present one, and PyTorch's classes their import path.
     """
     kept: list[str] = []
-    for argument in map(_with_present_name, arguments_of(words)):
+    for argument in map(name_class_in_full, map(_with_present_name, arguments_of(words))):
         is_text = argument.flag.removeprefix("--").removesuffix("+") in CUSTOM_TEXTS
         # To argparse, a word with a leading dash is a flag, unless it follows an equals sign.
         if is_text and argument.values and not argument.values[0].startswith("-"):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, dataloader
 
-from glue_lit.data.label_arrays import dense_labels
+from glue_lit.data.label_tensors import dense_labels
 from glue_lit.data.large_arrays import mark_used
 from glue_lit.data.tokens import TokenStore
 

@@ -94,7 +94,7 @@ def _held_out(custom: CustomTask, table: Table) -> NDArray[np.bool_]:
         )
         while some := list(islice(rows, _PART)):
             found.add(_parse(some, custom, table, needs_labels=True))
-        arrays = {name: tensor.numpy() for name, tensor in found.tensors().items()}
+        arrays = found.arrays()
         _chosen.clear()
         _chosen[key] = choose_held_out(
             arrays["labels"], custom, arrays.get("label_offsets"), arrays.get("label_indices")

@@ -167,13 +167,14 @@ class _StoreBuilder:
         """The rows so far."""
         found = {name: torch.from_numpy(array.array()) for name, array in self._arrays.items()}
         types, numbers = found["token_type_ids"], found["numbers"]
+        labels: dict[str, Any] = {name: torch.from_numpy(array) for name, array in self._labels.arrays().items()}
         return TokenStore(
             found["input_ids"],
             found["ends"],
             token_type_ids=types if len(types) == self._tokens else None,
             numbers=numbers if len(numbers) == self._rows else None,
             used=torch.from_numpy(np.flatnonzero(self._used).astype(np.int32)),
-            **self._labels.tensors(),
+            **labels,
         )
 
 

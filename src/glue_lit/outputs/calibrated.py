@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glue_lit.data.label_arrays import dense_labels
+from glue_lit.data.label_tensors import dense_labels
 from glue_lit.data.splits import TaskSplits
 from glue_lit.errors import GlueLitError, RunError, UsageError
 from glue_lit.evaluation.calibration import (

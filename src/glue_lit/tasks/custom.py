@@ -52,14 +52,16 @@ class CustomTask:
             with the highest F1 on the validation rows, fitted at each validation of a fit; null for 0.5.
     """
 
+    # `list` where there may be thousands of items: of a list[str], jsonargparse copies all items once for each item,
+    # but it needs one of these for `--data.custom.labels+`.
     text: str | list[str] | None = None
-    label: str | list[str] = "label"
+    label: str | list | list[str] = "label"  # type: ignore[type-arg]
     kind: Kind | None = None
-    labels: list[str] | None = None
-    label_names: list[str] | None = None
+    labels: list | list[str] | None = None  # type: ignore[type-arg]
+    label_names: list | list[str] | None = None  # type: ignore[type-arg]
     positive: str | None = None
     metrics: list[str | dict[str, Any]] | None = None
-    class_weights: Literal["balanced"] | list[float] | None = None
+    class_weights: Literal["balanced"] | list | list[float] | None = None  # type: ignore[type-arg]
     decimal_comma: bool | None = None
     validation_file: str | None = None
     test_file: str | None = None
@@ -116,9 +118,9 @@ _SPLITS = ("train", "validation", "test")
 
 
 def plain(value: Any) -> Any:
-    """Convert subclasses of ``str`` to ``str``, the only type of text that checkpoints can hold."""
+    """Convert subclasses of ``str`` and ``list`` to these, the only types that checkpoints can hold."""
     if isinstance(value, list | tuple):
-        return type(value)(map(plain, value))
+        return (list if isinstance(value, list) else tuple)(map(plain, value))
     if isinstance(value, Mapping):
         return {plain(key): plain(part) for key, part in value.items()}
     return str(value) if isinstance(value, str) else value

@@ -54,7 +54,9 @@ class ChosenLoss:
     def move(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Move its tensors as ``fn`` moves those of the model; none loses precision."""
         if isinstance(self._compute, nn.Module):
-            self._compute._apply(lambda tensor: _moved(tensor, fn(tensor)))  # type: ignore[no-untyped-call]
+            for part in self._compute.modules():  # a loss with parameters of its own is refused
+                for name, tensor in part.named_buffers(recurse=False):
+                    setattr(part, name, _moved(tensor, fn(tensor)))
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean loss ``()``, or the loss of each row ``(batch,)``, as the user's own gives it.

@@ -13,7 +13,7 @@ def test_every_metric_with_what_it_is(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert glue_lit(monkeypatch, "metrics") == 0
     rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     names = [row[1].strip() for row in rows if row[1].startswith(" ") and not row[1].startswith("   ")]
-    kinds: tuple[Kind, ...] = ("classification", "multi_label", "regression")
+    kinds: tuple[Kind, ...] = ("classification", "ordinal", "multi_label", "regression")
     assert [name for name in names if name] == [name for kind in kinds for name in metrics_for(kind)]
     at = [row[1].strip() for row in rows].index("log_loss")
     assert (rows[at][3].strip(), rows[at + 1][3].strip()) == ("0 and up", "lower is better")
@@ -24,4 +24,8 @@ def test_json_has_the_registry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     found = {row["metric"]: row for row in json.loads(capsys.readouterr().out)}
     assert set(found) == set(METRICS)
     assert found["fbeta"]["parameters"] == ["beta", "positive", "average"]
-    assert (found["r2"]["low"], found["r2"]["kinds"], found["r2"]["lower_is_better"]) == (None, ["regression"], False)
+    assert (found["r2"]["low"], found["r2"]["kinds"], found["r2"]["lower_is_better"]) == (
+        None,
+        ["regression", "ordinal"],
+        False,
+    )

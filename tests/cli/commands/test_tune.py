@@ -197,7 +197,7 @@ def test_ctrl_c_keeps_everything(folder: Path, tiny_model: Path) -> None:
         (("--tune.sampler=optuna.samplers.None",), 2, "there is no class optuna.samplers.None"),
         (("--checkpoint.monitor=train/loss",), 2, "train/loss is measured on training rows"),
         (("--model.learning_rat=1",), 2, "--model.learning_rat: there is no such flag"),
-        (("--tune.name=no", "--data.source=/nowhere", "--engine.patience=2"), 1,
+        (("--tune.name=no", "--data.source=/nowhere", "--engine.patience=2", "--engine.slots=1"), 1,
          "2 trainings in a row failed in the same way"),
     ],
 )  # fmt: skip
