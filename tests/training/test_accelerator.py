@@ -130,6 +130,8 @@ def test_the_host_waits_for_the_device_only_at_points_of_the_curves(found: Found
     read = [count for _, what, place, count in waits if (what, place) == ("synchronize", "to_host (host_copies.py)")]
     splits = 2 if name == "three labels, two splits" else 1
     ends = 2 * phases["end of a validation"] + phases.get("end of a test", 0)
+    if name == "windows":  # their logits are read before they are pooled into those of documents
+        ends += phases["end of a validation"] + phases.get("end of a test", 0)
     assert sum(read) - phases["checkpoint"] <= splits * ends, waits
     others = [wait for wait in waits if "metrics" in wait[2] or "evaluated" in wait[2]]
     assert [wait for wait in others if not wait[2].startswith("_apply")] == []  # which moves a module
