@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from glue_lit.evaluation.counted_scores import ratio, score_of_class
 from glue_lit.evaluation.cut_points import levels_of
 from glue_lit.evaluation.multi_label_formulas import of_one_label, weighted_multi_label_scores
 from glue_lit.evaluation.predictions import Floats, Values
@@ -165,19 +166,13 @@ def _per_class(weight: Floats, classes: NDArray[np.int64], size: int) -> Floats:
     return sums
 
 
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    quotient = np.zeros_like(numerator)
-    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
-    return quotient
-
-
 def _accuracy(gold: Floats, predicted: Floats, right: Floats) -> Floats:
-    return _ratio(right.sum(axis=-1), gold.sum(axis=-1))
+    return ratio(right.sum(axis=-1), gold.sum(axis=-1))
 
 
 def _balanced_accuracy(gold: Floats, predicted: Floats, right: Floats) -> Floats:
     """Mean recall of the classes that occur among the gold labels."""
-    return _ratio(_ratio(right, gold).sum(axis=-1), (gold > 0).sum(axis=-1).astype(np.float64))
+    return ratio(ratio(right, gold).sum(axis=-1), (gold > 0).sum(axis=-1).astype(np.float64))
 
 
 def _cohen_kappa(gold: Floats, predicted: Floats, right: Floats) -> Floats:
@@ -192,16 +187,6 @@ def _one_minus(observed: Floats, expected: Floats) -> Floats:
     return 1 - found
 
 
-def _of_class(metric: Metric, gold: Floats, predicted: Floats, right: Floats) -> Floats:
-    """Precision, recall, F1 or F-beta of each class; F1 is twice the true positives over gold and predicted ones."""
-    if metric.name == "precision":
-        return _ratio(right, predicted)
-    if metric.name == "recall":
-        return _ratio(right, gold)
-    square = metric.beta**2
-    return _ratio((1 + square) * right, square * gold + predicted)
-
-
 def _averaged(metric: Metric, gold: Floats, predicted: Floats, right: Floats) -> Floats:
     """That of the positive class; or of all rows (micro), or the mean over classes, as often as they are gold or once.
 
@@ -209,13 +194,13 @@ def _averaged(metric: Metric, gold: Floats, predicted: Floats, right: Floats) ->
     """
     if metric.average is None:
         at = metric.positive
-        return _of_class(metric, gold[..., at], predicted[..., at], right[..., at])
+        return score_of_class(metric, gold[..., at], predicted[..., at], right[..., at])
     if metric.average == "micro":
-        return _of_class(metric, gold.sum(axis=-1), predicted.sum(axis=-1), right.sum(axis=-1))
-    of_class = _of_class(metric, gold, predicted, right)
+        return score_of_class(metric, gold.sum(axis=-1), predicted.sum(axis=-1), right.sum(axis=-1))
+    of_class = score_of_class(metric, gold, predicted, right)
     if metric.average == "weighted":
-        return _ratio((of_class * gold).sum(axis=-1), gold.sum(axis=-1))
-    return _ratio(of_class.sum(axis=-1), (gold + predicted > 0).sum(axis=-1).astype(np.float64))
+        return ratio((of_class * gold).sum(axis=-1), gold.sum(axis=-1))
+    return ratio(of_class.sum(axis=-1), (gold + predicted > 0).sum(axis=-1).astype(np.float64))
 
 
 def _matthews_correlation(gold: Floats, predicted: Floats, right: Floats) -> Floats:
@@ -227,7 +212,7 @@ def _matthews_correlation(gold: Floats, predicted: Floats, right: Floats) -> Flo
     total = gold.sum(axis=-1)
     covariance = right.sum(axis=-1) * total - (gold * predicted).sum(axis=-1)
     spread = (total**2 - (predicted**2).sum(axis=-1)) * (total**2 - (gold**2).sum(axis=-1))
-    return _ratio(covariance, np.sqrt(spread))
+    return ratio(covariance, np.sqrt(spread))
 
 
 _OVER_CLASSES: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from glue_lit.evaluation.counted_scores import ratio, score_of_class
 from glue_lit.evaluation.predictions import Floats, Ints, Values
 from glue_lit.evaluation.probability_formulas import MOST_LOG_LOSS, ranking_of_label
 from glue_lit.tasks.chosen_metrics import Metric
@@ -64,12 +65,12 @@ def multi_label_score_of_counts(metric: Metric, gold: Floats, predicted: Floats,
     """
     if metric.positive is not None:
         at = 0 if gold.shape[-1] == 1 else metric.positive
-        return _of_label(metric, gold[..., at], predicted[..., at], both[..., at])
+        return score_of_class(metric, gold[..., at], predicted[..., at], both[..., at])
     if metric.average == "micro":
-        return _of_label(metric, gold.sum(axis=-1), predicted.sum(axis=-1), both.sum(axis=-1))
-    of_label = _of_label(metric, gold, predicted, both)
+        return score_of_class(metric, gold.sum(axis=-1), predicted.sum(axis=-1), both.sum(axis=-1))
+    of_label = score_of_class(metric, gold, predicted, both)
     if metric.average == "weighted":
-        return _ratio((of_label * gold).sum(axis=-1), gold.sum(axis=-1))
+        return ratio((of_label * gold).sum(axis=-1), gold.sum(axis=-1))
     mean: Floats = of_label.mean(axis=-1)
     return mean
 
@@ -83,24 +84,9 @@ def row_means(metric: Metric, gold: Values, predicted: Values, probabilities: Fl
     return np.where(np.isnan(probabilities).any(axis=1), math.nan, values)
 
 
-def _of_label(metric: Metric, gold: Floats, predicted: Floats, both: Floats) -> Floats:
-    if metric.name == "precision":
-        return _ratio(both, predicted)
-    if metric.name == "recall":
-        return _ratio(both, gold)
-    square = metric.beta**2
-    return _ratio((1 + square) * both, square * gold + predicted)
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    quotient = np.zeros(np.shape(numerator))
-    np.divide(numerator, denominator, out=quotient, where=np.asarray(denominator) > 0)
-    return quotient
-
-
 def _of_samples(metric: Metric, gold: Values, predicted: Values) -> Floats:
     sums = (part.sum(axis=1).astype(np.float64) for part in (gold, predicted, gold * predicted))
-    return _of_label(metric, *sums)
+    return score_of_class(metric, *sums)
 
 
 def _subset_accuracy(metric: Metric, gold: Values, predicted: Values) -> Floats:
