@@ -2,6 +2,7 @@ import copy
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,6 +54,20 @@ def built(tiny_model: Path, **options: object) -> SequenceClassifier:
     classifier = SequenceClassifier(name_or_path=str(tiny_model), **options)  # type: ignore[arg-type]
     classifier.configure_model()
     return classifier
+
+
+@pytest.mark.parametrize("settings", [{}, {"peft": {"peft_type": "LORA", "r": 2}}])
+def test_a_model_is_built_on_the_processor_whatever_the_default_device(
+    tiny_model: Path, settings: dict[str, Any]
+) -> None:
+    """Lightning calls `configure_model` inside ``torch.device("cuda")``; each seed has one head on all devices."""
+    torch.manual_seed(7)
+    expected = built(tiny_model, **settings).state_dict()
+    torch.manual_seed(7)
+    with torch.device("meta"):
+        found = built(tiny_model, **settings).state_dict()
+    assert {value.device.type for value in found.values()} == {"cpu"}
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))

@@ -1,6 +1,7 @@
 """Parameter groups against the model's own names, steps and clipping against PyTorch's."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import AdamW
 from transformers import AutoModelForSequenceClassification
 
+from glue_lit.training.chosen_optimizer import keep_kernels, scales_and_skips
 from glue_lit.training.clipping import clip_with_norm
 from glue_lit.training.optimizer import (
     build_adamw,
@@ -121,3 +123,38 @@ def test_a_gradient_within_the_limit_is_not_clipped() -> None:
         clip_with_norm(optimizer, [parameter], torch.tensor(norm), 1.0)
         optimizer.step()
         assert torch.equal(parameter.grad, torch.ones(3)) is not scaled
+
+
+@pytest.mark.parametrize(("before", "now"), [(False, True), (True, False)])
+def test_a_restored_state_does_not_change_how_a_step_is_computed(before: bool, now: bool) -> None:
+    """As when a fit in 16-mixed, which is not fused, is resumed in bf16-mixed."""
+
+    def begun(fused: bool) -> tuple[nn.Parameter, AdamW]:
+        parameter = nn.Parameter(torch.ones(3))
+        groups: list[dict[str, object]] = [{"params": [parameter], "weight_decay": 0.0}]
+        optimizer = build_adamw(groups, 0.1, (0.9, 0.99), 1e-8, fused=fused)
+        keep_kernels(optimizer)
+        return parameter, optimizer
+
+    results = []
+    for kinds in ((before, now), (before, before)):
+        parameter, optimizer = begun(kinds[0])
+        for kind in kinds:
+            state, weights = optimizer.state_dict(), parameter.detach().clone()
+            parameter, optimizer = begun(kind)
+            optimizer.load_state_dict(state)
+            assert bool(optimizer.param_groups[0]["fused"]) is kind
+            parameter.data.copy_(weights)
+            parameter.grad = torch.tensor([3.0, 0.0, 4.0])
+            clip_with_norm(optimizer, [parameter], torch.tensor(5.0), 1.0)
+            optimizer.step()
+        results.append(parameter.detach())
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_a_fused_step_on_mps_neither_scales_nor_skips() -> None:
+    """Its kernels ignore both, so that the gradient has to be clipped before, and the host has to look at it."""
+    optimizer = build_adamw([{"params": [nn.Parameter(torch.ones(3))]}], 0.1, (0.9, 0.99), 1e-8, fused=True)
+    assert scales_and_skips(optimizer)
+    optimizer.param_groups[0]["params"] = [SimpleNamespace(device=torch.device("mps"))]
+    assert not scales_and_skips(optimizer)

@@ -74,12 +74,31 @@ def is_same_class(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None
     return (ends[0][0], ends[0][-1]) == (ends[1][0], ends[1][-1])
 
 
-def is_fused(optimizer: Any) -> bool:
+def scales_and_skips(optimizer: Any) -> bool:
     """Whether a step is one kernel that also scales the gradient, and that skips the step if ``found_inf`` says so.
 
-    Fused SGD does both, but would start with a momentum of random bits if its first step is skipped.
+    Fused SGD does both, but would start with a momentum of random bits if its first step is skipped. On MPS the fused
+    kernels silently ignore both (https://github.com/pytorch/pytorch/pull/186360).
     """
-    return isinstance(optimizer, Adam | AdamW) and bool(optimizer.defaults.get("fused"))
+    groups = optimizer.param_groups if isinstance(optimizer, Adam | AdamW) else []
+    devices = {parameter.device.type for group in groups for parameter in group["params"][:1]}
+    return bool(groups) and all(group["fused"] for group in groups) and "mps" not in devices
+
+
+def keep_kernels(optimizer: Optimizer) -> None:
+    """Keep how steps are computed when a checkpoint is restored; torch would take that of the machine that wrote it.
+
+    The place of Adam's count of steps depends on it: the fused kernel wants it on the device, others on the host.
+    """
+
+    def replaced(now: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        groups = [
+            group | {name: value for name, value in own.items() if name in _OF_MACHINE}
+            for group, own in zip(state["param_groups"], now.param_groups, strict=False)  # torch refuses other groups
+        ]
+        return {**state, "param_groups": groups}
+
+    optimizer.register_load_state_dict_pre_hook(replaced)
 
 
 def decays_as_adamw(choice: Mapping[str, Any] | None) -> bool:

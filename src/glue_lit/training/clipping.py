@@ -8,7 +8,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from glue_lit.training.chosen_optimizer import is_fused
+from glue_lit.training.chosen_optimizer import scales_and_skips
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
@@ -33,8 +33,8 @@ def _norm(gradients: Sequence[Tensor]) -> Tensor:
 def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
     """Scale a gradient down to ``limit``, as ``torch.nn.utils.clip_grads_with_norm_`` does.
 
-    Fused AdamW divides by a float32 factor as it reads the gradient, which saves a pass over it. For others, and a
-    float64 gradient, it is scaled here.
+    Fused AdamW divides by a float32 factor as it reads the gradient, which saves a pass over it. For others, on MPS,
+    and for a float64 gradient, it is scaled here.
 
     Args:
         optimizer: The optimizer that takes the next step.
@@ -42,7 +42,7 @@ def clip_with_norm(optimizer: Optimizer, parameters: Iterable[nn.Parameter], nor
         norm: L2 norm of the gradient, ``()``.
         limit: Largest norm, above 0.
     """
-    if is_fused(optimizer) and norm.dtype == torch.float32:
+    if scales_and_skips(optimizer) and norm.dtype == torch.float32:
         factor = ((norm + 1e-6) / limit).clamp(min=1)
         # A factor of 1 would make the kernel write every gradient back; only on the CPU is it known without a sync.
         optimizer.grad_scale = None if factor.device.type == "cpu" and factor == 1 else factor  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import DivergenceError
-from glue_lit.training.chosen_optimizer import is_fused
+from glue_lit.training.chosen_optimizer import scales_and_skips
 from glue_lit.training.fit_part import FitPart
 from glue_lit.training.gathering import gather_values, is_distributed
 from glue_lit.training.lightning_internals import scales_loss
@@ -152,7 +152,7 @@ class DivergenceGuard(FitPart):
 
 def skips_by_itself(optimizer: Any, norm: Tensor) -> bool:
     """Whether an optimizer skips a step that its ``found_inf`` marks, on a device that the host should not wait for."""
-    return norm.device.type != "cpu" and is_fused(optimizer)
+    return norm.device.type != "cpu" and scales_and_skips(optimizer)
 
 
 def _message(trainer: Any, step: CheckedStep, everywhere: bool) -> str:

@@ -4,6 +4,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from glue_lit.system.host_copies import to_host
+
 Value = TypeVar("Value")
 
 
@@ -13,9 +15,10 @@ def is_distributed() -> bool:
 
 
 def gather_values(value: Value) -> list[Value]:
-    """The value of each process, by rank. Collective under DDP."""
+    """The value of each process, by rank, with its tensors on the host. Collective under DDP."""
     if not is_distributed():
         return [value]
     gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, value)
+    # A tensor of a GPU would arrive on that same GPU, and cost each process a context, and memory, on all GPUs.
+    torch.distributed.all_gather_object(gathered, to_host(value))
     return gathered

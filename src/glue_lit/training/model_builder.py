@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from glue_lit.encoder.adapters import add_adapters, check_same_adapters, requested_adapters
 from glue_lit.encoder.attention_mask import build_masks_on_device
 from glue_lit.encoder.base_weights import check_base, check_same_quantization, fill_in, leave_out, names_from_base
@@ -56,7 +58,7 @@ class ModelBuilder:
         self._asked_peft: dict[str, Any] | None = None  # the adapters' settings as the user wrote them
 
     def build(self, must_have_trained_head: bool = False, padding: int | None = None) -> Any:
-        """The model, in training mode, with parameters frozen or adapted as the settings ask.
+        """The model, in training mode and on the processor, with parameters frozen or adapted as the settings ask.
 
         Args:
             must_have_trained_head: Raise if the pretrained weights have no head for this task.
@@ -65,6 +67,11 @@ class ModelBuilder:
         Raises:
             ModelError: The model cannot be loaded, or a checkpoint's labels are not the task's.
         """
+        # Within Lightning's ``torch.device("cuda")``, transformers asks for accelerate, and a head gets other numbers.
+        with torch.device("cpu"):
+            return self._built(must_have_trained_head, padding)
+
+    def _built(self, must_have_trained_head: bool, padding: int | None) -> Any:
         settings = self._settings
         built = self._build(must_have_trained_head, padding)
         model, self.has_trained_head = built.model, built.has_trained_head

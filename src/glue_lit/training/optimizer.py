@@ -28,6 +28,7 @@ from glue_lit.training.chosen_optimizer import (
     decays_as_adamw,
     is_muon,
     is_same_class,
+    keep_kernels,
     optimizer_class,
     own_settings,
     plain_optimizer,
@@ -59,6 +60,7 @@ class RecipeOptimizer(FitPart):
             optimizer: Optimizer = build_adamw(groups, settings["learning_rate"], betas, settings["adam_eps"], fused)
         else:
             optimizer = build_chosen(settings["optimizer"], groups, settings, fused)
+        keep_kernels(optimizer)
         if (table := find_trained_rows(module)) is not None:
             decay_unused_rows(optimizer, table)
         total = int(planned_steps(module.trainer))
