@@ -87,6 +87,10 @@ def test_the_command_refuses_it_before_data_are_read(
         ("data_parallel_size: 3", "init_args.data_parallel_size: got 3, allowed: auto or the number of devices, 1"),
         ("timeout: null\nmodel:\n  average: 0.9", "model.average: got 0.9, which needs the whole model on each device"),
         (
+            "timeout: null\nmodel:\n  quantization: 4bit\n  peft: peft.LoraConfig",
+            "model.quantization: got 4bit, which needs the whole model",
+        ),
+        (
             "timeout: null\nmodel:\n  optimizer: SGD",
             "model.optimizer: got torch.optim.SGD, which needs the whole model",
         ),

@@ -5,6 +5,7 @@ This file is also the script that the processes run.
 
 import json
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import warm
 from command_line import glue_lit
+from tiny_folders import write_tiny
 
 EPOCHS, CUT = 2, 1
 ROWS, BATCH = 24, 6
@@ -26,7 +28,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "checkpointing": {"gradient_checkpointing": True},
     "r_drop": {"r_drop": 1.0},
     "lora": {"peft": {"peft_type": "LORA", "r": 2, "lora_dropout": 0.0}, "layer_decay": 1.0},
+    # adapters that begin with a part of the frozen weights
+    "pissa": {"peft": {"peft_type": "LORA", "r": 2, "init_lora_weights": "pissa"}, "layer_decay": 1.0},
+    "begun": {"init_from": "one-cut.ckpt"},
+    # The bias of keys has no gradient but rounding errors, of which AdamW makes steps unless its epsilon is larger.
+    # Encoder and decoder share their embedding:
+    "bart": {"name_or_path": "bart", "layer_decay": 1.0, "adam_eps": 1e-4},
+    # The frequencies of its positions are a buffer that no file has:
+    "qwen3": {"name_or_path": "qwen3", "adam_eps": 1e-4},
 }
+RESUMED = ("plain", "lora")
+
+
+def settings_of(name: str, folder: Path) -> dict[str, Any]:
+    paths = {setting: str(folder / VARIANTS[name][setting]) for setting in ("name_or_path", "init_from")
+             if setting in VARIANTS[name]}  # fmt: skip
+    return VARIANTS[name] | paths
 
 
 def new_fit(tiny_model: Path, world: int, strategy: str, epochs: int = EPOCHS, **settings: Any) -> tuple[Any, Any, Any]:
@@ -35,9 +52,10 @@ def new_fit(tiny_model: Path, world: int, strategy: str, epochs: int = EPOCHS, *
     from glue_lit import GLUEDataModule, SequenceClassifier
 
     options = {name: settings.pop(name) for name in ("accumulate_grad_batches", "precision") if name in settings}
-    data = GLUEDataModule(task="cola", source="demo", tokenizer=str(tiny_model), batch_size=BATCH // world, seed=1,
+    name = settings.setdefault("name_or_path", str(tiny_model))
+    data = GLUEDataModule(task="cola", source="demo", tokenizer=settings.pop("tokenizer", name), batch_size=BATCH // world, seed=1,
                           train_limit=ROWS, validation_limit=7, eval_batch_size=2)  # fmt: skip
-    model = SequenceClassifier(task="cola", name_or_path=str(tiny_model), **RECIPE | settings)
+    model = SequenceClassifier(task="cola", **RECIPE | settings)
     trainer = Trainer(
         accelerator="cpu", devices=world, strategy=strategy, logger=False, max_epochs=epochs,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=1,
@@ -53,8 +71,7 @@ def fitted(
     import torch
 
     trainer, model, data = new_fit(tiny_model, world, strategy, **settings)
-    torch.manual_seed(5)
-    model.build_model()
+    torch.manual_seed(int(os.environ["PL_GLOBAL_SEED"]))  # Lightning does it where there are several processes
     trainer.fit(model, data, ckpt_path=resumed, weights_only=True)
     trainer.save_checkpoint(path)
     trainer.validate(model, data, ckpt_path=path, weights_only=True, verbose=False)
@@ -68,18 +85,52 @@ def main(folder: Path, tiny_model: Path, world: int, variants: list[str]) -> Non
     from glue_lit.system.library_warnings import filter_warnings
 
     filter_warnings()
+    if variants == ["unreadable on the first"]:
+        name = str(folder / "nothing") if os.environ["LOCAL_RANK"] == "0" else str(tiny_model)
+        fitted(folder / "never.ckpt", tiny_model, world, "fsdp2", name_or_path=name, tokenizer=str(tiny_model))
+    if variants == ["memory"]:
+        write_peak(folder, world)
+        return
     for name in variants:
-        settings = VARIANTS[name]
+        settings = settings_of(name, folder)
         scores = fitted(folder / f"{name}-whole.ckpt", tiny_model, world, "fsdp2", **settings)
+        if name in RESUMED:
+            fitted(folder / f"{name}-cut.ckpt", tiny_model, world, "fsdp2", epochs=CUT, **settings)
+            fitted(folder / f"{name}-same.ckpt", tiny_model, world, "fsdp2", folder / f"{name}-cut.ckpt", **settings)
         if name == "plain":
-            fitted(folder / f"{name}-cut.ckpt", tiny_model, world, "fsdp2", epochs=CUT)
-            fitted(folder / f"{name}-same.ckpt", tiny_model, world, "fsdp2", folder / f"{name}-cut.ckpt")
             fitted(folder / f"{name}-from-one.ckpt", tiny_model, world, "fsdp2", folder / "one-cut.ckpt")
         if os.environ["LOCAL_RANK"] == "0":
             torch.save(scores, folder / f"{name}-scores.pt")
 
 
+def write_peak(folder: Path, world: int) -> None:
+    """Write by how many bytes the peak of this process's memory grows until the model is on its devices."""
+    from lightning.pytorch import Callback
+
+    class Peak(Callback):
+        def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+            peak = in_memory("VmHWM") - before
+            (folder / f"peak-{os.environ['LOCAL_RANK']}").write_text(str(peak))
+            trainer.should_stop = True
+
+    trainer, model, data = new_fit(folder / "deep", world, "fsdp2")
+    trainer.callbacks.append(Peak())
+    before = in_memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the earlier peak
+    trainer.validate(model, data, verbose=False)
+
+
+def in_memory(kind: str) -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(kind))
+    return 1024 * int(line.split()[1])
+
+
 def run_processes(folder: Path, tiny_model: Path, world: int, *variants: str) -> None:
+    for done in ended_processes(folder, tiny_model, world, *variants):
+        assert done.returncode == 0, done.stderr
+
+
+def ended_processes(folder: Path, tiny_model: Path, world: int, *variants: str) -> list[Any]:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
@@ -88,9 +139,7 @@ def run_processes(folder: Path, tiny_model: Path, world: int, *variants: str) ->
                    LOCAL_RANK=str(rank), NODE_RANK="0", OMP_NUM_THREADS="1", PL_GLOBAL_SEED="3")
         for rank in range(world)
     ]  # fmt: skip
-    for rank in ranks:
-        done = rank.wait()
-        assert done.returncode == 0, done.stderr
+    return [rank.wait() for rank in ranks]
 
 
 def assert_same(got: Path, expected: Path) -> None:
@@ -109,18 +158,21 @@ def checked(folder: Path, tiny_model: Path, world: int, *variants: str) -> None:
     from glue_lit.system.library_warnings import filter_warnings
 
     filter_warnings()
+    for kind in {"bart", "qwen3"} & {*variants}:
+        write_tiny(kind, folder / kind)
     fitted(folder / "one-cut.ckpt", tiny_model, 1, "auto", epochs=CUT)
     run_processes(folder, tiny_model, world, *variants)
     for name in variants:
-        expected = fitted(folder / "one.ckpt", tiny_model, 1, "auto", **VARIANTS[name])
+        expected = fitted(folder / "one.ckpt", tiny_model, 1, "auto", **settings_of(name, folder))
         found = torch.load(folder / f"{name}-scores.pt", weights_only=True)
         assert_same(folder / f"{name}-whole.ckpt", folder / "one.ckpt")
         assert found["val/matthews_correlation"] == expected["val/matthews_correlation"]
         assert found["predicted"] == expected["predicted"]
         assert found["val/loss"] == pytest.approx(expected["val/loss"], abs=1e-6)
+        if name in RESUMED:
+            assert_same(folder / f"{name}-same.ckpt", folder / "one.ckpt")
         if name == "plain":
-            for part in ("same", "from-one"):
-                assert_same(folder / f"{name}-{part}.ckpt", folder / "one.ckpt")
+            assert_same(folder / f"{name}-from-one.ckpt", folder / "one.ckpt")
             fitted(folder / "on-one.ckpt", tiny_model, 1, "auto", folder / f"{name}-cut.ckpt")
             assert_same(folder / "on-one.ckpt", folder / "one.ckpt")
 
@@ -137,6 +189,31 @@ def test_two_processes_share_the_weights(tiny_model: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_settings_of_the_recipe_work_on_shared_weights(tiny_model: Path, tmp_path: Path) -> None:
     checked(tmp_path, tiny_model, 3, *VARIANTS)
+
+
+def test_an_error_of_the_first_process_ends_all(tiny_model: Path, tmp_path: Path) -> None:
+    first, second = ended_processes(tmp_path, tiny_model, 2, "unreadable on the first")
+    said = f"model.name_or_path: there is no folder '{tmp_path / 'nothing'}'"
+    assert first.returncode != 0
+    assert said in first.stderr
+    assert second.returncode != 0
+    assert f"Process 0 cannot build the model: {said}" in second.stderr
+
+
+@pytest.mark.slow
+def test_only_the_first_process_holds_the_whole_model(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig.from_pretrained(tiny_model, hidden_size=512, num_hidden_layers=32, intermediate_size=2048)
+    model = BertModel(config)
+    model.save_pretrained(tmp_path / "deep")
+    for file in tiny_model.glob("tokenizer*"):
+        shutil.copy(file, tmp_path / "deep")
+    run_processes(tmp_path, tiny_model, 3, "memory")
+    whole = sum(4 * parameter.numel() for parameter in model.parameters())
+    first, *others = (int((tmp_path / f"peak-{rank}").read_text()) for rank in range(3))
+    assert first > whole
+    assert max(others) < 0.7 * whole  # a third of it, a layer, and what the libraries need
 
 
 def command(folder: Path, world: int, *arguments: str) -> None:

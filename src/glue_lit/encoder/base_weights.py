@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glue_lit.encoder import pretrained
+from glue_lit.encoder import pretrained, structure
 from glue_lit.encoder.architectures import attention, model_from_values
 from glue_lit.encoder.quantization import prepare_quantized, quantized_layers, quantized_loading
 from glue_lit.errors import ModelError, UsageError
@@ -44,14 +44,31 @@ def load_weights(config: Any, hparams: Mapping[str, Any], **options: Any) -> tup
 
 
 def _load(config: Any, hparams: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    if structure.is_wanted():
+        with torch.device("cpu"):
+            model, loaded = _load_mapped(config, hparams, options, "auto")  # other types would be converted, in memory
+        structure.remove_values(model)
+        return model, loaded
+    model, loaded = _load_mapped(config, hparams, options, torch.float32)
+    # The alignment of mapped tensors can change the last bit of a product. A resumed fit must give the same results,
+    # wherever its weights come from.
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+    return model, loaded
+
+
+def _load_mapped(
+    config: Any, hparams: Mapping[str, Any], options: Mapping[str, Any], dtype: torch.dtype | str
+) -> tuple[Any, dict[str, Any]]:
+    """The model, whose tensors are mapped from the files if they have that type there, and transformers' report."""
     from transformers import AutoModelForSequenceClassification
 
-    model, loaded = pretrained.load(
+    loaded: tuple[Any, dict[str, Any]] = pretrained.load(
         "model",
         AutoModelForSequenceClassification.from_pretrained,
         hparams["name_or_path"],
         config=config,
-        dtype=torch.float32,  # whatever precision the weights are stored in
+        dtype=dtype,
         ignore_mismatched_sizes=True,  # the head of another task
         output_loading_info=True,
         revision=hparams["revision"],
@@ -59,11 +76,7 @@ def _load(config: Any, hparams: Mapping[str, Any], options: Mapping[str, Any]) -
         **attention(hparams),
         **options,
     )
-    # Loaded tensors are mapped from the file, and their alignment can change the last bit of a product. A resumed fit
-    # must give the same results, wherever its weights come from.
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()
-    return model, loaded
+    return loaded
 
 
 def _new_in_4_bits(model: nn.Module, loaded: Mapping[str, Any]) -> set[str]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glue_lit.encoder import pretrained
+from glue_lit.encoder import pretrained, structure
 from glue_lit.encoder.adapters import add_adapters
 from glue_lit.encoder.architectures import empty_model, set_padding
 from glue_lit.encoder.base_weights import fill_in, keeps_base, load_base, load_weights, not_loaded, record_base
@@ -166,10 +166,11 @@ def build_from_run(
     levels = own.get("label_names") or own.get("labels") or () if own.get("kind") == "ordinal" else ()
     order = label_order(values["id2label"], task, levels)
     model = empty_model(values | _outputs(task), hparams, padding)
-    new = model.state_dict()
-    weights = _weights_without_adapters(saved, hparams)
-    fitting = {name: value for name, value in weights.items() if name in new and value.shape == new[name].shape}
-    model.load_state_dict(fitting, strict=False)
+    if not structure.is_wanted():
+        new = model.state_dict()
+        weights = _weights_without_adapters(saved, hparams)
+        fitting = {name: value for name, value in weights.items() if name in new and value.shape == new[name].shape}
+        model.load_state_dict(fitting, strict=False)
     if order is not None:
         reorder_head(model, order)
     else:

@@ -25,8 +25,10 @@ from glue_lit.training.divergence import NonFinite
 from glue_lit.training.evaluated_module import EvaluatedModule
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts, prepare_trainer
+from glue_lit.training.gathering import raised_by_all
 from glue_lit.training.hyperparameters import check_hyperparameters, plain_values
 from glue_lit.training.lightning_internals import trainer_of
+from glue_lit.training.lightning_internals.sharding import is_sharded, receives_values
 from glue_lit.training.loss_choice import LossClass, LossName, check_loss
 from glue_lit.training.losses import TaskLoss, r_drop_loss
 from glue_lit.training.model_builder import ModelBuilder
@@ -158,19 +160,23 @@ class SequenceClassifier(EvaluatedModule):
         """Whether the recipe's optimizer trains; a subclass's own optimizer trains all rows of the embedding."""
         return type(self).configure_optimizers is SequenceClassifier.configure_optimizers
 
-    def build_model(self, must_have_trained_head: bool = False, padding: int | None = None) -> None:
+    def build_model(
+        self, must_have_trained_head: bool = False, padding: int | None = None, without_values: bool = False
+    ) -> None:
         """Build the model if there is none yet: from a checkpoint's configuration, or with pretrained weights.
 
         Args:
             must_have_trained_head: Raise if the pretrained weights have no head for this task.
             padding: Padding id if the trainer has no data module with one; ``None`` for the configuration's own.
+            without_values: Build it on the device ``meta``; the first process gives each device its part of the values.
 
         Raises:
             ModelError: The model cannot be loaded, or a checkpoint's labels are not the task's.
         """
         if "model" not in self._modules:
             of_data = getattr(getattr(trainer_of(self), "datamodule", None), "padding", None)
-            self.model = self.builder.build(must_have_trained_head, padding if of_data is None else of_data)
+            padding = padding if of_data is None else of_data
+            self.model = self.builder.build(must_have_trained_head, padding, without_values)
             self.accepted = accepted_inputs(self.model)
 
     def configure_model(self) -> None:
@@ -180,9 +186,12 @@ class SequenceClassifier(EvaluatedModule):
             ModelError: As `build_model`, or the model does not run in the trainer's precision.
         """
         set_matmul_precision(self.hparams["matmul_precision"])
-        self.build_model()
-        if (trainer := trainer_of(self)) is not None:
-            prepare_model(self, trainer)
+        if (trainer := trainer_of(self)) is None:
+            self.build_model()
+            return
+        with raised_by_all(is_sharded(trainer), "build the model"):
+            self.build_model(without_values=receives_values(trainer))
+        prepare_model(self, trainer)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits ``(batch, labels)`` in float32 (float64 for 64-true), or scores ``(batch, 1)`` for regression."""

@@ -57,18 +57,21 @@ class ModelBuilder:
         self._frozen: list[str] | None = None  # parameters that the pretrained model does not train
         self._asked_peft: dict[str, Any] | None = None  # the adapters' settings as the user wrote them
 
-    def build(self, must_have_trained_head: bool = False, padding: int | None = None) -> Any:
+    def build(
+        self, must_have_trained_head: bool = False, padding: int | None = None, without_values: bool = False
+    ) -> Any:
         """The model, in training mode and on the processor, with parameters frozen or adapted as the settings ask.
 
         Args:
             must_have_trained_head: Raise if the pretrained weights have no head for this task.
             padding: Padding id for the model's configuration; ``None`` for its own.
+            without_values: Build it on the device ``meta``, because the values come from another process.
 
         Raises:
             ModelError: The model cannot be loaded, or a checkpoint's labels are not the task's.
         """
         # Within Lightning's ``torch.device("cuda")``, transformers asks for accelerate, and a head gets other numbers.
-        with torch.device("cpu"):
+        with torch.device("meta" if without_values else "cpu"):
             return self._built(must_have_trained_head, padding)
 
     def _built(self, must_have_trained_head: bool, padding: int | None) -> Any:

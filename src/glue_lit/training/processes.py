@@ -22,7 +22,7 @@ _ALLOWED = (
     "Allowed: auto, ddp and its variants (each device holds the whole model), fsdp2 (each holds a part of it), or one "
     "device."
 )
-_WHOLE = {"average": 0, "optimizer": None, "dtype": "float32", "split_batches": False}
+_WHOLE = {"average": 0, "optimizer": None, "dtype": "float32", "split_batches": False, "quantization": None}
 _SHARDED_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-true")
 _NODE_VARIABLES = ("MASTER_ADDR", "NODE_RANK", "GROUP_RANK")
 _SEEN_WITHIN = 10.0  # seconds for a network file system to show a new file

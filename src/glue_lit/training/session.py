@@ -29,6 +29,7 @@ from glue_lit.training.early_checks import check_architecture, check_computation
 from glue_lit.training.lightning_errors import explain_lightning_error
 from glue_lit.training.lightning_internals import compute_in_float32
 from glue_lit.training.lightning_internals.loop_state import batches_of_unfinished_epoch, is_within_epoch
+from glue_lit.training.lightning_internals.sharding import receives_values
 from glue_lit.training.loss_choice import check_same_loss
 from glue_lit.training.monitors import check_monitored_rows
 from glue_lit.training.resume import explain_restore_error, read_progress
@@ -134,7 +135,7 @@ def prepare(session: Session) -> Start:
         position = _check_batches(session, saved, loop)
         reached = _reached_limits(session.trainer, epochs - bool(position), steps)
     must_be_trained = saved is None and not is_fit
-    session.model.build_model(must_be_trained, session.data.padding)
+    session.model.build_model(must_be_trained, session.data.padding, receives_values(session.trainer))
     if must_be_trained:
         session.model.use_thresholds_of(session.model.model.config)
     reason = _settle_precision(session)

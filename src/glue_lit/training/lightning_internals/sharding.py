@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
-from lightning.pytorch.strategies import ModelParallelStrategy, Strategy, StrategyRegistry
+from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
@@ -77,8 +78,12 @@ class ShardedStrategy(ModelParallelStrategy):
         return value
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read the file on every device."""
-        return Strategy.load_checkpoint(self, checkpoint_path, weights_only)
+        """Map the file on every device, so that no process has to hold all of it in memory."""
+        torch.cuda.empty_cache()
+        found: dict[str, Any] = torch.load(
+            checkpoint_path, map_location="cpu", weights_only=weights_only, mmap=is_zipfile(checkpoint_path)
+        )
+        return found
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Give each device its part of the weights. Collective."""
@@ -101,15 +106,20 @@ class ShardedStrategy(ModelParallelStrategy):
 
 
 def _part_like(like: Any, value: Any) -> Any:
-    """A value, split over the devices as ``like`` is if it has the same shape."""
+    """A value, split over the devices as ``like`` is if it has the same shape; else a copy in memory."""
     if isinstance(like, DTensor) and isinstance(value, torch.Tensor) and value.shape == like.shape:
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
-    return value
+    return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 def is_sharded(trainer: Any) -> bool:
     """Whether each device of a trainer has only a part of the model."""
     return isinstance(trainer.strategy, ShardedStrategy)
+
+
+def receives_values(trainer: Any) -> bool:
+    """Whether this process gets its part of the model's weights from the first one, and needs no whole model."""
+    return is_sharded(trainer) and not trainer.is_global_zero
 
 
 def sharing_devices(trainer: Any) -> Any:
