@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from glue_lit.encoder import pretrained, structure
 from glue_lit.encoder.adapters import add_adapters
 from glue_lit.encoder.architectures import empty_model, set_padding
-from glue_lit.encoder.base_weights import fill_in, keeps_base, load_base, load_weights, not_loaded, record_base
+from glue_lit.encoder.base_weights import fill_in, keeps_base, load_base, record_base
 from glue_lit.encoder.heads import check_trained, head_of, label_order, recorded_levels, reinitialize_head, reorder_head
 from glue_lit.encoder.merging import merge_adapters
+from glue_lit.encoder.weight_loading import load_weights, not_loaded
 from glue_lit.errors import ModelError
 from glue_lit.system.precisions import at_least_float32
 from glue_lit.tasks.glue import TaskSpec
