@@ -12,6 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from glue_lit.system.host_copies import to_host
+from glue_lit.tasks.metrics import Kind
 
 
 class DeviceMetric(Metric, ABC):
@@ -26,9 +27,8 @@ class DeviceMetric(Metric, ABC):
     def compute(self) -> Any:
         """The states over all examples and devices, on the device."""
 
-    @staticmethod
     @abstractmethod
-    def finish(found: Any) -> Any:
+    def finish(self, found: Any) -> Any:
         """The result, from what ``compute`` has returned, copied to the CPU."""
 
 
@@ -86,36 +86,60 @@ class ClassCounts(DeviceMetric):
         """The counts over all examples, on the device."""
         return self.counts
 
-    @staticmethod
-    def finish(found: Tensor) -> Tensor:
+    def finish(self, found: Tensor) -> Tensor:
         """The counts, ``(3, labels)``."""
         return found
 
 
-class ScorePairs(DeviceMetric):
-    """Gold and predicted scores of all examples; running sums of a correlation would lose precision."""
+class KeptRows(DeviceMetric):
+    """Logits and labels of all rows, for results that need all of them at once.
+
+    Args:
+        outputs: Number of logits of a row.
+        kind: The kind of task: a row has a class, a score, or 0 or 1 for each label.
+    """
 
     target: list[Tensor]
-    preds: list[Tensor]
+    logits: list[Tensor]
+
+    def __init__(self, outputs: int, kind: Kind) -> None:
+        super().__init__()
+        self._outputs, self._kind = outputs, kind
+        self.add_state("target", default=[], dist_reduce_fx="cat")
+        self.add_state("logits", default=[], dist_reduce_fx="cat")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Keep ``(batch, outputs)`` logits and the labels of the same rows; unlabelled rows are ignored."""
+        self.target.append(labels.detach().to(torch.int8 if self._kind == "multi_label" else labels.dtype))
+        self.logits.append(logits.detach())
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Logits and labels of all rows, on the device."""
+        return all_parts(self.logits), all_parts(self.target)
+
+    def finish(self, found: tuple[Tensor, Tensor]) -> Any:
+        """Logits ``(rows, outputs)`` of the labelled rows, and labels ``(rows,)``, or int8 ``(rows, outputs)``."""
+        logits = found[0].view(-1, self._outputs)  # torchmetrics makes a scalar of the only value
+        target = found[1].view(-1, self._outputs) if self._kind == "multi_label" else found[1].view(-1)
+        first = target if target.ndim == 1 else target[:, 0]
+        known = ~first.isnan() if self._kind == "regression" else first >= 0
+        return logits[known], target[known]
+
+
+class ScorePairs(KeptRows):
+    """Gold and predicted scores of all examples; running sums of a correlation would lose precision."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.add_state("target", default=[], dist_reduce_fx="cat")
-        self.add_state("preds", default=[], dist_reduce_fx="cat")
+        super().__init__(1, "regression")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Keep predicted and gold scores, both ``(batch,)``; rows whose gold score is NaN are ignored."""
-        self.target.append(target.detach().float())
-        self.preds.append(preds.detach().float())
+        super().update(preds.float(), target.float())
 
-    def compute(self) -> Tensor:
-        """Gold scores, then predicted ones, ``(2, rows)`` float32, on the device; NaN where gold is unknown."""
-        return torch.stack([all_parts(self.target), all_parts(self.preds)])
-
-    @staticmethod
-    def finish(found: Tensor) -> Tensor:
+    def finish(self, found: tuple[Tensor, Tensor]) -> Tensor:
         """Gold scores, then predicted ones, ``(2, examples)`` float32."""
-        return found[:, ~found[0].isnan()]
+        preds, target = super().finish(found)
+        return torch.stack([target, preds[:, 0]])
 
 
 class RowMeans(DeviceMetric):
@@ -141,39 +165,10 @@ class RowMeans(DeviceMetric):
         """The sums with what they lost by rounding, ``(2, values)``, and the number of examples, on the device."""
         return torch.stack([self.total, self.rest]), self.examples
 
-    @staticmethod
-    def finish(found: tuple[Tensor, Tensor]) -> Tensor:
+    def finish(self, found: tuple[Tensor, Tensor]) -> Tensor:
         """The means over all examples, ``(values,)`` float64."""
         sums, examples = found
         return sums.double().sum(dim=0) / examples
-
-
-class KeptRows(DeviceMetric):
-    """Logits and gold classes of all examples, for metrics that rank them."""
-
-    target: list[Tensor]
-    logits: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("target", default=[], dist_reduce_fx="cat")
-        self.add_state("logits", default=[], dist_reduce_fx="cat")
-
-    def update(self, logits: Tensor, target: Tensor) -> None:
-        """Keep ``(batch, labels)`` logits and ``(batch,)`` gold classes; rows whose class is -1 are ignored."""
-        self.target.append(target.detach())
-        self.logits.append(logits.detach().float())
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Gold classes and logits of all rows, on the device."""
-        return all_parts(self.target), all_parts(self.logits, 0)
-
-    @staticmethod
-    def finish(found: tuple[Tensor, Tensor]) -> Tensor:
-        """Gold class, then probabilities of all labels, ``(examples, 1 + labels)`` float64."""
-        target, logits = found[0].view(-1), found[1]  # torchmetrics makes a scalar of the class of a single row
-        rows = torch.cat([target[:, None].double(), logits.double().softmax(dim=1)], dim=1)
-        return rows[target >= 0]
 
 
 class MeanLoss(DeviceMetric):
@@ -203,16 +198,15 @@ class MeanLoss(DeviceMetric):
         """The sum with what it lost by rounding, ``(2,)``, and the number of examples, on the device."""
         return torch.stack([self.total, self.rest]), self.examples
 
-    @staticmethod
-    def finish(found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def finish(self, found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Mean over all examples, a float64 scalar (NaN if there are none), and their number."""
         sums, examples = found
         return sums.double().sum() / examples, examples
 
 
-def all_parts(parts: list[Tensor] | Tensor, *shape: int) -> Tensor:
-    """All parts in one tensor, without a part ``(0, *shape)``."""
-    return dim_zero_cat(parts) if len(parts) else torch.zeros(0, *shape)
+def all_parts(parts: list[Tensor] | Tensor) -> Tensor:
+    """All parts in one tensor, without a part ``(0,)``."""
+    return dim_zero_cat(parts) if len(parts) else torch.zeros(0)
 
 
 def _add(total: Tensor, rest: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from glue_lit.evaluation.formulas import score
 from glue_lit.evaluation.kept_loss import KeptLoss, LossOfRows
-from glue_lit.evaluation.metrics import CollectedRows, DeviceMetric, MeanLoss, RowMeans, all_parts
+from glue_lit.evaluation.metrics import CollectedRows, DeviceMetric, KeptRows, MeanLoss, RowMeans
 from glue_lit.evaluation.multi_label_formulas import multi_label_score_of_counts
 from glue_lit.evaluation.predictions import Floats
 from glue_lit.evaluation.probability_formulas import MOST_LOG_LOSS
@@ -38,38 +38,9 @@ class LabelCounts(DeviceMetric):
         """The counts over all rows, on the device."""
         return self.counts
 
-    @staticmethod
-    def finish(found: Tensor) -> Tensor:
+    def finish(self, found: Tensor) -> Tensor:
         """The counts, ``(3, labels)``."""
         return found.cpu()
-
-
-class KeptLabels(DeviceMetric):
-    """Logits and gold labels of all rows, for metrics that rank them and for thresholds that are fitted."""
-
-    target: list[Tensor]
-    logits: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("target", default=[], dist_reduce_fx="cat")
-        self.add_state("logits", default=[], dist_reduce_fx="cat")
-
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Keep ``(batch, labels)`` logits, and labels of 0 and 1; rows of -1 are ignored."""
-        self.target.append(labels.detach().to(torch.int8))
-        self.logits.append(logits.detach().float())
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Logits and gold labels of all rows, ``(rows, labels)`` each, on the device."""
-        return all_parts(self.logits, 0), all_parts(self.target, 0)
-
-    @staticmethod
-    def finish(found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits float32 and gold labels int8 of the labelled rows, ``(rows, labels)`` each."""
-        logits, target = (part.cpu() for part in found)
-        known = (target >= 0).all(dim=1)
-        return logits[known], target[known]
 
 
 class MultiLabelMetrics(CollectedRows):
@@ -92,7 +63,8 @@ class MultiLabelMetrics(CollectedRows):
         is_at_once = not task.tunes_thresholds
         self._means = [name for name, need in needs.items() if is_at_once and need in ("rows", "means")]
         self.means = RowMeans(len(self._means)) if self._means else None
-        self.rows = KeptLabels() if "ranking" in needs.values() or task.tunes_thresholds else None
+        keeps_rows = "ranking" in needs.values() or task.tunes_thresholds
+        self.rows = KeptRows(task.num_labels, task.kind) if keeps_rows else None
         self.use_thresholds([task.threshold] * task.num_labels)
 
     def use_thresholds(self, thresholds: Sequence[float]) -> None:

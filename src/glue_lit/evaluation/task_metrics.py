@@ -11,7 +11,7 @@ from glue_lit.evaluation.formulas import quadratic_kappa, score, score_of_counts
 from glue_lit.evaluation.kept_loss import KeptLoss, LossOfRows
 from glue_lit.evaluation.metrics import ClassCounts, CollectedRows, KeptRows, MeanLoss, RowMeans, ScorePairs
 from glue_lit.evaluation.multi_label_metrics import MultiLabelMetrics
-from glue_lit.evaluation.predictions import Floats
+from glue_lit.evaluation.predictions import Floats, Ints
 from glue_lit.evaluation.probability_formulas import MOST_LOG_LOSS
 from glue_lit.evaluation.torchmetrics_scores import check_torchmetrics
 from glue_lit.tasks.chosen_metrics import Metric
@@ -37,7 +37,7 @@ class TaskMetrics(CollectedRows):
         needs = {name: metric.spec.needs for name, metric in self._metrics.items()} if task.labels else {}
         self._means = [name for name, need in needs.items() if need in ("means", "distances")]
         self.means = RowMeans(len(self._means)) if self._means else None
-        self.rows = KeptRows() if "ranking" in needs.values() else None
+        self.rows = KeptRows(task.num_labels, task.kind) if "ranking" in needs.values() else None
 
     def add(self, logits: Tensor, labels: Tensor, loss: Loss) -> None:
         """Add the labelled examples of a batch.
@@ -58,7 +58,7 @@ class TaskMetrics(CollectedRows):
             metrics = [self._metrics[name] for name in self._means]
             self.means.update(row_values(metrics, logits.float(), labels.clamp(min=0)), labels >= 0)
         if self.rows is not None:
-            self.rows.update(logits, labels)
+            self.rows.update(logits.float(), labels)
 
     def update(self, preds: Tensor, target: Tensor, loss: Tensor) -> None:
         """Add ``(batch,)`` predictions, their gold labels, and the mean loss of those that are labelled, if any.
@@ -81,7 +81,10 @@ class TaskMetrics(CollectedRows):
         loss, examples = found["loss"]
         if not examples:
             return {}
-        outcomes, rows = found["outcomes"].double().numpy(), found["rows"].numpy() if "rows" in found else None
+        outcomes, rows = found["outcomes"].double().numpy(), None
+        if "rows" in found:
+            logits, gold = found["rows"]
+            rows = gold.numpy(), logits.double().softmax(dim=1).numpy()
         by_name = dict(zip(self._means, found["means"].tolist() if "means" in found else [], strict=True))
         scores = {name: self._score(one, outcomes, by_name.get(name), rows) for name, one in self._metrics.items()}
         return {**scores, "loss": float(loss)}
@@ -95,7 +98,7 @@ class TaskMetrics(CollectedRows):
         gold, scores = self.results()["outcomes"].double().numpy()
         return fit_cut_points(gold, scores, len(self.task.levels)) if len(gold) else None
 
-    def _score(self, metric: Metric, outcomes: Floats, mean: float | None, rows: Floats | None) -> float:
+    def _score(self, metric: Metric, outcomes: Floats, mean: float | None, rows: tuple[Ints, Floats] | None) -> float:
         if not self.task.labels:
             return score(metric, *outcomes)
         gold, predicted, right = outcomes
@@ -105,8 +108,8 @@ class TaskMetrics(CollectedRows):
         if mean is not None:
             return mean
         if metric.spec.needs == "ranking" and rows is not None:
-            probabilities = rows[:, 1:]
-            return score(metric, rows[:, 0].astype(np.int64), probabilities.argmax(axis=1), probabilities=probabilities)
+            classes, probabilities = rows
+            return score(metric, classes, probabilities.argmax(axis=1), probabilities=probabilities)
         return float(score_of_counts(metric, gold, predicted, right))
 
 
