@@ -73,6 +73,22 @@ def test_it_resumes_exactly_and_is_exported_in_float32(tmp_path: Path, tiny_mode
     assert {parameter.dtype for parameter in begun.model.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("settings", [LORA, {"freeze": 1}], ids=str)
+def test_the_model_in_memory_predicts_as_its_checkpoint(
+    tmp_path: Path, tiny_model: Path, settings: dict[str, Any]
+) -> None:
+    """In float32, where layers in bfloat16 could not be computed; with weights that were rounded for training."""
+    trained = fit(tmp_path, tiny_model, "bfloat16", settings).run()
+    assert torch.bfloat16 in {parameter.dtype for parameter in trained.model.parameters()}
+    trained.trainer.save_checkpoint(file := tmp_path / "now.ckpt")
+    loaded = SequenceClassifier.load_from_checkpoint(file, weights_only=True).eval()
+    batch = trained.data.dataset("validation")[[0, 1, 2]]
+    with torch.inference_mode():
+        assert torch.equal(trained.model.eval()(batch), loaded(batch))
+    assert {parameter.dtype for parameter in trained.model.parameters()} == {torch.float32}
+    assert differences(trained.model.state_dict(), loaded.state_dict()) == []
+
+
 @pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
 def test_a_model_stored_in_bfloat16_is_kept_so_without_rounding(dtype: str, tmp_path: Path) -> None:
     """Its embedding, too, whose rows the layers get in float32."""

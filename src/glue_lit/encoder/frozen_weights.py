@@ -44,12 +44,13 @@ def check_frozen_dtype(dtype: str, precision: str) -> None:
         )
 
 
-def store_frozen_layers(model: nn.Module, dtype: str, precision: str) -> None:
+def store_frozen_layers(model: Any, dtype: str, precision: str) -> None:
     """Convert the weights of a model that are not trained to half precision, in place.
 
     Mixed precision multiplies in it anyway, so that training stays the same to the last bit. It computes embeddings and
     norms in float32: embeddings are converted where that rounds nothing, as in a model stored in half precision, and
-    norms stay as they are, as does the layer that gives the logits.
+    norms stay as they are, as does the layer that gives the logits. The first forward pass outside of mixed precision
+    converts the weights back, so that a trained model in memory predicts as its checkpoint does.
 
     Args:
         model: With its adapters.
@@ -72,8 +73,26 @@ def store_frozen_layers(model: nn.Module, dtype: str, precision: str) -> None:
             continue
         for parameter in parameters:
             parameter.data = parameter.data.to(half)
+        module.is_stored_in_half = True
         if is_embedding:
             module.__class__ = _HalfEmbedding
+    if not hasattr(model, "has_half_layers"):
+        model.register_forward_pre_hook(_restore_frozen_layers)
+    model.has_half_layers = True
+
+
+def _restore_frozen_layers(model: Any, arguments: Any) -> None:
+    """Convert frozen weights back to float32 before a forward pass that does not compute in mixed precision."""
+    if not model.has_half_layers or torch.is_autocast_enabled(model.device.type):
+        return
+    model.has_half_layers = False
+    for module in model.modules():
+        if getattr(module, "is_stored_in_half", False):
+            module.is_stored_in_half = False
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.float()
+            if isinstance(module, _HalfEmbedding):
+                module.__class__ = nn.Embedding  # type: ignore[assignment]
 
 
 def _is_exact(value: Tensor, half: torch.dtype) -> bool:
