@@ -114,7 +114,10 @@ class Fit:
         self.model = SequenceClassifier(
             task, folder, **{"dropout": 0.0, "learning_rate": 1e-3, "warmup": 0.2, "adam_eps": 1e-6} | settings | custom
         )
-        self.best, self.last = BestCheckpoint(), LastCheckpoint()
+        self.best, self.last = (
+            BestCheckpoint(),
+            LastCheckpoint(every=3),
+        )  # in the middle of an epoch, between two points
         self.best.dirpath = self.last.dirpath = str(FOLDER / (name if simulation else f"{name} on the processor"))
         precision = options.pop("precision", "32-true")
         where: dict[str, Any] = {"accelerator": "cpu", "precision": precision}

@@ -1,6 +1,6 @@
 """`SequenceClassifier`: a Hugging Face encoder with a classification head, trained on one task."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
@@ -18,11 +18,9 @@ from glue_lit.encoder.quantization import Quantization
 from glue_lit.runs.settings import FACTOR, INTERNAL, SHARE, Setting, above, at_least, described, one_of
 from glue_lit.system.precisions import Matmul, set_matmul_precision
 from glue_lit.tasks.custom import parse_custom_task, plain, resolve_task
-from glue_lit.training.checkpoint_contents import add_contents, take_contents
 from glue_lit.training.chosen_optimizer import OptimizerClass
 from glue_lit.training.compilation import ALLOWED, Compile
 from glue_lit.training.divergence import NonFinite
-from glue_lit.training.evaluated_module import EvaluatedModule
 from glue_lit.training.fit_part import is_fit
 from glue_lit.training.fit_parts import FitParts, prepare_trainer
 from glue_lit.training.gathering import raised_by_all
@@ -35,10 +33,11 @@ from glue_lit.training.model_builder import ModelBuilder
 from glue_lit.training.model_preparation import prepare_model
 from glue_lit.training.optimizer import RecipeOptimizer
 from glue_lit.training.processes import check_sharding
+from glue_lit.training.saved_module import SavedModule
 from glue_lit.training.schedule import Options, Schedule
 
 
-class SequenceClassifier(EvaluatedModule):
+class SequenceClassifier(SavedModule):
     """Any model that `AutoModelForSequenceClassification` supports, with the recipe that fine-tunes it.
 
     Args:
@@ -247,21 +246,3 @@ class SequenceClassifier(EvaluatedModule):
             return []
         self.parts = FitParts(self.hparams, self.parts.optimizer)  # without state of another trainer's fit
         return self.parts.callbacks
-
-    @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """As Lightning's, except that only the caller, not the file, can turn on ``trust_remote_code``."""
-        return super().load_from_checkpoint(checkpoint_path, *args, **{"trust_remote_code": False} | kwargs)
-
-    def use_architecture_of(self, checkpoint: dict[str, Any]) -> None:
-        """Let `build_model` use a checkpoint's configuration, without the Hub; its weights are loaded afterwards."""
-        self.builder.use_checkpoint(checkpoint)
-        self.parts.optimizer.use_checkpoint(checkpoint)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the configuration with the weights, so that loading needs no Hub; adapters need their base model."""
-        add_contents(self, checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Convert the model to the trainer's precision before its weights are loaded; Lightning does it afterwards."""
-        take_contents(self, checkpoint)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.errors import DivergenceError
+from glue_lit.system.host_copies import to_host
 from glue_lit.training.chosen_optimizer import scales_and_skips
 from glue_lit.training.fit_part import FitPart
 from glue_lit.training.gathering import gather_values, is_distributed
@@ -136,14 +137,22 @@ class DivergenceGuard(FitPart):
         """Read the checks of the epoch."""
         self.read(trainer)
 
-    def save_state(self, trainer: Any, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """How many steps were skipped.
+    def check_before_saving(self, trainer: Any, checkpoint: dict[str, Any]) -> None:
+        """Read the checks of a checkpoint's steps, in one wait with its tensors, and add how many were skipped.
+
+        Args:
+            trainer: Names the examples.
+            checkpoint: With all that is saved; its tensors are copied to the host on the device that writes it.
 
         Raises:
             DivergenceError: A step since the last `read` was not finite, and the policy is to stop.
         """
-        self.read(trainer)
-        return {"skipped_steps": self.skipped}
+        flags = {"flags": torch.stack(self.flags)} if self._unread else {}
+        if flags and trainer.is_global_zero:
+            checkpoint |= to_host(checkpoint | flags)
+            flags = {"flags": checkpoint.pop("flags")}
+        self.read(trainer, flags["flags"].tolist() if flags else None)
+        checkpoint.setdefault("glue_lit", {})["skipped_steps"] = self.skipped
 
     def load_state(self, trainer: Any, checkpoint: dict[str, Any], state: dict[str, Any]) -> None:
         """Restore the count."""
