@@ -24,6 +24,7 @@ from glue_lit.data.rows import Rows
 from glue_lit.errors import UsageError
 from glue_lit.outputs import predictor as predictor_module
 from glue_lit.outputs.predictor import Predictor
+from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.runs.run import Run
 
 LENGTH, STRIDE = 24, 6
@@ -283,10 +284,18 @@ def test_the_card_of_an_export_has_code_that_scores_a_document(
     rows = Rows([text], None, [None])
     expected, _ = next(Predictor(fitted.checkpoint).logits([(rows, None)]))
     card = (exported / "README.md").read_text()
+    config = json.loads((exported / "config.json").read_text())
+    given = fitted_windows(fitted)
+    assert config["glue_lit"] == {"windows": {name: given[name] for name in ("length", "stride", "pooling")}}
+    assert "(`glue_lit` in `config.json`)" in card
     assert "windows of 24 tokens, of which neighbours share 6" in card
     assert "| Windows of documents | length 24, stride 6, pooling mean |" in card
     monkeypatch.chdir(exported.parent)
     assert torch.allclose(run_code(card, text)["logits"], expected[0], atol=1e-5)
+
+
+def fitted_windows(fitted: glue_lit.FitResult) -> dict[str, Any]:
+    return dict(read_checkpoint(Path(fitted.checkpoint))["hyper_parameters"]["windows"])
 
 
 def run_code(card: str, text: str) -> dict[str, Any]:

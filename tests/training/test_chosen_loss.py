@@ -165,6 +165,32 @@ def test_class_weights_are_for_losses_of_rows() -> None:
         chosen(MARGIN, 0.5, 2.0)
 
 
+def batch_spread(logits: Tensor, labels: Tensor) -> Tensor:
+    """A loss of a batch that is no mean over its rows."""
+    return F.cross_entropy(logits, labels) + logits.std()
+
+
+def test_a_loss_of_a_whole_batch_is_refused_where_batches_are_computed_in_parts() -> None:
+    task = get_task("cola")
+    for choice in (PER_ROW, MARGIN, CUBE):
+        ChosenLoss(choice, task).load(in_parts=True)
+    ChosenLoss(f"{__name__}.batch_spread", task).load()
+    with pytest.raises(UsageError, match=r"model\.split_batches: got true, allowed with model\.loss \S+: false, since"):
+        ChosenLoss(f"{__name__}.batch_spread", task).load(in_parts=True)
+
+
+def test_a_loss_that_cannot_tell_ratings_apart_is_refused() -> None:
+    levels = ("1", "2", "3", "4", "5")
+    task = TaskSpec("x", "", "", ("text",), (), (), {}, {}, levels=levels, cut_points=(0.5, 1.5, 2.5, 3.5))
+    for name in ("HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss", "PoissonNLLLoss"):
+        ChosenLoss({"class_path": f"torch.nn.{name}", "init_args": {}}, task).load()
+    bce = {"class_path": "torch.nn.BCEWithLogitsLoss", "init_args": {}}
+    with pytest.raises(UsageError, match=r"is lowest at the score 8 for rating 1 and at 8 for rating 2 \(of 0 to 4\)"):
+        ChosenLoss(bce, task).load()
+    two = TaskSpec("x", "", "", ("text",), (), (), {}, {}, levels=("bad", "good"), cut_points=(0.5,))
+    ChosenLoss(bce, two).load()  # of two ratings it is logistic regression
+
+
 def test_any_number_of_labels() -> None:
     """Binary cross-entropy by its class, of each label, is the task's own loss; a mean cannot be weighted."""
     task = TaskSpec(

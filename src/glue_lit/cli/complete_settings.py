@@ -1,6 +1,7 @@
 """Check the settings of a command, and complete them from runs, data and the machine."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -148,12 +149,33 @@ def _complete_custom_task(config: Any, is_new_fit: bool) -> CustomTask:
 
 
 def _complete_mlflow(loggers: Any) -> None:
-    """Let an MLFlowLogger that names no place write where MLflow does; MLflow refuses Lightning's own default."""
+    """Let an MLFlowLogger that names no place write where MLflow does; MLflow refuses Lightning's own default.
+
+    Raises:
+        UsageError: It names a folder, and this version of MLflow writes into databases only.
+    """
     for logger in as_list(loggers):
-        if str(getattr(logger, "class_path", "")).endswith(".MLFlowLogger") and find_spec("mlflow") is not None:
-            settings = logger.init_args
-            if not settings.tracking_uri and settings.save_dir == "./mlruns":  # Lightning's default
-                settings.tracking_uri = import_module("mlflow").get_tracking_uri()
+        if not str(getattr(logger, "class_path", "")).endswith(".MLFlowLogger") or find_spec("mlflow") is None:
+            continue
+        settings = logger.init_args
+        if settings.tracking_uri:
+            continue
+        if settings.save_dir == "./mlruns":  # Lightning's default
+            settings.tracking_uri = import_module("mlflow").get_tracking_uri()
+        elif _refuses_folders():
+            raise UsageError(
+                f"trainer.logger: MLFlowLogger got save_dir {settings.save_dir}, and this MLflow writes no folders of "
+                f"files. Give it `tracking_uri: sqlite:///{settings.save_dir}/mlflow.db` in its place, or set "
+                "$MLFLOW_ALLOW_FILE_STORE to true."
+            )
+
+
+def _refuses_folders() -> bool:
+    """Whether MLflow, since version 3, refuses to write folders."""
+    with suppress(ImportError):
+        allowed = getattr(import_module("mlflow.environment_variables"), "MLFLOW_ALLOW_FILE_STORE", None)
+        return allowed is not None and not allowed.get()
+    return False
 
 
 def _check_monitor(monitor: str | None, names: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from glue_lit.data.head_tail import Truncation, truncation_in
 from glue_lit.data.rows import Rows
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokens import tokenise
+from glue_lit.data.window_settings import parse_windows
 from glue_lit.encoder import pretrained
 from glue_lit.encoder.heads import record_thresholds
 from glue_lit.encoder.merging import merge_adapters
@@ -23,7 +24,7 @@ from glue_lit.encoder.reformer import record_hash_seed
 from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, UsageError
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.outputs.card_record import read_card_record
-from glue_lit.outputs.input_record import input_record, output_record, record_inputs
+from glue_lit.outputs.input_record import input_record, output_record, record_inputs, window_record
 from glue_lit.outputs.predictor import load_classifier
 from glue_lit.runs.run import Run
 from glue_lit.system.console import note
@@ -130,9 +131,10 @@ def write_model(trained: Trained, folder: Path) -> None:
 
 
 def record_settings(trained: Trained, config: Any) -> None:
-    """Put into a model's configuration how its inputs are made, and from which probability on labels are predicted."""
+    """Put into a model's configuration how its inputs are made, and from which probability on it has a label."""
     config._name_or_path = ""
     record = input_record(trained.task, trained.max_length, trained.truncation)
+    record |= window_record(parse_windows(trained.classifier.hparams["windows"]), trained.max_length)
     record_inputs(config, record | output_record(trained.task))
     record_thresholds(config, trained.task.labels, trained.classifier.thresholds)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from glue_lit.data.head_tail import HeadTail, Truncation
+from glue_lit.data.window_settings import Windows
 from glue_lit.tasks.glue import TaskSpec
 
 KEY = "glue_lit"  # in config.json
@@ -24,6 +25,13 @@ def input_record(task: TaskSpec, max_length: int, truncation: Truncation) -> dic
         }
         record |= {"text_separator": inputs.separator} if len(inputs.texts[0]) > 1 else {}
     return record | ({} if truncation == "head" else {"truncation": truncation, "max_length": max_length})
+
+
+def window_record(windows: Windows | None, length: int) -> dict[str, Any]:
+    """The windows that documents are scored by, for ``config.json``; empty without windows."""
+    if windows is None:
+        return {}
+    return {"windows": {"length": length, "stride": windows.stride, "pooling": windows.pooling}}
 
 
 def output_record(task: TaskSpec) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from glue_lit.runs.recipe import recorded_recipe
 from glue_lit.runs.run import Run
 from glue_lit.system.console import count_of
 from glue_lit.system.files import open_atomic_binary, write_text
+from glue_lit.tasks.custom import CustomTask
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.tasks.spec import known_cut_points
 
@@ -53,6 +54,16 @@ class _Wanted:
     on_predict: OnPredict
 
 
+@dataclass(frozen=True)
+class _Described:
+    """A run, its configuration, and the task that its report is on."""
+
+    run: Run
+    settings: dict[str, Any]
+    task: TaskSpec
+    custom: CustomTask
+
+
 def write_report(
     runs: Sequence[Run],
     output: Path | None = None,
@@ -85,11 +96,13 @@ def write_report(
     _check_runs(runs)
     output = _folder(runs, output, task, split)
     from glue_lit.evaluation.report.figures import drawings
-    from glue_lit.evaluation.report.findings import build_report
+    from glue_lit.evaluation.report.findings import build_report, check_same_tasks
     from glue_lit.evaluation.report.page import page
 
     wanted = _Wanted(split, slices, task, source, test_file, on_predict)
-    report = build_report([_material(run, wanted) for run in runs])
+    described = [_describe(run, task) for run in runs]
+    check_same_tasks([(each.run, each.task) for each in described])  # before minutes are spent on predictions
+    report = build_report([_material(each, wanted) for each in described])
     figures = drawings(report)
     text = page(report, figures)
     return ReportResult(report, output / PAGE, _write(output, text, figures))
@@ -141,17 +154,22 @@ def _folder(runs: Sequence[Run], output: Path | None, task: str | None, split: s
     return output
 
 
-def _material(run: Run, wanted: _Wanted) -> "Material":
+def _describe(run: Run, name: str | None) -> _Described:
+    from glue_lit.evaluation.report.run_in_words import read_settings, task_in
+
+    settings = read_settings(run)
+    return _Described(run, settings, *task_in(settings, run, name))
+
+
+def _material(described: _Described, wanted: _Wanted) -> "Material":
     """Predictions and texts of a run; missing predictions are made."""
     from glue_lit.evaluation.cut_points import describe_cut_points
     from glue_lit.evaluation.predictions import read_predictions
     from glue_lit.evaluation.report.findings import Material
-    from glue_lit.evaluation.report.run_in_words import read_settings, task_in
     from glue_lit.evaluation.report.texts import read_texts
     from glue_lit.evaluation.thresholds import describe_thresholds
 
-    settings = read_settings(run)
-    task, custom = task_in(settings, run, wanted.task)
+    run, settings, task, custom = described.run, described.settings, described.task, described.custom
     split = _split(task, wanted.split)
     rows = find_rows(run, task, custom, split, wanted.source, wanted.test_file)
     notes = rows.predict(wanted.on_predict)

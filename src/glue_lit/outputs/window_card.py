@@ -26,8 +26,8 @@ def describe_windows(windows: Windows | None, length: int, place: str, is_onnx: 
     return (
         f"\n## Long documents\nIt was trained on windows of {length} tokens, of which neighbours share "
         f"{windows.stride}, and its scores are by document: the logits of a document are the {made} of those of its "
-        f"windows. The folder holds the plain model, which reads one window; the code above cuts a document after the "
-        f"first. This scores a whole document:\n\n```python\n{code}```\n"
+        f"windows (`glue_lit` in `config.json`). The folder holds the plain model, which reads one window; the code "
+        f"above cuts a document after the first. This scores a whole document:\n\n```python\n{code}```\n"
     )
 
 

@@ -16,6 +16,7 @@ from glue_lit.training.named_class import import_named
 
 _PROBED = 6  # rows; one more for six labels, lest a loss of another shape be taken for that of each row
 _AT_ONCE = 4096  # rows of an evaluation
+_SCORES = 121  # at which the loss of a rating is tried
 
 
 class ChosenLoss:
@@ -35,8 +36,11 @@ class ChosenLoss:
         """Its import path."""
         return loss_name(self._choice)
 
-    def load(self) -> None:
+    def load(self, in_parts: bool = False) -> None:
         """Import it, and try it on a few rows on the processor.
+
+        Args:
+            in_parts: Whether batches may be computed in parts (``model.split_batches``).
 
         Raises:
             UsageError: It cannot be imported, or a fit with it would fail or train wrongly.
@@ -47,6 +51,9 @@ class ChosenLoss:
         try:
             with torch.random.fork_rng(devices=[]), warnings.catch_warnings(action="ignore"):
                 self._check()
+                self._check_ratings()
+                if in_parts:
+                    self._check_parts()
         except BaseException:
             self._compute = None
             raise
@@ -137,6 +144,41 @@ class ChosenLoss:
         twice = self(torch.cat([logits, logits]), torch.cat([labels, labels]))
         if loss.ndim == 0 and torch.allclose(twice, 2 * loss) and not torch.allclose(twice, loss):
             raise self._refused("sums over the rows of a batch, allowed: their mean, or the loss of each row")
+
+    def _check_ratings(self) -> None:
+        """Refuse a loss that is lowest at the same score for two ratings, so that it cannot learn to tell them apart.
+
+        Binary cross-entropy, for example, wants a score as high as possible for all of them but the first.
+        """
+        highest = len(self._task.levels) - 1
+        scores = torch.linspace(-highest, 2 * highest, _SCORES)
+        ratings = sorted({round(share * highest / 4) for share in range(5)}) if self._task.levels else []
+        best = [
+            int(
+                torch.stack([self(score.view(1, 1), torch.tensor([float(rating)])).mean() for score in scores]).argmin()
+            )
+            for rating in ratings
+        ]
+        for first, second, one, other in zip(ratings, ratings[1:], best, best[1:], strict=False):
+            if one >= other:
+                raise self._refused(
+                    f"is lowest at the score {scores[one]:.3g} for rating {first} and at {scores[other]:.3g} for "
+                    f"rating {second} (of 0 to {highest}), and scores must rise with the ratings. Allowed: a loss of "
+                    "scores, such as torch.nn.HuberLoss"
+                )
+
+    def _check_parts(self) -> None:
+        """Refuse a loss of a batch that is not the mean over its rows: its parts would train something else."""
+        logits, labels = _some_rows(self._task)
+        torch.manual_seed(0)
+        whole = self(logits, labels).mean()
+        parts = [self(logits[part], labels[part]).mean() * len(labels[part]) for part in (slice(0, 2), slice(2, None))]
+        if not torch.allclose(torch.stack(parts).sum() / len(labels), whole, rtol=1e-4, atol=1e-6):
+            raise UsageError(
+                f"model.split_batches: got true, allowed with model.loss {self.name}: false, since its loss of a batch "
+                "is not the mean over the rows, and a batch in parts would be trained otherwise. Leave it out, and "
+                "pass a smaller `--data.batch_size`."
+            )
 
     def _refused(self, what: str) -> UsageError:
         return UsageError(f"model.loss: {self.name} {what}. `--model.loss null` takes the task's own.")

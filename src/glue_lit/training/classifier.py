@@ -127,7 +127,7 @@ class SequenceClassifier(SavedModule):
         gradient_checkpointing: Annotated[bool, Setting(row=705, restored=False)] = False,
         compile: Annotated[Compile, Setting(ALLOWED, row=706, restored=False)] = "auto",
         metrics: Annotated[list[str | dict[str, Any]] | None, INTERNAL] = None,
-        optimizer: Annotated[OptimizerClass | None, Setting(row=199, restored=False)] = None,
+        optimizer: Annotated[OptimizerClass | None, Setting(row=199, hparams="always", restored=False)] = None,
         dtype: Annotated[FrozenDtype, Setting(one_of(FrozenDtype), "Frozen weights", 108, restored=False)] = "float32",
         split_batches: Annotated[bool, Setting(card="never", restored=False)] = False,
         matmul_precision: Annotated[Matmul | None, Setting(one_of(Matmul), row=707, restored=False)] = None,
@@ -239,7 +239,7 @@ class SequenceClassifier(SavedModule):
         """
         trainer: Any = self.trainer
         if trainer.state.fn != TrainerFn.PREDICTING:
-            self.loss.load()
+            self.loss.load(in_parts=self.hparams["split_batches"])
         prepare_trainer(trainer, self.task, type(self))
         check_sharding(trainer, self.hparams)
         if not is_fit(trainer) or self.parts.position in trainer.callbacks:  # this trainer has run a fit already

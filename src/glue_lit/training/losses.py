@@ -54,14 +54,17 @@ class TaskLoss(nn.Module):
             self.chosen.move(fn)
         return self
 
-    def load(self) -> None:
+    def load(self, in_parts: bool = False) -> None:
         """Import a loss that the user has named, and try it on a few rows; else do nothing.
+
+        Args:
+            in_parts: Whether batches may be computed in parts.
 
         Raises:
             UsageError: It cannot be imported, or a fit with it would fail or train wrongly.
         """
         if self.chosen is not None:
-            self.chosen.load()
+            self.chosen.load(in_parts)
 
     def _loss_of_guessing(self, task: TaskSpec) -> float | None:
         if self.kind != "classification" or self.chosen is not None:

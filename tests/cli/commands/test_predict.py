@@ -190,7 +190,9 @@ WRONG = [
     (["--file", "no.csv"], "sst2", "no.csv: there is no such file"),
     (["--file", "rows.xlsx"], "sst2", "Allowed: .csv"),
     (["--file", "rows.csv"], "sst2", "no column 'sentence'. The columns are: 'text'"),
-    (["--file", "rows.csv", "--columns", "text", "label"], "sst2", "--columns: got 2, task sst2 takes sentence"),
+    (["--file", "rows.csv", "--columns", "text", "label"], "sst2", "--columns: got 2 ('text', 'label'), task sst2 takes se"),
+    (["--file", "rows.csv", "--columns=text, label"], "stsb", "takes sentence1 and sentence2. Names are separated by blanks: "
+     "`--columns text label`."),
     (["--file", "bad.jsonl", "--columns", "text"], "sst2", "bad.jsonl, line 5001: not JSON"),
     (["--calibrate", "--text", "a", "--text_pair", "b"], "stsb", "task stsb has no probabilities"),
     (["--calibrate", "--output", "x"], "sst2", "--output goes with --text or --file"),

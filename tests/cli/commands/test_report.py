@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import warm
+import yaml
 
 import glue_lit.outputs.report as command
 from glue_lit.__main__ import main
@@ -287,6 +288,19 @@ def test_runs_of_different_tasks_or_splits_are_not_compared(
     assert report(monkeypatch, rte, other) == 1
     assert "have not predicted the same rows: their gold labels differ" in capsys.readouterr().err
     assert not Path("report").exists()
+
+
+def test_runs_with_different_metrics_are_refused_before_they_are_predicted(
+    write_run: WriteRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [write_run("rte"), write_run("rte", 1)]
+    for run, metric in zip(runs, ("brier_score", "auroc"), strict=True):
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["data"]["metrics"] = [metric]
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        (run / "predictions" / "validation.jsonl").unlink()  # predicting anew would fail: there are no weights
+    assert report(monkeypatch, *runs) == 1
+    assert "task rte has other labels or metrics in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -115,3 +115,26 @@ def test_rows_of_own_data_show_line_and_id(
     assert [word for word in shown(monkeypatch, capsys, *arguments).split("label")[0].split() if word.isalpha()][
         -4:
     ] == ["idx", "line", "id", "text"]
+
+
+def test_rows_of_own_data_are_shown_with_any_setting_of_a_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `data.custom` in a configuration, by flags."""
+    (tmp_path / "own.csv").write_text("text,stars\n" + "".join(f"room {n},{n % 3}\n" for n in range(30)))
+    arguments = ["--data.task", "own", "--data.source", str(tmp_path / "own.csv"), "--data.custom.text", "text",
+                 "--data.custom.label", "stars", "--split", "validation", "-n", "90", "--json"]  # fmt: skip
+    more = ["--data.custom.labels", "0", "1", "2", "--data.custom.label_names=[bad, so so, good]",
+            "--data.custom.class_weights", "1", "2.5", "1", "--data.custom.kind=classification"]  # fmt: skip
+    rows = {}
+    for share, seed in ((0.2, 1), (0.5, 1), (0.5, 2)):
+        split = [f"--data.custom.validation_fraction={share}", f"--data.custom.split_seed={seed}"]
+        found = json.loads(shown(monkeypatch, capsys, *arguments, *more, *split))
+        assert all(row["label"] == ("bad", "so so", "good")[int(row["text"].split()[1]) % 3] for row in found)
+        rows[share, seed] = {row["text"] for row in found}
+    assert [len(found) for found in rows.values()] == [6, 15, 15]
+    assert rows[0.5, 1] != rows[0.5, 2]
+    monkeypatch.setattr(sys, "argv", ["glue-lit", "show", *arguments, "--data.custom.decimal_comma", "maybe"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "data.custom.decimal_comma: got 'maybe', allowed: true, false." in capsys.readouterr().err

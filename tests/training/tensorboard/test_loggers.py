@@ -6,7 +6,7 @@ import shutil
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,6 +141,26 @@ class PlacedByMLflow(ScalarsOnly):
     def __init__(self, tracking_uri: str | None = None, save_dir: str = "./mlruns") -> None:
         super().__init__()
         self.settings["place"] = tracking_uri or save_dir
+
+
+@pytest.mark.parametrize("allows", [None, False, True])
+def test_mlflow_is_given_no_folder_that_it_refuses(
+    allows: bool | None, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Older versions, without the variable, take one."""
+    mlflow, variables = ModuleType("mlflow"), ModuleType("mlflow.environment_variables")
+    mlflow.__spec__ = ModuleSpec("mlflow", None)
+    if allows is not None:
+        variables.MLFLOW_ALLOW_FILE_STORE = SimpleNamespace(get=lambda: allows)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setitem(sys.modules, "mlflow.environment_variables", variables)
+    monkeypatch.setattr("lightning.pytorch.loggers.MLFlowLogger", PlacedByMLflow)
+    own = {"class_path": "lightning.pytorch.loggers.MLFlowLogger", "init_args": {"save_dir": "runs"}}
+    assert fit(monkeypatch, tiny_model, own, "--trainer.fast_dev_run=true") == (2 if allows is False else 0)
+    if allows is False:
+        assert "Give it `tracking_uri: sqlite:///runs/mlflow.db` in its place" in capsys.readouterr().err
+    else:
+        assert PlacedByMLflow.settings["place"] == "runs"
 
 
 @pytest.mark.parametrize("asked", [None, "sqlite:///mine.db"])

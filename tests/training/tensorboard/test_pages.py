@@ -72,7 +72,8 @@ def test_pages_of_a_classification(tiny_model: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_hyperparameters_and_charts(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command(monkeypatch, *settings(tiny_model, "cola")) == 0
+    sgd = ("--model.optimizer=torch.optim.SGD", "--model.optimizer.init_args.momentum=0.9")
+    assert command(monkeypatch, *settings(tiny_model, "cola"), *sgd) == 0
     found = events(Path("lightning_logs/cola/version_0"))
     content = found.PluginTagToContent("hparams")
     begun = plugin_data_pb2.HParamsPluginData.FromString(content["_hparams_/session_start_info"]).session_start_info
@@ -81,6 +82,7 @@ def test_hyperparameters_and_charts(tiny_model: Path, monkeypatch: pytest.Monkey
     assert values["max_epochs"] == 2
     assert values["seed"] == 42
     assert values["task"] == "cola"
+    assert values["optimizer"] == "SGD (momentum 0.9)"
     assert values["train_limit"] == 32
     assert "adam_beta1" not in values  # a default
     experiment = plugin_data_pb2.HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment

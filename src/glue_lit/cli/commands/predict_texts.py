@@ -117,7 +117,12 @@ def predict_file(predictor: Predictor, options: Any, temperature: float, run: Ru
     """
     task, columns = predictor.task, tuple(options.columns or predictor.task.inputs.columns)
     if len(columns) != len(task.inputs.columns):
-        raise UsageError(f"--columns: got {len(columns)}, task {task.name} takes {enumerated(task.inputs.columns)}.")
+        parts = [part.strip() for column in columns for part in column.split(",")]
+        hint = f" Names are separated by blanks: `--columns {' '.join(parts)}`." if len(parts) > len(columns) else ""
+        raise UsageError(
+            f"--columns: got {len(columns)} ({', '.join(map(repr, columns))}), task {task.name} takes "
+            f"{enumerated(task.inputs.columns)}.{hint}"
+        )
     size, file, id_column = chunk_size(task.num_labels), None, options.id or predictor.id_column
     if options.file == "-":
         lines = stdin_texts(read_standard_input(), columns, task, id_column)

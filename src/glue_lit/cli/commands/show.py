@@ -4,7 +4,9 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args, get_origin
+
+import yaml
 
 from glue_lit.cli.commands.flags import Flags
 from glue_lit.data.custom_task import complete_task
@@ -19,17 +21,27 @@ from glue_lit.system.console import print_json, print_table
 from glue_lit.tasks.custom import CustomTask, parse_custom_task, resolve_task
 from glue_lit.tasks.glue import TaskSpec
 
+_HELP = {
+    "text": "text column(s), for data of your own",
+    "text_separator": "text between joined columns",
+    "label": "label column(s), for data of your own",
+    "kind": "kind of the task, for data of your own",
+    "id": "column that identifies the rows, for data of your own",
+}
+_TYPES = {field.name: (field.type, *get_args(field.type)) for field in fields(CustomTask)}
+_LISTS = [key for key, types in _TYPES.items() if any(list in (each, get_origin(each)) for each in types)]
+_VALUES = ("metrics", "class_weights", *(key for key, types in _TYPES.items() if {int, float, bool} & set(types)))
+
 
 def _options(arguments: Sequence[str]) -> Any:
     parser = Flags("glue-lit show", description="Print random examples of a task.", allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[], help="file, or shipped configuration, with data.*")
     parser.add_argument("--data.task", dest="task", help="task to show; `glue-lit tasks` lists them")
     parser.add_argument("--data.source", dest="source", help="hub (default), demo, a GLUE folder, or data of your own")
-    parser.add_argument("--data.custom.text", dest="text", nargs="+", help="text column(s), for data of your own")
-    parser.add_argument("--data.custom.text_separator", dest="text_separator", help="text between joined columns")
-    parser.add_argument("--data.custom.label", dest="label", nargs="+", help="label column(s), for data of your own")
-    parser.add_argument("--data.custom.kind", dest="kind", help="kind of the task, for data of your own")
-    parser.add_argument("--data.custom.id", dest="id", help="column that identifies the rows, for data of your own")
+    for key in _TYPES:
+        nargs = "+" if key in _LISTS else None
+        words = _HELP.get(key, "for data of your own, as `glue-lit fit --help` says")
+        parser.add_argument(f"--data.custom.{key}", dest=key, metavar=key.upper(), nargs=nargs, help=words)
     parser.add_argument("--split", help="split to show (default: train, or the first that the task has)")
     parser.add_argument("-n", type=int, default=10, help="number of examples (default: 10)")
     parser.add_argument("--seed", type=int, help="draw the same examples again")
@@ -91,10 +103,7 @@ def _custom(options: Any) -> CustomTask:
         if not isinstance(found, dict):
             raise UsageError(f"--config {file}: data.custom is {found!r}, allowed: keys as `text` and `label`.")
         values |= found
-    if options.label is not None and len(options.label) == 1:
-        options.label = options.label[0]
-    keys = ("text", "text_separator", "label", "kind", "id")
-    values |= {key: value for key in keys if (value := getattr(options, key)) is not None}
+    values |= {key: _read(key, value) for key in _TYPES if (value := getattr(options, key)) is not None}
     try:
         return parse_custom_task(values)
     except TypeError:
@@ -103,6 +112,17 @@ def _custom(options: Any) -> CustomTask:
         raise UsageError(
             f"data.custom.{wrong}: there is no such key.{did_you_mean(wrong, known)} The keys are: {', '.join(known)}."
         ) from None
+
+
+def _read(key: str, value: str | list[str]) -> Any:
+    """The value of a flag: texts where the key is one of names, else as in a configuration file."""
+    words = [value] if isinstance(value, str) else value
+    try:
+        read = [read_config(word) for word in words] if key in _VALUES else words
+    except yaml.YAMLError:
+        raise UsageError(f"data.custom.{key}: got {' '.join(words)}, which a configuration file cannot have.") from None
+    is_list = key in ("labels", "label_names", "metrics") or len(read) > 1
+    return read if is_list else read[0]
 
 
 def _label(task: TaskSpec, label: Label) -> str:

@@ -93,8 +93,7 @@ def build_report(materials: Sequence[Material]) -> Report:
         RunError: Runs have different labels or metrics, or two runs have not predicted the same rows.
     """
     first = materials[0]
-    for other in materials[1:]:
-        _check_same_task(first, other)
+    check_same_tasks([(material.run, material.task) for material in materials])
     names = _display_names(materials)
     runs = [_findings(material, name) for material, name in zip(materials, names, strict=True)]
     comparison = None
@@ -112,17 +111,28 @@ def _compared(first: Material, second: Material) -> Comparison:
     return compare(replace(metric, cut_points=()), one, two)
 
 
-def _check_same_task(first: Material, other: Material) -> None:
-    if first.task.name != other.task.name:
-        raise UsageError(
-            f"report: {first.run.path} is of task {first.task.name}, {other.run.path} of {other.task.name}. Runs side "
-            "by side need the same task; make a report for each."
-        )
-    if _scoring(first.task) != _scoring(other.task):
-        raise RunError(
-            f"report: task {first.task.name} has other labels or metrics in {other.run.path} than in {first.run.path}. "
-            "Runs side by side need the same ones; make a report for each."
-        )
+def check_same_tasks(runs: Sequence[tuple[Run, TaskSpec]]) -> None:
+    """Refuse runs whose scores cannot be compared; predictions are not needed for it.
+
+    Args:
+        runs: Each run with its task.
+
+    Raises:
+        UsageError: The runs are of different tasks.
+        RunError: Runs have different labels or metrics.
+    """
+    (first, task), *others = runs
+    for run, other in others:
+        if task.name != other.name:
+            raise UsageError(
+                f"report: {first.path} is of task {task.name}, {run.path} of {other.name}. Runs side by side need the "
+                "same task; make a report for each."
+            )
+        if _scoring(task) != _scoring(other):
+            raise RunError(
+                f"report: task {task.name} has other labels or metrics in {run.path} than in {first.path}. Runs side "
+                "by side need the same ones; make a report for each."
+            )
 
 
 def _scoring(task: TaskSpec) -> tuple[object, ...]:

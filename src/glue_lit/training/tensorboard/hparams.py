@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from glue_lit.data.accumulation import accumulation_schedule
+from glue_lit.runs.recipe import in_words
 from glue_lit.runs.settings import Setting, settings_of
 from glue_lit.system.environment import global_seed
 from glue_lit.system.files import open_atomic_binary
@@ -18,7 +19,7 @@ _OF_TRAINER = {"accumulate_grad_batches": Setting(default=1), "devices": Setting
 
 
 def hyperparameters(trainer: Any, module: Any, data: Any) -> dict[str, Any]:
-    """Settings that are a number, boolean or string, by name, chosen by `Setting.hparams`.
+    """Settings by name, chosen by `Setting.hparams`: a number, boolean or string, or a class in words.
 
     Args:
         trainer: The trainer of the fit.
@@ -39,13 +40,16 @@ def hyperparameters(trainer: Any, module: Any, data: Any) -> dict[str, Any]:
         "accumulate_grad_batches": trainer.accumulate_grad_batches if schedule is None else str(schedule),
         "seed": values.get("seed") if (seed := global_seed()) is None else seed,
     }
+    if "optimizer" in values:
+        values["optimizer"] = values["optimizer"] or "AdamW"
 
     def is_shown(name: str, value: Any) -> bool:
         setting = settings.get(name, Setting())
         is_wanted = setting.hparams == "always" or (setting.hparams == "changed" and value != setting.default)
-        return is_wanted and isinstance(value, bool | int | float | str)
+        return is_wanted and isinstance(value, bool | int | float | str | Mapping)
 
-    return {name: value for name, value in values.items() if is_shown(name, value)}
+    shown = {name: value for name, value in values.items() if is_shown(name, value)}
+    return {name: in_words(value) if isinstance(value, Mapping) else value for name, value in shown.items()}
 
 
 def write_hparams(folder: Path, settings: Mapping[str, Any], metrics: Iterable[str]) -> None:
