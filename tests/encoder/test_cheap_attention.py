@@ -93,6 +93,29 @@ def test_weights_are_dropped_and_scaled_as_by_pytorch(
     assert float(cheap.double().var()) == pytest.approx(float(plain.double().var()), rel=0.02)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("length", [1, 11, 16, 31, 32, 53])
+def test_softmax_in_half_precision_is_as_exact_as_by_pytorch(
+    length: int, dtype: torch.dtype, module: Attention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are read off an identity for values; errors are those of the same numbers in float64."""
+    monkeypatch.setattr(cheap_attention, "drop", lambda weights, rate: weights)
+    torch.manual_seed(0)
+    query, key, factors = torch.randn(3, 4, 3, length, length, dtype=dtype)
+    value = torch.eye(length, dtype=dtype).expand(4, 3, length, length)
+    results = []
+    for kind in (None, dtype, torch.float64):
+        tensors = [tensor.to(kind or dtype, copy=True).requires_grad_() for tensor in (query, key)]
+        if kind is None:
+            weights = attend(module, *tensors, value, scaling=1.0).transpose(1, 2)
+        else:
+            weights = torch.matmul(tensors[0], tensors[1].transpose(2, 3)).softmax(-1, dtype=kind)
+        (weights * factors.to(weights.dtype)).sum().backward()
+        results.append([weights.double(), *(tensor.grad.double() for tensor in tensors if tensor.grad is not None)])
+    for found, plain, exact in zip(*results, strict=True):
+        assert (found - exact).norm() <= 1.05 * (plain - exact).norm() + 1e-9
+
+
 def test_a_row_that_sees_nothing_is_a_number(module: Attention) -> None:
     mask = PADDED.clone()
     mask[0, 0, 2] = False

@@ -33,6 +33,19 @@ def test_neighbouring_lanes_are_independent() -> None:
         assert abs(both - 0.09) < 5 * (0.09 * 0.91 / 400_000) ** 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("rate", [1e-5, 0.1, 0.5, 0.99999])
+def test_an_element_is_kept_if_its_16_bits_reach_the_rate(rate: float, dtype: torch.dtype) -> None:
+    """Seeded losses rely on which random bits drop an element, and on the scale of the others."""
+    x = torch.randn(4, 1001).to(dtype)
+    torch.manual_seed(0)
+    found = CheapDropout(rate)(x)
+    torch.manual_seed(0)
+    bits = torch.empty(1001, dtype=torch.int64).random_(-(2**63), None).view(torch.int16).view(4, 1001).int() + 2**15
+    dropped = round(rate * 2**16)
+    assert torch.equal(found, x * ((bits >= dropped).to(dtype) * (2**16 / (2**16 - dropped))))
+
+
 @pytest.mark.parametrize("shape", [(1,), (3,), (5, 7), (2, 3, 5)])
 def test_shapes_and_gradient(shape: tuple[int, ...]) -> None:
     torch.manual_seed(1)

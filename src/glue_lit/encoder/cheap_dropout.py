@@ -3,6 +3,8 @@
 It earns its keep because a small encoder spends much of its training step on drawing masks.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,8 +33,21 @@ def drop(input: Tensor, rate: float) -> Tensor:
     count = input.numel()
     # with a lower bound, because random_() alone draws no negative numbers
     bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=input.device).random_(-(2**63), None)
-    kept = bits.view(torch.int16)[:count].view(input.shape) >= dropped - _LEVELS // 2
-    return input * (kept.to(input.dtype) * (_LEVELS / (_LEVELS - dropped)))
+    highest_dropped = dropped - _LEVELS // 2 - 1
+    # Integers, since PyTorch has no fast kernel that makes numbers of a bool tensor.
+    kept = bits.view(torch.int16)[:count].clamp_(highest_dropped, highest_dropped + 1).sub_(highest_dropped)
+    scale = _LEVELS / (_LEVELS - dropped)
+    if input.element_size() == kept.element_size():  # 0 or 1 times the scale's bits
+        mask = kept.mul_(_as_integer(scale, input.dtype)).view(input.dtype)
+    else:
+        mask = kept.to(input.dtype).mul_(scale)
+    return input * mask.view(input.shape)
+
+
+@cache
+def _as_integer(number: float, dtype: torch.dtype) -> int:
+    """The 16 bits of a number in half precision, read as an integer."""
+    return int(torch.tensor(number, dtype=dtype).view(torch.int16))
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:
