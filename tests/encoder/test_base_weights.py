@@ -9,11 +9,13 @@ import pytest
 import torch
 from command_line import glue_lit
 from small_fit import CutError, Fit, SaveAndCut
+from transformers import AutoModelForSequenceClassification
 
 from glue_lit import SequenceClassifier
-from glue_lit.errors import ModelError
+from glue_lit.errors import ModelError, RunError
 from glue_lit.outputs.hugging_face import load_trained, plain_model
-from glue_lit.outputs.predictor import Predictor, load_classifier
+from glue_lit.outputs.loading import load_classifier
+from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.system.library_warnings import filter_warnings
 
@@ -89,6 +91,8 @@ def test_checkpoints_of_before_with_all_weights_still_load(base: Path, tmp_path:
     shutil.rmtree(base)
     loaded = load_classifier(tmp_path / "old.ckpt")[0]
     assert equal(loaded.state_dict(), done.model.state_dict())
+    with pytest.raises(RunError, match=r"holds weights of .*base, not of \./other\. Leave model\.name_or_path out"):
+        load_classifier(tmp_path / "old.ckpt", name_or_path="./other")
 
 
 def test_a_base_that_is_missing_or_another_is_refused(base: Path, tmp_path: Path) -> None:
@@ -146,3 +150,16 @@ def test_commands_find_a_base_that_was_moved(
     assert "all other weights are those of" in capsys.readouterr().err
     assert glue_lit(monkeypatch, "validate", "--ckpt_path", "best", "--json", "--model.name_or_path", str(moved)) == 0
     assert json.loads(capsys.readouterr().out)["metrics"] == first["metrics"]
+    capsys.readouterr()
+
+    text = ("predict", "--text", "it is so", "--json")
+    assert glue_lit(monkeypatch, *text) == 1
+    assert "If it was moved, pass `--model.name_or_path FOLDER`." in capsys.readouterr().err
+    assert glue_lit(monkeypatch, "export", "--output", "exported") == 1
+    assert "If it was moved, pass `--model.name_or_path FOLDER`." in capsys.readouterr().err
+    there = f"--model.name_or_path={moved}"
+    for command in (text, ("export", "--output=exported"), ("predict", "--ckpt_path=best", "--calibrate"),
+                    ("fit", "--ckpt_path=last", "--trainer.max_epochs=2")):  # fmt: skip
+        assert glue_lit(monkeypatch, *command, there) == 0, command
+    exported = AutoModelForSequenceClassification.from_pretrained("exported")
+    assert size(exported.state_dict()) > 0.9 * (moved / "model.safetensors").stat().st_size

@@ -16,7 +16,8 @@ from glue_lit.encoder.quantization import check_quantized_precision, dequantized
 from glue_lit.encoder.trained_embedding import parameter_counts
 from glue_lit.errors import GlueLitError, ModelError, UsageError
 from glue_lit.outputs.hugging_face import load_trained, plain_model, write_model
-from glue_lit.outputs.predictor import Predictor, load_classifier
+from glue_lit.outputs.loading import load_classifier
+from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.checkpoints import read_checkpoint
 from glue_lit.system.library_warnings import filter_warnings
 

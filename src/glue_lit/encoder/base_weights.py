@@ -165,7 +165,7 @@ def check_base(hparams: Mapping[str, Any], record: Record) -> dict[str, Any]:
 def _missing(name: str, why: str) -> ModelError:
     return ModelError(
         f"The checkpoint holds the adapters and the head; all other weights are those of {name!r}, which cannot be "
-        f"read: {why}"
+        f"read: {why} If it was moved, pass `--model.name_or_path FOLDER`."
     )
 
 

@@ -49,6 +49,7 @@ def run_export(
     quantize: Literal["int8"] | None = None,
     overwrite: bool = False,
     trust_remote_code: bool = False,
+    name_or_path: str | None = None,
 ) -> ExportResult:
     """Write the model of a checkpoint into a folder, with its tokenizer and a model card.
 
@@ -60,12 +61,13 @@ def run_export(
         quantize: Store the weights of an ONNX model in 8 bits.
         overwrite: Replace an earlier export in the folder.
         trust_remote_code: Run code that comes with the model.
+        name_or_path: Where the base model of a checkpoint's adapters is now; ``None`` for its place in the training.
 
     Raises:
         GlueLitError: The checkpoint cannot be read, the model does not support the format, or the folder cannot be
             written.
     """
-    trained = load_trained(checkpoint, run, trust_remote_code)
+    trained = load_trained(checkpoint, run, trust_remote_code, name_or_path)
     is_onnx = form == "onnx"
     with replace_folder(output, overwrite) as folder:
         measured = _write_onnx(trained, folder, quantize) if is_onnx else {}

@@ -25,7 +25,7 @@ from glue_lit.errors import DataError, GlueLitError, ModelError, RunError, Usage
 from glue_lit.evaluation.task_metrics import SplitMetrics
 from glue_lit.outputs.card_record import read_card_record
 from glue_lit.outputs.input_record import input_record, output_record, record_inputs, window_record
-from glue_lit.outputs.predictor import load_classifier
+from glue_lit.outputs.loading import load_classifier
 from glue_lit.runs.run import Run
 from glue_lit.system.console import note
 from glue_lit.tasks.glue import TaskSpec
@@ -64,18 +64,21 @@ class Trained:
         return self.classifier.task
 
 
-def load_trained(checkpoint: Path, run: Run | None, trust_remote_code: bool = False) -> Trained:
+def load_trained(
+    checkpoint: Path, run: Run | None, trust_remote_code: bool = False, name_or_path: str | None = None
+) -> Trained:
     """Load a checkpoint, from a run or elsewhere.
 
     Args:
         checkpoint: The checkpoint file.
         run: Its run, if it has one.
         trust_remote_code: Run code that comes with its model.
+        name_or_path: As in `load_classifier`.
 
     Raises:
         RunError: It cannot be read, or holds no tokenizer.
     """
-    classifier, tokenizer, max_length, saved = load_classifier(checkpoint, trust_remote_code)
+    classifier, tokenizer, max_length, saved = load_classifier(checkpoint, trust_remote_code, name_or_path)
     tokenizer.model_max_length = max_length
     return Trained(classifier, tokenizer, max_length, saved, {} if run is None else _read_record(run))
 

@@ -16,69 +16,26 @@ from torch.utils.data._utils import pin_memory
 from glue_lit.data.batches import TokenDataset
 from glue_lit.data.given_texts import texts_of_given
 from glue_lit.data.head_tail import truncation_in
-from glue_lit.data.model_inputs import adapt_tokenizer, longest_input, missing_padding_id, needs_equal_lengths
-from glue_lit.data.module_state import datamodule_state
+from glue_lit.data.model_inputs import needs_equal_lengths
 from glue_lit.data.rows import Rows
 from glue_lit.data.sampling import EvaluationSampler
 from glue_lit.data.texts_to_predict import Example, chunk_size, chunk_texts, unlabelled_rows
-from glue_lit.data.tokenizers import load_tokenizer, unpack
 from glue_lit.data.tokens import tokenise
-from glue_lit.data.window_settings import parse_windows, window_ends, window_length
+from glue_lit.data.window_settings import parse_windows, window_ends
 from glue_lit.data.windows import WindowDataset, in_windows, kept_tokens
-from glue_lit.encoder.architectures import set_padding
 from glue_lit.encoder.build import check_tokens
-from glue_lit.encoder.flash_attention import runs_anywhere
 from glue_lit.encoder.limits import check_precision_of
-from glue_lit.errors import GlueLitError, RunError, UsageError
+from glue_lit.errors import RunError, UsageError
 from glue_lit.evaluation.pooling import pool_windows
-from glue_lit.runs.checkpoints import read_checkpoint, verify_checksums
+from glue_lit.outputs.loading import load_classifier, model_config
 from glue_lit.system.ahead import ahead
 from glue_lit.system.precisions import precision_name
-from glue_lit.system.system_errors import explain_system_error
 from glue_lit.training.classifier import SequenceClassifier
 
 _Kept = TypeVar("_Kept")
 _TOKENS = 8192  # of a batch, padding included
 _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _TRUE = {"32-true": torch.float32, "bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
-
-
-def load_classifier(
-    checkpoint: Path, trust_remote_code: bool = False
-) -> tuple[SequenceClassifier, Any, int, dict[str, Any]]:
-    """Load a checkpoint's classifier and tokenizer for prediction.
-
-    Args:
-        checkpoint: The checkpoint file.
-        trust_remote_code: Run code that comes with its model; the checkpoint's own setting is ignored.
-
-    Returns:
-        The classifier in evaluation mode, its tokenizer, the longest input in tokens, and the checkpoint's content.
-
-    Raises:
-        RunError: It cannot be read, holds no tokenizer, or no model can be built from it.
-    """
-    saved = read_checkpoint(checkpoint)
-    verify_checksums(checkpoint)
-    files = datamodule_state(saved).get("tokenizer")
-    own = saved["hyper_parameters"]
-    if not files and not trust_remote_code:
-        raise RunError(
-            f"{checkpoint} holds no tokenizer, since a tokenizer with code of its own is not saved. If you trust the "
-            f"author of {own.get('name_or_path')!r}, pass `--model.trust_remote_code true` to load it from there."
-        )
-    classifier = _build_classifier(checkpoint, trust_remote_code=trust_remote_code, **runs_anywhere(own))
-    config = _model_config(classifier)
-    if files:
-        tokenizer = unpack({name: content.clone() for name, content in files.items()}, config["model_type"])
-    else:
-        found = load_tokenizer(classifier.hparams["name_or_path"], classifier.hparams["revision"], True)
-        tokenizer = adapt_tokenizer(found, config)
-    set_padding(classifier.model.config, missing_padding_id(tokenizer, config))  # may be another tokenizer's
-    wanted = (saved.get("datamodule_hyper_parameters") or {}).get("max_length")
-    windows = parse_windows(classifier.hparams["windows"])
-    longest = window_length(windows, longest_input(tokenizer, config, wanted), tokenizer)
-    return classifier, tokenizer, longest, saved
 
 
 class Predictor:
@@ -89,6 +46,7 @@ class Predictor:
         devices: Number of devices that share the work; without a GPU, number of thread groups.
         precision: One of the Trainer's names; ``None`` for the training's precision.
         trust_remote_code: Run code that comes with its model.
+        name_or_path: As in `load_classifier`.
 
     Attributes:
         task: The task that the classifier was trained on.
@@ -101,15 +59,21 @@ class Predictor:
     """
 
     def __init__(
-        self, checkpoint: Path, devices: int = 1, precision: str | None = None, trust_remote_code: bool = False
+        self,
+        checkpoint: Path,
+        devices: int = 1,
+        precision: str | None = None,
+        trust_remote_code: bool = False,
+        name_or_path: str | None = None,
     ) -> None:
-        classifier, self._tokenizer, self._max_length, saved = load_classifier(checkpoint, trust_remote_code)
+        loaded = load_classifier(checkpoint, trust_remote_code, name_or_path)
+        classifier, self._tokenizer, self._max_length, saved = loaded
         self.task, self.thresholds = classifier.task, classifier.thresholds
         self._windows = parse_windows(classifier.hparams["windows"])
         self._ends = window_ends(self._windows, self._tokenizer)
         self.id_column: str | None = (saved["hyper_parameters"].get("custom") or {}).get("id")
         self._truncation = truncation_in(saved.get("datamodule_hyper_parameters") or {})
-        self._equal_lengths = needs_equal_lengths(_model_config(classifier))
+        self._equal_lengths = needs_equal_lengths(model_config(classifier))
         precision = precision_name(precision or (saved.get("glue_lit") or {}).get("precision") or "32-true")
         check_precision_of(classifier.model, precision)
         self._autocast = _AUTOCAST.get(precision)
@@ -201,27 +165,6 @@ class Predictor:
                 batch = pin_memory.pin_memory(batch)  # type: ignore[no-untyped-call]
             logits: Tensor = replica({key: value.to(device, non_blocking=True) for key, value in batch.items()})
         return logits
-
-
-def _build_classifier(checkpoint: Path, **settings: Any) -> SequenceClassifier:
-    try:
-        classifier = SequenceClassifier.load_from_checkpoint(
-            checkpoint, map_location="cpu", weights_only=True, **settings
-        )
-    except (GlueLitError, MemoryError):
-        raise
-    except Exception as error:  # whatever a library raises for a malformed checkpoint
-        if explain_system_error(error) is not None:
-            raise
-        reason = " ".join(str(error).split())[:300]
-        raise RunError(f"{checkpoint} is not a checkpoint that a model can be built from ({reason}).") from error
-    return classifier.eval()
-
-
-def _model_config(classifier: SequenceClassifier) -> dict[str, Any]:
-    config = classifier.model.config
-    values: dict[str, Any] = config.to_dict() | {"model_type": config.model_type}
-    return values
 
 
 def _rounded_size(rows: int, most: int) -> int:

@@ -34,6 +34,7 @@ def _options() -> tuple[Any, list[str]]:
         "--model.trust_remote_code", dest="trust", choices=["true", "false"], default="false",
         help="run Python code that comes with the model; only for authors you trust",
     )  # fmt: skip
+    flags.add_argument("--model.name_or_path", dest="name", help="where the base model of adapters is now")
     options = flags.parse_args(CommandLine(sys.argv[2:], "export").with_run_flag(first_word=True).words)
     if options.quantize and options.format != "onnx":
         raise UsageError("--quantize goes with --format onnx.")
@@ -51,8 +52,9 @@ def main() -> None:
         onnx_export.require()
     run, checkpoint = locate(options.ckpt_path, options.run, CommandLine(places, "export"))
     result = run_export(
-        checkpoint, run, options.output, options.format, options.quantize, options.overwrite, options.trust == "true"
-    )
+        checkpoint, run, options.output, options.format, options.quantize, options.overwrite, options.trust == "true",
+        options.name,
+    )  # fmt: skip
     say(f"Exported  {checkpoint}\nTo        {options.output} ({', '.join(result.files)})")
     for name, figure in result.measured.items():
         say(f"{name}: {figure}")

@@ -84,7 +84,7 @@ def main() -> None:
         _predict_split(line, run, checkpoint)
         return
     devices = 1 if options.devices is None else options.devices
-    predictor = Predictor(checkpoint, devices, line.setting("trainer.precision"), _is_trusted(line))
+    predictor = Predictor(checkpoint, devices, line.setting("trainer.precision"), **_model_settings(line))
     calibration = calibration_of(run, checkpoint, predictor.task, lambda: predictor) if options.calibrate else None
     temperature = 1.0 if calibration is None else calibration.temperature
     if options.text is not None:
@@ -93,8 +93,9 @@ def main() -> None:
         predict_file(predictor, options, temperature, run, checkpoint)
 
 
-def _is_trusted(line: CommandLine) -> bool:
-    return line.setting("model.trust_remote_code") == "true"
+def _model_settings(line: CommandLine) -> dict[str, Any]:
+    trusted = line.setting("model.trust_remote_code") == "true"
+    return {"trust_remote_code": trusted, "name_or_path": line.setting("model.name_or_path")}
 
 
 def _check_split(options: Any) -> None:
@@ -113,6 +114,7 @@ def _check_own(options: Any, others: list[str]) -> None:
     of_runs.add_argument("--data.task")  # these two say where the newest run is looked for
     of_runs.add_argument("--trainer.default_root_dir")
     of_runs.add_argument("--model.trust_remote_code", choices=["true", "false"])
+    of_runs.add_argument("--model.name_or_path")
     of_runs.add_argument("--trainer.precision", choices=[*NAMES, *SHORT_NAMES])
     _, wrong = of_runs.parse_known_args(others)
     if wrong and wrong[0].startswith("-"):
@@ -157,8 +159,7 @@ def _predict_split(line: CommandLine, run: Run | None, checkpoint: Path) -> None
     """Predict a split as the trainer's command does, then calibrate the probabilities that it has written."""
     settings = read_checkpoint(checkpoint)["hyper_parameters"]
     task = resolve_task(settings["task"], parse_custom_task(settings.get("custom")))
-    trusted = _is_trusted(line)
-    calibration = calibration_of(run, checkpoint, task, lambda: Predictor(checkpoint, trust_remote_code=trusted))
+    calibration = calibration_of(run, checkpoint, task, lambda: Predictor(checkpoint, **_model_settings(line)))
     named = ["--run", str(run.path)] if run is not None else []
     result = trainer_commands.predict([*line.words, *named, "--ckpt_path", str(checkpoint)])
     for path in result.predictions:
