@@ -67,7 +67,7 @@ def run_export(
         GlueLitError: The checkpoint cannot be read, the model does not support the format, or the folder cannot be
             written.
     """
-    trained = load_trained(checkpoint, run, trust_remote_code, name_or_path)
+    trained = load_trained(checkpoint, run, trust_remote_code, name_or_path=name_or_path)
     is_onnx = form == "onnx"
     with replace_folder(output, overwrite) as folder:
         measured = _write_onnx(trained, folder, quantize) if is_onnx else {}

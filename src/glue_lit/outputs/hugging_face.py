@@ -64,21 +64,19 @@ class Trained:
         return self.classifier.task
 
 
-def load_trained(
-    checkpoint: Path, run: Run | None, trust_remote_code: bool = False, name_or_path: str | None = None
-) -> Trained:
+def load_trained(checkpoint: Path, run: Run | None, trust_remote_code: bool = False, **where: Any) -> Trained:
     """Load a checkpoint, from a run or elsewhere.
 
     Args:
         checkpoint: The checkpoint file.
         run: Its run, if it has one.
         trust_remote_code: Run code that comes with its model.
-        name_or_path: As in `load_classifier`.
+        where: ``name_or_path`` of `load_classifier`.
 
     Raises:
         RunError: It cannot be read, or holds no tokenizer.
     """
-    classifier, tokenizer, max_length, saved = load_classifier(checkpoint, trust_remote_code, name_or_path)
+    classifier, tokenizer, max_length, saved = load_classifier(checkpoint, trust_remote_code, **where)
     tokenizer.model_max_length = max_length
     return Trained(classifier, tokenizer, max_length, saved, {} if run is None else _read_record(run))
 
