@@ -168,6 +168,28 @@ def test_texts_and_findings_of_many_rows_are_kept(
     assert next(one for one in changed.findings("fit") if "also" in one.what).count == "61 of 61 rows (100%)"
 
 
+def test_a_file_of_which_rows_are_held_out_is_read_once_for_all_splits(
+    tmp_path: Path, tiny_model: Path, small_parts: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the tokens of both splits, what is found in them, and the texts that are shown; labels are read before."""
+    source, names = write("csv", tmp_path), ("train", "validation")
+    expected = splits(source, tiny_model, tmp_path / "whole")
+    stores, found = [expected.dataset(name).store for name in names], expected.findings("fit")
+    shown = expected.split("validation").read().texts_a
+    small_parts()
+    monkeypatch.setattr(row_texts, "MANY_ROWS", 5)
+    read, begun = custom_split._read_parts, []
+    monkeypatch.setattr(custom_split, "_read_parts", lambda *a, **k: begun.append(a) or read(*a, **k))
+    once = splits(source, tiny_model, tmp_path / "once")
+    assert once.findings("fit") == found
+    assert all(same(once.dataset(name).store, store) for name, store in zip(names, stores, strict=True))
+    texts = once.row_texts("validation")
+    assert texts is not None
+    assert [texts.texts_at(row)[0] for row in range(len(texts))] == shown
+    again = [store for store in stores if store.cut is not None and len(store.cut)]  # whose cut tokens are counted
+    assert len(begun) == 1 + len(again)
+
+
 def full_disk(*_: Any, **__: Any) -> None:
     raise OSError(28, "No space left on device")
 
@@ -245,3 +267,14 @@ def test_the_task_of_a_large_table_is_kept(tmp_path: Path, monkeypatch: pytest.M
     frame()[1:].to_csv(source, index=False)  # fewer rows than are worth a file
     assert custom_task.complete_task("own", custom, str(source), cache) != first
     assert [*cache.iterdir()] == [kept]
+
+
+def test_a_large_array_is_mapped_with_its_last_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was copied into memory as a whole, to be joined with them."""
+    monkeypatch.setattr(large_arrays, "_HELD", 50)
+    grown = large_arrays.GrowingArray("int64", tmp_path)
+    for part in ([*range(10)], [10, 11], [*range(12, 20)], [20]):
+        grown.append(part)
+        assert grown.array().tolist() == [*range(part[-1] + 1)]
+    assert not grown.array().flags.owndata
+    assert not [*tmp_path.iterdir()]

@@ -1,13 +1,18 @@
 """Samplers: each example once in evaluation, and the same training steps for any number of devices."""
 
+import hashlib
+import json
+import tracemalloc
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from glue_lit.data import sampling
+from glue_lit.data import large_arrays, sampling
 from glue_lit.data.sampling import EvaluationSampler, ShuffledSampler, fill_batches
 
 SIZES = [*range(1, 11), 103]
@@ -289,3 +294,64 @@ def test_the_order_does_not_depend_on_how_many_pools_are_sorted_together(
     expected[:whole] = steps[torch.randperm(len(steps), generator=generator)].flatten()
     monkeypatch.setattr(sampling, "_SORTED", together)
     assert flat(list(ShuffledSampler(of, size, seed=7))) == expected.tolist()
+
+
+def digest(batches: Any) -> str:
+    return hashlib.sha256(json.dumps(batches).encode()).hexdigest()[:16]
+
+
+# recorded when the order was still made in memory, by torch's own sorts
+@pytest.mark.parametrize(
+    ("kind", "recorded"),
+    [
+        ({}, "40eca9011eb4d2e7"),
+        ({"grouped": False}, "1cc60e02038b3579"),
+        ({"tokens": 300}, "d8e3c77e0fed18bf"),
+        (MIXED | {"tokens": 300}, "2894d8f557bea480"),
+    ],
+)
+@pytest.mark.parametrize("held", [16, large_arrays._HELD])
+def test_the_order_of_training_is_that_of_earlier_versions_in_memory_and_in_files(
+    kind: dict[str, Any], recorded: str, held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_arrays, "_HELD", held)
+    of = (torch.arange(10_037) * 7919) % 53 + 4
+    found = []
+    for rank, world, epoch in [(0, 1, 0), (0, 1, 2), *((rank, 3, epoch) for epoch in (0, 2) for rank in range(3))]:
+        sampler = ShuffledSampler(of, 16, 7, rank, world, **kind, folder=tmp_path)
+        sampler.set_epoch(epoch)
+        found.append(list(sampler))
+    assert digest(found) == recorded
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "recorded"),
+    [
+        ({"tokens": 300}, "4b60e9ac8a448369"),
+        ({"batch_size": 8}, "6e527e890c9b32bb"),
+        ({"batch_size": 8, "equal_lengths": True}, "488e6a69c8b0add3"),
+        ({"tokens": 300, "equal_lengths": True}, "b214ec726c410b7d"),
+    ],
+)
+def test_the_order_of_evaluation_is_that_of_earlier_versions(kind: dict[str, Any], recorded: str) -> None:
+    of = (torch.arange(10_037) * 7919) % 53 + 4
+    assert digest([list(EvaluationSampler(of, rank, 3, **kind)) for rank in range(3)]) == recorded
+
+
+@pytest.mark.parametrize("kind", [{}, {"tokens": 2048}])
+def test_memory_for_the_order_does_not_grow_with_the_examples(
+    kind: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_arrays, "_HELD", 1 << 16)
+
+    def peak(examples: int) -> int:
+        of = torch.from_numpy(np.resize(np.arange(4, 20, dtype=np.int32), examples))
+        tracemalloc.start()
+        for sampler in (ShuffledSampler(of, 16, 1, **kind, folder=tmp_path), EvaluationSampler(of, folder=tmp_path)):
+            assert len(next(iter(sampler))) > 0
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(3_000_000) - peak(1_000_000) < 1_000_000  # half a byte for each example more

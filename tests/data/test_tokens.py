@@ -20,8 +20,9 @@ from transformers import PreTrainedTokenizerFast
 from glue_lit.data import token_encoder, tokens
 from glue_lit.data.cache import cache_folder
 from glue_lit.data.rows import Rows, Split
+from glue_lit.data.token_cache import cached_tokens
 from glue_lit.data.tokenizers import tokenizer_fingerprint
-from glue_lit.data.tokens import TokenStore, cached_tokens, evenly_spaced, tokenise
+from glue_lit.data.tokens import TokenStore, evenly_spaced, tokenise
 from glue_lit.errors import DataError
 
 SHORT = "The cat sat."

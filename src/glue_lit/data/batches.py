@@ -3,6 +3,7 @@
 import signal
 from bisect import bisect_left
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, dataloader
 
 from glue_lit.data.label_tensors import dense_labels
-from glue_lit.data.large_arrays import mark_used
-from glue_lit.data.tokens import TokenStore
+from glue_lit.data.large_arrays import mark_used, scratch_array
+from glue_lit.data.tokens import TokenStore, are_labels
 
 Batch = dict[str, Tensor]
 _AT_ONCE = 1 << 22  # examples or tokens, since intermediate results take more memory than the store
@@ -33,6 +34,7 @@ class TokenDataset(Dataset[Batch]):
         max_length: Longest batch in tokens, which ends such padding; ``None`` for no limit.
         is_packed: Whether batches are padding-free.
         sets_of: Number of labels of a multi-label task; ``None`` for other tasks.
+        folder: Folder for temporary files, which hold what is computed of very many examples.
 
     Attributes:
         batch_lengths: The lengths to which batches are padded, ascending; ``None`` for that of their longest example.
@@ -40,9 +42,9 @@ class TokenDataset(Dataset[Batch]):
 
     def __init__(
         self, store: TokenStore, examples: Tensor, tokenizer: Any, multiple: int = 1, max_length: int | None = None,
-        is_packed: bool = False, sets_of: int | None = None,
+        is_packed: bool = False, sets_of: int | None = None, folder: Path | None = None,
     ) -> None:  # fmt: skip
-        self.store, self.is_packed, self._sets_of = store, is_packed, sets_of
+        self.store, self.is_packed, self._sets_of, self.folder = store, is_packed, sets_of, folder
         self.batch_lengths: list[int] | None = None
         self.multiple, self.max_length = multiple, max_length
         self.examples = examples
@@ -56,7 +58,7 @@ class TokenDataset(Dataset[Batch]):
     @property
     def lengths(self) -> Tensor:
         """Tokens of each example, with those that pad it to the multiple, ``(examples,)`` int32."""
-        found = torch.empty(len(self.examples), dtype=torch.int32, device="cpu")
+        found = torch.from_numpy(scratch_array(len(self.examples), "int32", self.folder))
         for into, part in zip(torch.split(found, _AT_ONCE), torch.split(self.examples, _AT_ONCE), strict=True):
             into.copy_(self._padded(self.store.offsets[part + 1] - self.store.offsets[part]))
         return found
@@ -65,6 +67,10 @@ class TokenDataset(Dataset[Batch]):
     def real_lengths(self) -> Tensor:
         """Tokens of each example without padding, ``(examples,)``."""
         return self._rows(torch.arange(len(self), device="cpu"))[1]
+
+    def has_labels(self) -> bool:
+        """Whether any example is labelled."""
+        return any(bool(are_labels(self.store.labels[part]).any()) for part in torch.split(self.examples, _AT_ONCE))
 
     def tokens(self) -> Tensor:
         """All tokens of the store and the padding, each once, sorted, ``(tokens,)`` int64."""

@@ -21,6 +21,7 @@ def swap_texts(split: Split) -> Split:
         fingerprint=f"{split.fingerprint}, texts swapped",
         read=lambda: swapped(split.read()),
         read_parts=lambda: map(swapped, split.parts()),
+        held_out=(),
     )
 
 

@@ -4,14 +4,17 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from glue_lit.data.rows import Split
-from glue_lit.data.tokens import TokenStore
+from glue_lit.data.tokens import TokenStore, are_labels
 from glue_lit.data.window_settings import check_windows
 from glue_lit.errors import DataError, UsageError
 from glue_lit.runs.settings import Allowed, check_settings
 from glue_lit.tasks.custom import CustomTask, parse_custom_task
 from glue_lit.tasks.glue import TaskSpec
 
+_AT_ONCE = 1 << 22  # labels
 MOST_WORKERS = max(64, 8 * (os.cpu_count() or 1))
 ROWS_OR_SHARE = Allowed(
     "a number of rows, or above 0 and below 1 for a share",
@@ -77,11 +80,14 @@ def check_all_labelled(store: TokenStore, split: Split) -> None:
     Raises:
         DataError: A training row has no label.
     """
-    hidden = (~store.labelled).nonzero().flatten()
-    if len(hidden):
-        first = int(hidden[0])
+    hidden, first = 0, -1
+    for start, labels in enumerate(torch.split(store.labels, _AT_ONCE)):
+        places = (~are_labels(labels)).nonzero().flatten()
+        first = start * _AT_ONCE + int(places[0]) if len(places) and not hidden else first
+        hidden += len(places)
+    if hidden:
         number = first + 1 if store.numbers is None else int(store.numbers[first])
         raise DataError(
-            f"{split.origin}: {len(hidden)} training row(s) have no label, the first is {split.unit} {number}. "
+            f"{split.origin}: {hidden} training row(s) have no label, the first is {split.unit} {number}. "
             "Label them or take them out."
         )

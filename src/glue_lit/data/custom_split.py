@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,10 @@ def open_custom_split(
 
     def parts() -> Iterator[Rows]:
         read = _read_parts(task, custom, table, needs_labels=split == "train" or is_part)
-        return _rows_where(belonging, read) if is_part else read
+        return (rows for rows in map(itemgetter(0), _divided(read, belonging)) if len(rows)) if is_part else read
+
+    def both() -> Iterator[tuple[Rows, Rows]]:
+        return _divided(_read_parts(task, custom, table, needs_labels=True), belonging)
 
     def belonging() -> NDArray[np.bool_]:
         held_out = _held_out(custom, table)
@@ -74,10 +78,12 @@ def open_custom_split(
             rows = [rows[at] for at in np.flatnonzero(belonging())]
         return {name: [label_text(row[at]) or "" for row in rows] for at, name in enumerate(names)}
 
+    has_held_out = is_part and split == "train"
+    held_out = (open_custom_split(task, custom, tables, source, "validation"),) if has_held_out else ()
     origin = f"{table.path}{HELD_OUT if is_part and split == 'validation' else ''}"
     return Split(
         split, origin, fingerprint, lambda: Rows.joined(parts()), table.unit, task.file_labels, table.commit,
-        read_columns, parts,
+        read_columns, parts, held_out, both,
     )  # fmt: skip
 
 
@@ -214,15 +220,14 @@ def _parse(rows: Sequence[NumberedRow], custom: CustomTask, table: Table, needs_
     return labels.parse(custom)
 
 
-def _rows_where(choose: Callable[[], NDArray[np.bool_]], parts: Iterable[Rows]) -> Iterator[Rows]:
-    """The rows for which the chosen mask ``(rows,)`` is true; errors in the first rows come first."""
+def _divided(parts: Iterable[Rows], choose: Callable[[], NDArray[np.bool_]]) -> Iterator[tuple[Rows, Rows]]:
+    """The rows for which the chosen mask ``(rows,)`` is true, and the others; errors in the first rows come first."""
     mask, start = None, 0
     for rows in parts:
         mask = choose() if mask is None else mask
-        kept = rows.where(mask[start : start + len(rows)])
+        own = mask[start : start + len(rows)]
         start += len(rows)
-        if len(kept):
-            yield kept
+        yield rows.where(own), rows.where(~own)
 
 
 def _check_text(value: Value, column: str, place: Callable[[int], str], number: int) -> str:

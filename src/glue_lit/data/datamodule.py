@@ -210,10 +210,10 @@ class GLUEDataModule(LightningDataModule):
 
     def training_sampler(self, trainer: Trainer | None) -> ShuffledSampler:
         """The order of the training examples in this process of a trainer."""
-        lengths, size, place = self.dataset("train").lengths, self.hparams["batch_size"], rank_and_world(trainer)
+        rows, size, place = self.dataset("train"), self.hparams["batch_size"], rank_and_world(trainer)
         kind = {"grouped": "group_by_length", "tokens": "tokens_per_batch", "is_packed": "padding_free"}
         options = {name: self.hparams[setting] for name, setting in kind.items()}
-        return ShuffledSampler(lengths, size, order_seed(self.hparams), *place, **options)
+        return ShuffledSampler(rows.lengths, size, order_seed(self.hparams), *place, **options, folder=rows.folder)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader for each validation split."""

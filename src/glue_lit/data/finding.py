@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from glue_lit.data.large_arrays import scratch_array
 from glue_lit.data.rows import Places, Split
 from glue_lit.data.tokens import TokenStore
 
@@ -40,18 +42,22 @@ class ExaminedSplit:
         hashes: Hash of each text or pair, ``(rows,)``.
         numbers: Line or row of each example, ``(rows,)``.
         store: Its tokens and labels; ``None`` if it is not tokenised.
+        folder: Folder for temporary files, which hold what is computed of very many rows.
     """
 
-    def __init__(self, split: Split, hashes: Tensor, numbers: Tensor | None, store: TokenStore | None = None) -> None:
-        self.split, self.store = split, store
+    def __init__(
+        self, split: Split, hashes: Tensor, numbers: Tensor | None, store: TokenStore | None = None,
+        folder: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.split, self.store, self._folder = split, store, folder
         self.hashes: NDArray[np.int64] = hashes.numpy()
         self._numbers = None if numbers is None else numbers.numpy()
 
     @classmethod
-    def of(cls, split: Split, store: TokenStore) -> Self:
+    def of(cls, split: Split, store: TokenStore, folder: Path | None = None) -> Self:
         """A split that is tokenised."""
         assert store.hashes is not None
-        return cls(split, store.hashes, store.numbers, store)
+        return cls(split, store.hashes, store.numbers, store, folder)
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -107,7 +113,7 @@ class ExaminedSplit:
 
     def shares(self, number: int) -> Iterator[NDArray[np.intp]]:
         """The rows in shares of about the same size, by their hashes, so that equal rows are in the same one."""
-        share = np.empty(len(self), np.min_scalar_type(number))
+        share = scratch_array(len(self), str(np.min_scalar_type(number)), self._folder)
         for start in range(0, len(self), _SORTED):
             part = slice(start, start + _SORTED)
             # the high half alone, since the low half of the hashes of short texts has few values

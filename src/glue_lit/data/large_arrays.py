@@ -1,9 +1,11 @@
 """Arrays that grow by parts and are written to a file without being in memory as a whole."""
 
+import contextlib
 import json
+import os
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,12 +59,49 @@ class GrowingArray:
 
     def array(self) -> NDArray[Any]:
         """The whole array, ``(n,)``; what is in the file is mapped into memory."""
+        if self._file is not None and self._parts and self._folder is not None:
+            self._move_to_file(self._folder)  # else all would be copied into memory, to be joined with the last parts
         parts = self._parts
         if self._file is not None and (size := self._file.seek(0, 2)):
             # "c": torch wants arrays that can be written, and nobody writes to them
             mapped = np.memmap(self._file, self._dtype, "c", shape=(size // self._dtype.itemsize,))
             parts = [mapped.view(np.ndarray), *parts]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self._dtype), *parts])
+
+
+def scratch_array(size: int, dtype: str, folder: Path | None) -> NDArray[Any]:
+    """An array to be filled, ``(size,)``; a large one is mapped from a temporary file without a name.
+
+    Its pages belong to the file, so the system can write them out and drop them where memory is short.
+
+    Args:
+        size: How many numbers it has.
+        dtype: Their type.
+        folder: Folder of the temporary file. Where none can be written, the array is in memory.
+    """
+    number = np.dtype(dtype)
+    if folder is not None and size * number.itemsize >= _HELD:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+                _reserve(file, size * number.itemsize)
+                return np.memmap(file, number, "r+", shape=(size,)).view(np.ndarray)
+    return np.empty(size, number)
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Make a file so large that writing to its pages cannot fail, which would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    zeros, left = memoryview(bytes(_HELD)), size
+    while left:
+        left -= file.write(zeros[:left])
+
+
+def parts_of(size: int, most: int = 1 << 18) -> Iterator[slice]:
+    """Consecutive slices of at most ``most`` items, which together are ``size``."""
+    return (slice(start, min(start + most, size)) for start in range(0, size, most))
 
 
 def write_arrays(file: IO[bytes], arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:

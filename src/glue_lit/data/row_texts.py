@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from glue_lit.data.cache import MANY_ROWS
 from glue_lit.data.large_arrays import GrowingArray, write_arrays
 from glue_lit.data.row_digest import RowDigest
-from glue_lit.data.rows import Split
+from glue_lit.data.rows import Rows, Split
 from glue_lit.errors import RunError
 from glue_lit.system.files import open_atomic_binary
 
@@ -58,7 +58,10 @@ class TextColumnBuilder:
     def __init__(self, folder: Path | None) -> None:
         self.content, self.ends = GrowingArray("uint8", folder), GrowingArray("int64", folder)
         self.ends.append([0])
-        self._end = 0
+        self._end = self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     def add(self, texts: Sequence[str]) -> None:
         """Add some texts."""
@@ -66,7 +69,7 @@ class TextColumnBuilder:
         self.content.append(np.frombuffer(b"".join(encoded), np.uint8))
         ends = [*accumulate(map(len, encoded), initial=self._end)]
         self.ends.append(ends[1:])
-        self._end = ends[-1]
+        self._end, self._count = ends[-1], self._count + len(texts)
 
     def column(self) -> TextColumn:
         """The texts so far."""
@@ -136,30 +139,56 @@ def read_row_texts(split: Split, digest: str | None, folder: Path) -> RowTexts |
     Raises:
         DataError: The split cannot be read.
     """
-    key = hashlib.sha256(f"rows of {split.fingerprint}, {digest}".encode()).hexdigest()[:32]
-    path = folder / f"{split.name}-{key}.safetensors"
-    if (known := _read(path)) is not None:
+    if (known := _read(_path(split, digest, folder))) is not None:
         return known
-    found, own = {name: TextColumnBuilder(folder) for name in _COLUMNS}, RowDigest(folder)
+    builder, own = RowTextsBuilder(folder), RowDigest(folder)
     for rows in split.parts():
         own.add(rows.texts_a, rows.texts_b, rows.labels)
-        for name, builder in found.items():
-            builder.add(getattr(rows, name) or [])
+        builder.add(rows)
     if own.hexdigest(split.labels) != digest:
         return None
-    columns = {name: column for name, builder in found.items() if len(column := builder.column())}
-    if len(columns["texts_a"]) < MANY_ROWS:
-        return RowTexts(columns)
-    arrays = dict(_arrays(found, columns))
-    with contextlib.suppress(RunError), open_atomic_binary(path) as file:
-        write_arrays(file, arrays, {})
-    return _read(path) or RowTexts(columns)  # the file's arrays are mapped into memory
+    builder.keep(split, digest)
+    return _read(_path(split, digest, folder)) or builder.texts()  # the file's arrays are mapped into memory
 
 
-def _arrays(found: dict[str, TextColumnBuilder], columns: dict[str, TextColumn]) -> Iterator[tuple[str, NDArray[Any]]]:
-    for name in columns:
-        yield name, found[name].content.array()
-        yield f"{name} end", found[name].ends.array()
+class RowTextsBuilder:
+    """Makes the `RowTexts` of rows that come in parts.
+
+    Args:
+        folder: Folder of the cache, also for temporary files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._columns = {name: TextColumnBuilder(folder) for name in _COLUMNS}
+
+    def add(self, rows: Rows) -> None:
+        """Add some rows."""
+        for name, builder in self._columns.items():
+            builder.add(getattr(rows, name) or [])
+
+    def texts(self) -> RowTexts:
+        """The rows so far."""
+        return RowTexts({name: column for name, builder in self._columns.items() if len(column := builder.column())})
+
+    def keep(self, split: Split, digest: str | None) -> None:
+        """Keep the rows in the cache if they are many, for `read_row_texts` with the same arguments."""
+        if len(self._columns["texts_a"]) >= MANY_ROWS:
+            arrays = dict(_arrays(self._columns))
+            with contextlib.suppress(RunError), open_atomic_binary(_path(split, digest, self._folder)) as file:
+                write_arrays(file, arrays, {})
+
+
+def _path(split: Split, digest: str | None, folder: Path) -> Path:
+    key = hashlib.sha256(f"rows of {split.fingerprint}, {digest}".encode()).hexdigest()[:32]
+    return folder / f"{split.name}-{key}.safetensors"
+
+
+def _arrays(columns: dict[str, TextColumnBuilder]) -> Iterator[tuple[str, NDArray[Any]]]:
+    for name, builder in columns.items():
+        if len(builder):
+            yield name, builder.content.array()
+            yield f"{name} end", builder.ends.array()
 
 
 def _read(path: Path) -> RowTexts | None:

@@ -96,6 +96,8 @@ class Split:
         read_columns: Reads columns by name, from the needed names and the optional ones. ``None`` if columns have no
             names.
         read_parts: Reads the rows as consecutive parts, so that few are in memory; ``None`` if they are read at once.
+        held_out: The splits whose rows are held out of this one's file: one or none.
+        read_both: Reads the file in parts: the rows of this split, and those of the one that is held out.
     """
 
     name: str
@@ -107,6 +109,8 @@ class Split:
     commit: str | None = None
     read_columns: Callable[[Sequence[str], Sequence[str]], dict[str, list[str]]] | None = None
     read_parts: Callable[[], Iterator[Rows]] | None = None
+    held_out: tuple["Split", ...] = ()
+    read_both: Callable[[], Iterator[tuple[Rows, Rows]]] | None = None
 
     def parts(self) -> Iterator[Rows]:
         """Read the rows as consecutive parts, of which none is empty.
@@ -118,6 +122,15 @@ class Split:
             yield self.read()
         else:
             yield from self.read_parts()
+
+    def parts_with_held_out(self) -> Iterator[tuple[Rows, Rows]]:
+        """Read the rows, and those of the split that is held out of the same file, in parts, of which some are empty.
+
+        Raises:
+            DataError: A row is bad.
+        """
+        assert self.read_both is not None
+        yield from self.read_both()
 
     def columns(self, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list[str]]:
         """Read columns beside texts and labels, one value for each row.

@@ -9,6 +9,7 @@ once, for a ``DataLoader`` with ``batch_size=None``.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
+from glue_lit.data.large_arrays import parts_of, scratch_array
+from glue_lit.data.length_order import count_lengths, sort_longest_first, taken
 from glue_lit.data.mixed_batches import deal, steps_of_mixed
 
 _POOL = 100  # batches whose examples are sorted together: less than 3 % padding, with other neighbours in each epoch
@@ -41,6 +44,7 @@ class ShuffledSampler(DistributedSampler[Any]):
             each epoch is sorted by length as a whole, and all epochs have the same number of batches.
         is_packed: Whether batches have no padding. With ``tokens`` and not ``grouped``, each then has texts of all
             lengths (`deal`).
+        folder: Folder for temporary files, which hold the order of very many examples.
     """
 
     def __init__(
@@ -53,20 +57,17 @@ class ShuffledSampler(DistributedSampler[Any]):
         grouped: bool = True,
         tokens: int | None = None,
         is_packed: bool = False,
+        folder: Path | None = None,
     ) -> None:
         super().__init__(range(len(lengths)), num_replicas=world, rank=rank, seed=seed)  # type: ignore[arg-type]
-        self._lengths = lengths.int()
+        self._lengths: NDArray[np.int32] = lengths.int().numpy()
         self._step = batch_size * world
-        self._grouped = grouped
+        self._grouped, self._folder = grouped, folder
         self._done: dict[int, int] = {}  # batches by epoch
-        self._by_tokens = tokens is not None
-        self._sizes = _equal_parts(self.total_size, self._step)
         self._is_mixed = tokens is not None and is_packed and not grouped
+        self._sizes: list[int] | None = None  # of the steps, if they are filled with tokens
         if tokens is not None:
-            filled = _repeated(self._lengths, self.total_size)
-            if self._is_mixed:
-                filled[len(lengths) :] = lengths.max()  # any examples may be repeated
-            filled = filled.sort(descending=True).values
+            filled = self._longest_first()
             mixed = [0] * steps_of_mixed(filled, tokens, world) if self._is_mixed else None  # sizes change each epoch
             self._sizes = fill_batches(filled, tokens, world) if mixed is None else mixed
 
@@ -76,7 +77,7 @@ class ShuffledSampler(DistributedSampler[Any]):
         self._done = {epoch: done}
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        return -(-self.total_size // self._step) if self._sizes is None else len(self._sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
         order, steps = self._steps()
@@ -86,37 +87,54 @@ class ShuffledSampler(DistributedSampler[Any]):
         """Longest example, in tokens, and number of examples of each step of this epoch, over all devices."""
         order, steps = self._steps()
         steps = steps[steps[:, 0].argsort()]
-        longest = np.maximum.reduceat(self._lengths[order].numpy(), steps[:, 0])
+        longest = np.maximum.reduceat(taken(self._lengths, order.numpy(), self._folder), steps[:, 0])
         return longest.astype(np.int64), steps[:, 1] - steps[:, 0]
+
+    def _longest_first(self) -> Tensor:
+        """The lengths of all examples of an epoch, ``(examples,)`` int32."""
+        lengths, known = scratch_array(self.total_size, "int32", self._folder), len(self._lengths)
+        lengths[:known] = self._lengths
+        # in mixed batches, any examples may be repeated
+        lengths[known:] = self._lengths.max() if self._is_mixed else self._lengths[_repeats(known, self.total_size)]
+        return torch.from_numpy(taken(lengths, sort_longest_first(lengths, self._folder), self._folder))
 
     def _steps(self) -> tuple[Tensor, "_Steps"]:
         """The order of the examples, and the steps into which it is cut."""
         # One number per (seed, epoch): with seed + epoch, epoch 1 of seed 0 would have the order of epoch 0 of seed 1.
         generator = torch.Generator("cpu").manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self._lengths), generator=generator, dtype=torch.int32, device="cpu")
-        order = _repeated(order, self.total_size)
-        if self._by_tokens:
-            order = order[self._lengths[order].argsort(descending=True, stable=True)]
-            if self._is_mixed:
-                order, sizes = deal(order, len(self._sizes), self.num_replicas, generator)
-                return order, _bounds(sizes)
-            return order, _shuffled(_bounds(self._sizes), generator)
-        return self._group(order, generator) if self._grouped else order, _bounds(self._sizes)
+        order, size = scratch_array(self.total_size, "int32", self._folder), len(self._lengths)
+        torch.randperm(size, generator=generator, out=torch.from_numpy(order[:size]))
+        order[size:] = order[_repeats(size, self.total_size)]
+        if self._sizes is None:
+            steps = self._equal_steps()
+            return torch.from_numpy(order), self._group(order, steps, generator) if self._grouped else steps
+        order = sort_longest_first(self._lengths, self._folder, order)
+        if self._is_mixed:
+            dealt, sizes = deal(torch.from_numpy(order), len(self._sizes), self.num_replicas, generator)
+            return dealt, _bounds(sizes)
+        return torch.from_numpy(order), _shuffled(_bounds(self._sizes), generator, self._folder)
 
-    def _group(self, order: Tensor, generator: torch.Generator) -> Tensor:
-        """Sort a random order by length within pools, then shuffle its batches; an incomplete batch stays last."""
-        whole = len(order) // self._step * self._step
+    def _equal_steps(self) -> "_Steps":
+        steps: _Steps = scratch_array(2 * len(self), "int64", self._folder).reshape(-1, 2)
+        for part in parts_of(len(self)):
+            steps[part, 0] = np.arange(part.start, part.stop) * self._step
+        np.minimum(steps[:, 0] + self._step, self.total_size, out=steps[:, 1])
+        return steps
+
+    def _group(self, order: NDArray[np.int32], steps: "_Steps", generator: torch.Generator) -> "_Steps":
+        """Sort a random order by length within pools, and shuffle its steps; an incomplete one stays last."""
+        whole = len(order) // self._step
         size = self._step * _POOL
-        for some in torch.split(order[:whole], max(1, _SORTED // size) * size):  # pool by pool takes longer
-            pools = some[: len(some) // size * size].view(-1, size)
-            for part in (pools, some[pools.numel() :][None]):
-                rows = part.numpy()
-                lengths = self._lengths.numpy()[rows]
+        most = max(1, _SORTED // size) * size  # pool by pool takes longer
+        for part in parts_of(whole * self._step, most):
+            some = order[part]
+            pools = some[: len(some) // size * size].reshape(-1, size)
+            for rows in (pools, some[pools.size :][None]):
+                lengths = self._lengths[rows]
                 lengths = lengths.astype(np.min_scalar_type(int(lengths.max(initial=0))))  # small numbers sort faster
                 rows[:] = np.take_along_axis(rows, lengths.argsort(axis=1, kind="stable"), axis=1)
-        steps = order[:whole].view(-1, self._step)
-        order[:whole] = steps[torch.randperm(len(steps), generator=generator, device="cpu")].flatten()
-        return order
+        steps[:whole] = _shuffled(steps[:whole], generator, self._folder)
+        return steps
 
 
 class EvaluationSampler(DistributedSampler[Any]):
@@ -133,6 +151,7 @@ class EvaluationSampler(DistributedSampler[Any]):
         batch_size: Examples per batch and device; ``None`` to fill batches with up to ``tokens``.
         tokens: Most tokens per batch and device, padding included.
         equal_lengths: Put only examples of equal length into a batch, for a model whose logits depend on padding.
+        folder: Folder for temporary files, which hold the order of very many examples.
     """
 
     def __init__(
@@ -143,22 +162,22 @@ class EvaluationSampler(DistributedSampler[Any]):
         batch_size: int | None = None,
         tokens: int = 8192,
         equal_lengths: bool = False,
+        folder: Path | None = None,
     ) -> None:
         super().__init__(range(len(lengths)), num_replicas=world, rank=rank)  # type: ignore[arg-type]
-        self._order = lengths.argsort(descending=True, stable=True).int()
-        parts = [self._order]
+        known = lengths.numpy()
+        order = sort_longest_first(known, folder)
+        self._order, filled = torch.from_numpy(order), torch.from_numpy(taken(known, order, folder))
+        parts = [filled]
         if equal_lengths:
-            counts = torch.unique(lengths, return_counts=True)[1]
-            parts = list(torch.split(self._order, counts.flip(0).tolist()))
+            counts = count_lengths(known)
+            parts = list(torch.split(filled, counts[counts > 0][::-1].tolist()))
         sizes: list[int] = []
         for part in parts:
-            size = len(part)
             sizes += (
-                fill_batches(lengths[part], tokens, world)
-                if batch_size is None
-                else _equal_parts(size, batch_size * world)
+                fill_batches(part, tokens, world) if batch_size is None else _equal_parts(len(part), batch_size * world)
             )
-        self._steps = _shuffled(_bounds(sizes), torch.Generator("cpu").manual_seed(0))
+        self._steps = _shuffled(_bounds(sizes), torch.Generator("cpu").manual_seed(0), folder)
 
     def __iter__(self) -> Iterator[list[int]]:
         return _share(self._order, self._steps, self.rank, self.num_replicas)
@@ -176,9 +195,10 @@ def _bounds(sizes: list[int]) -> _Steps:
     return np.stack([ends - sizes, ends], axis=1)
 
 
-def _shuffled(steps: _Steps, generator: torch.Generator) -> _Steps:
-    shuffled: _Steps = steps[torch.randperm(len(steps), generator=generator, device="cpu").numpy()]
-    return shuffled
+def _shuffled(steps: _Steps, generator: torch.Generator, folder: Path | None) -> _Steps:
+    order = scratch_array(len(steps), "int64", folder)
+    torch.randperm(len(steps), generator=generator, out=torch.from_numpy(order))
+    return taken(steps, order, folder)
 
 
 def _share(order: Tensor, steps: _Steps, rank: int, world: int) -> Iterator[list[int]]:
@@ -187,9 +207,9 @@ def _share(order: Tensor, steps: _Steps, rank: int, world: int) -> Iterator[list
         yield order[start + rank : end : world].tolist() or [-1]
 
 
-def _repeated(values: Tensor, size: int) -> Tensor:
-    """The first ``size`` of the values, which are repeated as often as that needs."""
-    return values if size == len(values) else values.repeat(-(-size // len(values)))[:size]
+def _repeats(known: int, total: int) -> NDArray[np.int64]:
+    """Positions of the first items, which are repeated at the end so that there are ``total``."""
+    return np.arange(known, total) % known
 
 
 def _equal_parts(total: int, size: int) -> list[int]:

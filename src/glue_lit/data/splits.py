@@ -25,8 +25,9 @@ from glue_lit.data.sources import open_split, open_tables
 from glue_lit.data.special_tokens import check_fixed_text, fit_to_tokenizer
 from glue_lit.data.split_names import split_names
 from glue_lit.data.stage_findings import Examined, find_in_stage
+from glue_lit.data.token_cache import cached_tokens
 from glue_lit.data.tokenizers import load_config, load_tokenizer, tokenizer_fingerprint, unpack
-from glue_lit.data.tokens import TokenStore, cached_tokens
+from glue_lit.data.tokens import TokenStore
 from glue_lit.data.window_findings import find_windows
 from glue_lit.data.window_settings import parse_windows, window_ends, window_length
 from glue_lit.data.windows import in_windows, kept_tokens
@@ -154,7 +155,13 @@ class TaskSplits:
                 positions = torch.cat([positions, positions + len(store)])
                 store = join_stores(store, self._tokenise(swap_texts(split)))
             multiple = 1 if needs_equal_lengths(self.model_config) else self._settings.get("pad_to_multiple_of", 1)
-            form = (multiple, self.max_length, self._settings.get("padding_free", False), self.task.sets_of)
+            form = (
+                multiple,
+                self.max_length,
+                self._settings.get("padding_free", False),
+                self.task.sets_of,
+                self._cache,
+            )
             rows = TokenDataset(store, positions, self.tokenizer, *form)
             ends = window_ends(self._windows, self.tokenizer)
             self._datasets[key] = in_windows(rows, ends, self._windows, self.max_length, most)
@@ -168,8 +175,8 @@ class TaskSplits:
         self, name: str, rank: int = 0, world: int = 1, batch_size: int | None = None
     ) -> EvaluationSampler:
         """Batches of the split called ``name``, with each example once."""
-        lengths, equal = self.dataset(name, "predict").lengths, needs_equal_lengths(self.model_config)
-        return EvaluationSampler(lengths, rank, world, batch_size, equal_lengths=equal)
+        rows, equal = self.dataset(name, "predict"), needs_equal_lengths(self.model_config)
+        return EvaluationSampler(rows.lengths, rank, world, batch_size, equal_lengths=equal, folder=rows.folder)
 
     # ---------------------------------------------------------------- loaded splits
 
@@ -182,7 +189,7 @@ class TaskSplits:
         """What a user may want to correct in the data of a stage, found once; a fit's test rows are read for it."""
         if stage not in self._findings:
             names, limit = self.names_for(stage), longest_input(self.tokenizer, self.model_config, None)
-            parts = [ExaminedSplit.of(self.split(name), self.dataset(name, stage).store) for name in names]
+            parts = [ExaminedSplit.of(self.split(name), self.dataset(name, stage).store, self._cache) for name in names]
             is_own = stage == "fit" and bool(self.custom.text_columns)
             test = self.split("test") if is_own and "test" in open_tables(self.custom, self.source) else None
             examined = Examined(

@@ -1,14 +1,11 @@
-"""Tokens of a split: flat arrays, made once and cached for all processes.
+"""Tokens of a split: flat arrays, made once; `glue_lit.data.token_cache` keeps them for all processes.
 
 `TokenStore` earns its keep by speed and memory: all of MNLI is about 15 M tokens, or 60 MB. Instead of a Python object
 per example, it has one array each of ids, offsets and labels, and one indexing operation cuts a whole batch.
 """
 
-import contextlib
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,23 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from glue_lit.data.cut_texts import CutCounter
 from glue_lit.data.head_tail import Truncation
 from glue_lit.data.label_arrays import LabelArrays
-from glue_lit.data.large_arrays import GrowingArray, mark_used, write_arrays
-from glue_lit.data.row_digest import RowDigest
+from glue_lit.data.large_arrays import GrowingArray, mark_used, scratch_array
 from glue_lit.data.rows import Rows, Split
-from glue_lit.data.text_hashes import hash_texts
 from glue_lit.data.token_encoder import Encode, encoder_of
-from glue_lit.data.tokenizers import tokenizer_fingerprint
-from glue_lit.errors import DataError, RunError
-from glue_lit.system.ahead import ahead
-from glue_lit.system.files import one_at_a_time, open_atomic_binary
+from glue_lit.errors import DataError
 
-_LAYOUT = 3  # part of the cache key; increase it when the arrays change their meaning
 _CHUNK = 10_000  # rows per tokenizer call, to bound the memory of its Python lists
 _CHARACTERS = 1 << 22  # characters per call, because until it truncates, a tokenizer holds 150 bytes for each
 
@@ -79,7 +68,12 @@ class TokenStore:
     @property
     def labelled(self) -> Tensor:
         """Which examples have a label, ``(examples,)`` bool."""
-        return ~self.labels.isnan() if self.labels.is_floating_point() else self.labels >= 0
+        return are_labels(self.labels)
+
+
+def are_labels(labels: Tensor) -> Tensor:
+    """Which of some labels are known, ``(examples,)`` bool; see `TokenStore`."""
+    return ~labels.isnan() if labels.is_floating_point() else labels >= 0
 
 
 def tokenise(
@@ -91,7 +85,7 @@ def tokenise(
     Raises:
         DataError: An example has no tokens, for example an empty text if the tokenizer adds no special tokens.
     """
-    builder = _StoreBuilder(tokenizer, max_length, is_regression, split, truncation=truncation)
+    builder = StoreBuilder(tokenizer, max_length, is_regression, split, truncation=truncation)
     builder.add(rows)
     return builder.store()
 
@@ -106,7 +100,7 @@ def _parts(rows: Rows, size: int) -> Iterator[slice]:
             start, characters = row, 0
 
 
-class _StoreBuilder:
+class StoreBuilder:
     """Makes a `TokenStore` of rows that come in parts.
 
     Args:
@@ -178,62 +172,15 @@ class _StoreBuilder:
         )
 
 
-def cached_tokens(
-    split: Split, tokenizer: Any, max_length: int, is_regression: bool, folder: Path, truncation: Truncation = "head"
-) -> TokenStore:
-    """The split's tokens, from the cache if the same content was tokenised before by the same tokenizer and length.
-
-    A cache that cannot be written (read-only home, full disk) is ignored.
-
-    Raises:
-        DataError: The split cannot be read.
-    """
-    content = [split.name, split.fingerprint, is_regression]
-    how = [tokenizer_fingerprint(tokenizer), max_length, *([truncation] if truncation != "head" else [])]
-    key = json.dumps([_LAYOUT, *content, *how])
-    path = folder / f"{split.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
-    if (known := _read(path)) is not None:
-        return known
-    with one_at_a_time(path.with_suffix(".lock")):  # the devices of a fit would all do the same work
-        if (known := _read(path)) is not None:
-            return known
-        builder = _StoreBuilder(tokenizer, max_length, is_regression, split, folder, truncation)
-        store = _tokenise_parts(split, tokenizer, max_length, builder, folder)
-        arrays = {name: value.numpy() for name, value in vars(store).items() if isinstance(value, Tensor)}
-        with contextlib.suppress(RunError), open_atomic_binary(path) as file:
-            write_arrays(file, arrays, {"digest": store.digest or ""})
-        return _read(path) or store  # the file's arrays are mapped into memory
-
-
-def _tokenise_parts(split: Split, tokenizer: Any, max_length: int, builder: _StoreBuilder, folder: Path) -> TokenStore:
-    """Tokenise a split part by part, while the next part is read."""
-    hashes, digest, cut = GrowingArray("int64", folder), RowDigest(folder), CutCounter(max_length)
-    for rows in ahead(split.parts()):
-        cut.add(rows, builder.add(rows))
-        hashes.append(hash_texts(rows.texts_a, rows.texts_b).numpy())
-        digest.add(rows.texts_a, rows.texts_b, rows.labels)
-    return replace(
-        builder.store(),
-        hashes=torch.from_numpy(hashes.array()),
-        cut=cut.count(split.parts, tokenizer),
-        digest=digest.hexdigest(split.labels),
-    )
-
-
-def _read(path: Path) -> TokenStore | None:
-    """The store in a file; ``None`` if the file is missing or damaged."""
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return TokenStore(**tensors, digest=(file.metadata() or {}).get("digest"))
-    except (OSError, SafetensorError, TypeError):
-        return None
-
-
-def evenly_spaced(store: TokenStore, limit: float | None) -> Tensor:
+def evenly_spaced(store: TokenStore, limit: float | None, folder: Path | None = None) -> Tensor:
     """Positions of at most ``limit`` examples (below 1: that share of them), spread evenly, ``(examples,)``.
 
     The first examples alone could have one class, in a file sorted by label.
+
+    Args:
+        store: The examples.
+        limit: Their number or share; ``None`` for all.
+        folder: Folder for a temporary file that holds very many positions.
 
     Raises:
         DataError: ``limit`` leaves no example.
@@ -241,7 +188,8 @@ def evenly_spaced(store: TokenStore, limit: float | None) -> Tensor:
     if limit is not None:
         limit = round(limit * len(store)) if 0 < limit < 1 else int(limit)
     if limit is None or limit >= len(store):
-        return torch.arange(len(store), dtype=torch.int32, device="cpu")
+        every = torch.from_numpy(scratch_array(len(store), "int32", folder))
+        return torch.arange(len(store), out=every)
     if limit < 1:
         raise DataError(f"A limit of {limit} rows leaves nothing to work on; allowed: 1 or more, or null for all.")
     return torch.arange(limit, device="cpu") * len(store) // limit

@@ -70,7 +70,7 @@ def check_monitored_rows(trainer: Trainer, splits: TaskSplits) -> None:
             if not monitor.startswith(f"{log_prefix(name)}/"):
                 continue
             rows = splits.dataset(name)
-            if not rows.store.labelled[rows.examples].any():
+            if not rows.has_labels():
                 raise DataError(
                     f"{splits.split(name).origin}: {count_of(len(rows.examples), 'row')} of {name}, and none has a "
                     f"label, so that there is no {monitor} for {type(callback).__name__}. Label some of them, name "
