@@ -23,6 +23,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from tiny_folders import write_tiny
 
 import glue_lit.training.optimizer
+import glue_lit.training.tensorboard.points
 from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
 from glue_lit.cli.commands import export
 from glue_lit.data.rows import Rows
@@ -190,6 +191,7 @@ def farthest(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 def compared(name: str, simulation: Any) -> dict[str, Any]:
     """A case on accelerator and CPU, with the scores of its fit and of its best checkpoint."""
+    simulation.has_float64 = name == "float64"  # MPS has none
     there, here = Fit(name, simulation).run(), Fit(name, None).run()
     found = {
         "device": there.phases.device,
@@ -295,6 +297,7 @@ def main() -> None:
     ))  # fmt: skip
     fits = glue_lit.training.optimizer.supports_fused
     glue_lit.training.optimizer.supports_fused = lambda device, precision: fits(torch.device("cuda"), precision)
+    glue_lit.training.tensorboard.points.widest_float = lambda device: torch.float32
     found: dict[str, Any] = {}
 
     def note(name: str, case: Callable[[], dict[str, Any]]) -> None:

@@ -96,6 +96,8 @@ class DeviceTensor(Tensor):
         self: DeviceTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls, raw.size(), strides=raw.stride(), storage_offset=raw.storage_offset(), dtype=raw.dtype, device=DEVICE
         )
+        if raw.dtype == torch.float64 and Simulation.current is not None and not Simulation.current.has_float64:
+            raise TypeError("Cannot convert a tensor of the device to float64, which it does not have.")
         self.raw = raw
         return self
 
@@ -139,6 +141,7 @@ class Simulation(TorchDispatchMode):
     Attributes:
         phases: How often each phase was begun.
         waits: How often the host waited, by phase, operator and the place in this project that asked for it.
+        has_float64: Whether the device has float64, which MPS has not.
     """
 
     current: "Simulation | None" = None
@@ -148,6 +151,7 @@ class Simulation(TorchDispatchMode):
         self.phases: Counter[str] = Counter()
         self._phase = ""
         self.waits: Counter[tuple[str, str, str]] = Counter()
+        self.has_float64 = True
 
     def begin(self, phase: str) -> None:
         """Name the current phase, by which waits are counted."""

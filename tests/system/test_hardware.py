@@ -146,6 +146,15 @@ def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
             },
             2000,
         ),
+        (  # files that were read count as used, until the memory is needed
+            {
+                "/proc/meminfo": "MemAvailable:   2048 kB\n",
+                "/sys/fs/cgroup/memory.max": "3000\n",
+                "/sys/fs/cgroup/memory.current": "2900\n",
+                "/sys/fs/cgroup/memory.stat": "anon 300\ninactive_file 2100\nworkingset_refault_file 7\n",
+            },
+            2200,
+        ),
         (
             {
                 "/proc/meminfo": "MemAvailable:   1 kB\n",

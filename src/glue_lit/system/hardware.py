@@ -64,5 +64,13 @@ def available_memory() -> int | None:
         found += [int(line) * 1024 for line in lines]
     with suppress(OSError, ValueError):  # of cgroups v2, "max" without a limit
         limit, used = (int(Path("/sys/fs/cgroup", f"memory.{name}").read_text()) for name in ("max", "current"))
-        found.append(limit - used)
+        found.append(limit - used + _cached_files())
     return min(found, default=None)
+
+
+def _cached_files() -> int:
+    """Bytes of files that count as used in a container, and that the system drops when it needs the memory."""
+    with suppress(OSError):
+        lines = re.findall(r"^inactive_file (\d+)$", Path("/sys/fs/cgroup/memory.stat").read_text(), re.MULTILINE)
+        return sum(map(int, lines))
+    return 0

@@ -12,21 +12,20 @@ _Value = TypeVar("_Value")
 _SHARE = 4  # of the free memory, which one part of it may take: the tensors of a large model are copied one by one
 
 
-def to_host(value: _Value) -> _Value:
+def to_host(value: _Value, may_stay: bool = False) -> _Value:
     """Copy the tensors of accelerators in nested dicts, lists and tuples to the host.
 
     Each copy begins without waiting, into pinned memory, and the host waits once, for all of them. Tensors that share
-    their memory still do so afterwards. If the tensors are too many for the host's free memory, they stay where they
-    are.
+    their memory still do so afterwards.
 
     Args:
         value: Any value; containers of other types, and what they hold, are returned as they are.
+        may_stay: Whether tensors that are too many for the host's free memory stay where they are.
     """
     found: dict[Any, Tensor] = {}
     _collect(value, found)
-    size = sum(tensor.nbytes for tensor in found.values())
-    free = available_memory()
-    if not found or (free is not None and size > free // _SHARE):
+    free = available_memory() if may_stay and found else None
+    if not found or (free is not None and sum(tensor.nbytes for tensor in found.values()) > free // _SHARE):
         return value
     copies = {key: _begin_copy(tensor) for key, tensor in found.items()}
     for kind in {tensor.device for tensor in found.values()}:

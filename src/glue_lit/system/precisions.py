@@ -84,6 +84,11 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def widest_float(device: torch.device) -> torch.dtype:
+    """The floating-point type with the most digits that a device has: float64, or float32 on MPS."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def set_matmul_precision(wanted: Matmul | None) -> None:
     """Let torch round float32 matrix products of this process; ``None`` changes nothing."""
     if wanted is not None:

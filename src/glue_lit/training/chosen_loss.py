@@ -116,7 +116,7 @@ class ChosenLoss:
             for first in range(0, rows, _AT_ONCE):
                 part = slice(first, first + _AT_ONCE)
                 loss = self(logits[part].to(device), labels[part].to(device))
-                total += float(loss.double().mean()) * len(labels[part]) / rows
+                total += float(loss.cpu().double().mean()) * len(labels[part]) / rows  # MPS has no float64
         return total if rows else float("nan")
 
     def _check(self) -> None:

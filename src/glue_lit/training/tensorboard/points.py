@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from glue_lit.system.precisions import widest_float
 from glue_lit.training.divergence import DivergenceGuard
 from glue_lit.training.fit_part import FitPart
 from glue_lit.training.gathering import gather_values
@@ -92,8 +93,7 @@ class EpochLoss:
     def add(self, epoch: int, losses: Sequence[Tensor], is_taken: Tensor | None = None) -> None:
         """Add the losses ``()`` of a step's batches, if it is taken; a new epoch (from 0) starts from zero."""
         for loss in losses:
-            # float32 sums of MNLI's 24,000 batches are off in the fourth digit; MPS has no float64.
-            kind = torch.float32 if loss.device.type == "mps" else torch.float64
+            kind = widest_float(loss.device)  # float32 sums of MNLI's 24,000 batches are off in the fourth digit
             if epoch != self._epoch:
                 self._epoch, self._sum, self._batches = epoch, torch.zeros((), dtype=kind, device=loss.device), 0
             loss = loss if is_taken is None else loss.where(is_taken, 0)
@@ -107,7 +107,7 @@ class EpochLoss:
             strategy: The strategy of the trainer.
         """
         device = strategy.root_device
-        found = torch.stack([self._sum.to(device).float(), torch.as_tensor(self._batches, device=device).float()])
+        found = torch.stack([self._sum.float().to(device), torch.as_tensor(self._batches, device=device).float()])
         total, batches = strategy.reduce(found, reduce_op="sum").tolist()
         return total / batches if batches else None
 
