@@ -35,10 +35,10 @@ def batch(seed: int) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": (ids > 0).long(), "labels": torch.tensor([0, 1, 1, 0])}
 
 
-def trained(network: Any, steps: int = 6, fused: bool = False, weight_decay: float = 0.5) -> Any:
+def trained(network: Any, steps: int = 6, fused: bool = False, weight_decay: float = 0.5, at_once: bool = False) -> Any:
     optimizer = build_adamw(parameter_groups(network, weight_decay), 1e-2, (0.9, 0.99), 1e-8, fused=fused)
     if (table := find_trained_rows(network)) is not None:
-        decay_unused_rows(optimizer, table)
+        decay_unused_rows(optimizer, table, at_once)
     for step in range(steps):
         torch.manual_seed(step)  # dropout
         network(**batch(step)).loss.backward()
@@ -66,6 +66,36 @@ def test_same_weights_as_with_the_whole_table(fused: bool) -> None:
     unused = [row for row in range(40) if row not in USED]
     assert (after[unused] - before[unused]).abs().max() > 1e-3  # both have decayed
     assert not torch.equal(after[3], before[3])
+
+
+@pytest.mark.parametrize("steps", [5, 64, 70])
+@pytest.mark.parametrize("read", ["state_dict", "eval", "plain"])
+def test_decays_that_are_put_off_give_the_same_bits(steps: int, read: str) -> None:
+    tables = []
+    for at_once in (True, False):
+        network = model()
+        train_rows_in_use(network, USED)
+        trained(network, steps=steps, weight_decay=1e-3, at_once=at_once)
+        table = find_trained_rows(network)
+        assert table is not None
+        if read == "state_dict":
+            found = network.state_dict()[WORDS]
+        elif read == "eval":
+            ids = torch.arange(40)
+            found = table.eval()(ids)
+        else:
+            found = table.plain().weight
+        tables.append(found.detach().clone())
+    assert torch.equal(*tables)
+
+
+def test_a_put_off_decay_does_not_reach_weights_that_are_loaded_later() -> None:
+    network = model()
+    train_rows_in_use(network, USED)
+    trained(network, weight_decay=0.5)
+    given = model().state_dict()
+    network.load_state_dict(given)
+    assert torch.equal(network.state_dict()[WORDS], given[WORDS])
 
 
 def test_optimizer_holds_the_rows_in_use_alone() -> None:

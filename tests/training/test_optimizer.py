@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from small_fit import CutError, Fit, SaveAndCut
 from torch import nn
 from torch.nn.utils import get_total_norm
 from torch.optim import AdamW
 from transformers import AutoModelForSequenceClassification
 
+from glue_lit.encoder.trained_embedding import find_trained_rows
+from glue_lit.system.library_warnings import filter_warnings
 from glue_lit.training.chosen_optimizer import keep_kernels, scales_and_skips
 from glue_lit.training.clipping import clip_with_norm
 from glue_lit.training.optimizer import (
@@ -158,3 +161,20 @@ def test_a_fused_step_on_mps_neither_scales_nor_skips() -> None:
     assert scales_and_skips(optimizer)
     optimizer.param_groups[0]["params"] = [SimpleNamespace(device=torch.device("mps"))]
     assert not scales_and_skips(optimizer)
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_fit_leaves_the_unused_rows_decayed(is_stopped: bool, tmp_path: Path, tiny_model: Path) -> None:
+    filter_warnings()
+    fit = Fit(tmp_path, tiny_model, model={"weight_decay": 0.5}, max_epochs=1)
+    hook = SaveAndCut("on_before_backward" if is_stopped else "on_fit_end", 8 if is_stopped else 1, tmp_path / "x.ckpt")
+    fit.trainer.callbacks.append(hook)
+    with pytest.raises(CutError):
+        fit.run()
+    table = find_trained_rows(fit.model)
+    assert table is not None
+    unused = torch.ones(table.num_embeddings, dtype=torch.bool).index_fill(0, table.tokens, False)
+    found = dict(fit.model.model.named_parameters())["bert.embeddings.word_embeddings.weight"][unused].clone()
+    assert torch.equal(found, table.table()[unused])
+    before = AutoModelForSequenceClassification.from_pretrained(tiny_model).get_input_embeddings().weight[unused]
+    assert (found.norm() < before.norm() * 0.999).item()

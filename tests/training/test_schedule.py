@@ -49,6 +49,12 @@ def test_schedules_equal_transformers_at_every_step(schedule: Schedule, theirs: 
     assert ours == pytest.approx(rates(get_scheduler(theirs, sgd(), warmup, total), total), abs=1e-12)
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+def test_the_usual_schedules_need_no_import_of_a_second(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformers.get_scheduler", None)
+    assert rates(build_schedule(sgd(), schedule, 2, 10), 3)[:2] == [0.0, 0.5]
+
+
 @pytest.mark.parametrize(("warmup", "total"), LENGTHS)
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_the_factors_of_seeded_runs_keep_their_last_bit(schedule: Schedule, warmup: int, total: int) -> None:

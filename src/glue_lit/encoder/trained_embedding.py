@@ -7,7 +7,7 @@ and moments take longer than the layers. That is why this module earns its keep.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +16,15 @@ from torch.optim import Optimizer
 
 from glue_lit.encoder.quantization import whole_size
 
+_STEPS = 64  # steps whose decay is applied at once
+_BLOCK = 2**17  # weights that are decayed at once, which fit into a processor's cache
+
 
 class TrainedRows(nn.Embedding):
     """An embedding with a trained table of the rows in use, and a fixed table of all rows.
 
-    Its state is the same as that of the embedding that it replaces: one table, ``weight``.
+    Its state is the same as that of the embedding that it replaces: one table, ``weight``. Within a training, read it
+    by `table` or ``state_dict()``, since ``weight`` lacks what the rows in use have learned, and the last decays.
 
     Args:
         embedding: The embedding to replace, whose table becomes the fixed one.
@@ -46,6 +50,7 @@ class TrainedRows(nn.Embedding):
         padding = embedding.padding_idx
         used = padding is not None and int(place[padding]) >= 0
         self._padding = int(place[padding]) if used else None  # position of the row without a gradient
+        self._factors: list[float] = []  # of the steps whose decay has not been applied yet
         self.train(embedding.training)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -60,8 +65,15 @@ class TrainedRows(nn.Embedding):
         trained = F.embedding(place.clamp(min=0), self.rows)
         return torch.where((place >= 0)[..., None], trained, F.embedding(input, self.weight))
 
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; an evaluation may read any row, so all decays are applied before."""
+        if not mode:
+            self.apply_decays()
+        return super().train(mode)
+
     def table(self) -> Tensor:
         """Copy the trained rows into the fixed table and return it, ``(all rows, width)``."""
+        self.apply_decays()
         return self.weight.detach().index_copy_(0, self.tokens, self.rows.detach())
 
     def plain(self) -> nn.Embedding:
@@ -71,15 +83,40 @@ class TrainedRows(nn.Embedding):
         return embedding.train(self.training)
 
     @torch.no_grad()
-    def decay(self, factor: float) -> None:
-        """Multiply the rows without a gradient by ``factor``, as AdamW's weight decay does."""
+    def decay(self, factor: float | Tensor, at_once: bool = True) -> None:
+        """Multiply the rows without a gradient by ``factor``, as AdamW's weight decay does.
+
+        Args:
+            factor: A number, or a tensor ``()`` on the table's device.
+            at_once: Whether the table must be right afterwards; else it may be multiplied later.
+        """
+        if not at_once and self.training and isinstance(factor, float):
+            self._factors.append(factor)
+            if len(self._factors) >= _STEPS:
+                self.apply_decays()
+            return
+        self.apply_decays()
         self.weight.mul_(factor)  # also the rows in use, which are read from `rows` only
+
+    @torch.no_grad()
+    def apply_decays(self) -> None:
+        """Apply the decays that were put off, with the results that they would have had at once, bit by bit.
+
+        A decay is a pass over a table that fits into no cache. Here each part of it is multiplied by all factors in
+        turn while the cache holds it.
+        """
+        factors, self._factors = self._factors, []
+        if factors:
+            for block in torch.split(self.weight, max(1, _BLOCK // self.embedding_dim)):
+                for factor in factors:
+                    block.mul_(factor)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         destination[f"{prefix}weight"] = self.table()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         missing: list[str] = rest[2]
+        self.apply_decays()
         super()._load_from_state_dict(state_dict, prefix, *rest)
         if f"{prefix}rows" in missing:
             missing.remove(f"{prefix}rows")
@@ -152,8 +189,14 @@ def _token_embedding(model: Any) -> tuple[nn.Module, str, nn.Embedding] | None:
     return (*places[0], embedding)
 
 
-def decay_unused_rows(optimizer: Optimizer, table: TrainedRows) -> None:
-    """Make the rows without a gradient decay at each step of the optimizer."""
+def decay_unused_rows(optimizer: Optimizer, table: TrainedRows, at_once: bool = True) -> None:
+    """Make the rows without a gradient decay at each step of the optimizer.
+
+    Args:
+        optimizer: Trains the rows in use.
+        table: Has them.
+        at_once: Whether the table must be right after each step, as `TrainedRows.decay` has it.
+    """
     groups = [any(p is table.rows for p in group["params"]) for group in optimizer.param_groups]
     if True not in groups:
         return
@@ -163,7 +206,9 @@ def decay_unused_rows(optimizer: Optimizer, table: TrainedRows) -> None:
         factor = 1 - float(group["lr"]) * group["weight_decay"]
         if table.rows.grad is not None and factor != 1:
             is_skipped = getattr(optimizer, "found_inf", None)  # then the weights of a skipped step stay as they are
-            table.decay(factor if is_skipped is None else is_skipped.new_full((), factor).where(is_skipped == 0, 1))
+            if is_skipped is not None:
+                factor = is_skipped.new_full((), factor).where(is_skipped == 0, 1)
+            table.decay(factor, at_once)
 
     optimizer.register_step_post_hook(after_step)
 

@@ -62,7 +62,8 @@ class RecipeOptimizer(FitPart):
             optimizer = build_chosen(settings["optimizer"], groups, settings, fused)
         keep_kernels(optimizer)
         if (table := find_trained_rows(module)) is not None:
-            decay_unused_rows(optimizer, table)
+            # A moving average reads the table after steps, and one multiplication is cheap on an accelerator.
+            decay_unused_rows(optimizer, table, bool(settings["average"]) or module.device.type != "cpu")
         total = int(planned_steps(module.trainer))
         warmup = warmup_steps(settings["warmup"], total)
         schedule = build_schedule(optimizer, settings["schedule"], warmup, total, settings["schedule_options"])
@@ -126,6 +127,15 @@ class RecipeOptimizer(FitPart):
         for config in trainer.lr_scheduler_configs if pl_module.has_recipe_optimizer else ():
             if isinstance(config.scheduler, LambdaLR):
                 override_hyperparameters(config.scheduler, self._settings["learning_rate"], self._groups(pl_module))
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Leave the embedding with all decays."""
+        if (table := find_trained_rows(pl_module)) is not None:
+            table.apply_decays()
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Do the same if the fit is stopped."""
+        self.on_train_end(trainer, pl_module)
 
 
 def _name(choice: Mapping[str, Any] | None) -> str:

@@ -66,7 +66,8 @@ def build_schedule(
 ) -> LambdaLR:
     """The schedule of `transformers.get_scheduler`; ``constant`` is its ``constant_with_warmup``.
 
-    The cosine is computed here: transformers' differs in the last bit of some steps, and rises again after its end.
+    The usual ones are computed here: importing transformers' schedules takes a second and 50 MiB, since its trainer and
+    peft come with them, and its cosine differs in the last bit of some steps, and rises again after its end.
 
     Args:
         optimizer: Has the peak learning rates.
@@ -78,8 +79,8 @@ def build_schedule(
     Raises:
         UsageError: Warm-up and decay together are longer than the fit.
     """
-    if schedule == "cosine":
-        return LambdaLR(optimizer, partial(_cosine, warmup=warmup, total=total))
+    if schedule in ("linear", "cosine", "constant"):
+        return LambdaLR(optimizer, partial(_factor, schedule=schedule, warmup=warmup, total=total))
     from transformers import get_scheduler
 
     given = dict(options or {})
@@ -93,13 +94,15 @@ def build_schedule(
             )
     if schedule == "polynomial":
         total = max(total, warmup + 1)  # it divides by the steps after the warm-up
-    name = "constant_with_warmup" if schedule == "constant" else schedule
-    found: LambdaLR = get_scheduler(name, optimizer, warmup, total, given)
+    found: LambdaLR = get_scheduler(schedule, optimizer, warmup, total, given)
     return found
 
 
-def _cosine(step: int, warmup: int, total: int) -> float:
+def _factor(step: int, schedule: Schedule, warmup: int, total: int) -> float:
+    """The share of the peak learning rate after so many steps."""
     if step < warmup:
         return step / max(1, warmup)
+    if schedule == "constant":
+        return 1.0
     left = max(0.0, (total - step) / max(1, total - warmup))
-    return 0.5 * (1.0 + math.cos(math.pi * (1.0 - left)))
+    return left if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * (1.0 - left)))
