@@ -31,6 +31,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "muon": ({}, {"optimizer": {"class_path": "torch.optim.Muon", "init_args": {}}}, {}),
     "batches in parts": ({}, {"split_batches": True}, {}),
     "windows": ({}, {"windows": {"length": 16, "stride": 4}}, {"windows": {"length": 16, "stride": 4}}),
+    "tokens on the processor": ({}, {}, {"tokens_on_device": False}),
     "padding-free": ({}, {"r_drop": 1.0}, {"padding_free": True, "group_by_length": False}),
     "own data with the focal loss": ({}, {"loss": "focal"}, {"task": "reviews"}),
     "loss by class": ({}, {"loss": {"class_path": "torch.nn.HuberLoss", "init_args": {}}}, {"task": "stsb"}),

@@ -308,8 +308,7 @@ def main() -> None:
 
     with simulated() as simulation:
         for name in [name for name in sys.argv[3:] if name in CASES]:
-            simulation.waits.clear()
-            simulation.phases.clear()
+            simulation.clear()
             note(name, lambda name=name: compared(name, simulation))  # type: ignore[misc]
             found[name] |= {"waits": [[*key, count] for key, count in sorted(simulation.waits.items())]}
             found[name] |= {"phases": dict(simulation.phases)}

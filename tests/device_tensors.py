@@ -49,6 +49,8 @@ class Backend:
     set_rng_state = staticmethod(lambda state, *_: torch.set_rng_state(state))
     get_amp_supported_dtype = staticmethod(lambda: [torch.bfloat16, torch.float16])
     get_device_name = staticmethod(lambda *_: "simulated accelerator")
+    free_memory = 1 << 30
+    mem_get_info = classmethod(lambda cls, *_: (cls.free_memory, 1 << 40))  # type: ignore[var-annotated]
 
 
 _setup_privateuseone_for_python_backend("sim", backend_module=Backend())  # type: ignore[no-untyped-call]
@@ -142,6 +144,8 @@ class Simulation(TorchDispatchMode):
         phases: How often each phase was begun.
         waits: How often the host waited, by phase, operator and the place in this project that asked for it.
         has_float64: Whether the device has float64, which MPS has not.
+        operators: How many operators other than views ran on the device, copies to it included, by phase.
+        sent: Bytes that were copied to the device, by phase.
     """
 
     current: "Simulation | None" = None
@@ -152,11 +156,18 @@ class Simulation(TorchDispatchMode):
         self._phase = ""
         self.waits: Counter[tuple[str, str, str]] = Counter()
         self.has_float64 = True
+        self.operators: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
 
     def begin(self, phase: str) -> None:
         """Name the current phase, by which waits are counted."""
         self._phase = phase
         self.phases[phase] += 1
+
+    def clear(self) -> None:
+        """Forget all counts."""
+        for counter in (self.phases, self.waits, self.operators, self.sent):
+            counter.clear()
 
     @contextlib.contextmanager
     def during(self, phase: str) -> Iterator[None]:
@@ -208,18 +219,21 @@ class Simulation(TorchDispatchMode):
                 return func.decompose(*args, **kwargs)
             finally:
                 _pop_mode()
+        if not func.is_view:
+            self.operators[self._phase] += 1
         if name in ("aten._to_copy", "aten.copy_"):
             return self._copy(func, name, args, kwargs, device)
-        self._check(func, name, args, tensors, ours)
+        self._check(func, name, args, kwargs, tensors, ours)
         return self._compute(func, name, args, kwargs, ours, device)
 
-    def _check(self, func: Any, name: str, args: Any, tensors: list[Any], ours: list[Any]) -> None:
+    def _check(self, func: Any, name: str, args: Any, kwargs: Any, tensors: list[Any], ours: list[Any]) -> None:
         """Raise where CUDA would, and count where it would wait."""
         others = [x for x in tensors if not isinstance(x, DeviceTensor) and x.dim() > 0] if ours else []
         indices = [x for x in args[1] if isinstance(x, Tensor)] if name in INDEXING else []
         if astray := [tuple(x.shape) for x in others if not any(x is index for index in indices)]:
             raise RuntimeError(f"Expected all tensors to be on the same device: {func} has {astray} on the processor")
-        if name in READS or others or any(x.dtype == torch.bool for x in indices):
+        has_size = kwargs.get("output_size") is not None  # of repeat_interleave
+        if (name in READS and not has_size) or others or any(x.dtype == torch.bool for x in indices):
             self._wait(name)
 
     def _compute(self, func: Any, name: str, args: Any, kwargs: Any, ours: list[Any], device: str | None) -> Any:
@@ -263,6 +277,8 @@ class Simulation(TorchDispatchMode):
             result = DeviceTensor(result) if to_device else result
         host = source if to_device else result
         is_pinned = without_waiting and getattr(host, "is_pinned_here", False)
+        if to_device and not isinstance(source, DeviceTensor):
+            self.sent[self._phase] += source.nbytes
         if isinstance(source, DeviceTensor) != to_device and not is_pinned:
             self._wait("copy to the device" if to_device else "copy to the processor")
         return result

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from glue_lit.data.batches import TokenDataset, identity_collate
+from glue_lit.data.batches import TokenDataset
+from glue_lit.data.loaders import identity_collate
 from glue_lit.data.rows import Rows
 from glue_lit.data.tokens import tokenise
 

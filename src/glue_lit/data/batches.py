@@ -1,26 +1,23 @@
-"""`TokenDataset`, which cuts padded batches out of a `TokenStore`, and its loader."""
+"""`TokenDataset`, which cuts padded batches out of a `TokenStore`."""
 
-import signal
-from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, dataloader
+from torch.utils.data import Dataset
 
+from glue_lit.data.batch_layout import BatchLayout, lay_out
 from glue_lit.data.label_tensors import dense_labels
 from glue_lit.data.large_arrays import mark_used, scratch_array
+from glue_lit.data.resident_tokens import Tokens, move
 from glue_lit.data.tokens import TokenStore, are_labels
 
 Batch = dict[str, Tensor]
 _AT_ONCE = 1 << 22  # examples or tokens, since intermediate results take more memory than the store
-
-# Where its workers cannot start, torch's iterator is half built, and its __del__ fails for want of this attribute: a
-# traceback beside the message that explains the error. Seen in torch 2.13.
-dataloader._MultiProcessingDataLoaderIter._shutdown = True
 
 
 class TokenDataset(Dataset[Batch]):
@@ -72,6 +69,11 @@ class TokenDataset(Dataset[Batch]):
         """Whether any example is labelled."""
         return any(bool(are_labels(self.store.labels[part]).any()) for part in torch.split(self.examples, _AT_ONCE))
 
+    @property
+    def values_of_row(self) -> int:
+        """Values that each row has beside its tokens: 1, or the labels of a multi-label task."""
+        return self._sets_of or 1
+
     def tokens(self) -> Tensor:
         """All tokens of the store and the padding, each once, sorted, ``(tokens,)`` int64."""
         used, known = np.zeros(0, bool), self.store.used
@@ -104,58 +106,90 @@ class TokenDataset(Dataset[Batch]):
             ``(1, tokens)`` int64, of all examples one after the other; ``cu_seq_lens``, where each begins, and the end,
             ``(batch + 1,)`` int32; and the others as above.
         """
-        wanted = torch.as_tensor(indices, device="cpu")
+        return next(self.cut([indices]))
+
+    def cut(self, groups: Sequence[Sequence[int]], tokens: Tokens | None = None) -> Iterator[Batch]:
+        """The batch of each group of examples, as `__getitems__` gives it.
+
+        The processor finds out what concerns rows: lengths, places, labels. Their tokens are looked up for all groups
+        at once where the tokens are, so that an accelerator gets one table of the rows and waits for nothing.
+
+        Args:
+            groups: Places of the examples of each batch.
+            tokens: Those of the store, on the device of the batches; ``None`` for the store's own.
+        """
+        wanted = torch.cat([torch.as_tensor(group, device="cpu") for group in groups])
         filler = wanted < 0
-        places = torch.where(filler, ~wanted, wanted)
-        idx, lengths = self._rows(places)
-        batch = self._packed(places, lengths) if self.is_packed else self._in_rows(places, lengths)
+        idx, lengths, *source = self._rows(torch.where(filler, ~wanted, wanted))
+        layout = self._layout(lengths, np.array([len(group) for group in groups]))
+        rows = self._values(wanted, filler, idx)
+        rows["spans"] = torch.stack([layout.room, layout.first, lengths, *source])
+        if layout.bounds is not None:
+            rows["bounds"] = layout.bounds
+        if tokens is None:
+            tokens = Tokens(self.store.input_ids, self.store.token_type_ids)
+        else:
+            rows = move(rows, tokens.input_ids.device)
+        yield from self._batches(layout, rows, self._looked_up(layout.size, rows["spans"], tokens))
+
+    def _rows(self, places: Tensor) -> tuple[Tensor, ...]:
+        """Of what is at some places of the dataset: position in the split, tokens, first place in the store ..."""
+        idx = self.examples[places].long()
+        start = self.store.offsets[idx]
+        return idx, self.store.offsets[idx + 1] - start, start
+
+    def _sources(self, column: Tensor, length: Tensor, start: Tensor, *_: Tensor) -> Tensor:
+        """Where in the store the tokens of some rows are; ``column`` counts from the first of a row."""
+        return start + column
+
+    def _values(self, wanted: Tensor, filler: Tensor, idx: Tensor) -> Batch:
+        """The values of a batch that each row has one of, ``(rows,)``, or ``(rows, labels)``."""
         labels = self.store.labels[idx]
         labels = labels.masked_fill(filler, float("nan") if labels.is_floating_point() else -1)
         if self._sets_of is not None:
             labels = dense_labels(idx, labels, self.store.label_indices, self.store.label_offsets, self._sets_of)
-        batch["labels"] = labels
-        batch["idx"] = idx.masked_fill(filler, -1)
-        return batch
+        return {"labels": labels, "idx": idx.masked_fill(filler, -1)}
 
-    def _rows(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Position in the split and number of tokens of what is at some places of the dataset, ``(batch,)`` each."""
-        idx = self.examples[places].long()
-        return idx, self.store.offsets[idx + 1] - self.store.offsets[idx]
-
-    def _sources(self, places: Tensor, column: Tensor) -> Tensor:
-        """Where in the store the tokens of some places are; ``column`` counts from the first of a place."""
-        return self.store.offsets[self.examples[places]] + column
-
-    def _in_rows(self, places: Tensor, lengths: Tensor) -> Batch:
-        longest = int(self._padded(lengths).max())
+    def _layout(self, lengths: Tensor, sizes: NDArray[np.int64]) -> BatchLayout:
+        if self.is_packed:
+            return lay_out(lengths.numpy(), sizes, None, False)
+        starts = np.cumsum(sizes) - sizes
+        widths = np.maximum.reduceat(self._padded(lengths).numpy(), starts)
         if self.batch_lengths is not None:
-            longest = self.batch_lengths[bisect_left(self.batch_lengths, longest)]
-        column = torch.arange(longest, device="cpu")
-        if self.pad_left:
-            column = column - (longest - lengths)[:, None]
-        mask = (column >= 0) & (column < lengths[:, None])
-        source = self._sources(places[:, None], column).clamp(0, len(self.store.input_ids) - 1)
-        batch = {
-            "input_ids": torch.where(mask, self.store.input_ids[source].long(), self.pad_id),
-            "attention_mask": mask.long(),
-        }
-        if self.store.token_type_ids is not None:
-            batch["token_type_ids"] = torch.where(mask, self.store.token_type_ids[source].long(), self.pad_type)
-        return batch
+            widths = np.asarray(self.batch_lengths)[np.searchsorted(self.batch_lengths, widths)]
+        return lay_out(lengths.numpy(), sizes, widths, self.pad_left)
 
-    def _packed(self, places: Tensor, lengths: Tensor) -> Batch:
-        bounds = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
-        positions = torch.arange(int(bounds[-1]), device="cpu") - bounds[:-1].repeat_interleave(lengths)
-        source = self._sources(places.repeat_interleave(lengths), positions)
-        batch = {
-            "input_ids": self.store.input_ids[source].long()[None],
-            "attention_mask": (torch.arange(int(lengths.max()), device="cpu") < lengths[:, None]).long(),
-            "position_ids": positions[None],
-            "cu_seq_lens": bounds.int(),
-        }
-        if self.store.token_type_ids is not None:
-            batch["token_type_ids"] = self.store.token_type_ids[source].long()[None]
-        return batch
+    def _looked_up(self, size: int, spans: Tensor, tokens: Tokens) -> Batch:
+        """The flat arrays of some batches, ``(size,)``."""
+        row = torch.repeat_interleave(spans[0], output_size=size)  # of each element; with its size, nothing waits
+        first, length, *source = spans[1:].index_select(1, row)
+        column = torch.arange(size, device=row.device) - first
+        place = self._sources(column, length, *source).clamp(0, len(tokens.input_ids) - 1)
+        found = {"input_ids": tokens.input_ids.index_select(0, place).long()}
+        if tokens.token_type_ids is not None:
+            found["token_type_ids"] = tokens.token_type_ids.index_select(0, place).long()
+        if self.is_packed:
+            return found | {"position_ids": column}
+        outside = column >= length
+        if self.pad_left:
+            outside |= column < 0
+        # not torch.where, which would copy the padding id to the device
+        for name, padding in (("input_ids", self.pad_id), ("token_type_ids", self.pad_type)):
+            if name in found:
+                found[name].masked_fill_(outside, padding)
+        return found | {"attention_mask": outside.logical_not().long()}
+
+    def _batches(self, layout: BatchLayout, rows: Batch, flat: Batch) -> Iterator[Batch]:
+        lengths = rows.pop("spans")[2]
+        bounds = rows.pop("bounds", None)
+        for number, (of_rows, elements, longest) in enumerate(layout.parts()):
+            shape = (1 if self.is_packed else of_rows.stop - of_rows.start, -1)
+            batch = {name: values[elements].view(shape) for name, values in flat.items()}
+            if bounds is not None:
+                column = torch.arange(longest, device=lengths.device)
+                batch["attention_mask"] = (column < lengths[of_rows, None]).long()
+                batch["cu_seq_lens"] = bounds[of_rows.start + number : of_rows.stop + number + 1]
+            yield batch | {name: values[of_rows] for name, values in rows.items()}
 
 
 def twice(batch: Batch) -> Batch:
@@ -166,48 +200,3 @@ def twice(batch: Batch) -> Batch:
         bounds = batch["cu_seq_lens"]
         found["cu_seq_lens"] = torch.cat([bounds, bounds[1:] + batch["input_ids"].shape[1]])
     return found
-
-
-def identity_collate(batch: Any) -> Any:
-    """Return the item itself, for a dataset whose items are whole batches."""
-    return batch
-
-
-def ignore_signals(worker: int) -> None:
-    """Ignore signals in a worker: they reach the whole process group, and the training process ends its workers."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
-class ResumableLoader(DataLoader[Batch]):
-    """A loader that Lightning accepts as resumable within an epoch, because it has a state."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: the sampler resumes by the trainer's position (see `glue_lit.training.position`)."""
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Ignore the empty state."""
-
-
-def batch_loader(dataset: TokenDataset, sampler: Sampler[Any], workers: int, device: str) -> DataLoader[Batch]:
-    """A loader of the batches that a sampler gives.
-
-    Args:
-        dataset: Cuts them.
-        sampler: Gives the positions of a whole batch at once.
-        workers: Processes that cut batches; 0 for this one.
-        device: Kind of the device to which they go.
-    """
-    return ResumableLoader(
-        dataset,
-        batch_size=None,  # the sampler gives whole batches
-        sampler=sampler,
-        collate_fn=identity_collate,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=device not in ("cpu", "mps"),  # MPS shares the memory of the processor
-        worker_init_fn=ignore_signals,
-        generator=torch.Generator(),  # without it each pass would draw a number from the model's generator
-    )

@@ -3,16 +3,19 @@
 from functools import cached_property
 from typing import Annotated, Any, Self
 
+import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from glue_lit.data.batch_settings import batch_settings
-from glue_lit.data.batches import Batch, TokenDataset, batch_loader
+from glue_lit.data.batches import Batch, TokenDataset
 from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
 from glue_lit.data.head_tail import Truncation
 from glue_lit.data.length_buckets import choose_lengths
+from glue_lit.data.loaders import batch_loader
 from glue_lit.data.model_inputs import needs_equal_lengths
+from glue_lit.data.resident_tokens import ALLOWED, OnDevice, ResidentTokens, keep_tokens
 from glue_lit.data.rows import Split
 from glue_lit.data.sampling import ShuffledSampler, rank_and_world
 from glue_lit.data.shots import order_seed
@@ -70,6 +73,8 @@ class GLUEDataModule(LightningDataModule):
         length_buckets: Pad training batches to one of this many lengths, chosen so that padding is least, for CUDA
             graphs (model.compile reduce-overhead); null pads each to its longest text. Models whose logits depend on
             padding are not padded so.
+        tokens_on_device: Keep the tokens of all splits on the GPU, which then cuts batches without num_workers: true,
+            false, or auto, which does it where they take at most a fiftieth of the free memory.
     """
 
     @described
@@ -102,6 +107,7 @@ class GLUEDataModule(LightningDataModule):
         windows: Annotated[Windows | None, Setting(None, "Windows of documents", 809)] = None,
         truncation: Annotated[Truncation, Setting(one_of(Truncation), "Kept of long texts", 810)] = "head",
         length_buckets: Annotated[int | None, Setting(count(1), card="never")] = None,
+        tokens_on_device: Annotated[OnDevice, Setting(ALLOWED, card="never", restored=False)] = "auto",
     ) -> None:
         super().__init__()
         metrics, windows = plain(metrics), plain_windows(windows)  # type: ignore[assignment]
@@ -110,6 +116,7 @@ class GLUEDataModule(LightningDataModule):
         self.save_hyperparameters({"custom": self.custom.settings() if self.custom.text_columns else None})
         check_data_settings(type(self), {**self.hparams, "custom": custom}, self.task)
         self._batches_before: dict[str, Any] | None = None
+        self._resident: ResidentTokens | None = None
 
     @property
     def task(self) -> TaskSpec:
@@ -235,8 +242,16 @@ class GLUEDataModule(LightningDataModule):
         ]
 
     def _loader(self, dataset: TokenDataset, sampler: DistributedSampler[Any]) -> DataLoader[Batch]:
-        device = "cpu" if self.trainer is None else self.trainer.strategy.root_device.type
-        return batch_loader(dataset, sampler, self.hparams["num_workers"], device)
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        if self._resident is None:
+            self._resident = keep_tokens(self.splits.loaded_stores, device, self.hparams["tokens_on_device"])
+        return batch_loader(dataset, sampler, self.hparams["num_workers"], device.type, self._resident)
+
+    def teardown(self, stage: str) -> None:
+        """Release the tokens on an accelerator."""
+        if self._resident is not None:
+            self._resident.release()
+        self._resident = None
 
 
 GLUEDataModule.__doc__ = (GLUEDataModule.__doc__ or "").replace(

@@ -4,8 +4,6 @@ A document is tokenised once, as a whole. A window is a view of it: the special 
 piece of the tokens between them, so that overlapping windows take no memory of their own.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -60,18 +58,17 @@ class WindowDataset(TokenDataset):
         """Tokens of each window, with those that pad it to the multiple, ``(windows,)``."""
         return self._padded(self._lengths)
 
-    def __getitems__(self, indices: Any) -> Batch:
-        """The windows at ``indices``; see `TokenDataset`."""
-        batch, wanted = super().__getitems__(indices), torch.as_tensor(indices, device="cpu")
-        return batch | {"window": wanted.clamp(min=-1)}
+    def _values(self, wanted: Tensor, filler: Tensor, idx: Tensor) -> Batch:
+        return super()._values(wanted, filler, idx) | {"window": wanted.clamp(min=-1)}
 
-    def _rows(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        return self.documents[places], self._lengths[places]
-
-    def _sources(self, places: Tensor, column: Tensor) -> Tensor:
-        document, length = self.documents[places], self._lengths[places]
+    def _rows(self, places: Tensor) -> tuple[Tensor, ...]:
+        document = self.documents[places]
         start, end = self.store.offsets[document], self.store.offsets[document + 1]
-        text = start + column + torch.where(column >= self._first, self._starts[places], 0)
+        return document, self._lengths[places], start, self._starts[places], end
+
+    def _sources(self, column: Tensor, length: Tensor, *source: Tensor) -> Tensor:
+        start, skipped, end = source
+        text = start + column + skipped * (column >= self._first)
         return torch.where(column >= length - self._last, end - length + column, text)
 
 

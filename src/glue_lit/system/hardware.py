@@ -74,3 +74,9 @@ def _cached_files() -> int:
         lines = re.findall(r"^inactive_file (\d+)$", Path("/sys/fs/cgroup/memory.stat").read_text(), re.MULTILINE)
         return sum(map(int, lines))
     return 0
+
+
+def free_memory_of(device: torch.device) -> int | None:
+    """Bytes of an accelerator's own memory that no process uses; ``None`` if its backend does not tell."""
+    find = getattr(getattr(torch, device.type, None), "mem_get_info", None)
+    return None if find is None else int(find(device)[0])

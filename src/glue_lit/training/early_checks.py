@@ -5,6 +5,7 @@ from typing import Any
 
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.model_inputs import needs_equal_lengths
+from glue_lit.data.resident_tokens import check_device
 from glue_lit.encoder.compiling import GRAPHS, check_can_compile, is_asked
 from glue_lit.encoder.flash_attention import check_attention_here
 from glue_lit.encoder.packing import check_can_be_packed
@@ -14,7 +15,7 @@ from glue_lit.training.padding_free import describe_saving
 
 
 def check_computation(trainer: Any, model: Mapping[str, Any], data: Mapping[str, Any], is_fit: bool) -> None:
-    """Refuse compiled code, CUDA graphs and FlashAttention where they cannot run.
+    """Refuse compiled code, CUDA graphs, FlashAttention and tokens on a GPU where they cannot be.
 
     Args:
         trainer: The command's trainer.
@@ -30,6 +31,7 @@ def check_computation(trainer: Any, model: Mapping[str, Any], data: Mapping[str,
         check_graphs(trainer, model, data)
         check_can_compile(device, model["compile"])
     check_attention_here(model["attention"], device, str(trainer.precision))
+    check_device(data["tokens_on_device"], device)
 
 
 def check_architecture(data: GLUEDataModule, model: Mapping[str, Any], is_fit: bool) -> None:
