@@ -225,6 +225,7 @@ def test_a_checkpoint_outside_a_run_brings_all_settings_of_its_training(tmp_path
         "cache_dir",
         "trust_remote_code",
         "padding_free",
+        "tokens_on_device",
     }
     assert flags == {f"--model.{name}=x" for name in set(model) - of_model} | {
         f"--data.{name}=x" for name in set(data) - of_data
