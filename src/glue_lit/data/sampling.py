@@ -103,7 +103,7 @@ class ShuffledSampler(DistributedSampler[Any]):
         # One number per (seed, epoch): with seed + epoch, epoch 1 of seed 0 would have the order of epoch 0 of seed 1.
         generator = torch.Generator("cpu").manual_seed(self.seed * 1_000_003 + self.epoch)
         order, size = scratch_array(self.total_size, "int32", self._folder), len(self._lengths)
-        torch.randperm(size, generator=generator, out=torch.from_numpy(order[:size]))
+        torch.randperm(size, generator=generator, out=torch.from_numpy(order[:size]), device="cpu")
         order[size:] = order[_repeats(size, self.total_size)]
         if self._sizes is None:
             steps = self._equal_steps()
@@ -197,7 +197,7 @@ def _bounds(sizes: list[int]) -> _Steps:
 
 def _shuffled(steps: _Steps, generator: torch.Generator, folder: Path | None) -> _Steps:
     order = scratch_array(len(steps), "int64", folder)
-    torch.randperm(len(steps), generator=generator, out=torch.from_numpy(order))
+    torch.randperm(len(steps), generator=generator, out=torch.from_numpy(order), device="cpu")
     return taken(steps, order, folder)
 
 

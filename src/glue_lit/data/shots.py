@@ -43,7 +43,7 @@ def draw_shots(labels: Tensor, shots: int, seed: int, folder: Path | None = None
         folder: Folder for a temporary file that holds the order of very many examples.
     """
     order = torch.from_numpy(scratch_array(len(labels), "int64", folder))
-    torch.randperm(len(labels), generator=torch.Generator("cpu").manual_seed(seed), out=order)
+    torch.randperm(len(labels), generator=torch.Generator("cpu").manual_seed(seed), out=order, device="cpu")
     chosen: dict[int, list[Tensor]] = {}
     left: dict[int, int] = {}
     for part in torch.split(order, _AT_ONCE):

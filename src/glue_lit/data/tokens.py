@@ -189,7 +189,7 @@ def evenly_spaced(store: TokenStore, limit: float | None, folder: Path | None = 
         limit = round(limit * len(store)) if 0 < limit < 1 else int(limit)
     if limit is None or limit >= len(store):
         every = torch.from_numpy(scratch_array(len(store), "int32", folder))
-        return torch.arange(len(store), out=every)
+        return torch.arange(len(store), out=every, device="cpu")
     if limit < 1:
         raise DataError(f"A limit of {limit} rows leaves nothing to work on; allowed: 1 or more, or null for all.")
     return torch.arange(limit, device="cpu") * len(store) // limit
