@@ -27,6 +27,7 @@ CASES = [
 ]  # fmt: skip
 COMPILED = [{"what": "train", "task": "mnli", "batch_size": 32}]
 PACKED = [{"what": "train", "task": task, "batch_size": 32} for task in ("cola", "mnli")]
+SENT = [{"what": "train", "task": task, "batch_size": size} for task, size in (("cola", 16), ("mnli", 128))]
 COMPILES = ("compiled", "graphs")  # ends of sides
 _LEAST = 20.0  # seconds, without which no process is begun
 _COMPILING = 80.0  # seconds for one that compiles, which may take minutes
@@ -88,6 +89,9 @@ def plans(models: dict[str, str], quick: bool = False) -> Iterator[dict[str, Any
                 yield {**of_model, "side": "ours graphs", "cases": COMPILED}
         if number == 0:
             yield {**of_model, "side": "ours padding-free", "cases": PACKED}
+    if not quick:  # what it gains that the GPU cuts its batches, most of all with the model that takes the least time
+        name = min(models, key=lambda name: name != "distilbert")
+        yield {"name": name, "model": models[name], "side": "ours sending batches", "cases": SENT}
 
 
 def measure(plan: dict[str, Any], deadline: float) -> None:

@@ -26,6 +26,7 @@ _PROFILED = 10  # steps
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "compiled": ({}, {"compile": True}),
     "graphs": ({"length_buckets": 8}, {"compile": "reduce-overhead"}),
+    "sending batches": ({"tokens_on_device": False}, {}),
     "padding-free": ({"padding_free": True, "group_by_length": False}, {"attention": "flash_attention_2"}),
 }
 BEST_FLAGS = {"bf16": True, "optim": "adamw_torch_fused", "train_sampling_strategy": "group_by_length"}

@@ -11,7 +11,13 @@ _HEAD = (
     f"GPU idle (target below {TARGETS['idle']:g})", "memory, GiB: HF best, glue-lit",
 )  # fmt: skip
 # Ends of our sides' names, each with the side that it is compared with.
-_SIDES = {"": "hf best", " compiled": "hf compiled", " graphs": "hf compiled", " padding-free": "hf best"}
+_SIDES = {
+    "": "hf best",
+    " compiled": "hf compiled",
+    " graphs": "hf compiled",
+    " padding-free": "hf best",
+    " sending batches": "hf best",
+}
 Found = dict[str, Any]
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -136,6 +137,38 @@ def test_no_step_waits_for_the_gpu_between_points(tmp_path: Path, tiny_model: Pa
     """Batches are copied from pinned memory, or this would raise."""
     fit = Fit(tmp_path, tiny_model, NoWaits(), precision=precision).run()
     assert fit.trainer.global_step == 30
+
+
+PADDING_FREE = {"padding_free": True, "group_by_length": False}
+WINDOWS = {"windows": {"length": 16, "stride": 4}}
+
+
+@pytest.mark.parametrize("options", [{}, {"pad_to_multiple_of": 8}, PADDING_FREE, WINDOWS], ids=str)
+def test_the_gpu_cuts_the_batches_of_the_processor_without_a_wait(tiny_model: Path, options: dict[str, Any]) -> None:
+    found = []
+    for setting in ("auto", False):
+        data: Any = GLUEDataModule("cola", str(tiny_model), source="demo", tokens_on_device=setting, **options)
+        strategy = SimpleNamespace(root_device=torch.device(DEVICE))
+        data.trainer = SimpleNamespace(strategy=strategy, global_rank=0, world_size=1)
+        data.setup("fit")
+        loaders = [data.train_dataloader(), *data.val_dataloader()]
+        if ON_GPU:
+            torch.cuda.set_sync_debug_mode("error")
+        found.append([batch for loader in loaders for batch in loader])
+        if ON_GPU:
+            torch.cuda.set_sync_debug_mode("default")
+    assert {value.device.type for batch in found[0] for value in batch.values()} == {DEVICE}
+    for one, other in zip(*found, strict=True):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert value.dtype == other[name].dtype
+            assert value.cpu().equal(other[name]), name
+
+
+def test_a_fit_whose_batches_are_sent_is_the_same_to_the_bit(tmp_path: Path, tiny_model: Path) -> None:
+    cut_there = Fit(tmp_path / "there", tiny_model).run()
+    sent = Fit(tmp_path / "sent", tiny_model, data={"tokens_on_device": False}).run()
+    assert farthest(cut_there, sent) == 0
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
