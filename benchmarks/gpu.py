@@ -31,6 +31,7 @@ SENT = [{"what": "train", "task": task, "batch_size": size} for task, size in ((
 COMPILES = ("compiled", "graphs")  # ends of sides
 _LEAST = 20.0  # seconds, without which no process is begun
 _COMPILING = 80.0  # seconds for one that compiles, which may take minutes
+_WARM = 60  # steps of one that compiles: each of the eight lengths runs plainly, is recorded, and only then replayed
 
 
 def gpu(
@@ -50,8 +51,9 @@ def gpu(
 
     if device == "auto" and not torch.cuda.is_available():
         raise SystemExit("There is no GPU. `python -m benchmarks gpu --device cpu --quick true` tries the program.")
-    if device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # One GPU, where both sides would take all that they see.
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    os.environ["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else seen
     deadline = time.time() + 60 * minutes
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -96,7 +98,10 @@ def plans(models: dict[str, str], quick: bool = False) -> Iterator[dict[str, Any
 
 def measure(plan: dict[str, Any], deadline: float) -> None:
     """Let a process measure a plan, and note the cases of which nothing came."""
-    until = min(deadline, time.time() + _COMPILING) if plan["side"].endswith(COMPILES) else deadline
+    until = deadline
+    if plan["side"].endswith(COMPILES):
+        until = min(deadline, time.time() + _COMPILING)
+        plan = {**plan, "warm": max(plan["warm"], _WARM)}
     reason = "no time was left"
     if until - time.time() >= _LEAST:
         print(f"{plan['name']}, {plan['side']}", file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import MixedPrecision
 from tiny_folders import write_tiny
 
+import glue_lit.outputs.predictor
 import glue_lit.training.optimizer
 import glue_lit.training.tensorboard.points
 from glue_lit import BestCheckpoint, GLUEDataModule, LastCheckpoint, SequenceClassifier
@@ -262,8 +263,11 @@ def predicted(simulation: Any) -> dict[str, Any]:
     texts = (["a fine room", "the key that opens the old door"], ["no key"], ["an old room", "a door", "the key"])
     rows = [(Rows([*chunk], None, [None] * len(chunk)), None) for chunk in texts]  # one is tokenised while one is used
     checkpoint = FOLDER / "plain" / "best.ckpt"
+    predictor = Predictor(checkpoint)
+    glue_lit.outputs.predictor._TOKENS = 16  # so that a chunk has several batches
     simulation.begin("texts")
-    there = torch.cat([logits for logits, _ in Predictor(checkpoint).logits(rows)])
+    there = torch.cat([logits for logits, _ in predictor.logits(rows)])
+    simulation.begin("texts on the processor")
     accelerator, torch.accelerator.current_accelerator = torch.accelerator.current_accelerator, lambda **_: None
     here = torch.cat([logits for logits, _ in Predictor(checkpoint).logits(rows)])
     torch.accelerator.current_accelerator = accelerator

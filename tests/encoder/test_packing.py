@@ -184,8 +184,24 @@ def test_flash_attention_is_refused_where_it_cannot_run(
     device: str, precision: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("glue_lit.encoder.flash_attention.find_spec", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     with pytest.raises(ModelError) as refused:
         check_attention_here("flash_attention_2", torch.device(device), precision)
     assert message in str(refused.value)
     check_attention_here("sdpa", torch.device(device), precision)
     check_attention_here(None, torch.device(device), precision)
+
+
+@pytest.mark.parametrize(
+    ("attention", "capability", "least"),
+    [("flash_attention_2", (7, 5), "8.0"), ("flash_attention_3", (7, 0), "8.0"), ("flash_attention_4", (8, 9), "9.0")],
+)
+def test_flash_attention_is_refused_on_a_gpu_without_its_kernels(
+    attention: str, capability: tuple[int, int], least: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The T4 and the V100 would fail at the first batch."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    message = f"needs a GPU of compute capability {least} or more, and Tesla T4 has {capability[0]}\\.{capability[1]}"
+    with pytest.raises(ModelError, match=message):
+        check_attention_here(attention, torch.device("cuda", 0), "bf16-mixed")

@@ -9,6 +9,9 @@ import torch
 from glue_lit.errors import ModelError
 
 _PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
+# Least compute capability of an NVIDIA GPU: Ampere, and Hopper for the fourth. The third has kernels for both.
+_CAPABILITIES = {"flash_attention_4": (9, 0)}
+_AMPERE = (8, 0)
 _ELSE = "Allowed here: sdpa (the default), eager."
 
 
@@ -38,6 +41,13 @@ def check_attention_here(attention: str | None, device: torch.device, precision:
     got = f"model.attention: got {attention}, which"
     if device.type in ("cpu", "mps"):
         raise ModelError(f"{got} needs a GPU, and this is computed on {device.type}. {_ELSE}")
+    if device.type == "cuda" and torch.version.hip is None:
+        least, found = _CAPABILITIES.get(attention, _AMPERE), torch.cuda.get_device_capability(device)
+        if found < least:  # a kernel would say so at the first batch
+            raise ModelError(
+                f"{got} needs a GPU of compute capability {least[0]}.{least[1]} or more, and "
+                f"{torch.cuda.get_device_name(device)} has {found[0]}.{found[1]}. {_ELSE}"
+            )
     if precision in ("32-true", "64-true"):
         raise ModelError(
             f"{got} computes in half precision, and trainer.precision is {precision}. Pass `--trainer.precision "

@@ -29,11 +29,13 @@ from glue_lit.errors import RunError, UsageError
 from glue_lit.evaluation.pooling import pool_windows
 from glue_lit.outputs.loading import load_classifier, model_config
 from glue_lit.system.ahead import ahead
+from glue_lit.system.host_copies import to_host
 from glue_lit.system.precisions import precision_name
 from glue_lit.training.classifier import SequenceClassifier
 
 _Kept = TypeVar("_Kept")
 _TOKENS = 8192  # of a batch, padding included
+_UNREAD = 1 << 20  # logits that stay on an accelerator
 _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _TRUE = {"32-true": torch.float32, "bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
 
@@ -131,19 +133,18 @@ class Predictor:
             free.put(replica)
         lengths = dataset.lengths.tolist()
 
-        def work(places: list[int]) -> None:
+        def work(places: list[int]) -> tuple[list[int], Tensor]:
             replica = free.get()
             try:
                 size = _rounded_size(len(places), most=_TOKENS // lengths[places[0]])  # the first is the longest
                 filled = places + places[-1:] * (size - len(places))
-                found[places] = self._of_batch(replica, dataset[filled])[: len(places)].cpu()
+                return places, self._of_batch(replica, dataset[filled])[: len(places)]
             finally:
                 free.put(replica)
 
         sampler = EvaluationSampler(dataset.lengths, tokens=_TOKENS, equal_lengths=self._equal_lengths)
         # In another thread, the C library would keep a second pool of freed memory.
-        for _ in map(work, sampler) if len(self._replicas) == 1 else self._pool.map(work, sampler):
-            pass
+        _collect(map(work, sampler) if len(self._replicas) == 1 else self._pool.map(work, sampler), found)
         if not found.isfinite().all():
             raise RunError(
                 f"{self._checkpoint} gives outputs that are not numbers (NaN): its training has diverged. "
@@ -165,6 +166,25 @@ class Predictor:
                 batch = pin_memory.pin_memory(batch)  # type: ignore[no-untyped-call]
             logits: Tensor = replica({key: value.to(device, non_blocking=True) for key, value in batch.items()})
         return logits
+
+
+def _collect(computed: Iterable[tuple[list[int], Tensor]], found: Tensor) -> None:
+    """Copy the logits of batches to their places; an accelerator is waited for once for many batches."""
+    waiting: list[tuple[list[int], Tensor]] = []
+    count = 0
+
+    def read() -> None:
+        for (places, _), logits in zip(waiting, to_host([logits for _, logits in waiting]), strict=True):
+            found[places] = logits
+        waiting.clear()
+
+    for places, logits in computed:
+        waiting.append((places, logits))
+        count += logits.numel()
+        if logits.device.type == "cpu" or count > _UNREAD:
+            read()
+            count = 0
+    read()
 
 
 def _rounded_size(rows: int, most: int) -> int:

@@ -34,9 +34,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         try:
             with replace_file(path, is_durable=True) as file:
-                torch.save(
-                    to_host(checkpoint, may_stay=True), file
-                )  # torch would wait for each tensor of an accelerator
+                # torch would wait for each tensor of an accelerator
+                torch.save(to_host(checkpoint, may_stay=True), file)
         except (OSError, RuntimeError) as error:  # torch raises a RuntimeError for a failed write
             kept = f" The earlier {path.name} is kept." if path.is_file() else ""
             cause = error if isinstance(error, OSError) else error.__context__
