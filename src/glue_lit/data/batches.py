@@ -17,7 +17,7 @@ from glue_lit.data.resident_tokens import Tokens, move
 from glue_lit.data.tokens import TokenStore, are_labels
 
 Batch = dict[str, Tensor]
-_AT_ONCE = 1 << 22  # examples or tokens, since intermediate results take more memory than the store
+_AT_ONCE = 1 << 18  # examples or tokens, since intermediate results take more memory than the store
 
 
 class TokenDataset(Dataset[Batch]):

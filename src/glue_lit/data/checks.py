@@ -14,7 +14,7 @@ from glue_lit.runs.settings import Allowed, check_settings
 from glue_lit.tasks.custom import CustomTask, parse_custom_task
 from glue_lit.tasks.glue import TaskSpec
 
-_AT_ONCE = 1 << 22  # labels
+_AT_ONCE = 1 << 18  # labels
 MOST_WORKERS = max(64, 8 * (os.cpu_count() or 1))
 ROWS_OR_SHARE = Allowed(
     "a number of rows, or above 0 and below 1 for a share",

@@ -13,7 +13,7 @@ from glue_lit.data.tokens import TokenStore, evenly_spaced
 from glue_lit.system.environment import global_seed
 from glue_lit.tasks.spec import limit_setting
 
-_AT_ONCE = 1 << 20  # labels
+_AT_ONCE = 1 << 18  # labels
 
 
 def choose_examples(split: str, store: TokenStore, settings: Mapping[str, Any]) -> Tensor:
