@@ -1,12 +1,14 @@
 """Frozen weights in half precision: half the memory, and no conversion at each step of mixed precision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from glue_lit.encoder.base_weights import keeps_base
 from glue_lit.encoder.build import Float32Linear
+from glue_lit.encoder.waiting_weights import Waiting, is_linear
 from glue_lit.errors import UsageError
 
 FrozenDtype = Literal["float32", "bfloat16", "float16", "auto"]
@@ -59,26 +61,71 @@ def store_frozen_layers(model: Any, dtype: str, precision: str) -> None:
         precision: The trainer's; ``auto`` changes nothing unless it is mixed.
     """
     half = _HALF.get(precision)
-    if dtype == "float32" or half is None:
+    if dtype == "float32":
+        return
+    if half is None:  # a model that was read for mixed precision, and cannot be computed in it
+        for parameter in model.parameters():
+            parameter.data = parameter.data.float() if parameter.dtype in _HALF.values() else parameter.data
         return
     for module in model.modules():
         parameters = [*module.parameters(recurse=False)]
-        is_linear = isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"  # that of GPT-2
-        is_embedding = type(module) is nn.Embedding and module.max_norm is None
-        if not (is_linear or is_embedding) or isinstance(module, Float32Linear):
-            continue
-        if any(p.requires_grad or not p.is_floating_point() for p in parameters):
-            continue
-        if (dtype == "auto" or is_embedding) and not all(_is_exact(parameter, half) for parameter in parameters):
+        if not _goes_half(module, parameters, parameters, dtype, half):
             continue
         for parameter in parameters:
             parameter.data = parameter.data.to(half)
         module.is_stored_in_half = True
-        if is_embedding:
+        if type(module) is nn.Embedding:
             module.__class__ = _HalfEmbedding
     if not hasattr(model, "has_half_layers"):
         model.register_forward_pre_hook(_restore_frozen_layers)
     model.has_half_layers = True
+
+
+def can_wait(settings: Mapping[str, Any], adapters: Mapping[str, Any] | None, precision: str | None) -> bool:
+    """Whether the weights of linear layers can wait until it is known which of them go into half precision.
+
+    Args:
+        settings: The hyperparameters of `SequenceClassifier`.
+        adapters: Settings of the adapters, if there are any; some begin with values computed from the weights.
+        precision: The trainer's in a fit; ``None`` if nothing is trained.
+    """
+    half = _HALF.get(precision or "")
+    if half is None or settings["dtype"] not in ("auto", str(half).removeprefix("torch.")):
+        return False
+    return adapters is None or (keeps_base(adapters) and not adapters.get("use_dora"))
+
+
+def read_waiting(model: nn.Module, waiting: Waiting, dtype: str, precision: str) -> None:
+    """Read the weights of a model that wait, in place: in the precision of `store_frozen_layers`, else in float32.
+
+    Args:
+        model: With its adapters; what is trained is known.
+        waiting: From `linear_layers_wait`; empty afterwards.
+        dtype: As in `store_frozen_layers`.
+        precision: The trainer's.
+    """
+    for module in model.modules():
+        parameters = [*module.parameters(recurse=False)]
+        if not any(parameter in waiting for parameter in parameters):
+            continue
+        values = [waiting.pop(p)() if p in waiting else p.data for p in parameters]
+        half = _HALF[precision]
+        kind = half if _goes_half(module, parameters, values, dtype, half) else torch.float32
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.data = value.to(kind, copy=True)  # aligned, unlike a mapped one, which may change the last bit
+    assert not waiting
+
+
+def _goes_half(
+    module: nn.Module, parameters: Sequence[Tensor], values: Sequence[Tensor], dtype: str, half: torch.dtype
+) -> bool:
+    """Whether a module's parameters, with these values, are kept in half precision."""
+    is_embedding = type(module) is nn.Embedding and module.max_norm is None
+    if not (is_linear(module) or is_embedding) or isinstance(module, Float32Linear):
+        return False
+    if any(p.requires_grad or not p.is_floating_point() for p in parameters):
+        return False
+    return not (dtype == "auto" or is_embedding) or all(_is_exact(value, half) for value in values)
 
 
 def _restore_frozen_layers(model: Any, arguments: Any) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from glue_lit.encoder import pretrained, structure
 from glue_lit.encoder.architectures import attention
 from glue_lit.encoder.quantization import prepare_quantized, quantized_layers, quantized_loading
+from glue_lit.encoder.waiting_weights import Loaded, load_waiting
 
 
 def load_weights(config: Any, hparams: Mapping[str, Any], **options: Any) -> tuple[Any, dict[str, Any]]:
@@ -41,12 +42,42 @@ def _load(config: Any, hparams: Mapping[str, Any], options: Mapping[str, Any]) -
             model, loaded = _load_mapped(config, hparams, options, "auto")  # other types would be converted, in memory
         structure.remove_values(model)
         return model, loaded
+    if (waiting := _load_waiting(config, hparams)) is not None:
+        return waiting
     model, loaded = _load_mapped(config, hparams, options, torch.float32)
     # The alignment of mapped tensors can change the last bit of a product. A resumed fit must give the same results,
     # wherever its weights come from.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return model, loaded
+
+
+def _load_waiting(config: Any, hparams: Mapping[str, Any]) -> Loaded | None:
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    if (
+        type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+        or hparams["trust_remote_code"]
+        or hparams["quantization"] is not None
+    ):
+        return None
+    name = hparams["name_or_path"]
+
+    def load(state: dict[str, Tensor]) -> Loaded:
+        with pretrained.quiet():
+            model, loaded = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)].from_pretrained(
+                None,
+                config=config,
+                state_dict=state,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **attention(hparams),
+            )
+        model.name_or_path = model.config.name_or_path = pretrained.resolve(name)
+        return model, loaded
+
+    return load_waiting(pretrained.weight_files(name, hparams["revision"]), load)
 
 
 def _load_mapped(

@@ -160,7 +160,11 @@ class SequenceClassifier(SavedModule):
         return type(self).configure_optimizers is SequenceClassifier.configure_optimizers
 
     def build_model(
-        self, must_have_trained_head: bool = False, padding: int | None = None, without_values: bool = False
+        self,
+        must_have_trained_head: bool = False,
+        padding: int | None = None,
+        without_values: bool = False,
+        precision: str | None = None,
     ) -> None:
         """Build the model if there is none yet: from a checkpoint's configuration, or with pretrained weights.
 
@@ -168,6 +172,7 @@ class SequenceClassifier(SavedModule):
             must_have_trained_head: Raise if the pretrained weights have no head for this task.
             padding: Padding id if the trainer has no data module with one; ``None`` for the configuration's own.
             without_values: Build it on the device ``meta``; the first process gives each device its part of the values.
+            precision: The trainer's in a fit, so that weights are read as ``dtype`` says; else all are in float32.
 
         Raises:
             ModelError: The model cannot be loaded, or a checkpoint's labels are not the task's.
@@ -175,7 +180,7 @@ class SequenceClassifier(SavedModule):
         if "model" not in self._modules:
             of_data = getattr(getattr(trainer_of(self), "datamodule", None), "padding", None)
             padding = padding if of_data is None else of_data
-            self.model = self.builder.build(must_have_trained_head, padding, without_values)
+            self.model = self.builder.build(must_have_trained_head, padding, without_values, precision)
             self.accepted = accepted_inputs(self.model)
 
     def configure_model(self) -> None:
@@ -189,7 +194,8 @@ class SequenceClassifier(SavedModule):
             self.build_model()
             return
         with raised_by_all(is_sharded(trainer), "build the model"):
-            self.build_model(without_values=receives_values(trainer))
+            precision = str(trainer.precision) if is_fit(trainer) else None
+            self.build_model(without_values=receives_values(trainer), precision=precision)
         prepare_model(self, trainer)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -13,6 +13,7 @@ from glue_lit.encoder.cheap_attention import cheapen_attention, register_attenti
 from glue_lit.encoder.cheap_dropout import cheapen_dropout, set_dropout
 from glue_lit.encoder.compiling import check_can_be_compiled, is_asked
 from glue_lit.encoder.first_token import shorten_last_layer
+from glue_lit.encoder.frozen_weights import can_wait, read_waiting
 from glue_lit.encoder.gradient_checkpointing import checkpoint_gradients
 from glue_lit.encoder.layers import freeze_layers
 from glue_lit.encoder.limits import check_kernels
@@ -20,6 +21,7 @@ from glue_lit.encoder.merging import check_can_be_merged
 from glue_lit.encoder.packing import allow_packing
 from glue_lit.encoder.reformer import make_reproducible
 from glue_lit.encoder.sparse_attention import choose_attention_by_length
+from glue_lit.encoder.waiting_weights import linear_layers_wait
 from glue_lit.runs.checkpoints import ADAPTERS_ALONE, WHOLE, read_checkpoint
 from glue_lit.runs.run import best_checkpoint
 from glue_lit.system.version import __version__
@@ -58,7 +60,11 @@ class ModelBuilder:
         self._asked_peft: dict[str, Any] | None = None  # the adapters' settings as the user wrote them
 
     def build(
-        self, must_have_trained_head: bool = False, padding: int | None = None, without_values: bool = False
+        self,
+        must_have_trained_head: bool = False,
+        padding: int | None = None,
+        without_values: bool = False,
+        precision: str | None = None,
     ) -> Any:
         """The model, in training mode and on the processor, with parameters frozen or adapted as the settings ask.
 
@@ -66,17 +72,24 @@ class ModelBuilder:
             must_have_trained_head: Raise if the pretrained weights have no head for this task.
             padding: Padding id for the model's configuration; ``None`` for its own.
             without_values: Build it on the device ``meta``, because the values come from another process.
+            precision: The trainer's precision in a fit, so that frozen weights can be read in half precision at once.
 
         Raises:
             ModelError: The model cannot be loaded, or a checkpoint's labels are not the task's.
         """
         # Within Lightning's ``torch.device("cuda")``, transformers asks for accelerate, and a head gets other numbers.
         with torch.device("meta" if without_values else "cpu"):
-            return self._built(must_have_trained_head, padding)
+            of_run = self._architecture is None and self._settings["init_from"] is not None
+            wait = can_wait(self._settings, self.peft, precision) and not (without_values or of_run)
+            with linear_layers_wait(wait) as waiting:
+                built = self._build(must_have_trained_head, padding)
+            model = self._prepared(built)
+            read_waiting(model, waiting, self._settings["dtype"], str(precision))
+            # from_pretrained returns it in eval mode, and Lightning would leave it so: training without dropout.
+            return model.train()
 
-    def _built(self, must_have_trained_head: bool, padding: int | None) -> Any:
+    def _prepared(self, built: Built) -> Any:
         settings = self._settings
-        built = self._build(must_have_trained_head, padding)
         model, self.has_trained_head = built.model, built.has_trained_head
         self.commit = built.commit or self.commit
         check_kernels(model)
@@ -100,8 +113,7 @@ class ModelBuilder:
         self._adapt(model, built)
         if settings["gradient_checkpointing"]:
             checkpoint_gradients(model)
-        # from_pretrained returns the model in eval mode, and Lightning would leave it so: training without dropout.
-        return model.train()
+        return model
 
     def _adapt(self, model: Any, built: Built) -> None:
         """Add the adapters, if there are any."""

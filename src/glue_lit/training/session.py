@@ -135,7 +135,8 @@ def prepare(session: Session) -> Start:
         position = _check_batches(session, saved, loop)
         reached = _reached_limits(session.trainer, epochs - bool(position), steps)
     must_be_trained = saved is None and not is_fit
-    session.model.build_model(must_be_trained, session.data.padding, receives_values(session.trainer))
+    precision = str(session.trainer.precision) if is_fit else None
+    session.model.build_model(must_be_trained, session.data.padding, receives_values(session.trainer), precision)
     if must_be_trained:
         session.model.use_thresholds_of(session.model.model.config)
     reason = _settle_precision(session)
