@@ -18,6 +18,9 @@ def quiet() -> None:
     filter_warnings()
 
 
+FULL: list[type[RuntimeError]] = [torch.OutOfMemoryError]  # raised when memory is full; MPS has no class for it
+
+
 def fit(folder: Path, tiny_model: Path, most: int | None, is_split: bool, *callbacks: Any, **settings: Any) -> Fit:
     """A fit on a memory that holds ``most`` tokens at once; the last of its batches of 4 rows has one."""
     model = {"dropout": 0.0, "adam_eps": 1e-6, "split_batches": is_split, **settings.pop("model", {})}
@@ -28,7 +31,7 @@ def fit(folder: Path, tiny_model: Path, most: int | None, is_split: bool, *callb
 
     def check(module: Any, arguments: Any, inputs: dict[str, Any]) -> None:
         if most is not None and module.training and inputs["input_ids"].numel() > most:
-            raise torch.OutOfMemoryError("out of memory. Tried to allocate 2 GiB.")
+            raise FULL[-1](f"{'MPS backend ' * (len(FULL) - 1)}out of memory. Tried to allocate 2 GiB.")
 
     begun.model.model.register_forward_pre_hook(check, with_kwargs=True)
     return begun
@@ -77,6 +80,16 @@ def test_a_resumed_fit_keeps_the_size_of_the_parts(tmp_path: Path, tiny_model: P
         fit(tmp_path / "cut", tiny_model, 64, True, SaveAndCut("on_train_batch_end", 6, cut)).run()
     assert torch.load(cut, weights_only=True)["glue_lit"]["part_tokens"] <= 64
     assert farthest(fit(tmp_path / "resumed", tiny_model, 64, True).run(cut), whole) == 0.0
+
+
+def test_memory_is_full_on_mps_too(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "FULL", [*FULL, RuntimeError])
+    split = fit(tmp_path / "split", tiny_model, 64, True, max_steps=2).run()
+    assert split.model.parts.batch_parts is not None
+    assert split.model.parts.batch_parts.tokens is not None
+    with pytest.raises(RuntimeError) as error:
+        fit(tmp_path / "whole", tiny_model, 3, False, max_steps=2).run()
+    assert (explain_system_error(error.value) or "").startswith("The GPU's memory is full (MPS backend out of memory.")
 
 
 def test_a_row_that_does_not_fit_ends_the_fit(tmp_path: Path, tiny_model: Path) -> None:

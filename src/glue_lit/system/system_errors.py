@@ -61,7 +61,7 @@ def explain_system_error(error: BaseException) -> str | None:
             any(word in text.lower() for word in _SHARED) or _is_of_multiprocessing(cause)
         ):
             return _explain_shared_memory(text)
-        if type(cause).__name__ == "OutOfMemoryError":
+        if type(cause).__name__ == "OutOfMemoryError" or text.startswith("MPS backend out of memory"):
             return (
                 f"The GPU's memory is full ({text}). Training takes less with `--model.split_batches true` (a batch "
                 "that does not fit is computed in parts, with the same result) or `--model.gradient_checkpointing "

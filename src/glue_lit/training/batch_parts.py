@@ -32,6 +32,18 @@ def check_splitting(precision: str, accelerator: str) -> None:
         )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device's memory was full; MPS, and libraries beside torch's allocator, have no own class of error."""
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+
+
+def _free_cached(device: torch.device) -> None:
+    """Give the allocator's free blocks back to the device: for parts of another size they are too small."""
+    free = getattr(torch.get_device_module(device), "empty_cache", None)
+    if free is not None:
+        free()
+
+
 class BatchParts(FitPart):
     """Halves the rows that are computed at once whenever the GPU's memory does not suffice for them.
 
@@ -52,7 +64,7 @@ class BatchParts(FitPart):
             is_first: Whether this is the first device, which prints what happens.
 
         Raises:
-            torch.OutOfMemoryError: Not even a single row fits.
+            RuntimeError: Not even a single row fits: torch.OutOfMemoryError, except on MPS.
         """
         size, length = batch["input_ids"].shape
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -60,12 +72,12 @@ class BatchParts(FitPart):
             rows = size if self.tokens is None else min(size, max(1, self.tokens // length))
             try:
                 return _loss_in_parts(compute, batch, rows, parameters)
-            except torch.OutOfMemoryError:
-                if rows == 1:
+            except RuntimeError as error:
+                if rows == 1 or not is_out_of_memory(error):
                     raise
             # outside of the except clause, whose traceback keeps the activations
             self.tokens = (rows + 1) // 2 * length
-            torch.cuda.empty_cache()  # parts of another size find no whole blocks otherwise
+            _free_cached(batch["input_ids"].device)
             if is_first:
                 note(f"{rows} rows of {length} tokens do not fit into the memory: computing them in smaller parts.")
 
