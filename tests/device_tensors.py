@@ -110,8 +110,9 @@ class DeviceTensor(Tensor):
         assert Simulation.current is not None, f"{func} on the device, which is no longer there"
         return Simulation.current.run(func, args, kwargs or {})
 
-    def __reduce_ex__(self, protocol: Any) -> Any:  # in a file it is a CPU tensor
-        return self.raw.detach().clone().__reduce_ex__(protocol)
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refused: another process, or machine, would get it on this device, if it has one."""
+        raise TypeError("A tensor of the device is to be pickled. Copy it to the host (`to_host`).")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         if id(self) not in memo:
