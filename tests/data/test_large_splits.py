@@ -188,6 +188,12 @@ def test_a_file_of_which_rows_are_held_out_is_read_once_for_all_splits(
     assert [texts.texts_at(row)[0] for row in range(len(texts))] == shown
     again = [store for store in stores if store.cut is not None and len(store.cut)]  # whose cut tokens are counted
     assert len(begun) == 1 + len(again)
+    for name in names:  # what a start needs to know of all rows
+        store = splits(source, tiny_model, tmp_path / "once").dataset(name).store
+        assert store.is_labelled
+        assert [found.tolist() for found in store.vocabulary() if found is not None] == [
+            store.input_ids.unique().tolist(), [0],
+        ]  # fmt: skip
 
 
 def full_disk(*_: Any, **__: Any) -> None:

@@ -23,13 +23,14 @@ from glue_lit.data.row_texts import RowTextsBuilder
 from glue_lit.data.rows import Rows, Split
 from glue_lit.data.text_hashes import hash_texts
 from glue_lit.data.tokenizers import tokenizer_fingerprint
-from glue_lit.data.tokens import StoreBuilder, TokenStore
+from glue_lit.data.tokens import StoreBuilder, TokenStore, are_labels
 from glue_lit.errors import RunError
 from glue_lit.system.ahead import ahead
 from glue_lit.system.collection import without_collection
 from glue_lit.system.files import one_at_a_time, open_atomic_binary
 
 _LAYOUT = 3  # part of the cache key; increase it when the arrays change their meaning
+_AT_ONCE = 1 << 18  # labels
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,16 @@ class _Maker:
             cut=self._cut.count(self._split.parts, self._how.tokenizer),
             digest=self._digest.hexdigest(self._split.labels),
         )
+        types, parts = store.token_type_ids, torch.split(store.labels, _AT_ONCE)
+        is_labelled = all(bool(are_labels(part).all()) for part in parts)
+        store = replace(store, is_labelled=is_labelled, highest_type=None if types is None else int(types.max()))
         if self._texts is not None:
             self._texts.keep(self._split, store.digest)
         path = self._how.path(self._split)
         arrays = {name: value.numpy() for name, value in vars(store).items() if isinstance(value, Tensor)}
         with contextlib.suppress(RunError), open_atomic_binary(path) as file:
-            write_arrays(file, arrays, {"digest": store.digest or ""})
+            known = {"is_labelled": store.is_labelled, "highest_type": store.highest_type}
+            write_arrays(file, arrays, {"digest": store.digest or "", "known": json.dumps(known)})
         return _read(path) or store
 
 
@@ -132,6 +137,7 @@ def _read(path: Path) -> TokenStore | None:
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return TokenStore(**tensors, digest=(file.metadata() or {}).get("digest"))
-    except (OSError, SafetensorError, TypeError):
+            words = file.metadata() or {}
+            return TokenStore(**tensors, digest=words.get("digest"), **json.loads(words.get("known", "{}")))
+    except (OSError, SafetensorError, TypeError, ValueError):
         return None

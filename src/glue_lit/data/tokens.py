@@ -43,6 +43,8 @@ class TokenStore:
         digest: Hash of the rows, the same for every source; see `Rows.digest`.
         label_indices: For a multi-label task, the labels of all examples one after the other, ``(labels,)`` int32.
         label_offsets: First label of each example in ``label_indices``, and its length, ``(examples + 1,)`` int64.
+        is_labelled: Whether every example has a label; ``None`` if that was not looked up.
+        highest_type: The largest of ``token_type_ids``; ``None`` if that was not looked up.
     """
 
     input_ids: Tensor
@@ -56,6 +58,8 @@ class TokenStore:
     digest: str | None = None
     label_indices: Tensor | None = None
     label_offsets: Tensor | None = None
+    is_labelled: bool | None = None
+    highest_type: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,6 +73,12 @@ class TokenStore:
     def labelled(self) -> Tensor:
         """Which examples have a label, ``(examples,)`` bool."""
         return are_labels(self.labels)
+
+    def vocabulary(self) -> tuple[Tensor, Tensor | None]:
+        """All tokens that occur, and all token types: the few of them, where they are known, or those of all texts."""
+        ids = self.input_ids if self.used is None else self.used
+        known = self.token_type_ids is None or self.highest_type is None
+        return ids, self.token_type_ids if known else torch.tensor([self.highest_type], device="cpu")
 
 
 def are_labels(labels: Tensor) -> Tensor:

@@ -127,7 +127,8 @@ class Predictor:
         """Logits ``(examples, labels)`` in float32 of tokenised examples, in their order; windows are pooled."""
         found = torch.empty(len(dataset), self.task.num_labels, device="cpu")
         model, store = self._replicas[0].model, dataset.store
-        check_tokens(model, store.input_ids, str(self._checkpoint), store.token_type_ids)
+        ids, types = store.vocabulary()
+        check_tokens(model, ids, str(self._checkpoint), types)
         free: queue.SimpleQueue[SequenceClassifier] = queue.SimpleQueue()
         for replica in self._replicas:
             free.put(replica)

@@ -142,7 +142,8 @@ def prepare(session: Session) -> Start:
     reason = _settle_precision(session)
     model, name = session.model.model, session.model.hparams["name_or_path"]
     for store in session.data.splits.loaded_stores:
-        check_tokens(model, store.input_ids, name, store.token_type_ids)
+        ids, types = store.vocabulary()
+        check_tokens(model, ids, name, types)
     return Start(reason, position, reached)
 
 
