@@ -1,7 +1,9 @@
 """Jobs on a Ray cluster of two nodes on this machine, one of which is lost."""
 
+import json
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from glue_lit.engine.fixed_queue import FixedQueue
 from glue_lit.engine.job import Job, Progress
 from glue_lit.engine.ray_cluster import RayCluster
 from glue_lit.errors import UsageError
+from glue_lit.runs.shipped_configs import find_config
 
 pytestmark = [
     pytest.mark.slow,
@@ -113,6 +116,57 @@ def test_a_cluster_without_room_for_a_job_is_refused(cluster: Any) -> None:
         RayCluster(cpus_per_job=5)
     with pytest.raises(UsageError, match="a job takes 1 and 1"):
         RayCluster(gpus_per_job=1)
+
+
+class Shown(Job):
+    """A job whose process writes what reaches it, and ends when four of them run at once."""
+
+    def command(self) -> list[str]:
+        program = """
+import json, os, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+(folder / "seen.tmp").write_text(json.dumps([os.environ.get("CUDA_VISIBLE_DEVICES"), *sys.argv[2:]]))
+(folder / "seen.tmp").rename(folder / "seen.json")
+until = time.monotonic() + 120
+while len([*folder.parent.glob("*/seen.json")]) < 4:
+    if time.monotonic() > until:
+        sys.exit(3)
+    time.sleep(0.1)
+"""
+        return [sys.executable, "-c", program, str(self.folder), *self.arguments]
+
+
+@pytest.fixture
+def one_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cluster of one node with a GPU by name, which the jobs do not use."""
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    ray.init("local", num_cpus=4, num_gpus=1, log_to_driver=False, logging_level="ERROR")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    ray.shutdown()
+
+
+def test_four_jobs_share_a_gpu_and_find_the_shipped_recipes_where_they_run(one_gpu: None, tmp_path: Path) -> None:
+    recipe = Path(find_config("cola")).resolve()  # on this machine, which another node may not have
+    jobs = [Shown(name, tmp_path / name, ("--config", str(recipe), "--data.task", "cola"), "cola") for name in "abcd"]
+    executor = RayCluster(jobs_per_gpu=4)
+    assert executor.slots == 4
+    for job in jobs:
+        executor.start(job)
+    found: list[tuple[Job, int]] = []
+    until = time.monotonic() + 200
+    while len(found) < 4:
+        assert time.monotonic() < until
+        found += executor.pop_ended()
+        time.sleep(0.1)
+    assert {(job.name, status) for job, status in found} == {(name, 0) for name in "abcd"}
+    for job in jobs:
+        seen = json.loads((job.folder / "seen.json").read_text())
+        assert seen == ["0", "--config", "cola", "--data.task", "cola"]
 
 
 def test_a_missing_cluster_is_an_error(tmp_path: Path) -> None:

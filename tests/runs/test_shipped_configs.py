@@ -7,7 +7,7 @@ import pytest
 
 from glue_lit.errors import UsageError
 from glue_lit.runs.config_file import check_config
-from glue_lit.runs.shipped_configs import find_config, shipped_configs
+from glue_lit.runs.shipped_configs import find_config, shipped_configs, shipped_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = {path.relative_to(REPOSITORY / "configs").as_posix()[:-5] for path in (REPOSITORY / "configs").rglob("*.yaml")}
@@ -23,6 +23,13 @@ def test_every_configuration_of_the_repository_is_shipped_by_its_name() -> None:
     for name in NAMES:
         for given in (name, f"configs/{name}.yaml"):
             assert Path(find_config(given)).read_text() == (REPOSITORY / "configs" / f"{name}.yaml").read_text(), given
+
+
+def test_the_name_of_a_shipped_file_is_found_again_elsewhere() -> None:
+    for name in NAMES:
+        assert shipped_name(find_config(name)) == name
+    for other in ("configs/cola.yaml", "/tmp/cola.yaml", "--config", "cola", ""):
+        assert shipped_name(other) == other
 
 
 def test_a_file_wins_over_the_name_of_a_shipped_one() -> None:

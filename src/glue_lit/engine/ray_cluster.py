@@ -5,11 +5,13 @@ import os
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from typing import Any
 
 from glue_lit.engine.executor import PATIENCE, Executor, start_process
 from glue_lit.engine.job import Job
 from glue_lit.errors import UsageError
+from glue_lit.runs.shipped_configs import shipped_name
 
 _INTERVAL = 0.5  # seconds between checks of a process
 _LOST = -1  # exit status of a job whose node was lost more than `retries` times
@@ -77,8 +79,9 @@ class RayCluster(Executor):
         return each, room
 
     def start(self, job: Job) -> None:
-        """Start or resume a job on a node with enough room."""
-        self._running[job] = self._task.remote(job, self._threads, os.getcwd())
+        """Start or resume a job on a node with enough room, on which glue-lit may be installed elsewhere."""
+        portable = replace(job, arguments=tuple(map(shipped_name, job.arguments)))
+        self._running[job] = self._task.remote(portable, self._threads, os.getcwd())
 
     def stop(self, job: Job) -> None:
         """Ask a job to write its checkpoint and exit."""

@@ -26,6 +26,19 @@ def find_config(name: str) -> str:
     return str(_FOLDER / f"{name}.yaml") if name in shipped_configs() else name
 
 
+def shipped_name(file: str) -> str:
+    """The name of a shipped configuration whose file is given, for a machine where glue-lit lies elsewhere.
+
+    Args:
+        file: A path; any other text is returned as it is.
+    """
+    path = Path(file)
+    for folder in (_FOLDER, _FOLDER.resolve()):
+        if path.suffix == ".yaml" and path.is_relative_to(folder):
+            return path.relative_to(folder).with_suffix("").as_posix()
+    return file
+
+
 def shipped_configs() -> list[str]:
     """Names of the shipped configurations."""
     return sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.yaml"))
