@@ -30,6 +30,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
                  "adam_eps": 1e-8}, {}),
     "muon": ({}, {"optimizer": {"class_path": "torch.optim.Muon", "init_args": {}}}, {}),
     "batches in parts": ({}, {"split_batches": True}, {}),
+    "own data with batches in parts": (
+        {"accumulate_grad_batches": 2}, {"split_batches": True, "r_drop": 1.0, "gradient_checkpointing": True},
+        {"task": "reviews"}),
     "windows": ({}, {"windows": {"length": 16, "stride": 4}}, {"windows": {"length": 16, "stride": 4}}),
     "tokens on the processor": ({}, {}, {"tokens_on_device": False}),
     "padding-free": ({}, {"r_drop": 1.0}, {"padding_free": True, "group_by_length": False}),

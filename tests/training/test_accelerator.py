@@ -74,6 +74,7 @@ def test_each_option_agrees_with_the_processor(found: Found, name: str) -> None:
         assert case[what] is None or case[what] <= of_scores, what
     assert (case["test"] is not None) is name.startswith("own data")  # GLUE's test rows have no labels
     assert case["skipped"] == [name == "non-finite"] * 2
+    assert (case["parts"] is not None) is name.endswith("batches in parts")
 
 
 @pytest.mark.parametrize("name", marked(RESUMED, QUICK_RESUMED))
