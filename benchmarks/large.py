@@ -1,6 +1,7 @@
 """A training file of very many rows: the time to the first step, and the memory; RESULTS.md has what was found.
 
     python -m benchmarks large --rows 20000000
+    python -m benchmarks large --rows 20000000 --kind csv
 
 It writes the file, then trains one step twice, each in a process of its own: with an empty cache and with a full one.
 Prints a line as JSON for each, and a table at the end.
@@ -10,27 +11,31 @@ import string
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.load import WORDS, Load, Measured, texts
 
 _SENTENCES, _PART = 4096, 1_000_000
-_HEAD = "| rows | cache | first step | clock | processor | memory, peak | files |\n|---|---|---|---|---|---|---|"
+_HEAD = (
+    "| rows | file | cache | first step | clock | processor | memory, peak | files |\n|---|---|---|---|---|---|---|---|"
+)
 
 
-def write_parquet(path: Path, rows: int) -> Path:
-    """A file with a text of 4 to 12 words, no two alike, and one of two labels in each row."""
+def write_table(path: Path, rows: int) -> Path:
+    """A Parquet or CSV file with a text of 4 to 12 words, no two alike, and one of two labels in each row."""
     import pyarrow
     import pyarrow.compute
+    import pyarrow.csv
     import pyarrow.parquet
 
     draw = np.random.default_rng(0)
     sentences = pyarrow.array([text.rpartition(" ")[0] for text in texts(_SENTENCES)])
     labels = pyarrow.array(["label 0", "label 1"])
     schema = pyarrow.schema([("text", pyarrow.string()), ("label", pyarrow.string())])
-    with pyarrow.parquet.ParquetWriter(path, schema) as file:
+    writer = {".parquet": pyarrow.parquet.ParquetWriter, ".csv": pyarrow.csv.CSVWriter}[path.suffix]
+    with writer(path, schema) as file:
         for start in range(0, rows, _PART):
             number = np.arange(start, min(start + _PART, rows))
             some = sentences.take(pyarrow.array(draw.integers(0, _SENTENCES, len(number))))
@@ -54,16 +59,16 @@ def write_encoder(folder: Path) -> str:
 
 
 class _Large(Load):
-    def starts(self, rows: int) -> Iterator[Measured]:
+    def starts(self, rows: int, kind: str) -> Iterator[Measured]:
         """A step with an empty cache, and one with a full one."""
         with self._temporary:
             begun = time.perf_counter()
             self.model = self.model or write_encoder(self._folder / "encoder")
-            source = write_parquet(self._folder / "rows.parquet", rows)
-            made = {"rows": rows, "file": "written", "seconds": round(time.perf_counter() - begun, 1)}
+            source = write_table(self._folder / f"rows.{kind}", rows)
+            made = {"rows": rows, "kind": kind, "file": "written", "seconds": round(time.perf_counter() - begun, 1)}
             yield made | {"megabytes": source.stat().st_size // 10**6}
             for cache in ("empty", "full"):
-                found = {"rows": rows, "cache": cache} | self._first_step(source)
+                found = {"rows": rows, "kind": kind, "cache": cache} | self._first_step(source)
                 size = sum(path.stat().st_size for path in (self._folder / "cache").iterdir())
                 yield found | {"megabytes": size // 10**6}
 
@@ -73,19 +78,22 @@ def line_of(found: Measured) -> str:
     seconds = [f"{found[name]:,} s" for name in ("first_step", "seconds", "processor_seconds")]
     sizes = [f"{found['peak_anonymous_mib']:,} MiB", f"{found['megabytes']:,} MB"]
     rows = f"{found['rows']:,}"
-    return f"| {' | '.join([rows, found['cache'], *seconds, *sizes])} |"
+    return f"| {' | '.join([rows, found['kind'], found['cache'], *seconds, *sizes])} |"
 
 
-def large(rows: int = 20_000_000, model: str = "", disk: Path | None = None) -> Iterator[dict[str, Any]]:
+def large(
+    rows: int = 20_000_000, model: str = "", disk: Path | None = None, kind: Literal["parquet", "csv"] = "parquet"
+) -> Iterator[dict[str, Any]]:
     """Train a step on a file of many rows, with an empty cache and with a full one.
 
     Args:
         rows: Rows of the file.
         model: Folder of a model; by default a tiny one is made, which shows our own cost best.
-        disk: Folder for the files, which are deleted at the end: about 130 bytes a row.
+        disk: Folder for the files, which are deleted at the end: about 200 bytes a row.
+        kind: Format of the file.
     """
     lines = []
-    for found in _Large(model, disk).starts(rows):
+    for found in _Large(model, disk).starts(rows, kind):
         lines += [line_of(found)] if "cache" in found else []
         yield found
     print("\n".join([_HEAD, *lines]))

@@ -103,8 +103,8 @@ def test_memory_hardly_grows_with_the_rows(tmp_path: Path, capsys: pytest.Captur
     assert more["empty"] < 200, more  # buffers and sorts of a limited size, which 200,000 rows do not fill
     assert more["full"] < 60, more
     table = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[:2] for line in table if line.startswith("| 1,000,000")] == [
-        ["| 1,000,000", "empty"], ["| 1,000,000", "full"],
+    assert [line.split(" | ")[:3] for line in table if line.startswith("| 1,000,000")] == [
+        ["| 1,000,000", "parquet", "empty"], ["| 1,000,000", "parquet", "full"],
     ]  # fmt: skip
 
 
