@@ -13,13 +13,13 @@ import torch
 from glue_lit.data import (
     custom_split,
     custom_task,
+    file_digest,
     finding,
     label_column,
     large_arrays,
     row_digest,
     row_texts,
     stage_findings,
-    table,
 )
 from glue_lit.data.label_column import LabelColumn
 from glue_lit.data.row_texts import PickedTexts
@@ -260,7 +260,7 @@ DIGEST = "f716a0461bfb8c29c5b5238c4109f53de7b2dcd249b38898cf62b0f243a9c931"
 
 def test_the_task_of_a_large_table_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(custom_task, "_MANY", ROWS)
-    monkeypatch.setattr(table, "_SETTLED", 0)
+    monkeypatch.setattr(file_digest, "_SETTLED", 0)
     source, cache = write("csv", tmp_path), tmp_path / "cache"
     custom = CustomTask(text="a", class_weights="balanced")
     first = custom_task.complete_task("own", custom, str(source), cache)

@@ -1,19 +1,14 @@
 """`Table`: a file or data set with named columns, read row by row; `glue_lit.data.tables` has the formats."""
 
-import hashlib
-import os
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from glue_lit.data.class_labels import ClassNames, name_class
+from glue_lit.data.file_digest import file_digest
 from glue_lit.errors import DataError, did_you_mean
 from glue_lit.system.untrusted_text import Value, plain_value
-
-_SETTLED = 2_000_000_000  # nanoseconds after which another change of a file has another time
-_digests: dict[tuple[str, int, int, int], str] = {}  # of files that this process has read
 
 NumberedRow = tuple[int, tuple[Value, ...]]
 
@@ -72,13 +67,7 @@ class Table(ABC):
             DataError: The file cannot be read.
         """
         try:
-            with self.path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                key = (str(self.path), status.st_ino, status.st_size, status.st_mtime_ns)
-                digest = _digests.get(key) or hashlib.file_digest(file, "sha256").hexdigest()
-            if time.time_ns() - status.st_mtime_ns > _SETTLED:
-                _digests[key] = digest
-            return digest
+            return file_digest(self.path)
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read ({error.strerror}).") from None
 
