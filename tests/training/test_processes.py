@@ -241,6 +241,7 @@ def test_the_processes_of_a_launcher_are_the_devices_of_every_command(
 ) -> None:
     first, second = launched(by, tmp_path, *FIT, f"--model.name_or_path={tiny_model}")
     assert "on 2 x cpu" in first
+    assert "A step takes 2 x 16 = 32 examples (devices x data.batch_size)." in first
     assert not second
     (run,) = tmp_path.glob("lightning_logs/cola/version_*")
     assert json.loads((run / "metrics.json").read_text())["device"]["processes"] == 2

@@ -1,8 +1,10 @@
 """Checks of how a command computes its batches, before data are read; and what a fit prints about them afterwards."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from glue_lit.data.accumulation import batches_of_step
 from glue_lit.data.datamodule import GLUEDataModule
 from glue_lit.data.model_inputs import needs_equal_lengths
 from glue_lit.data.resident_tokens import check_device
@@ -10,6 +12,7 @@ from glue_lit.encoder.compiling import GRAPHS, check_can_compile, is_asked
 from glue_lit.encoder.flash_attention import check_attention_here
 from glue_lit.encoder.packing import check_can_be_packed
 from glue_lit.errors import ModelError
+from glue_lit.system.console import say
 from glue_lit.training.cuda_graphs import check_graphs, describe_padding
 from glue_lit.training.padding_free import describe_saving
 
@@ -53,9 +56,15 @@ def check_architecture(data: GLUEDataModule, model: Mapping[str, Any], is_fit: b
 
 
 def describe_batches(data: GLUEDataModule, trainer: Any) -> None:
-    """Print on the first device what padding-free batches save, or what padding to chosen lengths costs."""
+    """Print on the first device what several of them take at each step, and what padding costs or its lack saves."""
     if not trainer.is_global_zero:
         return
+    if trainer.world_size > 1 and data.hparams["tokens_per_batch"] is None:
+        factors = {"devices": trainer.world_size, "data.batch_size": data.hparams["batch_size"]}
+        if (accumulated := batches_of_step(trainer, trainer.current_epoch)) > 1:
+            factors["trainer.accumulate_grad_batches"] = accumulated
+        product = f"{' x '.join(map(str, factors.values()))} = {math.prod(factors.values())}"
+        say(f"A step takes {product} examples ({' x '.join(factors)}).")
     if data.hparams["padding_free"]:
         describe_saving(data, trainer)
     if data.training_set(trainer).batch_lengths is not None:
