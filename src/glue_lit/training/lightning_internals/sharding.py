@@ -6,7 +6,7 @@ from zipfile import is_zipfile
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor, Shard
 from torch.optim import Optimizer
 
 NAME = "fsdp2"
@@ -79,21 +79,20 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Map the file on every device, so that no process has to hold all of it in memory."""
-        torch.cuda.empty_cache()
         found: dict[str, Any] = torch.load(
             checkpoint_path, map_location="cpu", weights_only=weights_only, mmap=is_zipfile(checkpoint_path)
         )
         return found
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        """Give each device its part of the weights. Collective."""
+        """Give each device its part of the weights."""
         assert self.lightning_module is not None
         now = self.lightning_module.state_dict()
         parts = {name: _part_like(now.get(name), value) for name, value in checkpoint["state_dict"].items()}
         self.lightning_module.load_state_dict(parts, strict=strict)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Give each device its part of the optimizer's state. Collective."""
+        """Give each device its part of the optimizer's state."""
         for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             numbers = [number for group in saved["param_groups"] for number in group["params"]]
@@ -106,10 +105,23 @@ class ShardedStrategy(ModelParallelStrategy):
 
 
 def _part_like(like: Any, value: Any) -> Any:
-    """A value, split over the devices as ``like`` is if it has the same shape; else a copy in memory."""
-    if isinstance(like, DTensor) and isinstance(value, torch.Tensor) and value.shape == like.shape:
-        return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
-    return value.clone() if isinstance(value, torch.Tensor) else value
+    """This device's part of a value, split as ``like`` is if it has the same shape; else a copy in memory.
+
+    Of a value that is mapped from a file, only that part is read.
+    """
+    if not isinstance(value, torch.Tensor) or isinstance(value, DTensor):
+        return value
+    if not isinstance(like, DTensor) or value.shape != like.shape:
+        return value.clone()
+    (placement,) = like.placements
+    assert isinstance(placement, Shard)
+    parts = value.chunk(like.device_mesh.size(), placement.dim)
+    number = like.device_mesh.get_local_rank()
+    own = parts[number] if number < len(parts) else value.narrow(placement.dim, 0, 0)
+    own = own.to(like.device, copy=True)
+    return DTensor.from_local(
+        own, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+    )
 
 
 def is_sharded(trainer: Any) -> bool:
