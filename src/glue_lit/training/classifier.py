@@ -32,7 +32,6 @@ from glue_lit.training.losses import TaskLoss, r_drop_loss
 from glue_lit.training.model_builder import ModelBuilder
 from glue_lit.training.model_preparation import prepare_model
 from glue_lit.training.optimizer import RecipeOptimizer
-from glue_lit.training.processes import check_sharding
 from glue_lit.training.saved_module import SavedModule
 from glue_lit.training.schedule import Options, Schedule
 
@@ -205,10 +204,7 @@ class SequenceClassifier(SavedModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        parts = self.parts.batch_parts
-        loss = parts.loss(self, self._loss, batch, self.global_rank == 0) if parts is not None else self._loss(batch)
-        self.parts.note_batch(batch["idx"], loss)
-        return loss
+        return self.parts.loss(self, self._loss, batch)
 
     def _loss(self, batch: Batch) -> Tensor:
         weight = self.hparams["r_drop"]
@@ -246,8 +242,7 @@ class SequenceClassifier(SavedModule):
         trainer: Any = self.trainer
         if trainer.state.fn != TrainerFn.PREDICTING:
             self.loss.load(in_parts=self.hparams["split_batches"])
-        prepare_trainer(trainer, self.task, type(self))
-        check_sharding(trainer, self.hparams)
+        prepare_trainer(trainer, self)
         if not is_fit(trainer) or self.parts.position in trainer.callbacks:  # this trainer has run a fit already
             return []
         self.parts = FitParts(self.hparams, self.parts.optimizer)  # without state of another trainer's fit

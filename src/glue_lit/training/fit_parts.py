@@ -1,6 +1,6 @@
 """The classifier's own callbacks in a fit, and checks of the trainer before anything is built."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from glue_lit.data.accumulation import check_accumulation
-from glue_lit.tasks.glue import TaskSpec
+from glue_lit.data.batches import Batch
 from glue_lit.training.averaging import WeightAverage
 from glue_lit.training.batch_parts import BatchParts
 from glue_lit.training.batch_seeds import BatchSeeds
@@ -21,7 +21,7 @@ from glue_lit.training.lightning_internals.loops import FinalValidation
 from glue_lit.training.monitors import check_monitors
 from glue_lit.training.optimizer import RecipeOptimizer
 from glue_lit.training.position import Position
-from glue_lit.training.processes import check_processes
+from glue_lit.training.processes import check_processes, check_sharding
 from glue_lit.training.refused_callbacks import refuse_callbacks
 from glue_lit.training.tensorboard.points import TrainingCurves
 
@@ -49,10 +49,19 @@ class FitParts:
         parts += [self.batch_parts] if self.batch_parts is not None else []
         self.callbacks: list[Callback] = parts + ([WeightAverage(decay)] if (decay := settings["average"]) else [])
 
-    def note_batch(self, examples: Tensor, loss: Tensor) -> None:
-        """Note the examples ``(batch,)`` of a training batch, by their ``idx``, and its loss ``()``."""
-        self.guard.note_batch(examples, loss)
+    def loss(self, module: LightningModule, compute: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+        """The mean loss of a training batch, ``()``, which the guard and the curves note.
+
+        Args:
+            module: What is trained.
+            compute: Gives the mean loss of some rows; of parts of the batch where the memory does not hold all of it.
+            batch: A training batch.
+        """
+        parts = self.batch_parts
+        loss = compute(batch) if parts is None else parts.loss(module, compute, batch, module.global_rank == 0)
+        self.guard.note_batch(batch["idx"], loss)
         self.curves.note_batch(loss)
+        return loss
 
     def prepare_step(self, module: LightningModule, optimizer: Optimizer, limit: float, algorithm: str | None) -> None:
         """Check, record and clip the gradient of an optimizer step, or clear it if the step is skipped.
@@ -82,22 +91,23 @@ class FitParts:
         self.position.is_updating = False
 
 
-def prepare_trainer(trainer: Any, task: TaskSpec, module: type) -> None:
+def prepare_trainer(trainer: Any, module: Any) -> None:
     """Check a trainer's settings, and let Lightning's summary of a fit count each parameter once.
 
     Args:
         trainer: With the user's callbacks.
-        task: Gives the metrics.
-        module: The class that is trained; a user's own subclass may log more.
+        module: The `SequenceClassifier`; a user's own subclass may log more than the metrics of its task.
 
     Raises:
-        UsageError: The strategy or processes would split the model or train it several times. In a fit also: a
-            callback is refused or monitors a value that is never logged, or accumulation is set twice.
+        UsageError: The processes would train the model several times, or the strategy splits it and a setting needs
+            the whole. In a fit also: a callback is refused or monitors a value that is never logged, or accumulation is
+            set twice.
     """
     check_processes(trainer)
+    check_sharding(trainer, module.hparams)
     if is_fit(trainer):
         refuse_callbacks(trainer)
-        if module.__module__.startswith("glue_lit."):
-            check_monitors(trainer.callbacks, task)
+        if type(module).__module__.startswith("glue_lit."):
+            check_monitors(trainer.callbacks, module.task)
         check_accumulation(trainer)
         replace_summaries(trainer.callbacks)
