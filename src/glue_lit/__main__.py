@@ -34,6 +34,7 @@ examples:
 def _function(command: Command) -> Callable[[], None]:
     if not command.needs_torch:
         return command.load()
+    from glue_lit.system.lazy_imports import defer_scipy_signal
     from glue_lit.system.library_warnings import filter_warnings
 
     check_memory_limit()
@@ -41,7 +42,8 @@ def _function(command: Command) -> Callable[[], None]:
     # Imports create millions of objects and no garbage: collections would take a quarter of their time.
     gc.disable()
     try:
-        return command.load()
+        with defer_scipy_signal():
+            return command.load()
     finally:
         gc.freeze()  # later collections skip these objects too
         gc.enable()

@@ -75,7 +75,8 @@ class FitParts:
         Raises:
             DivergenceError: Loss or gradient is not finite, and the policy is to stop.
         """
-        parameters = [p for p in module.parameters() if p.grad is not None]
+        every = self.optimizer.parameters
+        parameters = [p for p in (module.parameters() if every is None else every) if p.grad is not None]
         norm = gradient_norm(parameters)
         is_taken = self.guard.check_step(module.trainer, optimizer, norm)
         if is_taken is False:

@@ -43,10 +43,15 @@ class RecipeOptimizer(FitPart):
 
     Args:
         settings: The hyperparameters of `SequenceClassifier`.
+
+    Attributes:
+        parameters: All of the trained module's, in its order, since a search in each step takes a while; ``None``
+            before `build`.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
+        self.parameters: list[nn.Parameter] | None = None
         self._rows_before: Tensor | None = None  # embedding rows in use that the checkpoint has moments for
 
     def build(self, module: LightningModule) -> OptimizerLRSchedulerConfig:
@@ -55,6 +60,7 @@ class RecipeOptimizer(FitPart):
         check_eps(precision, settings["adam_eps"])
         check_optimizer(settings, precision)
         fused, groups = supports_fused(module.device, precision), self._groups(module)
+        self.parameters = [*module.parameters()]
         if settings["optimizer"] is None:
             betas = settings["adam_beta1"], settings["adam_beta2"]
             optimizer: Optimizer = build_adamw(groups, settings["learning_rate"], betas, settings["adam_eps"], fused)
