@@ -6,6 +6,7 @@
     python -m benchmarks large --rows 20000000                     # a file larger than the memory: first step, memory
     python -m benchmarks profile --glue_dir GLUE                   # what holds a training step, by operator
     python -m benchmarks gpu                                       # 8 minutes on a GPU, without the Hub
+    python -m benchmarks batches                                   # what a batch costs the host
 
 Each says more with --help. `hf` and `ours` are single measurements, which the others run as processes of their own.
 """
@@ -22,6 +23,7 @@ COMMANDS = {
     "profile": ("speed", "profile"),
     "ledger": ("ledger", "Ledger"),
     "gpu": ("gpu", "gpu"),
+    "batches": ("batches", "batches"),
     "load": ("load", "Load"),
     "large": ("large", "large"),
     "hf": ("hugging_face", "HuggingFace"),

@@ -9,6 +9,7 @@ import pytest
 from small_fit import Fit
 
 from benchmarks import gpu, gpu_child
+from benchmarks.batches import batches
 from benchmarks.clock import OperatorClock, StepClock
 from benchmarks.gpu_page import markdown as gpu_table
 from benchmarks.large import large
@@ -106,6 +107,13 @@ def test_memory_hardly_grows_with_the_rows(tmp_path: Path, capsys: pytest.Captur
     assert [line.split(" | ")[:3] for line in table if line.startswith("| 1,000,000")] == [
         ["| 1,000,000", "parquet", "empty"], ["| 1,000,000", "parquet", "full"],
     ]  # fmt: skip
+
+
+def test_the_time_of_a_batch_is_measured_for_both_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    batches(rows=40, rounds=1)
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [line[0] for line in lines] == ["| CoLA-like, 16 rows", "| MNLI-like, 128 rows"]
+    assert all(int(line[1].replace(",", "")) > 1000 for line in lines)
 
 
 def test_the_gpu_benchmark_runs_on_a_processor_and_survives_a_case_that_fails(

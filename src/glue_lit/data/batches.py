@@ -77,11 +77,6 @@ class TokenDataset(Dataset[Batch]):
         """Whether any example is labelled."""
         return any(bool(are_labels(self.store.labels[part]).any()) for part in torch.split(self.examples, _AT_ONCE))
 
-    @property
-    def values_of_row(self) -> int:
-        """Values that each row has beside its tokens: 1, or the labels of a multi-label task."""
-        return self._sets_of or 1
-
     def tokens(self) -> Tensor:
         """All tokens of the store and the padding, each once, sorted, ``(tokens,)`` int64."""
         used, known = np.zeros(0, bool), self.store.used
@@ -115,6 +110,17 @@ class TokenDataset(Dataset[Batch]):
             ``(batch + 1,)`` int32; and the others as above.
         """
         return next(self.cut([indices]))
+
+    def size_of(self, group: Sequence[int]) -> int:
+        """Elements of the largest array of a batch, about: its tokens with padding, or labels of a multi-label task."""
+        places = np.asarray(group)
+        longest = int(self._lengths_at(np.where(places < 0, ~places, places)).max())
+        return len(places) * max(longest, self._sets_of or 1)
+
+    def _lengths_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        idx, offsets = self.examples.numpy()[places], self.store.offsets.numpy()
+        lengths: NDArray[np.int64] = offsets[idx + 1] - offsets[idx]
+        return lengths
 
     def cut(self, groups: Sequence[Sequence[int]], tokens: Tokens | None = None) -> Iterator[Batch]:
         """The batch of each group of examples, as `__getitems__` gives it.

@@ -4,14 +4,14 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler, dataloader
+from torch.utils.data._utils import pin_memory
 
 from glue_lit.data.batches import Batch, TokenDataset
 from glue_lit.data.resident_tokens import ResidentTokens, Tokens
 
-_AHEAD = 1 << 16  # tokens, or labels of a multi-label task, that are cut at once on an accelerator: 0.5 MB an array
+_AHEAD = 1 << 16  # tokens, or labels of a multi-label task, that are cut at once: 0.5 MB an array
 
 # Where its workers cannot start, torch's iterator is half built, and its __del__ fails for want of this attribute: a
 # traceback beside the message that explains the error. Seen in torch 2.13.
@@ -30,16 +30,13 @@ def ignore_signals(worker: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def cut_ahead(dataset: TokenDataset, sampler: Iterable[Sequence[int]], tokens: Tokens) -> Iterator[Batch]:
-    """The batches that a sampler gives, of which many small ones are cut at once, on the device of the tokens."""
-    lengths, least = dataset.lengths.numpy(), dataset.values_of_row
+def cut_ahead(dataset: TokenDataset, sampler: Iterable[Sequence[int]], tokens: Tokens | None) -> Iterator[Batch]:
+    """The batches that a sampler gives, of which many small ones are cut at once; see `TokenDataset.cut`."""
     groups: list[Sequence[int]] = []
     size = 0
     for group in sampler:
-        places = np.asarray(group)
-        longest = int(lengths[np.where(places < 0, ~places, places)].max())
         groups.append(group)
-        size += len(group) * max(longest, least)
+        size += dataset.size_of(group)
         if size >= _AHEAD:
             yield from dataset.cut(groups, tokens)
             groups, size = [], 0
@@ -58,10 +55,12 @@ class ResumableLoader(DataLoader[Batch]):
 
     def __iter__(self) -> Any:
         """An iterator over the batches."""
-        if self.resident is None:
+        dataset, resident = self.dataset, self.resident
+        if self.num_workers or not isinstance(dataset, TokenDataset):
             return super().__iter__()
-        assert isinstance(self.dataset, TokenDataset)
-        return cut_ahead(self.dataset, self.sampler, self.resident.of(self.dataset.store))
+        batches = cut_ahead(dataset, iter(self.sampler), None if resident is None else resident.of(dataset.store))
+        is_sent = resident is None and self.pin_memory and torch.accelerator.is_available()
+        return map(pin_memory.pin_memory, batches) if is_sent else batches
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: the sampler resumes by the trainer's position (see `glue_lit.training.position`)."""

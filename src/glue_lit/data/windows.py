@@ -4,7 +4,9 @@ A document is tokenised once, as a whole. A window is a view of it: the special 
 piece of the tokens between them, so that overlapping windows take no memory of their own.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from glue_lit.data.batches import Batch, TokenDataset
@@ -60,6 +62,9 @@ class WindowDataset(TokenDataset):
 
     def _values(self, wanted: Tensor, filler: Tensor, idx: Tensor) -> Batch:
         return super()._values(wanted, filler, idx) | {"window": wanted.clamp(min=-1)}
+
+    def _lengths_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._lengths.numpy()[places]
 
     def _rows(self, places: Tensor) -> tuple[Tensor, ...]:
         document = self.documents[places]
