@@ -1,9 +1,9 @@
 """Count the tokens that are lost because examples are longer than the model's input."""
 
 import math
-from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from glue_lit.data.large_arrays import GrowingArray
 from glue_lit.data.rows import Rows
 
 _BUDGET = 1 << 16  # characters that are tokenised once more; or one in a hundred, if the split is large
@@ -40,14 +41,14 @@ class CutCounter:
 
     Args:
         max_length: The longest input, in tokens.
+        folder: Folder for temporary files, which hold what is kept of very many rows.
     """
 
-    def __init__(self, max_length: int) -> None:
+    def __init__(self, max_length: int, folder: Path | None = None) -> None:
         self._max_length = max_length
         self._rows = self._characters = 0
-        self._full: list[int] = []  # positions of the rows that are as long as an input, and may be cut
-        self._sizes = array("q")  # characters of their texts, at most `_START` of each
-        self._longest = 0
+        self._full = GrowingArray("int64", folder)  # positions of the rows as long as an input, which may be cut
+        self._size = self._longest = 0  # characters of their texts, at most `_START` of each, and of the longest
         self._only: Rows | None = None  # the rows, as long as there is one part
 
     def add(self, rows: Rows, kept: NDArray[np.int64]) -> None:
@@ -56,8 +57,8 @@ class CutCounter:
         full = np.flatnonzero(kept >= self._max_length).tolist()
         sizes = [len(column[row]) for column in columns for row in full]
         self._only = rows if self._rows == 0 else None
-        self._full += [self._rows + row for row in full]
-        self._sizes.extend(min(size, _START) for size in sizes)
+        self._full.append([self._rows + row for row in full])
+        self._size += sum(min(size, _START) for size in sizes)
         self._longest = max(self._longest, *sizes) if sizes else self._longest
         self._characters += sum(len(text) for column in columns for text in column)
         self._rows += len(rows)
@@ -70,11 +71,11 @@ class CutCounter:
             tokenizer: Their tokenizer.
         """
         none = torch.empty(0, dtype=torch.int64, device="cpu")
-        full = self._full
-        if not full:
+        full = self._full.array()
+        if not len(full):
             return none
         budget = max(_BUDGET, self._characters // 100)
-        picked = full[:: max(1, math.ceil(sum(self._sizes) / budget))]
+        picked = full[:: max(1, math.ceil(self._size / budget))].tolist()
         parts = read() if self._only is None else [self._only]
         lengths = [length for columns in _texts_at(parts, picked) for length in _count_tokens(columns, tokenizer)]
         lost = [length - self._max_length for length in lengths]

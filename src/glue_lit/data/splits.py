@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glue_lit.data.batches import TokenDataset
-from glue_lit.data.both_orders import join_stores, swap_texts
+from glue_lit.data.both_orders import join_stores, join_tensors, swap_texts
 from glue_lit.data.cache import cache_folder
 from glue_lit.data.checks import check_all_labelled
 from glue_lit.data.custom_task import complete_task
@@ -152,8 +152,8 @@ class TaskSplits:
             if name == "train":
                 check_all_labelled(store, split)
             if both:
-                positions = torch.cat([positions, positions + len(store)])
-                store = join_stores(store, self._tokenise(swap_texts(split)))
+                positions = join_tensors(positions, positions, len(store), self._cache)
+                store = join_stores(store, self._tokenise(swap_texts(split)), self._cache)
             multiple = 1 if needs_equal_lengths(self.model_config) else self._settings.get("pad_to_multiple_of", 1)
             form = (
                 multiple,

@@ -97,7 +97,7 @@ class _Maker:
         self._split, self._how, folder = split, how, how.folder
         arguments = (how.tokenizer, how.max_length, how.is_regression, split, folder, how.truncation)
         self._builder, self._digest = StoreBuilder(*arguments), RowDigest(folder)
-        self._hashes, self._cut = GrowingArray("int64", folder), CutCounter(how.max_length)
+        self._hashes, self._cut = GrowingArray("int64", folder), CutCounter(how.max_length, folder)
         # the texts of validation rows are shown
         self._texts = RowTextsBuilder(folder) if split.name.startswith("validation") else None
 
