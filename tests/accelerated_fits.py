@@ -124,6 +124,8 @@ class Fit:
         precision = options.pop("precision", "32-true")
         where: dict[str, Any] = {"accelerator": "cpu", "precision": precision}
         if simulation is not None:
+            # MPS has none; torch's scaler of float16 avoids it only there
+            simulation.has_float64 = name in ("float64", "scaled float16")
             where = {"strategy": strategy(), "precision": precision}
         if precision.endswith("mixed"):  # Lightning has mixed precisions for its own devices only
             del where["precision"]
@@ -205,8 +207,6 @@ def farthest(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 def compared(name: str, simulation: Any) -> dict[str, Any]:
     """A case on accelerator and CPU, with the scores of its fit and of its best checkpoint."""
-    # MPS has none; torch's scaler of float16 avoids it only there
-    simulation.has_float64 = name in ("float64", "scaled float16")
     there, here = Fit(name, simulation).run(), Fit(name, None).run()
     found = {
         "device": there.phases.device,
