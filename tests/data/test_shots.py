@@ -28,6 +28,16 @@ def test_every_row_is_drawn_as_often_as_the_others_of_its_label() -> None:
     assert draws[59:].sum() == 0
 
 
+@pytest.mark.parametrize("at_once", [7, 1 << 18])
+def test_shots_are_those_of_one_pass_over_all_rows_in_a_random_order(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draw_shots.__module__ + "._AT_ONCE", at_once)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(3))
+    expected = [order[LABELS[order] == label][:5] for label in range(3)]
+    assert draw_shots(LABELS, 5, 3, tmp_path).tolist() == sorted(torch.cat(expected).tolist())
+
+
 def data(tiny_model: Path, **settings: Any) -> GLUEDataModule:
     fixed: dict[str, Any] = {"task": "cola", "source": "demo", "batch_size": 3, "shots": 4}
     return GLUEDataModule(tokenizer=str(tiny_model), **fixed | settings)
