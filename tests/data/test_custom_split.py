@@ -1,3 +1,4 @@
+import hashlib
 import json
 import random
 import re
@@ -9,6 +10,7 @@ import numpy as np
 import pandas
 import pytest
 
+from glue_lit.data import large_arrays
 from glue_lit.data.custom_split import choose_held_out
 from glue_lit.data.custom_task import complete_task, describe_task
 from glue_lit.data.rows import Rows
@@ -268,3 +270,18 @@ def test_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_data_set_that_cannot_be_reached() -> None:
     with pytest.raises(DataError, match=r"could not load owner/none: .*Check the network"):
         open_tables(SETTINGS, "owner/none")
+
+
+def test_the_rows_that_are_held_out_are_those_of_earlier_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory and in files."""
+    labels = (np.arange(10_007) * 7919) % 13
+    labels[3] = 40
+    for held in (large_arrays._HELD, 16):
+        monkeypatch.setattr(large_arrays, "_HELD", held)
+        chosen = [
+            choose_held_out(labels, CustomTask(text="a", label="b", kind=kind, split_seed=5), folder=tmp_path)
+            for kind in ("classification", "regression")
+        ]
+        assert hashlib.sha256(np.concatenate(chosen).tobytes()).hexdigest()[:16] == "a1e0b27c7ae2215d"

@@ -16,6 +16,8 @@ from glue_lit.data.label_arrays import LabelArrays
 from glue_lit.data.label_column import LabelColumn
 from glue_lit.data.label_sets import LabelSets, is_unknown, unlabelled
 from glue_lit.data.label_texts import label_text
+from glue_lit.data.large_arrays import parts_of, scratch_array
+from glue_lit.data.length_order import sort_longest_first
 from glue_lit.data.rendering import check_columns, render
 from glue_lit.data.rows import HELD_OUT, Label, Rows, Split
 from glue_lit.data.stratification import hold_out_rows
@@ -94,16 +96,14 @@ def _held_out(custom: CustomTask, table: Table) -> NDArray[np.bool_]:
     """The rows of a training table that are held out for validation, ``(rows,)`` bool."""
     key = json.dumps([table.fingerprint(), str(table.path), custom.settings()])
     if key not in _chosen:
-        rows, found = (
-            table.rows(custom.label_columns),
-            LabelArrays(custom.kind == "regression", Path(tempfile.gettempdir())),
-        )
+        folder = Path(tempfile.gettempdir())
+        rows, found = table.rows(custom.label_columns), LabelArrays(custom.kind == "regression", folder)
         while some := list(islice(rows, _PART)):
             found.add(_parse(some, custom, table, needs_labels=True))
         arrays = found.arrays()
         _chosen.clear()
         _chosen[key] = choose_held_out(
-            arrays["labels"], custom, arrays.get("label_offsets"), arrays.get("label_indices")
+            arrays["labels"], custom, arrays.get("label_offsets"), arrays.get("label_indices"), folder
         )
     return _chosen[key]
 
@@ -113,6 +113,7 @@ def choose_held_out(
     custom: CustomTask,
     offsets: NDArray[np.int64] | None = None,
     indices: NDArray[np.int32] | None = None,
+    folder: Path | None = None,
 ) -> NDArray[np.bool_]:
     """Choose the training rows to hold out for validation, ``(rows,)`` bool.
 
@@ -124,6 +125,7 @@ def choose_held_out(
         custom: The task.
         offsets: First label of each row in ``indices``, and its length, ``(rows + 1,)``; for multi-label tasks.
         indices: The labels of all rows, one after the other.
+        folder: Folder for temporary files, which hold the order of very many rows.
 
     Raises:
         DataError: There are too few rows.
@@ -133,13 +135,15 @@ def choose_held_out(
         fraction, seed = custom.validation_fraction, custom.split_seed
         return _some(hold_out_rows(offsets, indices, len(custom.labels or ()), fraction, seed))
     generator = np.random.Generator(np.random.PCG64(custom.split_seed))
-    order = generator.permutation(np.arange(len(groups), dtype=np.int32))
+    order = scratch_array(len(groups), "int32", folder)
+    for part in parts_of(len(groups)):
+        order[part] = np.arange(part.start, part.stop)
+    generator.shuffle(order)
     held_out = np.zeros(len(groups), dtype=bool)
     counts = np.array([len(groups)])
     if custom.kind in ("classification", "ordinal"):
-        groups = groups.astype(np.min_scalar_type(int(groups.max(initial=0))))  # small numbers take less to sort
-        order = order[groups[order].argsort(kind="stable")]
         counts = np.bincount(groups)
+        order = sort_longest_first(len(counts) - 1 - groups.astype(np.int32), folder, order)  # the first class first
         counts = counts[counts > 0]
     for members in np.split(order, np.cumsum(counts)[:-1]):
         count = round(len(members) * custom.validation_fraction)
