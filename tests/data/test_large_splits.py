@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas
+import pyarrow
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from glue_lit.data import (
     row_digest,
     row_texts,
     stage_findings,
+    tables,
 )
 from glue_lit.data.label_column import LabelColumn
 from glue_lit.data.row_texts import PickedTexts
@@ -284,3 +286,15 @@ def test_a_large_array_is_mapped_with_its_last_parts(tmp_path: Path, monkeypatch
         assert grown.array().tolist() == [*range(part[-1] + 1)]
     assert not grown.array().flags.owndata
     assert not [*tmp_path.iterdir()]
+
+
+def test_row_groups_that_have_been_read_leave_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that pyarrow holds while it reads a file of 8 MB; it held all of them at the end."""
+    monkeypatch.setattr(tables, "_BATCH", 200)
+    texts = [random.Random(row).randbytes(500).hex() for row in range(8000)]
+    pandas.DataFrame({"a": texts}).to_parquet(path := tmp_path / "rows.parquet", row_group_size=200)
+    held, before = [], pyarrow.total_allocated_bytes()
+    for number, _ in open_table(path).rows(["a"]):
+        held += [pyarrow.total_allocated_bytes() - before] if number % 500 == 0 else []
+    assert len(held) == 16
+    assert max(held) < 3_000_000

@@ -20,6 +20,7 @@ from glue_lit.system.untrusted_text import parse_json_object, read_lines
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 _LONGEST_FIELD = 100_000_000  # characters; Python's limit of 131,072 is shorter than some documents
 _SEPARATOR_LINE = re.compile(r'"?sep=([^"\w])"?[\r\n]*', re.IGNORECASE)  # Excel's; it is no row and no header
+_BATCH = 10_000  # rows of a Parquet file in memory
 _ROWS_FOR_KEYS = 100  # the keys of so many first rows of a JSONL file are its columns
 
 
@@ -117,7 +118,8 @@ class _Parquet(Table):
         import pyarrow.parquet
 
         try:
-            return pyarrow.parquet.ParquetFile(self.path)
+            # with its buffers, what has been read of the file stays in memory until its end
+            return pyarrow.parquet.ParquetFile(self.path, pre_buffer=False)
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{self.path}: not a Parquet file that can be read ({_first_line(error)}).") from None
 
@@ -134,7 +136,7 @@ class _Parquet(Table):
         number = 0
         with self._open() as file:
             try:
-                for batch in file.iter_batches(columns=list(dict.fromkeys(columns))):
+                for batch in file.iter_batches(_BATCH, columns=list(dict.fromkeys(columns))):
                     for values in zip(*(batch.column(column).to_pylist() for column in columns), strict=True):
                         number += 1
                         yield self._numbered(number, columns, values)
