@@ -1,11 +1,13 @@
 """What decides which examples a training batch holds, so that a fit resumes within an epoch only if it is the same."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from glue_lit.data.accumulation import accumulation_schedule
 from glue_lit.data.sampling import rank_and_world
 from glue_lit.data.shots import order_seed
 from glue_lit.data.splits import TaskSplits
+from glue_lit.errors import RunError
 
 _NAMES = (
     "batch_size", "group_by_length", "tokens_per_batch", "train_limit", "shots", "both_orders", "pad_to_multiple_of",
@@ -31,3 +33,26 @@ def batch_settings(settings: Any, splits: TaskSplits, trainer: Any) -> dict[str,
         "devices": rank_and_world(trainer)[1],
         "trainer.accumulate_grad_batches": schedule or batches,
     }
+
+
+def changed_settings(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
+    """Names of what is not as before; what a checkpoint does not tell counts as unchanged."""
+    return [name for name, was in (before or {}).items() if now[name] != was]
+
+
+def check_unchanged(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+    """Refuse to go on within an epoch whose batches would now hold other examples.
+
+    Args:
+        before: `batch_settings` of the checkpoint; ``None`` if it has none.
+        now: Those of now.
+
+    Raises:
+        RunError: They are not the same.
+    """
+    for name in changed_settings(before, now):
+        was = (before or {})[name]
+        raise RunError(
+            f"The checkpoint is in the middle of an epoch that began with {name} {was}; now it is {now[name]}. "
+            f"Resume with {was}, or from a checkpoint at the end of an epoch."
+        )

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from glue_lit.data.batch_settings import batch_settings
+from glue_lit.data.batch_settings import batch_settings, changed_settings, check_unchanged
 from glue_lit.data.batches import Batch, TokenDataset
 from glue_lit.data.checks import MOST_WORKERS, ROWS_OR_SHARE, check_data_settings
 from glue_lit.data.head_tail import Truncation
@@ -23,7 +23,6 @@ from glue_lit.data.sources import source_values
 from glue_lit.data.splits import TaskSplits
 from glue_lit.data.tokenizers import pack
 from glue_lit.data.window_settings import Windows, plain_windows
-from glue_lit.errors import RunError
 from glue_lit.runs.settings import INTERNAL, Setting, count, described, one_of
 from glue_lit.tasks.custom import NO_TASK, CustomTask, plain
 from glue_lit.tasks.spec import TaskSpec
@@ -85,8 +84,7 @@ class GLUEDataModule(LightningDataModule):
         source: Annotated[str, Setting(None, "Data", 802, card="always")] = "hub",
         batch_size: Annotated[int, Setting(count(1), "Batch size per device", 400, "always", "always")] = 16,
         group_by_length: Annotated[bool, Setting(None, "Batches of like lengths", 401, card="always")] = True,
-        # the model card shows it as the batch size
-        tokens_per_batch: Annotated[int | None, Setting(count(1), card="never")] = None,
+        tokens_per_batch: Annotated[int | None, Setting(count(1), card="never")] = None,  # shown as the batch size
         eval_batch_size: Annotated[int | None, Setting(count(1), card="never")] = None,
         max_length: Annotated[int | None, Setting(count(4), "Longest input", 806)] = None,
         train_limit: Annotated[int | float | None, Setting(ROWS_OR_SHARE, "Training rows, at most", 803)] = None,
@@ -182,14 +180,9 @@ class GLUEDataModule(LightningDataModule):
     def _tokenizer_files(self) -> dict[str, Tensor]:
         return pack(self.tokenizer)
 
-    def _changed_settings(self, trainer: Trainer) -> list[tuple[str, Any, Any]]:
-        """Each setting of the batches that has changed since the checkpoint, with its values before and now."""
-        before, now = self._batches_before or {}, batch_settings(self.hparams, self.splits, trainer)
-        return [(name, before[name], now[name]) for name in before if now[name] != before[name]]
-
     def has_same_batches(self, trainer: Trainer) -> bool:
         """Whether training batches hold the same examples as when the checkpoint was written."""
-        return not self._changed_settings(trainer)
+        return not changed_settings(self._batches_before, batch_settings(self.hparams, self.splits, trainer))
 
     def check_same_batches(self, trainer: Trainer) -> None:
         """Refuse to resume in the middle of an epoch if its batches would now hold other examples.
@@ -197,11 +190,7 @@ class GLUEDataModule(LightningDataModule):
         Raises:
             RunError: A setting that decides the batches has changed.
         """
-        for name, before, now in self._changed_settings(trainer):
-            raise RunError(
-                f"The checkpoint is in the middle of an epoch that began with {name} {before}; now it is "
-                f"{now}. Resume with {before}, or from a checkpoint at the end of an epoch."
-            )
+        check_unchanged(self._batches_before, batch_settings(self.hparams, self.splits, trainer))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the training split, in a new random order each epoch."""
