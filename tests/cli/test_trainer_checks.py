@@ -68,6 +68,14 @@ def test_trainer_settings_that_can_train_are_accepted(values: dict[str, Any]) ->
     check_trainer(values, is_fit=True)
 
 
+def test_a_gpu_that_pytorch_does_not_see_is_refused_with_what_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("CUDAAccelerator", "MPSAccelerator"):
+        monkeypatch.setattr(f"glue_lit.cli.trainer_checks.{kind}.is_available", lambda: False)
+    for is_fit in (True, False):
+        with pytest.raises(UsageError, match="trainer.accelerator: got gpu, .*Allowed here: auto, cpu"):
+            check_trainer({"accelerator": "gpu", "devices": 4}, is_fit)
+
+
 def test_an_evaluation_ignores_settings_of_training() -> None:
     check_trainer({"max_epochs": -1, "accumulate_grad_batches": 0}, is_fit=False)
 

@@ -17,7 +17,7 @@ from tokenizers.normalizers import BertNormalizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from glue_lit.data import token_encoder, tokens
+from glue_lit.data import token_cache, token_encoder, tokens
 from glue_lit.data.cache import cache_folder
 from glue_lit.data.rows import Rows, Split
 from glue_lit.data.token_cache import cached_tokens
@@ -175,6 +175,16 @@ def test_the_second_call_reads_nothing(cached: Tokens, counted: Counted, tokeniz
     assert same(cached(replace(counted.split, read=read)), first)
     assert same(tokenise(PAIRS, tokenizer, 20, is_regression=False), first)
     assert counted.reads == 1
+
+
+def test_a_long_tokenisation_says_how_far_it_is(
+    cached: Tokens, counted: Counted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(token_cache, "_EVERY", 0.0)
+    cached()
+    assert capsys.readouterr().out == f"Tokenising {counted.split.name}: {len(PAIRS)} rows so far\n"
+    cached()  # from the cache
+    assert capsys.readouterr().out == ""
 
 
 def test_processes_that_need_the_same_tokens_make_them_once(cached: Tokens, counted: Counted, tmp_path: Path) -> None:

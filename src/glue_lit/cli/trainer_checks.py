@@ -5,6 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
+
 from glue_lit.errors import UsageError
 from glue_lit.training.processes import check_strategy_setting
 
@@ -76,6 +79,11 @@ def check_trainer(values: Mapping[str, Any], is_fit: bool) -> None:
 def _check_processes(values: Mapping[str, Any]) -> None:
     strategy, devices = values.get("strategy"), values.get("devices")
     check_strategy_setting(strategy)
+    if values.get("accelerator") == "gpu" and not (CUDAAccelerator.is_available() or MPSAccelerator.is_available()):
+        raise UsageError(
+            f"trainer.accelerator: got gpu, but PyTorch {torch.__version__} sees no GPU on this machine. Allowed here: "
+            "auto, cpu. If it has one, install the build of torch for its driver: https://pytorch.org/get-started."
+        )
     most = max(16, 4 * (os.cpu_count() or 1))
     written = str(devices).strip()
     if values.get("accelerator") == "cpu" and written.isdigit() and int(written) > most:

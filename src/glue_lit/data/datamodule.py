@@ -63,8 +63,8 @@ class GLUEDataModule(LightningDataModule):
         shots: Train on this many examples of each label, drawn by the seed, so that the seeds of a suite are as many
             draws; null for all.
         metrics: Metrics beside the task's own, such as auroc; `glue-lit metrics` lists them. Null for none.
-        padding_free: Compute the texts of a batch one after the other without padding, where group_by_length is off.
-            For BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and ModernBERT.
+        padding_free: Compute the texts of a batch one after the other without padding, which saves most with
+            group_by_length false. For BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT and ModernBERT.
         windows: Make overlapping windows of long documents in place of cutting them, as in {length: 512, stride: 128}:
             windows of 512 tokens, of which neighbours share 128. Null cuts them.
         truncation: What is kept of a text that is longer than max_length: head, its start; or head_tail, its start and

@@ -6,6 +6,7 @@ A file with the rows of two splits, some of which are held out, is read once for
 import contextlib
 import hashlib
 import json
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,10 +28,12 @@ from glue_lit.data.tokens import StoreBuilder, TokenStore, are_labels
 from glue_lit.errors import RunError
 from glue_lit.system.ahead import ahead
 from glue_lit.system.collection import without_collection
+from glue_lit.system.console import say
 from glue_lit.system.files import one_at_a_time, open_atomic_binary
 
 _LAYOUT = 3  # part of the cache key; increase it when the arrays change their meaning
 _AT_ONCE = 1 << 18  # labels
+_EVERY = 30.0  # seconds between two lines about the rows done so far
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,14 @@ def _tokenise(splits: list[Split], how: _How) -> TokenStore:
     """Tokenise a split, and the one held out of it if it is given, too; keep both, and return the first."""
     parts = ((rows,) for rows in splits[0].parts()) if len(splits) == 1 else splits[0].parts_with_held_out()
     makers = [_Maker(split, how) for split in splits]
+    done, said = 0, time.monotonic()
     for some in ahead(parts):  # the next part is read meanwhile
         for maker, rows in zip(makers, some, strict=True):
             maker.add(rows)
+            done += len(rows)
+        if time.monotonic() - said >= _EVERY:
+            say(f"Tokenising {' and '.join(split.name for split in splits)}: {done:,} rows so far")
+            said = time.monotonic()
     first, *_ = [maker.store() for maker in makers]
     return first
 
