@@ -72,7 +72,7 @@ def test_a_gpu_that_pytorch_does_not_see_is_refused_with_what_can_be_used(monkey
     for kind in ("CUDAAccelerator", "MPSAccelerator"):
         monkeypatch.setattr(f"glue_lit.cli.trainer_checks.{kind}.is_available", lambda: False)
     for is_fit in (True, False):
-        with pytest.raises(UsageError, match="trainer.accelerator: got gpu, .*Allowed here: auto, cpu"):
+        with pytest.raises(UsageError, match=r"trainer\.accelerator: got gpu, .*Allowed here: auto, cpu"):
             check_trainer({"accelerator": "gpu", "devices": 4}, is_fit)
 
 
