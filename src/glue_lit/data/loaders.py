@@ -1,6 +1,8 @@
 """The loader of a split's batches."""
 
+import atexit
 import signal
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -30,6 +32,13 @@ def ignore_signals(worker: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
+def _end_workers(found: "weakref.ref[Any]") -> None:
+    """Ask the workers of an iterator to end, if it still exists: Python's exit sends SIGTERM and waits for them."""
+    iterator = found()
+    if iterator is not None:
+        iterator._shutdown_workers()
+
+
 def cut_ahead(dataset: TokenDataset, sampler: Iterable[Sequence[int]], tokens: Tokens | None) -> Iterator[Batch]:
     """The batches that a sampler gives, of which many small ones are cut at once; see `TokenDataset.cut`."""
     groups: list[Sequence[int]] = []
@@ -57,7 +66,11 @@ class ResumableLoader(DataLoader[Batch]):
         """An iterator over the batches."""
         dataset, resident = self.dataset, self.resident
         if self.num_workers or not isinstance(dataset, TokenDataset):
-            return super().__iter__()
+            known, found = self._iterator, super().__iter__()
+            if self.num_workers and found is not known:  # which persistent workers keep for all epochs
+                # registered after torch's and Python's own functions, hence called before them
+                atexit.register(_end_workers, weakref.ref(found))
+            return found
         batches = cut_ahead(dataset, iter(self.sampler), None if resident is None else resident.of(dataset.store))
         is_sent = resident is None and self.pin_memory and torch.accelerator.is_available()
         return map(pin_memory.pin_memory, batches) if is_sent else batches
