@@ -45,6 +45,14 @@ TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,  # all data are read and tokenised before training starts
     "enable_model_summary": False,
 }
+# In place of Lightning's texts, which name other defaults and strategies.
+_TRAINER_HELP = {
+    "trainer.strategy": "How devices share the work: auto; ddp or one of its variants, each with the whole model; "
+    "fsdp2, each with a part of it.",
+    "trainer.precision": "Precision, such as 32-true, bf16-mixed, 16-mixed or bf16-true; null for that of the run, and "
+    "in a new fit for bf16-mixed where the device has instructions for bfloat16, else 32-true.",
+    "trainer.max_epochs": "Stop after this many epochs; -1 for no limit, which needs max_steps.",
+}
 
 
 def load_settings(text: str) -> Any:
@@ -184,6 +192,8 @@ def add_trainer_model_and_data(
     """Add their settings; a model's architecture and base come from a checkpoint, never from a flag."""
     parser.add_lightning_class_args(Trainer, "trainer")
     parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
+    for action in parser._actions:
+        action.help = _TRAINER_HELP.get(action.dest, action.help)
     parser.add_class_arguments(
         model_class, "model", fail_untyped=False, sub_configs=True, skip={"architecture", "base"}
     )
