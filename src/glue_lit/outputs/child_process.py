@@ -4,11 +4,10 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO, Any, NoReturn
+from collections.abc import Sequence
+from typing import IO
 
-from glue_lit.errors import Stopped
+from glue_lit.system.stopping import stopping_at_sigterm
 
 
 def run_child(arguments: Sequence[str], output: IO[str] | None = None) -> tuple[int, str]:
@@ -18,7 +17,7 @@ def run_child(arguments: Sequence[str], output: IO[str] | None = None) -> tuple[
         arguments: The command and its flags.
         output: Where its standard output goes; ``None`` for this process's own.
     """
-    with _stopping_children():
+    with stopping_at_sigterm():  # which ends the child, too
         done = subprocess.run(
             [sys.executable, "-m", "glue_lit", *arguments],
             stdout=output, stderr=subprocess.PIPE, text=True, errors="replace", check=False,
@@ -34,17 +33,3 @@ def what_it_said(status: int, errors: str) -> str:
         return f"Its process was ended by {signal.Signals(-status).name}; SIGKILL often means that memory ran out."
     last = "".join(errors.strip().splitlines()[-1:])
     return f"Its process ended with status {status}{f': {last[:300]}' if last else '.'}"
-
-
-@contextmanager
-def _stopping_children() -> Iterator[None]:
-    """End the child process when this one receives SIGTERM."""
-
-    def stop(number: int, _: Any) -> NoReturn:
-        raise Stopped(number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -17,10 +17,12 @@ import torch
 import warm
 from command_line import glue_lit
 
+from glue_lit.cli.commands import predict_texts
 from glue_lit.data.sources import open_split
 from glue_lit.runs.prediction_record import read_prediction_record
 from glue_lit.runs.run import Run
 from glue_lit.tasks.glue import get_task
+from glue_lit.training.callbacks.prediction_writer import prediction_lines
 
 
 @pytest.fixture(scope="module")
@@ -366,6 +368,32 @@ def test_help_lists_own_and_trainer_flags(monkeypatch: pytest.MonkeyPatch, capsy
     text = capsys.readouterr().out
     assert "--text_pair" in text
     assert "--data.predict_split" in text
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_leaves_no_unfinished_file(
+    number: signal.Signals, status: int, trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The signal arrives while the first chunk is being predicted; the file of before stays."""
+    (tmp_path / "texts.csv").write_text("sentence\n" + "good\n" * 20)
+    (tmp_path / "out.jsonl").write_text("of before")
+
+    def interrupted(*arguments: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return prediction_lines(*arguments)
+
+    monkeypatch.setattr(predict_texts, "prediction_lines", interrupted)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # otherwise it would end the tests
+    try:
+        options = ("--file", tmp_path / "texts.csv", "--output", tmp_path / "out.jsonl")
+        assert glue_lit(monkeypatch, "predict", "--run", trained["sst2"].path, *options) == status
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert f"Stopped after 0 rows. Nothing was written to {tmp_path / 'out.jsonl'}." in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "texts.csv"]
+    assert (tmp_path / "out.jsonl").read_text() == "of before"
 
 
 @pytest.mark.slow

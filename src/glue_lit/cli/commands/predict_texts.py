@@ -22,12 +22,13 @@ from glue_lit.data.texts_to_predict import (
     stdin_texts,
     unlabelled_rows,
 )
-from glue_lit.errors import RunError, UsageError, enumerated
+from glue_lit.errors import RunError, Stopped, UsageError, enumerated
 from glue_lit.evaluation.thresholds import scaled_thresholds
 from glue_lit.outputs.prediction_files import text_keys, write_predictions
 from glue_lit.outputs.predictor import Predictor
 from glue_lit.runs.run import Run
-from glue_lit.system.console import count_of, print_table, say
+from glue_lit.system.console import count_of, note, print_table, say
+from glue_lit.system.stopping import stopping_at_sigterm
 from glue_lit.system.streams import is_utf8
 from glue_lit.tasks.glue import TaskSpec
 from glue_lit.training.callbacks.prediction_writer import prediction_lines
@@ -179,7 +180,12 @@ def _write_file(found: Iterable[list[Record]], output: Path, keys: Sequence[str]
                 count += len(chunk)
                 advance(count)
 
-    write_predictions(output, counted(), keys)
+    try:
+        with stopping_at_sigterm():
+            write_predictions(output, counted(), keys)
+    except (Stopped, KeyboardInterrupt):
+        note(f"Stopped after {count_of(count, 'row')}. Nothing was written to {output}.")
+        raise
     say(f"Predictions {output} ({count_of(count, 'row')})")
 
 
