@@ -111,7 +111,7 @@ def test_files_typed_texts_and_python_get_the_same_predictions(
         (("--text", '{"title": "a", "price": 1, "body": null, "tag": ""}'), "columns 'body', 'tag' are all empty"),
         (
             ("--file", "train.jsonl", "--columns", "title"),
-            "--columns: got 1, task goods takes price, title, body and tag",
+            "--columns: got 1 ('title'), task goods takes price, title, body and tag",
         ),
     ],
 )
