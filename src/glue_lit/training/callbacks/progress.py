@@ -46,12 +46,13 @@ class FitClock(Callback):
     def seconds_left(self, trainer: Trainer) -> float | None:
         """Seconds until the fit ends if nothing stops it early; ``None`` if unknown, as before two steps.
 
-        Validations are included once this process has done one. A time limit (``trainer.max_time``) counts if it comes
-        first.
+        Validations are included once this process has done one; within the first, the time is unknown. A time limit
+        (``trainer.max_time``) counts if it comes first.
         """
         ends = [left for timer in _timers(trainer) if (left := timer.time_remaining()) is not None]
         steps, total = self._steps(trainer), planned_steps(trainer)
-        if self._begun is not None and steps > 1 and total != math.inf:
+        in_first_validation = self._validation_begun is not None and not self._validations
+        if self._begun is not None and steps > 1 and total != math.inf and not in_first_validation:
             now = time.monotonic()
             in_progress = 0.0 if self._validation_begun is None else now - self._validation_begun
             each = (now - self._begun[0] - self._validating - in_progress) / steps
