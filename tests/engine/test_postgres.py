@@ -81,13 +81,14 @@ def server() -> Iterator[str]:
 
 
 def test_two_drivers_share_the_trials(server: str, tmp_path: Path) -> None:
-    drivers = [
-        subprocess.Popen(
-            [sys.executable, "-c", DRIVER, tmp_path / place / "shared", server, end], stdout=subprocess.PIPE, text=True
-        )
-        for place, end in (("one", "go"), ("two", "go"), ("three", "stay"))
-    ]
-    begun = [json.loads(driver.communicate(timeout=120)[0]) for driver in drivers]
+    def start(place: str, end: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", DRIVER, tmp_path / place / "shared", server, end]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    drivers = [start("three", "stay")]  # it ends before the others begin, who might leave it no second trial
+    begun = [json.loads(drivers[0].communicate(timeout=120)[0])]
+    drivers += [start("one", "go"), start("two", "go")]
+    begun += [json.loads(driver.communicate(timeout=120)[0]) for driver in drivers[1:]]
     assert all(driver.returncode == 0 for driver in drivers)
     together = [number for numbers in begun for number in numbers]
     assert sorted(together) == list(range(len(together)))  # no trial runs twice
